@@ -1,0 +1,70 @@
+# The commands of the project. They need make and Python 3.11 or newer; everything else is
+# installed into .venv, once, and again when pyproject.toml changes.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/ready
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check -qq
+
+# Recipes share one environment, and pip must not run twice in it at a time.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: $(READY)-demo ## learn handwritten digits, explain one gradient and prove it
+	@$(BIN)/chainrule demo
+
+.PHONY: test
+test: $(READY)-test ## run every test that needs no extra package (PYTEST="-k name" to choose)
+	@$(BIN)/python -m pytest $(PYTEST)
+
+.PHONY: lint
+lint: $(READY)-lint ## check style (ruff) and types (mypy)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: format
+format: $(READY)-lint ## format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(READY)-bench ## measure how long an explanation takes
+	@$(BIN)/python -m benchmarks.explain
+
+.PHONY: bench-quick
+bench-quick: $(READY)-bench ## the same, with fewer repetitions
+	@$(BIN)/python -m benchmarks.explain --quick
+
+.PHONY: docs
+docs: $(READY)-docs ## build the pages into docs/_build/html; a warning is an error
+	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+.PHONY: venv
+venv: $(READY)-dev ## set up .venv with everything that developers need
+
+.PHONY: clean
+clean: ## remove .venv and everything that was built or cached
+	rm -rf $(VENV) build dist demo-output docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# The environment. The package is installed editable, so that a change counts without a new install.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(READY)-%: pyproject.toml | $(BIN)/python
+	@echo "Installing chainrule with what '$*' needs ..."
+	@$(PIP) --editable '.[$*]'
+	@touch $@

@@ -1,0 +1,106 @@
+"""What all tests share: optional tools, the rule that nothing is skipped in CI, Hypothesis."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).parent.parent
+KATEX = ROOT / "node_modules" / "katex"
+
+os.environ["MPLBACKEND"] = "Agg"  # plots are drawn, never shown
+
+# In CI the same examples are drawn in every run; at hand each run draws new ones, and Hypothesis
+# keeps those that failed. No deadlines: they measure how busy the machine is.
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+# Tools that only some tests need: @pytest.mark.needs("torch") skips where there is none.
+
+
+def find_chromium() -> str | None:
+    """The browser's path, or None."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def why_missing(tool: str) -> str | None:
+    """Why a test that needs the tool cannot run here, or None if it can."""
+    match tool:
+        case "torch" | "jax":
+            there = importlib.util.find_spec(tool) is not None
+            hint = f"pip install '.[{tool}]'"
+        case "node":
+            there = shutil.which("node") is not None
+            hint = "install Node.js"
+        case "katex":
+            there = shutil.which("node") is not None and KATEX.is_dir()
+            hint = "npm install --no-save katex, with Node.js"
+        case "chromium":
+            there = find_chromium() is not None
+            hint = "install Chromium"
+        case _:
+            raise ValueError(f"needs({tool!r}): write in tests/conftest.py how to find it")
+    return None if there else f"needs {tool} ({hint})"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for tool in marker.args:
+            if reason := why_missing(tool):
+                pytest.skip(reason)
+
+
+@pytest.fixture
+def chromium() -> str:
+    """Path of the browser; use with ``@pytest.mark.needs("chromium")``."""
+    path = find_chromium()
+    assert path is not None
+    return path
+
+
+@pytest.fixture
+def katex() -> Path:
+    """Folder of the katex package; use with ``@pytest.mark.needs("katex")``."""
+    return KATEX
+
+
+# CI has every tool, and sets CHAINRULE_NO_SKIPS: a test that is skipped there tests nothing
+# anywhere, so it fails, with its reason.
+
+
+def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure. An expected failure (xfail) is no skip."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, which CI forbids: {reason}"
+
+
+if os.environ.get("CHAINRULE_NO_SKIPS"):
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        fail_if_skipped(report)
+        return report
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        report = yield
+        fail_if_skipped(report)
+        return report
