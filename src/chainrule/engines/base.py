@@ -1,0 +1,92 @@
+"""The seam between training and whoever computes an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.data import Samples
+from chainrule.optimizers import Optimizer, Slots
+
+if TYPE_CHECKING:
+    from chainrule.network import Network
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What stays the same during a run."""
+
+    optimizer: Optimizer
+    batch_size: int
+    clip_norm: float | None = None
+
+
+@dataclass
+class State:
+    """What a step changes besides the parameters: the step count and the optimiser's slots."""
+
+    step: int = 0
+    slots: Slots = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where a number stopped being finite: step of the run, layer, and which array."""
+
+    step: int
+    layer: int
+    what: str
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What an epoch came to.
+
+    ``loss`` is the mean of the batches' losses before their updates, weighted by the batches'
+    sample weights; ``steps`` and ``samples`` count what was done. ``failure`` is set where a number
+    was not finite (that step is not applied), ``stopped`` where ``on_progress`` asked for it.
+    """
+
+    loss: float
+    steps: int
+    samples: int
+    failure: Failure | None = None
+    stopped: bool = False
+
+
+class Engine(Protocol):
+    """Computes epochs; every engine gives the reference's result to rounding."""
+
+    @property
+    def name(self) -> str:
+        """What the engine is called."""
+        ...
+
+    def lacks(self, network: Network, plan: Plan | None) -> str | None:
+        """Give what the engine can't do for this network and plan, or None."""
+        ...
+
+    def run_epoch(
+        self,
+        network: Network,
+        samples: Samples,
+        plan: Plan,
+        state: State,
+        order: NDArray[np.int64] | None,
+        learning_rates: NDArray[np.float64],
+        outputs: NDArray[Any] | None,
+        on_progress: Callable[[int, float], bool],
+    ) -> EpochResult:
+        """Take one step for each batch, changing ``network.parameters`` and ``state`` in place.
+
+        ``order`` is a permutation of the samples, or None to take them as they come; there is one
+        learning rate for each step. ``outputs``, (n, units_L), if given receives a^(L) of the
+        training passes at each sample's row. ``on_progress(steps, loss)`` is called with the steps
+        done and the mean loss so far, at least every 50 ms or once a step, and answers whether to
+        stop.
+        """
+        ...

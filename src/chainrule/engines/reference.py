@@ -1,0 +1,101 @@
+"""The reference engine: `chainrule.backprop`, batch by batch, in NumPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule import backprop
+from chainrule.backprop import Gradient
+from chainrule.data import Samples
+from chainrule.engines.base import EpochResult, Failure, Plan, State
+
+if TYPE_CHECKING:
+    from chainrule.network import Network
+
+
+class ReferenceEngine:
+    """Does everything, and is what other engines are compared with."""
+
+    name = "reference"
+
+    def lacks(self, network: Network, plan: Plan | None) -> str | None:
+        """Give None: nothing is lacking."""
+        return None
+
+    def run_epoch(
+        self,
+        network: Network,
+        samples: Samples,
+        plan: Plan,
+        state: State,
+        order: NDArray[np.int64] | None,
+        learning_rates: NDArray[np.float64],
+        outputs: NDArray[Any] | None,
+        on_progress: Callable[[int, float], bool],
+    ) -> EpochResult:
+        """See `chainrule.engines.base.Engine.run_epoch`."""
+        n, units, dtype = len(samples), network.sizes[-1], network.dtype
+        total, weight, done, steps = 0.0, 0.0, 0, 0
+        for steps, start in enumerate(range(0, n, plan.batch_size), start=1):
+            stop = min(start + plan.batch_size, n)
+            rows = slice(start, stop) if order is None else order[start:stop]
+            X, y, s = samples.rows(rows, units, dtype)
+            with np.errstate(all="ignore"):  # what is not finite is found below and named
+                passed = backprop.forward(network, X, network.masks(state.step))
+                g = backprop.gradient(network, passed, y, s)
+                failure = _step(network, plan, state, g, float(learning_rates[steps - 1]))
+            if failure is not None:
+                return EpochResult(_mean(total, weight), steps - 1, done, failure=failure)
+            if outputs is not None:
+                outputs[rows] = passed.a[-1]
+            batch_weight = float(stop - start if s is None else s.sum())
+            total, weight, done = total + batch_weight * g.loss, weight + batch_weight, stop
+            if on_progress(steps, _mean(total, weight)) and stop < n:
+                return EpochResult(_mean(total, weight), steps, done, stopped=True)
+        return EpochResult(_mean(total, weight), steps, done)
+
+
+def _step(network: Network, plan: Plan, state: State, g: Gradient, eta: float) -> Failure | None:
+    """Update parameters and slots, or leave them as they were and say what is not finite."""
+    if not math.isfinite(g.loss):
+        return _failure_forward(state.step, g)
+    flat = np.concatenate(
+        [part.ravel() for dW, db in zip(g.dW, g.db, strict=True) for part in (dW, db) if part is not None]
+    )
+    norm = math.sqrt(float(np.vdot(flat, flat))) if plan.clip_norm is not None else 0.0
+    if plan.clip_norm is not None and norm > plan.clip_norm:
+        flat *= flat.dtype.type(plan.clip_norm / norm)
+    theta = network.parameters.copy()
+    slots = {name: values.copy() for name, values in state.slots.items()}
+    plan.optimizer.update(theta, flat, slots, eta, state.step + 1)
+    if not (np.isfinite(theta).all() and np.isfinite(flat).all()):
+        for l, (dW, (W, b)) in enumerate(zip(g.dW, network._views(theta), strict=True), start=1):  # noqa: E741
+            if not np.isfinite(dW).all():
+                return Failure(state.step, l, "gradient")
+            if not (np.isfinite(W).all() and (b is None or np.isfinite(b).all())):
+                return Failure(state.step, l, "parameters")
+        return Failure(state.step, len(g.dW), "gradient")
+    network.parameters[...] = theta
+    for name, values in slots.items():
+        state.slots[name][...] = values
+    state.step += 1
+    return None
+
+
+def _failure_forward(step: int, g: Gradient) -> Failure:
+    layers = enumerate(zip(g.forward.z, list(g.forward.a)[1:], strict=True), start=1)
+    for l, (z, a) in layers:  # noqa: E741
+        if not np.isfinite(z).all():
+            return Failure(step, l, "z")
+        if not np.isfinite(a).all():
+            return Failure(step, l, "a")
+    return Failure(step, len(g.forward.z), "loss")
+
+
+def _mean(total: float, weight: float) -> float:
+    return total / weight if weight else 0.0
