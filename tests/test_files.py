@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import shutil
+import signal
 import stat
 import subprocess
 import sys
