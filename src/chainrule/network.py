@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import secrets
@@ -337,6 +338,16 @@ class Network:
         from chainrule.verify import check_gradient
 
         return check_gradient(self, X, y, sample_weight=sample_weight, **options)
+
+    def copy(self) -> Network:
+        """Give a network with the same settings and a copy of the parameters."""
+        twin = copy.copy(self)
+        twin.parameters = self.parameters.copy()
+        twin.layers = [Layer(self.sizes[0])]
+        views = twin._views(twin.parameters)
+        for layer, (W, b) in zip(self.weighted_layers, views, strict=True):
+            twin.layers.append(Layer(layer.units, layer.activation, W, b, layer.dropout))
+        return twin
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file, atomically; see `chainrule.files`."""
