@@ -65,11 +65,17 @@ def _step(network: Network, plan: Plan, state: State, g: Gradient, eta: float) -
     if not math.isfinite(g.loss):
         return _failure_forward(state.step, g)
     flat = np.concatenate(
-        [part.ravel() for dW, db in zip(g.dW, g.db, strict=True) for part in (dW, db) if part is not None]
+        [
+            part.ravel()
+            for dW, db in zip(g.dW, g.db, strict=True)
+            for part in (dW, db)
+            if part is not None
+        ]
     )
-    norm = math.sqrt(float(np.vdot(flat, flat))) if plan.clip_norm is not None else 0.0
-    if plan.clip_norm is not None and norm > plan.clip_norm:
-        flat *= flat.dtype.type(plan.clip_norm / norm)
+    if plan.clip_norm is not None:
+        norm = float(np.linalg.norm(flat.astype(np.float64)))  # squares overflow float32 early
+        if norm > plan.clip_norm:
+            flat *= flat.dtype.type(plan.clip_norm / norm)
     theta = network.parameters.copy()
     slots = {name: values.copy() for name, values in state.slots.items()}
     plan.optimizer.update(theta, flat, slots, eta, state.step + 1)
