@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule import data
 from chainrule.backprop import Gradient
+from chainrule.explain import derivation, document
 from chainrule.explain import notation as notations
-from chainrule.explain.derivation import Derivation
+from chainrule.explain.document import Section
 from chainrule.explain.notation import Notation
-from chainrule.explain.symbols import Factor, LossSymbol, Partial, Quantity, Sum, quantity
-from chainrule.explain.terms import Equation, Term
-from chainrule.formulas import Div, Expr, Name, Neg, Num, add, mul
+from chainrule.explain.pieces import Pieces
+from chainrule.explain.symbols import Quantity, quantity
+from chainrule.explain.terms import Term
 from chainrule.targets import Bias, PreActivation, Target, UnitOutput, Weight, resolve
 
 if TYPE_CHECKING:
     from chainrule.network import Network
     from chainrule.verify import Certificate
-
-_ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth")
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,6 @@ class SampleRow:
     index: int
     terms: tuple[float, ...]
     product: float
-
-
-@dataclass(frozen=True, eq=False)
-class Section:
-    """A heading with its equations; the term that they derive, if it is one."""
-
-    title: str
-    symbol: Expr | None
-    equations: tuple[Equation, ...]
-    term: Term | None = None
 
 
 class Explanation:
@@ -75,7 +64,7 @@ class Explanation:
         self.network, self.target, self.gradient, self.y = network, target, gradient, y
         self.sample_weight, self.dropout_step = sample_weight, dropout_step
         self.learning_rate, self.focus, self.notation = learning_rate, focus, notation
-        self._derivation = Derivation(network, gradient, y, focus, notation)
+        self._pieces = Pieces(network, gradient, y, focus, notation)
 
     # --- numbers --------------------------------------------------------------------------------
 
@@ -100,15 +89,15 @@ class Explanation:
     @cached_property
     def terms(self) -> tuple[Term, ...]:
         """The factors in order."""
-        terms = self._derivation.chain(self.target)
+        terms = derivation.chain(self._pieces, self.target)
         if self.sample_weight is not None:
-            terms.append(self._derivation.weight_of_sample())
+            terms.append(derivation.weight_of_sample(self._pieces))
         return tuple(terms)
 
     @cached_property
     def penalty(self) -> Term | None:
         """The part of the L2 penalty, λ w, or None."""
-        return self._derivation.penalty(self.target)
+        return derivation.penalty(self._pieces, self.target)
 
     @cached_property
     def products(self) -> NDArray[np.float64]:
@@ -145,10 +134,8 @@ class Explanation:
             notation=notations.get(notation),
         )  # fmt: skip
 
-    # --- the derivation, as a document ----------------------------------------------------------
-
     @property
-    def symbol(self) -> Expr:
+    def symbol(self) -> Quantity:
         """The quantity that the derivative is taken with respect to."""
         match self.target:
             case Weight(l, j, k):
@@ -160,135 +147,14 @@ class Explanation:
             case UnitOutput(l, j):
                 return quantity("a", l, j)
 
+    @property
+    def target_value(self) -> float:
+        """The number of that quantity, for the sample in focus."""
+        return self._pieces.value_of(self.symbol)
+
     def sections(self) -> list[Section]:
         """Give the whole derivation: chain rule, terms, combination, numbers, mean, update."""
-        terms, C = self._numbered(), LossSymbol(self.focus)
-        of_sample: Expr = Partial(C, self.symbol)
-        if self.sample_weight is not None:
-            of_sample = mul(self.terms[-1].symbol, of_sample)
-        chain = mul(*(Factor(term.symbol) for term in terms))
-        several = len(terms) > 1
-        sections: list[Section] = []
-        if several:
-            sections.append(Section("The chain rule", None, (Equation((of_sample, chain)),)))
-        for ordinal, term in zip(_ORDINALS, terms, strict=False):
-            title = f"{ordinal} term" if several else "The derivative"
-            sections.append(Section(title, term.symbol, term.derivation, term))
-        results = mul(*(Factor(term.formula, True) for term in terms))
-        values = mul(*(Factor(Num(term.value)) for term in terms))
-        product = Num(float(self.products[self.focus]))
-        if several:
-            sections.append(
-                Section(
-                    "Combining the terms",
-                    None,
-                    (Equation((of_sample, chain, results), self._hence(terms)),),
-                )
-            )
-        numbers = [term.numbers for term in terms]
-        if several:
-            numbers.append(Equation((of_sample, values, product), "and so"))
-        sections.append(Section(self._numbers_title(), None, tuple(numbers)))
-        sections += self._mean() + self._update()
-        return sections
-
-    def _numbered(self) -> list[Term]:
-        """Give the terms, their results numbered (1), (2), ... if the notation asks for it."""
-        numbered = []
-        for number, term in enumerate(self.terms, start=1):
-            tag = f"({number})" if self.notation.tags else ""
-            steps = tuple(replace(e, tag=tag if e.is_result else "") for e in term.derivation)
-            numbered.append(replace(term, derivation=steps))
-        return numbered
-
-    def _hence(self, terms: list[Term]) -> str:
-        if not self.notation.tags:
-            return "Combining all terms, we have"
-        numbers = [f"({i})" for i in range(1, len(terms) + 1)]
-        return f"Hence, from expressions {', '.join(numbers[:-1])} and {numbers[-1]}, we get"
-
-    def _numbers_title(self) -> str:
-        if self.n_samples == 1:
-            return "The numbers"
-        return f"The numbers of sample {self.focus + self.notation.first_index}"
-
-    def _mean(self) -> list[Section]:
-        whole = Partial(LossSymbol(), self.symbol)
-        n, value = self.n_samples, Num(self.value)
-        if n == 1 and self.penalty is None:
-            return []
-        sections: list[Section] = []
-        of_i: Expr = Partial(LossSymbol("sample"), self.symbol)
-        if self.sample_weight is not None:
-            of_i = mul(Div(quantity("s", None, "sample"), Name("mean_s")), of_i)
-        count: Expr = Name("n") if self.notation.counts == "n" else Num(n)
-        mean: Expr = (
-            mul(Div(Num(1), count), Sum("sample", None, n, of_i))
-            if n > 1
-            else Partial(LossSymbol(self.focus), self.symbol)
-        )
-        mean_value = Num(float(self.products.mean()))
-        if self.penalty is None:
-            equations = [Equation((whole, mean, value))]
-        else:
-            sections.append(
-                Section(
-                    "The penalty",
-                    self.penalty.symbol,
-                    (*self.penalty.derivation, self.penalty.numbers),
-                    self.penalty,
-                )
-            )
-            equations = [
-                Equation(
-                    (
-                        whole,
-                        add(mean, self.penalty.symbol),
-                        add(mean_value, Num(self.penalty.value)),
-                        value,
-                    )
-                )
-            ]
-        title = f"The mean over {n} samples" if n > 1 else "The derivative of the loss"
-        sections.append(Section(title, None, tuple(equations)))
-        return sections
-
-    def _update(self) -> list[Section]:
-        if not isinstance(self.target, Weight | Bias):
-            return []
-        eta = Name("eta")
-        general: Quantity = (
-            quantity("w", "l", "to", "from")
-            if isinstance(self.target, Weight)
-            else quantity("b", "l", "to")
-        )
-        arrow = self.notation.assign
-
-        def rule(q: Expr) -> Equation:
-            step = add(q, Neg(mul(eta, Partial(LossSymbol(), q))))
-            return Equation((q, step), relation=arrow)
-
-        specific = rule(self.symbol)
-        equations = [
-            Equation(
-                rule(general).sides,
-                "Gradient descent with learning rate η updates every parameter by",
-                relation=arrow,
-            ),
-            Equation(specific.sides, "and so this one by", relation=arrow),
-        ]
-        if self.learning_rate is not None:
-            old = self._derivation.value_of(self.symbol)  # type: ignore[arg-type]
-            product = mul(Num(self.learning_rate), Factor(Num(self.value)))
-            new = old - self.learning_rate * self.value
-            equations.append(
-                Equation(
-                    (self.symbol, add(Num(old), Neg(product)), Num(new)),
-                    "in numbers",
-                    relation=arrow,
-                )
-            )
-        return [Section("The update", None, tuple(equations))]
+        return document.sections(self)
 
     # --- renderings -----------------------------------------------------------------------------
 
@@ -311,7 +177,7 @@ class Explanation:
         return equations_only(self)
 
     def html(self, depth: int = 3) -> str:
-        """Give a self-contained HTML page, without scripts; contributions open down to ``depth``."""
+        """Give a self-contained HTML page without scripts; contributions open to ``depth``."""
         from chainrule.explain.page_html import page
 
         return page(self, depth)

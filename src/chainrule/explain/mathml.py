@@ -87,7 +87,8 @@ class MathmlWriter(Writer):
 
     def big_sum(self, index: str, first: str, last: str, body: str) -> str:
         under = f"<mrow><mi>{escape(index)}</mi><mo>=</mo>{_marks(first)}</mrow>"
-        return f"<mrow><munderover><mo>∑</mo>{under}<mrow>{_marks(last)}</mrow></munderover>{body}</mrow>"
+        over = f"<mrow>{_marks(last)}</mrow>"
+        return f"<mrow><munderover><mo>∑</mo>{under}{over}</munderover>{body}</mrow>"
 
     def operator(self, mark: str) -> str:
         return f"<mo>{escape(_OPERATORS.get(mark, mark))}</mo>"

@@ -27,7 +27,8 @@ _STYLE = """
 .chainrule mtd { padding: .3em .15em; text-align: left; }
 .chainrule mtd:first-child { text-align: right; }
 .chainrule .tag { float: right; }
-.chainrule table { border-collapse: collapse; margin: .6em 0 .6em 1.5em; font-variant-numeric: tabular-nums; }
+.chainrule table { border-collapse: collapse; margin: .6em 0 .6em 1.5em; }
+.chainrule td { font-variant-numeric: tabular-nums; }
 .chainrule th, .chainrule td { text-align: right; padding: .15em .8em; }
 .chainrule thead th, .chainrule tfoot td { border-bottom: 1px solid #8886; }
 .chainrule tfoot td { border-top: 1px solid #8886; border-bottom: 0; font-weight: 600; }
@@ -86,7 +87,7 @@ class _Page:
                 yield from self._equation(equation)
             if section.term is not None and section.term.contributions is not None:
                 yield from self._contributions(section.term.contributions, self.depth)
-            if section.title.startswith("The mean over"):
+            if section.has_samples:
                 yield from self._table()
         yield f"<h2>Certificate</h2>\n<pre>{escape(why.certificate.text())}</pre>\n</div>"
 
@@ -111,7 +112,8 @@ class _Page:
         for part in shown:
             yield from self._contribution(part, depth)
         if left:
-            yield f'<div class="leaf">all other {left} together: {_math(self.writer.number(rest))}</div>'
+            others = _math(self.writer.number(rest))
+            yield f'<div class="leaf">all other {left} together: {others}</div>'
 
     def _contribution(self, part: Contribution, depth: int) -> Iterator[str]:
         self.left -= 1

@@ -32,7 +32,7 @@ def page(why: Explanation, standalone: bool) -> str:
         parts += [display(writer, equation) for equation in section.equations]
         if section.term is not None and section.term.contributions is not None:
             parts += _contributions(why, writer, section.term.contributions)
-        if section.title.startswith("The mean over"):
+        if section.has_samples:
             parts.append(_table(why, writer))
     parts += [
         r"\subsection*{Certificate}",
@@ -55,7 +55,7 @@ def summary(why: Explanation) -> str:
 
 
 def display(writer: LatexWriter, equation: Equation) -> str:
-    """Give an equation as a display, its sides below each other, after the words that lead to it."""
+    """Give an equation as a display, its sides below each other, after its leading words."""
     tag = rf" \tag{{{equation.tag.strip('()')}}}" if equation.tag else ""
     formula = aligned(writer, equation)
     lead = f"{escape(equation.lead)}\n" if equation.lead else ""
@@ -86,9 +86,7 @@ def _contributions(why: Explanation, writer: LatexWriter, parts: Contributions) 
     rows = []
     for part in shown:
         factors = "".join(rf"\left( {writer.number(term.value)} \right)" for term in part.terms)
-        rows.append(
-            f"{part.symbol and writer.write(part.symbol)} &= {factors} = {writer.number(part.value)}"
-        )
+        rows.append(f"{writer.write(part.symbol)} &= {factors} = {writer.number(part.value)}")
     if left:
         rows.append(rf"\text{{all other {left} together}} &= {writer.number(rest)}")
     return [lead, r"\[ \begin{aligned} " + r" \\ ".join(rows) + r" \end{aligned} \]"]

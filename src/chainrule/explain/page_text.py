@@ -38,7 +38,7 @@ class _Page:
                 lines += self._equation(equation)
             if section.term is not None and section.term.contributions is not None:
                 lines += self._contributions(section.term.contributions, "  ", self.depth)
-            if section.title.startswith("The mean over"):
+            if section.has_samples:
                 lines += self._table()
         return [*lines, "", *self._fold(why.certificate.text(), 0)]
 
@@ -65,6 +65,7 @@ class _Page:
     def _wrapped(self, start: str, formula: str) -> list[str]:
         """Break a formula before a sign or between factors, as far outside as it can be."""
         indent = " " * (len(start) + 2)
+        pieces = [formula]
         for depth in range(5):
             pieces = _split(formula, depth)
             if max(map(len, pieces)) + len(indent) <= self.width:

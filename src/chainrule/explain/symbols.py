@@ -1,7 +1,7 @@
 """Symbols: the quantities of the design page as nodes of a formula.
 
-A symbol says what it means (weight, layer 2, from unit 2 to unit 1), not how it is printed: letters,
-first index and the place of indices belong to the notation.
+A symbol says what it means (weight, layer 2, from unit 2 to unit 1), not how it is printed:
+letters, first index and the place of indices belong to the notation.
 """
 
 from __future__ import annotations

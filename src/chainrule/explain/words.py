@@ -23,7 +23,8 @@ def what(why: Explanation) -> str:
     first = why.notation.first_index
     match why.target:
         case Weight(l, j, k):
-            return f"the weight from unit {k + first} of layer {l - 1} to unit {j + first} of layer {l}"
+            start, end = f"unit {k + first} of layer {l - 1}", f"unit {j + first} of layer {l}"
+            return f"the weight from {start} to {end}"
         case Bias(l, j):
             return f"the bias of unit {j + first} of layer {l}"
         case PreActivation(l, j):
@@ -44,9 +45,8 @@ def setting(why: Explanation) -> str:
     samples = "1 sample" if n == 1 else f"{n} samples"
     if why.sample_weight is not None:
         samples += ", weighted"
-    parts = [
-        f"{what(why)}; network {sizes} ({', '.join(functions)}), loss {network.loss.name}, {samples}"
-    ]
+    made_of = f"network {sizes} ({', '.join(functions)}), loss {network.loss.name}"
+    parts = [f"{what(why)}; {made_of}, {samples}"]
     if network.l2:
         parts.append(f"penalty ½ λ Σ w² with λ = {network.l2:g}")
     if why.dropout_step is not None:

@@ -149,7 +149,7 @@ class Writer(ABC):
         parts = [self.write(items[0])]
         for item in items[1:]:
             if isinstance(item, Neg):
-                below_zero = isinstance(item.item, Num) and item.item.value < 0
+                below_zero = _below_zero(item.item)
                 kinds = (Add, Cases, Num) if below_zero else (Add, Cases)
                 parts += [self.operator("−"), self._enclosed(item.item, *kinds)]
             elif isinstance(item, Num) and item.value < 0:
@@ -168,9 +168,7 @@ class Writer(ABC):
         for i, item in enumerate(items):
             if isinstance(item, Factor):
                 written = self._factor(item.body, item.result, first=i == 0)
-            elif (isinstance(item, Num) and item.value < 0 and i > 0) or (
-                isinstance(item, Sum) and i < len(items) - 1
-            ):
+            elif (_below_zero(item) and i > 0) or (isinstance(item, Sum) and i < len(items) - 1):
                 written = self.group("(", self.write(item), ")")
             else:
                 written = self._enclosed(item, Add, Cases, *([Neg] if i else []))
@@ -235,10 +233,8 @@ class Writer(ABC):
     def _sum(self, node: Sum) -> str:
         first = self.notation.first_index
         last = node.count - 1 + first
-        if self.notation.counts == "n":
-            upper = "n-1" if first == 0 else "n"
-        else:
-            upper = str(last)
+        in_letters = "n-1" if first == 0 else "n"
+        upper = in_letters if self.notation.counts == "n" else str(last)
         body = self._enclosed(node.body, Add)
         return self.big_sum(self._index(node.index), str(first), upper, body)
 
@@ -255,47 +251,88 @@ class Writer(ABC):
     # --- how it is written ----------------------------------------------------------------------
 
     @abstractmethod
-    def number(self, value: float) -> str: ...
+    def number(self, value: float) -> str:
+        """Write a number with the significant digits of the notation."""
+
     @abstractmethod
-    def plain(self, index: str) -> str: ...
+    def plain(self, index: str) -> str:
+        """Write an index letter or number as it is."""
+
     @abstractmethod
-    def letter(self, name: str) -> str: ...
+    def letter(self, name: str) -> str:
+        """Write a letter, or one of the names "lambda", "eta", "mean_s", "sum_w2"."""
+
     @abstractmethod
-    def word(self, text: str) -> str: ...
+    def word(self, text: str) -> str:
+        """Write words inside a formula."""
+
     @abstractmethod
-    def dots(self) -> str: ...
+    def dots(self) -> str:
+        """Write the mark for terms left out."""
+
     @abstractmethod
-    def comma(self) -> str: ...
+    def comma(self) -> str:
+        """Write the comma between arguments."""
+
     @abstractmethod
-    def symbol(self, letter: str, below: str, above: str) -> str: ...
+    def symbol(self, letter: str, below: str, above: str) -> str:
+        """Write a letter with marks below and above."""
+
     @abstractmethod
-    def function(self, above: str, prime: bool) -> str: ...
+    def function(self, above: str, prime: bool) -> str:
+        """Write g or g' with a mark above."""
+
     @abstractmethod
-    def function_name(self, name: str) -> str: ...
+    def function_name(self, name: str) -> str:
+        """Write the name of a function of `chainrule.formulas`."""
+
     @abstractmethod
-    def partial(self, of: str, by: str) -> str: ...
+    def partial(self, of: str, by: str) -> str:
+        """Write ∂of/∂by, or the operator ∂/∂by where ``of`` is empty."""
+
     @abstractmethod
-    def fraction(self, upper: str, lower: str, long_upper: bool, long_lower: bool) -> str: ...
+    def fraction(self, upper: str, lower: str, long_upper: bool, long_lower: bool) -> str:
+        """Write a fraction; long: it is more than one symbol."""
+
     @abstractmethod
-    def power(self, base: str, exponent: str) -> str: ...
+    def power(self, base: str, exponent: str) -> str:
+        """Write a power."""
+
     @abstractmethod
-    def exponential(self, exponent: str) -> str: ...
+    def exponential(self, exponent: str) -> str:
+        """Write e to the power of something."""
+
     @abstractmethod
-    def root(self, inside: str) -> str: ...
+    def root(self, inside: str) -> str:
+        """Write a square root."""
+
     @abstractmethod
-    def group(self, left: str, inside: str, right: str) -> str: ...
+    def group(self, left: str, inside: str, right: str) -> str:
+        """Write something between a pair of fences."""
+
     @abstractmethod
-    def cases(self, then: str, condition: str, otherwise: str) -> str: ...
+    def cases(self, then: str, condition: str, otherwise: str) -> str:
+        """Write one thing if a condition holds, else another."""
+
     @abstractmethod
-    def big_sum(self, index: str, first: str, last: str, body: str) -> str: ...
+    def big_sum(self, index: str, first: str, last: str, body: str) -> str:
+        """Write Σ with its bounds and body."""
+
     @abstractmethod
-    def operator(self, mark: str) -> str: ...
+    def operator(self, mark: str) -> str:
+        """Write an operator between two things."""
+
     @abstractmethod
-    def sign(self, mark: str) -> str: ...
+    def sign(self, mark: str) -> str:
+        """Write a sign before a thing."""
+
     @abstractmethod
-    def gap(self, closed_before: bool, closed_after: bool) -> str: ...
+    def gap(self, closed_before: bool, closed_after: bool) -> str:
+        """Write what stands between two factors, which may be enclosed."""
+
     @abstractmethod
-    def row(self, parts: Sequence[str]) -> str: ...
+    def row(self, parts: Sequence[str]) -> str:
+        """Write parts one after the other."""
 
 
 def format_number(value: float, digits: int) -> str:
@@ -303,3 +340,7 @@ def format_number(value: float, digits: int) -> str:
     if math.isfinite(value) and value == int(value) and abs(value) < 1e15:
         return str(int(value))
     return f"{value:.{digits}g}"
+
+
+def _below_zero(expr: Expr) -> bool:
+    return isinstance(expr, Num) and expr.value < 0
