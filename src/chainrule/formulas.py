@@ -246,7 +246,9 @@ def evaluate(
             case Add(items):
                 total = value(items[0])
                 for item in items[1:]:
-                    total = total - value(item.item) if isinstance(item, Neg) else total + value(item)
+                    total = (
+                        total - value(item.item) if isinstance(item, Neg) else total + value(item)
+                    )
                 return total
             case Neg(item):
                 return -value(item)
