@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainrule.backprop import ByLayer, LayerOf
+from chainrule.layers import ByLayer, LayerOf
 from chainrule.losses import LossFromZ
 from chainrule.targets import Target
 from chainrule.verify.setting import Array, Setting, contributions

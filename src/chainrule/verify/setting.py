@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule import backprop, data
-from chainrule.backprop import ByLayer, Forward
+from chainrule.backprop import Forward
+from chainrule.layers import ByLayer
 from chainrule.targets import PreActivation, Target, UnitOutput, Weight, resolve
 
 if TYPE_CHECKING:
