@@ -192,9 +192,9 @@ def _one_of(types: tuple[type, ...], value: object, need: str) -> None:
 def _validation_samples(network: Network, given: Sequence[Any]) -> Samples:
     need = "validation_data must be (X, y) or (X, y, sample_weight)"
     if not isinstance(given, tuple | list):
-        raise TypeError(f"{need}, got {type(given).__name__}")
+        raise TypeError(f"{need}, got a {type(given).__name__}")
     if len(given) not in (2, 3):
-        raise ValueError(f"{need}, got {len(given)} things")
+        raise ValueError(f"{need}, got a {type(given).__name__} of {len(given)}")
     X, y, weight = given if len(given) == 3 else (*given, None)
     try:
         return _samples(network, X, y, weight)
@@ -226,6 +226,7 @@ def _epochs(
         )
         screen.trained(result.samples)
         if result.failure is not None:
+            run.stop(f"not finite: {_where(result.failure)}")
             return result.failure, float(rates[result.failure.step - first])
         row = {"learning_rate": float(rates[0]), "loss": result.loss}
         row |= _measure_training(task, order, result, outputs)
@@ -354,6 +355,10 @@ _WHAT = {
 }
 
 
+def _where(failure: Failure) -> str:
+    return _WHAT[failure.what].format(failure.layer)
+
+
 def _error(task: _Task, run: Run, failure: Failure, rate: float) -> NonFiniteError:
     """Say what was not finite, where, and which parameters the network has now."""
     step, layer, what = failure.step, failure.layer, failure.what
@@ -361,7 +366,7 @@ def _error(task: _Task, run: Run, failure: Failure, rate: float) -> NonFiniteErr
     if run.restored_epoch is not None:
         kept = f"the parameters of the best epoch, {run.restored_epoch}, are put back"
     return NonFiniteError(
-        f"training stopped in epoch {run.epoch + 1}, step {step}: {_WHAT[what].format(layer)} is "
+        f"training stopped in epoch {run.epoch + 1}, step {step}: {_where(failure)} is "
         f"not finite (learning rate {rate:.6g} may be too large); {kept}",
         epoch=run.epoch + 1, step=step, layer=layer, what=what, history=run.history,
     )  # fmt: skip
