@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -80,14 +81,15 @@ class History(Mapping[str, list[float]]):
         """
         if backend not in _BACKENDS:
             raise ValueError(f"unknown backend {backend!r}; known: {', '.join(_BACKENDS)}")
-        import narwhals as nw
-
-        schema = {name: nw.Int64() if name == "epoch" else nw.Float64() for name in self}
         try:
-            return nw.from_dict(dict(self), schema, backend=backend).to_native()  # type: ignore[arg-type]
+            import_module(backend)
         except ImportError as error:
             need = f"to_frame(backend={backend!r}) needs {backend}, which is not installed"
             raise ImportError(f"{need}: pip install {backend}") from error
+        import narwhals as nw
+
+        schema = {name: nw.Int64() if name == "epoch" else nw.Float64() for name in self}
+        return nw.from_dict(dict(self), schema, backend=backend).to_native()  # type: ignore[arg-type]
 
     def plot(self, ax: Axes | None = None, columns: Sequence[str] = ("loss",)) -> Axes:
         """Draw columns over the epochs, each with its ``val_`` beside it; give the matplotlib axes.

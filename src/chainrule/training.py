@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from types import FrameType
@@ -310,9 +310,16 @@ def _started(callbacks: list[Callback], run: Run) -> Iterator[None]:
             started.append(callback)
         yield
     finally:
-        with ExitStack() as ending:  # one that fails does not keep the others from ending
-            for callback in reversed(started):
-                ending.callback(callback.on_end, run)
+        _end(started, run)
+
+
+def _end(callbacks: list[Callback], run: Run) -> None:
+    """End callbacks in order; one that fails does not keep the others from ending."""
+    if callbacks:
+        try:
+            callbacks[0].on_end(run)
+        finally:
+            _end(callbacks[1:], run)
 
 
 class _Interrupt:
