@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from chainrule.targets import Target
 from chainrule.verify import autodiff, finite_difference, high_precision, rounding
-from chainrule.verify.setting import Setting, analytic_value, contributions
+from chainrule.verify.setting import Setting, analytic_value, contributions, count_weights
 
 if TYPE_CHECKING:
     from chainrule.network import Network
@@ -23,7 +23,7 @@ RELATIVE = 1e-10  # what is asked for beside rounding; float64 has 1e-16
 _ROUNDING = 4.0  # times the scatter that was measured
 _DIFFERENCE = 4.0  # times the error that the differences estimate of themselves
 _SUMMANDS = 64 * rounding.EPS  # of the size of what automatic differentiation cancels
-_BUDGET = 25_000_000  # integer multiplications; about 3 s
+_BUDGET = 12_000_000  # integer multiplications; about 2 s
 _WEIGHTS_COST = 5  # a weight's turn into an integer, once
 
 
@@ -251,7 +251,7 @@ def _precise(
     floor: float,
 ) -> Evidence:
     method, sizes, n = "high precision", setting.network.sizes, len(setting)
-    room = _BUDGET - _WEIGHTS_COST * high_precision.count_weights(sizes)
+    room = _BUDGET - _WEIGHTS_COST * count_weights(sizes)
     count = room // high_precision.cost(sizes, target)
     if count < 1:
         shape = "-".join(map(str, sizes))

@@ -15,13 +15,14 @@ import numpy as np
 from chainrule.losses import LossFromZ
 from chainrule.targets import Target
 from chainrule.verify.rounding import Kinks
-from chainrule.verify.setting import Array, Place, Setting, place_of
+from chainrule.verify.setting import Array, Place, Setting, count_weights, place_of
 
 FIRST_STEP = 1e-3  # of z; the error of the stencil, step⁴, then meets that of rounding, ε/step
 SHRINK = 8.0
 STEPS = 6  # the smallest moves z by 3e-8
 _ONE_SIDED = 3  # the step, counted from 0, for quotients from one side and along a kink's slope
-_NUMBERS = 1 << 22  # numbers held at once
+_NUMBERS = 1 << 17  # numbers carried at once, so that they stay in the cache
+_MUCH = 1e10  # multiplications; beyond, two steps have to do
 
 
 class Shifted:
@@ -84,8 +85,7 @@ class Shifted:
         c = self.loss.value(a, y)
         if self.loss.kinks:
             a0 = f.a[L][i]
-            over = _sides(a - y, self.loss.kinks) != _sides(a0 - y, self.loss.kinks)
-            over &= a != a0
+            over = _crossed(a0 - y, a - y, self.loss.kinks)
             crossed |= over.any(axis=-1)
             on_kink |= (over & self.kinks.loss_near[i]).any(axis=-1)
             if along:
@@ -101,10 +101,11 @@ class Shifted:
         a = g.value(z)
         if g.kinks:
             z0 = f.z[l][i, j]
-            over = (_sides(z, g.kinks) != _sides(z0, g.kinks)) & (z != z0)
-            near = over & self.kinks.near[l][i, j]
+            over = _crossed(z0, z, g.kinks)
             crossed |= over if over.ndim == 1 else over.any(axis=-1)
-            on_kink |= near if near.ndim == 1 else near.any(axis=-1)
+            if self.kinks.near[l].any():
+                near = over & self.kinks.near[l][i, j]
+                on_kink |= near if near.ndim == 1 else near.any(axis=-1)
             if along:
                 a0 = g.value(z0)
                 a = np.where(over, a0 + g.derivative(z0, a0) * (z - z0), a)
@@ -112,12 +113,12 @@ class Shifted:
         return a if mask is None else mask[i, j] * a
 
 
-def _sides(z: Array, kinks: tuple[float, ...]) -> Array:
-    """Number the pieces between the kinks; a kink itself is a piece of its own."""
-    side = np.zeros(z.shape, dtype=np.int8)
+def _crossed(before: Array, after: Array, kinks: tuple[float, ...]) -> Array:
+    """Say where a number came to lie on another side of a kink; the kink itself has no side."""
+    over = np.zeros(after.shape, dtype=bool)
     for kink in kinks:
-        side += np.sign(z - kink).astype(np.int8)
-    return side
+        over |= (before - kink) * (after - kink) <= 0
+    return over & (before != after)
 
 
 @dataclass(frozen=True)
@@ -245,8 +246,10 @@ class Difference:
 def difference(shifted: Shifted, target: Target, noise: Array) -> Difference:
     """Differentiate C by one target."""
     setting = shifted.setting
+    work = 4 * STEPS * len(setting) * count_weights(setting.network.sizes[target.layer + 1 :])
+    steps = range(STEPS) if work < _MUCH else (0, 2)
     found = quotients(
-        shifted, place_of(target), np.array([target.j]), setting.factors(target)[None, :], noise
+        shifted, place_of(target), np.array([target.j]), setting.factors(target)[None, :], noise, steps
     )
     shares = setting.shares
     penalty = penalty_quotient(setting, target)

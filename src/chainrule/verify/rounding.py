@@ -15,11 +15,12 @@ import numpy as np
 from chainrule.layers import ByLayer, LayerOf
 from chainrule.losses import LossFromZ
 from chainrule.targets import Target
-from chainrule.verify.setting import Array, Setting, contributions
+from chainrule.verify.setting import Array, Setting, contributions, count_weights
 
 EPS = float(np.finfo(np.float64).eps)
 TINY = 1e-300  # products of float64 below this lose digits, and then themselves
-DRAWS = 8
+DRAWS, DRAWS_IF_LARGE = 8, 3
+_LARGE = 5e8  # multiplications in a pass
 _NUDGE = 4 * EPS
 _ON_KINK = 64  # a z this many rounding errors from a kink may stand on either side of it
 
@@ -34,9 +35,11 @@ class Spread:
 
 def spread(setting: Setting, target: Target | None = None) -> Spread:
     """Measure how far rounding carries C_i and the target's derivative."""
+    large = len(setting) * count_weights(setting.network.sizes) > _LARGE
+    count = DRAWS_IF_LARGE if large else DRAWS
     rng = np.random.default_rng(0)  # the same verdict every time
     with np.errstate(all="ignore"):
-        draws = [_nudged(setting, target, rng) for _ in range(DRAWS)]
+        draws = [_nudged(setting, target, rng) for _ in range(count)]
         losses = np.ptp([C for C, _ in draws], axis=0)
         mean = float(np.ptp([value for _, value in draws]))
     return Spread(np.maximum(losses, TINY), max(mean, TINY))

@@ -100,6 +100,11 @@ def place_of(target: Target) -> Place:
     return Place("a" if isinstance(target, UnitOutput) else "z", target.layer)
 
 
+def count_weights(sizes: tuple[int, ...]) -> int:
+    """Give the number of weights of a network, one multiplication each."""
+    return sum(m * k for k, m in zip(sizes, sizes[1:], strict=False))
+
+
 def contributions(
     setting: Setting,
     target: Target,
