@@ -131,7 +131,8 @@ class _LiveScreen(Screen):
         measured = {k: v for k, v in self._row.items() if k not in ("loss", "learning_rate")}
         parts = [f"loss {number(self._loss)}"]
         parts += [f"{name} {number(value)}" for name, value in measured.items()]
-        parts += [f"{self._speed(now):,.0f} samples/s", self._left(now, done)]
+        speed = self._speed(now)
+        parts += [f"{speed:,.{0 if speed >= 10 else 1}f} samples/s", self._left(now, done)]
         # what goes first where there is little room: metrics, then speed, then the validation loss
         last = len(parts) - 1
         order = [i for i in range(last - 2, 0, -1) if not parts[i].startswith("val_loss")]
