@@ -14,6 +14,7 @@ _LETTERS = {
     "sum_w2": "<mo>∑</mo><msup><mi>w</mi><mn>2</mn></msup>",
 }
 _NAMES = {"sigma": "σ", "Phi": "Φ", "phi": "φ"}
+_SPACE = "\u00a0"  # browsers drop other spaces at the ends of mtext
 _OPERATORS = {"<=": "≤", ">=": "≥"}
 
 
@@ -22,13 +23,13 @@ class MathmlWriter(Writer):
 
     def number(self, value: float) -> str:
         text = format_number(value, self.notation.digits)
-        sign = "<mo>−</mo>" if text.startswith("-") else ""
+        sign = '<mo form="prefix">−</mo>' if text.startswith("-") else ""
         text = text.lstrip("-").replace("inf", "∞")
         mantissa, e, exponent = text.partition("e")
         if not e:
             return f"{sign}<mn>{text}</mn>"
         power = (
-            f"<mo>−</mo><mn>{-int(exponent)}</mn>"
+            f'<mo form="prefix">−</mo><mn>{-int(exponent)}</mn>'
             if int(exponent) < 0
             else f"<mn>{int(exponent)}</mn>"
         )
@@ -42,7 +43,7 @@ class MathmlWriter(Writer):
         return _LETTERS.get(name, f"<mi>{escape(name)}</mi>")
 
     def word(self, text: str) -> str:
-        return f"<mtext> {escape(text)}</mtext>"
+        return f"<mtext>{_SPACE}{escape(text)}</mtext>"
 
     def dots(self) -> str:
         return "<mo>⋯</mo>"
@@ -54,8 +55,8 @@ class MathmlWriter(Writer):
         return _scripts(f"<mi>{escape(letter)}</mi>", below, above)
 
     def function(self, above: str, prime: bool) -> str:
-        marks = ("<mo>′</mo>" if prime else "") + (_marks(above) if above else "")
-        return f"<msup><mi>g</mi><mrow>{marks}</mrow></msup>" if marks else "<mi>g</mi>"
+        name = '<mrow><mi>g</mi><mo form="postfix">′</mo></mrow>' if prime else "<mi>g</mi>"
+        return _scripts(name, "", above)
 
     def function_name(self, name: str) -> str:
         return f"<mi>{_NAMES.get(name, name)}</mi>"
@@ -80,7 +81,7 @@ class MathmlWriter(Writer):
 
     def cases(self, then: str, condition: str, otherwise: str) -> str:
         rows = (
-            f"<mtr><mtd>{then}</mtd><mtd><mtext>if </mtext>{condition}</mtd></mtr>"
+            f"<mtr><mtd>{then}</mtd><mtd><mtext>if{_SPACE}</mtext>{condition}</mtd></mtr>"
             f"<mtr><mtd>{otherwise}</mtd><mtd><mtext>else</mtext></mtd></mtr>"
         )
         return f'<mrow><mo form="prefix">{{</mo><mtable>{rows}</mtable></mrow>'
@@ -124,6 +125,6 @@ def _marks(text: str) -> str:
         if c.isalpha():
             marks += f"<mi>{c}</mi>"
         elif c != " ":
-            fence = ' form="prefix"' if c == "(" else ' form="postfix"' if c == ")" else ""
+            fence = ' stretchy="false"' if c in "()" else ""
             marks += f"<mo{fence}>{escape('−' if c == '-' else c)}</mo>"
     return marks

@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING
 
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Contributions, Equation
-from chainrule.explain.words import headline, setting, what
+from chainrule.explain.words import column, headline, setting, what
 
 if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation
 
 _ROWS = 100
-_NODES = 300  # contributions drawn at all depths together
+_NODES = 600  # contributions drawn of one term; of more the deepest are left out
 _MATH = "http://www.w3.org/1998/Math/MathML"
 
 _STYLE = """
 .chainrule { max-width: 60rem; line-height: 1.5; font-family: system-ui, sans-serif; }
 .chainrule h1 { font-size: 1.5rem; font-weight: normal; }
-.chainrule h2 { font-size: 1.05rem; margin: 1.6em 0 .3em; border-bottom: 1px solid #8886; }
+.chainrule h2 { font-size: 1.05rem; margin: 1.6em 0 .3em; padding-bottom: .3em; }
+.chainrule h2 { border-bottom: 1px solid #8886; }
 .chainrule p { margin: .4em 0 0; }
-.chainrule .formula { overflow-x: auto; padding: .3em 0 .3em 1.5em; }
+.chainrule h1, .chainrule .wide { overflow-x: auto; }
+.chainrule .formula { padding: .3em 0 .3em 1.5em; }
 .chainrule math { font-size: 1.1em; }
 .chainrule mtd { padding: .3em .15em; text-align: left; }
-.chainrule mtd:first-child { text-align: right; }
+.chainrule .formula > math > mtable > mtr > mtd:first-child { text-align: right; }
+.chainrule mtable mtable mtd:first-child { padding-right: .8em; }
 .chainrule .tag { float: right; }
 .chainrule table { border-collapse: collapse; margin: .6em 0 .6em 1.5em; }
 .chainrule td { font-variant-numeric: tabular-nums; }
@@ -35,8 +38,8 @@ _STYLE = """
 .chainrule tr.focus td { background: #4a90d922; }
 .chainrule details { margin: .2em 0 .2em 1.5em; }
 .chainrule summary { cursor: pointer; }
+.chainrule .wide > table { white-space: nowrap; }
 .chainrule .leaf { margin: .2em 0 .2em 1.5em; }
-.chainrule pre { overflow-x: auto; }
 """
 
 
@@ -66,14 +69,14 @@ def equations_only(why: Explanation) -> str:
             if equation.lead:
                 rows.append(_row([f"<mtext>{escape(equation.lead)}</mtext>"]))
             rows += _sides(writer, equation)
-    return f'<math xmlns="{_MATH}" display="block"><mtable>{"".join(rows)}</mtable></math>'
+    table = f'<mtable displaystyle="true">{"".join(rows)}</mtable>'
+    return f'<math xmlns="{_MATH}" display="block">{table}</math>'
 
 
 class _Page:
     def __init__(self, why: Explanation, depth: int) -> None:
         self.why, self.depth = why, depth
         self.writer = _writer(why)
-        self.left = _NODES
 
     def lines(self) -> Iterator[str]:
         why = self.why
@@ -86,17 +89,19 @@ class _Page:
             for equation in section.equations:
                 yield from self._equation(equation)
             if section.term is not None and section.term.contributions is not None:
-                yield from self._contributions(section.term.contributions, self.depth)
+                parts = section.term.contributions
+                yield from self._contributions(parts, self._affordable(parts))
             if section.has_samples:
                 yield from self._table()
-        yield f"<h2>Certificate</h2>\n<pre>{escape(why.certificate.text())}</pre>\n</div>"
+        certificate = escape(why.certificate.text())
+        yield f'<h2>Certificate</h2>\n<pre class="wide">{certificate}</pre>\n</div>'
 
     def _equation(self, equation: Equation) -> Iterator[str]:
         if equation.lead:
             yield f"<p>{escape(equation.lead)}</p>"
         tag = f'<span class="tag">{escape(equation.tag)}</span>' if equation.tag else ""
-        table = f"<mtable>{''.join(_sides(self.writer, equation))}</mtable>"
-        yield f'<div class="formula">{tag}{_math(table)}</div>'
+        table = f'<mtable displaystyle="true">{"".join(_sides(self.writer, equation))}</mtable>'
+        yield f'<div class="formula wide">{tag}{_math(table)}</div>'
 
     def _contributions(self, parts: Contributions, depth: int) -> Iterator[str]:
         if len(parts) < 2 or depth < 1:
@@ -113,10 +118,23 @@ class _Page:
             yield from self._contribution(part, depth)
         if left:
             others = _math(self.writer.number(rest))
-            yield f'<div class="leaf">all other {left} together: {others}</div>'
+            yield f'<div class="leaf wide">all other {left} together: {others}</div>'
+
+    def _affordable(self, parts: Contributions) -> int:
+        """Give the depth asked for, or the largest one that draws at most `_NODES`."""
+        count, total, most = 1, 0, self.why.notation.max_terms
+        for depth in range(self.depth):
+            count *= min(len(parts), most)
+            total += count
+            if total > _NODES:
+                return depth
+            below = [t.contributions for t in parts[0].terms if t.contributions is not None]
+            if not below:
+                break
+            parts = below[0]  # those of the other units are as many
+        return self.depth
 
     def _contribution(self, part: Contribution, depth: int) -> Iterator[str]:
-        self.left -= 1
         factors = "".join(
             self.writer.group("(", self.writer.number(t.value), ")") for t in part.terms
         )
@@ -134,10 +152,10 @@ class _Page:
         )
         line = f"through unit {part.unit + self.why.notation.first_index}: {formula}"
         inner = [t for t in part.terms if t.contributions is not None and len(t.contributions) > 1]
-        if not inner or depth < 2 or self.left <= 0:
-            yield f'<div class="leaf">{line}</div>'
+        if not inner or depth < 2:
+            yield f'<div class="leaf wide">{line}</div>'
             return
-        yield f"<details><summary>{line}</summary>"
+        yield f'<details class="wide"><summary>{line}</summary>'
         for term in inner:
             yield f"<p>where {_math(self.writer.write(term.symbol))} is a sum again</p>"
             assert term.contributions is not None
@@ -147,10 +165,10 @@ class _Page:
     def _table(self) -> Iterator[str]:
         why, writer = self.why, self.writer
         heads = "".join(
-            f'<th scope="col">{_math(writer.write(term.symbol))}</th>' for term in why.terms
+            f'<th scope="col">{_math(writer.write(column(why, term)))}</th>' for term in why.terms
         )
         yield (
-            f'<table><thead><tr><th scope="col">sample</th>{heads}'
+            f'<div class="wide"><table><thead><tr><th scope="col">sample</th>{heads}'
             '<th scope="col">product</th></tr></thead><tbody>'
         )
         for row in why.samples[:_ROWS]:
@@ -164,7 +182,7 @@ class _Page:
         mean = _math(writer.number(float(why.products.mean())))
         yield (
             f'</tbody><tfoot><tr><td>mean</td><td colspan="{len(why.terms)}"></td>'
-            f"<td>{mean}</td></tr></tfoot></table>"
+            f"<td>{mean}</td></tr></tfoot></table></div>"
         )
 
 

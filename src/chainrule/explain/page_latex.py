@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chainrule.explain.latex import LatexWriter, escape
 from chainrule.explain.terms import Contributions, Equation
-from chainrule.explain.words import headline, setting
+from chainrule.explain.words import column, headline, setting
 
 if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation
@@ -93,7 +93,7 @@ def _contributions(why: Explanation, writer: LatexWriter, parts: Contributions) 
 
 
 def _table(why: Explanation, writer: LatexWriter) -> str:
-    heads = ["sample", *(f"${writer.write(term.symbol)}$" for term in why.terms), "product"]
+    heads = ["sample", *(f"${writer.write(column(why, term))}$" for term in why.terms), "product"]
     rows = [
         [
             str(row.index + why.notation.first_index),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chainrule.explain.terms import Contributions, Equation
 from chainrule.explain.text import TextWriter
-from chainrule.explain.words import headline, setting
+from chainrule.explain.words import column, headline, setting
 from chainrule.explain.writer import format_number
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class _Page:
 
     def _table(self) -> list[str]:
         why, digits = self.why, self.why.notation.digits
-        heads = ["sample", *(self.writer.write(term.symbol) for term in why.terms), "product"]
+        heads = ["sample", *(self.writer.write(column(why, term)) for term in why.terms), "product"]
         shown = [row for row in why.samples[:_ROWS] if row.index != why.focus or row.index < _ROWS]
         if why.focus >= _ROWS:
             shown[-1] = why.samples[why.focus]

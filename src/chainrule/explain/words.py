@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chainrule.explain.symbols import LossSymbol, Partial
+from chainrule.explain.symbols import LossSymbol, Partial, quantity
+from chainrule.formulas import Expr
 from chainrule.targets import Bias, PreActivation, UnitOutput, Weight
 
 if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation
+    from chainrule.explain.terms import Term
     from chainrule.explain.writer import Writer
 
 
@@ -16,6 +18,15 @@ def headline(why: Explanation, writer: Writer) -> str:
     """Give the derivative and its value: ∂C/∂w₁₂⁽²⁾ = 0.28, written by a writer."""
     derivative = writer.write(Partial(LossSymbol(), why.symbol))
     return writer.row([derivative, writer.operator("="), writer.number(why.value)])
+
+
+def column(why: Explanation, term: Term) -> Expr:
+    """Give the symbol of a term for any sample i, where it heads the numbers of all samples."""
+    any_sample: dict[Expr, Expr] = {
+        LossSymbol(why.focus): LossSymbol("sample"),
+        quantity("s", None, why.focus): quantity("s", None, "sample"),
+    }
+    return term.symbol.replace(any_sample.get)
 
 
 def what(why: Explanation) -> str:
