@@ -67,7 +67,7 @@ def _loss(setting: Setting, target: Target, functions: _Functions, t: Any) -> An
 
     j = target.j
     a, z, penalty = shifted(array(f.a[0]), UnitOutput, 0, j), None, 0.0
-    for l, layer in enumerate(network.weighted_layers, start=1):  # noqa: E741
+    for l, layer in enumerate(network.weighted_layers, start=1):
         W = array(layer.W)
         if isinstance(target, Weight):
             W = shifted(W, Weight, l, j, target.k)
@@ -103,21 +103,19 @@ def _losses(loss: Loss, functions: _Functions, z: Any, a: Any, y: Any, from_a: b
 
 def _by_torch(setting: Setting, target: Target) -> float:
     import torch
-    from torch.nn import functional as F
+    from torch.nn import functional as nn
 
     def array(values: Array) -> Any:
         return torch.as_tensor(np.array(values, dtype=np.float64))
 
     def tensor(value: Any) -> Any:
-        return value if isinstance(value, torch.Tensor) else torch.tensor(float(value), dtype=torch.float64)
+        return torch.as_tensor(value, dtype=torch.float64)
 
     def of_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *values: function(*(tensor(value) for value in values))
 
-    formulas = {
-        name: of_tensors(getattr(torch, name))
-        for name in ("exp", "sqrt", "abs", "sign", "sin", "cos", "tanh", "sinh", "cosh", "atan", "where")
-    }
+    names = ("exp", "sqrt", "abs", "sign", "sin", "cos", "tanh", "sinh", "cosh", "atan")
+    formulas = {name: of_tensors(getattr(torch, name)) for name in names}
     formulas |= {
         "number": tensor, "ln": of_tensors(torch.log), "sigma": of_tensors(torch.sigmoid),
         "Phi": of_tensors(torch.special.ndtr),
@@ -129,23 +127,25 @@ def _by_torch(setting: Setting, target: Target) -> float:
         array,
         formulas,
         activations={
-            "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": F.relu,
-            "leaky_relu": F.leaky_relu, "elu": F.elu, "gelu": F.gelu, "silu": F.silu,
-            "softplus": lambda z: F.softplus(z, threshold=40),  # exact above, not only nearly
+            "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": nn.relu,
+            "leaky_relu": nn.leaky_relu, "elu": nn.elu, "gelu": nn.gelu, "silu": nn.silu,
+            "softplus": lambda z: nn.softplus(z, threshold=40),  # exact above, not only nearly
             "softmax": lambda z: torch.softmax(z, dim=-1),
         },
         losses={
-            "squared_error": lambda a, y: F.mse_loss(a, y, reduction="none"),
-            "half_squared_error": lambda a, y: F.mse_loss(a, y, reduction="none") / 2,
-            "absolute_error": lambda a, y: F.l1_loss(a, y, reduction="none"),
-            "huber": lambda a, y: F.huber_loss(a, y, reduction="none"),
+            "squared_error": lambda a, y: nn.mse_loss(a, y, reduction="none"),
+            "half_squared_error": lambda a, y: nn.mse_loss(a, y, reduction="none") / 2,
+            "absolute_error": lambda a, y: nn.l1_loss(a, y, reduction="none"),
+            "huber": lambda a, y: nn.huber_loss(a, y, reduction="none"),
             "poisson": lambda a, y: a - torch.xlogy(y, a),
             "cross_entropy": lambda a, y: -torch.xlogy(y, a),
-            "binary_cross_entropy": lambda a, y: -torch.xlogy(y, a) - torch.special.xlog1py(1 - y, -a),
+            "binary_cross_entropy": lambda a, y: (
+                -torch.xlogy(y, a) - torch.special.xlog1py(1 - y, -a)
+            ),
         },
         losses_from_z={
             "cross_entropy": lambda z, y: -(y * torch.log_softmax(z, dim=-1)).sum(-1),
-            "binary_cross_entropy": lambda z, y: F.binary_cross_entropy_with_logits(
+            "binary_cross_entropy": lambda z, y: nn.binary_cross_entropy_with_logits(
                 z, y, reduction="none"
             ).sum(-1),
         },
@@ -204,5 +204,7 @@ def _by_jax(setting: Setting, target: Target) -> float:
 
 def _float64(jax: Any) -> contextlib.AbstractContextManager[Any]:
     if hasattr(jax, "enable_x64"):
-        return contextlib.nullcontext() if jax.config.jax_enable_x64 else jax.enable_x64(True)  # type: ignore[no-any-return]
-    return jax.experimental.enable_x64()  # type: ignore[no-any-return]  # JAX before 0.8
+        context: contextlib.AbstractContextManager[Any] = jax.enable_x64(True)
+    else:
+        context = jax.experimental.enable_x64()  # JAX before 0.8
+    return context

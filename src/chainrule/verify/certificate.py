@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+import textwrap
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from chainrule.targets import Target
 from chainrule.verify import autodiff, finite_difference, high_precision, rounding
-from chainrule.verify.setting import Setting, analytic_value, contributions, count_weights
+from chainrule.verify.setting import Array, Setting, analytic_value, contributions, count_weights
 
 if TYPE_CHECKING:
     from chainrule.network import Network
@@ -97,9 +98,8 @@ class Certificate:
             lines.append(columns.format(e.method, e.digits, *numbers).rstrip())
         lines.append("")
         if self.left is not None and self.right is not None:
-            lines += _wrapped(
-                "kink", f"the derivative from the left is {self.left!r}, from the right {self.right!r}"
-            )
+            sides = f"the derivative from the left is {self.left!r}, from the right {self.right!r}"
+            lines += _wrapped("kink", sides)
         for e in self.evidence:
             if e.note:
                 lines += _wrapped(e.method, e.note)
@@ -125,6 +125,7 @@ class Certificate:
         return f"Certificate({self.target}: {self.analytic!r}, {self.verdict})"
 
 
+@np.errstate(all="ignore")  # a number that is not finite fails; it need not warn as well
 def certify(
     network: Network,
     target: Target | str,
@@ -172,8 +173,7 @@ def certify(
     gradient = network.gradient(X, y, sample_weight=sample_weight, dropout_step=dropout_step)
     own = analytic_value(gradient, setting, target)
     analytic = own if analytic is None else float(analytic)
-    with np.errstate(all="ignore"):
-        parts = contributions(setting, target, gradient.delta, gradient.forward.a, setting.y)
+    parts = contributions(setting, target, gradient.delta, gradient.forward.a, setting.y)
 
     spread = rounding.spread(setting, target)
     floor = _ROUNDING * spread.derivative
@@ -192,7 +192,8 @@ def certify(
         sides = sides if sides.left is not None else precise
         left, right = sides.left, sides.right
         verdict = "kink" if verdict == "pass" else verdict
-    return Certificate(target, len(setting), analytic, central, precise, automatic, verdict, left, right)
+    n = len(setting)
+    return Certificate(target, n, analytic, central, precise, automatic, verdict, left, right)
 
 
 def _package(autodiff_: str) -> autodiff.Package | None:
@@ -222,7 +223,7 @@ def _central(
     target: Target,
     kinks: rounding.Kinks,
     analytic: float,
-    noise: rounding.Array,
+    noise: Array,
     floor: float,
 ) -> Evidence:
     method = "central difference"
@@ -238,8 +239,9 @@ def _central(
         left, right = d.left, d.right
         notes.append(f"{left:.10g} from the left, {right:.10g} from the right")
     return _compare(
-        method, d.value, analytic, allowed, f"{d.value:.12g}", note="; ".join(notes), left=left, right=right
-    )
+        method, d.value, analytic, allowed, f"{d.value:.12g}", note="; ".join(notes),
+        left=left, right=right,
+    )  # fmt: skip
 
 
 def _precise(
@@ -247,7 +249,7 @@ def _precise(
     target: Target,
     kinks: rounding.Kinks,
     analytic: float,
-    parts: rounding.Array,
+    parts: Array,
     floor: float,
 ) -> Evidence:
     method, sizes, n = "high precision", setting.network.sizes, len(setting)
@@ -255,7 +257,7 @@ def _precise(
     count = room // high_precision.cost(sizes, target)
     if count < 1:
         shape = "-".join(map(str, sizes))
-        return Evidence(method, None, analytic, note=f"left out: {shape} takes too long even for a sample")
+        return Evidence(method, None, analytic, note=f"left out: too slow for {shape}")
     compared, note, total_agrees = analytic, "", True
     if count < n:
         w = setting.weight(target)
@@ -284,7 +286,7 @@ def _precise(
     found = _compare(
         method, d.value, compared, allowed, d.digits, note=note, left=left, right=right
     )
-    return found if total_agrees else Evidence(**(asdict(found) | {"agrees": False}))
+    return found if total_agrees else replace(found, agrees=False)
 
 
 def _automatic(
@@ -303,10 +305,10 @@ def _automatic(
     found = _compare(autodiff.LABELS[package], value, analytic, allowed)
     if counts:
         return found
-    return Evidence(**(asdict(found) | {"agrees": None, "note": "does not count at a kink"}))
+    return replace(found, agrees=None, note="does not count at a kink")
 
 
-def _listed(samples: rounding.Array) -> str:
+def _listed(samples: Array) -> str:
     if len(samples) == 1:
         return f"sample {samples[0]}"
     if len(samples) <= 8:
@@ -315,8 +317,6 @@ def _listed(samples: rounding.Array) -> str:
 
 
 def _wrapped(label: str, note: str) -> list[str]:
-    import textwrap
-
     return textwrap.wrap(f"{label}: {note}", width=100, subsequent_indent="  ")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,12 +46,11 @@ class Shifted:
         C = np.empty(len(i))
         crossed, on_kink = np.zeros(len(i), dtype=bool), np.zeros(len(i), dtype=bool)
         rows = max(1, _NUMBERS // max(self.setting.network.sizes))
-        with np.errstate(all="ignore"):  # a shift may lead out of where a loss is defined
-            for start in range(0, len(i), rows):
-                part = slice(start, start + rows)
-                C[part], crossed[part], on_kink[part] = self._carry(
-                    place, i[part], j[part], shift[part], along
-                )
+        for start in range(0, len(i), rows):
+            part = slice(start, start + rows)
+            C[part], crossed[part], on_kink[part] = self._carry(
+                place, i[part], j[part], shift[part], along
+            )
         return C, crossed | ~np.isfinite(C), on_kink
 
     def _carry(
@@ -58,7 +58,7 @@ class Shifted:
     ) -> tuple[Array, Array, Array]:
         f, L = self.setting.forward, len(self.layers)
         crossed, on_kink = np.zeros(len(i), dtype=bool), np.zeros(len(i), dtype=bool)
-        l, rows = place.layer, np.arange(len(i))  # noqa: E741
+        l, rows = place.layer, np.arange(len(i))
         z = a = np.empty(0)
         if place.letter == "a" and l == L:
             a = f.a[L][i]
@@ -94,8 +94,15 @@ class Shifted:
         return c.sum(axis=-1), crossed, on_kink
 
     def _activate(
-        self, l: int, i: Array, j: Array | slice, z: Array, along: bool, crossed: Array, on_kink: Array
-    ) -> Array:  # noqa: E741
+        self,
+        l: int,
+        i: Array,
+        j: Array | slice,
+        z: Array,
+        along: bool,
+        crossed: Array,
+        on_kink: Array,
+    ) -> Array:
         """Give a of units j of layer l from z, and note who crossed a kink."""
         g, f = self.layers[l - 1].activation, self.setting.forward
         a = g.value(z)
@@ -138,6 +145,7 @@ class Quotients:
     right: Array
 
 
+@np.errstate(all="ignore")  # a shift may lead out of where a loss is defined
 def quotients(
     shifted: Shifted,
     place: Place,
@@ -194,23 +202,25 @@ def quotients(
     if len(rows):
         t = base[rows] / SHRINK**_ONE_SIDED
         C0 = shifted.losses(place, i[rows], unit[rows], 0 * t)[0]
-        C, along = {}, {}
+        C, along, closer = {}, {}, {}
         near = np.zeros(len(rows), dtype=bool)
         for k in (-2, -1, 1, 2):
             s = k * t * factor[rows]
             C[k], _, _ = shifted.losses(place, i[rows], unit[rows], s)
-            along[k], _, on = shifted.losses(place, i[rows], unit[rows], s, along=True)
-            if abs(k) == 1:
-                near |= on
-        value[rows], kink[rows] = _central(along, t), near
-        wrong[rows], step[rows] = 2 * noise[i[rows]] / t, np.nan
+            along[k], _, _ = shifted.losses(place, i[rows], unit[rows], s, along=True)
+            s = s / SHRINK
+            closer[k], _, on = shifted.losses(place, i[rows], unit[rows], s, along=True)
+            near |= on
+        value[rows], kink[rows], step[rows] = _central(along, t), near, np.nan
+        change = np.abs(value[rows] - _central(closer, t / SHRINK))
+        wrong[rows] = 2 * noise[i[rows]] / t + change
         backward = (3 * C0 - 4 * C[-1] + C[-2]) / (2 * t)
         forward = (-3 * C0 + 4 * C[1] - C[2]) / (2 * t)
         left[rows] = np.where(near, backward, value[rows])
         right[rows] = np.where(near, forward, value[rows])
 
-    def spread_out(values: Array, fill: float, dtype: type = float) -> Array:
-        full = np.full(shape, fill, dtype=dtype)
+    def spread_out(values: Array, fill: Any, dtype: type = float) -> Array:
+        full: Array = np.full(shape, fill, dtype=dtype)
         full.ravel()[pairs] = values
         return full
 
@@ -248,9 +258,8 @@ def difference(shifted: Shifted, target: Target, noise: Array) -> Difference:
     setting = shifted.setting
     work = 4 * STEPS * len(setting) * count_weights(setting.network.sizes[target.layer + 1 :])
     steps = range(STEPS) if work < _MUCH else (0, 2)
-    found = quotients(
-        shifted, place_of(target), np.array([target.j]), setting.factors(target)[None, :], noise, steps
-    )
+    j, factors = np.array([target.j]), setting.factors(target)[None, :]
+    found = quotients(shifted, place_of(target), j, factors, noise, steps)
     shares = setting.shares
     penalty = penalty_quotient(setting, target)
     counted = np.isfinite(found.step[0])
@@ -274,5 +283,3 @@ def penalty_quotient(setting: Setting, target: Target) -> float:
     if low == high:
         return 0.0
     return setting.network.l2 / 2 * (high * high - low * low) / (high - low)
-
-

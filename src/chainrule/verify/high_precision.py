@@ -65,8 +65,8 @@ def derivative(setting: Setting, target: Target, kinks: Kinks) -> Precise:
     for bits in _BITS:
         try:
             found = _Arithmetic(setting, target, kinks, bits).derivative()
-        except (ValueError, ZeroDivisionError, OverflowError, ArithmeticError) as error:
-            raise ValueError(f"a formula has no value here: {error}") from None
+        except (ValueError, ArithmeticError) as error:
+            raise ValueError(f"the formulas have no value here: {error}") from None
         if found is not None:
             return found
     raise AssertionError("the last precision always answers")
@@ -124,7 +124,7 @@ class _Arithmetic:
             raise ValueError(f"{self.mp.nstr(value, 6)} is not finite")
         return self.mp.mpf(value)
 
-    def weights(self, l: int) -> tuple[Array, int]:  # noqa: E741
+    def weights(self, l: int) -> tuple[Array, int]:
         """Give W^(l)ᵀ as exact integers in units of 2^-bits, and these bits."""
         if l not in self._W:
             W = self.layers[l - 1].W.astype(np.float64)
@@ -135,8 +135,8 @@ class _Arithmetic:
 
     # --- the forward pass -----------------------------------------------------------------------
 
-    def g(self, l: int, z: int) -> int:  # noqa: E741
-        """Give g(z) of a hidden layer."""
+    def g(self, l: int, z: int) -> int:
+        """Compute one activation of a hidden layer."""
         return self.to_fixed(self.compute(self.formulas[l - 1], z=self.floating(z)))
 
     def _base(self) -> None:
@@ -145,7 +145,7 @@ class _Arithmetic:
         self.a: list[Array] = [self.fixed(f.a[0])]
         self.z: list[Array] = [np.empty(0, dtype=object)]
         self.masks: list[Array | None] = [None]
-        for l, layer in enumerate(self.layers, start=1):  # noqa: E741
+        for l, layer in enumerate(self.layers, start=1):
             W, bits = self.weights(l)
             z = (self.a[-1] @ W) >> bits
             if layer.b is not None:
@@ -156,18 +156,20 @@ class _Arithmetic:
             mask = f.masks[l]
             self.masks.append(None if mask is None else self.fixed(mask))
             a = np.empty(z.shape, dtype=object)
-            a.ravel()[:] = [self.g(l, number) for number in z.ravel()]
+            a.ravel()[:] = [self.g(l, number) for number in z.ravel().tolist()]
             self.a.append(a if self.masks[l] is None else (a * self.masks[l]) >> self.bits)
         with self._output_precision():
             self.out = [self._outputs([self.floating(v) for v in row]) for row in self.z[L]]
-            self.C = [self._loss(i, self.out[i], self.out[i], along=False) for i in range(len(self.y))]
+            self.C = [self._loss(i, a, a, along=False) for i, a in enumerate(self.out)]
 
     @contextmanager
     def _output_precision(self) -> Iterator[None]:
         """Work with digits enough for 1 - a where a is 1 - e^-z, if the loss takes logarithms."""
         loss, before = self.setting.network.loss, self.mp.prec
         if isinstance(loss, LossFromZ) or loss.needs_positive_output:
-            largest = min(float(np.abs(self.setting.forward.z[-1]).max()), _LARGEST_Z)
+            largest = float(np.abs(self.setting.forward.z[-1]).max())
+            if not largest <= _LARGEST_Z:
+                raise ValueError(f"e^z with z = {largest:.3g} at the output has too many digits")
             self.mp.prec = before + int(1.4427 * largest)
         try:
             yield
@@ -260,10 +262,11 @@ class _Arithmetic:
 
     def _shifted(self, steps: int, along: bool = False) -> list[Any]:
         """Give every C_i with the target moved by so many steps."""
-        target, l, L, n = self.target, self.place.layer, len(self.layers), len(self.y)  # noqa: E741
+        target, l, L, n = self.target, self.place.layer, len(self.layers), len(self.y)
         if self.place == Place("a", L):
             h = self.mp.mpf((steps, -_STEP_BITS))
-            return [self._shifted_output(i, h * scale, along) for i, scale in enumerate(self._scales())]
+            shifts = [h * scale for scale in self._scales()]
+            return [self._shifted_output(i, shift, along) for i, shift in enumerate(shifts)]
         shift, units = steps << (self.bits - _STEP_BITS), [target.j]
         change = np.full((n, 1), shift, dtype=object)
         if isinstance(target, Weight):
@@ -283,7 +286,7 @@ class _Arithmetic:
         a[self.target.j] += shift
         return self._loss(i, a, self.out[i], along)
 
-    def _activated(self, l: int, units: list[int], change: Array, along: bool) -> Array:  # noqa: E741
+    def _activated(self, l: int, units: list[int], change: Array, along: bool) -> Array:
         """Give how a of some units changes when their z changes."""
         g = self.layers[l - 1].activation
         near, at, mask = self.kinks.near[l], self.kinks.at[l], self.masks[l]
@@ -308,7 +311,7 @@ class _Arithmetic:
                 result[i, column] = ((after * m) >> self.bits) - self.a[l][i, j]
         return result
 
-    def _slope(self, g: Activation, l: int, i: int, j: int) -> Any:  # noqa: E741
+    def _slope(self, g: Activation, l: int, i: int, j: int) -> Any:
         """Give g' at the kink where the unit stands, as float64 has it."""
         z = self.setting.forward.z[l][i : i + 1, j]
         return self.mp.mpf(float(g.derivative(z, g.value(z))[0]))

@@ -78,12 +78,12 @@ class GradientReport:
 
     def text(self) -> str:
         """Give the report in lines of at most 100 columns."""
-        checked = f"all {self.total:,}" if self.checked == self.total else (
-            f"{self.checked:,} of {self.total:,}, drawn at random,"
-        )  # fmt: skip
+        checked = f"all {self.total:,} parameters"
+        if self.checked < self.total:
+            checked = f"{self.checked:,} of {self.total:,} parameters, drawn at random,"
         samples = "1 sample" if self.n_samples == 1 else f"{self.n_samples:,} samples"
         verdict = "pass" if self.passed else "FAIL"
-        lines = [f"gradient: {verdict}; {checked} parameters checked on {samples}"]
+        lines = [f"gradient: {verdict}; {checked} checked on {samples}"]
         if self.worst is not None:
             w = self.worst
             lines.append(
@@ -91,10 +91,12 @@ class GradientReport:
                 f"analytic {w.analytic:.10g}, difference {w.numeric:.10g}"
             )
         if self.failures:
-            lines.append(f"wrong (relative error above {self.tolerance:.0e}): {len(self.failures):,}")
+            count = len(self.failures)
+            lines.append(f"wrong (relative error above {self.tolerance:.0e}): {count:,}")
             lines += _table(self.failures, "analytic", "difference", "rel. error")
         if self.kinks:
-            lines.append(f"at a kink, where only derivatives from one side exist: {len(self.kinks):,}")
+            count = len(self.kinks)
+            lines.append(f"at a kink, where only derivatives from one side exist: {count:,}")
             lines += _table(self.kinks, "analytic", "from the left", "from the right")
         return "\n".join(lines)
 
@@ -119,11 +121,13 @@ class GradientReport:
         verdict = "passed" if self.passed else f"FAILED for {len(self.failures):,}"
         at = "" if self.worst is None else f" at {self.worst.parameter}"
         return (
-            f"GradientReport({verdict}: {self.checked:,} of {self.total:,} parameters, worst relative "
-            f"error {self.worst_relative_error:.1e}{at}, {len(self.kinks):,} at kinks)"
+            f"GradientReport({verdict}: {self.checked:,} of {self.total:,} parameters, "
+            f"worst relative error {self.worst_relative_error:.1e}{at}, "
+            f"{len(self.kinks):,} at kinks)"
         )
 
 
+@np.errstate(all="ignore")  # a number that is not finite fails; it need not warn as well
 def check_gradient(
     network: Network,
     X: ArrayLike,
@@ -191,10 +195,10 @@ def _drawn(
     sizes = {l: layer.units * (layer.W.shape[1] + network.biases) for l, layer in _layers(network)}
     left = max_parameters
     share = {}
-    for at, l in enumerate(sorted(sizes, key=lambda l: sizes[l])):  # noqa: E741
+    for at, l in enumerate(sorted(sizes, key=lambda l: sizes[l])):
         share[l] = min(sizes[l], -(-left // (len(sizes) - at)))
         left -= share[l]
-    for l, size in sizes.items():  # noqa: E741
+    for l, size in sizes.items():
         if share[l] == size:
             yield l, np.arange(size)
         elif share[l]:
@@ -218,7 +222,8 @@ def _compared(
         at_once_now = max(1, at_once // STEPS)
         for first in range(0, len(again), at_once_now):
             rows = again[first : first + at_once_now]
-            better = _differences(shifted, [part[r] for r in rows], values[rows], noise, thorough=True)
+            wrong = [part[r] for r in rows]
+            better = _differences(shifted, wrong, values[rows], noise, thorough=True)
             for r, c in zip(rows, better, strict=True):
                 found[r] = c
         yield from found

@@ -8,12 +8,16 @@ W and forgive anything in a deep network.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from chainrule import activations, losses
+from chainrule.activations import Activation
 from chainrule.layers import ByLayer, LayerOf
-from chainrule.losses import LossFromZ
+from chainrule.losses import Loss, LossFromZ
 from chainrule.targets import Target
 from chainrule.verify.setting import Array, Setting, contributions, count_weights
 
@@ -27,7 +31,7 @@ _ON_KINK = 64  # a z this many rounding errors from a kink may stand on either s
 
 @dataclass(frozen=True)
 class Spread:
-    """How far results scatter under rounding: each C_i, (n,), and the derivative (None: not asked)."""
+    """How far results scatter under rounding: each C_i, (n,), and the derivative, if asked for."""
 
     losses: Array
     derivative: float
@@ -46,7 +50,7 @@ def spread(setting: Setting, target: Target | None = None) -> Spread:
 
 
 def error_of_z(a: Array, layer: LayerOf) -> Array:
-    """Give the size of the rounding error of z = a Wᵀ + b, shaped as z: Σ|w a| is at most ‖w‖‖a‖."""
+    """Give the size of the rounding error of z = a Wᵀ + b, shaped as z; Σ|w a| ≤ ‖w‖‖a‖."""
     W = layer.W
     norms = np.sqrt(np.einsum("jk,jk->j", W, W, dtype=np.float64))
     size = np.sqrt((a * a).sum(axis=-1, keepdims=True)) * norms
@@ -72,7 +76,7 @@ def kinks(setting: Setting) -> Kinks:
     f = setting.forward
     near, at = [], []
     error = np.zeros(())
-    for l, layer in enumerate(setting.network.weighted_layers, start=1):  # noqa: E741
+    for l, layer in enumerate(setting.network.weighted_layers, start=1):
         error = error_of_z(f.a[l - 1], layer)
         on, kink = _nearest(f.z[l], layer.activation.kinks, _ON_KINK * error)
         near.append(on)
@@ -95,46 +99,65 @@ def _nearest(z: Array, places: tuple[float, ...], error: Array) -> tuple[Array, 
 def _nudged(
     setting: Setting, target: Target | None, rng: np.random.Generator
 ) -> tuple[Array, float]:
-    """Give C_i and the target's derivative from a pass in which every number is nudged."""
+    """Give C_i and the target's derivative from a pass in which every number is nudged.
 
-    def nudge(values: Array, size: Array | None = None) -> Array:
+    A number is nudged by a part of its own size, or of ``size`` where it is a difference of larger
+    ones. The built-in functions keep their digits wherever they are small. In a user's own, numbers
+    of size 1 may cancel, as in 1 - tanh(z)**2.
+    """
+
+    def nudge(values: Array, size: Any = 0.0) -> Array:
         by = rng.uniform(-_NUDGE, _NUDGE, np.shape(values))
-        return np.asarray(values + by * (values if size is None else size / EPS))
+        return np.asarray(values + by * np.maximum(np.abs(values), size))
 
     layers, loss, f = setting.network.weighted_layers, setting.network.loss, setting.forward
     L = len(layers)
     a, z, g_of_z = [nudge(f.a[0])], [], []
-    for l, layer in enumerate(layers, start=1):  # noqa: E741
+    for l, layer in enumerate(layers, start=1):
         W = layer.W.astype(np.float64, copy=False)
         exact = a[-1] @ W.T if layer.b is None else a[-1] @ W.T + layer.b
-        z.append(nudge(exact, error_of_z(a[-1], layer)))
-        g_of_z.append(nudge(layer.activation.value(z[-1])))
+        z.append(nudge(exact, error_of_z(a[-1], layer) / EPS))
+        g = layer.activation
+        g_of_z.append(nudge(g.value(z[-1]), _within(g, activations.ACTIVATIONS)))
         mask = f.masks[l]
         a.append(g_of_z[-1] if mask is None else mask * g_of_z[-1])
     y = nudge(setting.y)
 
-    C = loss.value_from_z(z[-1], y) if isinstance(loss, LossFromZ) else loss.value(a[-1], y).sum(-1)
-    if target is None:
-        return nudge(C), 0.0
-
-    g = layers[-1].activation
+    own = _within(loss, losses.LOSSES)
     if isinstance(loss, LossFromZ):
-        delta = [nudge(loss.delta(nudge(a[-1]), y))]
+        C = nudge(loss.value_from_z(z[-1], y), 1.0)  # it holds ln(1 + x)
     else:
-        dC_da = nudge(loss.derivative(nudge(a[-1]), y))
-        delta = [nudge(g.pull_back(dC_da, z[-1], nudge(a[-1])))]
-    for l in range(L - 1, 0, -1):  # noqa: E741
+        C = nudge(loss.value(a[-1], y).sum(-1), own)
+    if target is None:
+        return C, 0.0
+
+    def pull_back(g: Activation, dC_da: Array, z: Array, a: Array) -> Array:
+        return nudge(
+            g.pull_back(dC_da, z, nudge(a)), np.abs(dC_da) * _within(g, activations.ACTIVATIONS)
+        )
+
+    if isinstance(loss, LossFromZ):
+        delta = [nudge(loss.delta(nudge(a[-1]), y), own)]
+    else:
+        dC_da = nudge(loss.derivative(nudge(a[-1]), y), own)
+        delta = [pull_back(layers[-1].activation, dC_da, z[-1], a[-1])]
+    for l in range(L - 1, 0, -1):
         W = layers[l].W.astype(np.float64, copy=False)
         columns = np.sqrt(np.einsum("jk,jk->k", W, W))
-        size = EPS * np.sqrt((delta[-1] ** 2).sum(axis=-1, keepdims=True)) * columns
+        size = np.sqrt((delta[-1] ** 2).sum(axis=-1, keepdims=True)) * columns
         dC_da = nudge(delta[-1] @ W, size)
         mask = f.masks[l]
         dC_da = dC_da if mask is None else dC_da * mask
-        delta.append(nudge(layers[l - 1].activation.pull_back(dC_da, z[l - 1], nudge(g_of_z[l - 1]))))
+        delta.append(pull_back(layers[l - 1].activation, dC_da, z[l - 1], g_of_z[l - 1]))
     parts = contributions(setting, target, ByLayer(delta[::-1]), ByLayer(a, first=0), y)
     value = float(nudge(setting.shares) @ parts)
     w = setting.weight(target)
-    return nudge(C), value if w is None else value + float(nudge(np.array(setting.network.l2 * w)))
+    return C, value if w is None else value + float(nudge(np.array(setting.network.l2 * w)))
+
+
+def _within(own: Activation | Loss, built_in: Mapping[str, Any]) -> float:
+    """Give the size of the numbers that a function may cancel: 1, and 0 for a built-in one."""
+    return 0.0 if type(built_in.get(own.name)) is type(own) else 1.0
 
 
 def size_of_summands(setting: Setting, target: Target) -> float:
@@ -143,7 +166,8 @@ def size_of_summands(setting: Setting, target: Target) -> float:
     It writes g' in terms of a, such as 1 - a², whose summands stay near 1 where g' itself vanishes;
     so g' counts as at least 1 here, and every sum is one of absolute values.
     """
-    layers, loss, f, y = setting.network.weighted_layers, setting.network.loss, setting.forward, setting.y
+    layers, loss = setting.network.weighted_layers, setting.network.loss
+    f, y = setting.forward, setting.y
     a = f.a[-1]
     with np.errstate(all="ignore"):
         if isinstance(loss, LossFromZ):
@@ -153,7 +177,7 @@ def size_of_summands(setting: Setting, target: Target) -> float:
             steepest = np.maximum(1, np.abs(layers[-1].activation.derivative(f.z[-1], a)))
             size = np.broadcast_to(size.max(axis=-1, keepdims=True), a.shape) * steepest
         sizes = [size]
-        for l in range(len(layers) - 1, 0, -1):  # noqa: E741
+        for l in range(len(layers) - 1, 0, -1):
             g, mask = layers[l - 1].activation, f.masks[l]
             steepest = np.maximum(1, np.abs(g.derivative(f.z[l], g.value(f.z[l]))))
             size = sizes[-1] @ np.abs(layers[l].W.astype(np.float64)) * steepest

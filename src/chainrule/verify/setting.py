@@ -12,6 +12,7 @@ moves its own part of the penalty, ½ λ w².
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -102,7 +103,7 @@ def place_of(target: Target) -> Place:
 
 def count_weights(sizes: tuple[int, ...]) -> int:
     """Give the number of weights of a network, one multiplication each."""
-    return sum(m * k for k, m in zip(sizes, sizes[1:], strict=False))
+    return sum(m * k for k, m in pairwise(sizes))
 
 
 def contributions(
