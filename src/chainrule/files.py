@@ -78,10 +78,10 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     file in one step. Raises ValueError if ``path`` exists and is no regular file, else OSError.
     """
     target = os.path.realpath(path)  # a link stays a link: its target is replaced
-    mode = _mode_of_old(target)
     folder = os.path.dirname(target)
     temporary = os.path.join(folder, f".chainrule-{secrets.token_hex(8)}.tmp")
     try:
+        mode = _mode_of_old(target)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with open(descriptor, "wb") as file:
             if mode is not None:
