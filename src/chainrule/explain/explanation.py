@@ -192,7 +192,8 @@ class Explanation:
         return self.text()
 
     def __repr__(self) -> str:
-        return f"Explanation({self.target}, value={self.value!r}, {self.n_samples} samples)"
+        samples = "1 sample" if self.n_samples == 1 else f"{self.n_samples} samples"
+        return f"Explanation({self.target}, value={self.value!r}, {samples})"
 
     def _repr_html_(self) -> str:
         from chainrule.explain.page_html import fragment
@@ -230,7 +231,7 @@ def explain(
     resolved = resolve(target, network.sizes, network.biases)
     chosen = notations.get(notation)
     if learning_rate is not None:
-        from chainrule.schedules import positive
+        from chainrule.checks import positive
 
         positive(learning_rate, "learning_rate")
     # copies, so that an explanation stays as it is when the caller's arrays are filled anew
