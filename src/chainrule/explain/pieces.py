@@ -28,7 +28,7 @@ from chainrule.explain.symbols import (
 )  # fmt: skip
 from chainrule.explain.terms import Contributions, Equation, Term
 from chainrule.formulas import Div, Expr, Num, add, evaluate, mul, parse
-from chainrule.losses import LossFromZ
+from chainrule.losses import BinaryCrossEntropy, CrossEntropy
 
 if TYPE_CHECKING:
     from chainrule.network import Network
@@ -94,7 +94,8 @@ class Pieces:
 
     def is_reduced(self, l: int) -> bool:
         """Say whether ∂C/∂z of layer l is one term: after a softmax, or for a cross-entropy."""
-        return l == self.L and (self.softmax or isinstance(self.network.loss, LossFromZ))
+        cancels = isinstance(self.network.loss, CrossEntropy | BinaryCrossEntropy)
+        return l == self.L and (self.softmax or cancels)
 
     def at(self, unit: int) -> int:
         """Give the index of a unit as it is printed."""
