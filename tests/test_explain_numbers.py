@@ -597,4 +597,4 @@ def test_own_loss_from_z_keeps_its_two_factors() -> None:
         open_down(why.terms)
     text = net.explain("w[2][0,1]", **given).text()
     assert "∂C₀/∂w₀₁⁽²⁾ = (∂C₀/∂a₀⁽²⁾)(∂a₀⁽²⁾/∂z₀⁽²⁾)(∂z₀⁽²⁾/∂w₀₁⁽²⁾)" in text
-    assert "a₀⁽²⁾ − y₀" not in text
+    assert "(a₀⁽²⁾ − y₀)" not in text
