@@ -259,6 +259,39 @@ def test_points_where_only_the_second_derivative_jumps(loss: str) -> None:
     assert (c.verdict, c.analytic) == ("pass", -1.0), c.text()
 
 
+# --- numbers of every size ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("z", [10.0, 50.0, 500.0, 1_500.0, 1e6])
+@pytest.mark.parametrize(
+    ("output", "loss"),
+    [
+        ("softmax", "cross_entropy"),
+        ("softmax", "absolute_error"),
+        ("softmax", "squared_error"),
+        ("sigmoid", "binary_cross_entropy"),
+        ("sigmoid", "huber"),
+    ],
+)
+def test_saturated_outputs(output: str, loss: str, z: float) -> None:
+    net = Network([2, 2], output=output, loss=loss, W=[np.eye(2)], b=[[0.0, 0.0]])
+    X, y = [[z, -z], [-z / 2, 0.25]], [[0.9, 0.1], [0.75, 0.25]]
+    for target in ("w[1][0,0]", "b[1][1]", "x[0]"):
+        c = certify(net, target, X, y, autodiff="off")
+        assert c.verdict == "pass", c.text()
+    if loss not in ("cross_entropy", "binary_cross_entropy"):  # ln a of an a that rounds to 0
+        assert certify(net, "a[1][0]", X, y, autodiff="off").verdict == "pass"
+    assert net.check_gradient(X, y)
+
+
+def test_one_sample_of_many_is_tiny() -> None:
+    """A pre-activation of 1e-86, beside others: the step has to stay on its side of the kink."""
+    net = Network([1, 1, 1], hidden="leaky_relu", loss="absolute_error", seed=0)
+    net.layers[1].W = [[1.0]]
+    c = certify(net, "b[1][0]", [[1e-86], [-2e-86], [1.0]], [5.0, 5.0, 5.0], autodiff="off")
+    assert c.verdict == "pass", c.text()
+
+
 # --- functions of the user ----------------------------------------------------------------------
 
 

@@ -76,7 +76,7 @@ def table() -> list[Setting]:
                 samples[number % 3],
                 *extra,
                 dtype="float32" if number % 7 == 6 else "float64",
-            )  # fmt: skip
+            )
         )
     return result
 
@@ -356,6 +356,6 @@ def test_ten_thousand_units(sizes: list[int]) -> None:
     X, y = rng.normal(size=(2, sizes[0])), rng.normal(size=(2, sizes[-1]))
     certificate = certify(net, "w[1][0,0]", X, y, autodiff="off")
     assert certificate.verdict == "pass", certificate.text()
-    report = check_gradient(net, X, y, max_parameters=300)
+    report = check_gradient(net, X, y, max_parameters=60)
     assert report.passed, report.text()
-    assert (report.checked, report.total) == (300, net.parameters.size)
+    assert (report.checked, report.total) == (60, net.parameters.size)

@@ -254,7 +254,7 @@ def _precise(
 ) -> Evidence:
     method, sizes, n = "high precision", setting.network.sizes, len(setting)
     room = _BUDGET - _WEIGHTS_COST * count_weights(sizes)
-    count = room // high_precision.cost(sizes, target)
+    count = room // high_precision.cost(setting, target)
     if count < 1:
         shape = "-".join(map(str, sizes))
         return Evidence(method, None, analytic, note=f"left out: too slow for {shape}")

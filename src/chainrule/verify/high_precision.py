@@ -28,7 +28,7 @@ _PRECISIONS = ((448, 133), (2200, 700))  # bits of the arithmetic and of the ste
 _DIGITS_BITS = 100  # 30 digits
 _GUARD_BITS = 60
 _LARGEST_BITS = 1100  # float64 ends at 2^1024
-_LARGEST_Z = 50_000  # e^z of the output layer is carried with as many digits as it has
+_LARGEST_Z = 2000  # e^z of the output layer is carried with as many digits as it has
 
 _ACTIVATION_COST = 400  # multiplications of integers, at about 0.2 µs
 
@@ -49,10 +49,13 @@ class Precise:
     kink: bool
 
 
-def cost(sizes: tuple[int, ...], target: Target) -> int:
+def cost(setting: Setting, target: Target) -> int:
     """Give the cost of one sample, in integer multiplications: the base pass and two more."""
+    sizes = setting.network.sizes
     after = sizes[target.layer + 1 :]
     units = sum(sizes[1:]) + 2 * (sum(after) + 1)
+    if (largest := _needs_digits(setting)) is not None:
+        units += int(3 * sizes[-1] * min(largest, _LARGEST_Z) / 200)
     return count_weights(sizes) + 2 * count_weights(after) + _ACTIVATION_COST * units
 
 
@@ -170,10 +173,9 @@ class _Arithmetic:
 
     @contextmanager
     def _output_precision(self) -> Iterator[None]:
-        """Work with digits enough for 1 - a where a is 1 - e^-z, if the loss takes logarithms."""
-        loss, before = self.setting.network.loss, self.mp.prec
-        if isinstance(loss, LossFromZ) or loss.needs_positive_output:
-            largest = float(np.abs(self.setting.forward.z[-1]).max())
+        """Work with digits enough for 1 - a where a is 1 - e^-z, if its logarithm is taken."""
+        before, largest = self.mp.prec, _needs_digits(self.setting)
+        if largest is not None:
             if not largest <= _LARGEST_Z:
                 raise ValueError(f"e^z with z = {largest:.3g} at the output has too many digits")
             self.mp.prec = before + int(1.4427 * largest)
@@ -263,15 +265,18 @@ class _Arithmetic:
         return Precise(digits, _rounded(value), _rounded(left), _rounded(right), self.touched)
 
     def _scales(self) -> list[Any]:
-        """Give the step of each sample in units of 2^-133: 1, but near a pole of the loss less.
+        """Give the step of each sample, in units of the step: 1, but near a pole of the loss less.
 
-        Only an output a^(L) that is shifted itself can stand so close to 0 (or 1) that the
-        logarithm of the loss ends within a step.
+        Only an output a^(L) that is shifted itself can stand so close to 0 (or 1) that a logarithm
+        in the loss ends within a step.
         """
         scales = [self.mp.mpf(1)] * len(self.y)
-        if self.place == Place("a", len(self.layers)):
-            for i, a in enumerate(self.out):
-                room = [abs(a[self.target.j]), abs(1 - a[self.target.j]), scales[i]]
+        if _is_logarithmic(self.setting) and self.place == Place("a", len(self.layers)):
+            for i, row in enumerate(self.out):
+                a = row[self.target.j]
+                room = [abs(a), scales[i]]
+                if self.setting.network.loss.output == "sigmoid":
+                    room.append(abs(1 - a))
                 scales[i] = min(distance for distance in room if distance)
         return scales
 
@@ -368,6 +373,19 @@ class _Arithmetic:
                 before, after = self._outputs([mp.mpf(kink), mp.mpf(kink) + shift])
                 a[j] = a0[j] + after - before
         return self._loss(i, a, a0, along)
+
+
+def _is_logarithmic(setting: Setting) -> bool:
+    loss = setting.network.loss
+    return isinstance(loss, LossFromZ) or loss.needs_positive_output
+
+
+def _needs_digits(setting: Setting) -> float | None:
+    """Give the largest |z| of the output layer where ln(1 - a) needs as many digits as e^z has."""
+    softmax = isinstance(setting.network.layers[-1].activation, Softmax)
+    if softmax or not _is_logarithmic(setting):
+        return None
+    return float(np.abs(setting.forward.z[-1]).max())
 
 
 def _rounded(number: Any) -> float:
