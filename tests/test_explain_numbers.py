@@ -99,7 +99,7 @@ def table() -> list[Setting]:
     return [
         Setting(next(sizes), g, output, loss, next(biases), next(weighted), next(l2), next(dropout),
                 next(count), seed)
-        for seed, ((output, loss), g) in enumerate(zip(pairs * 2, hidden, strict=False))
+        for seed, ((output, loss), g) in enumerate(zip(pairs + pairs[::2], hidden, strict=False))
     ]  # fmt: skip
 
 
