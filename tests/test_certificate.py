@@ -530,3 +530,12 @@ def test_nothing_heavy_is_imported_unasked() -> None:
         "assert not {'torch', 'jax'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("width", [100, 84, 71, 61])
+def test_a_narrow_table_shows_fewer_errors(width: int) -> None:
+    net = Network([2, 2, 1], hidden="tanh", output="tanh", seed=0)
+    lines = certify(net, "w[1][1,0]", [0.9, -1.2], [-0.4]).text(width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert ("allowed" in lines[2]) == (width >= 84)
+    assert "high precision" in "\n".join(lines)

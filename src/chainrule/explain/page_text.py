@@ -41,7 +41,7 @@ class _Page:
                 lines += self._contributions(section.term.contributions, "  ", self.depth)
             if section.has_samples:
                 lines += self._table()
-        return [*lines, "", *self._fold(why.certificate.text().rstrip(), 0)]
+        return [*lines, "", *self._fold(why.certificate.text(self.width).rstrip(), 0)]
 
     def _equation(self, equation: Equation) -> list[str]:
         lines = self._fold(equation.lead, 2) if equation.lead else []
