@@ -242,7 +242,13 @@ class Network:
 
     def masks(self, step: int | None) -> Callable[[int, Array], Array | None] | None:
         """Give the dropout masks of a training step as `backprop.forward` takes them, or None."""
-        if step is None or not any(layer.dropout for layer in self.layers):
+        if step is None:
+            return None
+        if isinstance(step, bool) or not isinstance(step, int | np.integer):
+            raise TypeError(f"dropout_step must be the number of a training step, got {step!r}")
+        if step < 0:
+            raise ValueError(f"dropout_step must be 0 or more, got {step}")
+        if not any(layer.dropout for layer in self.layers):
             return None
 
         def mask(l: int, a: Array) -> Array | None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def resolve(target: Target | str, sizes: Sequence[int], biases: bool = True) -> 
         target = _parse(target)
     elif not isinstance(target, Target):
         raise TypeError(f"a target is {_FORMS}, or a chainrule.Weight, got {target!r}")
+    else:
+        target = _with_integers(target)
     last = len(sizes) - 1
     first = 0 if isinstance(target, UnitOutput) else 1
     if not first <= target.layer <= last:
@@ -81,6 +85,17 @@ def resolve(target: Target | str, sizes: Sequence[int], biases: bool = True) -> 
     if isinstance(target, Bias) and not biases:
         raise ValueError(f"{target}: the network has no biases")
     return target
+
+
+def _with_integers(target: Target) -> Target:
+    """Give a target with plain integers as indices, which may have been NumPy's."""
+    indices = {field.name: getattr(target, field.name) for field in fields(target)}
+    for name, index in indices.items():
+        if isinstance(index, bool) or not isinstance(index, Integral):
+            raise TypeError(f"{type(target).__name__}.{name} must be an integer, got {index!r}")
+    kind: type[Any] = type(target)
+    plain: Target = kind(**{name: int(index) for name, index in indices.items()})
+    return plain
 
 
 def _parse(text: str) -> Target:
