@@ -19,7 +19,7 @@ _MATH = "http://www.w3.org/1998/Math/MathML"
 
 _STYLE = """
 .chainrule { max-width: 60rem; line-height: 1.5; font-family: system-ui, sans-serif; }
-.chainrule h1 { font-size: 1.5rem; font-weight: normal; }
+.chainrule h1 { font-size: 1.5rem; font-weight: normal; overflow-y: hidden; padding: .2em 0; }
 .chainrule h2 { font-size: 1.05rem; margin: 1.6em 0 .3em; padding-bottom: .3em; }
 .chainrule h2 { border-bottom: 1px solid #8886; }
 .chainrule p { margin: .4em 0 0; }
