@@ -230,6 +230,7 @@ def test_a_terminal_gets_colour_and_a_bar_unless_plain(plain: bool, tmp_path: Pa
 def test_the_command_names_a_program_that_the_shell_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     target = chainrule.Weight(1, 2, 3)
     beside = Path(sys.executable).with_name("chainrule")
     assert beside.exists(), "install the package into the environment of the tests"

@@ -388,7 +388,7 @@ def test_saturated_sigmoid(target: str, label: float) -> None:
     assert_finite(net, target, [[1.0], [0.5]], [[label, label], [1 - label, 0.5]])
 
 
-WITHOUT = SimpleNamespace(text=lambda: "", to_dict=dict)  # in the place of a certificate
+WITHOUT = SimpleNamespace(text=lambda width=100: "", to_dict=dict)  # in the place of a certificate
 
 
 @pytest.fixture

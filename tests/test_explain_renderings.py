@@ -165,7 +165,9 @@ def settings() -> dict[str, Explanation]:
 @pytest.fixture(autouse=True)
 def quick_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate that costs nothing, in the place of those of a hundred explanations."""
-    words = SimpleNamespace(text=lambda: "certificate: pass", to_dict=lambda: {"verdict": "pass"})
+    words = SimpleNamespace(
+        text=lambda width=100: "certificate: pass", to_dict=lambda: {"verdict": "pass"}
+    )
     monkeypatch.setattr(Explanation, "certificate", words)
 
 
