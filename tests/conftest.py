@@ -66,16 +66,27 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture
-def chromium() -> str:
-    """Path of the browser; use with ``@pytest.mark.needs("chromium")``."""
+def chromium(tmp_path: Path) -> list[str]:
+    """The headless browser as the start of a command; with ``@pytest.mark.needs("chromium")``.
+
+    Add ``--dump-dom URL``, or ``--screenshot=FILE URL``.
+    """
     path = find_chromium()
     assert path is not None
-    return path
+    return [
+        path,
+        "--headless",
+        "--no-sandbox",  # root, as which containers run, has none
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--no-first-run",
+        f"--user-data-dir={tmp_path / 'chromium'}",
+    ]
 
 
 @pytest.fixture
 def katex() -> Path:
-    """Folder of the katex package; use with ``@pytest.mark.needs("katex")``."""
+    """Folder of the katex package, for Node's require; with ``@pytest.mark.needs("katex")``."""
     return KATEX
 
 

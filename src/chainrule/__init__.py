@@ -1,5 +1,102 @@
-"""chainrule: train feed-forward networks by backpropagation and explain every gradient."""
+"""chainrule: train feed-forward networks by backpropagation and explain every gradient.
+
+>>> import chainrule as cr
+>>> net = cr.Network([2, 2, 1], hidden="tanh", output="tanh", seed=0)
+>>> net.layers[2].W.shape
+(1, 2)
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chainrule.activations import Activation
+    from chainrule.backprop import Forward, Gradient
+    from chainrule.callbacks import Callback, EarlyStopping
+    from chainrule.explain import Explanation, Notation
+    from chainrule.files import load
+    from chainrule.history import History
+    from chainrule.losses import Loss
+    from chainrule.network import Network
+    from chainrule.optimizers import AdaGrad, Adam, AdamW, GradientDescent, RMSProp
+    from chainrule.schedules import (
+        Constant,
+        Cosine,
+        ExponentialDecay,
+        ReduceOnPlateau,
+        StepDecay,
+        WarmUp,
+    )
+    from chainrule.targets import Bias, PreActivation, UnitOutput, Weight
+    from chainrule.training import NonFiniteError
+
 __version__ = "0.1.0"
+
+# A name is imported when it is first used (PEP 562), so that `import chainrule` is quick.
+_MODULES = {
+    "activations": ("Activation",),
+    "backprop": ("Forward", "Gradient"),
+    "callbacks": ("Callback", "EarlyStopping"),
+    "explain": ("Explanation", "Notation"),
+    "files": ("load",),
+    "history": ("History",),
+    "losses": ("Loss",),
+    "network": ("Network",),
+    "optimizers": ("AdaGrad", "Adam", "AdamW", "GradientDescent", "RMSProp"),
+    "schedules": (
+        "Constant",
+        "Cosine",
+        "ExponentialDecay",
+        "ReduceOnPlateau",
+        "StepDecay",
+        "WarmUp",
+    ),
+    "targets": ("Bias", "PreActivation", "UnitOutput", "Weight"),
+    "training": ("NonFiniteError",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "Activation",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Bias",
+    "Callback",
+    "Constant",
+    "Cosine",
+    "EarlyStopping",
+    "Explanation",
+    "ExponentialDecay",
+    "Forward",
+    "Gradient",
+    "GradientDescent",
+    "History",
+    "Loss",
+    "Network",
+    "NonFiniteError",
+    "Notation",
+    "PreActivation",
+    "RMSProp",
+    "ReduceOnPlateau",
+    "StepDecay",
+    "UnitOutput",
+    "WarmUp",
+    "Weight",
+    "__version__",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

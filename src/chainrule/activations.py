@@ -49,7 +49,7 @@ class Activation(ABC):
 
     @abstractmethod
     def derivative(self, z: Array, a: Array) -> Array:
-        """Give g'(z), shaped as z; a = g(z) is handed in because many derivatives are short in a."""
+        """Give g'(z), shaped as z; a = g(z) is handed in, since many derivatives are short in a."""
 
     def pull_back(self, dC_da: Array, z: Array, a: Array) -> Array:
         """Give ∂C/∂z from ∂C/∂a: the factor ∂a/∂z of the chain rule, applied."""
@@ -232,7 +232,8 @@ _sigmoid = Sigmoid()
 ACTIVATIONS: dict[str, Activation] = {
     g.name: g
     for g in (
-        Identity(), _sigmoid, Tanh(), ReLU(), LeakyReLU(), ELU(), GELU(), SiLU(), Softplus(), Softmax(),
+        Identity(), _sigmoid, Tanh(), ReLU(), LeakyReLU(), ELU(), GELU(), SiLU(), Softplus(),
+        Softmax(),
     )
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Backpropagation: the forward pass, the backward pass and the gradients.
 
 The letters: l = 1..L counts the layers, i the samples, j and k the units of layers l and l-1.
-z^(l), a^(l) and δ^(l) are arrays (n, units_l); W^(l) is (units_l, units_{l-1}), b^(l) is (units_l,).
+z^(l), a^(l), δ^(l) are arrays (n, units_l); W^(l) is (units_l, units_{l-1}), b^(l) is (units_l,).
 
 Forward, from a^(0) = x:            z^(l) = a^(l-1) W^(l)ᵀ + b^(l)        a^(l) = g(z^(l))
 
@@ -18,77 +18,22 @@ s_i / Σs = 1/n, and λ = ``l2``, which adds λ W^(l) to (3). Nothing else is ad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.activations import Activation
-from chainrule.losses import Loss, LossFromZ
+from chainrule.layers import ByLayer, NetworkOf
+from chainrule.losses import LossFromZ
 
 Array = NDArray[Any]
-T = TypeVar("T")
-
-
-class ByLayer(Sequence[T], Generic[T]):
-    """One item for each layer, indexed by l: ``dW[1]`` is the first, there is no ``dW[0]``.
-
-    Iterating gives the items in the order of the layers.
-    """
-
-    def __init__(self, items: Sequence[T], first: int = 1) -> None:
-        self._items, self._first = tuple(items), first
-
-    @overload
-    def __getitem__(self, layer: int) -> T: ...
-    @overload
-    def __getitem__(self, layer: slice) -> Sequence[T]: ...
-    def __getitem__(self, layer: int | slice) -> T | Sequence[T]:
-        if isinstance(layer, slice):
-            raise TypeError("take one layer at a time, or iterate")
-        last = self._first + len(self._items) - 1
-        if not -len(self._items) <= layer <= last or 0 <= layer < self._first:
-            raise IndexError(f"layer {layer}: there is one for layers {self._first} to {last}")
-        return self._items[layer - self._first if layer >= 0 else layer]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self._items)
-
-    def __repr__(self) -> str:
-        shapes = ", ".join(f"{self._first + i}: {getattr(x, 'shape', x)}" for i, x in enumerate(self))
-        return f"ByLayer({shapes})"
-
-
-class LayerOf(Protocol):
-    """What the equations need of a layer."""
-
-    @property
-    def W(self) -> Array: ...
-    @property
-    def b(self) -> Array | None: ...
-    @property
-    def activation(self) -> Activation: ...
-
-
-class NetworkOf(Protocol):
-    """What the equations need of a network: layers 1 to L, in order, the loss, and λ."""
-
-    @property
-    def weighted_layers(self) -> Sequence[LayerOf]: ...
-    @property
-    def loss(self) -> Loss: ...
-    @property
-    def l2(self) -> float: ...
 
 
 @dataclass(frozen=True)
 class Forward:
-    """The numbers of a forward pass: ``z[l]``, ``a[l]``, and ``masks[l]`` where there is dropout."""
+    """The numbers of a forward pass: ``z[l]``, ``a[l]``, and ``masks[l]`` with dropout."""
 
     z: ByLayer[Array]
     a: ByLayer[Array]
@@ -114,7 +59,7 @@ class Gradient:
     shares: Array
 
     def sample_dW(self, layer: int) -> Array:
-        """Give ∂C_i/∂W^(l) of every sample, (n, units_l, units_{l-1}), without weights or penalty."""
+        """Give ∂C_i/∂W^(l) of every sample, (n, units_l, units_{l-1}), without s_i or penalty."""
         return self.delta[layer][:, :, None] * self.forward.a[layer - 1][:, None, :]
 
     def sample_db(self, layer: int) -> Array:
@@ -132,7 +77,7 @@ def forward(
     z: list[Array] = []
     a: list[Array] = [X]
     masks: list[Array | None] = []
-    for l, layer in enumerate(network.weighted_layers, start=1):  # noqa: E741
+    for l, layer in enumerate(network.weighted_layers, start=1):
         z_l = a[-1] @ layer.W.astype(X.dtype, copy=False).T
         if layer.b is not None:
             z_l += layer.b.astype(X.dtype, copy=False)
@@ -168,7 +113,7 @@ def backward(network: NetworkOf, forward: Forward, y: Array) -> ByLayer[Array]:
     deltas = [delta]
 
     # (2) from layer l+1 to layer l; with dropout a = m g(z), so that ∂a/∂z = m g'(z)
-    for l in range(L - 1, 0, -1):  # noqa: E741
+    for l in range(L - 1, 0, -1):
         g, m = layers[l - 1].activation, forward.masks[l]
         dC_da = deltas[-1] @ layers[l].W.astype(delta.dtype, copy=False)
         if m is None:
@@ -189,7 +134,7 @@ def gradient(
     dW: list[Array] = []
     db: list[Array | None] = []
     penalty = 0.0
-    for l, layer in enumerate(network.weighted_layers, start=1):  # noqa: E741
+    for l, layer in enumerate(network.weighted_layers, start=1):
         weighted = share[:, None] * delta[l]
         dW_l = weighted.T @ a[l - 1]  # (3)
         if network.l2:

@@ -6,14 +6,16 @@ and series of pandas, Polars and PyArrow (through narwhals).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import mmap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule.losses import Loss
+from chainrule.schedules import not_negative
 
 Array = NDArray[Any]
 _CHUNK = 1 << 22  # numbers looked at in one go, so that a memory map is never loaded whole
@@ -38,6 +40,25 @@ class Samples:
         return X, y, weights
 
 
+def in_dtype(array: Array, dtype: np.dtype[Any], name: str = "X") -> Array:
+    """Give an array in C order and a dtype: as it is where it is so already, else one copy.
+
+    A memory map, which may be larger than the memory, stays as it is; `Samples.rows` converts it.
+    Raises ValueError for a number that is too large for the dtype.
+    """
+    if _is_mapped(array):
+        return array
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(array, dtype=dtype)
+    if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
+        finite = np.isfinite(converted)
+        if not finite.all():
+            place = np.unravel_index(int(np.argmin(finite)), array.shape)
+            index = ", ".join(str(int(i)) for i in place)
+            raise ValueError(f"{name}[{index}] is {array[place]:.6g}, too large for {dtype}")
+    return converted
+
+
 def one_hot(y: Array, units: int, dtype: Any) -> Array:
     """Give targets as rows (n, units): integer classes (n,) as one-hot, rows as they are."""
     if y.ndim == 2:
@@ -57,8 +78,8 @@ def inputs(X: ArrayLike, units: int, name: str = "X") -> Array:
     if array.ndim == 1:
         if array.shape[0] != units:
             raise ValueError(
-                f"{name} is 1-D with {array.shape[0]} numbers; one sample of this network has {units}"
-                + (f" (for many samples: {name}.reshape(-1, 1))" if units == 1 else "")
+                f"{name} is 1-D with {array.shape[0]} numbers; one sample of this network has "
+                f"{units}" + (f" (for many samples: {name}.reshape(-1, 1))" if units == 1 else "")
             )
         array = array[None, :]
     if array.ndim != 2:
@@ -118,6 +139,60 @@ def weights(sample_weight: ArrayLike | None, n_samples: int) -> NDArray[np.float
     return array
 
 
+def classes(y: Array, units: int) -> NDArray[np.int64] | None:
+    """Give the class of each sample, (n,), or None where checked targets are no classes.
+
+    Classes are integers (n,), one-hot rows, or 0 and 1 for a single output.
+    """
+    if y.ndim == 1:
+        return y
+    found = np.empty(len(y), dtype=np.int64)
+    for rows in _chunks(y):
+        part = np.asarray(y[rows])
+        if not ((part == 0) | (part == 1)).all():
+            return None
+        if units > 1 and (np.count_nonzero(part, axis=1) != 1).any():
+            return None
+        found[rows] = part[:, 0] if units == 1 else part.argmax(axis=1)
+    return found
+
+
+def class_weights(
+    class_weight: Mapping[int, float] | Literal["balanced"], y: Array, units: int
+) -> NDArray[np.float64]:
+    """Give each sample the weight of its class, (n,).
+
+    A dict gives the weights, 1 for classes that it does not name; "balanced" weighs each class by
+    n / (number of classes in y · samples of the class), so that all count the same.
+
+    Raises ValueError where y are no classes, for a class that the network does not have, and for
+    weights below 0; TypeError for anything that is neither a dict nor "balanced".
+    """
+    balanced = isinstance(class_weight, str) and class_weight == "balanced"
+    if not balanced and not isinstance(class_weight, Mapping):
+        raise TypeError(f"class_weight must be a dict or 'balanced', got {class_weight!r}")
+    of_sample = classes(y, units)
+    if of_sample is None:
+        need = "integer or one-hot classes" if units > 1 else "the classes 0 and 1"
+        raise ValueError(f"class_weight needs {need} as y; y has other numbers")
+    count = max(units, 2)  # a single output has classes 0 and 1
+    weight = np.ones(count)
+    if isinstance(class_weight, Mapping):
+        for key, value in class_weight.items():
+            if not _is_class(key):
+                raise TypeError(f"class_weight: classes are integers, got {key!r}")
+            if not 0 <= key < count:
+                raise ValueError(
+                    f"class_weight names class {key}; the network has classes 0 to {count - 1}"
+                )
+            not_negative(value, f"class_weight[{key}]")
+            weight[key] = value
+    else:
+        members = np.bincount(of_sample, minlength=count)
+        weight = len(y) / (np.count_nonzero(members) * np.maximum(members, 1))
+    return weight[of_sample]
+
+
 def samples(
     X: ArrayLike,
     y: ArrayLike,
@@ -140,8 +215,10 @@ def _classes(array: Array, units: int, name: str) -> Array:
     wrong = (array < 0) | (array >= units)
     if wrong.any():
         i = int(np.argmax(wrong))
-        raise ValueError(f"{name}[{i}] is class {array[i]}; {units} outputs have classes 0 to {units - 1}")
-    return array.astype(np.int64)
+        raise ValueError(
+            f"{name}[{i}] is class {array[i]}; {units} outputs have classes 0 to {units - 1}"
+        )
+    return array.astype(np.int64, copy=False)
 
 
 def _numeric(values: ArrayLike, name: str) -> Array:
@@ -174,6 +251,17 @@ def _from_frame(values: Any, name: str) -> Array:
         return np.asarray(values)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} is a {type(values).__name__}; no array: {error}") from None
+
+
+def _is_class(key: object) -> bool:
+    return isinstance(key, int | np.integer) and not isinstance(key, bool)
+
+
+def _is_mapped(array: Any) -> bool:
+    """Tell whether an array reads from a memory-mapped file; ``base`` leads back to it."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, mmap.mmap)
 
 
 def _chunks(array: Array) -> Iterator[slice]:

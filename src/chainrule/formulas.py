@@ -198,8 +198,12 @@ def _binary(op: ast.operator, left: Expr, right: Expr) -> Expr:
             return add(left, right)
         case ast.Sub():
             return add(left, Neg(right))
+        case ast.Mult() if isinstance(left, Neg):
+            return Neg(mul(left.item, right))  # -2 z is read as -(2 z)
         case ast.Mult():
             return mul(left, right)
+        case ast.Div() if isinstance(left, Neg):
+            return Neg(Div(left.item, right))
         case ast.Div():
             return Div(left, right)
         case ast.Pow():
@@ -242,7 +246,9 @@ def evaluate(
             case Add(items):
                 total = value(items[0])
                 for item in items[1:]:
-                    total = total - value(item.item) if isinstance(item, Neg) else total + value(item)
+                    total = (
+                        total - value(item.item) if isinstance(item, Neg) else total + value(item)
+                    )
                 return total
             case Neg(item):
                 return -value(item)

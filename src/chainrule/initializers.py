@@ -1,7 +1,7 @@
 """Initial weights: how wide W^(l) is spread when a network is made.
 
-Each rule gives the variance of a weight from fan_in = units_{l-1} and fan_out = units_l: 2 / (fan_in
-+ fan_out) (Glorot and Bengio, 2010, for tanh and sigmoid), 2 / fan_in (He et al., arXiv
+Each rule gives the variance of a weight from fan_in = units_{l-1} and fan_out = units_l:
+2 / (fan_in + fan_out) (Glorot and Bengio, 2010, for tanh and sigmoid), 2 / fan_in (He et al., arXiv
 1502.01852, for the ReLU family), 1 / fan_in (LeCun et al., 1998). Biases start at 0.
 """
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule import activations, backprop, data, initializers, losses
 from chainrule.activations import Activation
-from chainrule.backprop import ByLayer, Forward, Gradient
+from chainrule.backprop import Forward, Gradient
 from chainrule.losses import Loss, LossFromZ
 from chainrule.random import dropout_mask
 
@@ -140,7 +142,8 @@ class Network:
 
         self.parameters: Array = np.zeros(count_parameters(self.sizes, self.biases), dtype=dtype)
         self.layers: list[Layer] = [Layer(self.sizes[0])]
-        for (W_l, b_l), g, p in zip(self._views(self.parameters), functions, [*rates, 0.0], strict=True):
+        views = self._views(self.parameters)
+        for (W_l, b_l), g, p in zip(views, functions, [*rates, 0.0], strict=True):
             self.layers.append(Layer(len(W_l), g, W_l, b_l, p))
         self._initialize(names, W, b)
 
@@ -167,7 +170,7 @@ class Network:
         """Cut a flat vector into the (W, b) of layers 1 to L, as views."""
         views: list[tuple[Array, Array | None]] = []
         start = 0
-        for fan_in, units in zip(self.sizes, self.sizes[1:], strict=False):
+        for fan_in, units in pairwise(self.sizes):
             W = flat[start : start + units * fan_in].reshape(units, fan_in)
             start += W.size
             b = flat[start : start + units] if self.biases else None
@@ -181,7 +184,9 @@ class Network:
         L = len(self.sizes) - 1
         for name, arrays in (("W", W), ("b", b)):
             if arrays is not None and len(arrays) != L:
-                raise ValueError(f"{name} has {len(arrays)} arrays; the network has {L} layers with weights")
+                raise ValueError(
+                    f"{name} has {len(arrays)} arrays; the network has {L} layers with weights"
+                )
         if b is not None and not self.biases:
             raise ValueError("b was given, but biases=False")
         rng = np.random.default_rng(self.seed)
@@ -189,8 +194,9 @@ class Network:
             if W is not None:
                 _assign(layer.W, W[i], f"W[{i}]")
             else:
-                drawn = initializers.weights(names[i], layer.activation.name, *layer.W.shape, rng)
-                layer.W[...] = drawn
+                units, fan_in = layer.W.shape
+                name = layer.activation.name
+                layer.W[...] = initializers.weights(names[i], name, units, fan_in, rng)
             if b is not None and layer.b is not None:
                 _assign(layer.b, b[i], f"b[{i}]")
 
@@ -198,12 +204,14 @@ class Network:
         """Raise ValueError where a parameter that was set in place is NaN or infinite."""
         if np.isfinite(self.parameters).all():
             return
-        for l, layer in enumerate(self.layers[1:], start=1):  # noqa: E741
+        for l, layer in enumerate(self.layers[1:], start=1):
             for name, array in (("W", layer.W), ("b", layer.b)):
                 if array is not None and not np.isfinite(array).all():
                     place = np.unravel_index(int(np.argmin(np.isfinite(array))), array.shape)
                     index = ", ".join(str(int(i)) for i in place)
-                    raise ValueError(f"layers[{l}].{name}[{index}] is {array[place]}; it must be finite")
+                    raise ValueError(
+                        f"layers[{l}].{name}[{index}] is {array[place]}; it must be finite"
+                    )
 
     # --- forward and backward -------------------------------------------------------------------
 
@@ -236,14 +244,15 @@ class Network:
         if step is None or not any(layer.dropout for layer in self.layers):
             return None
 
-        def mask(l: int, a: Array) -> Array | None:  # noqa: E741
+        def mask(l: int, a: Array) -> Array | None:
             rate = self.layers[l].dropout
-            return dropout_mask(self.seed, step, l, *a.shape, rate, a.dtype) if rate else None
+            n, units = a.shape
+            return dropout_mask(self.seed, step, l, n, units, rate, a.dtype) if rate else None
 
         return mask
 
     def predict(self, X: ArrayLike) -> Array:
-        """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for a 1-D x."""
+        """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x."""
         self._check_parameters()
         inputs = data.inputs(X, self.sizes[0])
         outputs = np.empty((len(inputs), self.sizes[-1]), dtype=self.dtype)
@@ -251,14 +260,14 @@ class Network:
             rows = slice(start, start + _BATCH)
             batch = np.asarray(inputs[rows], dtype=self.dtype)
             outputs[rows] = backprop.forward(self, batch).a[-1]
-        return outputs[0] if np.ndim(X) == 1 else outputs  # type: ignore[arg-type]
+        return outputs[0] if np.ndim(X) == 1 else outputs
 
-    def predict_classes(self, X: ArrayLike) -> NDArray[np.int64] | np.int64:
-        """Give the class of each sample, (n,): the largest output, or a >= ½ for a single output."""
+    def predict_classes(self, X: ArrayLike) -> NDArray[np.int64]:
+        """Give the class of each sample, (n,): the largest output, or a >= ½ of a single one."""
         outputs = self.predict(X)
         if self.sizes[-1] == 1:
-            return (outputs[..., 0] >= 0.5).astype(np.int64)
-        return np.argmax(outputs, axis=-1)
+            return np.asarray(outputs[..., 0] >= 0.5, dtype=np.int64)
+        return np.asarray(np.argmax(outputs, axis=-1), dtype=np.int64)
 
     def loss_value(
         self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
@@ -322,7 +331,7 @@ class Network:
         focus: int = 0,
         notation: Notation | str = "default",
     ) -> Explanation:
-        """Explain the derivative of the loss with respect to one quantity; see `chainrule.explain`."""
+        """Explain the derivative of the loss by one quantity; see `chainrule.explain.explain`."""
         from chainrule.explain import explain
 
         return explain(
@@ -337,6 +346,16 @@ class Network:
         from chainrule.verify import check_gradient
 
         return check_gradient(self, X, y, sample_weight=sample_weight, **options)
+
+    def copy(self) -> Network:
+        """Give a network with the same settings and a copy of the parameters."""
+        twin = copy.copy(self)
+        twin.parameters = self.parameters.copy()
+        twin.layers = [Layer(self.sizes[0])]
+        views = twin._views(twin.parameters)
+        for layer, (W, b) in zip(self.weighted_layers, views, strict=True):
+            twin.layers.append(Layer(layer.units, layer.activation, W, b, layer.dropout))
+        return twin
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a safetensors file, atomically; see `chainrule.files`."""
@@ -357,7 +376,7 @@ class Network:
 
 def count_parameters(sizes: Sequence[int], biases: bool = True) -> int:
     """Give the number of weights and biases of a network."""
-    return sum(units * (fan_in + biases) for fan_in, units in zip(sizes, sizes[1:], strict=False))
+    return sum(units * (fan_in + biases) for fan_in, units in pairwise(sizes))
 
 
 def _assign(target: Array, values: ArrayLike, name: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.schedules import Schedule, as_schedule
+from chainrule.schedules import Schedule, as_schedule, not_negative, positive
 
 Array = NDArray[Any]
 Slots = dict[str, Array]
@@ -43,7 +43,10 @@ class Optimizer(ABC):
 
 @dataclass(frozen=True)
 class GradientDescent(Optimizer):
-    """θ ← θ - η g; with momentum μ: v ← μ v + g and θ ← θ - η v, or with Nesterov θ - η (g + μ v)."""
+    """θ ← θ - η g.
+
+    With momentum μ: v ← μ v + g and θ ← θ - η v, or with Nesterov's θ ← θ - η (g + μ v).
+    """
 
     learning_rate: float | Schedule = 0.01
     momentum: float = 0.0
@@ -81,7 +84,7 @@ class AdaGrad(Optimizer):
 
     def __post_init__(self) -> None:
         as_schedule(self.learning_rate)
-        _epsilon(self.epsilon)
+        positive(self.epsilon, "epsilon")
 
     def update(self, theta: Array, g: Array, slots: Slots, eta: float, t: int) -> None:
         s = slots["s"]
@@ -91,7 +94,7 @@ class AdaGrad(Optimizer):
 
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
-    """s ← ρ s + (1 - ρ) g², θ ← θ - η g / (√s + ε), with ρ = ``decay`` (Tieleman and Hinton, 2012)."""
+    """s ← ρ s + (1 - ρ) g², θ ← θ - η g / (√s + ε) (Tieleman and Hinton, 2012); ρ is ``decay``."""
 
     learning_rate: float | Schedule = 0.001
     decay: float = 0.99
@@ -102,7 +105,7 @@ class RMSProp(Optimizer):
     def __post_init__(self) -> None:
         as_schedule(self.learning_rate)
         _fraction(self.decay, "decay")
-        _epsilon(self.epsilon)
+        positive(self.epsilon, "epsilon")
 
     def update(self, theta: Array, g: Array, slots: Slots, eta: float, t: int) -> None:
         s = slots["s"]
@@ -130,7 +133,7 @@ class Adam(Optimizer):
         as_schedule(self.learning_rate)
         _fraction(self.beta1, "beta1")
         _fraction(self.beta2, "beta2")
-        _epsilon(self.epsilon)
+        positive(self.epsilon, "epsilon")
 
     def update(self, theta: Array, g: Array, slots: Slots, eta: float, t: int) -> None:
         m, v = slots["m"], slots["v"]
@@ -145,7 +148,7 @@ class Adam(Optimizer):
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam after θ ← (1 - η λ) θ with λ = ``weight_decay`` (Loshchilov and Hutter, arXiv 1711.05101).
+    """Adam after θ ← (1 - η λ) θ (Loshchilov and Hutter, arXiv 1711.05101); λ is ``weight_decay``.
 
     The decay acts on weights and biases and is no part of the loss.
     """
@@ -154,8 +157,7 @@ class AdamW(Adam):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"weight_decay must be 0 or more, got {self.weight_decay}")
+        not_negative(self.weight_decay, "weight_decay")
 
     def update(self, theta: Array, g: Array, slots: Slots, eta: float, t: int) -> None:
         theta *= 1 - eta * self.weight_decay
@@ -163,10 +165,6 @@ class AdamW(Adam):
 
 
 def _fraction(value: float, name: str) -> None:
-    if not 0 <= value < 1:
+    not_negative(value, name)
+    if value >= 1:
         raise ValueError(f"{name} must be from 0 to below 1, got {value}")
-
-
-def _epsilon(value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"epsilon must be above 0, got {value}")

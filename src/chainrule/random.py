@@ -53,7 +53,8 @@ def dropout_mask(
     )
     word_of_unit = np.stack(words, axis=-1).reshape(n_samples, -1)[:, :units]
     kept = word_of_unit >= np.uint64(math.floor(rate * 2**32))
-    return kept.astype(dtype) / np.dtype(dtype).type(1 - rate)
+    mask: NDArray[Any] = kept.astype(dtype) / np.dtype(dtype).type(1 - rate)
+    return mask
 
 
 def epoch_order(seed: int, epoch: int, n_samples: int) -> NDArray[np.int64]:

@@ -11,6 +11,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Schedule(ABC):
@@ -19,6 +23,11 @@ class Schedule(ABC):
     @abstractmethod
     def rate(self, epoch: float, losses: Sequence[float] = ()) -> float:
         """Give η at a position in epochs, after the epochs with these losses."""
+
+    def rates(self, epoch: int, steps: int, losses: Sequence[float] = ()) -> NDArray[np.float64]:
+        """Give η of each of an epoch's steps."""
+        positions = ((epoch * steps + step) / steps for step in range(steps))
+        return np.array([self.rate(position, losses) for position in positions], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,9 @@ class Constant(Schedule):
 
     def rate(self, epoch: float, losses: Sequence[float] = ()) -> float:
         return self.initial
+
+    def rates(self, epoch: int, steps: int, losses: Sequence[float] = ()) -> NDArray[np.float64]:
+        return np.full(steps, self.initial, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,8 @@ class Cosine(Schedule):
     def __post_init__(self) -> None:
         positive(self.initial, "initial")
         positive(self.epochs, "epochs")
-        if not 0 <= self.final <= self.initial:
+        not_negative(self.final, "final")
+        if self.final > self.initial:
             raise ValueError(f"final must be from 0 to initial = {self.initial}, got {self.final}")
 
     def rate(self, epoch: float, losses: Sequence[float] = ()) -> float:
@@ -122,9 +135,12 @@ class ReduceOnPlateau(Schedule):
 
     def __post_init__(self) -> None:
         positive(self.initial, "initial")
-        positive(self.patience, "patience")
-        if not 0 < self.factor < 1:
+        positive(self.factor, "factor")
+        if self.factor >= 1:
             raise ValueError(f"factor must be between 0 and 1, got {self.factor}")
+        whole(self.patience, "patience")
+        not_negative(self.min_delta, "min_delta")
+        not_negative(self.minimum, "minimum")
 
     def rate(self, epoch: float, losses: Sequence[float] = ()) -> float:
         best, waited, reductions = math.inf, 0, 0
@@ -137,6 +153,9 @@ class ReduceOnPlateau(Schedule):
                 reductions, waited = reductions + 1, 0
         return max(self.initial * self.factor**reductions, min(self.minimum, self.initial))
 
+    def rates(self, epoch: int, steps: int, losses: Sequence[float] = ()) -> NDArray[np.float64]:
+        return np.full(steps, self.rate(epoch, losses), dtype=np.float64)  # the same all epoch
+
 
 def as_schedule(learning_rate: float | Schedule, name: str = "learning_rate") -> Schedule:
     """Give a schedule as it is and a number as `Constant`; ValueError or TypeError otherwise."""
@@ -148,7 +167,27 @@ def as_schedule(learning_rate: float | Schedule, name: str = "learning_rate") ->
 
 def positive(value: float, name: str) -> None:
     """Raise unless a hyperparameter is a finite number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not (math.isfinite(value) and value > 0):
+    if not (_number(value, name) and value > 0):
         raise ValueError(f"{name} must be above 0, got {value}")
+
+
+def not_negative(value: float, name: str) -> None:
+    """Raise unless a hyperparameter is a finite number, 0 or more."""
+    if not (_number(value, name) and value >= 0):
+        raise ValueError(f"{name} must be 0 or more, got {value}")
+
+
+def whole(value: int, name: str) -> int:
+    """Give an integer of at least 1, or raise."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return int(value)
+
+
+def _number(value: float, name: str) -> bool:
+    """Tell whether a number is finite; TypeError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return math.isfinite(value)

@@ -95,8 +95,9 @@ def _parse(text: str) -> Target:
         raise ValueError(f"{text!r} is not a target: {letter} takes {need}")
     if letter == "w":
         return Weight(int(layer), int(j), int(k))
-    kind = {"b": Bias, "z": PreActivation, "a": UnitOutput}[letter]
-    return kind(int(layer), int(j))
+    kinds: dict[str, type[Bias | PreActivation | UnitOutput]]
+    kinds = {"b": Bias, "z": PreActivation, "a": UnitOutput}
+    return kinds[letter](int(layer), int(j))
 
 
 def _check_unit(target: Target, name: str, index: int, layer: int, sizes: Sequence[int]) -> None:

@@ -65,16 +65,22 @@ def _step(network: Network, plan: Plan, state: State, g: Gradient, eta: float) -
     if not math.isfinite(g.loss):
         return _failure_forward(state.step, g)
     flat = np.concatenate(
-        [part.ravel() for dW, db in zip(g.dW, g.db, strict=True) for part in (dW, db) if part is not None]
+        [
+            part.ravel()
+            for dW, db in zip(g.dW, g.db, strict=True)
+            for part in (dW, db)
+            if part is not None
+        ]
     )
-    norm = math.sqrt(float(np.vdot(flat, flat))) if plan.clip_norm is not None else 0.0
-    if plan.clip_norm is not None and norm > plan.clip_norm:
-        flat *= flat.dtype.type(plan.clip_norm / norm)
+    if plan.clip_norm is not None:
+        norm = float(np.linalg.norm(flat.astype(np.float64)))  # squares overflow float32 early
+        if norm > plan.clip_norm:
+            flat *= flat.dtype.type(plan.clip_norm / norm)
     theta = network.parameters.copy()
     slots = {name: values.copy() for name, values in state.slots.items()}
     plan.optimizer.update(theta, flat, slots, eta, state.step + 1)
     if not (np.isfinite(theta).all() and np.isfinite(flat).all()):
-        for l, (dW, (W, b)) in enumerate(zip(g.dW, network._views(theta), strict=True), start=1):  # noqa: E741
+        for l, (dW, (W, b)) in enumerate(zip(g.dW, network._views(theta), strict=True), start=1):
             if not np.isfinite(dW).all():
                 return Failure(state.step, l, "gradient")
             if not (np.isfinite(W).all() and (b is None or np.isfinite(b).all())):
@@ -89,7 +95,7 @@ def _step(network: Network, plan: Plan, state: State, g: Gradient, eta: float) -
 
 def _failure_forward(step: int, g: Gradient) -> Failure:
     layers = enumerate(zip(g.forward.z, list(g.forward.a)[1:], strict=True), start=1)
-    for l, (z, a) in layers:  # noqa: E741
+    for l, (z, a) in layers:
         if not np.isfinite(z).all():
             return Failure(step, l, "z")
         if not np.isfinite(a).all():

@@ -1,0 +1,155 @@
+"""Callbacks: what else happens in a run, and the run that they are given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from chainrule.engines.base import State
+from chainrule.metrics import HIGHER_IS_BETTER
+from chainrule.schedules import not_negative, whole
+
+if TYPE_CHECKING:
+    from chainrule.history import History
+    from chainrule.network import Network
+
+
+@dataclass
+class Run:
+    """A run of ``fit``, as callbacks see it.
+
+    ``network`` is the one being trained, ``history`` has the epochs that ended, ``epoch`` is the
+    number of the last of them (from 1; 0 at the start) and ``epochs`` how many were asked for.
+    ``state`` has the step count and the optimiser's vectors.
+    """
+
+    network: Network
+    history: History
+    epochs: int
+    state: State = field(default_factory=State)
+    epoch: int = 0
+    restored_epoch: int | None = None  # whose parameters a callback has put back
+
+    def stop(self, reason: str = "stopped by a callback") -> None:
+        """End the run after this epoch; the first reason stands in ``history.stop_reason``."""
+        if self.history.stop_reason is None:
+            self.history.stop_reason = reason
+
+
+class Callback:
+    """What is called during a run; override what you need.
+
+    Parameters may be read and set in ``run.network``. An exception ends the run and reaches the
+    caller of ``fit``; the network keeps its parameters.
+    """
+
+    def on_start(self, run: Run) -> None:
+        """Do something before the first epoch; nothing has been changed yet."""
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Do something after each epoch, when its row stands in the history."""
+
+    def on_end(self, run: Run) -> None:
+        """Do something when the run ends, in whichever way."""
+
+
+class EarlyStopping(Callback):
+    """Stop when a column of the history has not improved for ``patience`` epochs.
+
+    ``monitor`` is the column; None is ``val_loss`` where there is validation data, else ``loss``.
+    Better means lower by more than ``min_delta``, or higher for accuracy and R²; ``mode`` "min" or
+    "max" says which for a metric of your own. With ``restore_best`` the network ends with the
+    parameters of the best epoch, however the run ends.
+
+    Raises ValueError or TypeError for bad arguments, and at the start of a run for a column that
+    it does not have.
+    """
+
+    def __init__(
+        self,
+        monitor: str | None = None,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+        mode: Literal["auto", "min", "max"] = "auto",
+    ) -> None:
+        if monitor is not None and not isinstance(monitor, str):
+            raise TypeError(f"monitor must be the name of a column, got {monitor!r}")
+        whole(patience, "patience")
+        not_negative(min_delta, "min_delta")
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
+        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
+        self.restore_best, self.mode = restore_best, mode
+
+    def on_start(self, run: Run) -> None:
+        """Find the column, and forget earlier runs."""
+        columns = [c for c in run.history if c not in ("epoch", "learning_rate", "seconds")]
+        self._column = self.monitor or ("val_loss" if "val_loss" in columns else "loss")
+        if self._column not in columns:
+            hint = "" if "val_loss" in columns else "; there is no validation data"
+            raise ValueError(
+                f"EarlyStopping: no column {self._column!r} to monitor; "
+                f"this run has {', '.join(columns)}{hint}"
+            )
+        self._sign = self._direction(self._column)
+        self._best, self._best_epoch = math.inf, 0
+        self._parameters = run.network.parameters.copy()
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Keep the parameters if they are the best so far, else see whether to stop."""
+        value = self._sign * run.history[self._column][-1]
+        if value < self._best - self.min_delta:
+            self._best, self._best_epoch = value, run.epoch
+            run.history.best_epoch = run.epoch
+            self._parameters[...] = run.network.parameters
+        elif run.epoch - self._best_epoch >= self.patience:
+            best = f" (best {self._sign * self._best:.6g} in epoch {self._best_epoch})"
+            run.stop(
+                f"early stopping: {self._column} has not improved for {self.patience} epochs"
+                + (best if self._best_epoch else "")
+            )
+
+    def on_end(self, run: Run) -> None:
+        """Put the best parameters back."""
+        if self.restore_best and self._best_epoch:
+            run.network.parameters[...] = self._parameters
+            run.restored_epoch = self._best_epoch
+
+    def _direction(self, column: str) -> int:
+        if self.mode != "auto":
+            return 1 if self.mode == "min" else -1
+        name = column.removeprefix("val_")
+        if name != "loss" and name not in HIGHER_IS_BETTER:
+            raise ValueError(
+                f"EarlyStopping: say with mode='min' or mode='max' which {column!r} is better"
+            )
+        return -1 if HIGHER_IS_BETTER.get(name) else 1
+
+
+class _AtEpochEnd(Callback):
+    def __init__(self, function: Callable[[Run], object]) -> None:
+        self._function = function
+
+    def on_epoch_end(self, run: Run) -> None:
+        self._function(run)
+
+
+def check(callbacks: object) -> list[Callback]:
+    """Give the callbacks, plain functions as ones that are called at each epoch's end."""
+    if isinstance(callbacks, Callback | str) or not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list, got {callbacks!r}")
+    checked: list[Callback] = []
+    for i, callback in enumerate(callbacks):
+        if isinstance(callback, type):
+            name = callback.__name__
+            raise TypeError(f"callbacks[{i}] is the class {name}; make one: {name}()")
+        if isinstance(callback, Callback):
+            checked.append(callback)
+        elif callable(callback):
+            checked.append(_AtEpochEnd(callback))
+        else:
+            raise TypeError(f"callbacks[{i}] must be a Callback or a function, got {callback!r}")
+    return checked

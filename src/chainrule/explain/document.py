@@ -1,0 +1,132 @@
+"""The document: an explanation as sections with equations, which every rendering writes down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from chainrule.explain.symbols import Factor, LossSymbol, Partial, Sum, quantity
+from chainrule.explain.terms import Equation, Term
+from chainrule.formulas import Div, Expr, Name, Neg, Num, add, mul
+from chainrule.targets import Bias, Weight
+
+if TYPE_CHECKING:
+    from chainrule.explain.explanation import Explanation
+
+_ORDINALS = ("First", "Second", "Third", "Fourth")
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A heading with its equations; the term that they derive, if it is one."""
+
+    title: str
+    equations: Sequence[Equation]
+    symbol: Expr | None = None
+    term: Term | None = None
+    has_samples: bool = False  # the table of all samples belongs here
+
+
+def sections(why: Explanation) -> list[Section]:
+    """Give the chain rule, its terms, what they combine to, the numbers, the mean, the update."""
+    return [*_terms(why), *_penalty(why), *_mean(why), *_update(why)]
+
+
+def _terms(why: Explanation) -> list[Section]:
+    terms = _numbered(why)
+    title = "The numbers"
+    if why.n_samples > 1:
+        title += f" of sample {why.focus + why.notation.first_index}"
+    numbers = [term.numbers for term in terms]
+    if len(terms) == 1:
+        derivation = Section("The derivative", terms[0].derivation, terms[0].symbol, terms[0])
+        return [derivation, Section(title, numbers)]
+
+    of_sample: Expr = Partial(LossSymbol(why.focus), why.symbol)
+    if why.sample_weight is not None:
+        of_sample = mul(terms[-1].symbol, of_sample)
+    chain = mul(*(Factor(term.symbol) for term in terms))
+    results = mul(*(Factor(term.formula, result=True) for term in terms))
+    values = mul(*(Factor(Num(term.value)) for term in terms))
+    product = Num(float(why.products[why.focus]))
+    numbers.append(Equation((of_sample, values, product), "and so"))
+    return [
+        Section("The chain rule", [Equation((of_sample, chain))]),
+        *(
+            Section(f"{ordinal} term", term.derivation, term.symbol, term)
+            for ordinal, term in zip(_ORDINALS, terms, strict=False)
+        ),
+        Section("Combining the terms", [Equation((of_sample, chain, results), _hence(why))]),
+        Section(title, numbers),
+    ]
+
+
+def _numbered(why: Explanation) -> list[Term]:
+    """Give the terms, their results numbered (1), (2), ... if the notation asks for it."""
+    if not why.notation.tags:
+        return list(why.terms)
+    numbered = []
+    for number, term in enumerate(why.terms, start=1):
+        steps = (replace(e, tag=f"({number})") if e.is_result else e for e in term.derivation)
+        numbered.append(replace(term, derivation=tuple(steps)))
+    return numbered
+
+
+def _hence(why: Explanation) -> str:
+    if not why.notation.tags:
+        return "Combining all terms, we have"
+    numbers = [f"({i})" for i in range(1, len(why.terms) + 1)]
+    return f"Hence, from expressions {', '.join(numbers[:-1])} and {numbers[-1]}, we get"
+
+
+def _penalty(why: Explanation) -> list[Section]:
+    if why.penalty is None:
+        return []
+    steps = [*why.penalty.derivation, why.penalty.numbers]
+    return [Section("The penalty", steps, why.penalty.symbol, why.penalty)]
+
+
+def _mean(why: Explanation) -> list[Section]:
+    """∂C/∂w = (1/n) Σ_i ∂C_i/∂w, with weights of samples and the penalty where there are some."""
+    n = why.n_samples
+    if n == 1 and why.penalty is None:
+        return []
+    mean: Expr = Partial(LossSymbol(why.focus), why.symbol)
+    if n > 1:
+        of_i: Expr = Partial(LossSymbol("sample"), why.symbol)
+        if why.sample_weight is not None:
+            of_i = mul(Div(quantity("s", None, "sample"), Name("mean_s")), of_i)
+        count = Name("n") if why.notation.counts == "n" else Num(n)
+        mean = mul(Div(Num(1), count), Sum("sample", None, n, of_i))
+    sides: list[Expr] = [Partial(LossSymbol(), why.symbol), mean]
+    if why.penalty is not None:
+        numbers = add(Num(float(why.products.mean())), Num(why.penalty.value))
+        sides[1:] = [add(mean, why.penalty.symbol), numbers]
+    title = f"The mean over {n} samples" if n > 1 else "The derivative of the loss"
+    return [Section(title, [Equation((*sides, Num(why.value)))], has_samples=n > 1)]
+
+
+def _update(why: Explanation) -> list[Section]:
+    """w ← w - η ∂C/∂w, for any parameter, for this one, and in numbers."""
+    if not isinstance(why.target, Weight | Bias):
+        return []
+    arrow = why.notation.assign
+    units = ("to", "from") if isinstance(why.target, Weight) else ("to",)
+    general = quantity(why.symbol.letter, "l", *units)
+
+    def rule(q: Expr, lead: str) -> Equation:
+        step = add(q, Neg(mul(Name("eta"), Partial(LossSymbol(), q))))
+        return Equation((q, step), lead, relation=arrow)
+
+    equations = [
+        rule(general, "Gradient descent with learning rate η updates every parameter by"),
+        rule(why.symbol, "and so this one by"),
+    ]
+    if why.learning_rate is not None:
+        old = why.target_value
+        step = mul(Num(why.learning_rate), Factor(Num(why.value)))
+        new = Num(old - why.learning_rate * why.value)
+        sides = (why.symbol, add(Num(old), Neg(step)), new)
+        equations.append(Equation(sides, "in numbers", relation=arrow))
+    return [Section("The update", equations)]

@@ -1,0 +1,95 @@
+"""Notation: the letters and index positions of a formula, as a choice.
+
+Three presets ship: the default, and those of two widely read lessons, one that writes
+∂C₀/∂w₁₂⁽ᴸ⁾ with indices from 0, and one that writes ∂L/∂w₂ with h for the activation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How symbols are written. Make your own with ``dataclasses.replace(Notation(), loss="E")``.
+
+    ``activation``, ``loss``: their letters. ``input``: the letter of layer 0, or None to write it
+    as an activation. ``first_index``: 0 or 1, for units and samples. ``to_index``, ``from_index``,
+    ``next_index``, ``other_index``, ``sample_index``: the letters of the unit, of one in the layer
+    before, of one in the layer after, of another output, of a sample. ``layer_above``: "(l)" writes
+    w_jk^(l), "l" writes w^l_jk. ``layer_names``: "number", or "relative" for L, L-1, ...
+    ``single_units``: where every layer has one unit, "hide" writes w_2 for w_11^(2).
+    ``residual``: "a - y" or "y - a". ``function``: "g" keeps g and g' abstract, "name" writes tanh,
+    "both" goes from one to the other. ``factors``: "( )" or "" around ∂C/∂a where they stand in a
+    row; ``results``: "( )" or "[ ]" around what is left of them. ``counts``: "number" writes the
+    number of units and samples at a Σ, "n" writes n. ``name_sample``: write C_0 for a single sample
+    (else C). ``tags``: number the results (1), (2), (3). ``assign``: the sign of the update.
+    ``digits``: significant digits; ``max_terms``: how many contributions of a long sum are printed.
+    """
+
+    name: str = "own"
+    activation: str = "a"
+    loss: str = "C"
+    input: str | None = "x"
+    first_index: Literal[0, 1] = 0
+    to_index: str = "j"
+    from_index: str = "k"
+    next_index: str = "m"
+    other_index: str = "p"
+    sample_index: str = "i"
+    layer_above: Literal["(l)", "l"] = "(l)"
+    layer_names: Literal["number", "relative"] = "number"
+    single_units: Literal["show", "hide"] = "show"
+    residual: Literal["a - y", "y - a"] = "a - y"
+    function: Literal["g", "name", "both"] = "both"
+    factors: Literal["( )", ""] = "( )"
+    results: Literal["( )", "[ ]"] = "( )"
+    counts: Literal["number", "n"] = "number"
+    name_sample: bool = True
+    tags: bool = False
+    assign: Literal["←", "="] = "←"
+    digits: int = 6
+    max_terms: int = 8
+
+    def __post_init__(self) -> None:
+        for field in ("activation", "loss", "to_index", "from_index", "next_index", "other_index",
+                      "sample_index"):  # fmt: skip
+            letter = getattr(self, field)
+            if not (isinstance(letter, str) and len(letter) == 1 and letter.isalpha()):
+                raise ValueError(f"Notation.{field} must be one letter, got {letter!r}")
+        indices = [self.to_index, self.from_index, self.next_index, self.other_index]
+        if len({*indices, self.sample_index}) < 5:
+            raise ValueError(f"Notation: the five index letters must differ, got {indices}")
+        if self.first_index not in (0, 1):
+            raise ValueError(f"Notation.first_index must be 0 or 1, got {self.first_index!r}")
+        if not 1 <= self.digits <= 17:
+            raise ValueError(f"Notation.digits must be from 1 to 17, got {self.digits!r}")
+        if self.max_terms < 1:
+            raise ValueError(f"Notation.max_terms must be at least 1, got {self.max_terms!r}")
+
+
+NOTATIONS: dict[str, Notation] = {
+    "default": Notation(name="default"),
+    # ∂C₀/∂w₁₂⁽ᴸ⁾ = (∂C₀/∂a₁⁽ᴸ⁾)(∂a₁⁽ᴸ⁾/∂z₁⁽ᴸ⁾)(∂z₁⁽ᴸ⁾/∂w₁₂⁽ᴸ⁾), indices from 0, g abstract
+    "C-a-L": Notation(
+        name="C-a-L", input=None, layer_names="relative", function="g", counts="n"
+    ),
+    # ∂L/∂w₂ = ∂L/∂h₂ ∂h₂/∂z₂ ∂z₂/∂w₂, indices from 1, w^l_kj, residual y - h
+    "L-h": Notation(
+        name="L-h", activation="h", loss="L", input=None, first_index=1, to_index="k",
+        from_index="j", layer_above="l", single_units="hide", residual="y - a", function="name",
+        factors="", results="[ ]", name_sample=False, tags=True, assign="=",
+    ),
+}  # fmt: skip
+
+
+def get(notation: Notation | str) -> Notation:
+    """Give the notation of that name, or a notation as it is; ValueError or TypeError otherwise."""
+    if isinstance(notation, Notation):
+        return notation
+    if not isinstance(notation, str):
+        raise TypeError(f"notation must be a name or a chainrule.Notation, got {notation!r}")
+    if notation not in NOTATIONS:
+        raise ValueError(f"unknown notation {notation!r}; known: {', '.join(NOTATIONS)}")
+    return NOTATIONS[notation]

@@ -1,0 +1,207 @@
+"""An explanation as HTML with MathML: a page, a fragment for notebooks, or its equations alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import TYPE_CHECKING
+
+from chainrule.explain.mathml import MathmlWriter
+from chainrule.explain.terms import Contribution, Contributions, Equation
+from chainrule.explain.words import column, headline, setting, what
+
+if TYPE_CHECKING:
+    from chainrule.explain.explanation import Explanation
+
+_ROWS = 100
+_NODES = 600  # contributions drawn of one term; of more the deepest are left out
+_MATH = "http://www.w3.org/1998/Math/MathML"
+
+_STYLE = """
+.chainrule { max-width: 60rem; line-height: 1.5; font-family: system-ui, sans-serif; }
+.chainrule h1 { font-size: 1.5rem; font-weight: normal; }
+.chainrule h2 { font-size: 1.05rem; margin: 1.6em 0 .3em; padding-bottom: .3em; }
+.chainrule h2 { border-bottom: 1px solid #8886; }
+.chainrule p { margin: .4em 0 0; }
+.chainrule h1, .chainrule .wide { overflow-x: auto; }
+.chainrule .formula { padding: .3em 0 .3em 1.5em; }
+.chainrule math { font-size: 1.1em; }
+.chainrule mtd { padding: .3em .15em; text-align: left; }
+.chainrule .formula > math > mtable > mtr > mtd:first-child { text-align: right; }
+.chainrule mtable mtable mtd:first-child { padding-right: .8em; }
+.chainrule .tag { float: right; }
+.chainrule table { border-collapse: collapse; margin: .6em 0 .6em 1.5em; }
+.chainrule td { font-variant-numeric: tabular-nums; }
+.chainrule th, .chainrule td { text-align: right; padding: .15em .8em; }
+.chainrule thead th, .chainrule tfoot td { border-bottom: 1px solid #8886; }
+.chainrule tfoot td { border-top: 1px solid #8886; border-bottom: 0; font-weight: 600; }
+.chainrule tr.focus td { background: #4a90d922; }
+.chainrule details { margin: .2em 0 .2em 1.5em; }
+.chainrule summary { cursor: pointer; }
+.chainrule .wide > table { white-space: nowrap; }
+.chainrule .leaf { margin: .2em 0 .2em 1.5em; }
+"""
+
+
+def page(why: Explanation, depth: int) -> str:
+    """Give a whole page that needs nothing else: no script, no font, no network."""
+    title = escape(f"chainrule: {why.target}")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
+        f"<title>{title}</title>\n<style>:root {{ color-scheme: light dark; }}</style>\n</head>\n"
+        f"<body>\n{fragment(why, depth)}\n</body>\n</html>\n"
+    )
+
+
+def fragment(why: Explanation, depth: int) -> str:
+    """Give the explanation as one element, for a notebook or to put into a page."""
+    return "\n".join(_Page(why, depth).lines())
+
+
+def equations_only(why: Explanation) -> str:
+    """Give one ``math`` element with all equations of the derivation, in order."""
+    writer = _writer(why)
+    rows: list[str] = []
+    for section in why.sections():
+        rows.append(_row([f"<mtext>{escape(section.title)}</mtext>"]))
+        for equation in section.equations:
+            if equation.lead:
+                rows.append(_row([f"<mtext>{escape(equation.lead)}</mtext>"]))
+            rows += _sides(writer, equation)
+    table = f'<mtable displaystyle="true">{"".join(rows)}</mtable>'
+    return f'<math xmlns="{_MATH}" display="block">{table}</math>'
+
+
+class _Page:
+    def __init__(self, why: Explanation, depth: int) -> None:
+        self.why, self.depth = why, depth
+        self.writer = _writer(why)
+
+    def lines(self) -> Iterator[str]:
+        why = self.why
+        yield f'<div class="chainrule">\n<style>{_STYLE}</style>'
+        yield f'<h1 aria-label="{escape(what(why))}">{_math(headline(why, self.writer))}</h1>'
+        yield f"<p>{escape(setting(why))}</p>"
+        for section in why.sections():
+            symbol = f": {_math(self.writer.write(section.symbol))}" if section.symbol else ""
+            yield f"<h2>{escape(section.title)}{symbol}</h2>"
+            for equation in section.equations:
+                yield from self._equation(equation)
+            if section.term is not None and section.term.contributions is not None:
+                parts = section.term.contributions
+                yield from self._contributions(parts, self._affordable(parts))
+            if section.has_samples:
+                yield from self._table()
+        certificate = escape(why.certificate.text())
+        yield f'<h2>Certificate</h2>\n<pre class="wide">{certificate}</pre>\n</div>'
+
+    def _equation(self, equation: Equation) -> Iterator[str]:
+        if equation.lead:
+            yield f"<p>{escape(equation.lead)}</p>"
+        tag = f'<span class="tag">{escape(equation.tag)}</span>' if equation.tag else ""
+        table = f'<mtable displaystyle="true">{"".join(_sides(self.writer, equation))}</mtable>'
+        yield f'<div class="formula wide">{tag}{_math(table)}</div>'
+
+    def _contributions(self, parts: Contributions, depth: int) -> Iterator[str]:
+        if len(parts) < 2 or depth < 1:
+            return
+        shown, rest = parts.largest(self.why.notation.max_terms)
+        left = len(parts) - len(shown)
+        words = (
+            f"The {len(shown)} largest of {len(parts)} contributions"
+            if left
+            else "The contributions"
+        )
+        yield f"<p>{words}</p>"
+        for part in shown:
+            yield from self._contribution(part, depth)
+        if left:
+            others = _math(self.writer.number(rest))
+            yield f'<div class="leaf wide">all other {left} together: {others}</div>'
+
+    def _affordable(self, parts: Contributions) -> int:
+        """Give the depth asked for, or the largest one that draws at most `_NODES`."""
+        count, total, most = 1, 0, self.why.notation.max_terms
+        for depth in range(self.depth):
+            count *= min(len(parts), most)
+            total += count
+            if total > _NODES:
+                return depth
+            below = [t.contributions for t in parts[0].terms if t.contributions is not None]
+            if not below:
+                break
+            parts = below[0]  # those of the other units are as many
+        return self.depth
+
+    def _contribution(self, part: Contribution, depth: int) -> Iterator[str]:
+        factors = "".join(
+            self.writer.group("(", self.writer.number(t.value), ")") for t in part.terms
+        )
+        equals = self.writer.operator("=")
+        formula = _math(
+            self.writer.row(
+                [
+                    self.writer.write(part.symbol),
+                    equals,
+                    factors,
+                    equals,
+                    self.writer.number(part.value),
+                ]
+            )
+        )
+        line = f"through unit {part.unit + self.why.notation.first_index}: {formula}"
+        inner = [t for t in part.terms if t.contributions is not None and len(t.contributions) > 1]
+        if not inner or depth < 2:
+            yield f'<div class="leaf wide">{line}</div>'
+            return
+        yield f'<details class="wide"><summary>{line}</summary>'
+        for term in inner:
+            yield f"<p>where {_math(self.writer.write(term.symbol))} is a sum again</p>"
+            assert term.contributions is not None
+            yield from self._contributions(term.contributions, depth - 1)
+        yield "</details>"
+
+    def _table(self) -> Iterator[str]:
+        why, writer = self.why, self.writer
+        heads = "".join(
+            f'<th scope="col">{_math(writer.write(column(why, term)))}</th>' for term in why.terms
+        )
+        yield (
+            f'<div class="wide"><table><thead><tr><th scope="col">sample</th>{heads}'
+            '<th scope="col">product</th></tr></thead><tbody>'
+        )
+        for row in why.samples[:_ROWS]:
+            cells = "".join(
+                f"<td>{_math(writer.number(x))}</td>" for x in (*row.terms, row.product)
+            )
+            mark = ' class="focus"' if row.index == why.focus else ""
+            yield f"<tr{mark}><td>{row.index + why.notation.first_index}</td>{cells}</tr>"
+        if left := max(why.n_samples - _ROWS, 0):
+            yield f'<tr><td colspan="{len(why.terms) + 2}">and {left} more samples</td></tr>'
+        mean = _math(writer.number(float(why.products.mean())))
+        yield (
+            f'</tbody><tfoot><tr><td>mean</td><td colspan="{len(why.terms)}"></td>'
+            f"<td>{mean}</td></tr></tfoot></table></div>"
+        )
+
+
+def _sides(writer: MathmlWriter, equation: Equation) -> list[str]:
+    first, *rest = (writer.write(side) for side in equation.sides)
+    signs = [writer.operator(equation.relation), *[writer.operator("=")] * len(rest)]
+    rows = []
+    for i, (sign, side) in enumerate(zip(signs, rest, strict=False)):
+        rows.append(_row([first if i == 0 else "", sign, side]))
+    return rows
+
+
+def _row(cells: list[str]) -> str:
+    return "<mtr>" + "".join(f"<mtd>{cell}</mtd>" for cell in cells) + "</mtr>"
+
+
+def _math(inside: str) -> str:
+    return f'<math xmlns="{_MATH}" displaystyle="true">{inside}</math>'
+
+
+def _writer(why: Explanation) -> MathmlWriter:
+    return MathmlWriter(why.notation, why.network.sizes, why.n_samples)

@@ -1,0 +1,118 @@
+"""An explanation as LaTeX."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chainrule.explain.latex import LatexWriter, escape
+from chainrule.explain.terms import Contributions, Equation
+from chainrule.explain.words import column, headline, setting
+
+if TYPE_CHECKING:
+    from chainrule.explain.explanation import Explanation
+
+_ROWS = 20
+_DOCUMENT = r"""\documentclass{article}
+\usepackage{amsmath}
+\usepackage[margin=2cm]{geometry}
+\allowdisplaybreaks
+\begin{document}
+%s
+\end{document}
+"""
+
+
+def page(why: Explanation, standalone: bool) -> str:
+    """Give the whole explanation, as a document or as what stands in one."""
+    writer = _writer(why)
+    parts = [rf"\[ {headline(why, writer)} \]", escape(_ascii(setting(why))) + "."]
+    for section in why.sections():
+        symbol = rf": ${writer.write(section.symbol)}$" if section.symbol else ""
+        parts.append(rf"\subsection*{{{section.title}{symbol}}}")
+        parts += [display(writer, equation) for equation in section.equations]
+        if section.term is not None and section.term.contributions is not None:
+            parts += _contributions(why, writer, section.term.contributions)
+        if section.has_samples:
+            parts.append(_table(why, writer))
+    parts += [
+        r"\subsection*{Certificate}",
+        r"\begin{verbatim}",
+        why.certificate.text().rstrip(),
+        r"\end{verbatim}",
+    ]
+    body = "\n".join(parts) + "\n"
+    return _DOCUMENT % body if standalone else body
+
+
+def summary(why: Explanation) -> str:
+    """Give the chain rule, what is left of it and the value, in one aligned formula."""
+    for section in why.sections():
+        if section.title == "Combining the terms":
+            return aligned(
+                _writer(why), section.equations[0], f" = {_writer(why).number(why.value)}"
+            )
+    return headline(why, _writer(why))
+
+
+def display(writer: LatexWriter, equation: Equation) -> str:
+    """Give an equation as a display, its sides below each other, after its leading words."""
+    tag = rf" \tag{{{equation.tag.strip('()')}}}" if equation.tag else ""
+    formula = aligned(writer, equation)
+    lead = f"{escape(equation.lead)}\n" if equation.lead else ""
+    return rf"{lead}\[ {formula}{tag} \]"
+
+
+def aligned(writer: LatexWriter, equation: Equation, end: str = "") -> str:
+    """Give the sides of an equation, the second and later ones each on a line of their own."""
+    first, *rest = (writer.write(side) for side in equation.sides)
+    signs = [writer.operator(equation.relation).strip(), *["="] * len(rest)]
+    lines = [f"{sign} {side}" for sign, side in zip(signs, rest, strict=False)]
+    if len(lines) < 2 and not end:
+        return f"{first} {' '.join(lines)}"
+    rows = [f"{first} &{lines[0]}", *(f"&{line}" for line in lines[1:])]
+    if end:
+        rows.append("&" + end)
+    return r"\begin{aligned} " + r" \\ ".join(rows) + r" \end{aligned}"
+
+
+def _contributions(why: Explanation, writer: LatexWriter, parts: Contributions) -> list[str]:
+    if len(parts) < 2:
+        return []
+    shown, rest = parts.largest(why.notation.max_terms)
+    left = len(parts) - len(shown)
+    lead = (
+        f"The {len(shown)} largest of {len(parts)} contributions:" if left else "The contributions:"
+    )
+    rows = []
+    for part in shown:
+        factors = "".join(rf"\left( {writer.number(term.value)} \right)" for term in part.terms)
+        rows.append(f"{writer.write(part.symbol)} &= {factors} = {writer.number(part.value)}")
+    if left:
+        rows.append(rf"\text{{all other {left} together}} &= {writer.number(rest)}")
+    return [lead, r"\[ \begin{aligned} " + r" \\ ".join(rows) + r" \end{aligned} \]"]
+
+
+def _table(why: Explanation, writer: LatexWriter) -> str:
+    heads = ["sample", *(f"${writer.write(column(why, term))}$" for term in why.terms), "product"]
+    rows = [
+        [
+            str(row.index + why.notation.first_index),
+            *(f"${writer.number(x)}$" for x in (*row.terms, row.product)),
+        ]
+        for row in why.samples[:_ROWS]
+    ]
+    lines = [" & ".join(row) + r" \\" for row in [heads, *rows]]
+    lines.insert(1, r"\hline")
+    if left := why.n_samples - len(rows):
+        lines.append(rf"\multicolumn{{{len(heads)}}}{{r}}{{and {left} more}} \\")
+    mean = writer.number(float(why.products.mean()))
+    lines += [r"\hline", rf"mean & \multicolumn{{{len(heads) - 1}}}{{r}}{{${mean}$}} \\"]
+    return "\n".join([rf"\begin{{tabular}}{{{'r' * len(heads)}}}", *lines, r"\end{tabular}"])
+
+
+def _writer(why: Explanation) -> LatexWriter:
+    return LatexWriter(why.notation, why.network.sizes, why.n_samples)
+
+
+def _ascii(words: str) -> str:
+    return words.replace("½ λ Σ w²", "1/2 lambda sum w^2").replace("λ", "lambda").replace("^", "")

@@ -1,0 +1,158 @@
+"""An explanation as Unicode text, for terminals and for `print`."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING
+
+from chainrule.explain.terms import Contributions, Equation
+from chainrule.explain.text import TextWriter
+from chainrule.explain.words import column, headline, setting
+from chainrule.explain.writer import format_number
+
+if TYPE_CHECKING:
+    from chainrule.explain.explanation import Explanation
+
+_ROWS = 10
+_BREAKS = re.compile(r"(?<=\))(?=[(\[])|(?<=\])(?=\[)|(?<= )(?=[+−·] )")
+
+
+def page(why: Explanation, width: int, depth: int) -> str:
+    """Give the whole explanation, no line longer than ``width`` (at least 40)."""
+    return "\n".join(_Page(why, max(width, 40), depth).lines()) + "\n"
+
+
+class _Page:
+    def __init__(self, why: Explanation, width: int, depth: int) -> None:
+        self.why, self.width, self.depth = why, width, depth
+        self.writer = TextWriter(why.notation, why.network.sizes, why.n_samples)
+
+    def lines(self) -> list[str]:
+        why = self.why
+        lines = [*self._fold(headline(why, self.writer), 0), *self._fold(setting(why), 0)]
+        for section in why.sections():
+            symbol = f": {self.writer.write(section.symbol)}" if section.symbol else ""
+            lines += ["", section.title + symbol]
+            for equation in section.equations:
+                lines += self._equation(equation)
+            if section.term is not None and section.term.contributions is not None:
+                lines += self._contributions(section.term.contributions, "  ", self.depth)
+            if section.has_samples:
+                lines += self._table()
+        return [*lines, "", *self._fold(why.certificate.text().rstrip(), 0)]
+
+    def _equation(self, equation: Equation) -> list[str]:
+        lines = self._fold(equation.lead, 2) if equation.lead else []
+        sides = [self.writer.write(side) for side in equation.sides]
+        signs = ["", f" {equation.relation} ", *[" = "] * len(sides)]
+        tag = f"   {equation.tag}" if equation.tag else ""
+        whole = (
+            "    " + "".join(sign + side for sign, side in zip(signs, sides, strict=False)) + tag
+        )
+        if len(whole) <= self.width:
+            return [*lines, whole]
+        start = "    " + sides[0]
+        if len(start) > self.width // 3:
+            lines += self._wrapped("    ", sides[0])
+            start = "     "
+        for sign, side in zip(signs[1:], sides[1:], strict=False):
+            lines += self._wrapped(start + sign, side)
+            start = " " * len(start)
+        lines[-1] += tag
+        return lines
+
+    def _wrapped(self, start: str, formula: str) -> list[str]:
+        """Break a formula before a sign or between factors, as far outside as it can be."""
+        indent = " " * (len(start) + 2)
+        pieces = [formula]
+        for depth in range(5):
+            pieces = _split(formula, depth)
+            if max(map(len, pieces)) + len(indent) <= self.width:
+                break
+        lines, line = [], start
+        for piece in pieces:
+            if (
+                len(line) + len(piece.rstrip()) > self.width
+                and line.strip()
+                and line not in (start, indent)
+            ):
+                lines.append(line.rstrip())
+                line = indent
+            line += piece
+        return [*lines, line.rstrip()]
+
+    def _contributions(self, parts: Contributions, indent: str, depth: int) -> list[str]:
+        if depth < 1 or len(parts) < 2:
+            return []
+        shown, rest = parts.largest(self.why.notation.max_terms)
+        many = len(shown) < len(parts)
+        title = (
+            f"The {len(shown)} largest of {len(parts)} contributions"
+            if many
+            else "The contributions"
+        )
+        lines = [f"{indent}{title}"]
+        first = self.why.notation.first_index
+        for part in shown:
+            product = "".join(f"({self.writer.number(term.value)})" for term in part.terms)
+            value = self.writer.number(part.value)
+            lines.append(f"{indent}  through unit {part.unit + first:<4} {product} = {value}")
+            for term in part.terms:
+                if term.contributions is not None and len(term.contributions) > 1 and depth > 1:
+                    lines.append(
+                        f"{indent}      where {self.writer.write(term.symbol)} is a sum again:"
+                    )
+                    lines += self._contributions(term.contributions, indent + "      ", depth - 1)
+        if many:
+            left = len(parts) - len(shown)
+            lines.append(f"{indent}  all other {left} together: {self.writer.number(rest)}")
+        return lines
+
+    def _table(self) -> list[str]:
+        why, digits = self.why, self.why.notation.digits
+        heads = ["sample", *(self.writer.write(column(why, term)) for term in why.terms), "product"]
+        shown = [row for row in why.samples[:_ROWS] if row.index != why.focus or row.index < _ROWS]
+        if why.focus >= _ROWS:
+            shown[-1] = why.samples[why.focus]
+        rows = [
+            [
+                str(row.index + why.notation.first_index),
+                *(format_number(number, digits) for number in (*row.terms, row.product)),
+            ]
+            for row in shown
+        ]
+        left = why.n_samples - len(rows)
+        mean = [["mean", *[""] * len(why.terms), format_number(float(why.products.mean()), digits)]]
+        widths = [max(len(row[i]) for row in [heads, *rows, *mean]) for i in range(len(heads))]
+
+        def line(row: list[str]) -> str:
+            return "    " + "  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True))
+
+        more = [f"    ... and {left} more samples"] if left else []
+        return [line(heads), *map(line, rows), *more, *map(line, mean)]
+
+    def _fold(self, text: str, indent: int) -> list[str]:
+        lines: list[str] = []
+        for line in text.splitlines():
+            start = " " * (indent + len(line) - len(line.lstrip()))
+            lines += (
+                textwrap.wrap(
+                    line.strip(), self.width, initial_indent=start, subsequent_indent=start
+                )
+                if len(start + line.strip()) > self.width
+                else [start + line.strip()]
+            )
+        return lines
+
+
+def _split(formula: str, depth: int) -> list[str]:
+    """Cut a formula where it may be broken, at up to ``depth`` parentheses inside."""
+    pieces, last = [], 0
+    for match in _BREAKS.finditer(formula):
+        before = formula[: match.start()]
+        inside = sum(before.count(c) for c in "([{") - sum(before.count(c) for c in ")]}")
+        if inside <= depth:
+            pieces.append(formula[last : match.start()])
+            last = match.start()
+    return [*pieces, formula[last:]]

@@ -1,0 +1,180 @@
+"""Pieces: what every derivation is put together from, in symbols and in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.activations import Softmax
+from chainrule.backprop import Gradient
+from chainrule.explain.notation import Notation
+from chainrule.explain.symbols import (
+    Dots,
+    Factor,
+    Index,
+    LossSymbol,
+    Partial,
+    Quantity,
+    Sum,
+    Word,
+    fill,
+    put_numbers,
+    quantity,
+    turn_residual,
+)  # fmt: skip
+from chainrule.explain.terms import Contributions, Equation, Term
+from chainrule.formulas import Div, Expr, Num, add, mul, parse
+from chainrule.losses import LossFromZ
+
+if TYPE_CHECKING:
+    from chainrule.network import Network
+
+Array = NDArray[Any]
+_WRITTEN_OUT = 5  # a sum of up to this many items is written out whole
+
+
+class Pieces:
+    """Symbols and numbers of one network on one set of samples, in one notation."""
+
+    def __init__(
+        self, network: Network, gradient: Gradient, y: Array, focus: int, notation: Notation
+    ) -> None:
+        self.network, self.g, self.y = network, gradient, y
+        self.focus, self.notation = focus, notation
+        self.L = len(network.sizes) - 1
+        self.C = LossSymbol(focus)
+
+    # --- numbers --------------------------------------------------------------------------------
+
+    def weights(self, l: int, index: Any) -> Array:
+        """Give weights of layer l in float64."""
+        values: Array = np.asarray(self.network.layers[l].W[index], dtype=np.float64)
+        return values
+
+    @cached_property
+    def dC_da_output(self) -> Array:
+        """∂C_i/∂a_j^(L) of every sample and output, (n, units_L)."""
+        with np.errstate(over="ignore"):
+            return self.network.loss.derivative(self.g.forward.a[-1], self.y)
+
+    def value_of(self, q: Quantity) -> float:
+        """Give the number of a quantity for the sample in focus."""
+        units = tuple(unit for unit in q.units if isinstance(unit, int))
+        if q.letter == "y":
+            return float(self.y[self.focus, units[0]])
+        assert isinstance(q.layer, int)
+        if q.letter == "w":
+            return float(self.weights(q.layer, units))
+        if q.letter == "b":
+            b = self.network.layers[q.layer].b
+            return float(b[units]) if b is not None else 0.0
+        passed = self.g.forward
+        arrays: dict[str, Any] = {"z": passed.z, "a": passed.a, "m": passed.masks}
+        return float(arrays[q.letter][q.layer][(self.focus, *units)])
+
+    def _number_of_partial(self, node: Expr) -> Expr | None:
+        """Put the number of ∂C/∂z in its place, where a formula keeps it as it is."""
+        match node:
+            case Partial(_, Quantity("z", int(l), (int(j),))):
+                return Num(float(self.g.delta[l][self.focus, j]))
+        return None
+
+    # --- the network ----------------------------------------------------------------------------
+
+    @property
+    def softmax(self) -> bool:
+        """Whether the output is a softmax."""
+        return isinstance(self.network.layers[self.L].activation, Softmax)
+
+    def is_reduced(self, l: int) -> bool:
+        """Say whether ∂C/∂z of layer l is one term: after a softmax, or for a cross-entropy."""
+        return l == self.L and (self.softmax or isinstance(self.network.loss, LossFromZ))
+
+    def at(self, unit: int) -> int:
+        """Give the index of a unit as it is printed."""
+        return unit + self.notation.first_index
+
+    def layer_words(self, l: int) -> str:
+        """Give the name of a layer in a sentence."""
+        if self.notation.layer_names == "number":
+            return f"layer {l}"
+        return f"layer L-{self.L - l}" if l < self.L else "the output layer L"
+
+    # --- symbols --------------------------------------------------------------------------------
+
+    def definition_of_loss(self) -> Equation:
+        """C_i = Σ_j c(a_j, y_j)."""
+        units = self.network.sizes[-1]
+        whole = Sum("to", self.L, units, self.loss_of("to")) if units > 1 else self.loss_of(0)
+        return Equation((self.C, whole), "We know that")
+
+    def loss_of(self, j: Index) -> Expr:
+        """c(a_j, y_j)."""
+        return self._loss_formula(self.network.loss.formula, j)
+
+    def loss_derivative(self, j: Index) -> Expr:
+        """∂C_i/∂a_j."""
+        return self._loss_formula(self.network.loss.derivative_formula, j)
+
+    def _loss_formula(self, text: str, j: Index) -> Expr:
+        letters: dict[str, Expr] = {"a": quantity("a", self.L, j), "y": quantity("y", None, j)}
+        return self.turned(fill(parse(text)[-1], letters))
+
+    def turned(self, expr: Expr) -> Expr:
+        """Give a formula with the residual in the order of the notation."""
+        return turn_residual(expr) if self.notation.residual == "y - a" else expr
+
+    def over_units(self, l: int, body: Expr) -> Expr:
+        """Σ_m over the units of layer l, or the body alone where there is one unit."""
+        units = self.network.sizes[l]
+        return Sum("next", l, units, body) if units > 1 else body
+
+    def product_symbol(self, l: int, j: Index, last: Expr) -> Expr:
+        """(∂C/∂a_j)(∂a_j/∂z_j)(last), the first two as one where they are reduced."""
+        a_j, z_j = quantity("a", l, j), quantity("z", l, j)
+        if self.is_reduced(l):
+            return mul(Factor(Partial(self.C, z_j)), Factor(last))
+        return mul(Factor(Partial(self.C, a_j)), Factor(Partial(a_j, z_j)), Factor(last))
+
+    def written_out(self, count: int, special: int, make: Callable[[int], Expr]) -> list[Expr]:
+        """Give the items of a sum; of a long one the first, the special one and the last."""
+        if count <= _WRITTEN_OUT:
+            return [make(i) for i in range(count)]
+        shown = sorted({0, 1, special, count - 1})
+        items: list[Expr] = []
+        for i, before in zip(shown, [-1, *shown], strict=False):
+            if i > before + 1:
+                items.append(Dots())
+            items.append(make(i))
+        return items
+
+    def term(
+        self,
+        symbol: Expr,
+        formula: Expr,
+        values: Array,
+        steps: list[Equation],
+        contributions: Contributions | None = None,
+    ) -> Term:
+        """Make a term: its formula with the numbers of the sample in focus put in."""
+        value = Num(float(values[self.focus]))
+        put: Expr
+        if isinstance(symbol, Div):
+            put = value
+        elif contributions is not None and _has_sum(formula):
+            shown, rest = contributions.largest(self.notation.max_terms)
+            put = add(*(Num(part.value) for part in shown))
+            if left := len(contributions) - len(shown):
+                put = add(put, mul(Num(rest), Word(f"(rest of {left})")))
+        else:
+            put = put_numbers(formula.replace(self._number_of_partial), self.value_of)
+        numbers = Equation((symbol, value) if put == value else (symbol, put, value))
+        return Term(symbol, formula, values, self.focus, tuple(steps), numbers, contributions)
+
+
+def _has_sum(formula: Expr) -> bool:
+    return isinstance(formula, Sum) or any(map(_has_sum, formula.children()))

@@ -1,0 +1,155 @@
+"""Symbols: the quantities of the design page as nodes of a formula.
+
+A symbol says what it means (weight, layer 2, from unit 2 to unit 1), not how it is printed:
+letters, first index and the place of indices belong to the notation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chainrule.formulas import Add, Call, Cases, Compare, Div, Expr, Mul, Name, Neg, Num, Pow
+
+Index = int | str  # a unit, counted from 0, or a role: "to", "from", "next", "other", "sample"
+
+
+@dataclass(frozen=True)
+class Quantity(Expr):
+    """w, b, z, a, y, m (dropout mask) or s (sample weight), of a layer and units.
+
+    ``layer`` None: the quantity has no layer (y, s). A layer may be the role "layer".
+    """
+
+    letter: str
+    layer: int | str | None
+    units: tuple[Index, ...]
+
+
+@dataclass(frozen=True)
+class LossSymbol(Expr):
+    """C (sample None), the loss C_i of one sample, or R, the penalty."""
+
+    sample: Index | None = None
+    letter: str = "C"
+
+
+@dataclass(frozen=True)
+class Partial(Expr):
+    """∂of/∂by."""
+
+    of: Expr
+    by: Expr
+
+
+@dataclass(frozen=True)
+class Differentiate(Expr):
+    """∂/∂by of an expression that is written out."""
+
+    by: Expr
+    body: Expr
+
+
+@dataclass(frozen=True)
+class Function(Expr):
+    """g^(l)(z), or its derivative g'^(l)(z)."""
+
+    layer: int | str
+    argument: Expr
+    prime: bool = False
+
+
+@dataclass(frozen=True)
+class Sum(Expr):
+    """Σ over the units of a layer, or over the samples (layer None); count is how many."""
+
+    index: Index
+    layer: int | None
+    count: int
+    body: Expr
+
+
+@dataclass(frozen=True)
+class Factor(Expr):
+    """A term of the chain rule, kept apart from the next: (∂C/∂a)(∂a/∂z)."""
+
+    body: Expr
+    result: bool = False  # what is left of a term, where the terms are combined
+
+
+@dataclass(frozen=True)
+class Iverson(Expr):
+    """[m = j]: 1 where the two units are the same, else 0."""
+
+    left: Index
+    right: Index
+
+
+@dataclass(frozen=True)
+class Dots(Expr):
+    """Terms left out of a sum that is written out."""
+
+
+@dataclass(frozen=True)
+class Word(Expr):
+    """Words inside a formula, such as "rest of 504"."""
+
+    text: str
+
+
+def quantity(letter: str, layer: int | str | None, *units: Index) -> Quantity:
+    """Give a quantity; a shorter way to write it."""
+    return Quantity(letter, layer, units)
+
+
+def fill(formula: Expr, names: dict[str, Expr]) -> Expr:
+    """Put expressions in the place of letters."""
+    return formula.replace(lambda node: names.get(node.name) if isinstance(node, Name) else None)
+
+
+def put_numbers(expr: Expr, value_of: Callable[[Quantity], float]) -> Expr:
+    """Put the numbers of quantities in their place."""
+    return expr.replace(lambda n: Num(value_of(n)) if isinstance(n, Quantity) else None)
+
+
+def turn_residual(expr: Expr) -> Expr:
+    """Write y - a in the place of a - y, with the signs drawn together."""
+    match expr:
+        case Add((Quantity("a") as a, Neg(Quantity("y") as y))):
+            return Neg(Add((y, Neg(a))))
+        case Neg(item):
+            return negative(turn_residual(item))
+        case Mul(items):
+            return _signed_product([turn_residual(item) for item in items])
+        case Pow(base, Num(exponent)):
+            turned = turn_residual(base)
+            if isinstance(turned, Neg) and exponent % 2 == 0:
+                turned = turned.item
+            return Pow(turned, Num(exponent))
+        case Call("abs", (argument,)):
+            turned = turn_residual(argument)
+            return Call("abs", (turned.item if isinstance(turned, Neg) else turned,))
+        case Call("sign", (argument,)):
+            turned = turn_residual(argument)
+            if isinstance(turned, Neg):
+                return Neg(Call("sign", (turned.item,)))
+            return Call("sign", (turned,))
+        case Add(items):
+            return Add(tuple(turn_residual(item) for item in items))
+        case Div(numerator, denominator):
+            return Div(turn_residual(numerator), turn_residual(denominator))
+        case Cases(Compare(left, relation, right), then, otherwise):
+            condition = Compare(turn_residual(left), relation, turn_residual(right))
+            return Cases(condition, turn_residual(then), turn_residual(otherwise))
+    return expr
+
+
+def negative(expr: Expr) -> Expr:
+    """Give -expr, where two minus signs cancel."""
+    return expr.item if isinstance(expr, Neg) else Neg(expr)
+
+
+def _signed_product(items: list[Expr]) -> Expr:
+    minus = sum(isinstance(item, Neg) for item in items) % 2
+    product = Mul(tuple(item.item if isinstance(item, Neg) else item for item in items))
+    return Neg(product) if minus else product

@@ -1,0 +1,65 @@
+"""Words: the sentences around the formulas that every rendering shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chainrule.explain.symbols import LossSymbol, Partial, quantity
+from chainrule.formulas import Expr
+from chainrule.targets import Bias, PreActivation, UnitOutput, Weight
+
+if TYPE_CHECKING:
+    from chainrule.explain.explanation import Explanation
+    from chainrule.explain.terms import Term
+    from chainrule.explain.writer import Writer
+
+
+def headline(why: Explanation, writer: Writer) -> str:
+    """Give the derivative and its value: ∂C/∂w₁₂⁽²⁾ = 0.28, written by a writer."""
+    derivative = writer.write(Partial(LossSymbol(), why.symbol))
+    return writer.row([derivative, writer.operator("="), writer.number(why.value)])
+
+
+def column(why: Explanation, term: Term) -> Expr:
+    """Give the symbol of a term for any sample i, where it heads the numbers of all samples."""
+    any_sample: dict[Expr, Expr] = {
+        LossSymbol(why.focus): LossSymbol("sample"),
+        quantity("s", None, why.focus): quantity("s", None, "sample"),
+    }
+    return term.symbol.replace(any_sample.get)
+
+
+def what(why: Explanation) -> str:
+    """Say what the target is."""
+    first = why.notation.first_index
+    match why.target:
+        case Weight(l, j, k):
+            start, end = f"unit {k + first} of layer {l - 1}", f"unit {j + first} of layer {l}"
+            return f"the weight from {start} to {end}"
+        case Bias(l, j):
+            return f"the bias of unit {j + first} of layer {l}"
+        case PreActivation(l, j):
+            return f"the pre-activation of unit {j + first} of layer {l}"
+        case UnitOutput(0, j):
+            return f"input {j + first}"
+        case UnitOutput(l, j):
+            return f"the activation of unit {j + first} of layer {l}"
+
+
+def setting(why: Explanation) -> str:
+    """Say which network, loss and samples the numbers are of."""
+    network, n = why.network, why.n_samples
+    sizes = "-".join(map(str, network.sizes))
+    functions = [layer.activation.name for layer in network.weighted_layers]
+    if len(functions) > 4:
+        functions = [*functions[:2], "...", functions[-1]]
+    samples = "1 sample" if n == 1 else f"{n} samples"
+    if why.sample_weight is not None:
+        samples += ", weighted"
+    made_of = f"network {sizes} ({', '.join(functions)}), loss {network.loss.name}"
+    parts = [f"{what(why)}; {made_of}, {samples}"]
+    if network.l2:
+        parts.append(f"penalty ½ λ Σ w² with λ = {network.l2:g}")
+    if why.dropout_step is not None:
+        parts.append(f"dropout masks of step {why.dropout_step}")
+    return ", ".join(parts)

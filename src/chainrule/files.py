@@ -1,0 +1,336 @@
+"""Model files: a network as a safetensors file, without pickle and without code.
+
+The tensors are ``layers.1.W``, ``layers.1.b`` and so on, in the network's dtype. The entry
+``chainrule`` of the header's metadata is JSON: the version of this format and everything else that
+makes the network. An activation or loss of a user's own is stored by name and formula only;
+`load` wants the object itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import json
+import os
+import secrets
+import stat
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from chainrule import activations, losses
+from chainrule.activations import Activation
+from chainrule.losses import Loss
+from chainrule.network import Network
+
+VERSION = 1  # raised when a program that knows only the one before would misread the file
+
+_ENTRY = "chainrule"
+_KEYS: dict[str, type | tuple[type, ...]] = {
+    "version": int,
+    "sizes": list,
+    "activations": list,
+    "loss": (str, dict),
+    "biases": bool,
+    "dtype": str,
+    "seed": int,
+    "dropout": list,
+    "l2": (int, float),
+}
+_LONGEST = 1 << 20  # characters of JSON; ten thousand layers need a fifth of it
+_MOST_UNITS = 1 << 40
+_DTYPES = {"F32": "float32", "F64": "float64"}
+_FOREIGN = (
+    (b"\x89PNG", "it is a PNG image"),
+    (b"PK\x03\x04", "it is a zip archive, as PyTorch's and NumPy's files are"),
+    (b"\x80", "it is a Python pickle, which could run code and is never read"),
+    (b"\x89HDF", "it is an HDF5 file"),
+    (b"<", "it is an HTML or XML page"),
+)
+
+# --- saving ---------------------------------------------------------------------------------------
+
+
+def save(network: Network, path: str | os.PathLike[str]) -> None:
+    """Write a network to a file; whatever happens, the file is the old one or the new one.
+
+    Raises ValueError where a parameter is NaN or infinite, or ``path`` is no regular file; OSError
+    (no such folder, no permission, disk full) with the old file, if any, as it was.
+    """
+    from safetensors.numpy import save as serialize
+
+    network._check_parameters()
+    text = json.dumps(_describe(network), separators=(",", ":"), ensure_ascii=False)
+    if len(text) > _LONGEST:
+        raise ValueError(f"a network of {len(network.sizes):,} layers is too deep for a model file")
+    tensors = {}
+    for l, layer in enumerate(network.weighted_layers, start=1):
+        tensors[f"layers.{l}.W"] = layer.W
+        if layer.b is not None:
+            tensors[f"layers.{l}.b"] = layer.b
+    write_atomically(path, serialize(tensors, {_ENTRY: text}))
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file so that a kill, a crash or an error at any moment leaves the old or the new one.
+
+    The content goes to a temporary file in the same folder, down to the disk, then over the old
+    file in one step. Raises ValueError if ``path`` exists and is no regular file, else OSError.
+    """
+    target = os.path.realpath(path)  # a link stays a link: its target is replaced
+    folder = os.path.dirname(target)
+    temporary = os.path.join(folder, f".chainrule-{secrets.token_hex(8)}.tmp")
+    try:
+        mode = _mode_of_old(target)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with open(descriptor, "wb") as file:
+            if mode is not None:
+                os.chmod(temporary, mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno is not None:
+            # the user knows the file that was to be written, not the temporary one
+            raise type(error)(error.errno, os.strerror(error.errno), os.fspath(path)) from None
+        raise
+    _sync_folder(folder)
+
+
+def _mode_of_old(target: str) -> int | None:
+    """Give the permissions of the file that will be replaced, or None if there is none."""
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{target} is no regular file; it can't be replaced")
+    effective = os.access in os.supports_effective_ids
+    if not os.access(target, os.W_OK, effective_ids=effective):  # a rename would not ask
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
+    return stat.S_IMODE(mode)
+
+
+def _sync_folder(folder: str) -> None:
+    """Bring the new name down to the disk, where the system can."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):  # the file stands; some file systems have no such call
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _describe(network: Network) -> dict[str, Any]:
+    functions = [layer.activation for layer in network.weighted_layers]
+    formulas: dict[str, str] = {}
+    for g in functions:
+        if formulas.setdefault(g.name, g.formula) != g.formula:
+            raise ValueError(
+                f"two activations are called {g.name!r}, with formulas {formulas[g.name]!r} and "
+                f"{g.formula!r}; a model file tells them apart by name"
+            )
+    return {
+        "version": VERSION,
+        "sizes": list(network.sizes),
+        "activations": [_name(g, activations.ACTIVATIONS) for g in functions],
+        "loss": _name(network.loss, losses.LOSSES),
+        "biases": network.biases,
+        "dtype": network.dtype.name,
+        "seed": network.seed,
+        "dropout": [layer.dropout for layer in network.layers[1:-1]],
+        "l2": network.l2,
+    }
+
+
+def _name(function: Activation | Loss, known: Mapping[str, object]) -> str | dict[str, str]:
+    if type(function) is type(known.get(function.name)):
+        return function.name
+    return {"own": function.name, "formula": function.formula}
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+
+def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> Network:
+    """Read a network from a file that `save` wrote.
+
+    ``custom`` are the activations and losses of your own that the network uses; they are found by
+    name. Nothing is built before all of the file is known to fit together.
+
+    Raises ValueError where the file is foreign, damaged, cut short, or from a newer version, or
+    where an activation or loss is missing; OSError where it can't be read.
+    """
+    own = _own(custom)
+    name = os.fspath(path)
+    _check_readable(name)
+
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        file: _OpenFile = safe_open(name, framework="numpy")
+    except SafetensorError as error:
+        raise ValueError(f"{name} is no chainrule model file: {_why(name, error)}") from None
+    with file:
+        try:
+            return _build(file, own)
+        except (ValueError, TypeError, OverflowError, SafetensorError) as error:
+            reason = str(error)  # it may quote the file, which may say anything at any length
+            reason = reason if len(reason) <= 400 else f"{reason[:400]}..."
+            raise ValueError(f"{name}: {reason}") from None
+
+
+class _OpenFile(Protocol):
+    """What is used of an open safetensors file, whose own methods have no types."""
+
+    def __enter__(self) -> Any: ...
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
+    def metadata(self) -> dict[str, str] | None: ...
+    def keys(self) -> Sequence[str]: ...
+    def get_slice(self, name: str) -> Any: ...
+    def get_tensor(self, name: str) -> Any: ...
+
+
+def _check_readable(path: str) -> None:
+    """Raise OSError in Python's own words, and refuse what would never end (a pipe, a device)."""
+    if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
+        raise ValueError(f"{path} is no regular file")
+    with open(path, "rb"):
+        pass
+
+
+def _why(path: str, error: Exception) -> str:
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if not start:
+        return "it is empty"
+    if start[8:] != b"{":  # a safetensors file has its header's length in 8 bytes, then the header
+        for magic, what in _FOREIGN:
+            if start.startswith(magic):
+                return what
+    detail = str(error).removeprefix("Error while deserializing header: ")
+    return f"it is damaged, cut short, or of another kind ({detail})"
+
+
+def _own(custom: Sequence[Activation | Loss]) -> dict[tuple[type, str], Activation | Loss]:
+    own: dict[tuple[type, str], Activation | Loss] = {}
+    for function in custom:
+        if isinstance(function, Activation):
+            own[Activation, function.name] = activations.get(function)
+        elif isinstance(function, Loss):
+            own[Loss, function.name] = losses.get(function)
+        else:
+            raise TypeError(
+                f"custom holds {function!r}; expected objects of your Activation and Loss classes"
+            )
+    return own
+
+
+def _build(file: _OpenFile, own: Mapping[tuple[type, str], Activation | Loss]) -> Network:
+    about = _read_description((file.metadata() or {}).get(_ENTRY))
+    sizes, dtype = about["sizes"], about["dtype"]
+    if len(sizes) < 2 or any(
+        type(units) is not int or not 1 <= units < _MOST_UNITS for units in sizes
+    ):
+        raise ValueError("its sizes are not whole numbers from 1, for an input and a layer or more")
+    if len(about["activations"]) != len(sizes) - 1 or len(about["dropout"]) != len(sizes) - 2:
+        raise ValueError("its activations or dropout rates do not fit its layers")
+    functions = [_function(entry, Activation, own) for entry in about["activations"]]
+    loss = _function(about["loss"], Loss, own)
+
+    # Compared with the shapes that the file really holds, so that a size can't ask for more memory
+    # than the file has.
+    shapes = _expected_shapes(sizes, about["biases"])
+    _check_tensors(file, shapes, dtype)
+
+    network = Network(
+        sizes, hidden=functions[:-1], output=functions[-1], loss=loss, biases=about["biases"],
+        dtype=dtype, seed=about["seed"], init="zeros", dropout=about["dropout"], l2=about["l2"],
+    )  # fmt: skip
+    for l, layer in enumerate(network.weighted_layers, start=1):
+        layer.W[...] = file.get_tensor(f"layers.{l}.W")
+        if layer.b is not None:
+            layer.b[...] = file.get_tensor(f"layers.{l}.b")
+    network._check_parameters()
+    return network
+
+
+def _read_description(text: str | None) -> dict[str, Any]:
+    if text is None:
+        raise ValueError(
+            f"a safetensors file, but its header has no {_ENTRY!r}: no network of ours"
+        )
+    if len(text) > _LONGEST:
+        raise ValueError(f"its description is too long: {len(text):,} characters")
+    try:
+        about = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("its description is not JSON") from None
+    if not isinstance(about, dict) or type(about.get("version")) is not int or about["version"] < 1:
+        raise ValueError("its description has no version")
+    if about["version"] > VERSION:
+        raise ValueError(
+            f"written by a newer chainrule, in format {about['version']}; this one reads format "
+            f"{VERSION}: update chainrule"
+        )
+    if missing := [key for key in _KEYS if key not in about]:
+        raise ValueError(f"its description lacks {missing[0]!r}")
+    if extra := [key for key in about if key not in _KEYS]:
+        raise ValueError(f"its description has {extra[0]!r}, which format {VERSION} does not know")
+    for key, kind in _KEYS.items():
+        if not isinstance(about[key], kind) or (kind is not bool and isinstance(about[key], bool)):
+            raise ValueError(f"its {key} is {about[key]!r}, which is of the wrong kind")
+    return about
+
+
+def _function(entry: Any, kind: type, own: Mapping[tuple[type, str], Activation | Loss]) -> Any:
+    """Give the activation or loss that an entry of the description names."""
+    get = activations.get if kind is Activation else losses.get
+    if isinstance(entry, str):
+        return get(entry)
+    word = kind.__name__.lower()
+    if not (isinstance(entry, dict) and entry.keys() == {"own", "formula"}):
+        raise ValueError(f"its {word} {entry!r} is of the wrong kind")
+    name, formula = entry["own"], entry["formula"]
+    if not isinstance(name, str) or (kind, name) not in own:
+        raise ValueError(
+            f"it uses the {word} {name!r}, which is not chainrule's own; hand it in: "
+            f"load(path, custom=[...])"
+        )
+    function = own[kind, name]
+    if function.formula != formula:
+        raise ValueError(
+            f"its {word} {name!r} has the formula {formula!r}; the one handed in has "
+            f"{function.formula!r}"
+        )
+    return function
+
+
+def _expected_shapes(sizes: list[int], biases: bool) -> dict[str, list[int]]:
+    shapes = {}
+    for l, (fan_in, units) in enumerate(itertools.pairwise(sizes), start=1):
+        shapes[f"layers.{l}.W"] = [units, fan_in]
+        if biases:
+            shapes[f"layers.{l}.b"] = [units]
+    return shapes
+
+
+def _check_tensors(file: _OpenFile, shapes: dict[str, list[int]], dtype: str) -> None:
+    names = set(file.keys())
+    if missing := [name for name in shapes if name not in names]:
+        raise ValueError(f"it lacks the tensor {missing[0]!r}")
+    if extra := sorted(names - shapes.keys()):
+        raise ValueError(f"it has a tensor {extra[0]!r}, which its network has no place for")
+    for name, shape in shapes.items():
+        tensor = file.get_slice(name)
+        if tensor.get_shape() != shape:
+            raise ValueError(f"tensor {name!r} has shape {tensor.get_shape()}; expected {shape}")
+        if _DTYPES.get(tensor.get_dtype()) != dtype:
+            raise ValueError(f"tensor {name!r} has dtype {tensor.get_dtype()}; expected {dtype}")

@@ -1,0 +1,379 @@
+"""Training: epochs of steps, what is measured after each, and the ways in which a run ends."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chainrule import backprop, data, engines, progress
+from chainrule import callbacks as callback_room
+from chainrule import metrics as metric_room
+from chainrule.callbacks import Callback, Run
+from chainrule.data import Samples
+from chainrule.engines import Engine, EpochResult, Failure, Plan, State
+from chainrule.history import History
+from chainrule.metrics import Measure, Metric
+from chainrule.optimizers import Adam, Optimizer
+from chainrule.random import epoch_order
+from chainrule.schedules import positive, whole
+
+if TYPE_CHECKING:
+    from chainrule.network import Network
+
+Array = NDArray[Any]
+_BATCH = 1024  # validation samples carried through the layers in one go
+
+
+class NonFiniteError(FloatingPointError):
+    """A number of a training run was NaN or infinite; that step was not applied.
+
+    ``epoch`` counts from 1, ``step`` is that of the run and counts from 0, as ``dropout_step``
+    does. ``layer`` is the first layer with such a number, ``what`` is "z", "a", "loss", "gradient"
+    or "parameters" (after the update). ``history`` has the epochs before.
+    """
+
+    def __init__(
+        self, message: str, *, epoch: int, step: int, layer: int, what: str, history: History
+    ) -> None:
+        super().__init__(message)
+        self.epoch, self.step, self.layer = epoch, step, layer
+        self.what, self.history = what, history
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _non_finite_error, (str(self), self.__dict__)
+
+
+def _non_finite_error(message: str, attributes: dict[str, Any]) -> NonFiniteError:
+    return NonFiniteError(message, **attributes)
+
+
+def fit(
+    network: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    optimizer: Optimizer | None = None,
+    epochs: int = 10,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    validation_data: tuple[Any, ...] | None = None,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
+    clip_norm: float | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+    callbacks: Sequence[Callback | Callable[..., object]] = (),
+    verbose: int = 1,
+) -> History:
+    """Train a network on X, (n, units_0), and y, (n, units_L) or integer classes (n,).
+
+    Each epoch takes every sample once, in an order drawn from the network's seed (``shuffle``), in
+    batches of ``batch_size``; the last may be shorter. A step moves the parameters along the
+    gradient of the batch's loss, as ``optimizer`` says; Adam() if there is none. ``clip_norm``
+    shortens gradients of a larger norm to it.
+
+    ``validation_data`` is (X, y) or (X, y, sample_weight), measured after each epoch.
+    ``sample_weight``, (n,), weighs the samples in every mean, and ``class_weight``, a dict or
+    "balanced", those of a class; given both, they are multiplied. ``metrics`` are names or
+    functions (y_true, y_pred) -> float; by default accuracy for the cross-entropies.
+    ``callbacks`` are `Callback` objects, or functions that are called with the `Run` after each
+    epoch. ``verbose=0`` draws no progress bar; none is drawn either where no one sees a terminal.
+
+    Ctrl-C ends the run after the step that is under way; a second one raises KeyboardInterrupt.
+    Raises ValueError or TypeError for bad arguments, before anything is changed, and
+    `NonFiniteError` where a number stops being finite; the parameters from before stay.
+    """
+    network._check_parameters()
+    task = _Task.check(
+        network, X, y, sample_weight, class_weight, validation_data, optimizer, batch_size,
+        clip_norm, shuffle, metrics,
+    )  # fmt: skip
+    epochs = whole(epochs, "epochs")
+    called = callback_room.check(callbacks)
+    _one_of((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
+
+    state = State(slots=task.plan.optimizer.start(network.parameters))
+    run = Run(network, History(task.columns), epochs, state)
+    shape = (epochs, task.steps, task.plan.batch_size, len(task.samples))
+    screen = progress.screen(bool(verbose), *shape)
+    with _Interrupt(screen.stopping) as interrupt, screen.showing(run.history):
+        with _started(called, run):
+            failure = _epochs(task, run, called, screen, interrupt)
+        if failure is not None:
+            raise _error(task, run, *failure)
+    return run.history
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a run works on, checked."""
+
+    network: Network
+    samples: Samples
+    validation: Samples | None
+    plan: Plan
+    engine: Engine
+    shuffle: bool
+    measures: dict[str, Measure]
+
+    @classmethod
+    def check(
+        cls,
+        network: Network,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        class_weight: Mapping[int, float] | Literal["balanced"] | None,
+        validation_data: tuple[Any, ...] | None,
+        optimizer: Optimizer | None,
+        batch_size: int,
+        clip_norm: float | None,
+        shuffle: bool,
+        metrics: Sequence[str | Metric] | None,
+    ) -> _Task:
+        """Check the arguments of `fit`; see there."""
+        optimizer = Adam() if optimizer is None else optimizer
+        _one_of((Optimizer,), optimizer, "optimizer must be one such as Adam(learning_rate=0.001)")
+        batch_size = whole(batch_size, "batch_size")
+        if clip_norm is not None:
+            positive(clip_norm, "clip_norm")
+        _one_of((bool, np.bool_), shuffle, "shuffle must be True or False")
+
+        samples = _samples(network, X, y, sample_weight)
+        if class_weight is not None:
+            weights = data.class_weights(class_weight, samples.y, network.sizes[-1])
+            weights = weights if samples.weights is None else weights * samples.weights
+            if not weights.any():
+                raise ValueError("class_weight leaves every sample a weight of 0; one must count")
+            samples = Samples(samples.X, samples.y, weights)
+        validation = None
+        if validation_data is not None:
+            validation = _validation_samples(network, validation_data)
+        both = [samples] if validation is None else [samples, validation]
+        measures = metric_room.choose(metrics, network, both)
+        plan = Plan(optimizer, min(batch_size, len(samples)), clip_norm)
+        engine = engines.choose(network._requested_engine, network, plan)
+        return cls(network, samples, validation, plan, engine, bool(shuffle), measures)
+
+    @property
+    def steps(self) -> int:
+        """The steps of an epoch."""
+        return -(-len(self.samples) // self.plan.batch_size)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the history."""
+        measured = ["loss", *self.measures]
+        if self.validation is not None:
+            measured += [f"val_{name}" for name in measured]
+        return ["epoch", *measured, "learning_rate", "seconds"]
+
+
+def _samples(network: Network, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
+    """Check samples, and put X and y in the network's dtype now rather than in every epoch."""
+    samples = data.samples(X, y, network.sizes, network.loss, weight)
+    rows = samples.y if samples.y.ndim == 1 else data.in_dtype(samples.y, network.dtype, "y")
+    return Samples(data.in_dtype(samples.X, network.dtype), rows, samples.weights)
+
+
+def _one_of(types: tuple[type, ...], value: object, need: str) -> None:
+    if not isinstance(value, types):
+        raise TypeError(f"{need}, got {value!r}")
+
+
+def _validation_samples(network: Network, given: Sequence[Any]) -> Samples:
+    need = "validation_data must be (X, y) or (X, y, sample_weight)"
+    if not isinstance(given, tuple | list):
+        raise TypeError(f"{need}, got a {type(given).__name__}")
+    if len(given) not in (2, 3):
+        raise ValueError(f"{need}, got a {type(given).__name__} of {len(given)}")
+    X, y, weight = given if len(given) == 3 else (*given, None)
+    try:
+        return _samples(network, X, y, weight)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"validation_data: {error}") from None
+
+
+def _epochs(
+    task: _Task, run: Run, callbacks: list[Callback], screen: progress.Screen, interrupt: _Interrupt
+) -> tuple[Failure, float] | None:
+    """Train epoch by epoch until the end or a reason to stop; give what was not finite, and η."""
+    n, history = len(task.samples), run.history
+    shape = (n, run.network.sizes[-1])
+    outputs = np.empty(shape, dtype=run.network.dtype) if task.measures else None
+    monitored = "loss" if task.validation is None else "val_loss"
+
+    def on_progress(steps: int, loss: float) -> bool:
+        screen.step(steps, loss)
+        return interrupt.asked
+
+    while run.epoch < run.epochs and history.stop_reason is None:
+        begun = perf_counter()
+        screen.begin(run.epoch + 1)
+        order = epoch_order(run.network.seed, run.epoch, n) if task.shuffle else None
+        rates = _learning_rates(task, run.epoch, history[monitored])
+        first = run.state.step
+        result = task.engine.run_epoch(
+            run.network, task.samples, task.plan, run.state, order, rates, outputs, on_progress
+        )
+        screen.trained(result.samples)
+        if result.failure is not None:
+            run.stop(f"not finite: {_where(result.failure)}")
+            return result.failure, float(rates[result.failure.step - first])
+        row = {"learning_rate": float(rates[0]), "loss": result.loss}
+        row |= _measure_training(task, order, result, outputs)
+        row |= _measure_validation(task)
+        run.epoch += 1
+        history.append({"epoch": run.epoch, "seconds": perf_counter() - begun, **row})
+        screen.end(row)
+        if interrupt.asked:
+            run.stop("interrupted")
+        for callback in callbacks:
+            callback.on_epoch_end(run)
+        if interrupt.asked:
+            run.stop("interrupted")
+    return None
+
+
+def _learning_rates(task: _Task, epoch: int, losses: list[float]) -> NDArray[np.float64]:
+    rates = task.plan.optimizer.schedule.rates(epoch, task.steps, losses)
+    wrong = ~(np.isfinite(rates) & (rates >= 0))
+    if wrong.any():
+        step = int(np.argmax(wrong))
+        schedule = task.plan.optimizer.learning_rate
+        raise ValueError(
+            f"the schedule {schedule!r} gave the learning rate {rates[step]} for step {step} of "
+            f"epoch {epoch + 1}; it must be 0 or more"
+        )
+    return rates
+
+
+def _measure_training(
+    task: _Task, order: NDArray[np.int64] | None, result: EpochResult, outputs: Array | None
+) -> dict[str, float]:
+    """Measure the outputs of the training passes, of those samples that had one."""
+    if outputs is None:
+        return {}
+    y, weights, a = task.samples.y, task.samples.weights, outputs
+    if result.samples < len(y):  # the run was interrupted
+        seen = order[: result.samples] if order is not None else np.arange(result.samples)
+        y, a, weights = y[seen], a[seen], None if weights is None else weights[seen]
+    if weights is not None and not weights.any():
+        return dict.fromkeys(task.measures, float("nan"))
+    return {name: measure(y, a, weights) for name, measure in task.measures.items()}
+
+
+def _measure_validation(task: _Task) -> dict[str, float]:
+    """Give the loss and metrics of the validation data.
+
+    The loss is that of `Network.loss_value`, but computed in the network's dtype, which is what
+    training takes; only the sum over samples is taken in float64.
+    """
+    network, samples = task.network, task.validation
+    if samples is None:
+        return {}
+    units, dtype = network.sizes[-1], network.dtype
+    outputs = np.empty((len(samples), units), dtype=dtype) if task.measures else None
+    total = 0.0
+    with np.errstate(all="ignore"):  # the loss is then inf or NaN, and says so
+        for start in range(0, len(samples), _BATCH):
+            rows = slice(start, start + _BATCH)
+            X, y, s = samples.rows(rows, units, dtype)
+            passed = backprop.forward(network, X)
+            C_i = backprop.sample_losses(network, passed.z[-1], passed.a[-1], y)
+            total += float(C_i.sum(dtype=np.float64) if s is None else np.vdot(s, C_i))
+            if outputs is not None:
+                outputs[rows] = passed.a[-1]
+    count = len(samples) if samples.weights is None else float(samples.weights.sum())
+    row = {"val_loss": total / count + network.penalty()}
+    if outputs is not None:
+        for name, measure in task.measures.items():
+            row[f"val_{name}"] = measure(samples.y, outputs, samples.weights)
+    return row
+
+
+@contextmanager
+def _started(callbacks: list[Callback], run: Run) -> Iterator[None]:
+    """Start the callbacks, and end those that started, in order, however the run ends."""
+    started: list[Callback] = []
+    try:
+        for callback in callbacks:
+            callback.on_start(run)
+            started.append(callback)
+        yield
+    finally:
+        _end(started, run)
+
+
+def _end(callbacks: list[Callback], run: Run) -> None:
+    """End callbacks in order; one that fails does not keep the others from ending."""
+    if callbacks:
+        try:
+            callbacks[0].on_end(run)
+        finally:
+            _end(callbacks[1:], run)
+
+
+class _Interrupt:
+    """The first Ctrl-C asks the run to end after its step, the second raises KeyboardInterrupt.
+
+    Signals reach the main thread only, so in others nothing is done. A process that ignores the
+    signal goes on ignoring it.
+    """
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self.asked = False
+        self._tell = tell
+        self._previous: Any = None
+
+    def __enter__(self) -> _Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            previous = signal.getsignal(signal.SIGINT)
+            if previous not in (None, signal.SIG_IGN):
+                self._previous = previous
+                signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        self._tell()
+
+
+_WHAT = {
+    "z": "z of layer {}",
+    "a": "a of layer {}",
+    "loss": "the loss",
+    "gradient": "the gradient of layer {}",
+    "parameters": "a parameter of layer {} after the update",
+}
+
+
+def _where(failure: Failure) -> str:
+    return _WHAT[failure.what].format(failure.layer)
+
+
+def _error(task: _Task, run: Run, failure: Failure, rate: float) -> NonFiniteError:
+    """Say what was not finite, where, and which parameters the network has now."""
+    step, layer, what = failure.step, failure.layer, failure.what
+    kept = "the parameters from before that step are kept"
+    if run.restored_epoch is not None:
+        kept = f"the parameters of the best epoch, {run.restored_epoch}, are put back"
+    return NonFiniteError(
+        f"training stopped in epoch {run.epoch + 1}, step {step}: {_where(failure)} is "
+        f"not finite (learning rate {rate:.6g} may be too large); {kept}",
+        epoch=run.epoch + 1, step=step, layer=layer, what=what, history=run.history,
+    )  # fmt: skip

@@ -1,0 +1,285 @@
+"""Central differences in float64, of C_i for many quantities and samples at once.
+
+A pair is one quantity in one sample. Its unit is shifted, and only what follows is computed anew:
+the change of one unit of layer l, then the changes of all units of the layers after it. Each pair
+has its own step, which shrinks as long as a shift carries some unit over a kink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chainrule.losses import LossFromZ
+from chainrule.targets import Target
+from chainrule.verify.rounding import Kinks
+from chainrule.verify.setting import Array, Place, Setting, count_weights, place_of
+
+FIRST_STEP = 1e-3  # of z; the error of the stencil, step⁴, then meets that of rounding, ε/step
+SHRINK = 8.0
+STEPS = 6  # the smallest moves z by 3e-8
+_ONE_SIDED = 3  # the step, counted from 0, for quotients from one side and along a kink's slope
+_NUMBERS = 1 << 17  # numbers carried at once, so that they stay in the cache
+_MUCH = 1e10  # multiplications; beyond, two steps have to do
+
+
+class Shifted:
+    """The network's losses with one unit of each row shifted."""
+
+    def __init__(self, setting: Setting, kinks: Kinks) -> None:
+        self.setting, self.kinks = setting, kinks
+        self.layers, self.loss = setting.network.weighted_layers, setting.network.loss
+        self.W = [layer.W.astype(np.float64, copy=False) for layer in self.layers]
+
+    def losses(
+        self, place: Place, i: Array, j: Array, shift: Array, *, along: bool = False
+    ) -> tuple[Array, Array, Array]:
+        """Give C_i of each row: sample i, with unit j at the place moved by the shift; all (rows,).
+
+        Also whether a unit came to lie on another side of a kink (or the loss was not finite), and
+        whether one of these stood on the kink. With ``along`` such units go on with the slope that
+        they had, g' of where they stood.
+        """
+        C = np.empty(len(i))
+        crossed, on_kink = np.zeros(len(i), dtype=bool), np.zeros(len(i), dtype=bool)
+        rows = max(1, _NUMBERS // max(self.setting.network.sizes))
+        for start in range(0, len(i), rows):
+            part = slice(start, start + rows)
+            C[part], crossed[part], on_kink[part] = self._carry(
+                place, i[part], j[part], shift[part], along
+            )
+        return C, crossed | ~np.isfinite(C), on_kink
+
+    def _carry(
+        self, place: Place, i: Array, j: Array, shift: Array, along: bool
+    ) -> tuple[Array, Array, Array]:
+        f, L = self.setting.forward, len(self.layers)
+        crossed, on_kink = np.zeros(len(i), dtype=bool), np.zeros(len(i), dtype=bool)
+        l, rows = place.layer, np.arange(len(i))
+        z = a = np.empty(0)
+        if place.letter == "a" and l == L:
+            a = f.a[L][i]
+            a[rows, j] += shift
+            z = np.empty(0)  # C as a function of a
+        elif place.letter == "z" and l == L:
+            z = f.z[L][i]
+            z[rows, j] += shift
+            a = self._activate(L, i, slice(None), z, along, crossed, on_kink)
+        else:
+            if place.letter == "a":
+                change = shift
+            else:
+                z_j = f.z[l][i, j] + shift
+                change = self._activate(l, i, j, z_j, along, crossed, on_kink) - f.a[l][i, j]
+            z = f.z[l + 1][i] + change[:, None] * self.W[l].T[j]
+            a = self._activate(l + 1, i, slice(None), z, along, crossed, on_kink)
+            for m in range(l + 2, L + 1):
+                z = f.z[m][i] + (a - f.a[m - 1][i]) @ self.W[m - 1].T
+                a = self._activate(m, i, slice(None), z, along, crossed, on_kink)
+        y = self.setting.y[i]
+        if isinstance(self.loss, LossFromZ) and z.size:
+            return self.loss.value_from_z(z, y), crossed, on_kink
+        c = self.loss.value(a, y)
+        if self.loss.kinks:
+            a0 = f.a[L][i]
+            over = _crossed(a0 - y, a - y, self.loss.kinks)
+            crossed |= over.any(axis=-1)
+            on_kink |= (over & self.kinks.loss_near[i]).any(axis=-1)
+            if along:
+                straight = self.loss.value(a0, y) + self.loss.derivative(a0, y) * (a - a0)
+                c = np.where(over, straight, c)
+        return c.sum(axis=-1), crossed, on_kink
+
+    def _activate(
+        self,
+        l: int,
+        i: Array,
+        j: Array | slice,
+        z: Array,
+        along: bool,
+        crossed: Array,
+        on_kink: Array,
+    ) -> Array:
+        """Give a of units j of layer l from z, and note who crossed a kink."""
+        g, f = self.layers[l - 1].activation, self.setting.forward
+        a = g.value(z)
+        if g.kinks:
+            z0 = f.z[l][i, j]
+            over = _crossed(z0, z, g.kinks)
+            crossed |= over if over.ndim == 1 else over.any(axis=-1)
+            if self.kinks.near[l].any():
+                near = over & self.kinks.near[l][i, j]
+                on_kink |= near if near.ndim == 1 else near.any(axis=-1)
+            if along:
+                a0 = g.value(z0)
+                a = np.where(over, a0 + g.derivative(z0, a0) * (z - z0), a)
+        mask = f.masks[l]
+        return a if mask is None else mask[i, j] * a
+
+
+def _crossed(before: Array, after: Array, kinks: tuple[float, ...]) -> Array:
+    """Say where a number came to lie on another side of a kink; the kink itself has no side."""
+    over = np.zeros(after.shape, dtype=bool)
+    for kink in kinks:
+        over |= (before - kink) * (after - kink) <= 0
+    return over & (before != after)
+
+
+@dataclass(frozen=True)
+class Quotients:
+    """Difference quotients of C_i, with an estimate of their error; all (quantities, n).
+
+    ``step`` is the one that was taken. Where no step stayed clear of the kinks it is NaN, and
+    ``value`` follows the slope that the units on a kink have by convention. ``kink`` says where one
+    of them stood on it; ``left`` and ``right`` differ from ``value`` only there.
+    """
+
+    value: Array
+    error: Array
+    step: Array
+    kink: Array
+    left: Array
+    right: Array
+
+
+@np.errstate(all="ignore")  # a shift may lead out of where a loss is defined
+def quotients(
+    shifted: Shifted,
+    place: Place,
+    j: Array,
+    factors: Array,
+    noise: Array,
+    steps: Sequence[int] = range(STEPS),
+    thorough: bool = True,
+) -> Quotients:
+    """Differentiate C_i by many quantities at one place, with the 4th-order central stencil.
+
+    ``j`` are their units, (quantities,); ``factors`` the c_i, (quantities, n); ``noise`` the
+    rounding error of C_i, (n,). Thorough, every step is tried for each pair, and the one with the
+    smallest estimate of its error is taken; else the first that stays clear of the kinks.
+    """
+    shape = factors.shape
+    size = np.abs(factors).max(axis=1) * _reach(shifted, place, j)
+    first = FIRST_STEP / np.where(size > 0, size, 1.0)
+    pairs = np.flatnonzero(factors)  # elsewhere the shift moves nothing
+    q, i = np.divmod(pairs, shape[1])
+    factor, unit, base = factors.ravel()[pairs], j[q], first[q]
+
+    tried = np.full((len(steps), len(pairs)), np.nan)
+    error = np.full(tried.shape, np.inf)
+    todo = np.ones(len(pairs), dtype=bool)
+    for at, m in enumerate(steps):
+        (rows,) = np.nonzero(todo)
+        if not len(rows):
+            break
+        t = base[rows] / SHRINK**m
+        C = {}
+        crossed = np.zeros(len(rows), dtype=bool)
+        for k in (-2, -1, 1, 2):
+            C[k], over, _ = shifted.losses(place, i[rows], unit[rows], k * t * factor[rows])
+            crossed |= over
+        tried[at, rows] = np.where(crossed, np.nan, _central(C, t))
+        error[at, rows] = np.where(crossed, np.inf, 2 * noise[i[rows]] / t)
+        if not thorough:
+            todo[rows] = crossed
+    if thorough:  # what the next step changes is the error of the stencil
+        change = np.abs(np.diff(tried, axis=0))
+        last = np.full((1, len(pairs)), np.nan)
+        change = np.concatenate([change, last])
+        error += np.where(np.isnan(change), np.where(np.isinf(error), 0, np.abs(tried)), change)
+
+    best = error.argmin(axis=0) if len(pairs) else np.empty(0, dtype=int)
+    columns = np.arange(len(pairs))
+    value, wrong = tried[best, columns], error[best, columns]
+    step = base / SHRINK ** np.asarray(steps)[best]
+    kink = np.zeros(len(pairs), dtype=bool)
+    left, right = value.copy(), value.copy()
+
+    (rows,) = np.nonzero(np.isinf(wrong))
+    if len(rows):
+        t = base[rows] / SHRINK**_ONE_SIDED
+        C0 = shifted.losses(place, i[rows], unit[rows], 0 * t)[0]
+        C, along, closer = {}, {}, {}
+        near = np.zeros(len(rows), dtype=bool)
+        for k in (-2, -1, 1, 2):
+            s = k * t * factor[rows]
+            C[k], _, _ = shifted.losses(place, i[rows], unit[rows], s)
+            along[k], _, _ = shifted.losses(place, i[rows], unit[rows], s, along=True)
+            s = s / SHRINK
+            closer[k], _, on = shifted.losses(place, i[rows], unit[rows], s, along=True)
+            near |= on
+        value[rows], kink[rows], step[rows] = _central(along, t), near, np.nan
+        change = np.abs(value[rows] - _central(closer, t / SHRINK))
+        wrong[rows] = 2 * noise[i[rows]] / t + change
+        backward = (3 * C0 - 4 * C[-1] + C[-2]) / (2 * t)
+        forward = (-3 * C0 + 4 * C[1] - C[2]) / (2 * t)
+        left[rows] = np.where(near, backward, value[rows])
+        right[rows] = np.where(near, forward, value[rows])
+
+    def spread_out(values: Array, fill: Any, dtype: type = float) -> Array:
+        full: Array = np.full(shape, fill, dtype=dtype)
+        full.ravel()[pairs] = values
+        return full
+
+    return Quotients(
+        spread_out(value, 0.0), spread_out(wrong, 0.0), spread_out(step, np.nan),
+        spread_out(kink, False, bool), spread_out(left, 0.0), spread_out(right, 0.0),
+    )  # fmt: skip
+
+
+def _central(C: dict[int, Array], t: Array) -> Array:
+    return np.asarray((8 * (C[1] - C[-1]) - (C[2] - C[-2])) / (12 * t))
+
+
+def _reach(shifted: Shifted, place: Place, j: Array) -> Array:
+    """Give how far the next z moves when unit j of the place moves by 1."""
+    if place.letter == "z" or place.layer == len(shifted.layers):
+        return np.ones(len(j))
+    return np.abs(shifted.W[place.layer][:, j]).max(axis=0)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean over samples of their quotients, penalty included, and an estimate of its error."""
+
+    value: float
+    error: float
+    step: float
+    kink: bool
+    left: float
+    right: float
+
+
+def difference(shifted: Shifted, target: Target, noise: Array) -> Difference:
+    """Differentiate C by one target."""
+    setting = shifted.setting
+    work = 4 * STEPS * len(setting) * count_weights(setting.network.sizes[target.layer + 1 :])
+    steps = range(STEPS) if work < _MUCH else (0, 2)
+    j, factors = np.array([target.j]), setting.factors(target)[None, :]
+    found = quotients(shifted, place_of(target), j, factors, noise, steps)
+    shares = setting.shares
+    penalty = penalty_quotient(setting, target)
+    counted = np.isfinite(found.step[0])
+    return Difference(
+        float(shares @ found.value[0]) + penalty,
+        float(shares @ found.error[0]),
+        float(np.max(found.step[0][counted], initial=0.0)) or float("nan"),
+        bool((found.kink[0] & (shares > 0)).any()),
+        float(shares @ found.left[0]) + penalty,
+        float(shares @ found.right[0]) + penalty,
+    )
+
+
+def penalty_quotient(setting: Setting, target: Target) -> float:
+    """Give the central difference of ½ λ w², 0 where the target is no weight."""
+    w = setting.weight(target)
+    if w is None:
+        return 0.0
+    t = FIRST_STEP * max(abs(w), 1e-300)
+    low, high = w - t, w + t
+    if low == high:
+        return 0.0
+    return setting.network.l2 / 2 * (high * high - low * low) / (high - low)
