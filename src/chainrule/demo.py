@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,12 +62,15 @@ def run(out: Path, *, seed: int = 0, epochs: int | None = None, plain: bool = Fa
     say(f"  {split}, {len(test.y)} for the test")
     say(f"  {network}")
     epochs = EPOCHS if epochs is None else epochs
+    live = not plain and sys.stdout is not None and sys.stdout.isatty()
     history = network.fit(
         train.X, train.y, optimizer=Adam(learning_rate=Cosine(0.003, epochs)), epochs=epochs,
-        batch_size=32, validation_data=(validation.X, validation.y), verbose=0 if plain else 1,
+        batch_size=32, validation_data=(validation.X, validation.y), verbose=int(live),
     )  # fmt: skip
     if history.stop_reason == "interrupted":
         raise KeyboardInterrupt
+    if not live:  # else the bar has said it
+        say(textwrap.indent(textwrap.fill(history.summary(), width - 2), "  "))
 
     predicted = network.predict_classes(test.X)
     wrong = int((predicted != test.y).sum())
@@ -188,8 +192,6 @@ def _percent(a: float) -> str:
 
 def meaning(network: Network, why: Explanation, x: Array, digit: int, width: int) -> list[str]:
     """Say what the gradient of a weight does in an update, and measure that it does."""
-    import textwrap
-
     assert isinstance(why.target, Weight)
     l, j, k = why.target.layer, why.target.j, why.target.k
     changed = network.copy()

@@ -233,6 +233,8 @@ def explain(
         from chainrule.schedules import positive
 
         positive(learning_rate, "learning_rate")
+    # copies, so that an explanation stays as it is when the caller's arrays are filled anew
+    X = np.array(data.inputs(X, network.sizes[0]), dtype=np.float64)
     gradient = network.gradient(X, y, sample_weight=sample_weight, dropout_step=dropout_step)
     n = len(gradient.sample_losses)
     if isinstance(focus, bool) or not isinstance(focus, int | np.integer):
@@ -240,7 +242,7 @@ def explain(
     if not 0 <= focus < n:
         raise ValueError(f"focus is {focus}; there are samples 0 to {n - 1}")
     units = network.sizes[-1]
-    rows = data.one_hot(data.targets(y, n, units, network.loss), units, np.float64)
+    rows = data.one_hot(data.targets(y, n, units, network.loss), units, np.float64).copy()
     return Explanation(
         network.copy(), resolved, gradient, rows, sample_weight=data.weights(sample_weight, n),
         dropout_step=dropout_step, learning_rate=learning_rate, focus=int(focus), notation=chosen,
