@@ -77,7 +77,7 @@ public:
         : spec_(layers, biases, loss, l2), single_(single), batch_size_(batch_size) {
         const PlanSpec plan{static_cast<Optimizer>(optimizer), momentum, decay, beta1, beta2, epsilon,
                             weight_decay, clip_norm, batch_size, seed, threads};
-        const InstructionSet& isa = instruction_set();
+        const InstructionSet& isa = instruction_set_for(spec_.network, single ? 4 : 8);
         core_.reset(single ? isa.make_core_f32(spec_.network, plan) : isa.make_core_f64(spec_.network, plan));
     }
 
@@ -217,7 +217,7 @@ NB_MODULE(_native, m) {
     }, nb::arg("name").none());
     m.def("default_threads", &default_threads);
 
-    // For the tests of single kernels, and the peak that benchmarks compare with.
+    // For the tests of single kernels.
     const auto activation = [](int kind, auto z, auto a, auto d, auto f) {
         require(a.size() == z.size() && d.size() == z.size(), "sizes differ");
         f(static_cast<Activation>(kind), static_cast<std::int64_t>(z.size()), z.data(), a.data(), d.data());
@@ -243,9 +243,5 @@ NB_MODULE(_native, m) {
     m.def("dropout_words", [](std::uint64_t seed, std::uint32_t row, std::uint32_t layer, std::uint32_t step,
                               nb::ndarray<std::uint32_t, nb::c_contig, nb::device::cpu, nb::ndim<1>> words) {
         instruction_set().dropout_words(seed, row, layer, step, static_cast<int>(words.shape(0)), words.data());
-    });
-    m.def("peak_flops", [](std::int64_t rounds) {
-        nb::gil_scoped_release released;
-        return instruction_set().peak_flops_f32(rounds);
     });
 }

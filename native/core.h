@@ -106,13 +106,14 @@ struct InstructionSet {
     void (*product_f64)(int m, int n, int k, const double* A, const double* B, double* C);
     void (*dropout_words)(std::uint64_t seed, std::uint32_t row, std::uint32_t layer,
                           std::uint32_t step, int units, std::uint32_t* words);
-    // The machine's peak: seconds for `rounds` rounds of register-only multiply-adds, and their flops.
-    double (*peak_flops_f32)(std::int64_t rounds);
 };
 
 // The instruction set in use: the best that the processor has, or the one CHAINRULE_ISA names.
 // Throws std::invalid_argument for a name that is unknown or that this machine lacks.
 const InstructionSet& instruction_set();
+// The one for a given network: layers that fill less than half of a wide vector are done in narrow
+// ones, unless CHAINRULE_ISA asked for something else.
+const InstructionSet& instruction_set_for(const NetworkSpec& network, int element_size);
 // All that were built and that this machine can run, best first; null-terminated names.
 const char* const* available_instruction_sets();
 void force_instruction_set(const char* name); // nullptr: the best again

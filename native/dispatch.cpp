@@ -44,6 +44,7 @@ const Candidate* candidates(int& count) {
 }
 
 const InstructionSet* chosen = nullptr;
+bool forced = false;
 
 std::string names(bool only_running) {
     int count;
@@ -72,12 +73,30 @@ const InstructionSet& find(const char* name, const char* who) {
 const InstructionSet& instruction_set() {
     if (!chosen) {
         const char* name = std::getenv("CHAINRULE_ISA");
-        chosen = &find(name && *name ? name : nullptr, "CHAINRULE_ISA");
+        forced = name && *name;
+        chosen = &find(forced ? name : nullptr, "CHAINRULE_ISA");
     }
     return *chosen;
 }
 
-void force_instruction_set(const char* name) { chosen = name ? &find(name, "isa") : nullptr; }
+const InstructionSet& instruction_set_for(const NetworkSpec& network, int element_size) {
+    const InstructionSet& best = instruction_set();
+#if defined(__x86_64__) || defined(_M_X64)
+    if (!forced && &best == &avx512::table) {
+        int widest = 0;
+        for (int l = 1; l <= network.n_layers; ++l)
+            if (network.layers[l].units > widest) widest = network.layers[l].units;
+        if (widest * element_size <= 32) return avx2::table;
+    }
+#endif
+    (void)network, (void)element_size;
+    return best;
+}
+
+void force_instruction_set(const char* name) {
+    chosen = name ? &find(name, "isa") : nullptr;
+    forced = name != nullptr;
+}
 
 const char* const* available_instruction_sets() {
     static const char* found[8] = {};

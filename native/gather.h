@@ -14,13 +14,27 @@ void gather_row(const char* from, std::int64_t stride, int n, T* to) {
         to[j] = static_cast<T>(x);
     }
 }
-template <class T> void gather(const MatrixView& from, std::int64_t row, int n, T* to) {
-    const char* p = static_cast<const char*>(from.data) + row * from.row_stride;
-    const Element own = sizeof(T) == 4 ? Element::f32 : Element::f64;
-    if (from.element == own && from.column_stride == sizeof(T)) {
-        std::memcpy(to, p, sizeof(T) * n);
-        return;
+// The rows are the core's own numbers, side by side.
+template <class T> bool is_plain(const MatrixView& m) {
+    return m.element == (sizeof(T) == 4 ? Element::f32 : Element::f64) &&
+           m.column_stride == static_cast<std::int64_t>(sizeof(T));
+}
+inline const char* row_of(const MatrixView& m, std::int64_t row) {
+    return static_cast<const char*>(m.data) + row * m.row_stride;
+}
+// A call of memcpy costs more than a short row.
+template <class T> CR_INLINE void copy_row(const char* from, int n, T* to) {
+    int j = 0;
+    for (; j + lanes<T> <= n; j += lanes<T>) {
+        Vec<T> v;
+        std::memcpy(&v, from + j * sizeof(T), sizeof v);
+        store_unaligned<T>(to + j, v);
     }
+    for (; j < n; ++j) std::memcpy(to + j, from + j * sizeof(T), sizeof(T));
+}
+template <class T> void gather(const MatrixView& from, std::int64_t row, int n, T* to) {
+    const char* p = row_of(from, row);
+    if (is_plain<T>(from)) return copy_row<T>(p, n, to);
     switch (from.element) {
     case Element::f32: return gather_row<float, T>(p, from.column_stride, n, to);
     case Element::f64: return gather_row<double, T>(p, from.column_stride, n, to);

@@ -65,20 +65,6 @@ void dropout_words(std::uint64_t seed, std::uint32_t row, std::uint32_t layer, s
     }
 }
 
-double peak_flops_f32(std::int64_t rounds) {
-    constexpr int chains = registers == 32 ? 24 : 12;
-    Vec<float> sum[chains], x = splat<float>(1e-9f), y = splat<float>(0.999f);
-    for (int i = 0; i < chains; ++i) sum[i] = x;
-    for (std::int64_t r = 0; r < rounds; ++r) {
-        __asm__ volatile("" : "+m"(rounds)); // keeps the rounds apart
-#pragma GCC unroll 24
-        for (int i = 0; i < chains; ++i) sum[i] = sum[i] * y + x;
-    }
-    volatile float keep = 0;
-    for (int i = 0; i < chains; ++i) keep = keep + sum[i][0];
-    return 2.0 * chains * lanes<float> * static_cast<double>(rounds);
-}
-
 void* allocate_bytes(std::size_t bytes) { return chainrule_allocate(bytes); }
 void release_bytes(void* p) { chainrule_release(p); }
 
@@ -91,8 +77,7 @@ extern const InstructionSet table{CR_TEXT(CR_ISA),
                                   activation<double>,
                                   product<float>,
                                   product<double>,
-                                  dropout_words,
-                                  peak_flops_f32};
+                                  dropout_words};
 
 } // namespace CR_ISA
 } // namespace chainrule

@@ -76,17 +76,28 @@ template <class T> struct RowLoss {
                IVec<T>{} + static_cast<typename Simd<T>::Int>(units);
     }
 
-    template <class Cost, class G> CR_INLINE double elementwise(T* z, const T* y, T* delta, T share) const {
+    // Activation and loss act on each unit alone: a and g' first (in the places of z and delta), then
+    // C_i and delta.
+    double elementwise(T* z, const T* y, T* delta, T share) const {
+        with_activation<T>(activation, [&](auto g) CR_LAMBDA_INLINE {
+            for (int v = 0; v < vectors * lanes<T>; v += lanes<T>) {
+                Vec<T> a, d;
+                decltype(g)::both(load<T>(z + v), a, d);
+                store<T>(z + v, a);
+                store<T>(delta + v, d);
+            }
+        });
         Vec<T> sum{};
-        for (int v = 0; v < vectors; ++v) {
-            Vec<T> a, d, c, dC_da;
-            G::both(load<T>(z + v * lanes<T>), a, d);
-            Cost::both(a, load<T>(y + v * lanes<T>), c, dC_da);
-            store<T>(z + v * lanes<T>, a);
-            const IVec<T> real = inside(v);
-            store<T>(delta + v * lanes<T>, select<T>(real, dC_da * d * share, Vec<T>{}));
-            sum += select<T>(real, c, Vec<T>{});
-        }
+        with_loss<T>(loss, [&](auto cost) CR_LAMBDA_INLINE {
+            for (int v = 0; v < vectors; ++v) {
+                Vec<T> c, dC_da;
+                const Vec<T> d = load<T>(delta + v * lanes<T>);
+                decltype(cost)::both(load<T>(z + v * lanes<T>), load<T>(y + v * lanes<T>), c, dC_da);
+                const IVec<T> real = inside(v);
+                store<T>(delta + v * lanes<T>, select<T>(real, dC_da * d * share, Vec<T>{}));
+                sum += select<T>(real, c, Vec<T>{});
+            }
+        });
         return sum_lanes<T>(sum);
     }
 
@@ -169,16 +180,10 @@ template <class T> struct RowLoss {
     double operator()(T* z, const T* y, T* delta, T share) const {
         if (loss == Loss::cross_entropy) return cross_entropy(z, y, delta, share);
         if (loss == Loss::binary_cross_entropy) return binary_cross_entropy(z, y, delta, share);
+        if (activation != Activation::softmax) return elementwise(z, y, delta, share);
         double C_i = 0;
         with_loss<T>(loss, [&](auto cost) CR_LAMBDA_INLINE {
-            using Cost = decltype(cost);
-            if (activation == Activation::softmax) {
-                C_i = after_softmax<Cost>(z, y, delta, share);
-                return;
-            }
-            with_activation<T>(activation, [&](auto g) CR_LAMBDA_INLINE {
-                C_i = elementwise<Cost, decltype(g)>(z, y, delta, share);
-            });
+            C_i = after_softmax<decltype(cost)>(z, y, delta, share);
         });
         return C_i;
     }

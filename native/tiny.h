@@ -173,11 +173,9 @@ CR_INLINE double Trainer<T>::tiny_update(const Batch& b, const T* x, int ld_x, R
 }
 
 template <class T> void Trainer<T>::tiny_steps() {
-    const int width = layers_[0].out;
-    const Element own = sizeof(T) == 4 ? Element::f32 : Element::f64;
     // One sample at a time needs no copy of x.
-    const bool direct = batch_ == 1 && data_.X.element == own && data_.X.column_stride == sizeof(T) &&
-                        data_.y.data && data_.y.element == own && !data_.sample_weights &&
+    const bool direct = batch_ == 1 && is_plain<T>(data_.X) && !data_.classes &&
+                        is_plain<T>(data_.y) && !data_.sample_weights &&
                         data_.X.row_stride % sizeof(T) == 0 && data_.y.row_stride % sizeof(T) == 0 &&
                         reinterpret_cast<std::uintptr_t>(data_.X.data) % sizeof(T) == 0 &&
                         reinterpret_cast<std::uintptr_t>(data_.y.data) % sizeof(T) == 0 &&
@@ -190,17 +188,19 @@ template <class T> void Trainer<T>::tiny_steps() {
             double loss = 0;
             if (direct) {
                 const std::int64_t sample = row(b.start);
-                x = reinterpret_cast<const T*>(static_cast<const char*>(data_.X.data) +
-                                               sample * data_.X.row_stride);
-                put<T>(y_[b.side].get(),
-                       splat<T>(*reinterpret_cast<const T*>(static_cast<const char*>(data_.y.data) +
-                                                            sample * data_.y.row_stride)));
+                // The order jumps about in data that may be far larger than the cache.
+                if (s + 12 < first_ + count_) {
+                    const std::int64_t soon = row(b.start + 12);
+                    __builtin_prefetch(row_of(data_.X, soon));
+                    __builtin_prefetch(row_of(data_.y, soon));
+                }
+                x = reinterpret_cast<const T*>(row_of(data_.X, sample));
+                put<T>(y_[b.side].get(), splat<T>(*reinterpret_cast<const T*>(row_of(data_.y, sample))));
                 shares_[b.side][0] = T(1);
                 weight_[b.side] = 1;
             } else {
                 gather_batch(b, 0);
             }
-            (void)width;
             prepare_step(b);
             int i = 0;
             for (; i + 8 <= b.n; i += 8) loss += tiny_samples<8>(b, x, ld_x, i);

@@ -336,7 +336,7 @@ template <class T> typename Trainer<T>::Batch Trainer<T>::batch(std::int64_t ste
 
 // This thread's samples of a batch: x with the 1 that meets the biases, y, and s_i / sum s.
 template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread) {
-    const Range mine = part_of(b.n, thread, threads_);
+    const Range mine = threads_ == 1 ? Range{0, b.n} : part_of(b.n, thread, threads_);
     const Layer<T>& last = layers_[L_];
     double sum = b.n;
     if (data_.sample_weights) {
@@ -344,20 +344,28 @@ template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread) {
         for (int i = 0; i < b.n; ++i) sum += data_.sample_weights[row(b.start + i)];
     }
     if (thread == 0) weight_[b.side] = sum;
+    const T equal_share = static_cast<T>(1.0 / sum);
+    const bool plain_X = is_plain<T>(data_.X), plain_y = is_plain<T>(data_.y) && !data_.classes;
     for (int i = mine.first; i < mine.last; ++i) {
         const std::int64_t sample = row(b.start + i);
         T* x = x_[b.side].get() + std::ptrdiff_t{i} * layers_[0].ld;
         T* y = y_[b.side].get() + std::ptrdiff_t{i} * last.ld;
-        gather<T>(data_.X, sample, layers_[0].out, x);
+        if (plain_X)
+            copy_row<T>(row_of(data_.X, sample), layers_[0].out, x);
+        else
+            gather<T>(data_.X, sample, layers_[0].out, x);
         x[layers_[0].out] = T(1);
-        if (data_.classes) {
+        if (plain_y) {
+            copy_row<T>(row_of(data_.y, sample), last.out, y);
+        } else if (data_.classes) {
             std::memset(y, 0, sizeof(T) * last.out);
             y[data_.classes[sample]] = T(1);
         } else {
             gather<T>(data_.y, sample, last.out, y);
         }
-        const double s = data_.sample_weights ? data_.sample_weights[sample] : 1.0;
-        shares_[b.side][i] = static_cast<T>(sum > 0 ? s / sum : 0.0);
+        shares_[b.side][i] = !data_.sample_weights ? equal_share
+                             : sum > 0 ? static_cast<T>(data_.sample_weights[sample] / sum)
+                                       : T(0);
     }
 }
 

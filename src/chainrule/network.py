@@ -253,13 +253,11 @@ class Network:
 
     def predict(self, X: ArrayLike) -> Array:
         """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x."""
+        from chainrule.engines import choose
+
         self._check_parameters()
         inputs = data.inputs(X, self.sizes[0])
-        outputs = np.empty((len(inputs), self.sizes[-1]), dtype=self.dtype)
-        for start in range(0, len(inputs), _BATCH):
-            rows = slice(start, start + _BATCH)
-            batch = np.asarray(inputs[rows], dtype=self.dtype)
-            outputs[rows] = backprop.forward(self, batch).a[-1]
+        outputs = choose(self._requested_engine, self).predict(self, inputs)
         return outputs[0] if np.ndim(X) == 1 else outputs
 
     def predict_classes(self, X: ArrayLike) -> NDArray[np.int64]:

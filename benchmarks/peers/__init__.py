@@ -1,0 +1,83 @@
+"""The peers: each library as those who know it well would write the same work.
+
+Each module here has ``trainers(task)`` or ``predictors(task)``, or both. They yield the ways of
+writing it that are worth trying, as (words, `Subject`); the worker keeps the fastest. Each peer has
+a process of its own (`benchmarks.peers.worker`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.cases import Case, Problem
+
+# What a peer is called -> its module. "fit" is Network.fit as a user calls it.
+MODULES = {
+    "chainrule": "ours",
+    "fit": "through_fit",
+    "jax": "jax_scan",
+    "torch": "torch_eager",
+    "compiled": "torch_compiled",
+    "numpy": "by_hand",
+    "sklearn": "sklearn_mlp",
+    "onnxruntime": "onnx_session",
+    "products": "products",
+}
+TITLES = {
+    "chainrule": "chainrule",
+    "fit": "chainrule, through fit",
+    "jax": "JAX",
+    "torch": "PyTorch eager",
+    "compiled": "PyTorch compiled",
+    "numpy": "NumPy",
+    "sklearn": "scikit-learn",
+    "onnxruntime": "ONNX Runtime",
+}
+
+
+class UnsupportedError(Exception):
+    """A peer can't do a case, or not on this machine; the message says why."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A case with its numbers; ``optimizer`` is "gd" or "adam", ``rows`` those to predict."""
+
+    case: Case
+    problem: Problem
+    optimizer: str = "gd"
+    rows: int = 1
+
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return self.case.rates[self.optimizer]
+
+
+class Subject(ABC):
+    """Something to be timed: an epoch, a prediction, a matrix product."""
+
+    units: float = 1.0  # a time is divided by it: steps of an epoch
+
+    def reset(self) -> None:
+        """Go back to the initial weights and a fresh optimiser."""
+
+    @abstractmethod
+    def once(self) -> Any:
+        """Do it once, and wait until it is done; an epoch gives its mean loss."""
+
+    def proof(self) -> Any:
+        """Give what has to agree between peers: the losses of the first two epochs."""
+        self.reset()
+        return [float(self.once()), float(self.once())]
+
+
+Subjects = Iterator[tuple[str, Subject]]
+
+
+def threads(case: Case, forward_only: bool = False) -> tuple[int, ...]:
+    """Give the numbers of threads worth trying: two, and one too where the matrices are small."""
+    return (2, 1) if case.small or forward_only else (2,)
