@@ -74,7 +74,7 @@ class Worker:
             env=environment(),
         )
         self._greeted = False
-        self.missing: str | None = None
+        self.missing: str | None = None  # why there is no such peer here
 
     def __enter__(self) -> Worker:
         return self
@@ -89,9 +89,9 @@ class Worker:
         self._process.wait()
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        """Send a request and wait for its answer; one with "unsupported" is an answer too.
+        """Send a request and wait for its answer; "unsupported" and "error" are answers too.
 
-        Raises WorkerError if the worker failed or ended.
+        Raises WorkerError if the worker ended.
         """
         if not self._greeted:
             self._greeted = True
@@ -108,14 +108,22 @@ class Worker:
         self.cpu, self.idle = reply["cpu"], self.idle + reply["idle"]
         return reply
 
+    def prepare(self, **request: Any) -> dict[str, Any]:
+        """Have a case built; the answer may say "unsupported" and why.
+
+        Raises WorkerError if the worker failed in a way that was not foreseen.
+        """
+        reply = self.ask("prepare", **request)
+        if "error" in reply:
+            raise WorkerError(f"{self.name}: {reply['error']}; BENCH_VERBOSE=1 shows where")
+        return reply
+
     def _read(self, do: str) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise WorkerError(f"{self.name} ended during {do!r}; BENCH_VERBOSE=1 shows why")
         reply: dict[str, Any] = json.loads(line)
-        if "error" in reply:
-            raise WorkerError(f"{self.name}, {do}: {reply['error']}; BENCH_VERBOSE=1 shows where")
         return reply
 
 
@@ -154,6 +162,8 @@ def interleave(
     """
     found: dict[str, list[float]] = {name: [] for name in workers}
     names = list(workers)
+    for worker in workers.values():
+        worker.ask("rest")
     begun = time.perf_counter()
     busy, ours = _busy(), _own(workers)
     idle = {name: worker.idle for name, worker in workers.items()}

@@ -17,8 +17,8 @@ constexpr int tile_rows(int vectors) {
     return registers == 32 ? (vectors == 4 ? 6 : vectors == 3 ? 8 : 12) : (vectors == 2 ? 6 : 12);
 }
 template <class T> constexpr int panel_width = panel_vectors * lanes<T>;
-// k is cut so that a block of B (depth x panel) stays in the first-level cache.
-constexpr int depth_block = CR_VECTOR_BYTES == 64 ? 160 : 256;
+// k is cut so that a block of B (depth x panel) stays in the second-level cache beside much else.
+constexpr int depth_block = 384;
 
 template <class T, int rows, int vectors>
 void tile(int depth, const T* A, std::ptrdiff_t row_step, std::ptrdiff_t k_step, const T* B,
@@ -33,10 +33,11 @@ void tile(int depth, const T* A, std::ptrdiff_t row_step, std::ptrdiff_t k_step,
         for (int v = 0; v < vectors; ++v) sum[m][v] = Vec<T>{};
     }
     if (add) {
+        const T* c = C;
 #pragma GCC unroll 16
-        for (int m = 0; m < rows; ++m) {
+        for (int m = 0; m < rows; ++m, c += ldc) {
 #pragma GCC unroll 4
-            for (int v = 0; v < vectors; ++v) sum[m][v] = load<T>(C + m * ldc + v * n);
+            for (int v = 0; v < vectors; ++v) sum[m][v] = load<T>(c + v * n);
         }
     }
     for (int k = 0; k < depth; ++k) {
@@ -52,10 +53,12 @@ void tile(int depth, const T* A, std::ptrdiff_t row_step, std::ptrdiff_t k_step,
             for (int v = 0; v < vectors; ++v) sum[m][v] += x * b[v];
         }
     }
+    // The compiler must not keep two dozen addresses of C from above in registers that it lacks.
+    CR_OPAQUE(C);
 #pragma GCC unroll 16
-    for (int m = 0; m < rows; ++m) {
+    for (int m = 0; m < rows; ++m, C += ldc) {
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; ++v) store<T>(C + m * ldc + v * n, sum[m][v]);
+        for (int v = 0; v < vectors; ++v) store<T>(C + v * n, sum[m][v]);
     }
 }
 

@@ -28,6 +28,8 @@
 #define CR_VECTOR_BYTES 16
 #endif
 #define CR_INLINE inline __attribute__((always_inline))
+// A pointer that the compiler knows nothing about from here on.
+#define CR_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 #define CR_LAMBDA_INLINE __attribute__((always_inline))
 
 namespace chainrule {

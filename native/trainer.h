@@ -346,8 +346,18 @@ template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread) {
     if (thread == 0) weight_[b.side] = sum;
     const T equal_share = static_cast<T>(1.0 / sum);
     const bool plain_X = is_plain<T>(data_.X), plain_y = is_plain<T>(data_.y) && !data_.classes;
+    const std::int64_t row_lines = plain_X ? (layers_[0].out * sizeof(T) + 63) / 64 : 1;
     for (int i = mine.first; i < mine.last; ++i) {
         const std::int64_t sample = row(b.start + i);
+        // The order jumps about in data that may be far larger than the cache: ask for the next
+        // batch's rows now.
+        if (b.start + i + batch_ < data_.n_samples) {
+            const std::int64_t soon = row(b.start + i + batch_);
+            const char* next = row_of(data_.X, soon);
+            for (std::int64_t line = 0; line < row_lines && line < 16; ++line)
+                __builtin_prefetch(next + 64 * line);
+            if (!data_.classes) __builtin_prefetch(row_of(data_.y, soon));
+        }
         T* x = x_[b.side].get() + std::ptrdiff_t{i} * layers_[0].ld;
         T* y = y_[b.side].get() + std::ptrdiff_t{i} * last.ld;
         if (plain_X)

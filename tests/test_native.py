@@ -220,7 +220,7 @@ def test_features(isa: str, dtype: str, options: dict[str, Any]) -> None:
 
 
 def test_schedule(isa: str) -> None:
-    agree([4, 7, 3], optimizer=cr.GradientDescent(cr.CosineDecay(0.1, epochs=50)))
+    agree([4, 7, 3], optimizer=cr.GradientDescent(cr.Cosine(0.1, epochs=50)))
 
 
 def test_classes(isa: str) -> None:

@@ -100,6 +100,10 @@ class Worker:
         finally:
             gc.enable()
 
+    def rest(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do nothing: idle time is counted from here."""
+        return {}
+
     def forget(self, request: dict[str, Any]) -> dict[str, Any]:
         """Free the memory of what was prepared."""
         self.subject = None

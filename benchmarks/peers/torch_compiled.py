@@ -1,0 +1,121 @@
+"""PyTorch compiled: loss, gradient and update of a step as one graph, by Inductor in C++."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch._inductor.config
+import torch.nn.functional as F  # noqa: N812
+
+from benchmarks.cases import BETA1, BETA2, EPSILON
+from benchmarks.peers import Subject, Subjects, Task, UnsupportedError, threads
+from benchmarks.peers.torch_eager import batches, forward, function, parameters, words
+
+
+def _compile(function: Any, wrapper: bool) -> Any:
+    torch._dynamo.reset()
+    torch._inductor.config.cpp_wrapper = wrapper  # calls kernels from C++ instead of Python
+    return torch.compile(function, fullgraph=True, dynamic=False)
+
+
+class Epoch(Subject):
+    """Calls the compiled step for every batch; parameters are changed in place."""
+
+    def __init__(self, task: Task, count: int, wrapper: bool) -> None:
+        self.task, self.count, self.units = task, count, task.case.steps
+        self.batches, self.theta = batches(task), parameters(task)
+        self.m, self.v = ([torch.zeros_like(p) for p in self.theta] for _ in range(2))
+        self.t = torch.zeros(())
+        g, rate, adam = function(task), task.rate, task.optimizer == "adam"
+        scale = 0.5 / task.case.batch
+
+        def loss(theta: list[Any], x: Any, y: Any) -> Any:
+            return F.mse_loss(forward(g, theta, x), y, reduction="sum") * scale
+
+        gradient = torch.func.grad_and_value(loss)
+
+        def step(theta: Any, m: Any, v: Any, t: Any, total: Any, x: Any, y: Any) -> None:
+            grads, C = gradient(theta, x, y)
+            total.add_(C)
+            if not adam:
+                for p, d in zip(theta, grads, strict=True):
+                    p.sub_(d, alpha=rate)
+                return
+            t.add_(1)
+            eta, root = rate / (1 - BETA1**t), (1 - BETA2**t).rsqrt()
+            for p, s, q, d in zip(theta, m, v, grads, strict=True):
+                s.lerp_(d, 1 - BETA1)
+                q.mul_(BETA2).addcmul_(d, d, value=1 - BETA2)
+                p.sub_(eta * s / (q.sqrt() * root + EPSILON))
+
+        torch.set_num_threads(count)  # the generated code holds the number
+        self.step = _compile(step, wrapper)
+
+    def reset(self) -> None:
+        for p, start in zip(self.theta, parameters(self.task), strict=True):
+            p.copy_(start)
+        for p in (*self.m, *self.v, self.t):
+            p.zero_()
+
+    def once(self) -> float:
+        torch.set_num_threads(self.count)
+        step, theta, m, v, t = self.step, self.theta, self.m, self.v, self.t
+        total = torch.zeros(())
+        with torch.no_grad():
+            for x, y in self.batches:
+                step(theta, m, v, t, total, x, y)
+        return float(total) / len(self.batches)
+
+    def proof(self) -> Any:
+        return _or_unsupported(super().proof)
+
+
+class Predict(Subject):
+    """The compiled forward pass, weights frozen into it."""
+
+    def __init__(self, task: Task, count: int, wrapper: bool) -> None:
+        self.X, self.count = torch.from_numpy(task.problem.X[: task.rows]), count
+        g = function(task)
+        layers: list[Any] = []
+        for W, b in zip(task.problem.W, task.problem.b, strict=True):
+            linear = torch.nn.Linear(W.shape[1], W.shape[0])
+            with torch.no_grad():
+                linear.weight.copy_(torch.from_numpy(W))
+                linear.bias.copy_(torch.from_numpy(b))
+            layers += [linear, torch.nn.Tanh() if g is torch.tanh else torch.nn.ReLU()]
+        torch.set_num_threads(count)
+        torch._inductor.config.freezing = True
+        self.run = _compile(torch.nn.Sequential(*layers[:-1]).eval(), wrapper)
+
+    def reset(self) -> None:
+        torch.set_num_threads(self.count)
+
+    def once(self) -> Any:
+        with torch.inference_mode():
+            return self.run(self.X)
+
+    def proof(self) -> Any:
+        self.reset()
+        return _or_unsupported(self.once).numpy()
+
+
+def _or_unsupported(function: Any) -> Any:
+    """Call; where PyTorch can't compile, that is a result and no accident."""
+    try:
+        return function()
+    except Exception as error:
+        if type(error).__module__.startswith(("torch", "subprocess")):
+            first = str(error).strip().split("\n")[0]
+            raise UnsupportedError(f"could not be compiled: {first[:120]}") from error
+        raise
+
+
+def trainers(task: Task) -> Subjects:
+    for count in threads(task.case):
+        yield f"one graph, {words(count)}", Epoch(task, count, wrapper=True)
+
+
+def predictors(task: Task) -> Subjects:
+    for count in (2, 1) if task.case.small else (2,):
+        yield f"frozen, {words(count)}", Predict(task, count, wrapper=False)
