@@ -103,7 +103,9 @@ def chosen(cases: tuple[Case, ...], only: str | None) -> list[Case]:
     """Give the cases whose name contains a text; raise ValueError if none does."""
     found = [case for case in cases if only is None or only in case.name]
     if not found:
-        raise ValueError(f"no network is called {only!r}; known: {'; '.join(c.name for c in cases)}")
+        raise ValueError(
+            f"no network is called {only!r}; known: {'; '.join(c.name for c in cases)}"
+        )
     return found
 
 

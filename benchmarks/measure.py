@@ -210,7 +210,9 @@ def machine() -> dict[str, str]:
     processor, flags = platform.processor() or platform.machine(), ""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        facts = {key.strip(): value.strip() for key, _, value in (li.partition(":") for li in lines)}
+        facts = {
+            key.strip(): value.strip() for key, _, value in (li.partition(":") for li in lines)
+        }
         processor = f"{facts['model name']}, {float(facts.get('cpu MHz', 0)) / 1000:.1f} GHz"
         flags = next((f for f in ("avx512f", "avx2", "avx") if f in facts["flags"].split()), "")
     except (OSError, KeyError):

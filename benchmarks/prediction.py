@@ -141,40 +141,45 @@ def report(results: Results) -> str:
     """Give all tables as Markdown."""
     rows = results.rows
     peers = [peer for peer in PEERS if any(peer in row.times for row in rows)]
-    head = ["network, rows", *(TITLES[p] for p in peers), "chainrule", "ratio to best", "bar", ""]
+    head = [
+        "network, rows",
+        *(TITLES[p] for p in peers),
+        "chainrule",
+        "ratio to best",
+        "bar",
+        "verdict",
+    ]
     body, spread, ways = [], [], []
     for row in rows:
-        medians = {name: statistics.median(times) for name, times in row.times.items()}
         cells = [row.name]
         for peer in peers:
-            text = tables.microseconds(medians[peer]) if peer in medians else "-"
+            text = tables.median(row.times.get(peer))
             cells.append(f"**{text}**" if peer == row.best else text)
-        cells += [tables.microseconds(medians["chainrule"]), f"{row.ratio.median:.2f}"]
-        cells += [tables.bar(row.case.predict_bar, "{:g}")]
-        cells += [{True: "met", False: "**missed**", None: ""}[row.met]]
-        if row.unequal:
-            cells[-1] = "**OUTPUTS DIFFER**"
+        cells += [tables.median(row.times["chainrule"]), f"{row.ratio.median:.2f}"]
+        cells += [tables.bar(row.case.predict_bar, "{:g}"), tables.verdict(row.met, row.unequal)]
         body.append(cells)
         names = [*peers, "chainrule"]
-        spans = [tables.span(row.times[n]) if n in row.times else "-" for n in names]
+        spans = [tables.span(row.times.get(n)) for n in names]
         spread.append([row.name, *spans, f"{row.ratio.least:.2f} to {row.ratio.most:.2f}"])
         ways.append([row.name, *(row.ways[n]["way"] if n in row.ways else "-" for n in names)])
     titles = [*(TITLES[peer] for peer in peers), "chainrule"]
     largest = max(d for row in rows for d in row.apart.values())
+    fair = (
+        "Each peer predicts from weights and an input that are ready where it wants them; "
+        "chainrule takes a NumPy array, checks it, and gives a new one. The largest difference of "
+        f"an output from the median of all is {largest:.1e} of the largest output (allowed: "
+        f"{TOLERANCE:g})."
+    )
     parts = [
         "### One call of predict",
         tables.markdown(head, body),
         "Least and most of the rounds:",
         tables.markdown(["network, rows", *titles, "ratio"], spread),
-        "Each peer predicts from weights and an input that are ready where it wants them; chainrule "
-        "takes a NumPy array, checks it, and gives a new one. All outputs agree: the largest "
-        f"difference from the median output is {largest:.1e} of the largest output (allowed: "
-        f"{TOLERANCE:g}).",
+        fair,
         "Where there is more than one good way of writing it, each took its fastest:",
         tables.markdown(["network, rows", *titles], ways),
     ]
-    if bad := [row for row in rows if row.unequal]:
-        parts[4] = "\n\n".join(f"**{row.name}: {row.unequal}**" for row in bad)
+    parts[:0] = [f"**{row.name}: {row.unequal}**" for row in rows if row.unequal]
     why = {f"- {TITLES[n]}, {row.name}: {text}" for row in rows for n, text in row.missing.items()}
     if why:
         parts.append("Left out:\n\n" + "\n".join(sorted(why)))

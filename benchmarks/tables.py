@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,14 +47,28 @@ def microseconds(seconds: float) -> str:
     return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
 
 
-def span(seconds: Sequence[float]) -> str:
+def median(seconds: Sequence[float] | None) -> str:
+    """Give the median of some times, in µs."""
+    return "-" if seconds is None else microseconds(statistics.median(seconds))
+
+
+def span(seconds: Sequence[float] | None) -> str:
     """Give the least and the most of some times, in µs."""
+    if seconds is None:
+        return "-"
     return f"{microseconds(min(seconds))} to {microseconds(max(seconds))}"
 
 
 def bar(value: float | None, form: str) -> str:
     """Give a bar, or nothing."""
     return "" if value is None else form.format(value)
+
+
+def verdict(met: bool | None, unequal: str | None) -> str:
+    """Say whether the bars of a row are met, if its numbers count at all."""
+    if unequal:
+        return "**NOT EQUAL**"
+    return {True: "met", False: "**missed**", None: ""}[met]
 
 
 def machine_words(quiet: Quiet) -> str:

@@ -62,7 +62,7 @@ class Subject(ABC):
 
     units: float = 1.0  # a time is divided by it: steps of an epoch
 
-    def reset(self) -> None:
+    def reset(self) -> None:  # noqa: B027 - most predictions have nothing to reset
         """Go back to the initial weights and a fresh optimiser."""
 
     @abstractmethod

@@ -55,9 +55,7 @@ class Predict(Subject):
         self.binding = self.session.io_binding()
         self.keep = [ort.OrtValue.ortvalue_from_numpy(self.X)]
         self.binding.bind_ortvalue_input("x", self.keep[0])
-        self.binding.bind_output(
-            "y", "cpu", 0, np.float32, list(self.y.shape), self.y.ctypes.data
-        )
+        self.binding.bind_output("y", "cpu", 0, np.float32, list(self.y.shape), self.y.ctypes.data)
 
     def once(self) -> Any:
         if self.bound:

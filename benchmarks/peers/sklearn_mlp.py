@@ -1,4 +1,4 @@
-"""scikit-learn: `MLPRegressor.partial_fit`, one call an epoch, with what it does around the steps."""
+"""scikit-learn: `MLPRegressor.partial_fit`, one call an epoch, its own overhead included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch eager: functional layers, autograd, fused or foreach updates; for predictions no graph."""
+"""PyTorch eager: functional layers, autograd, fused or foreach updates; predictions without graph."""
 
 from __future__ import annotations
 
