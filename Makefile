@@ -36,12 +36,19 @@ format: $(READY)-lint ## format the code and mend what ruff can mend
 	@$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(READY)-bench ## measure how long an explanation takes
+bench: $(READY)-bench ## measure training, prediction and explanation beside other libraries
+	@$(BIN)/python -m benchmarks.training
 	@$(BIN)/python -m benchmarks.explain
 
 .PHONY: bench-quick
-bench-quick: $(READY)-bench ## the same, with fewer repetitions
+bench-quick: $(READY)-bench ## the same in two minutes, without the largest network
+	@$(BIN)/python -m benchmarks.training --quick --dry --only sgd
 	@$(BIN)/python -m benchmarks.explain --quick
+
+.PHONY: sanitize
+sanitize: $(READY)-test ## run the core's tests under sanitizers (memory, undefined behaviour, threads)
+	@$(BIN)/python -m pip install --disable-pip-version-check -qq nanobind
+	@PYTHON=$(BIN)/python native/sanitize.sh
 
 .PHONY: docs
 docs: $(READY)-docs ## build the pages into docs/_build/html; a warning is an error
