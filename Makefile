@@ -42,7 +42,7 @@ bench: $(READY)-bench ## measure training, prediction and explanation beside oth
 
 .PHONY: bench-quick
 bench-quick: $(READY)-bench ## the same in two minutes, without the largest network
-	@$(BIN)/python -m benchmarks.training --quick --dry --only sgd
+	@$(BIN)/python -m benchmarks.training --quick
 	@$(BIN)/python -m benchmarks.explain --quick
 
 .PHONY: sanitize
