@@ -20,7 +20,7 @@ import chainrule as cr
 from chainrule.activations import ACTIVATIONS
 from chainrule.explain import Explanation, Term
 from chainrule.formulas import Num
-from chainrule.losses import LOSSES
+from chainrule.losses import LOSSES, LossFromZ
 
 Array = NDArray[Any]
 
@@ -564,3 +564,37 @@ def test_own_activation_and_loss(dropout: float) -> None:
     assert "tanh(a₀⁽²⁾ − y₀)" in text
     assert "−2 z₀⁽²⁾ a₀⁽²⁾" in text
     assert "ln(cosh(aⱼ⁽²⁾ − yⱼ))" in text
+
+
+class PoissonFromZ(LossFromZ):
+    """Computed from z, but what is left of its ∂C/∂a · ∂a/∂z is not a - y."""
+
+    name = "poisson_from_z"
+    formula = "a - y*ln(a)"
+    derivative_formula = "1 - y/a"
+    output = "softplus"
+
+    def value(self, a: Array, y: Array) -> Array:
+        return a - y * np.log(a)
+
+    def derivative(self, a: Array, y: Array) -> Array:
+        return 1 - y / a
+
+    def value_from_z(self, z: Array, y: Array) -> Array:
+        return self.value(np.logaddexp(0, z), y).sum(axis=-1)
+
+    def delta(self, a: Array, y: Array) -> Array:
+        return (1 - y / a) * -np.expm1(-a)
+
+
+@pytest.mark.usefixtures("no_certificate")
+def test_own_loss_from_z_keeps_its_two_factors() -> None:
+    net = cr.Network([2, 3, 2], hidden="tanh", output="softplus", loss=PoissonFromZ(), seed=0)
+    given = Setting((2, 3, 2), "tanh", "softplus", "poisson").given()
+    for target in targets(net):
+        why = net.explain(target, **given)
+        assert_close(why.products.mean(), why.value, np.abs(why.products).max())
+        open_down(why.terms)
+    text = net.explain("w[2][0,1]", **given).text()
+    assert "∂C₀/∂w₀₁⁽²⁾ = (∂C₀/∂a₀⁽²⁾)(∂a₀⁽²⁾/∂z₀⁽²⁾)(∂z₀⁽²⁾/∂w₀₁⁽²⁾)" in text
+    assert "(a₀⁽²⁾ − y₀)" not in text

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import tracemalloc
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +48,23 @@ WEIGHTS[4] = 0
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize("clip_norm", [None, 0.05])
 @pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("rule", [partial(GradientDescent, momentum=0.5), Adam])
 def test_a_run_is_the_steps_of_its_batches(
-    weights: np.ndarray | None, clip_norm: float | None, shuffle: bool
+    weights: np.ndarray | None,
+    clip_norm: float | None,
+    shuffle: bool,
+    rule: Callable[..., optimizers.Optimizer],
 ) -> None:
-    """fit against a loop over batches that takes only `Network.gradient`."""
+    """fit against a loop over batches that takes only `Network.gradient` and the update rule."""
+    optimizer = rule(Cosine(0.3, epochs=3))
     net, X, y = regression(l2=0.01)
     twin, _, _ = regression(l2=0.01)
     history = net.fit(
-        X, y, optimizer=GradientDescent(Cosine(0.3, epochs=3), momentum=0.5), epochs=2,
-        batch_size=5, shuffle=shuffle, sample_weight=weights, clip_norm=clip_norm, verbose=0,
+        X, y, optimizer=optimizer, epochs=2, batch_size=5, shuffle=shuffle, sample_weight=weights,
+        clip_norm=clip_norm, verbose=0,
     )  # fmt: skip
 
-    velocity, losses, clipped = np.zeros_like(twin.parameters), [], 0
+    slots, losses, clipped = optimizer.start(twin.parameters), [], 0
     for epoch in range(2):
         order = epoch_order(3, epoch, N) if shuffle else np.arange(N)
         total = weight = 0.0
@@ -74,9 +80,8 @@ def test_a_run_is_the_steps_of_its_batches(
             norm = np.linalg.norm(flat)
             if clip_norm is not None and norm > clip_norm:
                 flat, clipped = flat * clip_norm / norm, clipped + 1
-            velocity = 0.5 * velocity + flat
             eta = 0.3 * (1 + math.cos(math.pi * (epoch + step / 5) / 3)) / 2
-            twin.parameters -= eta * velocity
+            optimizer.update(twin.parameters, flat, slots, eta, t=5 * epoch + step + 1)
         losses.append(total / weight)
     assert clipped == (0 if clip_norm is None else 10)
     np.testing.assert_allclose(net.parameters, twin.parameters, rtol=1e-12, atol=1e-14)
@@ -181,7 +186,7 @@ def test_what_a_schedule_is_asked(validated: bool) -> None:
 def test_learning_rate_column_is_that_of_the_epochs_start() -> None:
     net, X, y = regression()
     optimizer = GradientDescent(WarmUp(2, Constant(0.1)))
-    history = net.fit(X, y, optimizer=optimizer, epochs=4, verbose=0)
+    history = net.fit(X, y, optimizer=optimizer, epochs=4, batch_size=5, verbose=0)
     assert history.learning_rate == [0, 0.05, 0.1, 0.1]
 
 
@@ -414,17 +419,18 @@ def test_a_memory_map_is_read_batch_by_batch(tmp_path: Path, dtype: str, shuffle
 
 
 def test_a_memory_map_larger_than_the_memory(tmp_path: Path) -> None:
-    """200 MB of samples, and of targets, in a process that may allocate 80 MB more than it has."""
+    """200 MB of targets, and of samples if they were converted whole, where 80 MB are free."""
     program = """
         import numpy as np, resource, sys
         from chainrule.network import Network
         n = 500_000
-        X = np.memmap("X", dtype="float32", mode="w+", shape=(n, 100))
+        X = np.memmap("X", dtype="int16", mode="w+", shape=(n, 100))
         X[:, 0] = np.arange(n) % 7
         y = np.memmap("y", dtype="float32", mode="w+", shape=(n, 100))
         y[...] = 2 * X[:, :1]
         X.flush(), y.flush()
-        X, y = (np.memmap(name, dtype="float32", mode="r", shape=(n, 100)) for name in "Xy")
+        X = np.memmap("X", dtype="int16", mode="r", shape=(n, 100))
+        y = np.memmap("y", dtype="float32", mode="r", shape=(n, 100))
         net = Network([100, 1, 100], hidden="identity", dtype="float32", seed=0)
         part = X[:100_000], y[:100_000]
         run = dict(epochs=1, batch_size=20_000, validation_data=part, verbose=0)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from chainrule.checks import not_negative, whole
 from chainrule.engines.base import State
 from chainrule.metrics import HIGHER_IS_BETTER
-from chainrule.schedules import not_negative, whole
 
 if TYPE_CHECKING:
     from chainrule.history import History

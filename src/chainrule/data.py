@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chainrule.checks import not_negative
 from chainrule.losses import Loss
-from chainrule.schedules import not_negative
 
 Array = NDArray[Any]
 _CHUNK = 1 << 22  # numbers looked at in one go, so that a memory map is never loaded whole

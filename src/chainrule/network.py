@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from chainrule import activations, backprop, data, initializers, losses
 from chainrule.activations import Activation
 from chainrule.backprop import Forward, Gradient
+from chainrule.checks import not_negative
 from chainrule.losses import Loss, LossFromZ
 from chainrule.random import dropout_mask
 
@@ -135,7 +135,8 @@ class Network:
         names = [initializers.check(name) for name in _per_layer(init, L, "init")]
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-        self.l2 = _check_number(l2, "l2")
+        not_negative(l2, "l2")
+        self.l2 = float(l2)
         self.biases = bool(biases)
         self.seed = secrets.randbits(63) if seed is None else _check_seed(seed)
         self._requested_engine = _check_engine(engine)
@@ -425,19 +426,11 @@ def _check_loss_after(loss: Loss, output: Activation) -> None:
         )
 
 
-def _check_number(value: float, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be 0 or more, got {value}")
-    return float(value)
-
-
 def _check_rate(value: float) -> float:
-    rate = _check_number(value, "dropout")
-    if rate >= 1:
+    not_negative(value, "dropout")
+    if value >= 1:
         raise ValueError(f"dropout must be below 1, got {value}")
-    return rate
+    return float(value)
 
 
 def _check_seed(seed: int) -> int:

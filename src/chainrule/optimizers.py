@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.schedules import Schedule, as_schedule, not_negative, positive
+from chainrule.checks import not_negative, positive
+from chainrule.schedules import Schedule, as_schedule
 
 Array = NDArray[Any]
 Slots = dict[str, Array]

@@ -11,10 +11,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
+
+from chainrule.checks import not_negative, positive, whole
 
 
 class Schedule(ABC):
@@ -163,31 +164,3 @@ def as_schedule(learning_rate: float | Schedule, name: str = "learning_rate") ->
         return learning_rate
     positive(learning_rate, name)
     return Constant(float(learning_rate))
-
-
-def positive(value: float, name: str) -> None:
-    """Raise unless a hyperparameter is a finite number above 0."""
-    if not (_number(value, name) and value > 0):
-        raise ValueError(f"{name} must be above 0, got {value}")
-
-
-def not_negative(value: float, name: str) -> None:
-    """Raise unless a hyperparameter is a finite number, 0 or more."""
-    if not (_number(value, name) and value >= 0):
-        raise ValueError(f"{name} must be 0 or more, got {value}")
-
-
-def whole(value: int, name: str) -> int:
-    """Give an integer of at least 1, or raise."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return int(value)
-
-
-def _number(value: float, name: str) -> bool:
-    """Tell whether a number is finite; TypeError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    return math.isfinite(value)

@@ -18,13 +18,13 @@ from chainrule import backprop, data, engines, progress
 from chainrule import callbacks as callback_room
 from chainrule import metrics as metric_room
 from chainrule.callbacks import Callback, Run
+from chainrule.checks import positive, whole
 from chainrule.data import Samples
 from chainrule.engines import Engine, EpochResult, Failure, Plan, State
 from chainrule.history import History
 from chainrule.metrics import Measure, Metric
 from chainrule.optimizers import Adam, Optimizer
 from chainrule.random import epoch_order
-from chainrule.schedules import positive, whole
 
 if TYPE_CHECKING:
     from chainrule.network import Network

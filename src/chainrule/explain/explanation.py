@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -192,7 +192,8 @@ class Explanation:
         return self.text()
 
     def __repr__(self) -> str:
-        return f"Explanation({self.target}, value={self.value!r}, {self.n_samples} samples)"
+        samples = "1 sample" if self.n_samples == 1 else f"{self.n_samples} samples"
+        return f"Explanation({self.target}, value={self.value!r}, {samples})"
 
     def _repr_html_(self) -> str:
         from chainrule.explain.page_html import fragment
@@ -227,12 +228,16 @@ def explain(
     update is shown in numbers. Raises ValueError or TypeError for a target, data, focus or
     notation that does not fit.
     """
+    if not isinstance(target, str):
+        target = _with_integers(target)
     resolved = resolve(target, network.sizes, network.biases)
     chosen = notations.get(notation)
     if learning_rate is not None:
-        from chainrule.schedules import positive
+        from chainrule.checks import positive
 
         positive(learning_rate, "learning_rate")
+    if dropout_step is not None:
+        dropout_step = _step(dropout_step)
     # copies, so that an explanation stays as it is when the caller's arrays are filled anew
     X = np.array(data.inputs(X, network.sizes[0]), dtype=np.float64)
     gradient = network.gradient(X, y, sample_weight=sample_weight, dropout_step=dropout_step)
@@ -247,3 +252,24 @@ def explain(
         network.copy(), resolved, gradient, rows, sample_weight=data.weights(sample_weight, n),
         dropout_step=dropout_step, learning_rate=learning_rate, focus=int(focus), notation=chosen,
     )  # fmt: skip
+
+
+def _with_integers(target: Target) -> Target:
+    """Give a target with plain integers as indices, which may be NumPy's; or what is no target."""
+    if not isinstance(target, Target):
+        return target
+    indices = {field.name: getattr(target, field.name) for field in fields(target)}
+    for name, index in indices.items():
+        if isinstance(index, bool) or not isinstance(index, int | np.integer):
+            raise TypeError(f"{type(target).__name__}.{name} must be an integer, got {index!r}")
+    kind: Any = type(target)
+    plain: Target = kind(**{name: int(index) for name, index in indices.items()})
+    return plain
+
+
+def _step(step: int) -> int:
+    if isinstance(step, bool) or not isinstance(step, int | np.integer):
+        raise TypeError(f"dropout_step must be the number of a training step, got {step!r}")
+    if step < 0:
+        raise ValueError(f"dropout_step must be 0 or more, got {step}")
+    return int(step)

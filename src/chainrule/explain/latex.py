@@ -15,7 +15,15 @@ _NAMES = {
 _OPERATORS = {
     "−": "-", "·": r"\cdot", "<=": r"\le", ">=": r"\ge", "←": r"\leftarrow", ">": ">", "<": "<",
 }  # fmt: skip
-_SPECIAL = {c: "\\" + c for c in "#$%&_{}"}
+_SPECIAL = {c: "\\" + c for c in "#$%&_{}"} | {
+    "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "<": "$<$", ">": "$>$",
+}  # fmt: skip
+_GREEK = str.maketrans({
+    "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "ε": r"\varepsilon ",
+    "ζ": r"\zeta ", "η": r"\eta ", "θ": r"\theta ", "κ": r"\kappa ", "λ": r"\lambda ",
+    "μ": r"\mu ", "ν": r"\nu ", "ξ": r"\xi ", "π": r"\pi ", "ρ": r"\rho ", "σ": r"\sigma ",
+    "τ": r"\tau ", "φ": r"\varphi ", "χ": r"\chi ", "ψ": r"\psi ", "ω": r"\omega ",
+})  # fmt: skip
 
 
 class LatexWriter(Writer):
@@ -29,7 +37,7 @@ class LatexWriter(Writer):
         return rf"{mantissa} \times 10^{{{int(exponent)}}}" if e else text
 
     def plain(self, index: str) -> str:
-        return index
+        return index.translate(_GREEK)
 
     def letter(self, name: str) -> str:
         return _LETTERS.get(name, name)
@@ -44,7 +52,8 @@ class LatexWriter(Writer):
         return ", "
 
     def symbol(self, letter: str, below: str, above: str) -> str:
-        return letter + (f"_{{{below}}}" if below else "") + (f"^{{{above}}}" if above else "")
+        marks = (f"_{{{below}}}" if below else "") + (f"^{{{above}}}" if above else "")
+        return (letter + marks).translate(_GREEK)
 
     def function(self, above: str, prime: bool) -> str:
         marks = (r"\prime " if prime else "") + above
@@ -82,7 +91,7 @@ class LatexWriter(Writer):
         )
 
     def big_sum(self, index: str, first: str, last: str, body: str) -> str:
-        return rf"\sum_{{{index}={first}}}^{{{last}}} {body}"
+        return rf"\sum_{{{index.translate(_GREEK)}={first}}}^{{{last}}} {body}"
 
     def operator(self, mark: str) -> str:
         return f" {_OPERATORS.get(mark, mark)} "
@@ -99,4 +108,4 @@ class LatexWriter(Writer):
 
 def escape(text: str) -> str:
     """Give a text with the characters escaped that mean something to LaTeX."""
-    return "".join(_SPECIAL.get(c, c) for c in text).replace("\\\\", r"\textbackslash{}")
+    return "".join(_SPECIAL.get(c, c) for c in text)

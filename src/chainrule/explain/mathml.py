@@ -10,7 +10,7 @@ from chainrule.explain.writer import Writer, format_number
 _LETTERS = {
     "lambda": "<mi>λ</mi>",
     "eta": "<mi>η</mi>",
-    "mean_s": "<mover><mi>s</mi><mo>¯</mo></mover>",
+    "mean_s": '<mover accent="true"><mi>s</mi><mo stretchy="false">¯</mo></mover>',
     "sum_w2": "<mo>∑</mo><msup><mi>w</mi><mn>2</mn></msup>",
 }
 _NAMES = {"sigma": "σ", "Phi": "Φ", "phi": "φ"}

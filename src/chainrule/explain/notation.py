@@ -55,18 +55,48 @@ class Notation:
     def __post_init__(self) -> None:
         for field in ("activation", "loss", "to_index", "from_index", "next_index", "other_index",
                       "sample_index"):  # fmt: skip
-            letter = getattr(self, field)
-            if not (isinstance(letter, str) and len(letter) == 1 and letter.isalpha()):
-                raise ValueError(f"Notation.{field} must be one letter, got {letter!r}")
+            if not _is_letter(getattr(self, field)):
+                raise ValueError(
+                    f"Notation.{field} must be one letter, got {getattr(self, field)!r}"
+                )
+        if self.input is not None and not _is_letter(self.input):
+            raise ValueError(f"Notation.input must be one letter or None, got {self.input!r}")
         indices = [self.to_index, self.from_index, self.next_index, self.other_index]
-        if len({*indices, self.sample_index}) < 5:
+        indices.append(self.sample_index)
+        if len(set(indices)) < 5:
             raise ValueError(f"Notation: the five index letters must differ, got {indices}")
-        if self.first_index not in (0, 1):
-            raise ValueError(f"Notation.first_index must be 0 or 1, got {self.first_index!r}")
-        if not 1 <= self.digits <= 17:
+        for field, choices in _CHOICES.items():
+            value = getattr(self, field)
+            if isinstance(value, bool) or value not in choices:
+                *others, last = map(repr, choices)
+                known = f"{', '.join(others)} or {last}"
+                raise ValueError(f"Notation.{field} must be {known}, got {value!r}")
+        if not (_is_integer(self.digits) and 1 <= self.digits <= 17):
             raise ValueError(f"Notation.digits must be from 1 to 17, got {self.digits!r}")
-        if self.max_terms < 1:
+        if not (_is_integer(self.max_terms) and self.max_terms >= 1):
             raise ValueError(f"Notation.max_terms must be at least 1, got {self.max_terms!r}")
+
+
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "first_index": (0, 1),
+    "layer_above": ("(l)", "l"),
+    "layer_names": ("number", "relative"),
+    "single_units": ("show", "hide"),
+    "residual": ("a - y", "y - a"),
+    "function": ("g", "name", "both"),
+    "factors": ("( )", ""),
+    "results": ("( )", "[ ]"),
+    "counts": ("number", "n"),
+    "assign": ("←", "="),
+}
+
+
+def _is_letter(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 1 and value.isalpha()
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 NOTATIONS: dict[str, Notation] = {

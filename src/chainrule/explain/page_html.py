@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Contributions, Equation
-from chainrule.explain.words import column, headline, setting, what
+from chainrule.explain.words import column, headline, setting, shown_samples, what
 
 if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation
@@ -26,6 +26,7 @@ _STYLE = """
 .chainrule h1, .chainrule .wide { overflow-x: auto; }
 .chainrule .formula { padding: .3em 0 .3em 1.5em; }
 .chainrule math { font-size: 1.1em; }
+.chainrule munderover > mrow { padding: .1em 0; }
 .chainrule mtd { padding: .3em .15em; text-align: left; }
 .chainrule .formula > math > mtable > mtr > mtd:first-child { text-align: right; }
 .chainrule mtable mtable mtd:first-child { padding-right: .8em; }
@@ -171,7 +172,7 @@ class _Page:
             f'<div class="wide"><table><thead><tr><th scope="col">sample</th>{heads}'
             '<th scope="col">product</th></tr></thead><tbody>'
         )
-        for row in why.samples[:_ROWS]:
+        for row in shown_samples(why, _ROWS):
             cells = "".join(
                 f"<td>{_math(writer.number(x))}</td>" for x in (*row.terms, row.product)
             )

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from chainrule.explain.latex import LatexWriter, escape
 from chainrule.explain.terms import Contributions, Equation
-from chainrule.explain.words import column, headline, setting
+from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation
 
 _ROWS = 20
+_FORMULAS = {"½ λ Σ w²": r"\frac{1}{2} \lambda \sum w^{2}", "λ": r"\lambda", "η": r"\eta"}
+_PLAIN = {"∂": "d", "−": "-", "·": "*", "×": "x", "½": "1/2", "λ": "lambda", "…": "..."}
 _DOCUMENT = r"""\documentclass{article}
 \usepackage{amsmath}
 \usepackage[margin=2cm]{geometry}
@@ -25,7 +27,7 @@ _DOCUMENT = r"""\documentclass{article}
 def page(why: Explanation, standalone: bool) -> str:
     """Give the whole explanation, as a document or as what stands in one."""
     writer = _writer(why)
-    parts = [rf"\[ {headline(why, writer)} \]", escape(_ascii(setting(why))) + "."]
+    parts = [rf"\[ {headline(why, writer)} \]", words(setting(why)) + "."]
     for section in why.sections():
         symbol = rf": ${writer.write(section.symbol)}$" if section.symbol else ""
         parts.append(rf"\subsection*{{{section.title}{symbol}}}")
@@ -37,7 +39,7 @@ def page(why: Explanation, standalone: bool) -> str:
     parts += [
         r"\subsection*{Certificate}",
         r"\begin{verbatim}",
-        why.certificate.text().rstrip(),
+        _ascii(why.certificate.text().rstrip()),
         r"\end{verbatim}",
     ]
     body = "\n".join(parts) + "\n"
@@ -58,7 +60,7 @@ def display(writer: LatexWriter, equation: Equation) -> str:
     """Give an equation as a display, its sides below each other, after its leading words."""
     tag = rf" \tag{{{equation.tag.strip('()')}}}" if equation.tag else ""
     formula = aligned(writer, equation)
-    lead = f"{escape(equation.lead)}\n" if equation.lead else ""
+    lead = f"{words(equation.lead)}\n" if equation.lead else ""
     return rf"{lead}\[ {formula}{tag} \]"
 
 
@@ -99,7 +101,7 @@ def _table(why: Explanation, writer: LatexWriter) -> str:
             str(row.index + why.notation.first_index),
             *(f"${writer.number(x)}$" for x in (*row.terms, row.product)),
         ]
-        for row in why.samples[:_ROWS]
+        for row in shown_samples(why, _ROWS)
     ]
     lines = [" & ".join(row) + r" \\" for row in [heads, *rows]]
     lines.insert(1, r"\hline")
@@ -114,5 +116,16 @@ def _writer(why: Explanation) -> LatexWriter:
     return LatexWriter(why.notation, why.network.sizes, why.n_samples)
 
 
-def _ascii(words: str) -> str:
-    return words.replace("½ λ Σ w²", "1/2 lambda sum w^2").replace("λ", "lambda").replace("^", "")
+def words(text: str) -> str:
+    """Give a text for LaTeX, in which letters that stand for formulas are formulas."""
+    escaped = escape(text)
+    for letters, formula in _FORMULAS.items():
+        escaped = escaped.replace(escape(letters), f"${formula}$")
+    return escaped
+
+
+def _ascii(text: str) -> str:
+    """Give a text without what a verbatim block can't show."""
+    for letter, plain in _PLAIN.items():
+        text = text.replace(letter, plain)
+    return text.encode("ascii", "replace").decode()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chainrule.explain.terms import Contributions, Equation
 from chainrule.explain.text import TextWriter
-from chainrule.explain.words import column, headline, setting
+from chainrule.explain.words import column, headline, setting, shown_samples
 from chainrule.explain.writer import format_number
 
 if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation
 
 _ROWS = 10
-_BREAKS = re.compile(r"(?<=\))(?=[(\[])|(?<=\])(?=\[)|(?<= )(?=[+−·] )")
+_BREAKS = re.compile(r"(?<=\))(?=[(\[])|(?<=\])(?=\[)|(?<= )(?=[+−·=] )|(?<= )(?=∂[^/]|else )")
 
 
 def page(why: Explanation, width: int, depth: int) -> str:
@@ -59,7 +60,10 @@ class _Page:
         for sign, side in zip(signs[1:], sides[1:], strict=False):
             lines += self._wrapped(start + sign, side)
             start = " " * len(start)
-        lines[-1] += tag
+        if len(lines[-1] + tag) <= self.width:
+            lines[-1] += tag
+        else:
+            lines.append(start + tag.strip())
         return lines
 
     def _wrapped(self, start: str, formula: str) -> list[str]:
@@ -95,9 +99,8 @@ class _Page:
         lines = [f"{indent}{title}"]
         first = self.why.notation.first_index
         for part in shown:
-            product = "".join(f"({self.writer.number(term.value)})" for term in part.terms)
-            value = self.writer.number(part.value)
-            lines.append(f"{indent}  through unit {part.unit + first:<4} {product} = {value}")
+            start = f"{indent}  through unit {part.unit + first:<4} "
+            lines += self._wrapped(start, self._product([t.value for t in part.terms], part.value))
             for term in part.terms:
                 if term.contributions is not None and len(term.contributions) > 1 and depth > 1:
                     lines.append(
@@ -109,28 +112,38 @@ class _Page:
             lines.append(f"{indent}  all other {left} together: {self.writer.number(rest)}")
         return lines
 
+    def _product(self, factors: Sequence[float], product: float) -> str:
+        number = self.writer.number
+        return "".join(f"({number(factor)})" for factor in factors) + f" = {number(product)}"
+
     def _table(self) -> list[str]:
+        """Give the numbers of the samples in columns, or as products where those are too wide."""
         why, digits = self.why, self.why.notation.digits
-        heads = ["sample", *(self.writer.write(column(why, term)) for term in why.terms), "product"]
-        shown = [row for row in why.samples[:_ROWS] if row.index != why.focus or row.index < _ROWS]
-        if why.focus >= _ROWS:
-            shown[-1] = why.samples[why.focus]
-        rows = [
-            [
-                str(row.index + why.notation.first_index),
-                *(format_number(number, digits) for number in (*row.terms, row.product)),
-            ]
-            for row in shown
-        ]
-        left = why.n_samples - len(rows)
-        mean = [["mean", *[""] * len(why.terms), format_number(float(why.products.mean()), digits)]]
-        widths = [max(len(row[i]) for row in [heads, *rows, *mean]) for i in range(len(heads))]
-
-        def line(row: list[str]) -> str:
-            return "    " + "  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True))
-
+        symbols = [self.writer.write(column(why, term)) for term in why.terms]
+        shown = shown_samples(why, _ROWS)
+        average = float(why.products.mean())
+        left = why.n_samples - len(shown)
         more = [f"    ... and {left} more samples"] if left else []
-        return [line(heads), *map(line, rows), *more, *map(line, mean)]
+        labels = [str(row.index + why.notation.first_index) for row in shown]
+
+        heads = ["sample", *symbols, "product"]
+        rows = [
+            [label, *(format_number(number, digits) for number in (*row.terms, row.product))]
+            for label, row in zip(labels, shown, strict=True)
+        ]
+        mean = ["mean", *[""] * len(symbols), format_number(average, digits)]
+        widths = [max(map(len, cells)) for cells in zip(heads, *rows, mean, strict=True)]
+        if sum(widths) + 2 * len(widths) + 2 <= self.width:
+            heads, *rows, mean = (
+                ["    " + "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True))]
+                for row in (heads, *rows, mean)
+            )
+            return [line for row in (heads, *rows, more, mean) for line in row]
+
+        lines = self._wrapped("    sample  ", "".join(f"({s})" for s in symbols) + " = product")
+        for label, row in zip(labels, shown, strict=True):
+            lines += self._wrapped(f"    {label:>6}  ", self._product(row.terms, row.product))
+        return [*lines, *more, f"      mean  {self.writer.number(average)}"]
 
     def _fold(self, text: str, indent: int) -> list[str]:
         lines: list[str] = []

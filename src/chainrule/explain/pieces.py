@@ -27,8 +27,8 @@ from chainrule.explain.symbols import (
     turn_residual,
 )  # fmt: skip
 from chainrule.explain.terms import Contributions, Equation, Term
-from chainrule.formulas import Div, Expr, Num, add, mul, parse
-from chainrule.losses import LossFromZ
+from chainrule.formulas import Div, Expr, Num, add, evaluate, mul, parse
+from chainrule.losses import BinaryCrossEntropy, CrossEntropy
 
 if TYPE_CHECKING:
     from chainrule.network import Network
@@ -77,10 +77,12 @@ class Pieces:
         return float(arrays[q.letter][q.layer][(self.focus, *units)])
 
     def _number_of_partial(self, node: Expr) -> Expr | None:
-        """Put the number of ∂C/∂z in its place, where a formula keeps it as it is."""
+        """Put the number of ∂C/∂z or ∂C/∂a in its place, where a formula keeps it as it is."""
         match node:
             case Partial(_, Quantity("z", int(l), (int(j),))):
                 return Num(float(self.g.delta[l][self.focus, j]))
+            case Partial(_, Quantity("a", self.L, (int(j),))):
+                return Num(float(self.dC_da_output[self.focus, j]))
         return None
 
     # --- the network ----------------------------------------------------------------------------
@@ -92,7 +94,8 @@ class Pieces:
 
     def is_reduced(self, l: int) -> bool:
         """Say whether ∂C/∂z of layer l is one term: after a softmax, or for a cross-entropy."""
-        return l == self.L and (self.softmax or isinstance(self.network.loss, LossFromZ))
+        cancels = isinstance(self.network.loss, CrossEntropy | BinaryCrossEntropy)
+        return l == self.L and (self.softmax or cancels)
 
     def at(self, unit: int) -> int:
         """Give the index of a unit as it is printed."""
@@ -172,8 +175,20 @@ class Pieces:
                 put = add(put, mul(Num(rest), Word(f"(rest of {left})")))
         else:
             put = put_numbers(formula.replace(self._number_of_partial), self.value_of)
-        numbers = Equation((symbol, value) if put == value else (symbol, put, value))
+        hide = put == value or _divides_by_zero(put)
+        numbers = Equation((symbol, value) if hide else (symbol, put, value))
         return Term(symbol, formula, values, self.focus, tuple(steps), numbers, contributions)
+
+
+def _divides_by_zero(numbers: Expr) -> bool:
+    """Say whether a denominator is 0, as that of -y/a where a rounds to 0."""
+    if isinstance(numbers, Div):
+        try:
+            if evaluate(numbers.denominator, {}, {}) == 0:
+                return True
+        except KeyError:  # a denominator with functions, of a user's own formula
+            return False
+    return any(map(_divides_by_zero, numbers.children()))
 
 
 def _has_sum(formula: Expr) -> bool:

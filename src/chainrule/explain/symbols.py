@@ -137,7 +137,8 @@ def turn_residual(expr: Expr) -> Expr:
         case Add(items):
             return Add(tuple(turn_residual(item) for item in items))
         case Div(numerator, denominator):
-            return Div(turn_residual(numerator), turn_residual(denominator))
+            upper, lower = turn_residual(numerator), turn_residual(denominator)
+            return Neg(Div(upper.item, lower)) if isinstance(upper, Neg) else Div(upper, lower)
         case Cases(Compare(left, relation, right), then, otherwise):
             condition = Compare(turn_residual(left), relation, turn_residual(right))
             return Cases(condition, turn_residual(then), turn_residual(otherwise))

@@ -25,7 +25,7 @@ class TextWriter(Writer):
     """Writes Unicode text."""
 
     def number(self, value: float) -> str:
-        return format_number(value, self.notation.digits).replace("-", "−")
+        return format_number(value, self.notation.digits).replace("-", "−").replace("inf", "∞")
 
     def plain(self, index: str) -> str:
         return index

@@ -9,7 +9,7 @@ from chainrule.formulas import Expr
 from chainrule.targets import Bias, PreActivation, UnitOutput, Weight
 
 if TYPE_CHECKING:
-    from chainrule.explain.explanation import Explanation
+    from chainrule.explain.explanation import Explanation, SampleRow
     from chainrule.explain.terms import Term
     from chainrule.explain.writer import Writer
 
@@ -27,6 +27,14 @@ def column(why: Explanation, term: Term) -> Expr:
         quantity("s", None, why.focus): quantity("s", None, "sample"),
     }
     return term.symbol.replace(any_sample.get)
+
+
+def shown_samples(why: Explanation, count: int) -> list[SampleRow]:
+    """Give the first samples, the one in focus among them."""
+    rows = list(why.samples[:count])
+    if why.focus >= count:
+        rows[-1] = why.samples[why.focus]
+    return rows
 
 
 def what(why: Explanation) -> str:

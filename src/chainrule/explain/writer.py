@@ -70,7 +70,10 @@ class Writer(ABC):
             case Add(items):
                 return self._add(items)
             case Neg(item):
-                return self.row([self.sign("−"), self._enclosed(item, Add, Cases)])
+                written = self._enclosed(item, Add, Cases)
+                if _starts_below_zero(item):
+                    written = self.group("(", written, ")")
+                return self.row([self.sign("−"), written])
             case Mul(items):
                 return self._mul(items)
             case Div(numerator, denominator):
@@ -149,9 +152,10 @@ class Writer(ABC):
         parts = [self.write(items[0])]
         for item in items[1:]:
             if isinstance(item, Neg):
-                below_zero = _below_zero(item.item)
-                kinds = (Add, Cases, Num) if below_zero else (Add, Cases)
-                parts += [self.operator("−"), self._enclosed(item.item, *kinds)]
+                written = self._enclosed(item.item, Add, Cases)
+                if _starts_below_zero(item.item):
+                    written = self.group("(", written, ")")
+                parts += [self.operator("−"), written]
             elif isinstance(item, Num) and item.value < 0:
                 parts += [self.operator("−"), self.number(-item.value)]
             elif (
@@ -213,7 +217,7 @@ class Writer(ABC):
             name = self.power(self.function_name(base.function), self.write(exponent))
             return self.row([name, self.group("(", self.write(base.arguments[0]), ")")])
         written = self.write(base)
-        if not (isinstance(base, Name) or (isinstance(base, Num) and base.value >= 0)):
+        if not (isinstance(base, Name) or self._is_plain_number(base)):
             written = self.group("(", written, ")")
         return self.power(written, self.write(exponent))
 
@@ -241,6 +245,12 @@ class Writer(ABC):
     def _enclosed(self, expr: Expr, *kinds: type[Expr]) -> str:
         written = self.write(expr)
         return self.group("(", written, ")") if isinstance(expr, kinds) else written
+
+    def _is_plain_number(self, expr: Expr) -> bool:
+        """Say whether an expression is a number without a sign and a power of ten."""
+        if not isinstance(expr, Num):
+            return False
+        return expr.value >= 0 and "e" not in format_number(expr.value, self.notation.digits)
 
     @staticmethod
     def _is_atom(expr: Expr) -> bool:
@@ -340,6 +350,11 @@ def format_number(value: float, digits: int) -> str:
     if math.isfinite(value) and value == int(value) and abs(value) < 1e15:
         return str(int(value))
     return f"{value:.{digits}g}"
+
+
+def _starts_below_zero(expr: Expr) -> bool:
+    """Say whether a negative number is what an expression starts with."""
+    return _below_zero(expr.items[0] if isinstance(expr, Mul) else expr)
 
 
 def _below_zero(expr: Expr) -> bool:

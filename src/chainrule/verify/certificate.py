@@ -175,11 +175,11 @@ def certify(
     analytic = own if analytic is None else float(analytic)
     parts = contributions(setting, target, gradient.delta, gradient.forward.a, setting.y)
 
-    spread = rounding.spread(setting, target)
-    floor = _ROUNDING * spread.derivative
+    noise, scatter = rounding.spread(setting, target)
+    floor = _ROUNDING * scatter
     kinks = rounding.kinks(setting)
 
-    central = _central(setting, target, kinks, analytic, spread.losses, floor)
+    central = _central(setting, target, kinks, analytic, noise, floor)
     precise = _precise(setting, target, kinks, analytic, parts, floor)
     on_kink = central.left is not None or precise.left is not None
     automatic = _automatic(package, setting, target, analytic, floor, counts=not on_kink)
@@ -268,7 +268,7 @@ def _precise(
         setting = setting.rows(largest)
         kinks = rounding.kinks(setting)
         compared = float(setting.shares @ parts[largest]) + penalty
-        floor = _ROUNDING * rounding.spread(setting, target).derivative
+        floor = _ROUNDING * rounding.spread(setting, target)[1]
         note = (
             f"over {_listed(largest)} of {n:,}, which contribute most, where the analytic value is "
             f"{compared!r}"

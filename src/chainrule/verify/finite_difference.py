@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import backprop
 from chainrule.losses import LossFromZ
 from chainrule.targets import Target
-from chainrule.verify.rounding import Kinks
+from chainrule.verify.rounding import Kinks, side_changed
 from chainrule.verify.setting import Array, Place, Setting, count_weights, place_of
 
 FIRST_STEP = 1e-3  # of z; the error of the stencil, step⁴, then meets that of rounding, ε/step
 SHRINK = 8.0
 STEPS = 6  # the smallest moves z by 3e-8
 _ONE_SIDED = 3  # the step, counted from 0, for quotients from one side and along a kink's slope
-_NUMBERS = 1 << 17  # numbers carried at once, so that they stay in the cache
+_NUMBERS = 1 << 16  # numbers carried at once, so that they stay in the cache
 _MUCH = 1e10  # multiplications; beyond, two steps have to do
 
 
@@ -33,6 +34,8 @@ class Shifted:
         self.setting, self.kinks = setting, kinks
         self.layers, self.loss = setting.network.weighted_layers, setting.network.loss
         self.W = [layer.W.astype(np.float64, copy=False) for layer in self.layers]
+        z, a = setting.forward.z[-1], setting.forward.a[-1]
+        self.C = backprop.sample_losses(setting.network, z, a, setting.y)
 
     def losses(
         self, place: Place, i: Array, j: Array, shift: Array, *, along: bool = False
@@ -74,6 +77,15 @@ class Shifted:
             else:
                 z_j = f.z[l][i, j] + shift
                 change = self._activate(l, i, j, z_j, along, crossed, on_kink) - f.a[l][i, j]
+                if not (change.all() or crossed.any()):  # a relu that is off moves nothing
+                    (moved,) = np.nonzero(change)
+                    C = self.C[i]
+                    if len(moved):
+                        at = Place("a", l)
+                        C[moved], crossed[moved], on_kink[moved] = self._carry(
+                            at, i[moved], j[moved], change[moved], along
+                        )
+                    return C, crossed, on_kink
             z = f.z[l + 1][i] + change[:, None] * self.W[l].T[j]
             a = self._activate(l + 1, i, slice(None), z, along, crossed, on_kink)
             for m in range(l + 2, L + 1):
@@ -85,7 +97,7 @@ class Shifted:
         c = self.loss.value(a, y)
         if self.loss.kinks:
             a0 = f.a[L][i]
-            over = _crossed(a0 - y, a - y, self.loss.kinks)
+            over = side_changed(a0 - y, a - y, self.loss.kinks)
             crossed |= over.any(axis=-1)
             on_kink |= (over & self.kinks.loss_near[i]).any(axis=-1)
             if along:
@@ -108,7 +120,7 @@ class Shifted:
         a = g.value(z)
         if g.kinks:
             z0 = f.z[l][i, j]
-            over = _crossed(z0, z, g.kinks)
+            over = side_changed(z0, z, g.kinks)
             crossed |= over if over.ndim == 1 else over.any(axis=-1)
             if self.kinks.near[l].any():
                 near = over & self.kinks.near[l][i, j]
@@ -118,14 +130,6 @@ class Shifted:
                 a = np.where(over, a0 + g.derivative(z0, a0) * (z - z0), a)
         mask = f.masks[l]
         return a if mask is None else mask[i, j] * a
-
-
-def _crossed(before: Array, after: Array, kinks: tuple[float, ...]) -> Array:
-    """Say where a number came to lie on another side of a kink; the kink itself has no side."""
-    over = np.zeros(after.shape, dtype=bool)
-    for kink in kinks:
-        over |= (before - kink) * (after - kink) <= 0
-    return over & (before != after)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 Nothing of `chainrule.backprop` and no derivative formula is used. The forward pass is written a
 second time: sums are exact integers in units of 2^-bits, and g and c are the formulas that the
 activations and losses state as text, computed by mpmath. The derivative is the central difference
-quotient with a step of 2^-133, about 1e-40, in arithmetic of 135 digits, or of 480 where the
-derivative is so small that 135 would not leave 30.
+quotient with a step of 2^-133, about 1e-40, in arithmetic of 135 digits. Where that leaves fewer
+than 30 digits, because the derivative is so small, or where the step crosses a kink, the step is
+2^-700 and the arithmetic has 660.
 """
 
 from __future__ import annotations
@@ -23,8 +24,7 @@ from chainrule.targets import Target, Weight
 from chainrule.verify.rounding import Kinks
 from chainrule.verify.setting import Array, Place, Setting, count_weights, place_of
 
-_STEP_BITS = 133
-_BITS = (448, 1600)
+_PRECISIONS = ((448, 133), (2200, 700))  # bits of the arithmetic and of the step
 _DIGITS_BITS = 100  # 30 digits
 _GUARD_BITS = 60
 _LARGEST_BITS = 1100  # float64 ends at 2^1024
@@ -62,9 +62,9 @@ def derivative(setting: Setting, target: Target, kinks: Kinks) -> Precise:
     Raises ValueError where a formula has no value at these numbers, such as ln of something
     negative.
     """
-    for bits in _BITS:
+    for precision in _PRECISIONS:
         try:
-            found = _Arithmetic(setting, target, kinks, bits).derivative()
+            found = _Arithmetic(setting, target, kinks, *precision).derivative()
         except (ValueError, ArithmeticError) as error:
             raise ValueError(f"the formulas have no value here: {error}") from None
         if found is not None:
@@ -79,10 +79,16 @@ class _Arithmetic:
     output layer's a and the losses are mpmath's floating-point numbers, which hold e^-1000 too.
     """
 
-    def __init__(self, setting: Setting, target: Target, kinks: Kinks, bits: int) -> None:
+    def __init__(
+        self, setting: Setting, target: Target, kinks: Kinks, bits: int, step_bits: int
+    ) -> None:
         import mpmath  # only who asks for a certificate pays for it
 
-        self.setting, self.target, self.kinks, self.bits = setting, target, kinks, bits
+        self.setting, self.target, self.kinks = setting, target, kinks
+        self.bits, self.step_bits = bits, step_bits
+        self.last = (bits, step_bits) == _PRECISIONS[-1]
+        self.touched = False  # a unit that stands on a kink was moved
+        self.crossed = False  # a unit was carried over a kink on which it does not stand
         self.place = place_of(target)
         self.layers = setting.network.weighted_layers
         self.mp = mpmath.MPContext()
@@ -188,19 +194,37 @@ class _Arithmetic:
     def _loss(self, i: int, a: list[Any], a0: list[Any], along: bool) -> Any:
         """Give C_i from a^(L); a0 are the outputs before the shift."""
         near, at = self.kinks.loss_near[i], self.kinks.loss_at[i]
+        places = [(kink, self.mp.mpf(kink)) for kink in self.setting.network.loss.kinks]
         terms = []
         for m, (a_m, base, y) in enumerate(zip(a, a0, self.y[i], strict=True)):
-            if near[m] and a_m != base:
-                self.touched = True
-                if along:
-                    terms.append(self._c(base, y) + self._loss_slope(i, m) * (a_m - base))
-                    continue
-                # From the kink itself, of which the base is only a rounding error away.
-                kink = y + self.mp.mpf(float(at[m]))
-                terms.append(self._c(base, y) + self._c(kink + (a_m - base), y) - self._c(kink, y))
-                continue
-            terms.append(self._c(a_m, y))
+            kink = self._kink(near[m], at[m], places, base - y, a_m - y)
+            if kink is None:
+                terms.append(self._c(a_m, y))
+            elif along:
+                terms.append(self._c(base, y) + self._loss_slope(i, m) * (a_m - base))
+            else:  # from the kink itself, of which the base is only a rounding error away
+                at_kink = y + self.mp.mpf(kink)
+                change = self._c(at_kink + (a_m - base), y) - self._c(at_kink, y)
+                terms.append(self._c(base, y) + change)
         return self.mp.fsum(terms)
+
+    def _kink(
+        self, near: bool, at: float, kinks: list[tuple[float, Any]], before: Any, after: Any
+    ) -> float | None:
+        """Give the kink on which a unit stands that moves; it is noted if it crosses another."""
+        if before == after:
+            return None
+        if near:
+            self.touched = True
+            return float(at)
+        for kink, place in kinks:
+            if (before < place) != (after < place) or after == place or before == place:
+                if not self.last:
+                    self.crossed = True
+                    return None
+                self.touched = True  # so close that the shortest step crosses it
+                return kink
+        return None
 
     def _c(self, a: Any, y: Any) -> Any:
         return self.compute(self.loss_formula, a=a, y=y)
@@ -213,8 +237,7 @@ class _Arithmetic:
 
     def derivative(self) -> Precise | None:
         """Give the derivative, or None if this precision leaves fewer than 30 digits of it."""
-        mp, h = self.mp, self.mp.mpf((1, -_STEP_BITS))
-        self.touched = False
+        mp, h = self.mp, self.mp.mpf((1, -self.step_bits))
         scales = self._scales()
         penalty = self._penalty()
 
@@ -233,8 +256,8 @@ class _Arithmetic:
                 left = mean((3, self.C), (-4, down), (1, self._shifted(-2)))
                 value = mean((1, self._shifted(1, along=True)), (-1, self._shifted(-1, along=True)))
         scale = max([mp.mpf(1), *(abs(c) for c in self.C)])
-        smallest = mp.ldexp(scale, _DIGITS_BITS + _GUARD_BITS + _STEP_BITS - self.bits)
-        if self.bits != _BITS[-1] and abs(value) < smallest:
+        smallest = mp.ldexp(scale, _DIGITS_BITS + _GUARD_BITS + self.step_bits - self.bits)
+        if not self.last and (self.crossed or abs(value) < smallest):
             return None
         digits = mp.nstr(value, 30, min_fixed=-5, max_fixed=16, strip_zeros=False)
         return Precise(digits, _rounded(value), _rounded(left), _rounded(right), self.touched)
@@ -256,7 +279,7 @@ class _Arithmetic:
         w = self.setting.weight(self.target)
         if w is None:
             return self.mp.mpf(0)
-        w, h = self.mp.mpf(w), self.mp.mpf((1, -_STEP_BITS))
+        w, h = self.mp.mpf(w), self.mp.mpf((1, -self.step_bits))
         change = (w + h) ** 2 - (w - h) ** 2
         return self.mp.mpf(self.setting.network.l2) / 2 * change / (2 * h)
 
@@ -264,10 +287,10 @@ class _Arithmetic:
         """Give every C_i with the target moved by so many steps."""
         target, l, L, n = self.target, self.place.layer, len(self.layers), len(self.y)
         if self.place == Place("a", L):
-            h = self.mp.mpf((steps, -_STEP_BITS))
+            h = self.mp.mpf((steps, -self.step_bits))
             shifts = [h * scale for scale in self._scales()]
             return [self._shifted_output(i, shift, along) for i, shift in enumerate(shifts)]
-        shift, units = steps << (self.bits - _STEP_BITS), [target.j]
+        shift, units = steps << (self.bits - self.step_bits), [target.j]
         change = np.full((n, 1), shift, dtype=object)
         if isinstance(target, Weight):
             change = (self.a[l - 1][:, [target.k]] * shift) >> self.bits
@@ -290,6 +313,7 @@ class _Arithmetic:
         """Give how a of some units changes when their z changes."""
         g = self.layers[l - 1].activation
         near, at, mask = self.kinks.near[l], self.kinks.at[l], self.masks[l]
+        kinks = self._places(g)
         result = np.zeros(change.shape, dtype=object)
         for i, row in enumerate(change):
             for column, (j, dz) in enumerate(zip(units, row, strict=True)):
@@ -298,18 +322,24 @@ class _Arithmetic:
                 z, m = self.z[l][i, j], 1 << self.bits if mask is None else mask[i, j]
                 if m == 0:
                     continue
-                if near[i, j]:
-                    self.touched = True
-                    if along:
-                        da = self.to_fixed(self._slope(g, l, i, j) * self.floating(dz))
-                    else:
-                        kink = int(self.fixed(np.array(at[i, j]))[()])
-                        da = self.g(l, kink + dz) - self.g(l, kink)
-                    result[i, column] = (da * m) >> self.bits
+                kink = self._kink(near[i, j], at[i, j], kinks, z, z + dz)
+                if kink is None:
+                    after = self.g(l, z + dz)
+                    result[i, column] = ((after * m) >> self.bits) - self.a[l][i, j]
                     continue
-                after = self.g(l, z + dz)
-                result[i, column] = ((after * m) >> self.bits) - self.a[l][i, j]
+                if along:
+                    da = self.to_fixed(self._slope(g, l, i, j) * self.floating(dz))
+                else:
+                    place = self._place(kink)
+                    da = self.g(l, place + dz) - self.g(l, place)
+                result[i, column] = (da * m) >> self.bits
         return result
+
+    def _place(self, kink: float) -> int:
+        return int(self.fixed(np.array(kink))[()])
+
+    def _places(self, g: Activation) -> list[tuple[float, int]]:
+        return [(kink, self._place(kink)) for kink in g.kinks]
 
     def _slope(self, g: Activation, l: int, i: int, j: int) -> Any:
         """Give g' at the kink where the unit stands, as float64 has it."""
@@ -326,16 +356,16 @@ class _Arithmetic:
             z[j] += dz
         a = self._outputs([self.floating(v) for v in z])
         g, near, at = self.layers[-1].activation, self.kinks.near[L][i], self.kinks.at[L][i]
+        kinks = self._places(g)
         for j, dz in zip(units, change, strict=True):
-            if not (near[j] and dz):
+            kink = self._kink(near[j], at[j], kinks, z[j] - dz, z[j])
+            if kink is None:
                 continue
-            self.touched = True
             shift = self.floating(dz)
             if along:
                 a[j] = a0[j] + self._slope(g, L, i, j) * shift
             else:
-                kink = mp.mpf(float(at[j]))
-                before, after = self._outputs([kink, kink + shift])
+                before, after = self._outputs([mp.mpf(kink), mp.mpf(kink) + shift])
                 a[j] = a0[j] + after - before
         return self._loss(i, a, a0, along)
 

@@ -141,9 +141,10 @@ def check_gradient(
 
     Each parameter is shifted by itself, by the 4th-order stencil; where a shift carries a unit of
     some sample over a kink, the step shrinks for that sample. A parameter that differs is looked at
-    again with six steps. It fails if it differs by more than 1e-6 of the larger value and 4 times
-    the error that the differences estimate of themselves. Parameters at a kink are reported apart;
-    they fail only if the analytic value does not follow the slope that is taken at kinks.
+    again with six steps. It fails if it differs by more than 1e-6 of the larger value, and by more
+    than 4 times what rounding and the differences' own error come to, which are estimated as for a
+    certificate. Parameters at a kink are reported apart; they fail only if the analytic value does
+    not follow the slope that is taken at kinks.
 
     With more than ``max_parameters`` so many are drawn with ``seed``, from every W and b alike, and
     the report says so. Computed in float64 from the parameters as stored, without dropout.
@@ -158,18 +159,19 @@ def check_gradient(
     gradient = network.gradient(X, y, sample_weight=sample_weight)
     setting = Setting.of(network, X, y, sample_weight)
     shifted = Shifted(setting, rounding.kinks(setting))
-    noise = rounding.spread(setting).losses
+    noise, scatter = rounding.spread_of_gradient(setting)
 
     results: list[Compared] = []
     for layer, places in _drawn(network, int(max_parameters), seed):
         W, b = gradient.dW[layer], gradient.db[layer]
         columns = W.shape[1]
         flat = W if b is None else np.concatenate([W, b[:, None]], axis=1)
+        spread = scatter[layer - 1][:, : flat.shape[1]].ravel()[places]
         targets: list[Target] = [
             Bias(layer, int(j)) if k == columns else Weight(layer, int(j), int(k))
             for j, k in zip(*np.divmod(places, flat.shape[1]), strict=True)
         ]
-        results += _compared(shifted, targets, flat.ravel()[places], noise)
+        results += _compared(shifted, targets, flat.ravel()[places], noise, spread)
 
     counted = [c for c in results if c.left is None]
     failures = [c for c in results if not c.relative_error <= TOLERANCE]
@@ -210,27 +212,32 @@ def _layers(network: Network) -> Iterator[tuple[int, Any]]:
 
 
 def _compared(
-    shifted: Shifted, targets: list[Target], analytic: Array, noise: Array
+    shifted: Shifted, targets: list[Target], analytic: Array, noise: Array, spread: Array
 ) -> Iterator[Compared]:
     """Compare parameters of one layer: all quickly, then thoroughly those that seem wrong."""
     at_once = max(1, _NUMBERS // len(noise))
     for start in range(0, len(targets), at_once):
         part = targets[start : start + at_once]
-        values = analytic[start : start + at_once]
-        found = _differences(shifted, part, values, noise, thorough=False)
+        values, rounded = analytic[start : start + at_once], spread[start : start + at_once]
+        found = _differences(shifted, part, values, noise, rounded, thorough=False)
         (again,) = np.nonzero([not c.relative_error <= TOLERANCE for c in found])
         at_once_now = max(1, at_once // STEPS)
         for first in range(0, len(again), at_once_now):
             rows = again[first : first + at_once_now]
             wrong = [part[r] for r in rows]
-            better = _differences(shifted, wrong, values[rows], noise, thorough=True)
+            better = _differences(shifted, wrong, values[rows], noise, rounded[rows], thorough=True)
             for r, c in zip(rows, better, strict=True):
                 found[r] = c
         yield from found
 
 
 def _differences(
-    shifted: Shifted, targets: list[Target], analytic: Array, noise: Array, thorough: bool
+    shifted: Shifted,
+    targets: list[Target],
+    analytic: Array,
+    noise: Array,
+    spread: Array,
+    thorough: bool,
 ) -> list[Compared]:
     setting = shifted.setting
     place = Place("z", targets[0].layer)
@@ -243,7 +250,7 @@ def _differences(
     penalty = np.array([penalty_quotient(setting, target) for target in targets])
     numeric = q.value @ shares + penalty
     # Errors of different samples are independent: they add up as squares.
-    error = _ERROR * np.sqrt((q.error**2) @ (shares**2)) + rounding.EPS * np.abs(penalty)
+    error = _ERROR * (np.sqrt((q.error**2) @ (shares**2)) + spread)
     left, right = q.left @ shares + penalty, q.right @ shares + penalty
     kink = (q.kink & (shares > 0)).any(axis=1) & (np.abs(left - right) > 4 * error)
     larger = np.maximum(np.maximum(np.abs(analytic), np.abs(numeric)), error / TOLERANCE)

@@ -8,7 +8,7 @@ W and forgive anything in a deep network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,24 +29,35 @@ _NUDGE = 4 * EPS
 _ON_KINK = 64  # a z this many rounding errors from a kink may stand on either side of it
 
 
-@dataclass(frozen=True)
-class Spread:
-    """How far results scatter under rounding: each C_i, (n,), and the derivative, if asked for."""
+def spread(setting: Setting, target: Target) -> tuple[Array, float]:
+    """Measure how far rounding carries each C_i, (n,), and the target's derivative."""
+    losses, values = [], []
+    for p in _passes(setting):
+        parts = contributions(setting, target, p.delta, p.a, p.y)
+        w = setting.weight(target)
+        penalty = 0.0 if w is None else p.nudge(np.array(setting.network.l2 * w))
+        losses.append(p.losses)
+        values.append(float(p.shares @ parts + penalty))
+    return np.maximum(np.ptp(losses, axis=0), TINY), max(float(np.ptp(values)), TINY)
 
-    losses: Array
-    derivative: float
 
-
-def spread(setting: Setting, target: Target | None = None) -> Spread:
-    """Measure how far rounding carries C_i and the target's derivative."""
-    large = len(setting) * count_weights(setting.network.sizes) > _LARGE
-    count = DRAWS_IF_LARGE if large else DRAWS
-    rng = np.random.default_rng(0)  # the same verdict every time
-    with np.errstate(all="ignore"):
-        draws = [_nudged(setting, target, rng) for _ in range(count)]
-        losses = np.ptp([C for C, _ in draws], axis=0)
-        mean = float(np.ptp([value for _, value in draws]))
-    return Spread(np.maximum(losses, TINY), max(mean, TINY))
+def spread_of_gradient(setting: Setting) -> tuple[Array, list[Array]]:
+    """Measure how far rounding carries each C_i, (n,), and ∂C/∂[W, b] of each layer."""
+    losses: list[Array] = []
+    low: list[Array] = []
+    high: list[Array] = []
+    for p in _passes(setting):
+        gradients = []
+        for l, layer in enumerate(setting.network.weighted_layers, start=1):
+            weighted = p.shares[:, None] * p.delta[l]
+            penalty = p.nudge(setting.network.l2 * layer.W.astype(np.float64))
+            sums = weighted.sum(axis=0)[:, None]
+            gradients.append(np.hstack([weighted.T @ p.a[l - 1] + penalty, sums]))
+        low = [np.minimum(x, y) for x, y in zip(low or gradients, gradients, strict=True)]
+        high = [np.maximum(x, y) for x, y in zip(high or gradients, gradients, strict=True)]
+        losses.append(p.losses)
+    spreads = [np.maximum(y - x, TINY) for x, y in zip(low, high, strict=True)]
+    return np.maximum(np.ptp(losses, axis=0), TINY), spreads
 
 
 def error_of_z(a: Array, layer: LayerOf) -> Array:
@@ -87,6 +98,14 @@ def kinks(setting: Setting) -> Kinks:
     return Kinks(ByLayer(near), ByLayer(at), on, kink)
 
 
+def side_changed(before: Array, after: Array, kinks: tuple[float, ...]) -> Array:
+    """Say where a number came to lie on another side of a kink; the kink itself has no side."""
+    over = np.zeros(after.shape, dtype=bool)
+    for kink in kinks:
+        over |= (before - kink) * (after - kink) <= 0
+    return over & (before != after)
+
+
 def _nearest(z: Array, places: tuple[float, ...], error: Array) -> tuple[Array, Array]:
     near, at = np.zeros(z.shape, dtype=bool), np.zeros(z.shape)
     for kink in places:
@@ -96,14 +115,32 @@ def _nearest(z: Array, places: tuple[float, ...], error: Array) -> tuple[Array, 
     return near, at
 
 
-def _nudged(
-    setting: Setting, target: Target | None, rng: np.random.Generator
-) -> tuple[Array, float]:
-    """Give C_i and the target's derivative from a pass in which every number is nudged.
+@dataclass(frozen=True)
+class _Pass:
+    """C_i, δ, a, y and s_i / Σs of a pass in which every number was nudged."""
+
+    losses: Array
+    delta: ByLayer[Array]
+    a: ByLayer[Array]
+    y: Array
+    shares: Array
+    nudge: Callable[..., Array]
+
+
+def _passes(setting: Setting) -> Iterator[_Pass]:
+    large = len(setting) * count_weights(setting.network.sizes) > _LARGE
+    rng = np.random.default_rng(0)  # the same verdict every time
+    with np.errstate(all="ignore"):
+        for _ in range(DRAWS_IF_LARGE if large else DRAWS):
+            yield _nudged(setting, rng)
+
+
+def _nudged(setting: Setting, rng: np.random.Generator) -> _Pass:
+    """Carry X forward and δ back, and nudge every number on the way.
 
     A number is nudged by a part of its own size, or of ``size`` where it is a difference of larger
     ones. The built-in functions keep their digits wherever they are small. In a user's own, numbers
-    of size 1 may cancel, as in 1 - tanh(z)**2.
+    of size 1 may cancel, as in 1 - tanh(z)**2. No nudge carries a number over a kink.
     """
 
     def nudge(values: Array, size: Any = 0.0) -> Array:
@@ -116,30 +153,29 @@ def _nudged(
     for l, layer in enumerate(layers, start=1):
         W = layer.W.astype(np.float64, copy=False)
         exact = a[-1] @ W.T if layer.b is None else a[-1] @ W.T + layer.b
-        z.append(nudge(exact, error_of_z(a[-1], layer) / EPS))
-        g = layer.activation
+        g, near_by = layer.activation, nudge(exact, error_of_z(a[-1], layer) / EPS)
+        z.append(np.where(side_changed(f.z[l], near_by, g.kinks), f.z[l], near_by))
         g_of_z.append(nudge(g.value(z[-1]), _within(g, activations.ACTIVATIONS)))
         mask = f.masks[l]
         a.append(g_of_z[-1] if mask is None else mask * g_of_z[-1])
     y = nudge(setting.y)
+    over = side_changed(f.a[L] - setting.y, a[-1] - y, loss.kinks)
+    a[-1], y = np.where(over, f.a[L], a[-1]), np.where(over, setting.y, y)
 
     own = _within(loss, losses.LOSSES)
     if isinstance(loss, LossFromZ):
         C = nudge(loss.value_from_z(z[-1], y), 1.0)  # it holds ln(1 + x)
     else:
         C = nudge(loss.value(a[-1], y).sum(-1), own)
-    if target is None:
-        return C, 0.0
 
     def pull_back(g: Activation, dC_da: Array, z: Array, a: Array) -> Array:
-        return nudge(
-            g.pull_back(dC_da, z, nudge(a)), np.abs(dC_da) * _within(g, activations.ACTIVATIONS)
-        )
+        within = _within(g, activations.ACTIVATIONS)
+        return nudge(g.pull_back(dC_da, z, nudge(a)), within * np.abs(dC_da))
 
     if isinstance(loss, LossFromZ):
         delta = [nudge(loss.delta(nudge(a[-1]), y), own)]
     else:
-        dC_da = nudge(loss.derivative(nudge(a[-1]), y), own)
+        dC_da = nudge(loss.derivative(a[-1], y), own)
         delta = [pull_back(layers[-1].activation, dC_da, z[-1], a[-1])]
     for l in range(L - 1, 0, -1):
         W = layers[l].W.astype(np.float64, copy=False)
@@ -149,10 +185,7 @@ def _nudged(
         mask = f.masks[l]
         dC_da = dC_da if mask is None else dC_da * mask
         delta.append(pull_back(layers[l - 1].activation, dC_da, z[l - 1], g_of_z[l - 1]))
-    parts = contributions(setting, target, ByLayer(delta[::-1]), ByLayer(a, first=0), y)
-    value = float(nudge(setting.shares) @ parts)
-    w = setting.weight(target)
-    return C, value if w is None else value + float(nudge(np.array(setting.network.l2 * w)))
+    return _Pass(C, ByLayer(delta[::-1]), ByLayer(a, first=0), y, nudge(setting.shares), nudge)
 
 
 def _within(own: Activation | Loss, built_in: Mapping[str, Any]) -> float:

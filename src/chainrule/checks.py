@@ -1,0 +1,34 @@
+"""Checks of numbers that users hand in: one clear error each."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+
+def positive(value: float, name: str) -> None:
+    """Raise unless a hyperparameter is a finite number above 0."""
+    if not (_number(value, name) and value > 0):
+        raise ValueError(f"{name} must be above 0, got {value}")
+
+
+def not_negative(value: float, name: str) -> None:
+    """Raise unless a hyperparameter is a finite number, 0 or more."""
+    if not (_number(value, name) and value >= 0):
+        raise ValueError(f"{name} must be 0 or more, got {value}")
+
+
+def whole(value: int, name: str) -> int:
+    """Give an integer of at least 1, or raise."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return int(value)
+
+
+def _number(value: float, name: str) -> bool:
+    """Tell whether a number is finite; TypeError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return math.isfinite(value)
