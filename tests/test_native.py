@@ -342,7 +342,7 @@ def test_callback_at_most_every_50_ms_and_it_can_stop() -> None:
     )  # fmt: skip
     if result.stopped:  # a fast machine may be done before
         assert result.steps == calls[-1][1] < 25_000
-    gaps = np.diff([t for t, _ in calls])
+    gaps = np.diff([t for t, _ in calls[:-1]])  # the last call may be that at the epoch's end
     assert (gaps > 0.04).all()
 
 

@@ -1,4 +1,4 @@
-"""PyTorch eager: functional layers, autograd, fused or foreach updates; predictions without graph."""
+"""PyTorch eager: functional layers, autograd, fused or foreach updates; inference mode."""
 
 from __future__ import annotations
 

@@ -87,6 +87,8 @@ class NativeEngine:
                 on_progress,
             )
         state.step += steps
+        if failed < 0 and not stopped:
+            on_progress(steps, loss)  # short epochs have had no other call
         done = min(steps * plan.batch_size, n)
         failure = None
         if failed >= 0:
