@@ -49,11 +49,6 @@ class Case:
         first = self.sizes[0] * self.sizes[1]
         return 2.0 * self.batch * (3 * self.multiply_adds - first)
 
-    @property
-    def small(self) -> bool:
-        """Whether one thread may be faster than two, so that peers try both."""
-        return self.step_flops < 100e6
-
     def to_dict(self) -> dict[str, Any]:
         """Give the case as JSON can hold it."""
         return asdict(self)

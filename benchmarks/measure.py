@@ -148,6 +148,15 @@ class Quiet:
     idle: dict[str, float] = field(default_factory=dict)  # by a worker while others were measured
     others: list[float] = field(default_factory=list)  # by processes that are none of ours
 
+    @classmethod
+    def of_all(cls, several: Sequence[Quiet]) -> Quiet:
+        """Sum up several measurements."""
+        both = cls(others=[share for one in several for share in one.others])
+        for one in several:
+            for name, share in one.idle.items():
+                both.idle[name] = max(share, both.idle.get(name, 0.0))
+        return both
+
     def worst_idle(self) -> tuple[str, float]:
         """Give the worker that was least idle, and its share of a core."""
         return max(self.idle.items(), key=lambda item: item[1], default=("", 0.0))

@@ -83,6 +83,13 @@ public:
                              const Poll* poll) = 0;
     virtual bool parameters_finite() const = 0;
     virtual double flops_per_step() const = 0;
+    // The result is the same, to the bit, with any number of threads; only the pace differs.
+    virtual int most_threads() const = 0;
+    virtual void use_threads(int threads) = 0;
+
+    // Seconds a step that one thread and most_threads() took of late; 0: not known yet.
+    double pace[2] = {0, 0};
+    std::int64_t stretches = 0;
 };
 
 // Forward passes only: a^(L) of n rows into out (n, units_L), C-contiguous, of the network's dtype.

@@ -31,6 +31,29 @@ struct Question { // asked from inside a long step, too
     static double mean(const EpochSums& s) { return s.weight_sum > 0 ? s.loss_sum / s.weight_sum : 0.0; }
 };
 
+// All threads or one? On a machine that others use too, threads that wait for each other can be
+// slower than one alone; whichever was faster of late goes on, and the other is tried now and then.
+int choose_way(Core& core) {
+    if (core.most_threads() == 1) return 0;
+    if (core.flops_per_step() > 1e9 || core.pace[1] == 0) return 1;
+    if (core.pace[0] == 0) return 0;
+    const int faster = core.pace[1] <= core.pace[0];
+    const bool far = core.pace[1 - faster] > 3 * core.pace[faster];
+    return ++core.stretches % (far ? 256 : 32) == 0 ? 1 - faster : faster;
+}
+
+std::int64_t steps_for(const Core& core, int way) {
+    const int faster = core.pace[1] > 0 && core.pace[1] <= core.pace[0];
+    const double pace = core.pace[way];
+    double count = stretch / pace;
+    if (pace == 0) { // a first look, by a guess at the speed
+        count = 1e-3 / (core.flops_per_step() / 2e10 + 1e-7);
+    } else if (way != faster && core.most_threads() > 1) {
+        count /= 8; // a try
+    }
+    return count < 1 ? 1 : count > 1e6 ? 1000000 : static_cast<std::int64_t>(count);
+}
+
 bool due_and_stop(void* context) {
     Question& q = *static_cast<Question*>(context);
     return q.due() && q.ask();
@@ -50,18 +73,20 @@ EpochOutcome run_epoch(Core& core, const EpochData& data, std::int64_t steps, st
     core.load(theta, slots, first_run_step);
     core.begin_epoch(data);
     Clock::time_point last_saved = Clock::now();
-    std::int64_t count = 1;
     while (done < steps && !question.stop) {
         const Clock::time_point start = Clock::now();
+        const int way = choose_way(core);
+        core.use_threads(way ? core.most_threads() : 1);
+        const std::int64_t count = steps_for(core, way);
         const std::int64_t now = count < steps - done ? count : steps - done;
         question.steps = done;
         const std::int64_t ran = core.run(done, now, sums, long_steps ? &poll : nullptr);
         done += ran;
         question.steps = done;
-        const double took = seconds(start);
-        count = took > 0 ? static_cast<std::int64_t>(stretch / took * static_cast<double>(now)) : 2 * now;
-        if (count > 4 * now) count = 4 * now;
-        if (count < 1) count = 1;
+        if (ran > 0) {
+            const double now_pace = seconds(start) / static_cast<double>(ran);
+            core.pace[way] = core.pace[way] > 0 ? (core.pace[way] + now_pace) / 2 : now_pace;
+        }
 
         // A number that is not finite stays so: it is enough to look now and then, and to go back to
         // the last good state and repeat step by step when one has turned up.

@@ -62,6 +62,12 @@ public:
     std::int64_t run(std::int64_t first, std::int64_t count, EpochSums& sums, const Poll* poll) override;
     bool parameters_finite() const override;
     double flops_per_step() const override { return flops_; }
+    int most_threads() const override { return most_threads_; }
+    void use_threads(int threads) override {
+        if (threads == threads_) return;
+        threads_ = threads;
+        share_out();
+    }
 
 private:
     // The batch of one step; each thread keeps its own copy.
@@ -87,7 +93,7 @@ private:
     void sum_losses(const Batch& b);
     void add_to_sums(const Batch& b);
     bool poll_says_stop(int thread);
-    void share_out(std::int64_t parameters);
+    void share_out();
 
     // The same for networks whose layers fit into one vector each (tiny.h).
     void tiny_steps();
@@ -108,8 +114,8 @@ private:
     Hyper<T> hyper_;
     double beta1_, beta2_, weight_decay_;
     std::uint64_t seed_;
-    std::int64_t batch_;
-    int threads_;
+    std::int64_t batch_, parameters_;
+    int threads_, most_threads_;
     bool tiny_, all_by_samples_;
     double flops_;
     Array<Item> items_;
@@ -160,7 +166,7 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     const int n = static_cast<int>(batch_);
 
     double weights = 0;
-    std::int64_t parameters = 0;
+    parameters_ = 0;
     tiny_ = plan.clip_norm == 0;
     for (int l = 0; l <= L_; ++l) {
         Layer<T>& layer = layers_[l];
@@ -182,14 +188,15 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
         layer.delta.resize(std::size_t(n) * layer.ld);
         if (layer.keeps_derivative) layer.d.resize(std::size_t(n) * layer.ld);
         weights += double(layer.in) * layer.out * (l == 1 ? 2 : 3);
-        parameters += layer.F.size();
+        parameters_ += layer.F.size();
         tiny_ = tiny_ && layer.out <= lanes<T> && layer.dropout == 0;
     }
     tiny_ = tiny_ && layers_[0].out <= 4 * lanes<T>;
     flops_ = 2 * weights * n;
 
-    threads_ = larger(1, plan.threads);
-    share_out(parameters);
+    // Threads pay where a step is well above the microsecond that it takes them to meet.
+    most_threads_ = threads_ = tiny_ || flops_ < 2.5e5 ? 1 : larger(1, plan.threads);
+    share_out();
 
     const Layer<T>& last = layers_[L_];
     row_loss_ = {last.out, round_up(last.out, lanes<T>) / lanes<T>, network.loss, last.g};
@@ -205,14 +212,12 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     barrier_.reset(threads_);
 }
 
-// Decides who does what: once, since it depends on the sizes alone.
-template <class T> void Trainer<T>::share_out(std::int64_t parameters) {
+// Decides which thread does what.
+template <class T> void Trainer<T>::share_out() {
     const int n = static_cast<int>(batch_);
-    // Threads pay where a step is well above the microsecond that it takes them to meet.
-    if (flops_ < 2.5e5) threads_ = 1;
     // Small networks are shared out by samples: two meetings a step, and all layers' parameters fit
     // into every core's cache. In large ones each thread keeps to its own units' parameters.
-    const bool by_samples = n >= 2 * threads_ && parameters * sizeof(T) <= 192 * 1024;
+    const bool by_samples = n >= 2 * threads_ && parameters_ * sizeof(T) <= 192 * 1024;
     all_by_samples_ = true;
     int n_items = 0;
     for (int l = 1; l <= L_; ++l) {

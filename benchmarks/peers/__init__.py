@@ -1,14 +1,14 @@
 """The peers: each library as those who know it well would write the same work.
 
-Each module here has ``trainers(task)`` or ``predictors(task)``, or both. They yield the ways of
-writing it that are worth trying, as (words, `Subject`); the worker keeps the fastest. Each peer has
-a process of its own (`benchmarks.peers.worker`).
+Each module here has ``trainers(task)`` or ``predictors(task)``, or both. They give the ways of
+writing it that are worth trying; the worker keeps the fastest. Each peer has a process of its own
+(`benchmarks.peers.worker`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,11 @@ class Task:
         """The learning rate."""
         return self.case.rates[self.optimizer]
 
+    @property
+    def forward_flops(self) -> float:
+        """Floating-point operations in the matrix products of a prediction."""
+        return 2.0 * self.rows * self.case.multiply_adds
+
 
 class Subject(ABC):
     """Something to be timed: an epoch, a prediction, a matrix product."""
@@ -75,9 +80,17 @@ class Subject(ABC):
         return [float(self.once()), float(self.once())]
 
 
-Subjects = Iterator[tuple[str, Subject]]
+Ways = dict[str, Callable[[], Subject]]  # what a way of writing it is called -> builds it
 
 
-def threads(case: Case, forward_only: bool = False) -> tuple[int, ...]:
-    """Give the numbers of threads worth trying: two, and one too where the matrices are small."""
-    return (2, 1) if case.small or forward_only else (2,)
+def threads(flops: float) -> tuple[int, ...]:
+    """Give the numbers of threads worth trying for so many operations in matrix products.
+
+    Waking a second thread takes microseconds, so that small matrices are faster with one.
+    """
+    return (1,) if flops < 0.5e6 else (1, 2) if flops < 100e6 else (2,)
+
+
+def thread_words(count: int) -> str:
+    """Name a number of threads."""
+    return f"{count} threads" if count > 1 else "1 thread"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.special import ndtr
 from threadpoolctl import ThreadpoolController
 
 from benchmarks.cases import BETA1, BETA2, EPSILON
-from benchmarks.peers import Subject, Subjects, Task, threads
+from benchmarks.peers import Subject, Task, Ways, thread_words, threads
 
 Array = NDArray[np.float32]
 # value(z): z becomes a in place, and what the derivative needs besides a is given back;
@@ -218,15 +219,11 @@ class Predict(Subject):
         return self.once().copy()
 
 
-def trainers(task: Task) -> Subjects:
-    for count in threads(task.case):
-        yield _threads(count), Epoch(task, count)
+def trainers(task: Task) -> Ways:
+    counts = threads(task.case.step_flops)
+    return {thread_words(count): partial(Epoch, task, count) for count in counts}
 
 
-def predictors(task: Task) -> Subjects:
-    for count in threads(task.case, forward_only=True):
-        yield _threads(count), Predict(task, count)
-
-
-def _threads(count: int) -> str:
-    return f"{count} threads" if count > 1 else "1 thread"
+def predictors(task: Task) -> Ways:
+    counts = threads(task.forward_flops)
+    return {thread_words(count): partial(Predict, task, count) for count in counts}

@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from benchmarks.cases import BETA1, BETA2, EPSILON
-from benchmarks.peers import Subject, Subjects, Task
+from benchmarks.peers import Subject, Task, Ways
 
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "identity": lambda z: z,
@@ -107,11 +107,11 @@ class Predict(Subject):
         return np.asarray(self.once())
 
 
-def trainers(task: Task) -> Subjects:
-    """Yield the plain loop and, where a step is short, one unrolled eightfold."""
-    for unroll in (1, 8) if task.case.small else (1,):
-        yield f"scan, unroll {unroll}", Epoch(task, unroll)
+def trainers(task: Task) -> Ways:
+    """Give the plain loop and, where a step is short, one unrolled eightfold."""
+    unrolls = (1, 8) if task.case.step_flops < 100e6 else (1,)
+    return {f"scan, unroll {unroll}": partial(Epoch, task, unroll) for unroll in unrolls}
 
 
-def predictors(task: Task) -> Subjects:
-    yield "jit", Predict(task)
+def predictors(task: Task) -> Ways:
+    return {"jit": partial(Predict, task)}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.peers import Subject, Subjects, Task, UnsupportedError, threads
+from benchmarks.peers import Subject, Task, UnsupportedError, Ways, thread_words, threads
 
 _OPERATORS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
 
@@ -67,8 +68,9 @@ class Predict(Subject):
         return self.y.copy() if self.bound else result
 
 
-def predictors(task: Task) -> Subjects:
-    for count in threads(task.case, forward_only=True):
-        for bound in (True, False):
-            words = f"{'bound' if bound else 'run'}, {count} thread{'s' if count > 1 else ''}"
-            yield words, Predict(task, count, bound)
+def predictors(task: Task) -> Ways:
+    return {
+        f"{words}, {thread_words(count)}": partial(Predict, task, count, bound)
+        for count in threads(task.forward_flops)
+        for words, bound in (("bound", True), ("run", False))
+    }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 import chainrule as cr
-from benchmarks.peers import Subject, Subjects, Task
+from benchmarks.peers import Subject, Task, Ways
 from chainrule import engines
 from chainrule.data import Samples
 from chainrule.optimizers import Optimizer
@@ -74,11 +76,9 @@ class Predict(Subject):
         return self.once()
 
 
-def trainers(task: Task) -> Subjects:
-    epoch = Epoch(task)
-    yield f"engine {epoch.engine.name}", epoch
+def trainers(task: Task) -> Ways:
+    return {f"engine {network(task).engine}": partial(Epoch, task)}
 
 
-def predictors(task: Task) -> Subjects:
-    predict = Predict(task)
-    yield f"engine {predict.net.engine}", predict
+def predictors(task: Task) -> Ways:
+    return {f"engine {network(task).engine}": partial(Predict, task)}

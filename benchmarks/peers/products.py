@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import scipy.linalg.blas
 import torch
 
 from benchmarks.measure import THREADS
-from benchmarks.peers import Subject, Subjects, Task
+from benchmarks.peers import Subject, Task, Ways
 
 SIZES = (1024, 2048, 3072)
 
@@ -45,8 +46,15 @@ def _torch(size: int) -> Callable[[], Any]:
     return lambda: torch.mm(A, B, out=C)
 
 
-def products(task: Task) -> Subjects:
+def products(task: Task) -> Ways:
     torch.set_num_threads(THREADS)
-    for size in SIZES:
-        for name, make in (("NumPy", _numpy), ("SciPy", _scipy), ("PyTorch", _torch)):
-            yield f"{name}, {size} x {size}", Product(make(size), size)
+    libraries = {"NumPy": _numpy, "SciPy": _scipy, "PyTorch": _torch}
+    return {
+        f"{name}, {size} × {size}": partial(_product, make, size)
+        for size in SIZES
+        for name, make in libraries.items()
+    }
+
+
+def _product(make: Callable[[int], Callable[[], Any]], size: int) -> Product:
+    return Product(make(size), size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from sklearn.neural_network import MLPRegressor
 from threadpoolctl import ThreadpoolController
 
 from benchmarks.cases import BETA1, BETA2, EPSILON
-from benchmarks.peers import Subject, Subjects, Task, UnsupportedError, threads
+from benchmarks.peers import Subject, Task, UnsupportedError, Ways, thread_words, threads
 
 _NAMES = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 
@@ -58,6 +59,6 @@ class Epoch(Subject):
         return losses
 
 
-def trainers(task: Task) -> Subjects:
-    for count in threads(task.case):
-        yield f"{count} threads" if count > 1 else "1 thread", Epoch(task, count)
+def trainers(task: Task) -> Ways:
+    counts = threads(task.case.step_flops)
+    return {thread_words(count): partial(Epoch, task, count) for count in counts}

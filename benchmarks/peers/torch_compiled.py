@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,20 +10,20 @@ import torch._inductor.config
 import torch.nn.functional as F  # noqa: N812
 
 from benchmarks.cases import BETA1, BETA2, EPSILON
-from benchmarks.peers import Subject, Subjects, Task, UnsupportedError, threads
-from benchmarks.peers.torch_eager import batches, forward, function, parameters, words
+from benchmarks.peers import Subject, Task, UnsupportedError, Ways, thread_words, threads
+from benchmarks.peers.torch_eager import batches, forward, function, parameters
 
 
-def _compile(function: Any, wrapper: bool) -> Any:
+def _compile(function: Any) -> Any:
     torch._dynamo.reset()
-    torch._inductor.config.cpp_wrapper = wrapper  # calls kernels from C++ instead of Python
+    torch._inductor.config.cpp_wrapper = True  # calls kernels from C++ instead of Python
     return torch.compile(function, fullgraph=True, dynamic=False)
 
 
 class Epoch(Subject):
     """Calls the compiled step for every batch; parameters are changed in place."""
 
-    def __init__(self, task: Task, count: int, wrapper: bool) -> None:
+    def __init__(self, task: Task, count: int) -> None:
         self.task, self.count, self.units = task, count, task.case.steps
         self.batches, self.theta = batches(task), parameters(task)
         self.m, self.v = ([torch.zeros_like(p) for p in self.theta] for _ in range(2))
@@ -50,7 +51,7 @@ class Epoch(Subject):
                 p.sub_(eta * s / (q.sqrt() * root + EPSILON))
 
         torch.set_num_threads(count)  # the generated code holds the number
-        self.step = _compile(step, wrapper)
+        self.step = _compile(step)
 
     def reset(self) -> None:
         for p, start in zip(self.theta, parameters(self.task), strict=True):
@@ -74,7 +75,7 @@ class Epoch(Subject):
 class Predict(Subject):
     """The compiled forward pass, weights frozen into it."""
 
-    def __init__(self, task: Task, count: int, wrapper: bool) -> None:
+    def __init__(self, task: Task, count: int) -> None:
         self.X, self.count = torch.from_numpy(task.problem.X[: task.rows]), count
         g = function(task)
         layers: list[Any] = []
@@ -86,7 +87,7 @@ class Predict(Subject):
             layers += [linear, torch.nn.Tanh() if g is torch.tanh else torch.nn.ReLU()]
         torch.set_num_threads(count)
         torch._inductor.config.freezing = True
-        self.run = _compile(torch.nn.Sequential(*layers[:-1]).eval(), wrapper)
+        self.run = _compile(torch.nn.Sequential(*layers[:-1]).eval())
 
     def reset(self) -> None:
         torch.set_num_threads(self.count)
@@ -111,11 +112,11 @@ def _or_unsupported(function: Any) -> Any:
         raise
 
 
-def trainers(task: Task) -> Subjects:
-    for count in threads(task.case):
-        yield f"one graph, {words(count)}", Epoch(task, count, wrapper=True)
+def trainers(task: Task) -> Ways:
+    counts = threads(task.case.step_flops)
+    return {f"one graph, {thread_words(count)}": partial(Epoch, task, count) for count in counts}
 
 
-def predictors(task: Task) -> Subjects:
-    for count in (2, 1) if task.case.small else (2,):
-        yield f"frozen, {words(count)}", Predict(task, count, wrapper=False)
+def predictors(task: Task) -> Ways:
+    counts = threads(task.forward_flops)
+    return {f"frozen, {thread_words(count)}": partial(Predict, task, count) for count in counts}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from benchmarks.peers import Subject, Subjects, Task, UnsupportedError, threads
+from benchmarks.peers import Subject, Task, UnsupportedError, Ways, thread_words, threads
 
 FUNCTIONS: dict[str, Any] = {"tanh": torch.tanh, "relu": torch.relu}
 
@@ -96,17 +97,14 @@ class Predict(Subject):
         return self.once().numpy()
 
 
-def words(count: int) -> str:
-    """Name a number of threads."""
-    return f"{count} threads" if count > 1 else "1 thread"
+def trainers(task: Task) -> Ways:
+    return {
+        f"{words}, {thread_words(count)}": partial(Epoch, task, count, fused)
+        for count in threads(task.case.step_flops)
+        for words, fused in (("fused", True), ("foreach", False))
+    }
 
 
-def trainers(task: Task) -> Subjects:
-    for count in threads(task.case):
-        for fused in (True, False):
-            yield f"{'fused' if fused else 'foreach'}, {words(count)}", Epoch(task, count, fused)
-
-
-def predictors(task: Task) -> Subjects:
-    for count in threads(task.case, forward_only=True):
-        yield f"inference_mode, {words(count)}", Predict(task, count)
+def predictors(task: Task) -> Ways:
+    counts = threads(task.forward_flops)
+    return {thread_words(count): partial(Predict, task, count) for count in counts}
