@@ -36,14 +36,12 @@ format: $(READY)-lint ## format the code and mend what ruff can mend
 	@$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(READY)-bench ## measure training, prediction and explanation beside other libraries
-	@$(BIN)/python -m benchmarks.training
-	@$(BIN)/python -m benchmarks.explain
+bench: $(READY)-bench ## measure beside other libraries, on a quiet machine, for docs/benchmarks.md
+	@$(BIN)/python -m benchmarks
 
 .PHONY: bench-quick
-bench-quick: $(READY)-bench ## the same in two minutes, without the largest network
-	@$(BIN)/python -m benchmarks.training --quick
-	@$(BIN)/python -m benchmarks.explain --quick
+bench-quick: $(READY)-bench ## the same in about two minutes, nothing compiled, printed only
+	@$(BIN)/python -m benchmarks --quick
 
 .PHONY: sanitize
 sanitize: $(READY)-test ## run the core's tests under sanitizers (memory, undefined behaviour, threads)

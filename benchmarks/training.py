@@ -93,7 +93,7 @@ class Row:
     @property
     def apart(self) -> float:
         """How far the losses lie apart, relative to their median."""
-        return max(
+        return max(  # the larger of the two epochs
             (max(epoch) - min(epoch)) / abs(statistics.median(epoch))
             for epoch in zip(*self.losses.values(), strict=True)
         )
