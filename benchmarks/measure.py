@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 THREADS = 2
-PAUSE = 0.06  # seconds after a turn in which a library's threads may go to sleep
+PAUSE = 0.1  # seconds after a turn in which a library's threads may go to sleep
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",

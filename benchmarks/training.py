@@ -264,8 +264,8 @@ def _columns(rows: list[Row]) -> list[str]:
 
 def _main_table(rows: list[Row]) -> str:
     peers = _columns(rows)
-    head = ["network, batch", *(TITLES[p] for p in peers), "chainrule", "ratio to best", "bar"]
-    head += ["share of peak", "bar", "best peer's share", "verdict"]
+    head = ["network, batch", *(TITLES[p] for p in peers), "chainrule", "ratio to best", "at least"]
+    head += ["share of peak", "at least", "best peer's share", "verdict"]
     body = []
     for row in rows:
         case = row.case
@@ -313,7 +313,7 @@ def _proof_table(rows: list[Row]) -> str:
     for row in rows:
         first, second = (statistics.median(e) for e in zip(*row.losses.values(), strict=True))
         cells = [row.case.name, OPTIMIZERS[row.optimizer], str(len(row.losses))]
-        cells += [f"{first:.5g}", f"{second:.5g}", f"{row.apart:.1e}", f"{row.learned:.1e}"]
+        cells += [f"{first:.5g}", f"{second:.5g}", f"{row.apart:.1e}", f"{row.learned:.2g}"]
         body.append(cells)
     return tables.markdown(head, body)
 

@@ -6,6 +6,7 @@ mp.dps = 60
 
 
 def show(name, f, low, high, terms, digits):
+    """Print the coefficients of f on [low, high], powers ascending, and the error."""
     coefficients, error = chebyfit(f, [mpf(low), mpf(high)], terms, error=True)
     print(f"{name}, error {nstr(error, 3)}:")
     print("    " + ", ".join(nstr(c, digits) for c in reversed(coefficients)))

@@ -1,4 +1,4 @@
-"""The native engine against the reference: kernels, single parts, whole runs, and how it behaves."""
+"""The native engine against the reference: kernels, single parts, whole runs, behaviour."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def test_product(isa: str, dtype: str, m: int, n: int) -> None:
 @pytest.mark.parametrize("name", ACTIVATIONS[:-1])
 def test_activation(isa: str, dtype: str, name: str) -> None:
     g = cr.activations.get(name)
-    z = np.concatenate([np.linspace(-30, 30, 30_001), np.logspace(-30, 1.4, 501), [0, 80, -80, 700]])
+    z = np.concatenate(
+        [np.linspace(-30, 30, 30_001), np.logspace(-30, 1.4, 501), [0, 80, -80, 700]]
+    )
     z = np.concatenate([z, -z]).astype(dtype)
     a, d = np.empty_like(z), np.empty_like(z)
     _native.activation(ACTIVATIONS.index(name), z, a, d)
@@ -181,7 +183,8 @@ def test_activations(isa: str, dtype: str, hidden: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("loss", "output"),
-    [(loss, output) for loss in ("squared_error", "half_squared_error", "absolute_error", "huber", "poisson")
+    [(loss, output)
+     for loss in ("squared_error", "half_squared_error", "absolute_error", "huber", "poisson")
      for output in ("softplus", "softmax", "sigmoid")]
     + [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid"), ("huber", "identity")],
 )  # fmt: skip
@@ -228,7 +231,8 @@ def test_classes(isa: str) -> None:
     agree([4, 7, 3], hidden="relu", output="softmax", loss="cross_entropy", y=y)
 
 
-@pytest.mark.parametrize("layout", ["column-major", "every second", "backwards", "unaligned", "int8", ">f8",
+@pytest.mark.parametrize("layout", ["column-major", "every second", "backwards", "unaligned", "int8",
+                                    ">f8",
                                     "float16"])  # fmt: skip
 def test_layouts(isa: str, layout: str) -> None:
     X = np.random.default_rng(2).normal(scale=3, size=(47, 13))
@@ -253,7 +257,9 @@ def test_layouts(isa: str, layout: str) -> None:
 # Behaviour
 
 
-@pytest.mark.parametrize("options", [{}, {"clip": 0.01, "l2": 0.1, "dropout": 0.2, "optimizer": cr.Adam(0.01)}])
+@pytest.mark.parametrize(
+    "options", [{}, {"clip": 0.01, "l2": 0.1, "dropout": 0.2, "optimizer": cr.Adam(0.01)}]
+)
 @pytest.mark.parametrize("sizes", [[64, 64, 32, 10], [100, 300, 200, 3]], ids=str)
 def test_same_bits_at_any_number_of_threads(options: dict[str, Any], sizes: list[int]) -> None:
     runs = [train(NativeEngine(t), sizes, batch=32, n=96, epochs=10, dtype="float32", **options)
@@ -286,10 +292,10 @@ def test_own_activation_falls_back_and_says_so_once() -> None:
     engines._said.clear()
     net = cr.Network([2, 3, 1], hidden=Bent(), seed=0)
     assert net.engine == "reference"
-    with pytest.warns(engines.EngineWarning, match="reference engine.*'bent'"):
+    with pytest.warns(engines.EngineWarning, match=r"reference engine.*'bent'"):
         net.fit(X, X[:, :1], epochs=1, verbose=0)
     net.fit(X, X[:, :1], epochs=1, verbose=0)  # the second warning would be an error
-    with pytest.raises(ValueError, match="native.*'bent'"):
+    with pytest.raises(ValueError, match=r"native.*'bent'"):
         cr.Network([2, 3, 1], hidden=Bent(), seed=0, engine="native").fit(X, X[:, :1], verbose=0)
 
 
@@ -382,7 +388,9 @@ print(h.stop_reason, time.perf_counter() - sent[0])
                                   ("[1024,2048,2048,1024]", "8192", "1024")])  # fmt: skip
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT can't be sent there")
 def test_ctrl_c(case: tuple[str, str, str]) -> None:
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED, *case], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *case], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     reason, seconds = done.stdout.split()
     assert reason == "interrupted"
@@ -392,8 +400,8 @@ def test_ctrl_c(case: tuple[str, str, str]) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
-    """A child of a process with sleeping threads trains on threads of its own, with the same bits."""
-    sizes, options = [64, 64, 32, 10], dict(batch=32, n=96, epochs=5)
+    """A child of a process with sleeping threads trains on threads of its own."""
+    sizes, options = [64, 64, 32, 10], {"batch": 32, "n": 96, "epochs": 5}
     expected = train(NativeEngine(2), sizes, **options)[0].parameters
     child = os.fork()
     if child == 0:
@@ -444,10 +452,19 @@ def test_memory_map(tmp_path: Path) -> None:
 
 
 def environment(**variables: str) -> subprocess.CompletedProcess[str]:
-    code = "import chainrule as cr, numpy as np; X = np.zeros((8, 2)); " \
-           "n = cr.Network([2, 70, 1]); n.fit(X, X[:, :1], epochs=1, verbose=0); " \
-           "from chainrule import _native as c; print(c.instruction_set(), c.default_threads())"  # fmt: skip
-    return subprocess.run([sys.executable, "-c", code], env={**os.environ, **variables}, capture_output=True, text=True)
+    code = """
+import chainrule as cr, numpy as np
+X = np.zeros((8, 2))
+cr.Network([2, 70, 1]).fit(X, X[:, :1], epochs=1, verbose=0)
+from chainrule import _native as core
+print(core.instruction_set(), core.default_threads())
+"""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize("name", ISAS)

@@ -12,7 +12,16 @@ from chainrule.engines.reference import ReferenceEngine
 if TYPE_CHECKING:
     from chainrule.network import Network
 
-__all__ = ["Engine", "EngineWarning", "EpochResult", "Failure", "Plan", "State", "check_name", "choose"]
+__all__ = [
+    "Engine",
+    "EngineWarning",
+    "EpochResult",
+    "Failure",
+    "Plan",
+    "State",
+    "check_name",
+    "choose",
+]
 
 
 class EngineWarning(UserWarning):
@@ -62,5 +71,7 @@ def choose(name: str, network: Network, plan: Plan | None = None) -> Engine:
         reason = reason or lack
     if reason and plan is not None and reason not in _said:
         _said.add(reason)
-        warnings.warn(f"training with the {engine.name} engine: {reason}", EngineWarning, stacklevel=4)
+        warnings.warn(
+            f"training with the {engine.name} engine: {reason}", EngineWarning, stacklevel=4
+        )
     return engine

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 # In the order of the core's enumerations (native/core.h).
 _ACTIVATIONS = tuple(type(activations.ACTIVATIONS[name]) for name in (
-    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "softmax",
+    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus",
+    "softmax",
 ))  # fmt: skip
 _LOSSES = tuple(type(losses.LOSSES[name]) for name in (
     "squared_error", "half_squared_error", "absolute_error", "huber", "cross_entropy",
@@ -48,7 +49,8 @@ class NativeEngine:
         """Name the first activation, loss or optimiser that is not one of the package's own."""
         for l, layer in enumerate(network.weighted_layers, start=1):
             if type(layer.activation) not in _ACTIVATIONS:
-                return f"the native engine does not know activation {layer.activation.name!r} (layer {l})"
+                name = layer.activation.name
+                return f"the native engine does not know activation {name!r} (layer {l})"
         if type(network.loss) not in _LOSSES:
             return f"the native engine does not know loss {network.loss.name!r}"
         if plan is not None:
@@ -92,7 +94,9 @@ class NativeEngine:
         done = min(steps * plan.batch_size, n)
         failure = None
         if failed >= 0:
-            failure = _find(network, samples, plan, state, order, float(learning_rates[failed]), failed)
+            failure = _find(
+                network, samples, plan, state, order, float(learning_rates[failed]), failed
+            )
         return EpochResult(loss, steps, done, failure=failure, stopped=stopped)
 
     def predict(self, network: Network, inputs: NDArray[Any]) -> NDArray[Any]:
@@ -118,7 +122,7 @@ class NativeEngine:
             name: float(getattr(optimizer, name, 0.0))
             for name in ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
         }
-        options = dict(
+        options: dict[str, Any] = dict(
             layers=_layers(network),
             biases=network.biases,
             loss=_LOSSES.index(type(network.loss)),
@@ -137,7 +141,7 @@ class NativeEngine:
             if held is None or held[0] != key:
                 trainer = (_native.Trainer(**options), threading.Lock())
                 held = self._trainers[network] = (key, trainer)
-        return held[1]  # type: ignore[no-any-return]
+        return held[1]
 
     def _threads(self) -> int:
         return self.threads or _native.default_threads()
@@ -160,10 +164,11 @@ def _isa() -> str:
 
 
 def _layers(network: Network) -> list[tuple[int, int, float]]:
-    layers = [(network.sizes[0], 0, 0.0)]
-    for layer in network.weighted_layers:
-        layers.append((layer.units, _ACTIVATIONS.index(type(layer.activation)), layer.dropout))
-    return layers
+    weighted = (
+        (layer.units, _ACTIVATIONS.index(type(layer.activation)), layer.dropout)
+        for layer in network.weighted_layers
+    )
+    return [(network.sizes[0], 0, 0.0), *weighted]
 
 
 def _readable(array: NDArray[Any]) -> NDArray[Any]:
