@@ -151,7 +151,7 @@ def report(results: Results) -> str:
         *(TITLES[p] for p in peers),
         "chainrule",
         "ratio to best",
-        "bar",
+        "at least",
         "verdict",
     ]
     body, spread, ways = [], [], []

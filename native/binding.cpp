@@ -173,8 +173,7 @@ public:
                 "out does not fit X, the network or its dtype");
         const MatrixView x = view(X);
         nb::gil_scoped_release released;
-        predictor_->load(theta.data());
-        predictor_->run(x, static_cast<std::int64_t>(X.shape(0)), out.data());
+        predictor_->run(theta.data(), x, static_cast<std::int64_t>(X.shape(0)), out.data());
     }
 
 private:

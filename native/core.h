@@ -96,8 +96,7 @@ public:
 class Predictor {
 public:
     virtual ~Predictor() {}
-    virtual void load(const void* theta) = 0;
-    virtual void run(const MatrixView& X, std::int64_t n, void* out) = 0;
+    virtual void run(const void* theta, const MatrixView& X, std::int64_t n, void* out) = 0;
 };
 
 struct InstructionSet {

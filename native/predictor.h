@@ -1,5 +1,6 @@
 // Forward passes without training: blocks of samples, each carried through all layers by one thread
-// in two buffers of its own.
+// in two buffers of its own. A few samples take the weights as they lie, since packing them would cost
+// more than using them once.
 #pragma once
 #include "trainer.h"
 
@@ -24,23 +25,21 @@ public:
             layer.F = {layer.in + (biases_ ? 1 : 0), layer.out};
             layer.Wf.resize(layer.F.size());
             flops_ += 2.0 * layer.in * layer.out;
+            parameters_ += std::size_t(layer.in + (biases_ ? 1 : 0)) * layer.out;
         }
         stride_ = std::size_t(widest) * block;
         buffers_.resize(2 * stride_ * threads_);
     }
     ~ForwardOnly() override { delete[] layers_; }
 
-    void load(const void* theta) override {
-        const T* from = static_cast<const T*>(theta);
-        for (int l = 1; l <= L_; ++l) {
-            Weights& layer = layers_[l];
-            const T* b = from + std::ptrdiff_t{layer.out} * layer.in;
-            pack_forward<T>(from, biases_ ? b : nullptr, layer.F, layer.in, layer.Wf.get());
-            from = b + (biases_ ? layer.out : 0);
+    void run(const void* theta, const MatrixView& X, std::int64_t n, void* out) override {
+        theta_ = static_cast<const T*>(theta);
+        if (n <= few) {
+            X_ = X, out_ = static_cast<T*>(out);
+            for (std::int64_t i = 0; i < n; ++i) one_sample(i);
+            return;
         }
-    }
-
-    void run(const MatrixView& X, std::int64_t n, void* out) override {
+        pack();
         X_ = X, n_ = n, out_ = static_cast<T*>(out);
         next_.store(0, std::memory_order_relaxed);
         // A few hundred thousand operations are done before another thread is awake.
@@ -68,13 +67,82 @@ public:
     }
 
 private:
-    static constexpr int block = 96;
+    static constexpr int block = 96, few = 4;
     struct Weights {
         int in, out, ld;
         Activation g;
         Panels<T> F;
         Array<T> Wf;
     };
+
+    // The weights in panels; those of the last call if nothing has changed since.
+    void pack() {
+        if (packed_.size() && std::memcmp(packed_.get(), theta_, parameters_ * sizeof(T)) == 0) return;
+        if (!packed_.size()) packed_.resize(parameters_);
+        std::memcpy(packed_.get(), theta_, parameters_ * sizeof(T));
+        const T* from = theta_;
+        for (int l = 1; l <= L_; ++l) {
+            Weights& layer = layers_[l];
+            const T* b = from + std::ptrdiff_t{layer.out} * layer.in;
+            pack_forward<T>(from, biases_ ? b : nullptr, layer.F, layer.in, layer.Wf.get());
+            from = b + (biases_ ? layer.out : 0);
+        }
+    }
+
+    // z_j = sum_k W_jk a_k for `rows` units, whose sums run side by side.
+    template <int rows> CR_INLINE void dots(const T* W, int in, const T* a, T* z) {
+        Vec<T> sum[rows] = {};
+        int k = 0;
+        for (; k + lanes<T> <= in; k += lanes<T>) {
+            const Vec<T> a_k = load_unaligned<T>(a + k);
+#pragma GCC unroll 8
+            for (int j = 0; j < rows; ++j)
+                sum[j] += load_unaligned<T>(W + std::ptrdiff_t{j} * in + k) * a_k;
+        }
+        for (int j = 0; j < rows; ++j) {
+            double rest = sum_lanes<T>(sum[j]);
+            for (int i = k; i < in; ++i) rest += double(W[std::ptrdiff_t{j} * in + i]) * double(a[i]);
+            z[j] = static_cast<T>(rest);
+        }
+    }
+    void one_sample(std::int64_t i) {
+        T* from = buffers_.get();
+        T* to = from + stride_;
+        gather<T>(X_, i, layers_[0].out, from);
+        const T* W = theta_;
+        for (int l = 1; l <= L_; ++l) {
+            const Weights& layer = layers_[l];
+            int j = 0;
+            for (; j + 8 <= layer.out; j += 8) dots<8>(W + std::ptrdiff_t{j} * layer.in, layer.in, from, to + j);
+            for (; j < layer.out; ++j) dots<1>(W + std::ptrdiff_t{j} * layer.in, layer.in, from, to + j);
+            W += std::ptrdiff_t{layer.out} * layer.in;
+            if (biases_)
+                for (j = 0; j < layer.out; ++j) to[j] += W[j];
+            if (biases_) W += layer.out;
+            activate(layer, to, 1, round_up(layer.out, lanes<T>));
+            T* const spare = from;
+            from = to, to = spare;
+        }
+        finish(from, i);
+    }
+    void activate(const Weights& layer, T* z, int rows, int width) {
+        if (layer.g == Activation::identity || layer.g == Activation::softmax) return;
+        with_activation<T>(layer.g, [&](auto g) CR_LAMBDA_INLINE {
+            for (int i = 0; i < rows; ++i)
+                for (int j = 0; j < width; j += lanes<T>) {
+                    T* at = z + std::ptrdiff_t{i} * layer.ld + j;
+                    put<T>(at, decltype(g)::value(get<T>(at)));
+                }
+        });
+    }
+    // a^(L) of one sample, to where the caller wants it.
+    void finish(T* a, std::int64_t sample) {
+        const Weights& last = layers_[L_];
+        const RowLoss<T> row{last.out, round_up(last.out, lanes<T>) / lanes<T>, Loss::cross_entropy, last.g};
+        double largest;
+        if (last.g == Activation::softmax) (void)row.softmax_row(a, largest);
+        std::memcpy(out_ + sample * last.out, a, sizeof(T) * last.out);
+    }
 
     void samples(std::int64_t first, int rows, int thread) {
         T* from = buffers_.get() + 2 * stride_ * thread;
@@ -92,28 +160,13 @@ private:
                 T* z = to + p * panel_width<T>;
                 panel_product<T>(rows, width / lanes<T>, layer.F.rows, from, layers_[l - 1].ld, 1,
                                  layer.Wf.get() + layer.F.offset(p), width, z, ld);
-                if (layer.g == Activation::identity || layer.g == Activation::softmax) continue;
-                with_activation<T>(layer.g, [&](auto g) CR_LAMBDA_INLINE {
-                    for (int i = 0; i < rows; ++i)
-                        for (int j = 0; j < width; j += lanes<T>) {
-                            T* at = z + std::ptrdiff_t{i} * ld + j;
-                            put<T>(at, decltype(g)::value(get<T>(at)));
-                        }
-                });
+                activate(layer, z, rows, width);
             }
             for (int i = 0; i < rows; ++i) to[std::ptrdiff_t{i} * ld + layer.out] = T(1);
             T* const spare = from;
             from = to, to = spare;
         }
-        const Weights& last = layers_[L_];
-        const RowLoss<T> row{last.out, round_up(last.out, lanes<T>) / lanes<T>, Loss::cross_entropy,
-                             last.g};
-        for (int i = 0; i < rows; ++i) {
-            T* a = from + std::ptrdiff_t{i} * last.ld;
-            double largest;
-            if (last.g == Activation::softmax) (void)row.softmax_row(a, largest);
-            std::memcpy(out_ + (first + i) * last.out, a, sizeof(T) * last.out);
-        }
+        for (int i = 0; i < rows; ++i) finish(from + std::ptrdiff_t{i} * layers_[L_].ld, first + i);
     }
 
     int L_;
@@ -121,7 +174,9 @@ private:
     int threads_, rows_ = block;
     Weights* layers_;
     double flops_;
-    std::size_t stride_;
+    std::size_t stride_, parameters_ = 0;
+    Array<T> packed_; // the flat parameters that Wf was made from
+    const T* theta_ = nullptr;
     Array<T> buffers_;
     MatrixView X_{};
     std::int64_t n_ = 0;

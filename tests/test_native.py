@@ -231,9 +231,10 @@ def test_classes(isa: str) -> None:
     agree([4, 7, 3], hidden="relu", output="softmax", loss="cross_entropy", y=y)
 
 
-@pytest.mark.parametrize("layout", ["column-major", "every second", "backwards", "unaligned", "int8",
-                                    ">f8",
-                                    "float16"])  # fmt: skip
+@pytest.mark.parametrize(
+    "layout",
+    ["column-major", "every second", "backwards", "unaligned", "int8", ">f8", "float16"],
+)
 def test_layouts(isa: str, layout: str) -> None:
     X = np.random.default_rng(2).normal(scale=3, size=(47, 13))
     match layout:

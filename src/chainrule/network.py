@@ -203,7 +203,9 @@ class Network:
 
     def _check_parameters(self) -> None:
         """Raise ValueError where a parameter that was set in place is NaN or infinite."""
-        if np.isfinite(self.parameters).all():
+        # A finite sum of squares is the quick answer; one that overflows proves nothing.
+        squares = float(np.vdot(self.parameters, self.parameters))
+        if math.isfinite(squares) or np.isfinite(self.parameters).all():
             return
         for l, layer in enumerate(self.layers[1:], start=1):
             for name, array in (("W", layer.W), ("b", layer.b)):
