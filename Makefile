@@ -36,12 +36,17 @@ format: $(READY)-lint ## format the code and mend what ruff can mend
 	@$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(READY)-bench ## measure how long an explanation takes
-	@$(BIN)/python -m benchmarks.explain
+bench: $(READY)-bench ## measure beside other libraries, on a quiet machine, for docs/benchmarks.md
+	@$(BIN)/python -m benchmarks
 
 .PHONY: bench-quick
-bench-quick: $(READY)-bench ## the same, with fewer repetitions
-	@$(BIN)/python -m benchmarks.explain --quick
+bench-quick: $(READY)-bench ## the same in about two minutes, nothing compiled, printed only
+	@$(BIN)/python -m benchmarks --quick
+
+.PHONY: sanitize
+sanitize: $(READY)-test ## run the core's tests under sanitizers (memory, undefined behaviour, threads)
+	@$(BIN)/python -m pip install --disable-pip-version-check -qq nanobind
+	@PYTHON=$(BIN)/python native/sanitize.sh
 
 .PHONY: docs
 docs: $(READY)-docs ## build the pages into docs/_build/html; a warning is an error

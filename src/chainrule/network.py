@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -203,7 +204,9 @@ class Network:
 
     def _check_parameters(self) -> None:
         """Raise ValueError where a parameter that was set in place is NaN or infinite."""
-        if np.isfinite(self.parameters).all():
+        # A finite sum of squares is the quick answer; one that overflows proves nothing.
+        squares = float(np.vdot(self.parameters, self.parameters))
+        if math.isfinite(squares) or np.isfinite(self.parameters).all():
             return
         for l, layer in enumerate(self.layers[1:], start=1):
             for name, array in (("W", layer.W), ("b", layer.b)):
@@ -260,13 +263,11 @@ class Network:
 
     def predict(self, X: ArrayLike) -> Array:
         """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x."""
+        from chainrule.engines import choose
+
         self._check_parameters()
         inputs = data.inputs(X, self.sizes[0])
-        outputs = np.empty((len(inputs), self.sizes[-1]), dtype=self.dtype)
-        for start in range(0, len(inputs), _BATCH):
-            rows = slice(start, start + _BATCH)
-            batch = np.asarray(inputs[rows], dtype=self.dtype)
-            outputs[rows] = backprop.forward(self, batch).a[-1]
+        outputs = choose(self._requested_engine, self).predict(self, inputs)
         return outputs[0] if np.ndim(X) == 1 else outputs
 
     def predict_classes(self, X: ArrayLike) -> NDArray[np.int64]:

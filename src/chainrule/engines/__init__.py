@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import warnings
 from typing import TYPE_CHECKING
 
 from chainrule.engines.base import Engine, EpochResult, Failure, Plan, State
@@ -10,13 +12,41 @@ from chainrule.engines.reference import ReferenceEngine
 if TYPE_CHECKING:
     from chainrule.network import Network
 
-__all__ = ["Engine", "EpochResult", "Failure", "Plan", "State", "check_name", "choose"]
+__all__ = [
+    "Engine",
+    "EngineWarning",
+    "EpochResult",
+    "Failure",
+    "Plan",
+    "State",
+    "check_name",
+    "choose",
+]
 
-_ENGINES: dict[str, Engine] = {"reference": ReferenceEngine()}
+
+class EngineWarning(UserWarning):
+    """A run falls back to a slower engine."""
+
+
+def _engines() -> dict[str, Engine]:
+    """Give the engines that are installed, the fastest first."""
+    found: dict[str, Engine] = {}
+    if importlib.util.find_spec("chainrule._native") is not None:  # not in a pure installation
+        from chainrule.engines.native import NativeEngine
+
+        found["native"] = NativeEngine()
+    found["reference"] = ReferenceEngine()
+    return found
+
+
+_ENGINES = _engines()
+_said: set[str] = set()
 
 
 def check_name(name: str) -> str:
     """Give the name back, or raise ValueError if no engine is called that."""
+    if name == "native" and name not in _ENGINES:
+        raise ValueError("engine 'native' is not installed: this is a pure Python installation")
     if name != "auto" and name not in _ENGINES:
         raise ValueError(f"unknown engine {name!r}; known: auto, {', '.join(_ENGINES)}")
     return name
@@ -25,11 +55,23 @@ def check_name(name: str) -> str:
 def choose(name: str, network: Network, plan: Plan | None = None) -> Engine:
     """Give the engine of that name, or for "auto" the fastest that can do what is asked.
 
-    Raises ValueError if an engine asked for by name lacks something.
+    Raises ValueError if an engine asked for by name lacks something. A run (with a plan) that falls
+    back to a slower engine warns of it, once for each reason.
     """
-    if name == "auto":
-        return next(e for e in _ENGINES.values() if e.lacks(network, plan) is None)
-    engine = _ENGINES[name]
-    if lack := engine.lacks(network, plan):
-        raise ValueError(f"engine {name!r} can't do this: {lack}")
+    if name != "auto":
+        engine = _ENGINES[name]
+        if lack := engine.lacks(network, plan):
+            raise ValueError(f"engine {name!r} can't do this: {lack}")
+        return engine
+    reason = ""
+    for engine in _ENGINES.values():
+        lack = engine.lacks(network, plan)
+        if lack is None:
+            break
+        reason = reason or lack
+    if reason and plan is not None and reason not in _said:
+        _said.add(reason)
+        warnings.warn(
+            f"training with the {engine.name} engine: {reason}", EngineWarning, stacklevel=4
+        )
     return engine

@@ -90,3 +90,7 @@ class Engine(Protocol):
         stop.
         """
         ...
+
+    def predict(self, network: Network, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Give a^(L) of checked inputs, (n, units_L), in the network's dtype, without dropout."""
+        ...

@@ -17,6 +17,8 @@ from chainrule.engines.base import EpochResult, Failure, Plan, State
 if TYPE_CHECKING:
     from chainrule.network import Network
 
+_ROWS = 1024  # carried through the layers in one go by predict
+
 
 class ReferenceEngine:
     """Does everything, and is what other engines are compared with."""
@@ -58,6 +60,15 @@ class ReferenceEngine:
             if on_progress(steps, _mean(total, weight)) and stop < n:
                 return EpochResult(_mean(total, weight), steps, done, stopped=True)
         return EpochResult(_mean(total, weight), steps, done)
+
+    def predict(self, network: Network, inputs: NDArray[Any]) -> NDArray[Any]:
+        """See `chainrule.engines.base.Engine.predict`."""
+        outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
+        for start in range(0, len(inputs), _ROWS):
+            rows = slice(start, start + _ROWS)
+            batch = np.asarray(inputs[rows], dtype=network.dtype)
+            outputs[rows] = backprop.forward(network, batch).a[-1]
+        return outputs
 
 
 def _step(network: Network, plan: Plan, state: State, g: Gradient, eta: float) -> Failure | None:

@@ -1,0 +1,81 @@
+"""Everything that is measured: explanations, training, predictions; written to docs/benchmarks.md.
+
+``python -m benchmarks [--quick] [--only NAME] [--json FILE]``. With --quick or --only the page is
+printed and not written. Exit status 1 says that work was not equal, or an explanation too slow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from benchmarks import prediction, tables, training
+from benchmarks.measure import ROOT, Quiet
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+_INTRODUCTION = """\
+# Benchmarks
+
+This page is written by `{command}`, which measures everything on the machine that it runs on.
+All libraries compute in float32 with two threads. Each has a process of its own, held to the same
+two cores, and waits asleep while others are timed; within a round every one has its turn. Numbers
+are medians over the rounds, in µs; a ratio is taken within each round, so that a slow moment of the
+machine cancels, and is the median of these. **Bold** is the fastest peer. The bars are those that
+the project holds itself to."""
+_TRAINING = """\
+## Training
+
+Half squared error, identity output, fixed order of samples. What is timed are whole epochs,
+each from the initial weights on, divided by their steps."""
+_SHAPES = """\
+## Other shapes and every activation
+
+The same, beside JAX and NumPy alone."""
+_PREDICTION = "## Prediction"
+
+
+def explanations(quick: bool) -> tuple[str, int]:
+    """Measure explanations in a process of their own; give what it printed and its status."""
+    tables.progress("explanations")
+    command = [sys.executable, "-m", "benchmarks.explain", *(["--quick"] if quick else [])]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return (ended.stdout or ended.stderr).rstrip(), ended.returncode
+
+
+def main() -> int:
+    """Measure, and print or write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure everything.")
+    tables.add_options(parser)
+    given = parser.parse_args()
+    explained, status = explanations(given.quick)
+    trained = training.measure(training.Options(given.quick, given.only))
+    predicted = prediction.measure(given.quick, given.only)
+    measured = [trained]
+    parts = [_TRAINING, training.report(trained), _PREDICTION, prediction.report(predicted)]
+    if not (given.quick or given.only):
+        measured.append(training.measure(training.Options(shapes=True)))
+        parts += [_SHAPES, training.report(measured[1])]
+    parts += ["## Explanations", f"```text\n{explained}\n```"]
+
+    quiet = Quiet.of_all([*(results.quiet for results in measured), predicted.quiet])
+    command = "make bench" if not (given.quick or given.only) else "python -m benchmarks"
+    parts[:0] = [_INTRODUCTION.format(command=command), tables.machine_words(quiet)]
+    page = "\n\n".join(parts) + "\n"
+    if given.quick or given.only:
+        print(page)
+    else:
+        PAGE.write_text(page, encoding="utf-8")
+        tables.progress(f"written: {PAGE.relative_to(ROOT)}")
+    if given.json:
+        rows = [row.to_dict() for results in measured for row in results.rows]
+        predictions = [row.to_dict() for row in predicted.rows]
+        tables.write_json(given.json, quiet, training=rows, prediction=predictions)
+    bad = [row for results in measured for row in results.unequal] + predicted.unequal
+    for row in bad:
+        tables.progress(f"NOT EQUAL, {row.name}: {row.unequal}")
+    return int(bool(bad) or status != 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+// chainrule._native: the seam to Python. It forwards; checks of values and all policy are in
+// engines/native.py.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core.h"
+#include "epoch.h"
+#include "pool.h"
+
+namespace nb = nanobind;
+using namespace chainrule;
+
+namespace {
+
+using Flat = nb::ndarray<nb::c_contig, nb::device::cpu, nb::ndim<1>>;
+using Table = nb::ndarray<nb::ro, nb::device::cpu>;
+using Integers = nb::ndarray<const std::int64_t, nb::c_contig, nb::device::cpu, nb::ndim<1>>;
+using Reals = nb::ndarray<const double, nb::c_contig, nb::device::cpu, nb::ndim<1>>;
+using Layers = std::vector<std::tuple<int, int, double>>; // units, activation, dropout
+
+Element element_of(nb::dlpack::dtype t) {
+    if (t == nb::dtype<float>()) return Element::f32;
+    if (t == nb::dtype<double>()) return Element::f64;
+    if (t == nb::dtype<bool>()) return Element::boolean;
+    const bool is_signed = t.code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Int);
+    if (is_signed || t.code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::UInt)) switch (t.bits) {
+        case 8: return is_signed ? Element::i8 : Element::u8;
+        case 16: return is_signed ? Element::i16 : Element::u16;
+        case 32: return is_signed ? Element::i32 : Element::u32;
+        case 64: return is_signed ? Element::i64 : Element::u64;
+        }
+    throw nb::type_error("the native engine can't read this dtype");
+}
+
+MatrixView view(const Table& t) {
+    const Element element = element_of(t.dtype());
+    const std::int64_t size = t.dtype().bits / 8;
+    return {t.data(), element, t.stride(0) * size, t.ndim() > 1 ? t.stride(1) * size : size};
+}
+
+struct Specification {
+    std::vector<LayerSpec> layers;
+    NetworkSpec network;
+
+    Specification(const Layers& given, bool biases, int loss, double l2) {
+        for (const auto& [units, g, dropout] : given)
+            layers.push_back({units, static_cast<Activation>(g), dropout});
+        network = {layers.data(), static_cast<int>(layers.size()) - 1, biases, static_cast<Loss>(loss), l2};
+    }
+    std::size_t parameters() const {
+        std::size_t n = 0;
+        for (std::size_t l = 1; l < layers.size(); ++l)
+            n += std::size_t(layers[l].units) * (layers[l - 1].units + (network.biases ? 1 : 0));
+        return n;
+    }
+};
+
+void require(bool ok, const char* what) {
+    if (!ok) throw nb::value_error(what);
+}
+
+class TrainerHandle {
+public:
+    TrainerHandle(const Layers& layers, bool biases, int loss, double l2, bool single, int optimizer,
+                  double momentum, double decay, double beta1, double beta2, double epsilon,
+                  double weight_decay, double clip_norm, std::int64_t batch_size, std::uint64_t seed,
+                  int threads)
+        : spec_(layers, biases, loss, l2), single_(single), batch_size_(batch_size) {
+        const PlanSpec plan{static_cast<Optimizer>(optimizer), momentum, decay, beta1, beta2, epsilon,
+                            weight_decay, clip_norm, batch_size, seed, threads};
+        const InstructionSet& isa = instruction_set_for(spec_.network, single ? 4 : 8);
+        core_.reset(single ? isa.make_core_f32(spec_.network, plan) : isa.make_core_f64(spec_.network, plan));
+    }
+
+    nb::tuple run_epoch(Flat theta, const std::vector<Flat>& slots, std::int64_t run_step, const Table& X,
+                        const Table& y, std::optional<Reals> weights, std::optional<Integers> order,
+                        Reals learning_rates, std::optional<nb::ndarray<nb::c_contig, nb::device::cpu>> outputs,
+                        nb::callable on_progress) {
+        const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();
+        const std::size_t n = X.shape(0), parameters = spec_.parameters();
+        require(theta.dtype() == own && theta.shape(0) == parameters, "theta does not fit the network");
+        std::vector<void*> slot_pointers;
+        for (const Flat& s : slots) {
+            require(s.dtype() == own && s.shape(0) == parameters, "a slot does not fit the network");
+            slot_pointers.push_back(s.data());
+        }
+        slot_pointers.resize(2, nullptr);
+        const auto units = [&](std::size_t l) { return std::size_t(spec_.layers[l].units); };
+        const std::size_t L = spec_.layers.size() - 1, steps = learning_rates.shape(0);
+        require(X.ndim() == 2 && X.shape(1) == units(0), "X does not fit the network");
+        require(y.shape(0) == n && (y.ndim() == 1 ? y.dtype() == nb::dtype<std::int64_t>() && y.stride(0) == 1
+                                                  : y.shape(1) == units(L)),
+                "y does not fit X or the network");
+        require(!weights || weights->shape(0) == n, "weights do not fit X");
+        require(!order || order->shape(0) == n, "order does not fit X");
+        require((n + batch_size_ - 1) / batch_size_ == steps, "one learning rate for each step");
+        require(!outputs || (outputs->dtype() == own && outputs->ndim() == 2 && outputs->shape(0) == n &&
+                             outputs->shape(1) == units(L)),
+                "outputs do not fit X, the network or its dtype");
+        EpochData data{};
+        data.X = view(X);
+        if (y.ndim() == 1)
+            data.classes = static_cast<const std::int64_t*>(y.data());
+        else
+            data.y = view(y);
+        data.sample_weights = weights ? weights->data() : nullptr;
+        data.order = order ? order->data() : nullptr;
+        data.learning_rates = learning_rates.data();
+        data.n_samples = static_cast<std::int64_t>(n);
+        data.outputs = outputs ? outputs->data() : nullptr;
+
+        Asker asker{on_progress, {}};
+        EpochOutcome outcome;
+        {
+            nb::gil_scoped_release released;
+            outcome = chainrule::run_epoch(*core_, data, static_cast<std::int64_t>(steps), run_step, theta.data(),
+                                slot_pointers.data(), {&Asker::ask, &asker});
+        }
+        if (asker.error) std::rethrow_exception(asker.error);
+        return nb::make_tuple(outcome.loss, outcome.steps, outcome.failed_step, outcome.stopped);
+    }
+
+private:
+    // An exception raised by the callback (a KeyboardInterrupt, say) stops the epoch cleanly first.
+    struct Asker {
+        nb::callable& on_progress;
+        std::exception_ptr error;
+
+        static bool ask(void* self, std::int64_t steps, double loss) {
+            Asker& a = *static_cast<Asker*>(self);
+            if (a.error) return true;
+            nb::gil_scoped_acquire held;
+            try {
+                if (PyErr_CheckSignals() != 0) throw nb::python_error();
+                return nb::cast<bool>(a.on_progress(steps, loss));
+            } catch (...) {
+                a.error = std::current_exception();
+                return true;
+            }
+        }
+    };
+
+    Specification spec_;
+    bool single_;
+    std::int64_t batch_size_;
+    std::unique_ptr<Core> core_;
+};
+
+class PredictorHandle {
+public:
+    PredictorHandle(const Layers& layers, bool biases, bool single, int threads)
+        : spec_(layers, biases, 0, 0), single_(single) {
+        const InstructionSet& isa = instruction_set();
+        predictor_.reset(single ? isa.make_predictor_f32(spec_.network, threads)
+                                : isa.make_predictor_f64(spec_.network, threads));
+    }
+
+    void predict(Flat theta, const Table& X, nb::ndarray<nb::c_contig, nb::device::cpu, nb::ndim<2>> out) {
+        const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();
+        require(theta.dtype() == own && theta.shape(0) == spec_.parameters(), "theta does not fit the network");
+        require(X.ndim() == 2 && X.shape(1) == std::size_t(spec_.layers[0].units), "X does not fit the network");
+        require(out.dtype() == own && out.shape(0) == X.shape(0) &&
+                    out.shape(1) == std::size_t(spec_.layers.back().units),
+                "out does not fit X, the network or its dtype");
+        const MatrixView x = view(X);
+        nb::gil_scoped_release released;
+        predictor_->run(theta.data(), x, static_cast<std::int64_t>(X.shape(0)), out.data());
+    }
+
+private:
+    Specification spec_;
+    bool single_;
+    std::unique_ptr<Predictor> predictor_;
+};
+
+template <class T> using Input = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
+template <class T> using Output = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
+
+} // namespace
+
+NB_MODULE(_native, m) {
+    nb::class_<TrainerHandle>(m, "Trainer")
+        .def(nb::init<const Layers&, bool, int, double, bool, int, double, double, double, double, double,
+                      double, double, std::int64_t, std::uint64_t, int>(),
+             nb::kw_only(), nb::arg("layers"), nb::arg("biases"), nb::arg("loss"), nb::arg("l2"),
+             nb::arg("single"), nb::arg("optimizer"), nb::arg("momentum"), nb::arg("decay"),
+             nb::arg("beta1"), nb::arg("beta2"), nb::arg("epsilon"), nb::arg("weight_decay"),
+             nb::arg("clip_norm"), nb::arg("batch_size"), nb::arg("seed"), nb::arg("threads"))
+        .def("run_epoch", &TrainerHandle::run_epoch, nb::arg("theta").noconvert(),
+             nb::arg("slots").noconvert(), nb::arg("run_step"), nb::arg("X").noconvert(),
+             nb::arg("y").noconvert(), nb::arg("weights").none(), nb::arg("order").none(),
+             nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(), nb::arg("on_progress"));
+    nb::class_<PredictorHandle>(m, "Predictor")
+        .def(nb::init<const Layers&, bool, bool, int>(), nb::kw_only(), nb::arg("layers"), nb::arg("biases"),
+             nb::arg("single"), nb::arg("threads"))
+        .def("predict", &PredictorHandle::predict, nb::arg("theta").noconvert(), nb::arg("X").noconvert(),
+             nb::arg("out").noconvert());
+
+    m.def("instruction_set", [] { return std::string(instruction_set().name); });
+    m.def("available_instruction_sets", [] {
+        std::vector<std::string> names;
+        for (const char* const* n = available_instruction_sets(); *n; ++n) names.emplace_back(*n);
+        return names;
+    });
+    m.def("force_instruction_set", [](std::optional<std::string> name) {
+        force_instruction_set(name ? name->c_str() : nullptr);
+    }, nb::arg("name").none());
+    m.def("default_threads", &default_threads);
+
+    // For the tests of single kernels.
+    const auto activation = [](int kind, auto z, auto a, auto d, auto f) {
+        require(a.size() == z.size() && d.size() == z.size(), "sizes differ");
+        f(static_cast<Activation>(kind), static_cast<std::int64_t>(z.size()), z.data(), a.data(), d.data());
+    };
+    m.def("activation", [=](int kind, Input<float> z, Output<float> a, Output<float> d) {
+        activation(kind, z, a, d, instruction_set().activation_f32);
+    });
+    m.def("activation", [=](int kind, Input<double> z, Output<double> a, Output<double> d) {
+        activation(kind, z, a, d, instruction_set().activation_f64);
+    });
+    const auto product = [](auto A, auto B, auto C, auto f) {
+        require(A.ndim() == 2 && B.ndim() == 2 && C.ndim() == 2 && A.shape(1) == B.shape(0) &&
+                    C.shape(0) == A.shape(0) && C.shape(1) == B.shape(1), "shapes differ");
+        f(static_cast<int>(A.shape(0)), static_cast<int>(B.shape(1)), static_cast<int>(A.shape(1)), A.data(),
+          B.data(), C.data());
+    };
+    m.def("product", [=](Input<float> A, Input<float> B, Output<float> C) {
+        product(A, B, C, instruction_set().product_f32);
+    });
+    m.def("product", [=](Input<double> A, Input<double> B, Output<double> C) {
+        product(A, B, C, instruction_set().product_f64);
+    });
+    m.def("dropout_words", [](std::uint64_t seed, std::uint32_t row, std::uint32_t layer, std::uint32_t step,
+                              nb::ndarray<std::uint32_t, nb::c_contig, nb::device::cpu, nb::ndim<1>> words) {
+        instruction_set().dropout_words(seed, row, layer, step, static_cast<int>(words.shape(0)), words.data());
+    });
+}

@@ -1,0 +1,132 @@
+// What the engine outside the kernels knows of a core: plain specifications and one abstract class.
+// Every instruction set brings its own implementation of `Core` (see isa_unit.cpp); nothing in this
+// header may be an inline function of weight, since it is compiled with every set of flags.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace chainrule {
+
+enum class Activation : int {
+    identity, sigmoid, tanh, relu, leaky_relu, elu, gelu, silu, softplus, softmax
+};
+enum class Loss : int {
+    squared_error, half_squared_error, absolute_error, huber, cross_entropy,
+    binary_cross_entropy, poisson
+};
+enum class Optimizer : int { gradient_descent, momentum, nesterov, adagrad, rmsprop, adam, adamw };
+
+// Element types that a batch can be gathered from.
+enum class Element : int { f32, f64, i8, i16, i32, i64, u8, u16, u32, u64, boolean };
+
+struct LayerSpec {
+    int units;             // units_l; layer 0 is the input
+    Activation activation; // g of the layer (ignored for layer 0)
+    double dropout;        // p: probability that a unit's activation is dropped in training
+};
+
+struct NetworkSpec {
+    const LayerSpec* layers; // L + 1 of them; copied by the core
+    int n_layers;            // L
+    bool biases;
+    Loss loss;
+    double l2;
+};
+
+struct PlanSpec {
+    Optimizer optimizer;
+    double momentum, decay, beta1, beta2, epsilon, weight_decay;
+    double clip_norm; // 0: no clipping
+    std::int64_t batch_size;
+    std::uint64_t seed;
+    int threads; // the most that may be used; a core uses fewer where they would not pay
+};
+
+// A matrix of someone else's: strides in bytes, any element type.
+struct MatrixView {
+    const void* data;
+    Element element;
+    std::int64_t row_stride, column_stride;
+};
+
+struct EpochData {
+    MatrixView X;
+    MatrixView y;                 // y.data null: classes are given
+    const std::int64_t* classes;  // (n,) or null
+    const double* sample_weights; // (n,) or null
+    const std::int64_t* order;    // (n,) or null: as they lie
+    const double* learning_rates; // one for each step of the epoch
+    std::int64_t n_samples;
+    void* outputs;                // (n, units_L) of the network's dtype, C-contiguous, or null
+};
+
+// Sums over the steps that were done; the epoch's loss is loss_sum / weight_sum.
+struct EpochSums {
+    double loss_sum, weight_sum;
+};
+
+// Asked now and then from inside a long step by the calling thread; true: leave the step undone.
+struct Poll {
+    bool (*due_and_stop)(void* context);
+    void* context;
+};
+
+class Core {
+public:
+    virtual ~Core() {}
+    // theta and slots: flat vectors in the public layout; step: the run's step number.
+    virtual void load(const void* theta, const void* const* slots, std::int64_t step) = 0;
+    virtual void store(void* theta, void* const* slots) const = 0;
+    virtual void begin_epoch(const EpochData& data) = 0;
+    // Steps first, first + 1, ... of the epoch; returns how many were done (fewer if poll said so).
+    virtual std::int64_t run(std::int64_t first, std::int64_t count, EpochSums& sums,
+                             const Poll* poll) = 0;
+    virtual bool parameters_finite() const = 0;
+    virtual double flops_per_step() const = 0;
+    // The result is the same, to the bit, with any number of threads; only the pace differs.
+    virtual int most_threads() const = 0;
+    virtual void use_threads(int threads) = 0;
+
+    // Seconds a step that one thread and most_threads() took of late; 0: not known yet.
+    double pace[2] = {0, 0};
+    std::int64_t stretches = 0;
+};
+
+// Forward passes only: a^(L) of n rows into out (n, units_L), C-contiguous, of the network's dtype.
+class Predictor {
+public:
+    virtual ~Predictor() {}
+    virtual void run(const void* theta, const MatrixView& X, std::int64_t n, void* out) = 0;
+};
+
+struct InstructionSet {
+    const char* name;
+    Core* (*make_core_f32)(const NetworkSpec&, const PlanSpec&);
+    Core* (*make_core_f64)(const NetworkSpec&, const PlanSpec&);
+    Predictor* (*make_predictor_f32)(const NetworkSpec&, int threads);
+    Predictor* (*make_predictor_f64)(const NetworkSpec&, int threads);
+    // For tests: g and g' of n numbers, and C = A B (m x k times k x n, row-major, packed inside).
+    void (*activation_f32)(Activation, std::int64_t n, const float* z, float* a, float* d);
+    void (*activation_f64)(Activation, std::int64_t n, const double* z, double* a, double* d);
+    void (*product_f32)(int m, int n, int k, const float* A, const float* B, float* C);
+    void (*product_f64)(int m, int n, int k, const double* A, const double* B, double* C);
+    void (*dropout_words)(std::uint64_t seed, std::uint32_t row, std::uint32_t layer,
+                          std::uint32_t step, int units, std::uint32_t* words);
+};
+
+// The instruction set in use: the best that the processor has, or the one CHAINRULE_ISA names.
+// Throws std::invalid_argument for a name that is unknown or that this machine lacks.
+const InstructionSet& instruction_set();
+// The one for a given network: layers that fill less than half of a wide vector are done in narrow
+// ones, unless CHAINRULE_ISA asked for something else.
+const InstructionSet& instruction_set_for(const NetworkSpec& network, int element_size);
+// All that were built and that this machine can run, best first; null-terminated names.
+const char* const* available_instruction_sets();
+void force_instruction_set(const char* name); // nullptr: the best again
+
+
+// Zeroed memory on cache lines, compiled once for all instruction sets.
+void* chainrule_allocate(std::size_t bytes);
+void chainrule_release(void* p);
+
+} // namespace chainrule

@@ -1,0 +1,133 @@
+// Which instruction set: the best that was built and that this processor and system can run.
+#include "core.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+#include <string>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace chainrule {
+
+#if defined(__x86_64__) || defined(_M_X64)
+namespace avx512 { extern const InstructionSet table; }
+namespace avx2 { extern const InstructionSet table; }
+#endif
+namespace baseline { extern const InstructionSet table; }
+
+namespace {
+
+struct Candidate {
+    const InstructionSet* table;
+    bool runs;
+};
+
+const Candidate* candidates(int& count) {
+#if defined(__x86_64__) || defined(_M_X64)
+    __builtin_cpu_init();
+    // These ask the operating system too: it must save the wide registers.
+    static const Candidate all[] = {
+        {&avx512::table, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                             __builtin_cpu_supports("fma")},
+        {&avx2::table, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+        {&baseline::table, true},
+    };
+#else
+    static const Candidate all[] = {{&baseline::table, true}};
+#endif
+    count = static_cast<int>(sizeof all / sizeof *all);
+    return all;
+}
+
+const InstructionSet* chosen = nullptr;
+bool forced = false;
+
+std::string names(bool only_running) {
+    int count;
+    const Candidate* all = candidates(count);
+    std::string text;
+    for (int i = 0; i < count; ++i)
+        if (all[i].runs || !only_running) text += (text.empty() ? "" : ", ") + std::string(all[i].table->name);
+    return text;
+}
+
+const InstructionSet& find(const char* name, const char* who) {
+    int count;
+    const Candidate* all = candidates(count);
+    for (int i = 0; i < count; ++i) {
+        if (name && std::strcmp(all[i].table->name, name) != 0) continue;
+        if (all[i].runs) return *all[i].table;
+        if (name)
+            throw std::invalid_argument(std::string(who) + " is '" + name +
+                                        "', which this processor lacks; it has " + names(true));
+    }
+    throw std::invalid_argument(std::string(who) + " is '" + name + "'; known: " + names(false));
+}
+
+} // namespace
+
+const InstructionSet& instruction_set() {
+    if (!chosen) {
+        const char* name = std::getenv("CHAINRULE_ISA");
+        forced = name && *name;
+        chosen = &find(forced ? name : nullptr, "CHAINRULE_ISA");
+    }
+    return *chosen;
+}
+
+const InstructionSet& instruction_set_for(const NetworkSpec& network, int element_size) {
+    const InstructionSet& best = instruction_set();
+#if defined(__x86_64__) || defined(_M_X64)
+    if (!forced && &best == &avx512::table) {
+        int widest = 0;
+        for (int l = 1; l <= network.n_layers; ++l)
+            if (network.layers[l].units > widest) widest = network.layers[l].units;
+        if (widest * element_size <= 32) return avx2::table;
+    }
+#endif
+    (void)network, (void)element_size;
+    return best;
+}
+
+void force_instruction_set(const char* name) {
+    chosen = name ? &find(name, "isa") : nullptr;
+    forced = name != nullptr;
+}
+
+const char* const* available_instruction_sets() {
+    static const char* found[8] = {};
+    int count, n = 0;
+    const Candidate* all = candidates(count);
+    for (int i = 0; i < count; ++i)
+        if (all[i].runs) found[n++] = all[i].table->name;
+    return found;
+}
+
+// The pointer that was allocated stands in front of the memory that is handed out.
+void* chainrule_allocate(std::size_t bytes) {
+    constexpr std::size_t line = 64, large_page = std::size_t{2} << 20;
+    const std::size_t alignment = bytes >= large_page ? large_page : line;
+    char* const whole = static_cast<char*>(std::calloc(bytes + alignment + line, 1));
+    if (!whole) throw std::bad_alloc();
+    char* p = whole + line;
+    p += (alignment - reinterpret_cast<std::uintptr_t>(p) % alignment) % alignment;
+#if defined(__linux__)
+    // Rows that lie far apart would otherwise need an entry of the page table each.
+    if (bytes >= large_page) (void)madvise(p, bytes / large_page * large_page, MADV_HUGEPAGE);
+#endif
+    std::memcpy(p - sizeof whole, &whole, sizeof whole);
+    return p;
+}
+
+void chainrule_release(void* p) {
+    if (!p) return;
+    void* whole;
+    std::memcpy(&whole, static_cast<char*>(p) - sizeof whole, sizeof whole);
+    std::free(whole);
+}
+
+} // namespace chainrule

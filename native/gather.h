@@ -1,0 +1,54 @@
+// Rows of the user's arrays, of any element type and strides, into padded rows of the core's type.
+#pragma once
+#include "core.h"
+#include "layout.h"
+
+namespace chainrule {
+namespace CR_ISA {
+
+template <class From, class T>
+void gather_row(const char* from, std::int64_t stride, int n, T* to) {
+    for (int j = 0; j < n; ++j) {
+        From x;
+        std::memcpy(&x, from + j * stride, sizeof x);
+        to[j] = static_cast<T>(x);
+    }
+}
+// The rows are the core's own numbers, side by side.
+template <class T> bool is_plain(const MatrixView& m) {
+    return m.element == (sizeof(T) == 4 ? Element::f32 : Element::f64) &&
+           m.column_stride == static_cast<std::int64_t>(sizeof(T));
+}
+inline const char* row_of(const MatrixView& m, std::int64_t row) {
+    return static_cast<const char*>(m.data) + row * m.row_stride;
+}
+// A call of memcpy costs more than a short row.
+template <class T> CR_INLINE void copy_row(const char* from, int n, T* to) {
+    int j = 0;
+    for (; j + lanes<T> <= n; j += lanes<T>) {
+        Vec<T> v;
+        std::memcpy(&v, from + j * sizeof(T), sizeof v);
+        store_unaligned<T>(to + j, v);
+    }
+    for (; j < n; ++j) std::memcpy(to + j, from + j * sizeof(T), sizeof(T));
+}
+template <class T> void gather(const MatrixView& from, std::int64_t row, int n, T* to) {
+    const char* p = row_of(from, row);
+    if (is_plain<T>(from)) return copy_row<T>(p, n, to);
+    switch (from.element) {
+    case Element::f32: return gather_row<float, T>(p, from.column_stride, n, to);
+    case Element::f64: return gather_row<double, T>(p, from.column_stride, n, to);
+    case Element::i8: return gather_row<std::int8_t, T>(p, from.column_stride, n, to);
+    case Element::i16: return gather_row<std::int16_t, T>(p, from.column_stride, n, to);
+    case Element::i32: return gather_row<std::int32_t, T>(p, from.column_stride, n, to);
+    case Element::i64: return gather_row<std::int64_t, T>(p, from.column_stride, n, to);
+    case Element::boolean:
+    case Element::u8: return gather_row<std::uint8_t, T>(p, from.column_stride, n, to);
+    case Element::u16: return gather_row<std::uint16_t, T>(p, from.column_stride, n, to);
+    case Element::u32: return gather_row<std::uint32_t, T>(p, from.column_stride, n, to);
+    case Element::u64: return gather_row<std::uint64_t, T>(p, from.column_stride, n, to);
+    }
+}
+
+} // namespace CR_ISA
+} // namespace chainrule

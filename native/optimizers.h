@@ -1,0 +1,88 @@
+// Update rules on flat stretches of parameters, as in optimizers.py: theta, its slots and the
+// gradient g lie in the same layout, so a rule is one loop.
+#pragma once
+#include "core.h"
+#include "simd.h"
+
+namespace chainrule {
+namespace CR_ISA {
+
+// What a rule needs at one step; t counts from 1.
+template <class T> struct Step {
+    T eta;          // learning rate
+    T adam_step;    // eta / (1 - beta1^t)
+    T adam_root;    // 1 / sqrt(1 - beta2^t)
+    T decay_factor; // 1 - eta weight_decay
+};
+template <class T> struct Hyper {
+    Optimizer kind;
+    T momentum, rho, one_minus_rho, beta1, one_minus_beta1, beta2, one_minus_beta2, epsilon;
+};
+
+inline int slot_count(Optimizer kind) {
+    switch (kind) {
+    case Optimizer::gradient_descent: return 0;
+    case Optimizer::adam:
+    case Optimizer::adamw: return 2;
+    default: return 1;
+    }
+}
+
+template <Optimizer kind, class T>
+CR_INLINE Vec<T> updated(Vec<T> w, Vec<T> g, T* s1, T* s2, const Hyper<T>& h, const Step<T>& step) {
+    if constexpr (kind == Optimizer::gradient_descent) {
+        return w - step.eta * g;
+    } else if constexpr (kind == Optimizer::momentum || kind == Optimizer::nesterov) {
+        const Vec<T> v = h.momentum * load<T>(s1) + g;
+        store<T>(s1, v);
+        if constexpr (kind == Optimizer::momentum) return w - step.eta * v;
+        return w - step.eta * (g + h.momentum * v);
+    } else if constexpr (kind == Optimizer::adagrad) {
+        const Vec<T> s = load<T>(s1) + g * g;
+        store<T>(s1, s);
+        return w - step.eta * g / (sqrt(s) + h.epsilon);
+    } else if constexpr (kind == Optimizer::rmsprop) {
+        const Vec<T> s = h.rho * load<T>(s1) + h.one_minus_rho * (g * g);
+        store<T>(s1, s);
+        return w - step.eta * g / (sqrt(s) + h.epsilon);
+    } else {
+        const Vec<T> m = h.beta1 * load<T>(s1) + h.one_minus_beta1 * g;
+        const Vec<T> v = h.beta2 * load<T>(s2) + h.one_minus_beta2 * (g * g);
+        store<T>(s1, m);
+        store<T>(s2, v);
+        if constexpr (kind == Optimizer::adamw) w = w * step.decay_factor;
+        return w - step.adam_step * m / (sqrt(v) * step.adam_root + h.epsilon);
+    }
+}
+
+// Calls f with the rule as a constant, so that loops are compiled once for each.
+template <class F> CR_INLINE void with_optimizer(Optimizer kind, F&& f) {
+    switch (kind) {
+#define CR_CASE(name) \
+    case Optimizer::name: return f(std::integral_constant<Optimizer, Optimizer::name>{});
+        CR_CASE(gradient_descent)
+        CR_CASE(momentum)
+        CR_CASE(nesterov)
+        CR_CASE(adagrad)
+        CR_CASE(rmsprop)
+        CR_CASE(adam)
+        CR_CASE(adamw)
+#undef CR_CASE
+    }
+}
+
+// w, s1, s2 and g are whole vectors long; the gradient is scale * g (+ l2 * w on weights).
+template <class T>
+void update(T* w, T* s1, T* s2, const T* g, std::ptrdiff_t count, T scale, T l2, const Hyper<T>& h,
+            const Step<T>& step) {
+    with_optimizer(h.kind, [&](auto kind) CR_LAMBDA_INLINE {
+        for (std::ptrdiff_t i = 0; i < count; i += lanes<T>) {
+            const Vec<T> w_i = load<T>(w + i);
+            const Vec<T> g_i = load<T>(g + i) * scale + l2 * w_i;
+            store<T>(w + i, updated<decltype(kind)::value, T>(w_i, g_i, s1 + i, s2 + i, h, step));
+        }
+    });
+}
+
+} // namespace CR_ISA
+} // namespace chainrule

@@ -1,0 +1,30 @@
+// The core's own threads: started once, asleep between epochs, meeting at barriers inside one.
+#pragma once
+#include <atomic>
+#include <cstdint>
+
+namespace chainrule {
+
+// Threads that meet again and again. A short spin covers the usual wait of a fraction of a
+// microsecond; whoever waits longer sleeps until the last one arrives, so that more threads than
+// cores stay sound.
+class Barrier {
+public:
+    void reset(int threads);
+    void wait();
+
+private:
+    int threads_ = 1, spins_ = 0;
+    alignas(64) std::atomic<int> arrived_{0};
+    alignas(64) std::atomic<std::uint32_t> generation_{0};
+};
+
+// Runs job(context, thread) on threads 0 .. threads - 1, of which 0 is the caller, and waits for all.
+// Calls from several Python threads queue up. After a fork the child starts threads of its own.
+void run_on_threads(int threads, void (*job)(void* context, int thread), void* context);
+
+// Cores that this process may use, or CHAINRULE_NUM_THREADS. Throws std::invalid_argument if that is
+// not a positive number.
+int default_threads();
+
+} // namespace chainrule

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Builds the core with sanitizers and runs its tests: address and undefined behaviour over all of
+# tests/test_native.py, thread over native/pool_test.cpp, which has no Python around it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+build=build/sanitize
+
+cmake -S . -B $build -DCMAKE_BUILD_TYPE=None -DPython_EXECUTABLE="$(command -v $python)" \
+  -DCHAINRULE_SANITIZE=address,undefined >/dev/null
+cmake --build $build -j2 >/dev/null
+mkdir -p $build/package
+rm -rf $build/package/chainrule
+cp -r src/chainrule $build/package/
+rm -f $build/package/chainrule/_native.*.so
+cp $build/_native.*.so $build/package/chainrule/
+# Python itself leaks by design and knows no sanitizer: the runtime is loaded before it.
+LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)" \
+  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+  PYTHONPATH=$build/package $python -m pytest -q -p no:cacheprovider tests/test_native.py \
+  -k "${SANITIZE_TESTS:-not ctrl_c and not fork and not environment}"
+
+g++ -std=gnu++20 -O1 -g -fsanitize=thread -pthread native/pool.cpp native/pool_test.cpp -o $build/pool_test
+$build/pool_test

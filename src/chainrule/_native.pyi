@@ -1,0 +1,55 @@
+"""The compiled core (native/binding.cpp)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+class Trainer:
+    def __init__(
+        self,
+        *,
+        layers: Sequence[tuple[int, int, float]],
+        biases: bool,
+        loss: int,
+        l2: float,
+        single: bool,
+        optimizer: int,
+        momentum: float,
+        decay: float,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        weight_decay: float,
+        clip_norm: float,
+        batch_size: int,
+        seed: int,
+        threads: int,
+    ) -> None: ...
+    def run_epoch(
+        self,
+        theta: NDArray[Any],
+        slots: Sequence[NDArray[Any]],
+        run_step: int,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weights: NDArray[Any] | None,
+        order: NDArray[Any] | None,
+        learning_rates: NDArray[Any],
+        outputs: NDArray[Any] | None,
+        on_progress: Callable[[int, float], bool],
+    ) -> tuple[float, int, int, bool]: ...
+
+class Predictor:
+    def __init__(
+        self, *, layers: Sequence[tuple[int, int, float]], biases: bool, single: bool, threads: int
+    ) -> None: ...
+    def predict(self, theta: NDArray[Any], X: NDArray[Any], out: NDArray[Any]) -> None: ...
+
+def instruction_set() -> str: ...
+def available_instruction_sets() -> list[str]: ...
+def force_instruction_set(name: str | None) -> None: ...
+def default_threads() -> int: ...
+def activation(kind: int, z: NDArray[Any], a: NDArray[Any], d: NDArray[Any]) -> None: ...
+def product(A: NDArray[Any], B: NDArray[Any], C: NDArray[Any]) -> None: ...
+def dropout_words(seed: int, row: int, layer: int, step: int, words: NDArray[Any]) -> None: ...

@@ -1,0 +1,208 @@
+"""The native engine: whole epochs in the C++ core (`chainrule._native`), and predictions."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule import _native, activations, losses, optimizers
+from chainrule.data import Samples
+from chainrule.engines.base import EpochResult, Failure, Plan, State
+from chainrule.engines.reference import ReferenceEngine
+
+if TYPE_CHECKING:
+    from chainrule.network import Network
+
+# In the order of the core's enumerations (native/core.h).
+_ACTIVATIONS = tuple(type(activations.ACTIVATIONS[name]) for name in (
+    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus",
+    "softmax",
+))  # fmt: skip
+_LOSSES = tuple(type(losses.LOSSES[name]) for name in (
+    "squared_error", "half_squared_error", "absolute_error", "huber", "cross_entropy",
+    "binary_cross_entropy", "poisson",
+))  # fmt: skip
+_RULES = ("gradient_descent", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
+_READABLE = {np.dtype(t) for t in "bhiqBHIQ?fd"}
+_BATCH_LIMIT = 1 << 24  # samples; the core counts rows of a batch in 32 bits
+
+
+class NativeEngine:
+    """Trains in C++: vector instructions, several threads, one call for each epoch."""
+
+    name = "native"
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads
+        self._trainers: weakref.WeakKeyDictionary[Network, tuple[Any, Any]]
+        self._trainers = weakref.WeakKeyDictionary()
+        self._predictors: weakref.WeakKeyDictionary[Network, tuple[Any, Any]]
+        self._predictors = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def lacks(self, network: Network, plan: Plan | None) -> str | None:
+        """Name the first activation, loss or optimiser that is not one of the package's own."""
+        for l, layer in enumerate(network.weighted_layers, start=1):
+            if type(layer.activation) not in _ACTIVATIONS:
+                name = layer.activation.name
+                return f"the native engine does not know activation {name!r} (layer {l})"
+        if type(network.loss) not in _LOSSES:
+            return f"the native engine does not know loss {network.loss.name!r}"
+        if plan is not None:
+            if type(plan.optimizer) not in _OPTIMIZERS:
+                return f"the native engine does not know optimizer {type(plan.optimizer).__name__}"
+            if plan.batch_size > _BATCH_LIMIT:
+                return f"the native engine takes batches of up to {_BATCH_LIMIT} samples"
+        return None
+
+    def run_epoch(
+        self,
+        network: Network,
+        samples: Samples,
+        plan: Plan,
+        state: State,
+        order: NDArray[np.int64] | None,
+        learning_rates: NDArray[np.float64],
+        outputs: NDArray[Any] | None,
+        on_progress: Callable[[int, float], bool],
+    ) -> EpochResult:
+        """See `chainrule.engines.base.Engine.run_epoch`."""
+        n = len(samples)
+        trainer, busy = self._trainer(network, plan, n)
+        slots = [state.slots[name] for name in plan.optimizer.slot_names if name in state.slots]
+        with busy:
+            loss, steps, failed, stopped = trainer.run_epoch(
+                network.parameters,
+                slots,
+                state.step,
+                _readable(samples.X),
+                _readable(samples.y),
+                samples.weights,
+                None if order is None else np.ascontiguousarray(order, dtype=np.int64),
+                np.ascontiguousarray(learning_rates, dtype=np.float64),
+                outputs,
+                on_progress,
+            )
+        state.step += steps
+        if failed < 0 and not stopped:
+            on_progress(steps, loss)  # short epochs have had no other call
+        done = min(steps * plan.batch_size, n)
+        failure = None
+        if failed >= 0:
+            failure = _find(
+                network, samples, plan, state, order, float(learning_rates[failed]), failed
+            )
+        return EpochResult(loss, steps, done, failure=failure, stopped=stopped)
+
+    def predict(self, network: Network, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Give a^(L) of checked inputs, (n, units_L), in the network's dtype."""
+        outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
+        key = (_layers(network), network.biases, network.dtype.char, self._threads(), _isa())
+        with self._lock:
+            held = self._predictors.get(network)
+            if held is None or held[0] != key:
+                predictor = _native.Predictor(
+                    layers=key[0], biases=key[1], single=key[2] == "f", threads=key[3]
+                )
+                held = self._predictors[network] = (key, (predictor, threading.Lock()))
+        predictor, busy = held[1]
+        with busy:
+            predictor.predict(network.parameters, _readable(inputs), outputs)
+        return outputs
+
+    def _trainer(self, network: Network, plan: Plan, n: int) -> tuple[Any, threading.Lock]:
+        """Give the core's trainer for this network and plan: the last one, if nothing changed."""
+        optimizer = plan.optimizer
+        hyper = {
+            name: float(getattr(optimizer, name, 0.0))
+            for name in ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
+        }
+        options: dict[str, Any] = dict(
+            layers=_layers(network),
+            biases=network.biases,
+            loss=_LOSSES.index(type(network.loss)),
+            l2=float(network.l2),
+            single=network.dtype.char == "f",
+            optimizer=_RULES.index(_OPTIMIZERS[type(optimizer)](optimizer)),
+            clip_norm=0.0 if plan.clip_norm is None else float(plan.clip_norm),
+            batch_size=min(plan.batch_size, n),
+            seed=network.seed,
+            threads=self._threads(),
+            **hyper,
+        )
+        key = (options, _isa())
+        with self._lock:
+            held = self._trainers.get(network)
+            if held is None or held[0] != key:
+                trainer = (_native.Trainer(**options), threading.Lock())
+                held = self._trainers[network] = (key, trainer)
+        return held[1]
+
+    def _threads(self) -> int:
+        return self.threads or _native.default_threads()
+
+
+_OPTIMIZERS: dict[type, Callable[[Any], str]] = {
+    optimizers.GradientDescent: lambda o: (
+        "nesterov" if o.nesterov else "momentum" if o.momentum else "gradient_descent"
+    ),
+    optimizers.AdaGrad: lambda o: "adagrad",
+    optimizers.RMSProp: lambda o: "rmsprop",
+    optimizers.Adam: lambda o: "adam",
+    optimizers.AdamW: lambda o: "adamw",
+}
+
+
+def _isa() -> str:
+    name: str = _native.instruction_set()  # raises for a CHAINRULE_ISA that is not to be had
+    return name
+
+
+def _layers(network: Network) -> list[tuple[int, int, float]]:
+    weighted = (
+        (layer.units, _ACTIVATIONS.index(type(layer.activation)), layer.dropout)
+        for layer in network.weighted_layers
+    )
+    return [(network.sizes[0], 0, 0.0), *weighted]
+
+
+def _readable(array: NDArray[Any]) -> NDArray[Any]:
+    """Give an array that the core can read: itself, unless its dtype is out of the ordinary."""
+    if array.dtype in _READABLE and array.dtype.isnative:
+        return array
+    return np.asarray(array, dtype=np.float64)
+
+
+def _find(
+    network: Network,
+    samples: Samples,
+    plan: Plan,
+    state: State,
+    order: NDArray[np.int64] | None,
+    learning_rate: float,
+    step: int,
+) -> Failure:
+    """Say which layer of the failing step is not finite: the reference repeats that one step."""
+    start = step * plan.batch_size
+    rows: Any = slice(start, start + plan.batch_size)
+    if order is not None:
+        rows = order[rows]
+    batch = Samples(
+        samples.X[rows], samples.y[rows], None if samples.weights is None else samples.weights[rows]
+    )
+    theta = network.parameters.copy()
+    copy = State(state.step, {name: values.copy() for name, values in state.slots.items()})
+    rate = np.array([learning_rate])
+    result = ReferenceEngine().run_epoch(
+        network, batch, plan, copy, None, rate, None, lambda steps, loss: False
+    )
+    if result.failure is not None:
+        return result.failure
+    # Rounding made the difference: the reference stays just below the largest number.
+    network.parameters[...] = theta
+    return Failure(state.step, len(network.sizes) - 1, "parameters")

@@ -1,0 +1,489 @@
+"""The native engine against the reference: kernels, single parts, whole runs, behaviour."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import data, engines
+from chainrule.engines.base import Plan, State
+from chainrule.engines.reference import ReferenceEngine
+
+_native = pytest.importorskip("chainrule._native", reason="a pure Python installation")
+from chainrule.engines.native import NativeEngine  # noqa: E402
+
+ISAS = _native.available_instruction_sets()
+DTYPES = ["float32", "float64"]
+RUN_TOLERANCE = {"float32": 2e-4, "float64": 1e-10}  # relative, after 200 steps
+SMOOTH = ["identity", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus"]
+ACTIVATIONS = list(cr.activations.ACTIVATIONS)
+
+
+@pytest.fixture(params=ISAS)
+def isa(request: pytest.FixtureRequest) -> Any:
+    _native.force_instruction_set(request.param)
+    yield request.param
+    _native.force_instruction_set(None)
+
+
+def train(engine: Any, sizes: list[int], **options: Any) -> tuple[Any, list[float], Any, Any]:
+    """200 steps on random data; gives network, losses, training outputs and state."""
+    optimizer = options.pop("optimizer", cr.GradientDescent(0.02))
+    batch, clip = options.pop("batch", 12), options.pop("clip", None)
+    weights, shuffle = options.pop("weights", None), options.pop("shuffle", True)
+    n, epochs = options.pop("n", 47), options.pop("epochs", 50)  # 4 batches, the last one short
+    X, y = options.pop("X", None), options.pop("y", None)
+    net = cr.Network(sizes, seed=7, **options)
+    rng = np.random.default_rng(1)
+    drawn = rng.normal(size=(n, sizes[0])).astype(net.dtype)
+    targets = rng.uniform(0.05, 0.95, size=(n, sizes[-1])).astype(net.dtype)
+    if net.loss.name == "cross_entropy":
+        targets /= targets.sum(axis=1, keepdims=True)
+    samples = data.Samples(drawn if X is None else X, targets if y is None else y, weights)
+    plan, steps = Plan(optimizer, batch, clip), -(-n // batch)
+    state = State(slots=optimizer.start(net.parameters))
+    outputs = np.zeros((n, sizes[-1]), net.dtype)
+    losses = []
+    for epoch in range(epochs):
+        order = rng.permutation(n) if shuffle else None
+        rates = optimizer.schedule.rates(epoch, steps, losses)
+        result = engine.run_epoch(
+            net, samples, plan, state, order, rates, outputs, lambda steps, loss: False
+        )
+        assert result.failure is None
+        assert (result.steps, result.samples, result.stopped) == (steps, n, False)
+        losses.append(result.loss)
+    return net, losses, outputs, state
+
+
+def agree(sizes: list[int], threads: int = 2, **options: Any) -> None:
+    ours, our_losses, our_outputs, our_state = train(NativeEngine(threads), sizes, **options)
+    theirs, their_losses, their_outputs, their_state = train(ReferenceEngine(), sizes, **options)
+    tolerance = RUN_TOLERANCE[ours.dtype.name]
+    largest = np.abs(theirs.parameters).max()
+    assert np.abs(ours.parameters - theirs.parameters).max() <= tolerance * largest
+    np.testing.assert_allclose(our_losses, their_losses, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(our_outputs, their_outputs, rtol=tolerance, atol=tolerance)
+    assert our_state.step == their_state.step
+    for name, slot in their_state.slots.items():
+        scale = np.abs(slot).max()
+        assert np.abs(our_state.slots[name] - slot).max() <= 5 * tolerance * scale, name
+
+
+# Kernels
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [1, 5, 6, 7, 13])
+@pytest.mark.parametrize("n", [1, 3, 15, 16, 17, 63, 64, 65, 130])
+def test_product(isa: str, dtype: str, m: int, n: int) -> None:
+    rng = np.random.default_rng(m * n)
+    for k in (1, 7, 159, 161, 400):
+        A, B = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
+        C = np.full((m, n), np.nan, dtype)
+        _native.product(A, B, C)
+        np.testing.assert_allclose(C, A @ B, rtol=0, atol=4 * k * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS[:-1])
+def test_activation(isa: str, dtype: str, name: str) -> None:
+    g = cr.activations.get(name)
+    z = np.concatenate(
+        [np.linspace(-30, 30, 30_001), np.logspace(-30, 1.4, 501), [0, 80, -80, 700]]
+    )
+    z = np.concatenate([z, -z]).astype(dtype)
+    a, d = np.empty_like(z), np.empty_like(z)
+    _native.activation(ACTIVATIONS.index(name), z, a, d)
+    exact = g.value(z.astype("float64"))
+    slope = g.derivative(z.astype("float64"), exact)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(a, exact, rtol=8 * eps, atol=8 * eps)
+    np.testing.assert_allclose(d, slope, rtol=8 * eps, atol=16 * eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "elu", "relu", "leaky_relu"])
+def test_small_values_keep_their_digits(isa: str, dtype: str, name: str) -> None:
+    g = cr.activations.get(name)
+    z = np.concatenate([-np.logspace(-20, 1.2, 501), np.logspace(-20, 1.2, 501)]).astype(dtype)
+    a, d = np.empty_like(z), np.empty_like(z)
+    _native.activation(ACTIVATIONS.index(name), z, a, d)
+    np.testing.assert_allclose(a, g.value(z.astype("float64")), rtol=16 * np.finfo(dtype).eps)
+
+
+def test_tanh_stays_within_one(isa: str) -> None:
+    z = np.linspace(7, 9, 200_001).astype("float32")
+    a, d = np.empty_like(z), np.empty_like(z)
+    _native.activation(ACTIVATIONS.index("tanh"), z, a, d)
+    assert a.max() <= 1
+    assert (d >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS[:-1])
+def test_nan_stays_nan(isa: str, dtype: str, name: str) -> None:
+    z = np.array([1, np.nan, -1, np.nan, 0], dtype)
+    a, d = np.empty_like(z), np.empty_like(z)
+    _native.activation(ACTIVATIONS.index(name), z, a, d)
+    assert np.isnan(a).tolist() == [False, True, False, True, False]
+
+
+def test_dropout_words(isa: str) -> None:
+    from chainrule.random import dropout_mask
+
+    seed, step, rate = 2**40 + 12345, 2**33 + 7, 0.3
+    for units in (1, 4, 7, 70):
+        words = np.empty(units, np.uint32)
+        kept = dropout_mask(seed, step, 3, 10, units, rate, "float64") > 0
+        for row in range(10):
+            _native.dropout_words(seed, row, 3, step & 0xFFFFFFFF, words)
+            assert np.array_equal(words >= int(rate * 2**32), kept[row])
+
+
+# Whole runs of 200 steps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "sizes",
+    [[1, 1], [2, 2, 1], [2, 8, 8, 1], [3, 1, 4], [13, 37, 5], [17, 16, 33, 15], [5, 100, 7, 65, 3],
+     [9, *[8] * 6, 2], [64, 63, 65, 129, 10]],
+    ids=str,
+)  # fmt: skip
+def test_sizes(isa: str, dtype: str, sizes: list[int]) -> None:
+    agree(sizes, dtype=dtype, hidden="tanh")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch", [1, 2, 11, 47])
+def test_batches(isa: str, dtype: str, batch: int) -> None:
+    for sizes in ([4, 7, 3], [13, 37, 5]):
+        agree(sizes, dtype=dtype, hidden="tanh", batch=batch, epochs=200 * batch // 47 + 1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("hidden", ACTIVATIONS[:-1])
+def test_activations(isa: str, dtype: str, hidden: str) -> None:
+    output = hidden if hidden in SMOOTH else "identity"
+    for sizes in ([4, 7, 3], [13, 37, 5]):
+        agree(sizes, dtype=dtype, hidden=hidden, output=output, optimizer=cr.GradientDescent(0.01))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("loss", "output"),
+    [(loss, output)
+     for loss in ("squared_error", "half_squared_error", "absolute_error", "huber", "poisson")
+     for output in ("softplus", "softmax", "sigmoid")]
+    + [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid"), ("huber", "identity")],
+)  # fmt: skip
+def test_losses(isa: str, dtype: str, loss: str, output: str) -> None:
+    for sizes in ([4, 7, 3], [13, 37, 5]):
+        agree(sizes, dtype=dtype, hidden="tanh", loss=loss, output=output)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "optimizer",
+    [cr.GradientDescent(0.02, momentum=0.9), cr.GradientDescent(0.02, momentum=0.9, nesterov=True),
+     cr.AdaGrad(0.01), cr.RMSProp(0.001), cr.Adam(0.001), cr.AdamW(0.001, weight_decay=0.1)],
+    ids=str,
+)  # fmt: skip
+def test_optimizers(isa: str, dtype: str, optimizer: Any) -> None:
+    for sizes in ([4, 7, 3], [13, 37, 5]):
+        agree(sizes, dtype=dtype, hidden="tanh", optimizer=optimizer)
+
+
+WEIGHTS = np.random.default_rng(5).uniform(0, 2, 47)
+WEIGHTS[:15] = 0  # with the samples in order, a whole batch of weight 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "options",
+    [{"dropout": 0.3}, {"l2": 0.1}, {"clip": 0.01}, {"weights": WEIGHTS}, {"biases": False},
+     {"shuffle": False}, {"weights": WEIGHTS, "shuffle": False},
+     {"dropout": 0.5, "l2": 0.1, "clip": 0.05, "weights": WEIGHTS, "optimizer": cr.Adam(0.01)}],
+    ids=lambda options: "-".join(options),
+)  # fmt: skip
+def test_features(isa: str, dtype: str, options: dict[str, Any]) -> None:
+    for sizes in ([4, 7, 3], [13, 37, 40, 5]):
+        agree(sizes, dtype=dtype, hidden="tanh", **options)
+
+
+def test_schedule(isa: str) -> None:
+    agree([4, 7, 3], optimizer=cr.GradientDescent(cr.Cosine(0.1, epochs=50)))
+
+
+def test_classes(isa: str) -> None:
+    y = np.random.default_rng(2).integers(0, 3, 47)
+    agree([4, 7, 3], hidden="relu", output="softmax", loss="cross_entropy", y=y)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    ["column-major", "every second", "backwards", "unaligned", "int8", ">f8", "float16"],
+)
+def test_layouts(isa: str, layout: str) -> None:
+    X = np.random.default_rng(2).normal(scale=3, size=(47, 13))
+    match layout:
+        case "column-major":
+            X = np.asfortranarray(X)
+        case "every second":
+            X = np.repeat(np.repeat(X, 2, axis=0), 2, axis=1)[::2, ::2]
+        case "backwards":
+            X = X[::-1, ::-1]
+        case "unaligned":
+            raw = np.zeros(X.nbytes + 1, np.uint8)
+            raw[1:] = np.frombuffer(X.tobytes(), np.uint8)
+            X = raw[1:].view("float64").reshape(X.shape)
+        case _:
+            X = X.astype(layout)
+    for dtype in DTYPES:
+        agree([13, 37, 5], X=X, hidden="tanh", dtype=dtype)
+    agree([13, 6, 5], X=X, hidden="tanh")
+
+
+# Behaviour
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"clip": 0.01, "l2": 0.1, "dropout": 0.2, "optimizer": cr.Adam(0.01)}]
+)
+@pytest.mark.parametrize("sizes", [[64, 64, 32, 10], [100, 300, 200, 3]], ids=str)
+def test_same_bits_at_any_number_of_threads(options: dict[str, Any], sizes: list[int]) -> None:
+    runs = [train(NativeEngine(t), sizes, batch=32, n=96, epochs=10, dtype="float32", **options)
+            for t in (1, 2, 2, 3, 8)]  # fmt: skip
+    for net, losses, outputs, _ in runs[1:]:
+        assert np.array_equal(net.parameters, runs[0][0].parameters)
+        assert losses == runs[0][1]
+        assert np.array_equal(outputs, runs[0][2])
+
+
+def test_auto_takes_the_native_engine() -> None:
+    assert cr.Network([2, 2, 1]).engine == "native"
+    assert cr.Network([2, 2, 1], engine="reference").engine == "reference"
+
+
+class Bent(cr.Activation):
+    name = "bent"
+    formula = "z**3"
+    derivative_formula = "3*z**2"
+
+    def value(self, z: Any) -> Any:
+        return z**3
+
+    def derivative(self, z: Any, a: Any) -> Any:
+        return 3 * z**2
+
+
+def test_own_activation_falls_back_and_says_so_once() -> None:
+    X = np.zeros((4, 2))
+    engines._said.clear()
+    net = cr.Network([2, 3, 1], hidden=Bent(), seed=0)
+    assert net.engine == "reference"
+    with pytest.warns(engines.EngineWarning, match=r"reference engine.*'bent'"):
+        net.fit(X, X[:, :1], epochs=1, verbose=0)
+    net.fit(X, X[:, :1], epochs=1, verbose=0)  # the second warning would be an error
+    with pytest.raises(ValueError, match=r"native.*'bent'"):
+        cr.Network([2, 3, 1], hidden=Bent(), seed=0, engine="native").fit(X, X[:, :1], verbose=0)
+
+
+@pytest.mark.parametrize("sizes", [[2, 2, 1], [13, 37, 5], [3, 40, 2]], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 5, 97, 1000])
+def test_predict(isa: str, sizes: list[int], dtype: str, n: int) -> None:
+    X = np.random.default_rng(0).normal(size=(n, sizes[0]))
+    for output in ("identity", "softmax"):
+        net = cr.Network(sizes, hidden="gelu", output=output, dtype=dtype, seed=0)
+        exact = ReferenceEngine().predict(net, X)
+        np.testing.assert_allclose(
+            NativeEngine(2).predict(net, X), exact, atol=100 * np.finfo(dtype).eps, rtol=0
+        )
+        net.layers[1].W[0, 0] += 1  # parameters set in place count
+        assert not np.allclose(NativeEngine(2).predict(net, X), exact) or output == "softmax"
+
+
+@pytest.mark.parametrize("sizes", [[2, 3, 1], [20, 50, 1]], ids=str)
+def test_failure_is_the_references(isa: str, sizes: list[int]) -> None:
+    """A step that overflows is not applied, and the same step and layer are named."""
+    X = np.random.default_rng(0).normal(size=(40, sizes[0]))
+    results = []
+    for engine in (NativeEngine(2), ReferenceEngine()):
+        net = cr.Network(sizes, hidden="relu", seed=3)
+        optimizer = cr.GradientDescent(50.0)
+        state = State(slots={})
+        result = engine.run_epoch(
+            net, data.Samples(X, X[:, :1]), Plan(optimizer, 2), state, None,
+            np.full(20, 50.0), None, lambda steps, loss: False,
+        )  # fmt: skip
+        results.append((result.failure, result.steps, result.samples, state.step))
+        assert np.isfinite(net.parameters).all()
+    assert results[0][0] is not None
+    assert results[0] == results[1]
+
+
+def test_callback_at_most_every_50_ms_and_it_can_stop() -> None:
+    X = np.random.default_rng(0).normal(size=(200_000, 20)).astype("float32")
+    net = cr.Network([20, 60, 1], dtype="float32", seed=0)
+    calls: list[tuple[float, int]] = []
+
+    def on_progress(steps: int, loss: float) -> bool:
+        calls.append((time.perf_counter(), steps))
+        return len(calls) == 4
+
+    result = NativeEngine(1).run_epoch(
+        net, data.Samples(X, X[:, :1]), Plan(cr.GradientDescent(1e-4), 8), State(), None,
+        np.full(25_000, 1e-4), None, on_progress,
+    )  # fmt: skip
+    if result.stopped:  # a fast machine may be done before
+        assert result.steps == calls[-1][1] < 25_000
+    gaps = np.diff([t for t, _ in calls[:-1]])  # the last call may be that at the epoch's end
+    assert (gaps > 0.04).all()
+
+
+def test_a_callback_that_raises_ends_the_epoch() -> None:
+    X = np.zeros((400_000, 20), "float32")
+    net = cr.Network([20, 60, 1], dtype="float32", seed=0)
+
+    def on_progress(steps: int, loss: float) -> bool:
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        NativeEngine(1).run_epoch(
+            net, data.Samples(X, X[:, :1]), Plan(cr.GradientDescent(1e-4), 4), State(), None,
+            np.full(100_000, 1e-4), None, on_progress,
+        )  # fmt: skip
+    assert np.isfinite(net.parameters).all()
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import numpy as np, chainrule as cr
+sizes, n, batch = eval(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+X = np.zeros((n, sizes[0]), "float32")
+net = cr.Network(sizes, dtype="float32", seed=0, engine="native")
+sent = []
+def interrupt():
+    time.sleep(1.0)
+    sent.append(time.perf_counter())
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
+h = net.fit(X, np.zeros((n, sizes[-1]), "float32"), epochs=100000, batch_size=batch, verbose=0)
+print(h.stop_reason, time.perf_counter() - sent[0])
+"""
+
+
+@pytest.mark.parametrize("case", [("[2,2,1]", "100000", "1"), ("[784,512,512,10]", "20000", "128"),
+                                  ("[1024,2048,2048,1024]", "8192", "1024")])  # fmt: skip
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT can't be sent there")
+def test_ctrl_c(case: tuple[str, str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *case], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    reason, seconds = done.stdout.split()
+    assert reason == "interrupted"
+    assert float(seconds) < 2  # 0.2 s on a machine of one's own; a busy one takes longer
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork() -> None:
+    """A child of a process with sleeping threads trains on threads of its own."""
+    sizes, options = [64, 64, 32, 10], {"batch": 32, "n": 96, "epochs": 5}
+    expected = train(NativeEngine(2), sizes, **options)[0].parameters
+    child = os.fork()
+    if child == 0:
+        ok = False
+        try:
+            ok = np.array_equal(train(NativeEngine(2), sizes, **options)[0].parameters, expected)
+        finally:
+            os._exit(0 if ok else 1)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            assert status == 0
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the child hung")
+
+
+def test_two_python_threads_at_once() -> None:
+    expected = train(NativeEngine(2), [64, 64, 32, 10], batch=32, n=96, epochs=20)[0].parameters
+    found: list[Any] = []
+    workers = [
+        threading.Thread(
+            target=lambda: found.append(
+                train(NativeEngine(2), [64, 64, 32, 10], batch=32, n=96, epochs=20)[0].parameters
+            )
+        )
+        for _ in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert all(np.array_equal(p, expected) for p in found)
+    assert len(found) == 3
+
+
+def test_memory_map(tmp_path: Path) -> None:
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", mode="w+", dtype="float32", shape=(1000, 30))
+    X[...] = np.random.default_rng(0).normal(size=X.shape)
+    X.flush()
+    maps = np.load(tmp_path / "X.npy", mmap_mode="r")
+    nets = [cr.Network([30, 20, 1], dtype="float32", seed=0) for _ in range(2)]
+    for net, given in zip(nets, (maps, np.array(X)), strict=True):
+        net.fit(given, given[:, :1], epochs=2, verbose=0)
+    assert np.array_equal(nets[0].parameters, nets[1].parameters)
+
+
+def environment(**variables: str) -> subprocess.CompletedProcess[str]:
+    code = """
+import chainrule as cr, numpy as np
+X = np.zeros((8, 2))
+cr.Network([2, 70, 1]).fit(X, X[:, :1], epochs=1, verbose=0)
+from chainrule import _native as core
+print(core.instruction_set(), core.default_threads())
+"""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("name", ISAS)
+def test_environment_forces_an_instruction_set(name: str) -> None:
+    done = environment(CHAINRULE_ISA=name, CHAINRULE_NUM_THREADS="3")
+    assert done.stdout.split() == [name, "3"], done.stderr
+
+
+def test_environment_is_checked() -> None:
+    assert "CHAINRULE_ISA is 'mmx'; known:" in environment(CHAINRULE_ISA="mmx").stderr
+    assert "CHAINRULE_NUM_THREADS is 'x'" in environment(CHAINRULE_NUM_THREADS="x").stderr
+
+
+def test_no_shared_inline_code_between_instruction_sets() -> None:
+    """What is compiled for one instruction set must not be picked by the linker for all of them."""
+    path = Path(_native.__file__)
+    nm = subprocess.run(["nm", "-C", str(path)], capture_output=True, text=True)
+    if nm.returncode or not nm.stdout:
+        pytest.skip("no symbols here")
+    if shared := [line for line in nm.stdout.splitlines() if " W chainrule::" in line]:
+        assert all("chainrule::Core" in s or "chainrule::Predictor" in s for s in shared), shared
