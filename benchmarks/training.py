@@ -93,10 +93,11 @@ class Row:
     @property
     def apart(self) -> float:
         """How far the losses lie apart, relative to their median."""
-        return max(  # the larger of the two epochs
-            (max(epoch) - min(epoch)) / abs(statistics.median(epoch))
-            for epoch in zip(*self.losses.values(), strict=True)
+        epochs = zip(*self.losses.values(), strict=True)
+        apart: float = max(
+            (max(epoch) - min(epoch)) / abs(statistics.median(epoch)) for epoch in epochs
         )
+        return apart
 
     @property
     def learned(self) -> float:
@@ -253,8 +254,9 @@ def _peak_words(results: Results) -> str:
         f"Matrix peak: {peak.median:.0f} GFLOP/s (least {peak.least:.0f}, most {peak.most:.0f} of "
         f"{len(speeds)} turns) by {results.product}, the fastest library and size of those tried. "
         "It is measured in every round beside the peers, as the fastest product of a turn; a "
-        "round's share is taken of that round's peak. A step counts 2·n·units_l·units_{l-1} operations for each layer's `z` and "
-        "`dW`, and for the `∂C/∂a` of each but the first."
+        "round's share is taken of that round's peak. A step counts "
+        "2·n·units_l·units_{l-1} operations for each layer's `z` and `dW`, and for the `∂C/∂a` of "
+        "each but the first."
     )
 
 
