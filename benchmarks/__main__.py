@@ -59,7 +59,9 @@ def main() -> int:
     parts += ["## Explanations", f"```text\n{explained}\n```"]
 
     quiet = Quiet.of_all([*(results.quiet for results in measured), predicted.quiet])
-    command = "make bench" if not (given.quick or given.only) else "python -m benchmarks"
+    command = " ".join(["python -m benchmarks", *sys.argv[1:]])
+    if not (given.quick or given.only):
+        command = "make bench"
     parts[:0] = [_INTRODUCTION.format(command=command), tables.machine_words(quiet)]
     page = "\n\n".join(parts) + "\n"
     if given.quick or given.only:

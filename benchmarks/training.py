@@ -18,7 +18,7 @@ from typing import Any
 import chainrule as cr
 from benchmarks import tables
 from benchmarks.cases import CASES, OPTIMIZERS, SHAPES, Case, chosen, problem
-from benchmarks.measure import Quiet, Spread, Worker, interleave, ratios
+from benchmarks.measure import PEAK, Quiet, Spread, Worker, interleave, ratios
 from benchmarks.peers import TITLES
 
 PEERS = ("jax", "torch", "compiled", "numpy", "sklearn")
@@ -93,10 +93,11 @@ class Row:
     @property
     def apart(self) -> float:
         """How far the losses lie apart, relative to their median."""
-        return max(  # the larger of the two epochs
-            (max(epoch) - min(epoch)) / abs(statistics.median(epoch))
-            for epoch in zip(*self.losses.values(), strict=True)
+        epochs = zip(*self.losses.values(), strict=True)
+        apart: float = max(
+            (max(epoch) - min(epoch)) / abs(statistics.median(epoch)) for epoch in epochs
         )
+        return apart
 
     @property
     def learned(self) -> float:
@@ -159,9 +160,9 @@ def measure(options: Options) -> Results:
         peers = tuple(peer for peer in peers if peer != "compiled")
     with ExitStack() as stack:
         fit = () if options.quick else ("fit",)
-        names = ("chainrule", *fit, *peers, "products")
+        names = ("chainrule", *fit, *peers, PEAK)
         workers = {name: stack.enter_context(Worker(name)) for name in names}
-        reply = workers["products"].prepare(kind="products", case=CASES[0].to_dict())
+        reply = workers[PEAK].prepare(kind="products", case=CASES[0].to_dict())
         if "unsupported" in reply:
             raise SystemExit(f"matrix peak: {reply['unsupported']}")
         results.product = reply["way"]
@@ -182,7 +183,7 @@ def _row(
     losses: dict[str, list[float]] = {}
     ways: dict[str, dict[str, Any]] = {}
     missing: dict[str, str] = {}
-    ready = {"products": workers["products"]}
+    ready = {PEAK: workers[PEAK]}
     for name, worker in workers.items():
         if name in ready:
             continue
@@ -203,7 +204,7 @@ def _row(
     times = interleave(ready, rounds, options.seconds, quiet)
     for name in ways:
         workers[name].ask("forget")
-    peak = times.pop("products")
+    peak = times.pop(PEAK)
     return Row(case, optimizer, times, peak, losses, _still(case), ways, missing)
 
 
@@ -252,9 +253,10 @@ def _peak_words(results: Results) -> str:
     return (
         f"Matrix peak: {peak.median:.0f} GFLOP/s (least {peak.least:.0f}, most {peak.most:.0f} of "
         f"{len(speeds)} turns) by {results.product}, the fastest library and size of those tried. "
-        "It is measured in every round beside the peers, and a round's share is taken of that "
-        "round's peak. A step counts 2·n·units_l·units_{l-1} operations for each layer's `z` and "
-        "`dW`, and for the `∂C/∂a` of each but the first."
+        "It is measured in every round beside the peers, as the fastest product of a turn; a "
+        "round's share is taken of that round's peak. A step counts "
+        "2·n·units_l·units_{l-1} operations for each layer's `z` and `dW`, and for the `∂C/∂a` of "
+        "each but the first."
     )
 
 

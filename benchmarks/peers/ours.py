@@ -41,6 +41,7 @@ class Epoch(Subject):
         self.samples = Samples(task.problem.X, task.problem.y)
         self.plan = engines.Plan(optimizer(task), task.case.batch)
         self.engine = engines.choose("auto", self.net, self.plan)
+        self.rates = np.full(task.case.steps, task.rate)
         self.reset()
 
     def reset(self) -> None:
@@ -48,10 +49,8 @@ class Epoch(Subject):
         self.state = engines.State(slots=self.plan.optimizer.start(self.net.parameters))
 
     def once(self) -> float:
-        steps = int(self.units)
-        rates = self.plan.optimizer.schedule.rates(self.state.step // steps, steps, [])
         result = self.engine.run_epoch(
-            self.net, self.samples, self.plan, self.state, None, rates, None, _go_on
+            self.net, self.samples, self.plan, self.state, None, self.rates, None, _go_on
         )
         if result.failure is not None:
             raise FloatingPointError(str(result.failure))
