@@ -17,7 +17,8 @@ SOURCE = Path(chainrule.__file__)
 
 PUBLIC = {
     "Activation", "AdaGrad", "Adam", "AdamW", "Bias", "Callback", "Constant", "Cosine",
-    "EarlyStopping", "Explanation", "ExponentialDecay", "Forward", "Gradient", "GradientDescent",
+    "EarlyStopping", "EngineWarning", "Explanation", "ExponentialDecay", "Forward", "Gradient",
+    "GradientDescent",
     "History", "Loss", "Network", "NonFiniteError", "Notation", "PreActivation", "RMSProp",
     "ReduceOnPlateau", "StepDecay", "UnitOutput", "WarmUp", "Weight", "__version__", "load",
 }  # fmt: skip

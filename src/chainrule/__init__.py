@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chainrule.activations import Activation
     from chainrule.backprop import Forward, Gradient
     from chainrule.callbacks import Callback, EarlyStopping
+    from chainrule.engines import EngineWarning
     from chainrule.explain import Explanation, Notation
     from chainrule.files import load
     from chainrule.history import History
@@ -39,6 +40,7 @@ _MODULES = {
     "activations": ("Activation",),
     "backprop": ("Forward", "Gradient"),
     "callbacks": ("Callback", "EarlyStopping"),
+    "engines": ("EngineWarning",),
     "explain": ("Explanation", "Notation"),
     "files": ("load",),
     "history": ("History",),
@@ -68,6 +70,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "EarlyStopping",
+    "EngineWarning",
     "Explanation",
     "ExponentialDecay",
     "Forward",
