@@ -20,5 +20,12 @@ LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.
   PYTHONPATH=$build/package $python -m pytest -q -p no:cacheprovider tests/test_native.py \
   -k "${SANITIZE_TESTS:-not ctrl_c and not fork and not environment}"
 
+# What is compiled for one instruction set must not be picked by the linker for all of them: outside
+# of the sets' namespaces only the interfaces of core.h may be shared.
+if nm -C $build/_native.*.so | grep " W chainrule::" | grep -v "chainrule::\(Core\|Predictor\)"; then
+  echo "code is shared between instruction sets" >&2
+  exit 1
+fi
+
 g++ -std=gnu++20 -O1 -g -fsanitize=thread -pthread native/pool.cpp native/pool_test.cpp -o $build/pool_test
 $build/pool_test

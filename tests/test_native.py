@@ -477,13 +477,3 @@ def test_environment_forces_an_instruction_set(name: str) -> None:
 def test_environment_is_checked() -> None:
     assert "CHAINRULE_ISA is 'mmx'; known:" in environment(CHAINRULE_ISA="mmx").stderr
     assert "CHAINRULE_NUM_THREADS is 'x'" in environment(CHAINRULE_NUM_THREADS="x").stderr
-
-
-def test_no_shared_inline_code_between_instruction_sets() -> None:
-    """What is compiled for one instruction set must not be picked by the linker for all of them."""
-    path = Path(_native.__file__)
-    nm = subprocess.run(["nm", "-C", str(path)], capture_output=True, text=True)
-    if nm.returncode or not nm.stdout:
-        pytest.skip("no symbols here")
-    if shared := [line for line in nm.stdout.splitlines() if " W chainrule::" in line]:
-        assert all("chainrule::Core" in s or "chainrule::Predictor" in s for s in shared), shared
