@@ -3,10 +3,11 @@
 # tests/test_native.py, thread over native/pool_test.cpp, which has no Python around it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=${PYTHON:-python3}
+python=$(command -v "${PYTHON:-python3}")
+python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python") # CMake passes over a relative path
 build=build/sanitize
 
-cmake -S . -B $build -DCMAKE_BUILD_TYPE=None -DPython_EXECUTABLE="$(command -v $python)" \
+cmake -S . -B $build -DCMAKE_BUILD_TYPE=None -DPython_EXECUTABLE="$python" \
   -DCHAINRULE_SANITIZE=address,undefined >/dev/null
 cmake --build $build -j2 >/dev/null
 mkdir -p $build/package
@@ -17,7 +18,7 @@ cp $build/_native.*.so $build/package/chainrule/
 # Python itself leaks by design and knows no sanitizer: the runtime is loaded before it.
 LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)" \
   ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-  PYTHONPATH=$build/package $python -m pytest -q -p no:cacheprovider tests/test_native.py \
+  PYTHONPATH=$build/package "$python" -m pytest -q -p no:cacheprovider tests/test_native.py \
   -k "${SANITIZE_TESTS:-not ctrl_c and not fork and not environment}"
 
 # What is compiled for one instruction set must not be picked by the linker for all of them: outside
