@@ -18,8 +18,22 @@ cp $build/_native.*.so $build/package/chainrule/
 # Python itself leaks by design and knows no sanitizer: the runtime is loaded before it.
 LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)" \
   ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-  PYTHONPATH=$build/package "$python" -m pytest -q -p no:cacheprovider tests/test_native.py \
-  -k "${SANITIZE_TESTS:-not ctrl_c and not fork and not environment}"
+  "$python" - $build/package -q -p no:cacheprovider tests/test_native.py \
+  -k "${SANITIZE_TESTS:-not ctrl_c and not fork and not environment}" <<'PYTHON'
+import sys
+
+import pytest
+
+# An editable installation would be found before the core that was built here.
+sys.meta_path = [finder for finder in sys.meta_path if "ScikitBuild" not in type(finder).__name__]
+package = sys.argv.pop(1)
+sys.path.insert(0, package)
+
+import chainrule._native
+
+assert package in chainrule._native.__file__, chainrule._native.__file__
+sys.exit(pytest.main(sys.argv[1:]))
+PYTHON
 
 # What is compiled for one instruction set must not be picked by the linker for all of them: outside
 # of the sets' namespaces only the interfaces of core.h may be shared.
