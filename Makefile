@@ -1,5 +1,5 @@
-# The commands of the project. They need make and Python 3.11 or newer; everything else is
-# installed into .venv, once, and again when pyproject.toml changes.
+# The commands of the project. They need make, Python 3.11 or newer and a C++ compiler; all else is
+# installed into .venv, once, and again when pyproject.toml or the core in C++ changes.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -61,7 +61,8 @@ clean: ## remove .venv and everything that was built or cached
 	rm -rf $(VENV) build dist demo-output docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
-# The environment. The package is installed editable, so that a change counts without a new install.
+# The environment. The package is installed editable, so that a change of Python counts without a new
+# install; a change of the core is compiled.
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -69,7 +70,9 @@ $(BIN)/python:
 	@echo "Setting up $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
 
-$(READY)-%: pyproject.toml | $(BIN)/python
+CORE := CMakeLists.txt $(wildcard native/*.h native/*.cpp)
+
+$(READY)-%: pyproject.toml $(CORE) | $(BIN)/python
 	@echo "Installing chainrule with what '$*' needs ..."
 	@$(PIP) --editable '.[$*]'
 	@touch $@

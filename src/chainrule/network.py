@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 DTypeName = Literal["float32", "float64"]
-_BATCH = 1024  # rows carried through the layers in one go by predict and loss_value
+_BATCH = 1024  # rows carried through the layers in one go by loss_value
 
 
 class Layer:
