@@ -89,14 +89,16 @@ public:
 
     // Seconds a step that one thread and most_threads() took of late; 0: not known yet.
     double pace[2] = {0, 0};
+    bool warm[2] = {false, false};
     std::int64_t stretches = 0;
 };
 
 // Forward passes only: a^(L) of n rows into out (n, units_L), C-contiguous, of the network's dtype.
+// False if a number of X, theta or some z is not finite; out may then be incomplete if it is of theta.
 class Predictor {
 public:
     virtual ~Predictor() {}
-    virtual void run(const void* theta, const MatrixView& X, std::int64_t n, void* out) = 0;
+    virtual bool run(const void* theta, const MatrixView& X, std::int64_t n, void* out) = 0;
 };
 
 struct InstructionSet {

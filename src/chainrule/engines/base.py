@@ -58,6 +58,11 @@ class EpochResult:
     stopped: bool = False
 
 
+# Takes X and the parameters; gives a^(L), or None for what only the checks of `Network.predict` can
+# tell: X is no plain array of the right shape, or some number is not finite.
+Shortcut = Callable[[Any, NDArray[Any]], NDArray[Any] | None]
+
+
 class Engine(Protocol):
     """Computes epochs; every engine gives the reference's result to rounding."""
 
@@ -93,4 +98,8 @@ class Engine(Protocol):
 
     def predict(self, network: Network, inputs: NDArray[Any]) -> NDArray[Any]:
         """Give a^(L) of checked inputs, (n, units_L), in the network's dtype, without dropout."""
+        ...
+
+    def shortcut(self, network: Network) -> Shortcut | None:
+        """Give a faster `predict` that checks what it is given by itself, or None."""
         ...
