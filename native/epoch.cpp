@@ -39,7 +39,7 @@ int choose_way(Core& core) {
     if (core.pace[0] == 0) return 0;
     const int faster = core.pace[1] <= core.pace[0];
     const bool far = core.pace[1 - faster] > 3 * core.pace[faster];
-    return ++core.stretches % (far ? 256 : 32) == 0 ? 1 - faster : faster;
+    return ++core.stretches % (far ? 128 : 16) == 0 ? 1 - faster : faster;
 }
 
 std::int64_t steps_for(const Core& core, int way) {
@@ -47,19 +47,21 @@ std::int64_t steps_for(const Core& core, int way) {
     const double pace = core.pace[way];
     double count = stretch / pace;
     if (pace == 0) { // a first look, by a guess at the speed
-        count = 1e-3 / (core.flops_per_step() / 1e11 + 1e-7);
+        count = 3e-3 / (core.flops_per_step() / 1e11 + 1e-7);
     } else if (way != faster && core.most_threads() > 1) {
         count /= 8; // a try
     }
     return count < 1 ? 1 : count > 1e6 ? 1000000 : static_cast<std::int64_t>(count);
 }
 
-// The first stretch of each way fills caches and wakes threads: it says nothing of the pace.
+// The first stretch of each way fills caches and wakes threads: it says nothing of the pace. What is old
+// says little: of the way that is taken now and then only the last time counts.
 void note_pace(Core& core, int way, double seconds_a_step) {
+    const bool taken_often = core.pace[way] <= core.pace[1 - way];
     if (!core.warm[way]) {
         core.warm[way] = true;
     } else {
-        core.pace[way] = core.pace[way] > 0 ? (core.pace[way] + seconds_a_step) / 2 : seconds_a_step;
+        core.pace[way] = core.pace[way] > 0 && taken_often ? (core.pace[way] + seconds_a_step) / 2 : seconds_a_step;
     }
 }
 

@@ -46,6 +46,7 @@ template <class T> struct Layer {
     Split forward, backward; // who computes a^(l); who computes delta^(l-1)
     // dW^(l) is cut into chunks of a panel: `chunks` for each panel, `chunk_rows` rows of Wf each.
     int chunks, chunk_rows, first_item;
+    bool gathers; // a^(l-1) is too large for the cache to be read by columns as it lies
 };
 struct Item { // one chunk of dW
     int layer, panel, first_row, last_row;
@@ -85,7 +86,9 @@ private:
     void activate(const Batch& b, int l, Range samples, int first_unit, int width);
     void losses(const Batch& b, Range samples);
     void backward(int l, Range samples, Range panels, int thread);
-    void gradient_chunk(const Batch& b, const Item& item, T* dW) const;
+    template <class F> void my_items(int thread, F&& f) const;
+    void gather_columns(const Batch& b, const Item& item, T* to) const;
+    void gradient_chunk(const Batch& b, const Item& item, T* dW, int thread);
     void update_item(int index, const T* dW, T scale);
     void update_all(const Batch& b, int thread);
     void step(const Batch& b, int thread);
@@ -128,6 +131,8 @@ private:
     Array<double> C_;                  // C_i of the batch
     Array<double> l2_parts_, norm_parts_;
     Array<T> scratch_; // a chunk of dW for each thread
+    Array<T> columns_; // for each thread: the columns of a^(l-1) that a chunk is about, side by side
+    Array<Item> columns_of_;
 
     Step<T> rule_; // of the step being done
     double beta1_power_, beta2_power_, batch_loss_;
@@ -141,9 +146,11 @@ private:
 
 constexpr int sample_block = 96; // samples carried through all layers in one go
 
-// Rows of a chunk of dW: at most this many, rounded up to whole vectors, and the bias row.
-constexpr int chunk_limit = 96;
-template <class T> constexpr int chunk_size = (chunk_limit + lanes<T> + 1) * panel_width<T>;
+// Rows of a chunk of dW: at most this many (more where a^(l-1) is gathered for it), rounded up to whole
+// vectors, and the bias row.
+constexpr int chunk_limit = 96, gathered_chunk_limit = 192;
+template <class T> constexpr int chunk_rows_limit = round_up(gathered_chunk_limit + lanes<T> + 1, lanes<T>);
+template <class T> constexpr int chunk_size = chunk_rows_limit<T> * panel_width<T>;
 
 template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpec& plan) {
     L_ = network.n_layers;
@@ -166,6 +173,7 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     const int n = static_cast<int>(batch_);
 
     double weights = 0;
+    bool gathers = false;
     parameters_ = 0;
     tiny_ = plan.clip_norm == 0;
     for (int l = 0; l <= L_; ++l) {
@@ -184,6 +192,8 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
         if (slot_count(hyper_.kind) > 0) layer.s1.resize(layer.F.size());
         if (slot_count(hyper_.kind) > 1) layer.s2.resize(layer.F.size());
         if (clip_norm_ > 0) layer.dW.resize(layer.F.size());
+        layer.gathers = n >= 512 && std::size_t(n) * layers_[l - 1].ld * sizeof(T) > (4u << 20);
+        gathers = gathers || layer.gathers;
         layer.a.resize(std::size_t(n) * layer.ld);
         layer.delta.resize(std::size_t(n) * layer.ld);
         if (layer.keeps_derivative) layer.d.resize(std::size_t(n) * layer.ld);
@@ -209,6 +219,8 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     if (l2_ != 0) l2_parts_.resize(n_items_);
     if (clip_norm_ > 0) norm_parts_.resize(n_items_);
     scratch_.resize(std::size_t(threads_) * chunk_size<T>);
+    if (gathers) columns_.resize(std::size_t(threads_) * n * chunk_rows_limit<T>);
+    columns_of_.resize(threads_);
     barrier_.reset(threads_);
 }
 
@@ -233,8 +245,9 @@ template <class T> void Trainer<T>::share_out() {
         if (layer.forward != Split::samples || (l > 1 && layer.backward != Split::samples))
             all_by_samples_ = false;
         // Chunks of at most 96 rows; more of them where there would be too few for the threads.
-        // The cut depends on the layer alone, since partial sums follow it.
-        int chunks = (layer.in + chunk_limit - 1) / chunk_limit;
+        // The cut depends on the layer and the batch alone, since partial sums follow it.
+        const int limit = layer.gathers ? gathered_chunk_limit : chunk_limit;
+        int chunks = (layer.in + limit - 1) / limit;
         while (chunks * layer.F.count() < 4 && (layer.in + chunks - 1) / chunks > lanes<T>) ++chunks;
         layer.chunk_rows = round_up((layer.in + chunks - 1) / chunks, lanes<T>);
         layer.chunks = (layer.in + layer.chunk_rows - 1) / layer.chunk_rows;
@@ -486,12 +499,40 @@ template <class T> void Trainer<T>::backward(int l, Range samples, Range panels,
 
 // --- dW = sum_i delta_i a_i^T, and the update -----------------------------------------------------
 
+// The chunks that are a thread's. Where columns of a^(l-1) are gathered, those of the same columns follow
+// one another.
+template <class T> template <class F> void Trainer<T>::my_items(int thread, F&& f) const {
+    for (int l = L_; l >= 1; --l) {
+        const Layer<T>& layer = layers_[l];
+        const int* cut = &thread_items_[std::ptrdiff_t(l) * (threads_ + 1) + thread];
+        const int apart = layer.gathers ? layer.chunks : 1;
+        for (int first = cut[0]; first < cut[0] + apart; ++first)
+            for (int i = first; i < cut[1]; i += apart) f(i);
+    }
+}
+
+template <class T> void Trainer<T>::gather_columns(const Batch& b, const Item& item, T* to) const {
+    const int ld = layers_[item.layer - 1].ld, width = round_up(item.last_row - item.first_row, lanes<T>);
+    const T* from = a(b, item.layer - 1) + item.first_row;
+    for (int i = 0; i < b.n; ++i, from += ld, to += chunk_rows_limit<T>)
+        for (int k = 0; k < width; k += lanes<T>) put<T>(to + k, get<T>(from + k));
+}
+
 // A chunk of dW: rows k of W^T (and the bias row), one panel of units j; sums over all samples.
-template <class T> void Trainer<T>::gradient_chunk(const Batch& b, const Item& item, T* dW) const {
+template <class T>
+void Trainer<T>::gradient_chunk(const Batch& b, const Item& item, T* dW, int thread) {
     const Layer<T>& layer = layers_[item.layer];
-    const int width = layer.F.width(item.panel), below = layers_[item.layer - 1].ld;
-    panel_product<T>(item.last_row - item.first_row, width / lanes<T>, b.n,
-                     a(b, item.layer - 1) + item.first_row, 1, below,
+    const int width = layer.F.width(item.panel);
+    const T* a_below = a(b, item.layer - 1) + item.first_row;
+    int below = layers_[item.layer - 1].ld;
+    if (layer.gathers) {
+        T* columns = columns_.get() + std::ptrdiff_t{thread} * b.n * chunk_rows_limit<T>;
+        Item& of = columns_of_[thread];
+        if (of.layer != item.layer || of.first_row != item.first_row) gather_columns(b, item, columns);
+        of = item;
+        a_below = columns, below = chunk_rows_limit<T>;
+    }
+    panel_product<T>(item.last_row - item.first_row, width / lanes<T>, b.n, a_below, 1, below,
                      layer.delta.get() + item.panel * panel_width<T>, layer.ld, dW, width);
 }
 
@@ -519,12 +560,7 @@ template <class T> void Trainer<T>::update_item(int index, const T* dW, T scale)
 
 template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
     T* scratch = scratch_.get() + std::ptrdiff_t{thread} * chunk_size<T>;
-    const auto my_items = [&](auto&& f) {
-        for (int l = L_; l >= 1; --l) {
-            const int* cut = &thread_items_[std::ptrdiff_t(l) * (threads_ + 1)];
-            for (int i = cut[thread]; i < cut[thread + 1]; ++i) f(i);
-        }
-    };
+    columns_of_[thread].layer = 0;
     const auto weights_of = [&](const Item& item, std::ptrdiff_t& at) {
         const Layer<T>& layer = layers_[item.layer];
         const int width = layer.F.width(item.panel);
@@ -532,7 +568,7 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
         return std::ptrdiff_t{smaller(item.last_row, layer.in) - item.first_row} * width;
     };
     if (l2_ != 0) // of the weights before the update, which the reported loss is about
-        my_items([&](int i) {
+        my_items(thread, [&](int i) {
             std::ptrdiff_t at;
             const std::ptrdiff_t count = weights_of(items_[i], at);
             const T* w = layers_[items_[i].layer].Wf.get() + at;
@@ -541,20 +577,20 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
             l2_parts_[i] = sum;
         });
     if (clip_norm_ == 0) {
-        my_items([&](int i) {
-            gradient_chunk(b, items_[i], scratch);
+        my_items(thread, [&](int i) {
+            gradient_chunk(b, items_[i], scratch, thread);
             update_item(i, scratch, T(1));
         });
         return;
     }
-    my_items([&](int i) {
+    my_items(thread, [&](int i) {
         std::ptrdiff_t at;
         const Item& item = items_[i];
         const std::ptrdiff_t count = weights_of(item, at);
         Layer<T>& layer = layers_[item.layer];
         T* g = layer.dW.get() + at;
         const T* w = layer.Wf.get() + at;
-        gradient_chunk(b, item, g);
+        gradient_chunk(b, item, g, thread);
         const std::ptrdiff_t all = std::ptrdiff_t{item.last_row - item.first_row} * layer.F.width(item.panel);
         if (l2_ != 0)
             for (std::ptrdiff_t k = 0; k < count; ++k) g[k] += l2_ * w[k];
@@ -567,7 +603,7 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
     for (int i = 0; i < n_items_; ++i) square += norm_parts_[i];
     const double norm = __builtin_sqrt(square);
     const T scale = norm > clip_norm_ ? static_cast<T>(clip_norm_ / norm) : T(1);
-    my_items([&](int i) {
+    my_items(thread, [&](int i) {
         std::ptrdiff_t at;
         weights_of(items_[i], at);
         update_item(i, layers_[items_[i].layer].dW.get() + at, scale);

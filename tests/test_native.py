@@ -175,6 +175,26 @@ def test_batches(isa: str, dtype: str, batch: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_a_batch_beyond_the_cache(isa: str, dtype: str, clip: float | None) -> None:
+    """a^(0) is over 4 MB, so that its columns are gathered for dW."""
+    options = {
+        "n": 1100,
+        "batch": 1024,
+        "epochs": 3,
+        "dtype": dtype,
+        "hidden": "tanh",
+        "l2": 0.01,
+        "clip": clip,
+    }
+    agree([1190, 70, 3], **options)
+    runs = [train(NativeEngine(threads), [1190, 70, 3], **options) for threads in (1, 2, 3)]
+    for net, losses, _, _ in runs[1:]:
+        assert np.array_equal(net.parameters, runs[0][0].parameters)
+        assert losses == runs[0][1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("hidden", ACTIVATIONS[:-1])
 def test_activations(isa: str, dtype: str, hidden: str) -> None:
     output = hidden if hidden in SMOOTH else "identity"
