@@ -89,11 +89,11 @@ class TrainerHandle {
 public:
     TrainerHandle(const Layers& layers, bool biases, int loss, double l2, bool single, int optimizer,
                   double momentum, double decay, double beta1, double beta2, double epsilon,
-                  double weight_decay, double clip_norm, std::int64_t batch_size, std::uint64_t seed,
+                  double weight_decay, double clip_norm, bool l2_per_sample, std::int64_t batch_size, std::uint64_t seed,
                   int threads)
         : spec_(layers, biases, loss, l2), single_(single), batch_size_(batch_size) {
         const PlanSpec plan{static_cast<Optimizer>(optimizer), momentum, decay, beta1, beta2, epsilon,
-                            weight_decay, clip_norm, batch_size, seed, threads};
+                            weight_decay, clip_norm, l2_per_sample, batch_size, seed, threads};
         const InstructionSet& isa = instruction_set_for(spec_.network, single ? 4 : 8);
         core_.reset(single ? isa.make_core_f32(spec_.network, plan) : isa.make_core_f64(spec_.network, plan));
     }
@@ -101,6 +101,7 @@ public:
     nb::tuple run_epoch(Flat theta, const std::vector<Flat>& slots, std::int64_t run_step, const Table& X,
                         const Table& y, std::optional<Reals> weights, std::optional<Integers> order,
                         Reals learning_rates, std::optional<nb::ndarray<nb::c_contig, nb::device::cpu>> outputs,
+                        std::optional<nb::ndarray<double, nb::c_contig, nb::device::cpu, nb::ndim<2>>> step_losses,
                         nb::callable on_progress) {
         const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();
         const std::size_t n = X.shape(0), parameters = spec_.parameters();
@@ -123,6 +124,8 @@ public:
         require(!outputs || (outputs->dtype() == own && outputs->ndim() == 2 && outputs->shape(0) == n &&
                              outputs->shape(1) == units(L)),
                 "outputs do not fit X, the network or its dtype");
+        require(!step_losses || (step_losses->shape(0) == steps && step_losses->shape(1) == 2),
+                "step_losses do not fit the steps");
         EpochData data{};
         data.X = view(X);
         if (y.ndim() == 1)
@@ -133,6 +136,7 @@ public:
         data.order = order ? order->data() : nullptr;
         data.learning_rates = learning_rates.data();
         data.n_samples = static_cast<std::int64_t>(n);
+        data.step_losses = step_losses ? step_losses->data() : nullptr;
         data.outputs = outputs ? outputs->data() : nullptr;
 
         Asker asker{on_progress, {}};
@@ -246,15 +250,16 @@ template <class T> using Output = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 NB_MODULE(_native, m) {
     nb::class_<TrainerHandle>(m, "Trainer")
         .def(nb::init<const Layers&, bool, int, double, bool, int, double, double, double, double, double,
-                      double, double, std::int64_t, std::uint64_t, int>(),
+                      double, double, bool, std::int64_t, std::uint64_t, int>(),
              nb::kw_only(), nb::arg("layers"), nb::arg("biases"), nb::arg("loss"), nb::arg("l2"),
              nb::arg("single"), nb::arg("optimizer"), nb::arg("momentum"), nb::arg("decay"),
              nb::arg("beta1"), nb::arg("beta2"), nb::arg("epsilon"), nb::arg("weight_decay"),
-             nb::arg("clip_norm"), nb::arg("batch_size"), nb::arg("seed"), nb::arg("threads"))
+             nb::arg("clip_norm"), nb::arg("l2_per_sample"), nb::arg("batch_size"), nb::arg("seed"), nb::arg("threads"))
         .def("run_epoch", &TrainerHandle::run_epoch, nb::arg("theta").noconvert(),
              nb::arg("slots").noconvert(), nb::arg("run_step"), nb::arg("X").noconvert(),
              nb::arg("y").noconvert(), nb::arg("weights").none(), nb::arg("order").none(),
-             nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(), nb::arg("on_progress"));
+             nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(),
+             nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"));
     nb::class_<PredictorHandle>(m, "Predictor")
         .def(nb::init<const Layers&, bool, bool, int>(), nb::kw_only(), nb::arg("layers"), nb::arg("biases"),
              nb::arg("single"), nb::arg("threads"))

@@ -37,6 +37,7 @@ struct PlanSpec {
     Optimizer optimizer;
     double momentum, decay, beta1, beta2, epsilon, weight_decay;
     double clip_norm; // 0: no clipping
+    bool l2_per_sample; // the penalty of a step is l2 divided by the sum of its samples' weights
     std::int64_t batch_size;
     std::uint64_t seed;
     int threads; // the most that may be used; a core uses fewer where they would not pay
@@ -57,6 +58,7 @@ struct EpochData {
     const std::int64_t* order;    // (n,) or null: as they lie
     const double* learning_rates; // one for each step of the epoch
     std::int64_t n_samples;
+    double* step_losses;          // (steps, 2): each step's loss without its penalty, and that; or null
     void* outputs;                // (n, units_L) of the network's dtype, C-contiguous, or null
 };
 

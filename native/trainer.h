@@ -94,7 +94,7 @@ private:
     void step(const Batch& b, int thread);
     void prepare_step(const Batch& b);
     void sum_losses(const Batch& b);
-    void add_to_sums(const Batch& b);
+    void add_to_sums(const Batch& b, double squares);
     bool poll_says_stop(int thread);
     void share_out();
 
@@ -112,7 +112,8 @@ private:
     Layer<T>* layers_; // 0 .. L
     bool biases_;
     RowLoss<T> row_loss_;
-    T l2_;
+    double l2_, l2_of_step_;
+    bool l2_per_sample_;
     double clip_norm_;
     Hyper<T> hyper_;
     double beta1_, beta2_, weight_decay_;
@@ -144,7 +145,7 @@ private:
     Barrier barrier_;
 };
 
-constexpr int sample_block = 96; // samples carried through all layers in one go
+constexpr int sample_block = 96; // most samples carried through all layers in one go
 
 // Rows of a chunk of dW: at most this many (more where a^(l-1) is gathered for it), rounded up to whole
 // vectors, and the bias row.
@@ -156,7 +157,7 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     L_ = network.n_layers;
     layers_ = new Layer<T>[L_ + 1];
     biases_ = network.biases;
-    l2_ = static_cast<T>(network.l2);
+    l2_ = l2_of_step_ = network.l2, l2_per_sample_ = plan.l2_per_sample;
     clip_norm_ = plan.clip_norm;
     hyper_ = {plan.optimizer,
               static_cast<T>(plan.momentum),
@@ -547,7 +548,7 @@ template <class T> void Trainer<T>::update_item(int index, const T* dW, T scale)
     T* w = layer.Wf.get() + at;
     T* s1 = layer.s1.get() + at;
     T* s2 = layer.s2.get() + at;
-    const T l2 = clip_norm_ > 0 ? T(0) : l2_; // with clipping it is in dW already
+    const T l2 = static_cast<T>(clip_norm_ > 0 ? 0 : l2_of_step_); // with clipping it is in dW already
     update<T>(w, s1, s2, dW, weights, scale, l2, hyper_, rule_);
     if (biases)
         update<T>(w + weights, s1 + weights, s2 + weights, dW + weights, biases, scale, T(0), hyper_,
@@ -593,7 +594,7 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
         gradient_chunk(b, item, g, thread);
         const std::ptrdiff_t all = std::ptrdiff_t{item.last_row - item.first_row} * layer.F.width(item.panel);
         if (l2_ != 0)
-            for (std::ptrdiff_t k = 0; k < count; ++k) g[k] += l2_ * w[k];
+            for (std::ptrdiff_t k = 0; k < count; ++k) g[k] += static_cast<T>(l2_of_step_) * w[k];
         double sum = 0;
         for (std::ptrdiff_t k = 0; k < all; ++k) sum += double(g[k]) * double(g[k]);
         norm_parts_[i] = sum;
@@ -621,6 +622,8 @@ template <class T> bool Trainer<T>::poll_says_stop(int thread) {
 // What the update of this step needs besides dW; by one thread, before the others read it.
 template <class T> void Trainer<T>::prepare_step(const Batch& b) {
     const double eta = data_.learning_rates[b.step];
+    const double weight = weight_[b.side];
+    if (l2_per_sample_) l2_of_step_ = weight > 0 ? l2_ / weight : 0;
     rule_.eta = static_cast<T>(eta);
     if (hyper_.kind == Optimizer::adam || hyper_.kind == Optimizer::adamw) {
         beta1_power_ *= beta1_;
@@ -636,13 +639,14 @@ template <class T> void Trainer<T>::sum_losses(const Batch& b) {
     for (int i = 0; i < b.n; ++i) batch_loss_ += double(shares_[b.side][i]) * C_[i];
 }
 
-template <class T> void Trainer<T>::add_to_sums(const Batch& b) {
-    if (l2_ != 0) {
-        double squares = 0;
-        for (int i = 0; i < n_items_; ++i) squares += l2_parts_[i];
-        batch_loss_ += double(l2_) / 2 * squares;
+// `squares`: the sum of all w^2 before the update.
+template <class T> void Trainer<T>::add_to_sums(const Batch& b, double squares) {
+    const double penalty = l2_of_step_ / 2 * squares;
+    if (data_.step_losses) {
+        data_.step_losses[2 * b.step] = batch_loss_;
+        data_.step_losses[2 * b.step + 1] = penalty;
     }
-    sums_->loss_sum += weight_[b.side] * batch_loss_;
+    sums_->loss_sum += weight_[b.side] * (batch_loss_ + penalty);
     sums_->weight_sum += weight_[b.side];
     ++done_;
 }
@@ -650,8 +654,10 @@ template <class T> void Trainer<T>::add_to_sums(const Batch& b) {
 template <class T> void Trainer<T>::step(const Batch& b, int thread) {
     const Range every_sample{0, b.n}, mine = part_of(b.n, thread, threads_);
     if (all_by_samples_) {
-        for (int i = mine.first; i < mine.last; i += sample_block) {
-            const Range block{i, smaller(i + sample_block, mine.last)};
+        const int rows = mine.last - mine.first, blocks = (rows + sample_block - 1) / sample_block;
+        for (int i = 0; i < blocks; ++i) {
+            const Range part = part_of(rows, i, blocks);
+            const Range block{mine.first + part.first, mine.first + part.last};
             for (int l = 1; l <= L_; ++l) forward(b, l, block, {0, layers_[l].F.count()}, thread);
             losses(b, block);
             for (int l = L_; l > 1; --l) backward(l, block, {0, layers_[l].B.count()}, thread);
@@ -690,7 +696,11 @@ template <class T> void Trainer<T>::step(const Batch& b, int thread) {
     update_all(b, thread);
     if (b.step + 1 < first_ + count_) gather_batch(batch(b.step + 1), thread);
     barrier_.wait();
-    if (thread == 0) add_to_sums(b);
+    if (thread == 0) {
+        double squares = 0;
+        for (int i = 0; l2_ != 0 && i < n_items_; ++i) squares += l2_parts_[i];
+        add_to_sums(b, squares);
+    }
 }
 
 template <class T>

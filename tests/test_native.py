@@ -42,6 +42,7 @@ def train(engine: Any, sizes: list[int], **options: Any) -> tuple[Any, list[floa
     """200 steps on random data; gives network, losses, training outputs and state."""
     optimizer = options.pop("optimizer", cr.GradientDescent(0.02))
     batch, clip = options.pop("batch", 12), options.pop("clip", None)
+    per_sample = options.pop("l2_per_sample", False)
     weights, shuffle = options.pop("weights", None), options.pop("shuffle", True)
     n, epochs = options.pop("n", 47), options.pop("epochs", 50)  # 4 batches, the last one short
     X, y = options.pop("X", None), options.pop("y", None)
@@ -52,20 +53,21 @@ def train(engine: Any, sizes: list[int], **options: Any) -> tuple[Any, list[floa
     if net.loss.name == "cross_entropy":
         targets /= targets.sum(axis=1, keepdims=True)
     samples = data.Samples(drawn if X is None else X, targets if y is None else y, weights)
-    plan, steps = Plan(optimizer, batch, clip), -(-n // batch)
+    plan, steps = Plan(optimizer, batch, clip, per_sample), -(-n // batch)
     state = State(slots=optimizer.start(net.parameters))
     outputs = np.zeros((n, sizes[-1]), net.dtype)
-    losses = []
+    losses, parts, shown = [], np.full((steps, 2), np.nan), []
     for epoch in range(epochs):
         order = rng.permutation(n) if shuffle else None
         rates = optimizer.schedule.rates(epoch, steps, losses)
         result = engine.run_epoch(
-            net, samples, plan, state, order, rates, outputs, lambda steps, loss: False
+            net, samples, plan, state, order, rates, outputs, lambda steps, loss: False, parts
         )
         assert result.failure is None
         assert (result.steps, result.samples, result.stopped) == (steps, n, False)
         losses.append(result.loss)
-    return net, losses, outputs, state
+        shown += parts.ravel().tolist()
+    return net, losses + shown, outputs, state
 
 
 def agree(sizes: list[int], threads: int = 2, **options: Any) -> None:
@@ -234,7 +236,10 @@ WEIGHTS[:15] = 0  # with the samples in order, a whole batch of weight 0
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "options",
-    [{"dropout": 0.3}, {"l2": 0.1}, {"clip": 0.01}, {"weights": WEIGHTS}, {"biases": False},
+    [{"dropout": 0.3}, {"l2": 0.1}, {"l2": 1.0, "l2_per_sample": True},
+     {"l2": 1.0, "l2_per_sample": True, "weights": WEIGHTS, "clip": 0.05},
+     {"l2": 1.0, "l2_per_sample": True, "weights": WEIGHTS, "shuffle": False},
+     {"clip": 0.01}, {"weights": WEIGHTS}, {"biases": False},
      {"shuffle": False}, {"weights": WEIGHTS, "shuffle": False},
      {"dropout": 0.5, "l2": 0.1, "clip": 0.05, "weights": WEIGHTS, "optimizer": cr.Adam(0.01)}],
     ids=lambda options: "-".join(options),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 class Trainer:
@@ -22,6 +23,7 @@ class Trainer:
         epsilon: float,
         weight_decay: float,
         clip_norm: float,
+        l2_per_sample: bool,
         batch_size: int,
         seed: int,
         threads: int,
@@ -37,6 +39,7 @@ class Trainer:
         order: NDArray[Any] | None,
         learning_rates: NDArray[Any],
         outputs: NDArray[Any] | None,
+        step_losses: NDArray[np.float64] | None,
         on_progress: Callable[[int, float], bool],
     ) -> tuple[float, int, int, bool]: ...
 

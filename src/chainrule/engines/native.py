@@ -71,6 +71,7 @@ class NativeEngine:
         learning_rates: NDArray[np.float64],
         outputs: NDArray[Any] | None,
         on_progress: Callable[[int, float], bool],
+        step_losses: NDArray[np.float64] | None = None,
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
         n = len(samples)
@@ -87,6 +88,7 @@ class NativeEngine:
                 None if order is None else np.ascontiguousarray(order, dtype=np.int64),
                 np.ascontiguousarray(learning_rates, dtype=np.float64),
                 outputs,
+                step_losses,
                 on_progress,
             )
         state.step += steps
@@ -146,6 +148,7 @@ class NativeEngine:
             single=network.dtype.char == "f",
             optimizer=_RULES.index(_OPTIMIZERS[type(optimizer)](optimizer)),
             clip_norm=0.0 if plan.clip_norm is None else float(plan.clip_norm),
+            l2_per_sample=plan.l2_per_sample,
             batch_size=min(plan.batch_size, n),
             seed=network.seed,
             threads=self._threads(),
