@@ -46,6 +46,7 @@ template <class T> struct Layer {
     Split forward, backward; // who computes a^(l); who computes delta^(l-1)
     // dW^(l) is cut into chunks of a panel: `chunks` for each panel, `chunk_rows` rows of Wf each.
     int chunks, chunk_rows, first_item;
+    std::ptrdiff_t first_parameter; // where Wf would start if all layers' lay behind one another
     bool gathers; // a^(l-1) is too large for the cache to be read by columns as it lies
 };
 struct Item { // one chunk of dW
@@ -88,7 +89,10 @@ private:
     void backward(int l, Range samples, Range panels, int thread);
     template <class F> void my_items(int thread, F&& f) const;
     void gather_columns(const Batch& b, const Item& item, T* to) const;
-    void gradient_chunk(const Batch& b, const Item& item, T* dW, int thread);
+    void gradient_chunk(const Batch& b, const Item& item, Range samples, T* dW, int thread);
+    void gradient_of_half(const Batch& b, int half);
+    const T* gradient(const Batch& b, int index, int thread);
+    std::ptrdiff_t place(const Item& item) const;
     void update_item(int index, const T* dW, T scale);
     void update_all(const Batch& b, int thread);
     void step(const Batch& b, int thread);
@@ -121,6 +125,7 @@ private:
     std::int64_t batch_, parameters_;
     int threads_, most_threads_;
     bool tiny_, all_by_samples_;
+    bool halves_; // dW is the sum over the batch's first half plus that over its second
     double flops_;
     Array<Item> items_;
     int n_items_;
@@ -131,7 +136,8 @@ private:
     double weight_[2];                 // sum s of the batch
     Array<double> C_;                  // C_i of the batch
     Array<double> l2_parts_, norm_parts_;
-    Array<T> scratch_; // a chunk of dW for each thread
+    Array<T> scratch_; // two chunks of dW for each thread
+    Array<T> half_[2]; // dW of each half of the batch, where two threads take one each
     Array<T> columns_; // for each thread: the columns of a^(l-1) that a chunk is about, side by side
     Array<Item> columns_of_;
 
@@ -146,6 +152,8 @@ private:
 };
 
 constexpr int sample_block = 96; // most samples carried through all layers in one go
+
+constexpr std::size_t small_network = 192 * 1024; // bytes of parameters that fit into every core's cache
 
 // Rows of a chunk of dW: at most this many (more where a^(l-1) is gathered for it), rounded up to whole
 // vectors, and the bias row.
@@ -199,11 +207,18 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
         layer.delta.resize(std::size_t(n) * layer.ld);
         if (layer.keeps_derivative) layer.d.resize(std::size_t(n) * layer.ld);
         weights += double(layer.in) * layer.out * (l == 1 ? 2 : 3);
+        layer.first_parameter = parameters_;
         parameters_ += layer.F.size();
         tiny_ = tiny_ && layer.out <= lanes<T> && layer.dropout == 0;
     }
     tiny_ = tiny_ && layers_[0].out <= 4 * lanes<T>;
     flops_ = 2 * weights * n;
+
+    // Where dW over half the batch is less to hand over to another thread than the a and delta of it.
+    std::int64_t numbers_a_sample = 0;
+    for (int l = 1; l <= L_; ++l) numbers_a_sample += layers_[l - 1].out + layers_[l].out;
+    halves_ = !tiny_ && clip_norm_ == 0 && parameters_ * sizeof(T) <= small_network &&
+              numbers_a_sample * n / 2 > parameters_;
 
     // Threads pay where a step is well above the microsecond that it takes them to meet.
     most_threads_ = threads_ = tiny_ || flops_ < 2.5e5 ? 1 : larger(1, plan.threads);
@@ -219,7 +234,9 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     C_.resize(n);
     if (l2_ != 0) l2_parts_.resize(n_items_);
     if (clip_norm_ > 0) norm_parts_.resize(n_items_);
-    scratch_.resize(std::size_t(threads_) * chunk_size<T>);
+    scratch_.resize(std::size_t(threads_) * 2 * chunk_size<T>);
+    if (halves_ && threads_ == 2)
+        for (Array<T>& half : half_) half.resize(parameters_);
     if (gathers) columns_.resize(std::size_t(threads_) * n * chunk_rows_limit<T>);
     columns_of_.resize(threads_);
     barrier_.reset(threads_);
@@ -230,7 +247,7 @@ template <class T> void Trainer<T>::share_out() {
     const int n = static_cast<int>(batch_);
     // Small networks are shared out by samples: two meetings a step, and all layers' parameters fit
     // into every core's cache. In large ones each thread keeps to its own units' parameters.
-    const bool by_samples = n >= 2 * threads_ && parameters_ * sizeof(T) <= 192 * 1024;
+    const bool by_samples = n >= 2 * threads_ && parameters_ * sizeof(T) <= small_network;
     all_by_samples_ = true;
     int n_items = 0;
     for (int l = 1; l <= L_; ++l) {
@@ -519,22 +536,53 @@ template <class T> void Trainer<T>::gather_columns(const Batch& b, const Item& i
         for (int k = 0; k < width; k += lanes<T>) put<T>(to + k, get<T>(from + k));
 }
 
-// A chunk of dW: rows k of W^T (and the bias row), one panel of units j; sums over all samples.
+// A chunk of dW: rows k of W^T (and the bias row), one panel of units j; sums over some samples.
 template <class T>
-void Trainer<T>::gradient_chunk(const Batch& b, const Item& item, T* dW, int thread) {
+void Trainer<T>::gradient_chunk(const Batch& b, const Item& item, Range samples, T* dW, int thread) {
     const Layer<T>& layer = layers_[item.layer];
     const int width = layer.F.width(item.panel);
-    const T* a_below = a(b, item.layer - 1) + item.first_row;
     int below = layers_[item.layer - 1].ld;
+    const T* a_below = a(b, item.layer - 1) + item.first_row + std::ptrdiff_t{samples.first} * below;
     if (layer.gathers) {
-        T* columns = columns_.get() + std::ptrdiff_t{thread} * b.n * chunk_rows_limit<T>;
+        T* columns = columns_.get() + std::ptrdiff_t{thread} * batch_ * chunk_rows_limit<T>;
         Item& of = columns_of_[thread];
         if (of.layer != item.layer || of.first_row != item.first_row) gather_columns(b, item, columns);
         of = item;
         a_below = columns, below = chunk_rows_limit<T>;
     }
-    panel_product<T>(item.last_row - item.first_row, width / lanes<T>, b.n, a_below, 1, below,
-                     layer.delta.get() + item.panel * panel_width<T>, layer.ld, dW, width);
+    const T* delta = layer.delta.get() + item.panel * panel_width<T> + std::ptrdiff_t{samples.first} * layer.ld;
+    panel_product<T>(item.last_row - item.first_row, width / lanes<T>, samples.last - samples.first, a_below, 1,
+                     below, delta, layer.ld, dW, width);
+}
+
+template <class T> std::ptrdiff_t Trainer<T>::place(const Item& item) const {
+    const Layer<T>& layer = layers_[item.layer];
+    return layer.first_parameter + layer.F.offset(item.panel) +
+           std::ptrdiff_t{item.first_row} * layer.F.width(item.panel);
+}
+// All of dW over one half of the batch, by the thread that carried it through the layers.
+template <class T> void Trainer<T>::gradient_of_half(const Batch& b, int half) {
+    for (int i = 0; i < n_items_; ++i)
+        gradient_chunk(b, items_[i], part_of(b.n, half, 2), half_[half].get() + place(items_[i]), half);
+}
+// A chunk of dW over the whole batch.
+template <class T> const T* Trainer<T>::gradient(const Batch& b, int index, int thread) {
+    const Item& item = items_[index];
+    T* dW = scratch_.get() + std::ptrdiff_t{thread} * 2 * chunk_size<T>;
+    if (!halves_) {
+        gradient_chunk(b, item, {0, b.n}, dW, thread);
+        return dW;
+    }
+    const T* halves[2];
+    for (int half = 0; half < 2; ++half) {
+        T* to = dW + half * chunk_size<T>;
+        halves[half] = threads_ == 2 ? half_[half].get() + place(item) : to;
+        if (threads_ != 2) gradient_chunk(b, item, part_of(b.n, half, 2), to, thread);
+    }
+    const std::ptrdiff_t count =
+        std::ptrdiff_t{item.last_row - item.first_row} * layers_[item.layer].F.width(item.panel);
+    for (std::ptrdiff_t i = 0; i < count; i += lanes<T>) put<T>(dW + i, get<T>(halves[0] + i) + get<T>(halves[1] + i));
+    return dW;
 }
 
 template <class T> void Trainer<T>::update_item(int index, const T* dW, T scale) {
@@ -560,7 +608,6 @@ template <class T> void Trainer<T>::update_item(int index, const T* dW, T scale)
 }
 
 template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
-    T* scratch = scratch_.get() + std::ptrdiff_t{thread} * chunk_size<T>;
     columns_of_[thread].layer = 0;
     const auto weights_of = [&](const Item& item, std::ptrdiff_t& at) {
         const Layer<T>& layer = layers_[item.layer];
@@ -578,10 +625,7 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
             l2_parts_[i] = sum;
         });
     if (clip_norm_ == 0) {
-        my_items(thread, [&](int i) {
-            gradient_chunk(b, items_[i], scratch, thread);
-            update_item(i, scratch, T(1));
-        });
+        my_items(thread, [&](int i) { update_item(i, gradient(b, i, thread), T(1)); });
         return;
     }
     my_items(thread, [&](int i) {
@@ -591,7 +635,7 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
         Layer<T>& layer = layers_[item.layer];
         T* g = layer.dW.get() + at;
         const T* w = layer.Wf.get() + at;
-        gradient_chunk(b, item, g, thread);
+        gradient_chunk(b, item, {0, b.n}, g, thread);
         const std::ptrdiff_t all = std::ptrdiff_t{item.last_row - item.first_row} * layer.F.width(item.panel);
         if (l2_ != 0)
             for (std::ptrdiff_t k = 0; k < count; ++k) g[k] += static_cast<T>(l2_of_step_) * w[k];
@@ -662,6 +706,7 @@ template <class T> void Trainer<T>::step(const Batch& b, int thread) {
             losses(b, block);
             for (int l = L_; l > 1; --l) backward(l, block, {0, layers_[l].B.count()}, thread);
         }
+        if (halves_ && threads_ == 2) gradient_of_half(b, thread);
     } else {
         // Threads meet between two parts unless both are shared out by samples.
         Split before = Split::units;

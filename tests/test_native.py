@@ -177,6 +177,18 @@ def test_batches(isa: str, dtype: str, batch: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_batches_large_for_their_network(isa: str, dtype: str) -> None:
+    """dW is summed over each half of the batch; one of 1, of 2 and of 97 samples ends the epoch."""
+    for n in (201, 202, 297):
+        options = {"n": n, "batch": 200, "epochs": 20, "dtype": dtype, "hidden": "tanh", "l2": 0.1}
+        runs = [train(NativeEngine(threads), [13, 37, 40, 5], **options) for threads in (1, 2, 3)]
+        for net, losses, _, _ in runs[1:]:
+            assert np.array_equal(net.parameters, runs[0][0].parameters)
+            assert losses == runs[0][1]
+        agree([13, 37, 40, 5], **options)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("clip", [None, 0.5])
 def test_a_batch_beyond_the_cache(isa: str, dtype: str, clip: float | None) -> None:
     """a^(0) is over 4 MB, so that its columns are gathered for dW."""
