@@ -1,0 +1,149 @@
+// dW, chunk by chunk, and the update that each chunk goes straight into.
+#pragma once
+#include "trainer.h"
+
+namespace chainrule {
+namespace CR_ISA {
+
+// --- dW = sum_i delta_i a_i^T, and the update -----------------------------------------------------
+
+// The chunks that are a thread's. Where columns of a^(l-1) are gathered, those of the same columns follow
+// one another.
+template <class T> template <class F> void Trainer<T>::my_items(int thread, F&& f) const {
+    for (int l = L_; l >= 1; --l) {
+        const Layer<T>& layer = layers_[l];
+        const int* cut = &thread_items_[std::ptrdiff_t(l) * (threads_ + 1) + thread];
+        const int apart = layer.gathers ? layer.chunks : 1;
+        for (int first = cut[0]; first < cut[0] + apart; ++first)
+            for (int i = first; i < cut[1]; i += apart) f(i);
+    }
+}
+
+template <class T> void Trainer<T>::gather_columns(const Batch& b, const Item& item, T* to) const {
+    const int ld = layers_[item.layer - 1].ld, width = round_up(item.last_row - item.first_row, lanes<T>);
+    const T* from = a(b, item.layer - 1) + item.first_row;
+    for (int i = 0; i < b.n; ++i, from += ld, to += chunk_rows_limit<T>)
+        for (int k = 0; k < width; k += lanes<T>) put<T>(to + k, get<T>(from + k));
+}
+
+// A chunk of dW: rows k of W^T (and the bias row), one panel of units j; sums over some samples.
+template <class T>
+void Trainer<T>::gradient_chunk(const Batch& b, const Item& item, Range samples, T* dW, int thread) {
+    const Layer<T>& layer = layers_[item.layer];
+    const int width = layer.F.width(item.panel);
+    int below = layers_[item.layer - 1].ld;
+    const T* a_below = a(b, item.layer - 1) + item.first_row + std::ptrdiff_t{samples.first} * below;
+    if (layer.gathers) {
+        T* columns = columns_.get() + std::ptrdiff_t{thread} * batch_ * chunk_rows_limit<T>;
+        Item& of = columns_of_[thread];
+        if (of.layer != item.layer || of.first_row != item.first_row) gather_columns(b, item, columns);
+        of = item;
+        a_below = columns, below = chunk_rows_limit<T>;
+    }
+    const T* delta = layer.delta.get() + item.panel * panel_width<T> + std::ptrdiff_t{samples.first} * layer.ld;
+    panel_product<T>(item.last_row - item.first_row, width / lanes<T>, samples.last - samples.first, a_below, 1,
+                     below, delta, layer.ld, dW, width);
+}
+
+template <class T> std::ptrdiff_t Trainer<T>::place(const Item& item) const {
+    const Layer<T>& layer = layers_[item.layer];
+    return layer.first_parameter + layer.F.offset(item.panel) +
+           std::ptrdiff_t{item.first_row} * layer.F.width(item.panel);
+}
+// All of dW over one half of the batch, by the thread that carried it through the layers.
+template <class T> void Trainer<T>::gradient_of_half(const Batch& b, int half) {
+    for (int i = 0; i < n_items_; ++i)
+        gradient_chunk(b, items_[i], part_of(b.n, half, 2), half_[half].get() + place(items_[i]), half);
+}
+// A chunk of dW over the whole batch.
+template <class T> const T* Trainer<T>::gradient(const Batch& b, int index, int thread) {
+    const Item& item = items_[index];
+    T* dW = scratch_.get() + std::ptrdiff_t{thread} * 2 * chunk_size<T>;
+    if (!halves_) {
+        gradient_chunk(b, item, {0, b.n}, dW, thread);
+        return dW;
+    }
+    const T* halves[2];
+    for (int half = 0; half < 2; ++half) {
+        T* to = dW + half * chunk_size<T>;
+        halves[half] = threads_ == 2 ? half_[half].get() + place(item) : to;
+        if (threads_ != 2) gradient_chunk(b, item, part_of(b.n, half, 2), to, thread);
+    }
+    const std::ptrdiff_t count =
+        std::ptrdiff_t{item.last_row - item.first_row} * layers_[item.layer].F.width(item.panel);
+    for (std::ptrdiff_t i = 0; i < count; i += lanes<T>) put<T>(dW + i, get<T>(halves[0] + i) + get<T>(halves[1] + i));
+    return dW;
+}
+
+template <class T> void Trainer<T>::update_item(int index, const T* dW, T scale) {
+    const Item& item = items_[index];
+    Layer<T>& layer = layers_[item.layer];
+    const int width = layer.F.width(item.panel);
+    const std::ptrdiff_t at = layer.F.offset(item.panel) + std::ptrdiff_t{item.first_row} * width;
+    const int weight_rows = smaller(item.last_row, layer.in) - item.first_row;
+    const std::ptrdiff_t weights = std::ptrdiff_t{weight_rows} * width;
+    const std::ptrdiff_t biases = std::ptrdiff_t{item.last_row - item.first_row - weight_rows} * width;
+    T* w = layer.Wf.get() + at;
+    T* s1 = layer.s1.get() + at;
+    T* s2 = layer.s2.get() + at;
+    const T l2 = static_cast<T>(clip_norm_ > 0 ? 0 : l2_of_step_); // with clipping it is in dW already
+    update<T>(w, s1, s2, dW, weights, scale, l2, hyper_, rule_);
+    if (biases)
+        update<T>(w + weights, s1 + weights, s2 + weights, dW + weights, biases, scale, T(0), hyper_,
+                  rule_);
+    if (item.layer > 1)
+        refresh_backward<T>(layer.Wf.get() + layer.F.offset(item.panel), width, layer.F.real(item.panel),
+                            item.panel * panel_width<T>, item.first_row, item.first_row + weight_rows,
+                            layer.B, layer.Wb.get());
+}
+
+template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
+    columns_of_[thread].layer = 0;
+    const auto weights_of = [&](const Item& item, std::ptrdiff_t& at) {
+        const Layer<T>& layer = layers_[item.layer];
+        const int width = layer.F.width(item.panel);
+        at = layer.F.offset(item.panel) + std::ptrdiff_t{item.first_row} * width;
+        return std::ptrdiff_t{smaller(item.last_row, layer.in) - item.first_row} * width;
+    };
+    if (l2_ != 0) // of the weights before the update, which the reported loss is about
+        my_items(thread, [&](int i) {
+            std::ptrdiff_t at;
+            const std::ptrdiff_t count = weights_of(items_[i], at);
+            const T* w = layers_[items_[i].layer].Wf.get() + at;
+            double sum = 0;
+            for (std::ptrdiff_t k = 0; k < count; ++k) sum += double(w[k]) * double(w[k]);
+            l2_parts_[i] = sum;
+        });
+    if (clip_norm_ == 0) {
+        my_items(thread, [&](int i) { update_item(i, gradient(b, i, thread), T(1)); });
+        return;
+    }
+    my_items(thread, [&](int i) {
+        std::ptrdiff_t at;
+        const Item& item = items_[i];
+        const std::ptrdiff_t count = weights_of(item, at);
+        Layer<T>& layer = layers_[item.layer];
+        T* g = layer.dW.get() + at;
+        const T* w = layer.Wf.get() + at;
+        gradient_chunk(b, item, {0, b.n}, g, thread);
+        const std::ptrdiff_t all = std::ptrdiff_t{item.last_row - item.first_row} * layer.F.width(item.panel);
+        if (l2_ != 0)
+            for (std::ptrdiff_t k = 0; k < count; ++k) g[k] += static_cast<T>(l2_of_step_) * w[k];
+        double sum = 0;
+        for (std::ptrdiff_t k = 0; k < all; ++k) sum += double(g[k]) * double(g[k]);
+        norm_parts_[i] = sum;
+    });
+    barrier_.wait();
+    double square = 0;
+    for (int i = 0; i < n_items_; ++i) square += norm_parts_[i];
+    const double norm = __builtin_sqrt(square);
+    const T scale = norm > clip_norm_ ? static_cast<T>(clip_norm_ / norm) : T(1);
+    my_items(thread, [&](int i) {
+        std::ptrdiff_t at;
+        weights_of(items_[i], at);
+        update_item(i, layers_[items_[i].layer].dW.get() + at, scale);
+    });
+}
+
+} // namespace CR_ISA
+} // namespace chainrule

@@ -1,0 +1,117 @@
+// Parameters and optimiser slots in and out of the panels, and batches of samples into padded rows.
+#pragma once
+#include "trainer.h"
+
+namespace chainrule {
+namespace CR_ISA {
+
+// --- parameters in and out ---------------------------------------------------------------------
+
+template <class T>
+void Trainer<T>::load(const void* theta, const void* const* slots, std::int64_t step) {
+    std::ptrdiff_t at = 0;
+    for (int l = 1; l <= L_; ++l) {
+        Layer<T>& layer = layers_[l];
+        const std::ptrdiff_t W = at, b = at + std::ptrdiff_t{layer.out} * layer.in;
+        const auto pack = [&](const void* flat, T* to) {
+            const T* from = static_cast<const T*>(flat);
+            pack_forward<T>(from + W, biases_ ? from + b : nullptr, layer.F, layer.in, to);
+        };
+        pack(theta, layer.Wf.get());
+        if (l > 1) pack_backward<T>(static_cast<const T*>(theta) + W, layer.B, layer.in, layer.Wb.get());
+        if (layer.s1.size()) pack(slots[0], layer.s1.get());
+        if (layer.s2.size()) pack(slots[1], layer.s2.get());
+        at = b + (biases_ ? layer.out : 0);
+    }
+    run_step_ = step;
+    beta1_power_ = __builtin_pow(beta1_, static_cast<double>(step));
+    beta2_power_ = __builtin_pow(beta2_, static_cast<double>(step));
+}
+
+template <class T> void Trainer<T>::store(void* theta, void* const* slots) const {
+    std::ptrdiff_t at = 0;
+    for (int l = 1; l <= L_; ++l) {
+        const Layer<T>& layer = layers_[l];
+        const std::ptrdiff_t W = at, b = at + std::ptrdiff_t{layer.out} * layer.in;
+        const auto unpack = [&](const T* from, void* flat) {
+            T* to = static_cast<T*>(flat);
+            unpack_forward<T>(from, layer.F, layer.in, to + W, biases_ ? to + b : nullptr);
+        };
+        unpack(layer.Wf.get(), theta);
+        if (layer.s1.size()) unpack(layer.s1.get(), slots[0]);
+        if (layer.s2.size()) unpack(layer.s2.get(), slots[1]);
+        at = b + (biases_ ? layer.out : 0);
+    }
+}
+
+template <class T> bool Trainer<T>::parameters_finite() const {
+    for (int l = 1; l <= L_; ++l) {
+        Vec<T> zero{}; // 0 * x is 0 for every finite x, and NaN for the others
+        const T* w = layers_[l].Wf.get();
+        for (std::ptrdiff_t i = 0; i < layers_[l].F.size(); i += lanes<T>)
+            zero += get<T>(w + i) * T(0);
+        for (int i = 0; i < lanes<T>; ++i)
+            if (!(zero[i] == T(0))) return false;
+    }
+    return true;
+}
+
+// --- batches ------------------------------------------------------------------------------------
+
+template <class T> void Trainer<T>::begin_epoch(const EpochData& data) {
+    data_ = data;
+}
+
+template <class T> typename Trainer<T>::Batch Trainer<T>::batch(std::int64_t step) const {
+    const std::int64_t start = step * batch_, left = data_.n_samples - start;
+    return {step, start, static_cast<std::uint32_t>(run_step_ + step - first_),
+            static_cast<int>(left < batch_ ? left : batch_), static_cast<int>(step & 1)};
+}
+
+// This thread's samples of a batch: x with the 1 that meets the biases, y, and s_i / sum s.
+template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread) {
+    const Range mine = threads_ == 1 ? Range{0, b.n} : part_of(b.n, thread, threads_);
+    const Layer<T>& last = layers_[L_];
+    double sum = b.n;
+    if (data_.sample_weights) {
+        sum = 0;
+        for (int i = 0; i < b.n; ++i) sum += data_.sample_weights[row(b.start + i)];
+    }
+    if (thread == 0) weight_[b.side] = sum;
+    const T equal_share = static_cast<T>(1.0 / sum);
+    const bool plain_X = is_plain<T>(data_.X), plain_y = is_plain<T>(data_.y) && !data_.classes;
+    const std::int64_t row_lines = plain_X ? (layers_[0].out * sizeof(T) + 63) / 64 : 1;
+    for (int i = mine.first; i < mine.last; ++i) {
+        const std::int64_t sample = row(b.start + i);
+        // The order jumps about in data that may be far larger than the cache: ask for the next
+        // batch's rows now.
+        if (b.start + i + batch_ < data_.n_samples) {
+            const std::int64_t soon = row(b.start + i + batch_);
+            const char* next = row_of(data_.X, soon);
+            for (std::int64_t line = 0; line < row_lines && line < 16; ++line)
+                __builtin_prefetch(next + 64 * line);
+            if (!data_.classes) __builtin_prefetch(row_of(data_.y, soon));
+        }
+        T* x = x_[b.side].get() + std::ptrdiff_t{i} * layers_[0].ld;
+        T* y = y_[b.side].get() + std::ptrdiff_t{i} * last.ld;
+        if (plain_X)
+            copy_row<T>(row_of(data_.X, sample), layers_[0].out, x);
+        else
+            gather<T>(data_.X, sample, layers_[0].out, x);
+        x[layers_[0].out] = T(1);
+        if (plain_y) {
+            copy_row<T>(row_of(data_.y, sample), last.out, y);
+        } else if (data_.classes) {
+            std::memset(y, 0, sizeof(T) * last.out);
+            y[data_.classes[sample]] = T(1);
+        } else {
+            gather<T>(data_.y, sample, last.out, y);
+        }
+        shares_[b.side][i] = !data_.sample_weights ? equal_share
+                             : sum > 0 ? static_cast<T>(data_.sample_weights[sample] / sum)
+                                       : T(0);
+    }
+}
+
+} // namespace CR_ISA
+} // namespace chainrule
