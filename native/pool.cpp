@@ -164,6 +164,11 @@ void run_on_threads(int threads, void (*job)(void*, int), void* context) {
     the_pool().run(threads, job, context);
 }
 
+void wait_for_count(const std::atomic<int>& counter, int value) {
+    for (int i = 0; counter.load(std::memory_order_acquire) < value; ++i)
+        i % 1024 == 1023 ? std::this_thread::yield() : relax(); // whoever counts may need this core
+}
+
 int default_threads() {
     const char* text = std::getenv("CHAINRULE_NUM_THREADS");
     if (!text || !*text) return usable_cores();

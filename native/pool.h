@@ -27,6 +27,9 @@ private:
 // Calls from several Python threads queue up. After a fork the child starts threads of its own.
 void run_on_threads(int threads, void (*job)(void* context, int thread), void* context);
 
+// Waits until `counter`, which other threads that are at work count up, has reached `value`.
+void wait_for_count(const std::atomic<int>& counter, int value);
+
 // Cores that this process may use, or CHAINRULE_NUM_THREADS. Throws std::invalid_argument if that is
 // not a positive number.
 int default_threads();

@@ -37,10 +37,10 @@ public:
 
     bool run(const void* theta, const MatrixView& X, std::int64_t n, void* out) override {
         theta_ = static_cast<const T*>(theta), X_ = X, n_ = n, out_ = static_cast<T*>(out);
+        finite_.store(true, std::memory_order_relaxed);
         if (n <= few && as_they_lie_) {
-            Vec<T> zero{};
-            for (std::int64_t i = 0; i < n; ++i) zero += one_sample(i);
-            return is_zero(zero);
+            for (std::int64_t i = 0; i < n; ++i) one_sample(i);
+            return finite_.load(std::memory_order_relaxed);
         }
         // Another thread is awake after a few hundred thousand operations.
         const int threads = flops_ * double(n) < 2e6 ? 1 : threads_;
@@ -49,7 +49,6 @@ public:
             rows_ = static_cast<int>((n + 2 * threads - 1) / (2 * threads));
         if (threads == 1) rows_ = block;
         next_.store(0, std::memory_order_relaxed);
-        finite_.store(true, std::memory_order_relaxed);
         if (!pack(threads)) return false;
         run_on_threads(
             threads,
@@ -76,6 +75,7 @@ private:
         Panels<T> F;
         Array<T> Wf;
         bool ready = false; // Wf holds what the last call saw
+        std::atomic<int> taken{0}, done{0}; // units of the sample that is being predicted
     };
     // 0 * x is 0 for every finite x, and NaN for the others: sums of it tell whether all were finite.
     static bool is_zero(Vec<T> sum) {
@@ -178,29 +178,46 @@ private:
         for (int k = 1; k < n; ++k) total += get<T>(sums + k * n);
         put<T>(z, total);
     }
-    Vec<T> one_sample(std::int64_t i) {
-        constexpr int n = lanes<T>;
-        T* from = buffers_.get();
-        T* to = from + stride_;
-        alignas(64) T tail[n];
-        gather<T>(X_, i, layers_[0].out, from);
-        Vec<T> zero = zero_of(from, layers_[0].out);
+    // The units of a layer are taken `units_at_once` at a time by whoever comes; a layer is begun when the
+    // one below is whole.
+    void one_sample(std::int64_t i) {
+        gather<T>(X_, i, layers_[0].out, buffers_.get());
+        if (!is_zero(zero_of(buffers_.get(), layers_[0].out))) finite_.store(false, std::memory_order_relaxed);
         for (int l = 1; l <= L_; ++l) {
-            const Weights& layer = layers_[l];
+            layers_[l].taken.store(0, std::memory_order_relaxed);
+            layers_[l].done.store(0, std::memory_order_relaxed);
+        }
+        // Beyond one core's cache, reading the weights is what takes the time.
+        const int threads = parameters_ * sizeof(T) < (1u << 20) ? 1 : threads_;
+        run_on_threads(threads, [](void* self, int) { static_cast<ForwardOnly*>(self)->take_units(); }, this);
+        finish(buffers_.get() + (L_ % 2) * stride_, i);
+    }
+    void take_units() {
+        constexpr int n = lanes<T>, units_at_once = 64;
+        alignas(64) T tail[n];
+        Vec<T> zero{};
+        for (int l = 1; l <= L_; ++l) {
+            Weights& layer = layers_[l];
+            const T* from = buffers_.get() + ((l - 1) % 2) * stride_;
+            T* to = buffers_.get() + (l % 2) * stride_;
             const T* W = theta_ + layer.at;
             const T* b = W + std::ptrdiff_t{layer.in} * layer.out;
-            for (int k = 0; k < n; ++k) tail[k] = k < n - layer.in % n ? T(0) : from[layer.in - n + k];
-            for (int j = 0; j < layer.out; j += n)
-                dots(W + std::ptrdiff_t{j} * layer.in, layer.in, smaller(n, layer.out - j), from, tail, to + j);
-            if (biases_)
-                for (int j = 0; j < layer.out; ++j) to[j] += b[j];
-            for (int j = layer.out; j < round_up(layer.out, n); ++j) to[j] = T(0);
-            activate(layer, to, 1, round_up(layer.out, n), zero);
-            T* const spare = from;
-            from = to, to = spare;
+            bool first = true;
+            for (int j; (j = layer.taken.fetch_add(units_at_once, std::memory_order_relaxed)) < layer.out;) {
+                for (int k = 0; first && k < n; ++k)
+                    tail[k] = k < n - layer.in % n ? T(0) : from[layer.in - n + k];
+                first = false;
+                const int end = smaller(j + units_at_once, layer.out), padded = round_up(end, n);
+                for (int u = j; u < end; u += n)
+                    dots(W + std::ptrdiff_t{u} * layer.in, layer.in, smaller(n, end - u), from, tail, to + u);
+                for (int u = j; biases_ && u < end; ++u) to[u] += b[u];
+                for (int u = end; u < padded; ++u) to[u] = T(0);
+                activate(layer, to + j, 1, padded - j, zero);
+                layer.done.fetch_add(end - j, std::memory_order_release);
+            }
+            wait_for_count(layer.done, layer.out);
         }
-        finish(from, i);
-        return zero;
+        if (!is_zero(zero)) finite_.store(false, std::memory_order_relaxed);
     }
 
     // --- blocks of samples, W in panels --------------------------------------------------------------
