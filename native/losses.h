@@ -107,7 +107,7 @@ template <class T> struct RowLoss {
         top = splat<T>(-__builtin_huge_val());
         for (int v = 0; v < vectors; ++v) {
             const Vec<T> z_v = load<T>(z + v * lanes<T>);
-            top = inside(v) & (z_v > top) ? z_v : top;
+            top = (inside(v) & (z_v > top)) ? z_v : top;
         }
         top = largest_everywhere<T>(top);
         Vec<T> sum{};

@@ -131,7 +131,7 @@ CR_INLINE Vec<float> tanh(Vec<float> z) {
     const Vec<float> Q = (u * 0.467130840655f + 1.0f) +
                          u2 * ((u * 0.00032831847206f + 0.0258713003688f) + u2 * 7.76248668069e-7f);
     const Vec<float> inside = quotient(z * P, Q);
-    return (abs<float>(z) > 8.4f) | (abs<float>(inside) > 1.0f) ? copy_sign<float>(splat<float>(1), z)
+    return ((abs<float>(z) > 8.4f) | (abs<float>(inside) > 1.0f)) ? copy_sign<float>(splat<float>(1), z)
                                                                 : inside;
 }
 // tanh |z| = m / (m + 2) with m = e^(2|z|) - 1, accurate near 0 too.
