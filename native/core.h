@@ -89,10 +89,16 @@ public:
     virtual int most_threads() const = 0;
     virtual void use_threads(int threads) = 0;
 
-    // Seconds a step that one thread and most_threads() took of late; 0: not known yet.
-    double pace[2] = {0, 0};
-    bool warm[2] = {false, false};
-    std::int64_t stretches = 0;
+    // How fast one thread (0) and all of them (1) are: seconds a step, kept from epoch to epoch.
+    struct Pace {
+        double of[2] = {0, 0};
+        int way = 1;          // the one in use
+        bool trying = true;   // to find out how fast it is
+        double spent = 0;     // seconds in this way so far
+        double patience = 0.15; // seconds until the other way is tried
+        double best = 0;      // of the trial; 0: none yet
+        bool begun = false;   // the trial's first stretch, which fills caches and wakes threads, is over
+    } pace;
 };
 
 // Forward passes only: a^(L) of n rows into out (n, units_L), C-contiguous, of the network's dtype.

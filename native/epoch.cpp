@@ -31,38 +31,48 @@ struct Question { // asked from inside a long step, too
     static double mean(const EpochSums& s) { return s.weight_sum > 0 ? s.loss_sum / s.weight_sum : 0.0; }
 };
 
-// All threads (1) or one (0)? On a machine that others use too, threads that wait for each other can be
-// slower than one alone; whichever was faster of late goes on, and the other is tried now and then.
-int choose_way(Core& core) {
-    if (core.most_threads() == 1) return 0;
-    if (core.flops_per_step() > 1e9 || core.pace[1] == 0) return 1;
-    if (core.pace[0] == 0) return 0;
-    const int faster = core.pace[1] <= core.pace[0];
-    const bool far = core.pace[1 - faster] > 3 * core.pace[faster];
-    return ++core.stretches % (far ? 128 : 16) == 0 ? 1 - faster : faster;
-}
+// All threads or one? On a machine that others use too, threads that wait for each other can be slower
+// than one alone. Whichever is faster goes on, and the other is tried now and then.
+constexpr double trial = 0.002, memory = 0.005, try_again = 0.03, try_every = 0.15, try_slow_every = 1; // seconds
 
-std::int64_t steps_for(const Core& core, int way) {
-    const int faster = core.pace[1] > 0 && core.pace[1] <= core.pace[0];
-    const double pace = core.pace[way];
-    double count = stretch / pace;
-    if (pace == 0) { // a first look, by a guess at the speed
-        count = 3e-3 / (core.flops_per_step() / 1e11 + 1e-7);
-    } else if (way != faster && core.most_threads() > 1) {
-        count /= 8; // a try
-    }
+// A step of milliseconds is worth all threads in any case.
+bool has_choice(const Core& core) { return core.most_threads() > 1 && core.flops_per_step() <= 1e9; }
+
+std::int64_t steps_for(const Core& core) {
+    const double pace = core.pace.of[core.pace.way];
+    const double count = pace == 0 ? 1e-3 / (core.flops_per_step() / 1e11 + 1e-7) // a guess at the speed
+                         : core.pace.trying ? trial / 3 / pace
+                                            : stretch / pace;
     return count < 1 ? 1 : count > 1e6 ? 1000000 : static_cast<std::int64_t>(count);
 }
 
-// The first stretch of each way fills caches and wakes threads: it says nothing of the pace. What is old
-// says little: of the way that is taken now and then only the last time counts.
-void note_pace(Core& core, int way, double seconds_a_step) {
-    const bool taken_often = core.pace[way] <= core.pace[1 - way];
-    if (!core.warm[way]) {
-        core.warm[way] = true;
-    } else {
-        core.pace[way] = core.pace[way] > 0 && taken_often ? (core.pace[way] + seconds_a_step) / 2 : seconds_a_step;
+void note_pace(Core& core, double seconds, double steps) {
+    Core::Pace& p = core.pace;
+    double& own = p.of[p.way];
+    const double other = p.of[1 - p.way], now = seconds / steps;
+    p.spent += seconds;
+    if (!has_choice(core)) {
+        own = now, p.trying = false;
+        return;
     }
+    if (p.trying) {
+        if (p.begun && (p.best == 0 || now < p.best)) p.best = now;
+        p.begun = true;
+        if (own == 0) own = now;
+        if (p.best == 0 || p.spent < trial) return;
+        own = p.best;
+        p.trying = other == 0; // at the start each is tried once
+        if (p.trying || other < own) p.way = 1 - p.way;
+        const double rarest = p.of[1 - p.way] > 3 * p.of[p.way] ? try_slow_every : try_every;
+        p.patience = 2 * p.patience < rarest ? 2 * p.patience : rarest;
+    } else {
+        own = own == 0 ? now : own + (now - own) * (seconds < memory ? seconds / memory : 1);
+        const bool worse = other > 0 && own > 1.1 * other; // than the other one was
+        if (!worse && p.spent < p.patience) return;
+        p.way = 1 - p.way, p.trying = !worse;
+        if (worse) p.patience = try_again; // it may have been a moment's disturbance
+    }
+    p.spent = p.best = 0, p.begun = false;
 }
 
 bool due_and_stop(void* context) {
@@ -86,15 +96,14 @@ EpochOutcome run_epoch(Core& core, const EpochData& data, std::int64_t steps, st
     Clock::time_point last_saved = Clock::now();
     while (done < steps && !question.stop) {
         const Clock::time_point start = Clock::now();
-        const int way = choose_way(core);
-        core.use_threads(way ? core.most_threads() : 1);
-        const std::int64_t count = steps_for(core, way);
+        core.use_threads(core.pace.way ? core.most_threads() : 1);
+        const std::int64_t count = steps_for(core);
         const std::int64_t now = count < steps - done ? count : steps - done;
         question.steps = done;
         const std::int64_t ran = core.run(done, now, sums, long_steps ? &poll : nullptr);
         done += ran;
         question.steps = done;
-        if (ran > 0) note_pace(core, way, seconds(start) / static_cast<double>(ran));
+        if (ran > 0) note_pace(core, seconds(start), static_cast<double>(ran));
 
         // A number that is not finite stays so: it is enough to look now and then, and to go back to
         // the last good state and repeat step by step when one has turned up.

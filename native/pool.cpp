@@ -60,6 +60,28 @@ template <class T> void wait_while(const std::atomic<T>& word, T old, bool watch
     while (word.load(std::memory_order_acquire) == old) word.wait(old, std::memory_order_acquire);
 }
 
+// The system may wake a thread on the very core of its waker although others are idle (a virtual machine
+// takes a halted core for a busy one) and leave both there for milliseconds: the one that is woken moves.
+int this_core() {
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+void leave_core(int core) {
+#if defined(__linux__)
+    cpu_set_t all, others;
+    if (core < 0 || sched_getcpu() != core || sched_getaffinity(0, sizeof all, &all) != 0) return;
+    others = all;
+    CPU_CLR(core, &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+    (void)sched_setaffinity(0, sizeof all, &all); // it stays where it is now, and is free to move
+#else
+    (void)core;
+#endif
+}
+
 class Pool {
 public:
     explicit Pool(int process) : process_(process) {}
@@ -71,11 +93,12 @@ public:
         const bool watching = may_watch(threads);
         for (; workers_ < threads - 1; ++workers_)
             std::thread([this, thread = workers_ + 1, seen = call_.load()] { work(thread, seen); }).detach();
-        job_ = job, context_ = context, wanted_ = threads, watching_ = watching;
+        job_ = job, context_ = context, wanted_ = threads, watching_ = watching, core_ = this_core();
         const std::uint32_t call = call_.load(std::memory_order_relaxed) + 1;
         state_.store(std::uint64_t{call} << 32, std::memory_order_release); // open, nobody inside
         call_.store(call, std::memory_order_release);
         call_.notify_all();
+        std::this_thread::yield(); // to one that was woken here
         job(context, 0);
         // Who has not come by now is not waited for.
         std::uint64_t state = state_.fetch_or(closed, std::memory_order_acq_rel) | closed;
@@ -106,6 +129,7 @@ private:
             if (!enter(served)) continue;
             if (thread < wanted_) {
                 watching = watching_;
+                if (watching) leave_core(core_);
                 job_(context_, thread);
             }
             if (inside(state_.fetch_sub(1, std::memory_order_acq_rel)) == 1) state_.notify_one();
@@ -116,7 +140,7 @@ private:
     std::mutex running_;
     int workers_ = 0;
     // Written while no worker is inside, read by those that are.
-    int wanted_ = 0;
+    int wanted_ = 0, core_ = -1;
     bool watching_ = false;
     void (*job_)(void*, int) = nullptr;
     void* context_ = nullptr;
