@@ -1,0 +1,105 @@
+"""`chainrule explain`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from chainrule import files, tables
+from chainrule.cli.shared import WIDEST, Rows, choose, data_options, has
+
+if TYPE_CHECKING:
+    from chainrule.explain import Explanation
+
+
+@click.command(
+    epilog="""\b
+    TARGET is what the loss is derived by, with indices from 0:
+      w[2][1,2]   the weight to unit 1 of layer 2 from unit 2 of layer 1
+      b[2][1]     the bias of unit 1 of layer 2
+      z[1][0]     the pre-activation of unit 0 of layer 1
+      a[1][3]     the output of unit 3 of layer 1
+      x[0]        input 0
+    Quote it: to a shell, brackets mean something else.
+
+    \b
+    Examples:
+      chainrule explain net.safetensors 'w[2][1,2]' --data samples.csv --row 0
+      chainrule explain net.safetensors 'b[1][0]' --data samples.csv --rows 0:32
+      chainrule explain net.safetensors 'x[3]' --data samples.csv --row 7 \\
+          --format html --out why.html
+    """
+)
+@click.argument("model")
+@click.argument("target")
+@data_options
+@click.option("--row", type=click.IntRange(0), metavar="N", help="One sample; rows count from 0.")
+@click.option("--rows", type=Rows(), help="The mean over some samples: 0:32 is the first 32.")
+@click.option("--all-rows", is_flag=True, help="The mean over all samples.")
+@click.option(
+    "--learning-rate", type=float, metavar="X", help="Show the update with this step size, too."
+)
+@click.option(
+    "--notation",
+    metavar="NAME",
+    default="default",
+    help="Letters and indices: default, C-a-L or L-h, as the two lessons in examples/ write.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "latex", "html", "mathml", "json"]),
+    default="text",
+    show_default=True,
+)
+@click.option("--out", metavar="FILE", help="Write to a file instead of the screen.")
+def explain(
+    model: str,
+    target: str,
+    data: str,
+    header: bool | None,
+    row: int | None,
+    rows: slice | None,
+    all_rows: bool,
+    learning_rate: float | None,
+    notation: str,
+    form: str,
+    out: str | None,
+) -> None:
+    """Explain the derivative of the loss by one quantity, term by term.
+
+    The chain rule for TARGET in the network of the file MODEL: each term on its own, the terms
+    together, the numbers of the sample put in, and the proof that the result is right.
+    """
+    if (row is not None) + (rows is not None) + all_rows > 1:
+        raise click.UsageError("--row, --rows and --all-rows exclude each other.")
+    network = files.load(model)
+    table = tables.read(data, network, header)
+    if row is not None and row >= len(table):
+        raise click.UsageError(f"there is no row {row}; {has(len(table), data)}")
+    if row is None and rows is None and not all_rows and len(table) > 1:
+        raise click.UsageError(
+            f"say which sample with --row N, --rows A:B or --all-rows; {has(len(table), data)}"
+        )
+    chosen = slice(row, row + 1) if row is not None else choose(rows or slice(None), len(table), data)
+    explanation = network.explain(
+        target, table.X[chosen], table.y[chosen], learning_rate=learning_rate, notation=notation
+    )
+    text = _render(explanation, form).rstrip("\n")
+    if out is None:
+        click.echo(text)
+    else:
+        files.write_atomically(out, f"{text}\n".encode())
+
+
+def _render(explanation: Explanation, form: str) -> str:
+    if form == "json":
+        return json.dumps(explanation.to_dict(), indent=2, ensure_ascii=False)
+    if form == "text":
+        return explanation.text(width=min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST))
+    render: Callable[[], str] = getattr(explanation, form)
+    return render()
