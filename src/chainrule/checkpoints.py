@@ -125,7 +125,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         parameters = np.concatenate([file.get_tensor(name).ravel() for name in own])
         tensors = {
             name.removeprefix(f"{files.CHECKPOINT}."): file.get_tensor(name)
-            for name in {*file.keys()}.difference(own)
+            for name in set(file.keys()).difference(own)
         }
         try:
             return _build(about, network, parameters, tensors)
@@ -213,26 +213,26 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     for key in ("network", "optimizer"):
         a, b = dict(old[key]), dict(new[key])
         if a.pop("name", None) != b.pop("name", None):
-            found.append(f"{key} was {_short(old[key])}, is {_short(new[key])}")
+            found.append(f"{key} {_short(old[key])} there, {_short(new[key])} here")
             continue
         found += [
-            f"{key} {part} was {_short(a.get(part))}, is {_short(b.get(part))}"
+            f"{key} {part} {_short(a.get(part))} there, {_short(b.get(part))} here"
             for part in {**b, **a}
             if a.get(part) != b.get(part)
         ]
     for key in ("batch_size", "clip_norm", "shuffle", "samples"):
         if old[key] != new[key]:
-            found.append(f"{key} was {_short(old[key])}, is {_short(new[key])}")
+            found.append(f"{key} {_short(old[key])} there, {_short(new[key])} here")
     for name in [name for name in old["columns"] if name not in new["columns"]]:
-        found.append(f"it measured {name}, this run does not")
+        found.append(f"{name} is measured there, not here")
     for name in [name for name in new["columns"] if name not in old["columns"]]:
-        found.append(f"it did not measure {name}")
+        found.append(f"{name} is measured here, not there")
     if found:
         return found
     for key, name in (("data", "X, y or their weights"), ("validation_data", "validation_data")):
         if old[key] != new[key]:
             found.append(
-                f"{name} had other numbers (were they split or shuffled anew, without a seed?)"
+                f"{name} with other numbers here (split or shuffled anew, without a seed?)"
             )
     return found
 

@@ -20,7 +20,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -99,15 +99,15 @@ def content(
         if b is not None:
             named[f"layers.{l}.b"] = b
     body = text.removesuffix("}")
-    return serialize(named, {_ENTRY: f'{body},"digest":"{_digest(body, named)}"}}'})
+    digest = _digest(body, sorted(named.items()))
+    return serialize(named, {_ENTRY: f'{body},"digest":"{digest}"}}'})
 
 
-def _digest(body: str, tensors: Mapping[str, Array]) -> str:
+def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:
     digest = hashlib.sha256(body.encode("utf-8", "surrogatepass"))
-    for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
-        digest.update(f"\n{name} {array.dtype} {tensors[name].shape}\n".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
+    for name, array in tensors:
+        digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -334,12 +334,12 @@ def check(file: OpenFile) -> tuple[dict[str, Any], list[str]]:
         raise ValueError("its activations or dropout rates do not fit its layers")
     shapes = _expected_shapes(sizes, about["biases"])
     names = set(file.keys())
-    if CHECKPOINT in about:
-        names = {name for name in names if not name.startswith(f"{CHECKPOINT}.")}
-    _check_tensors(file, names, shapes, about["dtype"])
+    more = {name for name in names if name.startswith(f"{CHECKPOINT}.") and CHECKPOINT in about}
+    _check_tensors(file, names - more, shapes, about["dtype"])
     if "digest" in about and text is not None:
         body, _, _ = text.rpartition(',"digest":')
-        if _digest(body, {name: file.get_tensor(name) for name in file.keys()}) != about["digest"]:
+        tensors = ((name, file.get_tensor(name)) for name in sorted(names))
+        if _digest(body, tensors) != about["digest"]:
             raise ValueError("it is damaged: its contents are not those that were written")
     return about, list(shapes)
 
