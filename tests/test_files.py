@@ -178,7 +178,7 @@ def parts(network: Network) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors and the description of a network's file, to be tampered with."""
     tensors = {f"layers.{l}.W": layer.W for l, layer in enumerate(network.layers) if l}
     tensors |= {f"layers.{l}.b": layer.b for l, layer in enumerate(network.layers) if l}
-    return dict(tensors), files._describe(network)
+    return dict(tensors), files.describe(network)
 
 
 def put(path: Path, tensors: dict[str, np.ndarray], about: Any) -> None:

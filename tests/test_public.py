@@ -16,7 +16,8 @@ import chainrule
 SOURCE = Path(chainrule.__file__)
 
 PUBLIC = {
-    "Activation", "AdaGrad", "Adam", "AdamW", "Bias", "Callback", "Constant", "Cosine",
+    "Activation", "AdaGrad", "Adam", "AdamW", "Bias", "Callback", "CheckpointWarning",
+    "Constant", "Cosine",
     "EarlyStopping", "EngineWarning", "Explanation", "ExponentialDecay", "Forward", "Gradient",
     "GradientDescent",
     "History", "Loss", "Network", "NonFiniteError", "Notation", "PreActivation", "RMSProp",

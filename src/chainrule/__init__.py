@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chainrule.activations import Activation
     from chainrule.backprop import Forward, Gradient
     from chainrule.callbacks import Callback, EarlyStopping
+    from chainrule.checkpoints import CheckpointWarning
     from chainrule.engines import EngineWarning
     from chainrule.explain import Explanation, Notation
     from chainrule.files import load
@@ -40,6 +41,7 @@ _MODULES = {
     "activations": ("Activation",),
     "backprop": ("Forward", "Gradient"),
     "callbacks": ("Callback", "EarlyStopping"),
+    "checkpoints": ("CheckpointWarning",),
     "engines": ("EngineWarning",),
     "explain": ("Explanation", "Notation"),
     "files": ("load",),
@@ -67,6 +69,7 @@ __all__ = [
     "AdamW",
     "Bias",
     "Callback",
+    "CheckpointWarning",
     "Constant",
     "Cosine",
     "EarlyStopping",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import backprop, data, engines, progress
+from chainrule import backprop, checkpoints, data, engines, files, progress
 from chainrule import callbacks as callback_room
 from chainrule import metrics as metric_room
 from chainrule.callbacks import Callback, Run
+from chainrule.checkpoints import Checkpoint, Keeper
 from chainrule.checks import positive, whole
 from chainrule.data import Samples
 from chainrule.engines import Engine, EpochResult, Failure, Plan, State
@@ -71,6 +74,10 @@ def fit(
     clip_norm: float | None = None,
     metrics: Sequence[str | Metric] | None = None,
     callbacks: Sequence[Callback | Callable[..., object]] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int | timedelta = 1,
+    keep: int = 2,
+    resume: bool = False,
     verbose: int = 1,
 ) -> History:
     """Train a network on X, (n, units_0), and y, (n, units_L) or integer classes (n,).
@@ -87,9 +94,21 @@ def fit(
     ``callbacks`` are `Callback` objects, or functions that are called with the `Run` after each
     epoch. ``verbose=0`` draws no progress bar; none is drawn either where no one sees a terminal.
 
-    Ctrl-C ends the run after the step that is under way; a second one raises KeyboardInterrupt.
-    Raises ValueError or TypeError for bad arguments, before anything is changed, and
-    `NonFiniteError` where a number stops being finite; the parameters from before stay.
+    ``checkpoint`` is a folder, made if need be, in which the run is kept: after every ``every``-th
+    epoch, or when so much time has passed (a timedelta), and in any case when it ends, its state is
+    written to ``epoch-000012.safetensors``; the last ``keep`` of these stay. ``best.safetensors``
+    has the network of the best epoch: the one that `EarlyStopping` found best, else that of the
+    lowest ``val_loss`` or, without validation, ``loss``. `chainrule.load` reads them all.
+    ``resume=True`` goes on from the newest checkpoint up to ``epochs`` and ends in the same bits as
+    a run that was never cut short; in an empty folder it begins, and a finished run it leaves as it
+    is. A network made without a seed takes the one of the run.
+
+    Ctrl-C ends the run after the step that is under way; a second one raises KeyboardInterrupt. The
+    checkpoint is then that of the last whole epoch.
+    Raises ValueError or TypeError for bad arguments, a folder that holds another run, or whose
+    checkpoints are all damaged, before anything is changed; OSError where a checkpoint can't be
+    written; `NonFiniteError` where a number stops being finite; the parameters from before stay.
+    Warns (`CheckpointWarning`) where the newest checkpoint is damaged and an older one is taken.
     """
     network._check_parameters()
     task = _Task.check(
@@ -98,15 +117,20 @@ def fit(
     )  # fmt: skip
     epochs = whole(epochs, "epochs")
     called = callback_room.check(callbacks)
+    keeper = checkpoints.keeper(checkpoint, every, keep, resume)
     _one_of((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
 
     state = State(slots=task.plan.optimizer.start(network.parameters))
-    run = Run(network, History(task.columns), epochs, state)
+    run = Run(network, History(task.columns), epochs, state, _describe=task.settings)
     shape = (epochs, task.steps, task.plan.batch_size, len(task.samples))
     screen = progress.screen(bool(verbose), *shape)
-    with _Interrupt(screen.stopping) as interrupt, screen.showing(run.history):
-        with _started(called, run):
-            failure = _epochs(task, run, called, screen, interrupt)
+    with (
+        _Interrupt(screen.stopping) as interrupt,
+        keeper.keeping(run, called) as found,
+        screen.showing(run.history),
+    ):
+        with _started(called, run, found):
+            failure = _epochs(task, run, called, screen, interrupt, keeper)
         if failure is not None:
             raise _error(task, run, *failure)
     return run.history
@@ -176,6 +200,22 @@ class _Task:
             measured += [f"val_{name}" for name in measured]
         return ["epoch", *measured, "learning_rate", "seconds"]
 
+    def settings(self) -> dict[str, Any]:
+        """Give what is trained, on what, and how, in plain values."""
+        plan, validation = self.plan, self.validation
+        return {
+            "network": files.describe(self.network),
+            "engine": self.engine.name,
+            "optimizer": checkpoints.plain(plan.optimizer),
+            "batch_size": plan.batch_size,
+            "clip_norm": checkpoints.plain(plan.clip_norm),
+            "shuffle": self.shuffle,
+            "samples": len(self.samples),
+            "data": checkpoints.fingerprint(self.samples, self.network),
+            "validation_data": checkpoints.fingerprint(validation, self.network),
+            "columns": self.columns,
+        }
+
 
 def _samples(network: Network, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
     """Check samples, and put X and y in the network's dtype now rather than in every epoch."""
@@ -203,7 +243,12 @@ def _validation_samples(network: Network, given: Sequence[Any]) -> Samples:
 
 
 def _epochs(
-    task: _Task, run: Run, callbacks: list[Callback], screen: progress.Screen, interrupt: _Interrupt
+    task: _Task,
+    run: Run,
+    callbacks: list[Callback],
+    screen: progress.Screen,
+    interrupt: _Interrupt,
+    keeper: Keeper,
 ) -> tuple[Failure, float] | None:
     """Train epoch by epoch until the end or a reason to stop; give what was not finite, and η."""
     n, history = len(task.samples), run.history
@@ -235,11 +280,13 @@ def _epochs(
         history.append({"epoch": run.epoch, "seconds": perf_counter() - begun, **row})
         screen.end(row)
         if interrupt.asked:
-            run.stop("interrupted")
+            run.stop("interrupted", finished=False)
         for callback in callbacks:
             callback.on_epoch_end(run)
         if interrupt.asked:
-            run.stop("interrupted")
+            run.stop("interrupted", finished=False)
+        if result.samples == n:
+            keeper.epoch_ended(run)
     return None
 
 
@@ -301,16 +348,46 @@ def _measure_validation(task: _Task) -> dict[str, float]:
 
 
 @contextmanager
-def _started(callbacks: list[Callback], run: Run) -> Iterator[None]:
-    """Start the callbacks, and end those that started, in order, however the run ends."""
+def _started(callbacks: list[Callback], run: Run, found: Checkpoint | None) -> Iterator[None]:
+    """Start the callbacks, and end those that started, in order, however the run ends.
+
+    With a checkpoint the run starts from there; where a callback refuses to, the network is left
+    as it was.
+    """
+    before = run.network.parameters.copy(), run.network.seed
+    states = _go_on(run, found)
     started: list[Callback] = []
     try:
         for callback in callbacks:
             callback.on_start(run)
             started.append(callback)
+            if (state := checkpoints.state_of(callback, states)) is not None:
+                callback.load_state(state)
+    except BaseException:
+        if found is not None:
+            run.network.parameters[...], run.network.seed = before
+        _end(started, run)
+        raise
+    try:
         yield
     finally:
         _end(started, run)
+
+
+def _go_on(run: Run, found: Checkpoint | None) -> list[tuple[str, Mapping[str, Any]]]:
+    """Set the run, its network and its history to what a checkpoint has; give callbacks' states."""
+    if found is None:
+        return []
+    run.network.seed = found.settings["network"]["seed"]
+    run.network.parameters[...] = found.parameters
+    for name, values in found.slots.items():
+        run.state.slots[name][...] = values
+    run.state.step, run.epoch = found.step, found.epoch
+    run.history.take(found.history, found.epoch)
+    run.history._best_epoch = found.history._best_epoch
+    if found.finished:
+        run.stop(found.history.stop_reason or "stopped by a callback")
+    return list(found.callbacks)
 
 
 def _end(callbacks: list[Callback], run: Run) -> None:
