@@ -7,7 +7,8 @@ makes the network. An activation or loss of a user's own is stored by name and f
 the tensors, which tells damage.
 
 A checkpoint (`chainrule.checkpoints`) is a model file with more in it: the description has a key
-``checkpoint``, and the names of its tensors begin with ``checkpoint.``.
+``checkpoint``, and the names of its tensors begin with ``checkpoint.``. The model of a table
+(`chainrule.tabular.model`) has a key ``table``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ from chainrule.network import Network
 Array = NDArray[Any]
 VERSION = 1  # raised when a program that knows only the one before would misread the file
 
-CHECKPOINT = "checkpoint"
+CHECKPOINT, TABLE = "checkpoint", "table"
 
 _ENTRY = "chainrule"
 _KEYS: dict[str, type | tuple[type, ...]] = {
@@ -49,8 +50,8 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "dropout": list,
     "l2": (int, float),
 }
-_OPTIONAL: dict[str, type] = {CHECKPOINT: dict, "digest": str}
-_LONGEST = 1 << 20  # characters of JSON; ten thousand layers need a fifth of it
+_OPTIONAL: dict[str, type] = {CHECKPOINT: dict, TABLE: dict, "digest": str}
+_LONGEST = 1 << 22  # characters of JSON; a table of 1,000 columns of 100 categories needs a half
 _MOST_UNITS = 1 << 40
 _DTYPES = {"F32": "float32", "F64": "float64"}
 _FOREIGN = (
@@ -121,9 +122,19 @@ def write_atomically(
 ) -> None:
     """Write a file so that a kill, a crash or an error at any moment leaves the old or the new one.
 
-    The content goes to a temporary file in the same folder, whose name begins with ``prefix``, down
-    to the disk, then over the old file in one step. Raises ValueError if ``path`` exists and is no
-    regular file, else OSError.
+    See `atomic_file`.
+    """
+    with atomic_file(path, prefix) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str], prefix: str = ".chainrule-") -> Iterator[IO[bytes]]:
+    """Give a file to write to, which takes the place of ``path`` when the block ends well.
+
+    It is a temporary file in the same folder, whose name begins with ``prefix``; at the end it goes
+    down to the disk, then over the old file in one step. Raises ValueError if ``path`` exists and
+    is no regular file, else OSError.
     """
     target = os.path.realpath(path)  # a link stays a link: its target is replaced
     folder = os.path.dirname(target)
@@ -134,14 +145,15 @@ def write_atomically(
         with open(descriptor, "wb") as file:
             if mode is not None:
                 os.chmod(temporary, mode)
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno is not None:
+        ours = isinstance(error, OSError) and error.filename in (None, temporary, target)
+        if isinstance(error, OSError) and error.errno is not None and ours:
             # the user knows the file that was to be written, not the temporary one
             raise type(error)(error.errno, os.strerror(error.errno), os.fspath(path)) from None
         raise

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from chainrule.callbacks import Callback
     from chainrule.explain import Explanation, Notation
+    from chainrule.explain.names import Names
     from chainrule.history import History
     from chainrule.metrics import Metric
     from chainrule.optimizers import Optimizer
@@ -346,13 +347,14 @@ class Network:
         learning_rate: float | None = None,
         focus: int = 0,
         notation: Notation | str = "default",
+        names: Names | None = None,
     ) -> Explanation:
         """Explain the derivative of the loss by one quantity; see `chainrule.explain.explain`."""
         from chainrule.explain import explain
 
         return explain(
             self, target, X, y, sample_weight=sample_weight, dropout_step=dropout_step,
-            learning_rate=learning_rate, focus=focus, notation=notation,
+            learning_rate=learning_rate, focus=focus, notation=notation, names=names,
         )  # fmt: skip
 
     def check_gradient(

@@ -15,7 +15,10 @@ import chainrule
 from chainrule.cli.check import check
 from chainrule.cli.demo import demo
 from chainrule.cli.explain import explain
+from chainrule.cli.inspect import inspect
+from chainrule.cli.predict import predict
 from chainrule.cli.shared import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE, WIDEST
+from chainrule.cli.train import train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         named = error.filename is not None and error.strerror
         return _complain(f"{error.filename}: {error.strerror}" if named else str(error))
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError, ImportError, FloatingPointError) as error:
         return _complain(str(error))
     except MemoryError:
         return _complain("out of memory")
@@ -70,16 +73,18 @@ def _speak_unicode() -> None:
             )
 
 
-# --- commands ---------------------------------------------------------------------------------
+# --- commands -------------------------------------------------------------------------------------
 
 _HELP = """Train neural networks by backpropagation, and explain and prove every gradient.
 
     \b
     chainrule demo                                        start here
+    chainrule train data.csv --target label --out model
+    chainrule predict model new.csv --out predictions.csv
     chainrule explain net.safetensors 'w[2][1,2]' --data samples.csv --row 0
     chainrule check net.safetensors --data samples.csv
 
-    A model file is written by Network.save in Python, or by the demo.
+    A model file is written by train, by the demo, or by Network.save in Python.
     """
 
 
@@ -90,8 +95,8 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
 )
 @click.version_option(chainrule.__version__, message="chainrule %(version)s")
 def cli() -> None:
-    """Hold the commands; train, predict, inspect and explore will go beside these."""
+    """Hold the commands; explore will go beside these."""
 
 
-for _command in (demo, explain, check):
+for _command in (demo, train, predict, inspect, explain, check):
     cli.add_command(_command)

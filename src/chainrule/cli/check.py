@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 
-from chainrule import files, tables
+from chainrule.cli.loaded import load
 from chainrule.cli.shared import EXIT_CODES, FAILED, Rows, choose, data_options
-
-if TYPE_CHECKING:
-    from chainrule.network import Network
 
 
 @click.command(
@@ -32,9 +28,8 @@ def check(model: str, data: str, header: bool | None, rows: slice | None, as_jso
     Compares every weight and bias of the network in the file MODEL (a sample of them, where there
     are many) with a central difference of the loss. Exits 0 if they agree, 1 if not.
     """
-    network: Network = files.load(model)
-    table = tables.read(data, network, header)
-    chosen = choose(rows or slice(None), len(table), data)
-    report = network.check_gradient(table.X[chosen], table.y[chosen])
+    loaded = load(model, data, header)
+    X, y, _ = loaded.take(choose(rows or slice(None), loaded.n_rows, data))
+    report = loaded.network.check_gradient(X, y)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
     return 0 if report.passed else FAILED

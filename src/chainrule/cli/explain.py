@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from chainrule import files, tables
+from chainrule import files
+from chainrule.cli.loaded import load
 from chainrule.cli.shared import WIDEST, Rows, choose, data_options, has
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
       z[1][0]     the pre-activation of unit 0 of layer 1
       a[1][3]     the output of unit 3 of layer 1
       x[0]        input 0
+    For the model of a table, inputs have the names of columns: x[age], w[1][0,colour=red].
     Quote it: to a shell, brackets mean something else.
 
     \b
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.argument("target")
 @data_options
+@click.option(
+    "--label", metavar="VALUE", help="Of a table without its target: the value to take for it."
+)
 @click.option("--row", type=click.IntRange(0), metavar="N", help="One sample; rows count from 0.")
 @click.option("--rows", type=Rows(), help="The mean over some samples: 0:32 is the first 32.")
 @click.option("--all-rows", is_flag=True, help="The mean over all samples.")
@@ -62,6 +67,7 @@ def explain(
     target: str,
     data: str,
     header: bool | None,
+    label: str | None,
     row: int | None,
     rows: slice | None,
     all_rows: bool,
@@ -77,17 +83,22 @@ def explain(
     """
     if (row is not None) + (rows is not None) + all_rows > 1:
         raise click.UsageError("--row, --rows and --all-rows exclude each other.")
-    network = files.load(model)
-    table = tables.read(data, network, header)
-    if row is not None and row >= len(table):
-        raise click.UsageError(f"there is no row {row}; {has(len(table), data)}")
-    if row is None and rows is None and not all_rows and len(table) > 1:
+    loaded = load(model, data, header, label)
+    n_rows = loaded.n_rows
+    if row is not None and row >= n_rows:
+        raise click.UsageError(f"there is no row {row}; {has(n_rows, data)}")
+    if row is None and rows is None and not all_rows and n_rows > 1:
         raise click.UsageError(
-            f"say which sample with --row N, --rows A:B or --all-rows; {has(len(table), data)}"
+            f"say which sample with --row N, --rows A:B or --all-rows; {has(n_rows, data)}"
         )
-    chosen = slice(row, row + 1) if row is not None else choose(rows or slice(None), len(table), data)
-    explanation = network.explain(
-        target, table.X[chosen], table.y[chosen], learning_rate=learning_rate, notation=notation
+    chosen = slice(row, row + 1) if row is not None else choose(rows or slice(None), n_rows, data)
+    if loaded.table is not None:
+        from chainrule.tabular.naming import by_index
+
+        target = by_index(target, loaded.table.schema, len(loaded.network.sizes) - 1)
+    X, y, names = loaded.take(chosen)
+    explanation = loaded.network.explain(
+        target, X, y, learning_rate=learning_rate, notation=notation, names=names
     )
     text = _render(explanation, form).rstrip("\n")
     if out is None:

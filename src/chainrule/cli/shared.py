@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -62,3 +65,49 @@ def choose(rows: slice, n_rows: int, path: str) -> slice:
 def has(n_rows: int, path: str) -> str:
     """Say which rows a file has."""
     return f"{path} has {'row 0 only' if n_rows == 1 else f'rows 0 to {n_rows - 1}'}"
+
+
+def read_options(command: F) -> F:
+    """Add the options that say how a text file is to be read."""
+    for option in (
+        click.option(
+            "--header/--no-header",
+            default=None,
+            help="Whether the first line of a CSV or TSV file names the columns. [found out]",
+        ),
+        click.option("--delimiter", metavar="MARK", help="What cuts columns. [found out]"),
+        click.option(
+            "--encoding",
+            metavar="NAME",
+            default="utf-8",
+            show_default=True,
+            help="Of a CSV or TSV file: utf-8, latin-1, utf-16, ...",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+class Page:
+    """What a command prints: plain text, with colour and a bar where somebody can see them."""
+
+    def __init__(self, plain: bool) -> None:
+        from rich.console import Console
+
+        self.live = not plain and sys.stdout is not None and sys.stdout.isatty()
+        self._console = Console(color_system=None, force_terminal=False) if plain else Console()
+
+    def say(self, text: str = "", style: str | None = None) -> None:
+        """Print a line, its continuation indented where it is too wide for the screen."""
+        width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
+        indent = " " * (len(text) - len(text.lstrip()) + 2)
+        lines = textwrap.wrap(
+            text, max(width, 40), subsequent_indent=indent, break_on_hyphens=False,
+            break_long_words=False, replace_whitespace=False, drop_whitespace=True,
+        )  # fmt: skip
+        for line in lines or [""]:
+            self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def fact(self, name: str, words: str) -> None:
+        """Print what something is."""
+        self.say(f"{name:<8} {words}".rstrip())

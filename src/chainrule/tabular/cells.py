@@ -7,7 +7,7 @@ content; a column of a Parquet or Arrow file by its type.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,9 @@ def texts(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
     if family(array.type) == "number":
         values = pc.cast(array, pa.float64(), safe=False)
         values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
-        whole = values.null_count == len(values) or pc.all(pc.equal(pc.floor(values), values)).as_py()
+        whole = (
+            values.null_count == len(values) or pc.all(pc.equal(pc.floor(values), values)).as_py()
+        )
         exact = pa.types.is_integer(array.type)
         array = array if exact else pc.cast(values, pa.int64()) if whole else values
     strings = pc.utf8_trim_whitespace(pc.cast(array, pa.string()))

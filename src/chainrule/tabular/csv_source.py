@@ -47,6 +47,7 @@ class TextSource(Source):
         ]
 
     def place(self, row: int, column: str) -> str:
+        """Say where a cell stands, by its line; see `Source`."""
         line = next((line for line, _ in itertools.islice(self._rows(), row, None)), None)
         where = f"row {row}" if line is None else f"line {line}"
         return f"{self.path}, {where}, column {self.names.index(column) + 1} ({column})"

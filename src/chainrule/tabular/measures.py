@@ -75,7 +75,7 @@ def predicted_numbers(target: Target, outputs: NDArray[Any]) -> NDArray[np.float
 def lines(measured: Measured, beside: Measured, whose: str) -> list[str]:
     """Give measures as a table of text, the baseline's beside them."""
     rows = [("", "model", whose)]
-    rows += [(NAMES[name], _text(value), _text(beside.get(name))) for name, value in measured.items()]
+    rows += [(NAMES[name], text(value), text(beside.get(name))) for name, value in measured.items()]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return [
         f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}".rstrip()
@@ -83,5 +83,6 @@ def lines(measured: Measured, beside: Measured, whose: str) -> list[str]:
     ]
 
 
-def _text(value: float | None) -> str:
+def text(value: float | None) -> str:
+    """Give a measure in four decimals, or a large one in six digits."""
     return "-" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:,.6g}"

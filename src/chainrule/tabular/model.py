@@ -1,12 +1,11 @@
 """The model of a table: a network, the columns that it takes, and where it comes from; one file.
 
 The file is that of the network (see `chainrule.files`), which `chainrule.load` reads as one; the
-entry ``chainrule.table`` of its header's metadata holds the rest as JSON.
+key ``table`` of its description holds the rest as plain data.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,9 +29,7 @@ if TYPE_CHECKING:
 
     from chainrule.network import Network
 
-VERSION = 1  # raised when a program that knows only the one before would misread the entry
-ENTRY = "chainrule.table"
-_LONGEST = 1 << 26  # characters of the entry
+VERSION = 1  # raised when a program that knows only the one before would misread the description
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class TableModel:
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one file, atomically; see `chainrule.files.save`."""
+        """Write the model to one file, atomically; see `chainrule.files`."""
         about = {
             "version": VERSION,
             "chainrule": self.version,
@@ -66,10 +63,9 @@ class TableModel:
             "training": self.training,
             "measures": self.measures,
         }
-        text = json.dumps(about, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        if len(text) > _LONGEST:
-            raise ValueError(f"a table of {len(self.schema.columns):,} columns is too wide")
-        files.save(self.network, path, {ENTRY: text})
+        self.network._check_parameters()
+        content = files.content(self.network, self.network.parameters, {files.TABLE: about})
+        files.write_atomically(path, content)
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -86,8 +82,8 @@ class TableModel:
         needed = [column.name for column in self.schema.columns]
         if missing := [name for name in needed if name not in source.names]:
             raise TableError(
-                f"{source.path} lacks the column{'s' * (len(missing) > 1)} {listed(missing)}, which "
-                f"the model needs; it has {listed(source.names)}"
+                f"{source.path} lacks {'column' if len(missing) == 1 else 'columns'} "
+                f"{listed(missing)}, which the model needs; it has {listed(source.names)}"
             )
         known = {*needed, self.schema.target.name, *(c.name for c in self.schema.left_out)}
         return [name for name in source.names if name not in known]
@@ -141,12 +137,13 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
     Raises ValueError where the file is damaged or from a newer version, OSError where it can't be
     read.
     """
-    text = files.read_note(path, ENTRY)
-    if text is None:
+    with files.opened(path) as file:
+        about = files.check(file)[0].get(files.TABLE)
+    if about is None:
         return None
     network = files.load(path)
     try:
-        about = _read(text)
+        _check(about)
         return TableModel(
             network, Schema.from_dict(about["schema"]), about["training"], about["measures"],
             about["chainrule"],
@@ -155,15 +152,9 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
         raise ValueError(f"{os.fspath(path)}: {str(error)[:400]}") from None
 
 
-def _read(text: str) -> dict[str, Any]:
-    if len(text) > _LONGEST:
-        raise ValueError(f"its table's description is too long: {len(text):,} characters")
-    try:
-        about = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError("its table's description is not JSON") from None
-    if not isinstance(about, dict) or type(about.get("version")) is not int:
-        raise ValueError("its table's description has no version")
+def _check(about: dict[str, Any]) -> None:
+    if type(about.get("version")) is not int:
+        raise ValueError("its description of the table has no version")
     if about["version"] > VERSION:
         raise ValueError(
             f"its table was written by a newer chainrule, in format {about['version']}; this one "
@@ -174,5 +165,4 @@ def _read(text: str) -> dict[str, Any]:
     )  # fmt: skip
     for key, kind in kinds:
         if not isinstance(about.get(key), kind):
-            raise ValueError(f"its table's description lacks {key!r}")
-    return about
+            raise ValueError(f"its description of the table lacks {key!r}")

@@ -2,8 +2,8 @@
 
 Numbers and the parts of dates are standardised (`StandardScaler`), what is missing is then 0, the
 mean (`SimpleImputer`), and an input of its own says so (`MissingIndicator`); categories are one-hot
-(`OneHotEncoder`). All of it is fitted on the training rows alone, batch by batch, and is held by the
-schema as plain numbers and texts, from which the same objects are built again.
+(`OneHotEncoder`). All of it is fitted on the training rows alone, batch by batch, and is held by
+the schema as plain numbers and texts, from which the same objects are built again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _RARE, _NONE = "\0rare", "\0missing"  # as the encoder knows them; no text of a file is like these
 _DAY, _YEAR = 86400.0, 365.2425
 _LARGEST = 1e150  # numbers beyond have no variance in float64
-_MOST_RARES = 1000  # rare categories that are remembered, to tell them from unknown ones
+_MOST_RARES = 200  # rare categories that are remembered, to tell them from unknown ones
 
 
 def numeric_parts(
@@ -77,9 +77,7 @@ def date_parts(seconds: Floats) -> list[Floats]:
 class Fitting:
     """What is learned of the columns from the training rows, batch by batch."""
 
-    def __init__(
-        self, source: Source, findings: Sequence[Finding], missing: Sequence[str]
-    ) -> None:
+    def __init__(self, source: Source, findings: Sequence[Finding], missing: Sequence[str]) -> None:
         from sklearn.preprocessing import StandardScaler
 
         self.source, self.missing, self.n = source, tuple(missing), 0

@@ -16,11 +16,13 @@ from chainrule.tabular.source import Source, TableError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NUMBERS_FROM = 0.9  # a column with this share of numbers is one of numbers, with wrong cells in it
+_NUMBERS_FROM = 0.9  # a column with this share of numbers is one of numbers, some of them wrong
 _MOST_DISTINCT = 10_000  # texts; a column with more is no category
-_NEAR_UNIQUE = 0.5  # distinct texts for each row; a column with more is free text, or names its rows
+_NEAR_UNIQUE = (
+    0.5  # distinct texts for each row; a column with more is free text, or names its rows
+)
 _FEW = 20  # rows with different texts that are still no reason to leave a column out
-_ID = re.compile(r"(?:^|[\W_])(?:id|uuid|guid|index|rownames?|row)$|[a-z]I[Dd]$", re.IGNORECASE)
+_ID = re.compile(r"(?:^|[\W_])(?i:id|uuid|guid|index|rownames?|row)$|[a-z]I[Dd]$")
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,7 @@ def look(source: Source, target: str, missing: Sequence[str], wishes: Wishes) ->
 class _Look:
     """What has been seen of one column."""
 
-    def __init__(
-        self, source: Source, name: str, missing: Sequence[str], wishes: Wishes
-    ) -> None:
+    def __init__(self, source: Source, name: str, missing: Sequence[str], wishes: Wishes) -> None:
         self.source, self.name, self.missing, self.wishes = source, name, missing, wishes
         self.family = "none"
         self.rows = self.values = self.numbers = 0
@@ -115,7 +115,7 @@ class _Look:
         self.distinct_rows: int | None = None  # after how many values there were too many
         self.dates = True
         self.counter: float | None = None  # a column that counts rows: what the next cell is
-        self.counts = True
+        self.counts = self.whole = True  # as far as has been seen
 
     def see(self, column: pa.ChunkedArray, start: int) -> None:
         """Look at a batch, which begins at row ``start``."""
@@ -170,7 +170,9 @@ class _Look:
             self.dates = self.dates and cells.are_dates(unique)
 
     def _count(self, values: Any) -> None:
-        """See whether the column counts its rows: 0, 1, 2, ... or 1, 2, 3, ..."""
+        """See whether numbers are whole, and count their rows: 0, 1, 2, ... or 1, 2, 3, ..."""
+        present = values[~np.isnan(values)]
+        self.whole = self.whole and bool((present == np.floor(present)).all())
         if not self.counts or not len(values):
             return
         first = values[0] if self.counter is None else self.counter
@@ -195,7 +197,7 @@ class _Look:
         if self.family == "number" or (self.family == "text" and self.numbers == self.values):
             if self.counts and self.rows > _FEW:
                 return Finding(name, "left out", "it counts the rows")
-            if _ID.search(name) and self._differs():
+            if _ID.search(name) and self.whole and self._differs():
                 return Finding(name, "left out", "it names the rows: an id, each another one")
             return Finding(name, "number")
         if self.family in ("date", "category"):
@@ -216,9 +218,7 @@ class _Look:
             )
         if self._differs():
             count = "more than 10,000" if self.distinct_rows else f"{len(self.distinct):,}"
-            return Finding(
-                self.name, "left out", f"free text or names: {count} different texts"
-            )
+            return Finding(self.name, "left out", f"free text or names: {count} different texts")
         return Finding(self.name, "category")
 
     def _differs(self) -> bool:

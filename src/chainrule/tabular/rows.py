@@ -23,7 +23,7 @@ class Rows:
 
     units: int
     n: int = 0
-    _file: IO[bytes] = field(default_factory=lambda: tempfile.TemporaryFile(prefix="chainrule-"))
+    _file: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
 
     def append(self, X: NDArray[np.float32]) -> None:
         """Add rows; OSError where the disk is full."""

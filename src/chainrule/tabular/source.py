@@ -130,9 +130,7 @@ def need_packages() -> None:
         if find_spec(module) is None
     ]  # fmt: skip
     if missing:
-        raise ImportError(
-            f"tables need {' and '.join(missing)}: pip install 'chainrule[tables]'"
-        )
+        raise ImportError(f"tables need {' and '.join(missing)}: pip install 'chainrule[tables]'")
 
 
 _FOREIGN = (
@@ -167,6 +165,7 @@ class _Binary(Source):
     """Parquet and Arrow: types are known, and rows have numbers but no lines."""
 
     def place(self, row: int, column: str) -> str:
+        """Say where a cell stands, by its row; see `Source`."""
         return f"{self.path}, row {row}, column {self.names.index(column) + 1} ({column})"
 
     @contextmanager

@@ -26,8 +26,8 @@ def understand(
 ) -> tuple[Target, NDArray[Any]]:
     """Give the target and its values: classes (n,) with -1, or numbers with NaN, where missing.
 
-    ``task`` None: texts are classes; whole numbers are, where they take 2 values, or up to 20 and no
-    more than the root of the rows; other numbers are a quantity.
+    ``task`` None: texts are classes; whole numbers are, where they take 2 values, or up to 20 and
+    no more than the root of the rows; other numbers are a quantity.
     Raises TableError where there is nothing to learn: no value, the same value in every row, a
     class of its own for each.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -34,11 +35,11 @@ class Settings:
     target: str
     task: Task | None = None
     hidden: tuple[int, ...] = (64, 32)
-    activation: str = "relu"
+    activation: str = "silu"
     epochs: int = 200
     batch_size: int | None = None
     learning_rate: float = 0.003
-    l2: float = 1e-4
+    l2: float | None = None
     dropout: float = 0.0
     patience: int = 20
     test: float = 0.2
@@ -113,14 +114,19 @@ def prepare(source: Source, settings: Settings) -> Prepared:
     )  # fmt: skip
 
 
+_BATCHES = ((5_000, 32), (50_000, 128), (500_000, 512), (math.inf, 1024))  # by training rows
+
+
 def batch_size(settings: Settings, n: int) -> int:
-    """Give the samples of a batch: more of them where there are many rows."""
+    """Give the samples of a batch: more of them where there are many training rows."""
     if settings.batch_size is not None:
         return settings.batch_size
     return next(size for most, size in _BATCHES if n <= most)
 
 
-_BATCHES = ((5_000, 32), (50_000, 128), (500_000, 512), (float("inf"), 1024))
+def penalty(settings: Settings, n: int) -> float:
+    """Give λ of the L2 penalty: 3 / n, since many rows need less of it than few."""
+    return min(0.01, 3 / n) if settings.l2 is None else settings.l2
 
 
 def make_network(prepared: Prepared) -> Network:
@@ -131,7 +137,8 @@ def make_network(prepared: Prepared) -> Network:
         [len(schema.inputs), *settings.hidden, len(schema.outputs)],
         hidden=settings.activation, output="softmax" if classify else "identity",
         loss="cross_entropy" if classify else "half_squared_error", dtype="float32",
-        seed=settings.seed, l2=settings.l2, dropout=settings.dropout,
+        seed=settings.seed, dropout=settings.dropout,
+        l2=penalty(settings, prepared.counts["training"]),
     )  # fmt: skip
 
 
@@ -175,7 +182,6 @@ def model(
         "epochs": len(history["epoch"]),
         "best_epoch": history.best_epoch,
         "stopped": history.stop_reason or "all epochs done",
-        "seconds": round(sum(history["seconds"]), 3),
         "optimizer": "Adam",
         "learning_rate": settings.learning_rate,
         "batch_size": batch_size(settings, len(prepared.X[TRAIN])),
@@ -185,4 +191,3 @@ def model(
         "engine": network.engine,
     }
     return TableModel(network, prepared.schema, facts, {"model": measured, "baseline": beside})
-
