@@ -69,7 +69,7 @@ def loaded(code: str) -> Any:
 
 HEAVY = {
     "scipy", "sklearn", "rich", "mpmath", "safetensors", "narwhals", "click", "pandas", "polars",
-    "matplotlib", "torch", "jax",
+    "matplotlib", "torch", "jax", "pyarrow",
 }  # fmt: skip
 
 

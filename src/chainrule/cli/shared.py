@@ -6,7 +6,8 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -107,6 +108,15 @@ class Page:
         )  # fmt: skip
         for line in lines or [""]:
             self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def working(self, words: str) -> Iterator[None]:
+        """Show that something goes on, while it does, where somebody can see it."""
+        if not self.live:
+            yield
+            return
+        with self._console.status(words):
+            yield
 
     def fact(self, name: str, words: str) -> None:
         """Print what something is."""

@@ -54,9 +54,7 @@ class _Every(click.ParamType["int | timedelta"]):
             return value
         match = re.fullmatch(r"([1-9]\d{0,8})([smh]?)", value)
         if match is None:
-            self.fail(
-                f"{value!r} is no number of epochs, and no time such as 30s or 10m", param, ctx
-            )
+            self.fail(f"{value!r} is no number of epochs, nor a time such as 10m", param, ctx)
         count, unit = int(match[1]), match[2]
         return timedelta(seconds=count * {"s": 1, "m": 60, "h": 3600}[unit]) if unit else count
 
@@ -109,7 +107,7 @@ class _Every(click.ParamType["int | timedelta"]):
 @click.option("--drop", multiple=True, metavar="COLUMN", help="A column to leave out.")
 @click.option("--missing", multiple=True, metavar="TEXT",
               help="A text that stands for no value, too.")  # fmt: skip
-@click.option("--max-categories", type=click.IntRange(1), default=100, show_default=True,
+@click.option("--max-categories", type=click.IntRange(1), default=50, show_default=True,
               help="Of a column; the others count as one.")  # fmt: skip
 @read_options
 @click.option("--checkpoint", metavar="FOLDER", help="Keep the run there, to go on after a kill.")
@@ -138,7 +136,8 @@ def train(data: str, out: str, **given: Any) -> int:
     )  # fmt: skip
     from chainrule.tabular import training
 
-    prepared = training.prepare(source, settings)
+    with page.working(f"reading {data}"):
+        prepared = training.prepare(source, settings)
     _tell_table(page, prepared)
     network = training.make_network(prepared)
     page.fact("network", str(network))
@@ -152,8 +151,8 @@ def train(data: str, out: str, **given: Any) -> int:
     if not page.live:  # else the bar has said it
         page.fact("trained", history.summary())
     measured, beside = training.assess(network, prepared)
-    _tell_measures(page, prepared, measured, beside)
     training.model(network, prepared, history, measured, beside).save(out)
+    _tell_measures(page, prepared, measured, beside)
     saved = f"Saved: {out}"
     if plot is not None:
         saved += (
@@ -183,6 +182,9 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
             raise FileNotFoundError(2, "No such file or directory", path)
         if not os.access(folder, os.W_OK):
             raise PermissionError(13, "Permission denied", path)
+    from chainrule.network import Network
+
+    Network([1, 1, 1], hidden=given["activation"])  # which says what is wrong with it
     if given["test"] + given["validation"] >= 0.9:
         raise click.UsageError("--test and --validation leave too few rows to learn from")
     folder = given["checkpoint"]

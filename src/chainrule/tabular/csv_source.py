@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 22  # bytes that PyArrow parses in one go; a row has to fit
 _DELIMITERS = (",", "\t", ";", "|")
+_LOOKED_AT = 50  # lines, to find the mark that cuts them
 
 
 class TextSource(Source):
@@ -31,9 +32,8 @@ class TextSource(Source):
         self._encoding = "utf-8-sig" if _is_utf_8(reading.encoding) else reading.encoding
         with self._text() as file:
             head = self._first_lines(file)
-        self.delimiter = reading.delimiter or _delimiter(head[-1], path)
-        first = next(csv.reader(io.StringIO(head[-1]), delimiter=self.delimiter))
-        with self._text() as file:  # once more: a name may hold a line feed
+        self.delimiter = reading.delimiter or _delimiter(head)
+        with self._text() as file:
             records = csv.reader(file, delimiter=self.delimiter)
             first = next(cells for cells in records if not _is_blank(cells))
             self._head_lines = records.line_num
@@ -113,14 +113,16 @@ class TextSource(Source):
         lines: list[str] = []
         for line in _Decoded(file, self.path, self._encoding):
             lines.append(line)
-            if line.strip():
-                if "\0" in line:
-                    raise TableError(
-                        f"{self.path}, line {len(lines)}: not text; expected CSV, TSV, Parquet or "
-                        "Arrow (or text of another encoding: --encoding utf-16, for instance)"
-                    )
-                return lines
-        raise TableError(f"{self.path} is empty")
+            if "\0" in line:
+                raise TableError(
+                    f"{self.path}, line {len(lines)}: not text; expected CSV, TSV, Parquet or "
+                    "Arrow (or text of another encoding: --encoding utf-16, for instance)"
+                )
+            if len(lines) >= _LOOKED_AT and any(map(str.strip, lines)):
+                break
+        if not any(map(str.strip, lines)):
+            raise TableError(f"{self.path} is empty")
+        return lines
 
     def _is_header(self, cells: Sequence[str]) -> bool:
         """Tell names from values; a line that could be either is an error, for a row is lost else.
@@ -154,13 +156,14 @@ class _Decoded:
         encoding = self._encoding.removesuffix("-sig")
         with open(self._path, "rb") as file:
             start = file.read(2)
-            if start in (b"\xff\xfe", b"\xfe\xff"):
+            if start in (b"\xff\xfe", b"\xfe\xff") and _is_utf_8(encoding):
                 return TableError(
                     f"{self._path} is not text in {encoding.upper()} but in UTF-16, it seems: add "
                     "--encoding utf-16"
                 )
             file.seek(0)
-            for number, raw in enumerate(file, start=1):
+            by_line = "\n".encode(encoding) == b"\n"  # not in UTF-16
+            for number, raw in enumerate(file if by_line else (), start=1):
                 try:
                     raw.decode(encoding)
                 except UnicodeDecodeError as error:
@@ -190,15 +193,15 @@ def _is_number(cell: str) -> bool:
     return cell.strip().lower() not in ("nan", "inf", "infinity")
 
 
-def _delimiter(line: str, path: str) -> str:
-    """Give the mark that cuts the first line into most columns; the tab of a .tsv file comes first.
+def _delimiter(lines: Sequence[str]) -> str:
+    """Give the mark that cuts the lines into equally many columns, and the first into most."""
 
-    Marks inside quotes do not count.
-    """
-    widths = {mark: len(next(csv.reader([line], delimiter=mark))) for mark in _DELIMITERS}
-    if path.lower().endswith((".tsv", ".tab")) and widths["\t"] > 1:
-        return "\t"
-    return max(_DELIMITERS, key=lambda mark: widths[mark])
+    def fits(mark: str) -> tuple[bool, int]:
+        rows = [len(cells) for cells in csv.reader(lines, delimiter=mark) if not _is_blank(cells)]
+        alike = len(rows) > 1 and len(set(rows[:-1] or rows)) == 1  # the last may be cut
+        return alike and rows[0] > 1, rows[0]
+
+    return max(_DELIMITERS, key=fits)
 
 
 def _count(n: int, what: str) -> str:

@@ -107,7 +107,7 @@ class Fitting:
                 for part in numeric_parts(batch, self.source, start, finding, self.missing)
             ]  # fmt: skip
             X = np.column_stack(parts)[chosen]
-            self.scaler.partial_fit(X)
+            _learn(self.scaler, X)
             self.low = np.fmin(self.low, np.fmin.reduce(X, axis=0))
             self.high = np.fmax(self.high, np.fmax.reduce(X, axis=0))
             for finding, first in zip(self.numeric, self.starts, strict=False):
@@ -192,6 +192,14 @@ class Fitting:
 
     def _none_words(self, n_none: int) -> str:
         return f"; {_percent(n_none / self.n)} missing" if n_none else ""
+
+
+def _learn(scaler: StandardScaler, X: Floats) -> None:
+    """Show numbers to a scaler; a column of nothing but NaN leaves it as it was."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scaler.partial_fit(X)
+    unseen = np.broadcast_to(np.asarray(scaler.n_samples_seen_) == 0, scaler.mean_.shape)
+    scaler.mean_[unseen] = scaler.var_[unseen] = 0.0  # else the mean stays NaN for ever
 
 
 @dataclass

@@ -144,7 +144,7 @@ class Schema:
             tuple(_read(Column, item) for item in _items(about["columns"], "columns")),
             tuple(_read(LeftOut, item) for item in _items(about["left_out"], "left_out")),
             _read(Target, about["target"]),
-            tuple(map(str, _items(about["missing"], "missing"))),
+            tuple(_text(item, "missing") for item in _items(about["missing"], "missing")),
         )
 
 

@@ -45,7 +45,7 @@ class Settings:
     test: float = 0.2
     validation: float = 0.1
     balanced: bool = False
-    max_categories: int = 100
+    max_categories: int = 50
     seed: int = 0
     missing: tuple[str, ...] = MISSING
     wishes: Wishes = field(default_factory=Wishes)
@@ -60,6 +60,7 @@ class Prepared:
     schema: Schema
     X: dict[int, NDArray[np.float32]]
     y: dict[int, NDArray[Any]]  # classes, or numbers in the target's own units
+    shuffled: bool  # the training rows, once for all; they are too large for another order
     n_rows: int
     counts: dict[str, int]  # rows of each part
     single: tuple[str, ...]  # classes that are in the training rows only
@@ -102,14 +103,16 @@ def prepare(source: Source, settings: Settings) -> Prepared:
             raise TableError(f"the target {target.name!r} is the same in every training row")
         target = replace(target, mean=float(learned.mean()), scale=scale)
     schema = Schema(tuple(columns), tuple(left_out), target, settings.missing)
-    made = rows.transform(source, Preprocessing(schema), parts)
+    X, order = rows.transform(source, Preprocessing(schema), parts, settings.seed)
+    values = {part: y[parts == part] for part in PARTS.values()}
+    if order is not None:
+        values[TRAIN] = values[TRAIN][order]
     single: tuple[str, ...] = ()
     if classes and settings.test:
         absent = np.setdiff1d(np.arange(len(target.classes)), y[parts == TEST])
         single = tuple(target.classes[i] for i in absent)
     return Prepared(
-        settings, source.path, schema, made,
-        {part: y[parts == part] for part in PARTS.values()}, len(parts),
+        settings, source.path, schema, X, values, order is not None, len(parts),
         {name: int((parts == part).sum()) for name, part in PARTS.items()}, single,
     )  # fmt: skip
 
@@ -154,13 +157,15 @@ def fit(
     settings, watched = prepared.settings, prepared.counts["validation"] > 0
     rate = ReduceOnPlateau(settings.learning_rate, patience=max(1, settings.patience // 3))
     stop = [EarlyStopping(patience=settings.patience)] if watched else []
-    return network.fit(
-        prepared.X[TRAIN], prepared.targets(TRAIN), optimizer=Adam(learning_rate=rate),
-        epochs=settings.epochs, batch_size=batch_size(settings, len(prepared.X[TRAIN])),
-        validation_data=(prepared.X[VALIDATION], prepared.targets(VALIDATION)) if watched else None,
-        class_weight="balanced" if settings.balanced else None,
-        callbacks=[*stop, *callbacks], verbose=verbose, **options,
-    )  # fmt: skip
+    X, validation = prepared.X[TRAIN], (prepared.X[VALIDATION], prepared.targets(VALIDATION))
+    with rows.released([X, validation[0]]):
+        return network.fit(
+            X, prepared.targets(TRAIN), optimizer=Adam(learning_rate=rate), epochs=settings.epochs,
+            batch_size=batch_size(settings, len(X)), shuffle=not prepared.shuffled,
+            validation_data=validation if watched else None,
+            class_weight="balanced" if settings.balanced else None,
+            callbacks=[*stop, *callbacks], verbose=verbose, **options,
+        )  # fmt: skip
 
 
 def assess(network: Network, prepared: Prepared) -> tuple[Measured, Measured]:
@@ -168,7 +173,8 @@ def assess(network: Network, prepared: Prepared) -> tuple[Measured, Measured]:
     target, y = prepared.schema.target, prepared.y[TEST]
     if not len(y):
         return {}, {}
-    measured = measures.measure(target, y, network.predict(prepared.X[TEST]))
+    with rows.released([prepared.X[TEST]]):
+        measured = measures.measure(target, y, network.predict(prepared.X[TEST]))
     return measured, measures.baseline(target, prepared.y[TRAIN], y)
 
 
