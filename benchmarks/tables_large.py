@@ -1,9 +1,9 @@
 """A table of mixed types with a known truth, trained from its file: time, memory, and how near.
 
 ``python -m benchmarks.tables_large [--rows N] [--format csv|parquet] [--keep FOLDER]``. Writes the
-table (2 million rows, unless told otherwise) in batches, runs ``chainrule train`` on it in a process
-of its own, and compares the model with the truth: the probabilities that the labels were drawn
-with. Exit status 1: more than 1 GB of memory, or a log loss that is not near the best possible.
+table (2 million rows, unless told otherwise) in batches, runs ``chainrule train`` on it in a
+process of its own, and compares the model with the truth: the probabilities that the labels were
+drawn with. Exit status 1: more than 1 GB of memory, or a log loss that is far from the truth's.
 """
 
 from __future__ import annotations

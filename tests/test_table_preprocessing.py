@@ -1,4 +1,4 @@
-"""From columns to inputs: against scikit-learn's own objects, fitted on the training rows at once."""
+"""From columns to inputs: against scikit-learn's own objects, fitted on the training rows."""
 
 from __future__ import annotations
 
@@ -68,8 +68,9 @@ def test_inputs_are_scikit_learns_to_the_bit(form: str, tmp_path: Path) -> None:
     source = open_table(tmp_path / f"data.{form}")
     ours, _ = rows.transform(source, Preprocessing(schema), parts)
 
+    zero = SimpleImputer(strategy="constant", fill_value=0)
     numbers = FeatureUnion([
-        ("values", make_pipeline(StandardScaler(), SimpleImputer(strategy="constant", fill_value=0))),
+        ("values", make_pipeline(StandardScaler(), zero)),
         ("missing", MissingIndicator()),
     ])  # fmt: skip
     categories = make_pipeline(
@@ -263,8 +264,10 @@ def test_rare_and_unknown_categories(tmp_path: Path) -> None:
     assert notes.words(schema) == [
         "column 'c' has categories that the model does not know, taken as a rare one: 'z' (1 row)",
         "column 'c' has no value in 1 row, which no training row lacked; taken as a rare one",
-        "column 'k' has categories that the model does not know, taken as none of those: 'w' "
-        "(2 rows)",
+        (
+            "column 'k' has categories that the model does not know, taken as none of those: 'w' "
+            "(2 rows)"
+        ),
         "column 'k' has no value in 1 row, which no training row lacked; taken as none of those",
     ]
 
@@ -282,7 +285,7 @@ def test_missing_numbers_that_training_never_lacked_are_the_mean(tmp_path: Path)
 def test_a_number_too_large_is_named(tmp_path: Path) -> None:
     frame = one_column([1.0, 2.0])
     frame.loc[7, "c"] = 1e200
-    with pytest.raises(TableError, match="line 9, column 1 .*'1e.200' is no number that can be"):
+    with pytest.raises(TableError, match=r"line 9, column 1 .*'1e.200' is no number that can be"):
         fitted(table(tmp_path, frame), np.zeros(60, dtype=np.int8))
 
 
@@ -306,10 +309,10 @@ def test_a_schema_of_the_wrong_kind_is_an_error(change: dict[str, object]) -> No
     column = Column("c", "number", parts=("value",), mean=(0.0,), variance=(1.0,), scale=(1.0,))
     good = Schema((column,), (), TARGET, MISSING).to_dict()
     assert Schema.from_dict(json.loads(json.dumps(good))).columns == (column,)
-    with pytest.raises(ValueError, match="its|no column"):
+    with pytest.raises(ValueError, match=r"its|no column"):
         Schema.from_dict(json.loads(json.dumps(good | change)))
     for key, value in (("mean", [float("nan")]), ("scale", [0.0]), ("kind", "x"), ("parts", []),
                        ("missing", 1), ("words", 3), ("scale", [1.0, 2.0])):  # fmt: skip
         wrong = dict(good["columns"][0]) | {key: value}
-        with pytest.raises(ValueError, match="column|its"):
+        with pytest.raises(ValueError, match=r"column|its"):
             Schema.from_dict(good | {"columns": [wrong]})

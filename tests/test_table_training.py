@@ -112,7 +112,7 @@ def test_a_header_and_no_rows(tmp_path: Path) -> None:
 
 def test_a_target_of_lists(tmp_path: Path) -> None:
     with_target([1]).assign(y=[[1, 2]] * 40).to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(TableError, match="the target 'y' has type list.*; no classes or numbers"):
+    with pytest.raises(TableError, match=r"the target 'y' has type list.*; no classes or numbers"):
         prepared(tmp_path / "a.parquet")
 
 

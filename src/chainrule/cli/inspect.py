@@ -68,7 +68,7 @@ def _tell(page: Page, table: TableModel) -> None:
         words = f"a number, mean {target.mean:.6g}, deviation {target.scale:.6g}"
     page.fact("target", f"{target.name}: {words}")
     page.fact("columns", f"{len(schema.columns)}, as {len(schema.inputs)} inputs")
-    rows = [(c.kind, c.name, c.words) for c in schema.columns]
+    rows: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
     rows += [("left out", c.name, c.why) for c in schema.left_out]
     width = min(max(len(name) for _, name, _ in rows), 30)
     for kind, name, words in rows:

@@ -239,14 +239,14 @@ def _tell_table(page: Page, prepared: Prepared) -> None:
     page.fact("target", f"{target.name}: {_target_words(prepared)}")
     if prepared.without_target:
         page.fact("", f"{prepared.without_target:,} rows have no target, and are left out")
-    kept = [(c.kind, c.name, c.words) for c in schema.columns]
+    kept: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
     page.fact("columns", "")
     if len(kept) > _LISTED:
         for kind, plural in (("number", "numbers"), ("category", "categories"), ("date", "dates")):
             names = [name for of, name, _ in kept if of == kind]
             if names:
-                shown = ", ".join(names if len(names) < 6 else [*names[:3], "...", names[-1]])
-                page.say(f"  {len(names)} {plural}: {shown}")
+                few = names if len(names) < 6 else [*names[:3], "...", names[-1]]
+                page.say(f"  {len(names)} {plural}: {', '.join(few)}")
         page.say("  (chainrule inspect shows each)")
         kept = []
     kept += [("left out", c.name, c.why) for c in schema.left_out]
@@ -261,8 +261,8 @@ def _tell_table(page: Page, prepared: Prepared) -> None:
         f"{counts['test']:,} for the test ({how}seed {prepared.settings.seed})",
     )
     if prepared.single:
-        names = ", ".join(prepared.single[:5]) + (", ..." if len(prepared.single) > 5 else "")
-        page.fact("", f"too few rows to test: {names}")
+        shown = ", ".join(prepared.single[:5]) + (", ..." if len(prepared.single) > 5 else "")
+        page.fact("", f"too few rows to test: {shown}")
 
 
 def _target_words(prepared: Prepared) -> str:

@@ -102,7 +102,8 @@ def released(maps: Iterable[NDArray[Any]]) -> Iterator[None]:
     They stay in the system's cache as long as there is room. Without this, a pass over a map would
     count all of it as memory of this process.
     """
-    large = [X._mmap for X in maps if isinstance(X, np.memmap) and X.nbytes >= _LARGE // 4]
+    found = (_map_of(X) for X in maps if X.nbytes >= _LARGE // 4)
+    large = [pages for pages in found if pages is not None]
     advice = getattr(mmap, "MADV_DONTNEED", None)
     if advice is None or not large:
         yield
@@ -121,6 +122,13 @@ def released(maps: Iterable[NDArray[Any]]) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+
+
+def _map_of(array: Any) -> mmap.mmap | None:
+    """Give the memory map that an array reads from, or None."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array if isinstance(array, mmap.mmap) else None
 
 
 def fit(source: Source, fitting: Fitting, parts: NDArray[np.int8]) -> None:

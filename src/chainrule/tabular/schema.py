@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 Task = Literal["classify", "regress"]
+Labels = Literal["text", "integer", "number"]
 
 # What a date is turned into: days since 1970; and of the day of the year, the day of the week and
 # the time of the day, each a circle, sine and cosine.
@@ -74,7 +75,7 @@ class Target:
 
     name: str
     task: Task
-    kind: Literal["text", "integer", "number"]
+    kind: Labels
     classes: tuple[str, ...] = ()
     mean: float = 0.0
     scale: float = 1.0
@@ -96,7 +97,8 @@ class Schema:
     missing: tuple[str, ...]  # the texts that stand for "no value"
 
     def __post_init__(self) -> None:
-        names = [c.name for c in (*self.columns, *self.left_out)] + [self.target.name]
+        names = [c.name for c in self.columns] + [c.name for c in self.left_out]
+        names.append(self.target.name)
         if len(set(names)) < len(names):
             raise ValueError("two columns have the same name")
         if not self.columns:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from chainrule.tabular import cells
 from chainrule.tabular.cells import CellError
 from chainrule.tabular.profile import listed
-from chainrule.tabular.schema import Target, Task
+from chainrule.tabular.schema import Labels, Target, Task
 from chainrule.tabular.source import Source, TableError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def understand(
         task = "classify" if few and (distinct == np.floor(distinct)).all() else "regress"
     if task == "classify":
         return _classes(name, column, numbers)
-    kind = "integer" if (distinct == np.floor(distinct)).all() else "number"
+    kind: Labels = "integer" if (distinct == np.floor(distinct)).all() else "number"
     return Target(name, "regress", kind), numbers  # its mean and scale come with the split
 
 
@@ -58,6 +58,7 @@ def _classes(
     name: str, column: pa.Array, numbers: NDArray[np.float64] | None
 ) -> tuple[Target, NDArray[np.int64]]:
     """Give the classes in order, and the class of each row."""
+    kind: Labels
     if numbers is not None:
         here = ~np.isnan(numbers)
         found, inverse = np.unique(numbers[here], return_inverse=True)

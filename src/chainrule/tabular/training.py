@@ -149,7 +149,7 @@ def fit(
     network: Network,
     prepared: Prepared,
     *,
-    callbacks: Sequence[Callback | Callable[..., object]] = (),
+    callbacks: Sequence[Callback | Callable[..., None]] = (),
     verbose: int = 0,
     **options: Any,
 ) -> History:
