@@ -20,11 +20,12 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 class CellError(Exception):
-    """A cell that is not what its column holds: its row in the batch, and its text."""
+    """A cell that is not what its column holds: its row in the batch, and (the start of) its text.
+    """
 
     def __init__(self, row: int, text: str) -> None:
         super().__init__(row, text)
-        self.row, self.text = row, text
+        self.row, self.text = row, text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def family(dtype: pa.DataType) -> Literal["text", "number", "date", "category", "none", "other"]:

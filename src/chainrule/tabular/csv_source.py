@@ -6,8 +6,8 @@ import codecs
 import csv
 import io
 import itertools
-import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from chainrule.tabular.source import Reading, Source, TableError
@@ -92,8 +92,7 @@ class TextSource(Source):
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """Give each row after the header with the line at which it begins, from 1."""
-        csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-        with self._text() as file:
+        with self._text() as file, _long_fields():
             lines = _Decoded(file, self.path, self._encoding)
             records = csv.reader(lines, delimiter=self.delimiter)
             last = 0
@@ -138,6 +137,16 @@ class TextSource(Source):
             "is no name. Add --no-header if this line holds values (the columns are then called "
             "column_1, column_2, ...), --header if it holds names"
         )
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Let Python's reader take cells of any length, as PyArrow does."""
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 class _Decoded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -98,7 +99,8 @@ def _labels(target: Target, outputs: NDArray[Any]) -> pa.Array:
     import pyarrow as pa
 
     if target.task == "regress":
-        return pa.array(measures.predicted_numbers(target, outputs))
+        digits = 7 - math.floor(math.log10(target.scale))  # what is behind is rounding's, float32's
+        return pa.array(np.round(measures.predicted_numbers(target, outputs), digits))
     types = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64()}
     read = {"text": str, "integer": int, "number": float}[target.kind]
     classes = pa.array([read(name) for name in target.classes], types[target.kind])
