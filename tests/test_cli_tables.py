@@ -222,8 +222,8 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "no such column": ("x,y\n1,2\n", "there is no column 'label'; people.csv has 'x', 'y'"),
     "text among numbers": (
         "x,label\n" + "1,yes\n2,no\n" * 20 + "many,no\n",
-        ("people.csv, line 42, column 1 (x): 'many' is no finite number, but 40 of 41 cells of this "
-        "column are. Mend it, or say what it is: --missing many (no value), or --categorical x"),
+        ("people.csv, line 42, column 1 (x): 'many' is no finite number, but 40 of 41 cells of this"
+        " column are. Mend it, or say what it is: --missing many (no value), or --categorical x"),
     ),
     "infinity": ("x,label\n" + "1,yes\n2,no\n" * 20 + "inf,no\n", "'inf' is no finite number"),
     "too few rows": ("x,label\n" + "1,yes\n2,no\n" * 4, "8 rows have a target; training,"),
@@ -311,6 +311,26 @@ def test_errors_are_one_line_and_2(arguments: list[str], message: str, run: Run)
     assert message in err
     assert err.count("\n") == 1
     assert os.listdir() == ["people.csv"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limits of this kind")
+def test_no_room_for_temporary_files_is_one_line(folder: Path) -> None:
+    import resource
+
+    Path("temporary").mkdir()
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))  # noqa: E731
+    process = start(*TRAIN, preexec_fn=limit)
+    out, err = process.communicate()
+    assert (process.returncode, out.splitlines()[1:]) == (2, [])
+    assert re.fullmatch(r"chainrule: \S*temporary: File too large \(TMPDIR names .*\)\n", err)
+
+
+def test_names_that_would_steer_a_terminal(run: Run) -> None:
+    frame = people(60).rename(columns={"age": "a\x1b[2Jge", "colour": "line\nfeed"})
+    frame.to_csv("people.csv", index=False)
+    out = run(*TRAIN, "--epochs", "1")[1] + run("inspect", "model")[1]
+    assert "\x1b" not in out
+    assert "line\ufffdfeed" in out
 
 
 def test_training_that_is_not_finite_is_one_line(run: Run) -> None:
@@ -574,10 +594,11 @@ def test_inspect_a_network_alone(run: Run) -> None:
 # --- runs that survive ----------------------------------------------------------------------------
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "chainrule", *arguments],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+        env=os.environ | {"TMPDIR": "temporary"}, **options,
     )  # fmt: skip
 
 
@@ -596,11 +617,13 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(run: Run) -> None:
     expected = Path("model").read_bytes()
     Path("model").unlink()
     kept = (*TRAIN, *LONG, "--checkpoint", "run")
+    Path("temporary").mkdir()
     process = start(*kept)
     wait_for_epoch(process, "run", 10)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
+    assert os.listdir("temporary") == []
     assert not Path("model").exists()
     code, out, err = run(*kept)
     assert (code, out) == (2, "")
@@ -616,6 +639,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(run: Run) -> None:
 
 
 def test_ctrl_c_leaves_no_model_but_the_run(run: Run) -> None:
+    Path("temporary").mkdir()
     kept = (*TRAIN, "--checkpoint", "run", *LONG[2:], "--epochs", "100000")
     process = start(*kept)
     wait_for_epoch(process, "run", 10)
@@ -626,7 +650,8 @@ def test_ctrl_c_leaves_no_model_but_the_run(run: Run) -> None:
         r"chainrule: interrupted, no model was written; go on with .* \(epoch \d+ is kept\)\s*",
         err,
     )
-    assert sorted(os.listdir()) == ["people.csv", "run"]
+    assert sorted(os.listdir()) == ["people.csv", "run", "temporary"]
+    assert os.listdir("temporary") == []
 
 
 def test_resume_refuses_other_data(run: Run) -> None:

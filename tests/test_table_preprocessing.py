@@ -177,6 +177,7 @@ def one_column(values: Sequence[object], n: int = 60) -> pd.DataFrame:
         (range(60), "left out", "it counts the rows"),
         (range(1, 61), "left out", "it counts the rows"),
         ([f"text {i}" for i in range(60)], "left out", "free text or names: 60 different texts"),
+        ([f"{i},5" for i in range(60)], "left out", "numbers with a decimal comma, it seems: read"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["csv", "parquet"])

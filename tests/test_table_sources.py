@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from chainrule.tabular import csv_source
 from chainrule.tabular import source as sources
 from chainrule.tabular.source import Reading, TableError, open_table
 
@@ -54,6 +55,16 @@ def test_what_is_said_goes_before_what_is_found_out(tmp_path: Path) -> None:
     assert read(path, encoding="utf-16") == {"größe": ["1"], "x": ["é"]}
 
 
+def test_decimal_commas(tmp_path: Path) -> None:
+    path = write(tmp_path, "a;b\n1,5;x,y\n-,25;1,5,7\n2;+3,0e2\n")
+    assert read(path, decimal=",") == {"a": ["1.5", "-.25", "2"], "b": ["x,y", "1,5,7", "+3.0e2"]}
+
+
+def test_a_long_cell(tmp_path: Path) -> None:
+    path = write(tmp_path, "a,b\n1," + "x" * 1_000_000 + "\n2,y\n")
+    assert [len(str(cell)) for cell in read(path)["b"]] == [1_000_000, 1]
+
+
 def test_names_that_are_missing_or_count(tmp_path: Path) -> None:
     assert open_table(write(tmp_path, ",age, b \n0,1,2\n")).names == ["column_1", "age", "b"]
     assert open_table(write(tmp_path, "0,1,2,3,label\n5,6,7,8,9\n")).names[0] == "0"
@@ -93,6 +104,7 @@ def test_every_format_gives_the_same_batches(
          "is, such as --encoding latin-1")),
         (b"caf\xe9,b\n1,2\n", "data.csv, line 1: not text in UTF-8"),
         ("a,b\n1,2\n".encode("utf-16"), "data.csv is not text in UTF-8 but in UTF-16, it seems"),
+        ('a,b\n1,2\n3,"4\n5,6\n', "data.csv: a quote that is opened after line 2 is never closed"),
         (b"a,b\0\n1,2\n", "data.csv, line 1: not text; expected CSV, TSV, Parquet or Arrow"),
         (b"PK\x03\x04rest", "data.csv is a zip archive (a spreadsheet, perhaps: save it as CSV)"),
         (b"\x80\x04rest", "data.csv is a Python pickle, which could run code and is never read"),
@@ -105,6 +117,13 @@ def test_bad_files_are_named(content: str | bytes, message: str, tmp_path: Path)
         read(write(tmp_path, content))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_line_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_source, "_BLOCK", 1 << 12)
+    path = write(tmp_path, "a,b\n" + "1,2\n" * 2000 + "1," + "x" * 20_000 + "\n" + "1,2\n" * 2000)
+    with pytest.raises(TableError, match=r"a line has more than 0 MB, or a quote is never closed"):
+        read(path)
 
 
 def test_an_encoding_that_is_none(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def predict(
     keep: tuple[str, ...],
     header: bool | None,
     delimiter: str | None,
+    decimal: str,
     encoding: str,
 ) -> None:
     """Predict the target for each row of the table DATA with the model of a table.
@@ -55,8 +56,9 @@ def predict(
         )
     form = _form(out, (data, model))
     source = open_table(
-        data, header, delimiter=delimiter, encoding=encoding, missing=table.schema.missing
-    )
+        data, header, delimiter=delimiter, decimal=decimal, encoding=encoding,
+        missing=table.schema.missing,
+    )  # fmt: skip
     from chainrule.tabular.prediction import Prediction
 
     prediction = Prediction(table, source, keep)

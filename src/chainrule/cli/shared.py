@@ -78,6 +78,13 @@ def read_options(command: F) -> F:
         ),
         click.option("--delimiter", metavar="MARK", help="What cuts columns. [found out]"),
         click.option(
+            "--decimal",
+            type=click.Choice([".", ","]),
+            default=".",
+            show_default=True,
+            help="The mark before decimals in a CSV or TSV file.",
+        ),
+        click.option(
             "--encoding",
             metavar="NAME",
             default="utf-8",
@@ -100,6 +107,7 @@ class Page:
 
     def say(self, text: str = "", style: str | None = None) -> None:
         """Print a line, its continuation indented where it is too wide for the screen."""
+        text = "".join(c if c.isprintable() else "\ufffd" for c in text)  # names may hold anything
         width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
         indent = " " * (len(text) - len(text.lstrip()) + 2)
         lines = textwrap.wrap(

@@ -132,7 +132,7 @@ def train(data: str, out: str, **given: Any) -> int:
     settings = _settings(given)
     source = open_table(
         data, given["header"], delimiter=given["delimiter"], encoding=given["encoding"],
-        missing=settings.missing,
+        decimal=given["decimal"], missing=settings.missing,
     )  # fmt: skip
     from chainrule.tabular import training
 
@@ -273,7 +273,7 @@ def _target_words(prepared: Prepared) -> str:
         return f"a number, mean {target.mean:.6g}, deviation {target.scale:.6g} (task regress)"
     y = np.concatenate(list(prepared.y.values()))
     counts = np.bincount(y, minlength=len(target.classes))
-    shown = [f"{name} {counts[i]:,}" for i, name in enumerate(target.classes[:10])]
+    shown = [f"{name[:40]} {counts[i]:,}" for i, name in enumerate(target.classes[:10])]
     more = ["..."] if len(target.classes) > 10 else []
     return f"{len(target.classes)} classes (task classify): {', '.join([*shown, *more])}"
 

@@ -20,8 +20,7 @@ _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 class CellError(Exception):
-    """A cell that is not what its column holds: its row in the batch, and (the start of) its text.
-    """
+    """A cell that is not what its column holds: its row in the batch, the start of its text."""
 
     def __init__(self, row: int, text: str) -> None:
         super().__init__(row, text)

@@ -30,10 +30,11 @@ class TextSource(Source):
         except LookupError:
             raise TableError(f"there is no encoding {reading.encoding!r}") from None
         self._encoding = "utf-8-sig" if _is_utf_8(reading.encoding) else reading.encoding
+        self._decimal_comma = reading.decimal == ","
         with self._text() as file:
             head = self._first_lines(file)
-        self.delimiter = reading.delimiter or _delimiter(head)
-        with self._text() as file:
+        with self._text() as file, _long_fields():
+            self.delimiter = reading.delimiter or _delimiter(head)
             records = csv.reader(file, delimiter=self.delimiter)
             first = next(cells for cells in records if not _is_blank(cells))
             self._head_lines = records.line_num
@@ -67,14 +68,20 @@ class TextSource(Source):
             strings_can_be_null=False, check_utf8=True,
         )  # fmt: skip
         try:
+            batch = None
             with arrow_csv.open_csv(self.path, read, parse, convert) as reader:
-                yield from reader
+                for batch in reader:
+                    yield _with_points(batch) if self._decimal_comma else batch
+            if batch is not None and any("\n" in column[-1].as_py() for column in batch):
+                self._check_end()
         except (pa.ArrowException, UnicodeError) as error:
             self._check_state()
             self._find_fault()
             detail = " ".join(str(error).split())
             if "Empty CSV file" in detail:
                 return  # names and no rows, which is for the reader of rows to say
+            if "straddling" in detail:
+                detail = f"a line has more than {_BLOCK >> 20} MB, or a quote is never closed"
             detail = detail if len(detail) < 200 else f"{detail[:200]}..."
             raise TableError(f"{self.path} can't be read as a table: {detail}") from None
 
@@ -90,11 +97,24 @@ class TextSource(Source):
                     f"{self.path}, line {line}: {_count(len(cells), 'column')}; {whose} {width}"
                 )
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+    def _check_end(self) -> None:
+        """Raise TableError where the last cell ends with the file, its quote still open."""
+        line = 0
+        try:
+            for line, _ in self._rows(strict=True):  # noqa: B007 - the last one counts
+                pass
+        except TableError as error:
+            if "unexpected end of data" not in str(error):
+                return  # quotes inside of cells, of which strict readers do not approve
+            raise TableError(
+                f"{self.path}: a quote that is opened after line {line} is never closed"
+            ) from None
+
+    def _rows(self, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
         """Give each row after the header with the line at which it begins, from 1."""
         with self._text() as file, _long_fields():
             lines = _Decoded(file, self.path, self._encoding)
-            records = csv.reader(lines, delimiter=self.delimiter)
+            records = csv.reader(lines, delimiter=self.delimiter, strict=strict)
             last = 0
             try:
                 for cells in records:
@@ -184,6 +204,16 @@ class _Decoded:
                         "as --encoding latin-1"
                     )
         return TableError(f"{self._path} is not text in {encoding.upper()}")
+
+
+def _with_points(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Write a point for the comma in cells such as 2,5."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    form, point = r"^(\s*[+-]?\d*),(\d+([eE][+-]?\d+)?\s*)$", r"\1.\2"
+    changed = [pc.replace_substring_regex(column, form, point) for column in batch]
+    return pa.RecordBatch.from_arrays(changed, names=batch.schema.names)
 
 
 def _is_utf_8(encoding: str) -> bool:

@@ -6,7 +6,7 @@ import mmap
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Any
 
 import numpy as np
@@ -31,13 +31,15 @@ class Rows:
 
     def append(self, X: Array) -> None:
         """Add rows; OSError where the disk is full."""
-        self._file.write(np.ascontiguousarray(X).data)
+        with _named():
+            self._file.write(np.ascontiguousarray(X).data)
         self.n += len(X)
 
     def finish(self) -> Array:
         """Give the rows that were added; none can be added any more."""
         with self:  # the map keeps the file open
-            self._file.flush()
+            with _named():
+                self._file.flush()
             if not self.n:
                 return np.empty((0, self.units), dtype=np.float32)
             return np.memmap(self._file, dtype=np.float32, mode="r", shape=(self.n, self.units))
@@ -46,7 +48,18 @@ class Rows:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # which has been said, or is of no use any more
+            self._file.close()
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Name the folder of temporary files where there is no room in it."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.strerror} (TMPDIR names another folder for temporary files)"
+        raise OSError(error.errno, reason, tempfile.gettempdir()) from None
 
 
 class ShuffledRows:

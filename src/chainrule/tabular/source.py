@@ -28,6 +28,7 @@ class Reading:
     header: bool | None = None
     delimiter: str | None = None
     encoding: str = "utf-8"
+    decimal: str = "."  # or a comma, as in 2,5
     missing: tuple[str, ...] = field(default=MISSING)
 
 
