@@ -554,9 +554,10 @@ def test_explain_refuses(run: Run) -> None:
 
 def test_the_gradient_of_a_table_is_checked(run: Run) -> None:
     run(*TRAIN, "--epochs", "2", "--hidden", "4")
-    code, out, _ = run("check", "model", "--data", "people.csv", "--rows", "0:30")
-    assert code == 0
-    assert re.search(r"gradient: pass; all \d+ parameters checked on 30 samples", out)
+    for options, n in (((), 240), (("--rows", "0:30"), 30)):
+        code, out, _ = run("check", "model", "--data", "people.csv", *options)
+        assert code == 0
+        assert re.search(rf"gradient: pass; all \d+ parameters checked on {n} samples", out)
 
 
 # --- inspect --------------------------------------------------------------------------------------
@@ -652,6 +653,15 @@ def test_ctrl_c_leaves_no_model_but_the_run(run: Run) -> None:
     )
     assert sorted(os.listdir()) == ["people.csv", "run", "temporary"]
     assert os.listdir("temporary") == []
+
+
+def test_a_run_that_has_ended_gives_its_model_again(run: Run) -> None:
+    kept = (*TRAIN, "--checkpoint", "run", "--epochs", "5")
+    assert run(*kept)[0] == 0
+    expected = Path("model").read_bytes()
+    Path("model").unlink()
+    assert run(*kept, "--resume")[0] == 0
+    assert Path("model").read_bytes() == expected
 
 
 def test_resume_refuses_other_data(run: Run) -> None:

@@ -19,6 +19,7 @@ import chainrule
 from chainrule import files
 from chainrule.tabular import measures, model, rows, training
 from chainrule.tabular.measures import of_classes, of_numbers
+from chainrule.tabular.prediction import Prediction
 from chainrule.tabular.schema import Target
 from chainrule.tabular.source import MISSING, TableError, open_table
 from chainrule.tabular.split import NONE, TEST, TRAIN, VALIDATION, split
@@ -371,3 +372,16 @@ def test_understand_reads_texts_that_are_numbers(tmp_path: Path) -> None:
     assert target.classes == ("1", "2.5")
     assert y.tolist() == [0, 1, -1, 0]
     assert MISSING[0] == ""
+
+
+GOLDEN = Path(__file__).parent / "data" / "tables"
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.model")), ids=lambda path: path.stem)
+def test_models_of_earlier_releases_predict_as_they_did(path: Path) -> None:
+    expected = json.loads(path.with_suffix(".json").read_text())
+    archived, source = model.load(path), open_table(GOLDEN / "new.csv")
+    assert archived is not None
+    table = pa.concat_tables(Prediction(archived, source).batches()).to_pydict()
+    assert table["label"] == expected["label"]
+    np.testing.assert_allclose(table["probability_yes"], expected["probability_yes"], atol=2e-6)
