@@ -18,13 +18,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule import backprop, checkpoints, data, engines, files, progress
 from chainrule import callbacks as callback_room
+from chainrule import keeper as keepers
 from chainrule import metrics as metric_room
 from chainrule.callbacks import Callback, Run
-from chainrule.checkpoints import Checkpoint, Keeper
+from chainrule.checkpoints import Checkpoint
 from chainrule.checks import positive, whole
 from chainrule.data import Samples
 from chainrule.engines import Engine, EpochResult, Failure, Plan, State
 from chainrule.history import History
+from chainrule.keeper import Keeper
 from chainrule.metrics import Measure, Metric
 from chainrule.optimizers import Adam, Optimizer
 from chainrule.random import epoch_order
@@ -117,7 +119,7 @@ def fit(
     )  # fmt: skip
     epochs = whole(epochs, "epochs")
     called = callback_room.check(callbacks)
-    keeper = checkpoints.keeper(checkpoint, every, keep, resume)
+    keeper = keepers.choose(checkpoint, every, keep, resume)
     _one_of((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
 
     state = State(slots=task.plan.optimizer.start(network.parameters))
@@ -361,7 +363,7 @@ def _started(callbacks: list[Callback], run: Run, found: Checkpoint | None) -> I
         for callback in callbacks:
             callback.on_start(run)
             started.append(callback)
-            if (state := checkpoints.state_of(callback, states)) is not None:
+            if (state := keepers.state_of(callback, states)) is not None:
                 callback.load_state(state)
     except BaseException:
         if found is not None:
