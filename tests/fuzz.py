@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import json
 import random
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -88,10 +90,8 @@ def mutate(content: bytes, seed: int) -> bytes:
         return damage(content, chance)
     header, about, data = parts
     for _ in range(chance.randint(1, 3)):
-        change: Callable[[dict[str, Any], Any, random.Random], None]
-        change = chance.choice(
-            (change_tensor, change_description, change_description, change_names)
-        )
+        changes = [change_tensor, change_description, change_description, change_names]
+        change: Callable[[dict[str, Any], Any, random.Random], None] = chance.choice(changes)
         with contextlib.suppress(AttributeError, IndexError, KeyError, TypeError):
             change(header, about, chance)  # what is odd already may not take another change
     if chance.random() < 0.2:
@@ -154,6 +154,10 @@ def damage(content: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
+def odd(chance: random.Random) -> Any:
+    return copy.deepcopy(chance.choice(ODD))
+
+
 def change_tensor(header: dict[str, Any], about: Any, chance: random.Random) -> None:
     """Another dtype, shape or place: overlapping, with gaps, too long, absurd."""
     name = chance.choice([*header])
@@ -172,7 +176,7 @@ def change_tensor(header: dict[str, Any], about: Any, chance: random.Random) -> 
             other = header[chance.choice([*header])]
             entry["data_offsets"] = other.get("data_offsets", [0, 0]) if other else [1, 2]
         case 4:
-            entry[chance.choice([*entry])] = chance.choice(ODD)
+            entry[chance.choice([*entry])] = odd(chance)
         case _:
             header[chance.choice(("layers.3.W", "checkpoint.slots.m", "checkpoint.x", ""))] = entry
 
@@ -188,9 +192,9 @@ def change_description(header: dict[str, Any], about: Any, chance: random.Random
             case 0:
                 del about[key]
             case 1 if isinstance(about, dict):
-                about[chance.choice(("checkpoint", "version", "own", "x"))] = chance.choice(ODD)
+                about[chance.choice(("checkpoint", "version", "own", "x"))] = odd(chance)
             case _:
-                about[key] = chance.choice(ODD)
+                about[key] = odd(chance)
         return
 
 
@@ -218,9 +222,8 @@ def main() -> None:
         (options.corpus / f"seed-{i}").write_bytes(content)
     for module in (files, checkpoints):
         for value in vars(module).values():
-            if callable(value) and getattr(value, "__module__", "") == module.__name__:
-                if not isinstance(value, type) and hasattr(value, "__code__"):
-                    atheris.instrument_func(value)
+            if isinstance(value, FunctionType) and value.__module__ == module.__name__:
+                atheris.instrument_func(value)
 
     def mutator(content: bytes, longest: int, seed: int) -> bytes:
         return mutate(content, seed)[:longest]

@@ -21,7 +21,7 @@ SEEDS = FUZZ["seeds"]()
 
 
 def model(tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any], bytes]:
-    """Header, description and numbers of a good file: W of 2 x 2 at 0, b at 32, W at 48, b at 64."""
+    """Header, description and numbers of a good file."""
     Network([2, 2, 1], seed=0).save(tmp_path / "good")
     header, about, data = FUZZ["take_apart"]((tmp_path / "good").read_bytes())
     about.pop("digest")
@@ -81,7 +81,7 @@ def test_a_header_over_the_limit(tmp_path: Path) -> None:
     tensors = {f"checkpoint.{i}": np.zeros(1) for i in range(80_000)}
     with pytest.raises(ValueError, match="a model file can't hold 80,002 arrays"):
         files.content(network, network.parameters, {"checkpoint": {}}, tensors)
-    with pytest.raises(ValueError, match="description .* has 2,000,1.. characters, too many"):
+    with pytest.raises(ValueError, match=r"description .* has 2,000,1.. characters, too many"):
         files.content(network, network.parameters, {"checkpoint": {"x": "y" * 2_000_000}})
 
 
