@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule import checkpoints, files
+from chainrule import checkpoints, files, training
 from chainrule.activations import Tanh
 from chainrule.callbacks import Callback, EarlyStopping, Run
 from chainrule.checkpoints import CheckpointWarning
@@ -344,6 +344,21 @@ def test_ctrl_c_ends_with_a_checkpoint(
     part = net(hidden=CtrlC(), dropout=0)
     resumed = fit(part, checkpoint=tmp_path, resume=True)
     assert same_history(resumed, history)
+    assert part.parameters.tobytes() == whole.parameters.tobytes()
+
+
+def test_ctrl_c_in_a_long_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its epoch was not measured, so it is taken again."""
+    data = np.tile(VALIDATION[0], (60, 1)), np.tile(VALIDATION[1], 60)
+    whole = net(hidden=CtrlC(), dropout=0)
+    history = fit(whole, validation_data=data)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_PATIENCE", 0.0)
+        part = net(hidden=CtrlC(11), dropout=0)  # the first of the two passes of validation
+        fit(part, validation_data=data, checkpoint=tmp_path)
+    assert checkpoints.checkpoints(tmp_path)[-1][0] == 1
+    part = net(hidden=CtrlC(), dropout=0)
+    assert same_history(fit(part, validation_data=data, checkpoint=tmp_path, resume=True), history)
     assert part.parameters.tobytes() == whole.parameters.tobytes()
 
 
