@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import Callable, Mapping
@@ -253,8 +254,6 @@ def test_own_activations_and_optimizers(tmp_path: Path) -> None:
     ],
 )
 def test_the_last_and_the_best(every: Any, keep: int, epochs: int, kept: list[int]) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         network = net()
@@ -291,8 +290,11 @@ def test_what_a_checkpoint_says(tmp_path: Path) -> None:
         "name": "Adam", "learning_rate": 0.02, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
     }  # fmt: skip
     assert found.settings["network"]["sizes"] == [4, 8, 2]
-    with pytest.raises(ValueError, match=r"best\.safetensors: a model file, but no checkpoint"):
+    with pytest.raises(ValueError, match=r"best\.safetensors: the best network of a run, but no"):
         checkpoints.read(tmp_path / "best.safetensors")
+    net().save(tmp_path / "net")
+    with pytest.raises(ValueError, match="a model file, but no checkpoint"):
+        checkpoints.read(tmp_path / "net")
 
 
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
@@ -304,6 +306,25 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     fit(net(), 4, checkpoint=tmp_path, keep=1)
     assert names(tmp_path) == sorted([*others, "plots", *names_of(4)])
     assert all((tmp_path / name).read_text() == text for name, text in others.items())
+
+
+def test_a_best_of_others_is_not_written_over(tmp_path: Path) -> None:
+    """A kill can leave the best of a run before its first checkpoint; that one may be."""
+    fit(net(), checkpoint=tmp_path / "run", keep=1)
+    best = (tmp_path / "run/best.safetensors").read_bytes()
+    net().save(tmp_path / "net")
+    for i, content in enumerate([best, (tmp_path / "net").read_bytes(), b"my notes"]):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        (folder / "best.safetensors").write_bytes(content)
+        for resume in (False, True):
+            if content is best and resume:
+                fit(net(), checkpoint=folder, resume=True)
+                assert (folder / "best.safetensors").read_bytes() == best
+                continue
+            with pytest.raises(ValueError, match=r"holds a best\.safetensors, which would be wr"):
+                fit(net(), checkpoint=folder, resume=resume)
+            assert (folder / "best.safetensors").read_bytes() == content
 
 
 # --- ends of all kinds ----------------------------------------------------------------------------
@@ -547,6 +568,24 @@ def test_folders_that_can_not_be_had(tmp_path: Path) -> None:
     for path in ("file", "file/run"):
         with pytest.raises(OSError, match="file"):
             fit(net(), checkpoint=tmp_path / path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are those of POSIX")
+def test_a_folder_without_permission_is_told_before_anything_is_trained() -> None:
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o555)
+    if root := os.geteuid() == 0:
+        os.seteuid(65534)  # root may write anywhere
+    try:
+        network = net()
+        before = network.parameters.copy()
+        with pytest.raises(PermissionError, match="Permission denied"):
+            fit(network, checkpoint=folder)
+        assert (network.parameters == before).all()
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.rmdir()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks are those of POSIX")

@@ -3,8 +3,8 @@
 ``epoch-000012.safetensors`` is a model file of the network after epoch 12 that holds more: the
 optimiser's slots and the history as tensors, and in the description the step, what the run trains
 with, and what its callbacks know. Nothing of the random numbers has to be stored: each is a
-function of the network's seed and the epoch or step. ``best.safetensors`` is a plain model file.
-Both are written atomically, and their digest tells damage.
+function of the network's seed and the epoch or step. ``best.safetensors`` is a model file with no
+more than its epoch and loss. Both are written atomically, and their digest tells damage.
 """
 
 from __future__ import annotations
@@ -116,7 +116,10 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         network, own = files.check(file)
         if files.CHECKPOINT not in network:
             raise ValueError("a model file, but no checkpoint")
-        about = _check(network.pop(files.CHECKPOINT))
+        about = network.pop(files.CHECKPOINT)
+        if about.keys() == {"version", "best"}:
+            raise ValueError("the best network of a run, but no checkpoint")
+        _check(about)
         network.pop("digest", None)
         parameters = np.concatenate([file.get_tensor(name).ravel() for name in own])
         if not np.isfinite(parameters).all():
@@ -131,7 +134,17 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
             raise ValueError(f"a checkpoint that does not fit together ({error!r})") from None
 
 
-def _check(about: dict[str, Any]) -> dict[str, Any]:
+def is_best(path: Path) -> bool:
+    """Tell whether a file is the best network of a run."""
+    try:
+        with files.opened(path) as file:
+            about, _ = files.check(file)
+    except (OSError, ValueError):
+        return False
+    return files.CHECKPOINT in about
+
+
+def _check(about: dict[str, Any]) -> None:
     if type(about.get("version")) is not int:
         raise ValueError("its description of the run has no version")
     if about["version"] > VERSION:
@@ -144,7 +157,6 @@ def _check(about: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"its description of the run lacks {key!r}")
         if not isinstance(about[key], kind):
             raise ValueError(f"its {key} is {about[key]!r}, which is of the wrong kind")
-    return about
 
 
 def _build(

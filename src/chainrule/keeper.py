@@ -66,24 +66,27 @@ class _FolderKeeper(Keeper):
                     self._write(run, self._pending)
 
     def epoch_ended(self, run: Run) -> None:
-        self._pending = self._snapshot(run)
         if isinstance(self._every, timedelta):
             due = monotonic() - self._written >= self._every.total_seconds()
         else:
             due = run.epoch % self._every == 0
+        self._pending = self._snapshot(run, copied=not due)
         if due:
             self._write(run, self._pending)
 
-    def _snapshot(self, run: Run) -> Checkpoint:
+    def _snapshot(self, run: Run, copied: bool = True) -> Checkpoint:
+        """Give the state of the run; the rows of its history are filled in when it is written."""
         self._find_best(run)
-        parameters = run.network.parameters.copy()
+        parameters, slots = run.network.parameters, run.state.slots
+        if copied:
+            parameters = parameters.copy()
+            slots = {name: values.copy() for name, values in slots.items()}
         states = _states(self._callbacks) if run.epoch else []  # they have not started yet
         if self._best is not None and self._best[0] == run.epoch:
             self._best_pending = parameters
         return Checkpoint(
-            run.settings, run.epoch, run.state.step, parameters,
-            {name: values.copy() for name, values in run.state.slots.items()},
-            run.history.head(0), states, run.finished, self._best,
+            run.settings, run.epoch, run.state.step, parameters, slots, run.history._head(0),
+            states, run.finished, self._best,
         )  # fmt: skip
 
     def _find_best(self, run: Run) -> None:
@@ -101,10 +104,11 @@ class _FolderKeeper(Keeper):
     def _write(self, run: Run, checkpoint: Checkpoint) -> None:
         self._pending = None  # also where this fails: it is not tried again
         network = run.network
-        checkpoint.history.take(run.history, checkpoint.epoch)
+        checkpoint.history._take(run.history, checkpoint.epoch)
         best, self._best_pending = self._best_pending, None
         if best is not None:
-            content = files.content(network, best)
+            mark = {"version": checkpoints.VERSION, "best": checkpoint.best}
+            content = files.content(network, best, {files.CHECKPOINT: mark})
             files.write_atomically(self._folder / BEST, content, _TEMPORARY)
         path = self._folder / f"epoch-{checkpoint.epoch:06d}.safetensors"
         files.write_atomically(path, checkpoints.serialize(network, checkpoint), _TEMPORARY)
@@ -119,6 +123,12 @@ class _FolderKeeper(Keeper):
             raise ValueError(
                 f"checkpoint folder {str(self._folder)!r} holds a run, which reached epoch "
                 f"{there[-1][0]}: go on with it (resume=True), or name another folder"
+            )
+        best = self._folder / BEST
+        if not there and best.exists() and not (self._resume and checkpoints.is_best(best)):
+            raise ValueError(
+                f"checkpoint folder {str(self._folder)!r} holds a {BEST}, which would be written "
+                "over: name another folder"
             )
         damage = []
         for _, path in reversed(there):

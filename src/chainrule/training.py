@@ -394,7 +394,7 @@ def _go_on(run: Run, found: Checkpoint | None) -> list[tuple[str, Mapping[str, A
     for name, values in found.slots.items():
         run.state.slots[name][...] = values
     run.state.step, run.epoch = found.step, found.epoch
-    run.history.take(found.history, found.epoch)
+    run.history._take(found.history, found.epoch)
     run.history._best_epoch = found.history._best_epoch
     if found.finished:
         run.stop(found.history.stop_reason or "stopped by a callback")
