@@ -16,12 +16,13 @@ import chainrule
 SOURCE = Path(chainrule.__file__)
 
 PUBLIC = {
-    "Activation", "AdaGrad", "Adam", "AdamW", "Bias", "Callback", "CheckpointWarning",
+    "Activation", "AdaGrad", "Adam", "AdamW", "Bias", "CSVLogger", "Callback", "CheckpointWarning",
     "Constant", "Cosine",
     "EarlyStopping", "EngineWarning", "Explanation", "ExponentialDecay", "Forward", "Gradient",
     "GradientDescent",
-    "History", "Loss", "Network", "NonFiniteError", "Notation", "PreActivation", "RMSProp",
-    "ReduceOnPlateau", "StepDecay", "UnitOutput", "WarmUp", "Weight", "__version__", "load",
+    "History", "Loss", "MLflowLogger", "Network", "NonFiniteError", "Notation", "PreActivation",
+    "RMSProp", "ReduceOnPlateau", "StepDecay", "TensorBoardLogger", "UnitOutput", "WarmUp",
+    "Weight", "__version__", "load",
 }  # fmt: skip
 
 

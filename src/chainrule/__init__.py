@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chainrule.explain import Explanation, Notation
     from chainrule.files import load
     from chainrule.history import History
+    from chainrule.loggers import CSVLogger, MLflowLogger, TensorBoardLogger
     from chainrule.losses import Loss
     from chainrule.network import Network
     from chainrule.optimizers import AdaGrad, Adam, AdamW, GradientDescent, RMSProp
@@ -46,6 +47,7 @@ _MODULES = {
     "explain": ("Explanation", "Notation"),
     "files": ("load",),
     "history": ("History",),
+    "loggers": ("CSVLogger", "MLflowLogger", "TensorBoardLogger"),
     "losses": ("Loss",),
     "network": ("Network",),
     "optimizers": ("AdaGrad", "Adam", "AdamW", "GradientDescent", "RMSProp"),
@@ -68,6 +70,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Bias",
+    "CSVLogger",
     "Callback",
     "CheckpointWarning",
     "Constant",
@@ -81,6 +84,7 @@ __all__ = [
     "GradientDescent",
     "History",
     "Loss",
+    "MLflowLogger",
     "Network",
     "NonFiniteError",
     "Notation",
@@ -88,6 +92,7 @@ __all__ = [
     "RMSProp",
     "ReduceOnPlateau",
     "StepDecay",
+    "TensorBoardLogger",
     "UnitOutput",
     "WarmUp",
     "Weight",

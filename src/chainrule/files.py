@@ -51,7 +51,8 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "l2": (int, float),
 }
 _OPTIONAL: dict[str, type] = {CHECKPOINT: dict, TABLE: dict, "digest": str}
-_LONGEST = 1 << 22  # characters of JSON; a table of 1,000 columns of 100 categories needs a half
+_LONGEST = 1 << 21  # characters of JSON; a table of 1,000 columns of 100 categories fits
+_LONGEST_HEADER = 1 << 23  # bytes; of a file's own, so that reading it takes no memory to speak of
 _MOST_UNITS = 1 << 40
 _DTYPES = {"F32": "float32", "F64": "float64"}
 _FOREIGN = (
@@ -101,7 +102,10 @@ def content(
             named[f"layers.{l}.b"] = b
     body = text.removesuffix("}")
     digest = _digest(body, sorted(named.items()))
-    return serialize(named, {_ENTRY: f'{body},"digest":"{digest}"}}'})
+    written: bytes = serialize(named, {_ENTRY: f'{body},"digest":"{digest}"}}'})
+    if int.from_bytes(written[:8], "little") > _LONGEST_HEADER:
+        raise ValueError(f"a model file can't hold {len(named):,} arrays")
+    return written
 
 
 def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:
@@ -239,20 +243,29 @@ def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
     """Open a safetensors file; what is wrong with it, or found to be, is a ValueError naming it."""
     name = os.fspath(path)
     _check_readable(name)
+    with open(name, "rb") as start:
+        header = int.from_bytes(start.read(8), "little")
+    if header > _LONGEST_HEADER:
+        detail = f"its header would be {header:,} bytes long"
+        raise ValueError(f"{name} is no chainrule model file: {_why(name, detail)}")
 
     from safetensors import SafetensorError, safe_open
 
     try:
         file: OpenFile = safe_open(name, framework="numpy")
     except SafetensorError as error:
-        raise ValueError(f"{name} is no chainrule model file: {_why(name, error)}") from None
+        raise ValueError(f"{name} is no chainrule model file: {_why(name, str(error))}") from None
     with file:
         try:
             yield file
         except (ValueError, TypeError, OverflowError, SafetensorError) as error:
-            reason = str(error)  # it may quote the file, which may say anything at any length
-            reason = reason if len(reason) <= 400 else f"{reason[:400]}..."
-            raise ValueError(f"{name}: {reason}") from None
+            raise ValueError(f"{name}: {_harmless(str(error))}") from None
+
+
+def _harmless(reason: str) -> str:
+    """Make a message fit for a screen: it may quote a file, which may say anything at length."""
+    reason = reason if len(reason) <= 400 else f"{reason[:400]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in reason)
 
 
 class OpenFile(Protocol):
@@ -285,7 +298,7 @@ def _check_readable(path: str) -> None:
         pass
 
 
-def _why(path: str, error: Exception) -> str:
+def _why(path: str, detail: str) -> str:
     with open(path, "rb") as file:
         start = file.read(9)
     if not start:
@@ -294,8 +307,8 @@ def _why(path: str, error: Exception) -> str:
         for magic, what in _FOREIGN:
             if start.startswith(magic):
                 return what
-    detail = str(error).removeprefix("Error while deserializing header: ")
-    return f"it is damaged, cut short, or of another kind ({detail})"
+    detail = detail.removeprefix("Error while deserializing header: ")
+    return f"it is damaged, cut short, or of another kind ({_harmless(detail)})"
 
 
 def _own(custom: Sequence[Activation | Loss]) -> dict[tuple[type, str], Activation | Loss]:

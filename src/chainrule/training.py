@@ -18,13 +18,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule import backprop, checkpoints, data, engines, files, progress
 from chainrule import callbacks as callback_room
+from chainrule import keeper as keepers
 from chainrule import metrics as metric_room
 from chainrule.callbacks import Callback, Run
-from chainrule.checkpoints import Checkpoint, Keeper
+from chainrule.checkpoints import Checkpoint
 from chainrule.checks import positive, whole
 from chainrule.data import Samples
 from chainrule.engines import Engine, EpochResult, Failure, Plan, State
 from chainrule.history import History
+from chainrule.keeper import Keeper
 from chainrule.metrics import Measure, Metric
 from chainrule.optimizers import Adam, Optimizer
 from chainrule.random import epoch_order
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _BATCH = 1024  # validation samples carried through the layers in one go
+_PATIENCE = 0.1  # seconds from Ctrl-C after which the epoch's validation is left
 
 
 class NonFiniteError(FloatingPointError):
@@ -103,8 +106,9 @@ def fit(
     a run that was never cut short; in an empty folder it begins, and a finished run it leaves as it
     is. A network made without a seed takes the one of the run.
 
-    Ctrl-C ends the run after the step that is under way; a second one raises KeyboardInterrupt. The
-    checkpoint is then that of the last whole epoch.
+    Ctrl-C ends the run after the step that is under way, and a validation that takes longer than
+    a moment (its columns are then NaN); a second one raises KeyboardInterrupt. The checkpoint is
+    then that of the last whole epoch.
     Raises ValueError or TypeError for bad arguments, a folder that holds another run, or whose
     checkpoints are all damaged, before anything is changed; OSError where a checkpoint can't be
     written; `NonFiniteError` where a number stops being finite; the parameters from before stay.
@@ -117,7 +121,7 @@ def fit(
     )  # fmt: skip
     epochs = whole(epochs, "epochs")
     called = callback_room.check(callbacks)
-    keeper = checkpoints.keeper(checkpoint, every, keep, resume)
+    keeper = keepers.choose(checkpoint, every, keep, resume)
     _one_of((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
 
     state = State(slots=task.plan.optimizer.start(network.parameters))
@@ -195,10 +199,14 @@ class _Task:
     @property
     def columns(self) -> list[str]:
         """The columns of the history."""
-        measured = ["loss", *self.measures]
-        if self.validation is not None:
-            measured += [f"val_{name}" for name in measured]
+        measured = ["loss", *self.measures, *self.validation_columns]
         return ["epoch", *measured, "learning_rate", "seconds"]
+
+    @property
+    def validation_columns(self) -> list[str]:
+        """Those of the validation data, if there is any."""
+        names = ["loss", *self.measures]
+        return [] if self.validation is None else [f"val_{name}" for name in names]
 
     def settings(self) -> dict[str, Any]:
         """Give what is trained, on what, and how, in plain values."""
@@ -275,7 +283,8 @@ def _epochs(
             return result.failure, float(rates[result.failure.step - first])
         row = {"learning_rate": float(rates[0]), "loss": result.loss}
         row |= _measure_training(task, order, result, outputs)
-        row |= _measure_validation(task)
+        validation = _measure_validation(task, interrupt)
+        row |= validation or dict.fromkeys(task.validation_columns, float("nan"))
         run.epoch += 1
         history.append({"epoch": run.epoch, "seconds": perf_counter() - begun, **row})
         screen.end(row)
@@ -285,7 +294,7 @@ def _epochs(
             callback.on_epoch_end(run)
         if interrupt.asked:
             run.stop("interrupted", finished=False)
-        if result.samples == n:
+        if result.samples == n and validation is not None:
             keeper.epoch_ended(run)
     return None
 
@@ -318,8 +327,8 @@ def _measure_training(
     return {name: measure(y, a, weights) for name, measure in task.measures.items()}
 
 
-def _measure_validation(task: _Task) -> dict[str, float]:
-    """Give the loss and metrics of the validation data.
+def _measure_validation(task: _Task, interrupt: _Interrupt) -> dict[str, float] | None:
+    """Give the loss and metrics of the validation data; None if Ctrl-C cuts it short.
 
     The loss is that of `Network.loss_value`, but computed in the network's dtype, which is what
     training takes; only the sum over samples is taken in float64.
@@ -332,6 +341,8 @@ def _measure_validation(task: _Task) -> dict[str, float]:
     total = 0.0
     with np.errstate(all="ignore"):  # the loss is then inf or NaN, and says so
         for start in range(0, len(samples), _BATCH):
+            if start and interrupt.impatient:
+                return None
             rows = slice(start, start + _BATCH)
             X, y, s = samples.rows(rows, units, dtype)
             passed = backprop.forward(network, X)
@@ -361,7 +372,7 @@ def _started(callbacks: list[Callback], run: Run, found: Checkpoint | None) -> I
         for callback in callbacks:
             callback.on_start(run)
             started.append(callback)
-            if (state := checkpoints.state_of(callback, states)) is not None:
+            if (state := keepers.state_of(callback, states)) is not None:
                 callback.load_state(state)
     except BaseException:
         if found is not None:
@@ -383,7 +394,7 @@ def _go_on(run: Run, found: Checkpoint | None) -> list[tuple[str, Mapping[str, A
     for name, values in found.slots.items():
         run.state.slots[name][...] = values
     run.state.step, run.epoch = found.step, found.epoch
-    run.history.take(found.history, found.epoch)
+    run.history._take(found.history, found.epoch)
     run.history._best_epoch = found.history._best_epoch
     if found.finished:
         run.stop(found.history.stop_reason or "stopped by a callback")
@@ -409,7 +420,13 @@ class _Interrupt:
     def __init__(self, tell: Callable[[], None]) -> None:
         self.asked = False
         self._tell = tell
+        self._when = 0.0
         self._previous: Any = None
+
+    @property
+    def impatient(self) -> bool:
+        """Whether someone who typed Ctrl-C has waited for a while."""
+        return self.asked and perf_counter() - self._when > _PATIENCE
 
     def __enter__(self) -> _Interrupt:
         if threading.current_thread() is threading.main_thread():
@@ -426,7 +443,7 @@ class _Interrupt:
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked, self._when = True, perf_counter()
         self._tell()
 
 
