@@ -105,6 +105,14 @@ def test_a_table_of_one_column(tmp_path: Path) -> None:
         prepared(csv(tmp_path, with_target(["a", "b"])[["y"]]))
 
 
+def test_more_columns_than_a_model_file_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_LONGEST", files._ROOM + 100)
+    with pytest.raises(TableError, match=r"has 1 columns that make 1 inputs, too many for a model"):
+        prepared(csv(tmp_path, with_target(["a", "b"])))
+
+
 def test_a_header_and_no_rows(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("x,y\n")
     with pytest.raises(TableError, match=r"data\.csv has a header and no rows"):

@@ -52,6 +52,7 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
 }
 _OPTIONAL: dict[str, type] = {CHECKPOINT: dict, TABLE: dict, "digest": str}
 _LONGEST = 1 << 21  # characters of JSON; a table of 1,000 columns of 100 categories fits
+_ROOM = 1 << 17  # of these, for the network itself
 _LONGEST_HEADER = 1 << 23  # bytes; of a file's own, so that reading it takes no memory to speak of
 _MOST_UNITS = 1 << 40
 _DTYPES = {"F32": "float32", "F64": "float64"}
@@ -106,6 +107,11 @@ def content(
     if int.from_bytes(written[:8], "little") > _LONGEST_HEADER:
         raise ValueError(f"a model file can't hold {len(named):,} arrays")
     return written
+
+
+def fits(more: Mapping[str, Any]) -> bool:
+    """Say whether a model file has room for this in the description of a network."""
+    return len(as_json(more)) < _LONGEST - _ROOM
 
 
 def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:

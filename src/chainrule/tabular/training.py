@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule import files
 from chainrule.callbacks import Callback, EarlyStopping
 from chainrule.network import Network
 from chainrule.optimizers import Adam
@@ -103,6 +104,11 @@ def prepare(source: Source, settings: Settings) -> Prepared:
             raise TableError(f"the target {target.name!r} is the same in every training row")
         target = replace(target, mean=float(learned.mean()), scale=scale)
     schema = Schema(tuple(columns), tuple(left_out), target, settings.missing)
+    if not files.fits({files.TABLE: schema.to_dict()}):
+        raise TableError(
+            f"{source.path} has {len(columns):,} columns that make {len(schema.inputs):,} inputs, "
+            "too many for a model file: --drop some, or take fewer with --max-categories"
+        )
     X, order = rows.transform(source, Preprocessing(schema), parts, settings.seed)
     values = {part: y[parts == part] for part in PARTS.values()}
     if order is not None:
