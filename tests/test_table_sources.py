@@ -78,7 +78,8 @@ def test_every_format_gives_the_same_batches(
     frame.to_csv(tmp_path / "a.csv", index=False)
     frame.to_parquet(tmp_path / "a.parquet", row_group_size=3)
     pl.from_pandas(frame).write_ipc(tmp_path / "a.arrow")
-    for name in ("a.csv", "a.parquet", "a.arrow"):
+    pl.from_pandas(frame).write_ipc_stream(tmp_path / "a.arrows")
+    for name in ("a.csv", "a.parquet", "a.arrow", "a.arrows"):
         batches = list(open_table(tmp_path / name).batches(["t", "n"]))
         assert [len(batch) for batch in batches] == [4, 4, 2]
         whole = pa.concat_tables(batches)
@@ -110,6 +111,7 @@ def test_every_format_gives_the_same_batches(
         (b"\x80\x04rest", "data.csv is a Python pickle, which could run code and is never read"),
         (b"PAR1rest", "data.csv is damaged or cut short"),
         (b"ARROW1\0\0rest", "data.csv is damaged or cut short"),
+        (b"\xff\xff\xff\xffrest", "data.csv is damaged or cut short"),
     ],
 )  # fmt: skip
 def test_bad_files_are_named(content: str | bytes, message: str, tmp_path: Path) -> None:

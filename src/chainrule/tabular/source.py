@@ -111,6 +111,8 @@ def open_table(path: str | os.PathLike[str], reading: Reading | None = None) -> 
         source: Source = _Parquet(name)
     elif start.startswith(b"ARROW1"):
         source = _Arrow(name)
+    elif start.startswith(b"\xff\xff\xff\xff"):
+        source = _ArrowStream(name)
     else:
         for magic, what in _FOREIGN:
             if start.startswith(magic):
@@ -195,7 +197,8 @@ class _Parquet(_Binary):
         import pyarrow.parquet as pq
 
         with self._understood(), pq.ParquetFile(self.path) as file:
-            yield from file.iter_batches(BATCH, columns=list(columns))
+            for batch in file.iter_batches(BATCH, columns=list(columns)):
+                yield batch.select(list(columns))  # and no part of another with a point in its name
 
 
 class _Arrow(_Binary):
@@ -213,3 +216,19 @@ class _Arrow(_Binary):
             reader = pa.ipc.open_file(file)
             for i in range(reader.num_record_batches):
                 yield reader.get_batch(i).select(list(columns))
+
+
+class _ArrowStream(_Binary):
+    def __init__(self, path: str) -> None:
+        import pyarrow as pa
+
+        super().__init__(path)
+        with self._understood(), pa.OSFile(path) as file, pa.ipc.open_stream(file) as reader:
+            self.names = [str(name) for name in reader.schema.names]
+
+    def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        with self._understood(), pa.OSFile(self.path) as file, pa.ipc.open_stream(file) as reader:
+            for batch in reader:
+                yield batch.select(list(columns))

@@ -93,6 +93,8 @@ def prepare(source: Source, settings: Settings) -> Prepared:
     found = profile.look(source, settings.target, settings.missing, settings.wishes)
     target, y = targets.understand(source, settings.target, found.target, settings.task)
     classes = target.task == "classify"
+    if settings.balanced and not classes:
+        raise TableError(f"the target {target.name!r} is a number; only classes can be balanced")
     parts = split(y, classes, settings.test, settings.validation, settings.seed)
     fitting = Fitting(source, found.findings, settings.missing)
     rows.fit(source, fitting, parts)
