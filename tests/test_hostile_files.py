@@ -67,8 +67,9 @@ def test_numbers_that_are_missing_or_left_over(change: Any, tmp_path: Path) -> N
     assert "damaged" in refused(tmp_path / "file", header, about, change(data))
 
 
-def test_a_header_over_the_limit(tmp_path: Path) -> None:
+def test_a_header_over_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither one that is said to be long nor one that is; and no such file is ever written."""
+    monkeypatch.setattr(files, "_LONGEST_HEADER", 1 << 22)
     path = tmp_path / "file"
     for content in (
         (1 << 40).to_bytes(8, "little") + b"{}",
@@ -81,8 +82,8 @@ def test_a_header_over_the_limit(tmp_path: Path) -> None:
     tensors = {f"checkpoint.{i}": np.zeros(1) for i in range(80_000)}
     with pytest.raises(ValueError, match="a model file can't hold 80,002 arrays"):
         files.content(network, network.parameters, {"checkpoint": {}}, tensors)
-    with pytest.raises(ValueError, match=r"description .* has 2,000,1.. characters, too many"):
-        files.content(network, network.parameters, {"checkpoint": {"x": "y" * 2_000_000}})
+    with pytest.raises(ValueError, match=r"description .* has 9,000,1.. characters, too many"):
+        files.content(network, network.parameters, {"checkpoint": {"x": "y" * 9_000_000}})
 
 
 @pytest.mark.parametrize("units", [10**9, 2**40, 2**63, 10**30])

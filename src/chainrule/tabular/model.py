@@ -80,7 +80,8 @@ class TableModel:
         Raises TableError where a column is missing that it needs.
         """
         needed = [column.name for column in self.schema.columns]
-        if missing := [name for name in needed if name not in source.names]:
+        there = set(source.names)
+        if missing := [name for name in needed if name not in there]:
             raise TableError(
                 f"{source.path} lacks {'column' if len(missing) == 1 else 'columns'} "
                 f"{listed(missing)}, which the model needs; it has {listed(source.names)}"

@@ -87,6 +87,7 @@ class Fitting:
         self.scaler = StandardScaler()
         widths = [1 if f.kind == "number" else len(DATE_PARTS) for f in self.numeric]
         self.starts = np.cumsum([0, *widths])
+        self.start_of = {f.name: int(i) for f, i in zip(self.numeric, self.starts, strict=False)}
         self.low = np.full(self.starts[-1], np.inf)
         self.high = np.full(self.starts[-1], -np.inf)
         self.none: Counter[str] = Counter()
@@ -145,7 +146,7 @@ class Fitting:
 
     def _numeric(self, finding: Finding) -> Column | LeftOut:
         name, n_none = finding.name, self.none[finding.name]
-        first = int(self.starts[self.numeric.index(finding)])
+        first = self.start_of[name]
         if n_none == self.n:
             return LeftOut(name, "it has no value in any training row")
         names = ("value",) if finding.kind == "number" else DATE_PARTS
