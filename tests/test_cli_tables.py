@@ -479,6 +479,10 @@ def test_explain_speaks_of_columns(run: Run) -> None:
         out,
     )
     assert ": pass\n" in out
+    out_of_cells = re.findall(r"= \((\S+) − (\S+)\)/(\S+) = (\S+)\n", out.replace("−(−", "+("))
+    assert len(out_of_cells) == 2  # age, and the days of joined
+    for cell, mean, scale, value in ([float(n.replace("−", "-")) for n in o] for o in out_of_cells):
+        assert (cell - mean) / scale == pytest.approx(value, rel=2e-3)
     assert run("explain", "model", f"w[1][0,{k}]", *options)[1] == out
     assert run("explain", "model", f"w[1][0,{k}]", *options, "--format", "html")[0] == 0
     assert (

@@ -299,6 +299,17 @@ def test_a_column_without_values_in_the_training_rows(tmp_path: Path) -> None:
     assert [c.why for c in schema.left_out] == ["it has no value in any training row"] * 2
 
 
+def test_a_first_batch_without_values_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = one_column([1.0, 2.0])
+    frame["late"] = [None] * 30 + [1.5, 2.5, 5.0] * 10
+    monkeypatch.setattr(sources, "BATCH", 10)
+    late = fitted(table(tmp_path, frame), np.zeros(60, dtype=np.int8)).columns[-1]
+    assert (late.mean, late.missing) == ((pytest.approx(3.0),), True)
+    assert late.scale == (pytest.approx(np.std([1.5, 2.5, 5.0])),)
+
+
 @pytest.mark.parametrize(
     "change",
     [
