@@ -51,6 +51,7 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
 }
 _OPTIONAL: dict[str, type] = {CHECKPOINT: dict, "digest": str}
 _LONGEST = 1 << 20  # characters of JSON; ten thousand layers need a fifth of it
+_LONGEST_HEADER = 1 << 23  # bytes; of a file's own, so that reading it takes no memory to speak of
 _MOST_UNITS = 1 << 40
 _DTYPES = {"F32": "float32", "F64": "float64"}
 _FOREIGN = (
@@ -60,7 +61,6 @@ _FOREIGN = (
     (b"\x89HDF", "it is an HDF5 file"),
     (b"<", "it is an HTML or XML page"),
 )
-_LONGEST_HEADER = 1 << 23  # bytes; to read one full of tensors takes about 100 MB
 
 # --- saving ---------------------------------------------------------------------------------------
 
