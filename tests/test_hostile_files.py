@@ -124,6 +124,15 @@ def test_a_digest_that_does_not_fit(tmp_path: Path) -> None:
     assert "wrong kind" in refused(tmp_path / "file", header, {**about, "digest": 0}, data)
 
 
+def test_a_file_without_a_digest_is_read(tmp_path: Path) -> None:
+    """One that another program wrote."""
+    header, about, data = model(tmp_path)
+    header["__metadata__"] = {"chainrule": json.dumps(about, indent=1)}
+    (tmp_path / "file").write_bytes(FUZZ["put_together"](header, data))
+    network = files.load(tmp_path / "file")
+    assert (network.parameters == Network([2, 2, 1], seed=0).parameters).all()
+
+
 def test_nan_in_a_checkpoint(tmp_path: Path) -> None:
     network = Network([2, 2, 1], seed=0)
     X = np.ones((4, 2))
