@@ -15,10 +15,13 @@ without atheris.
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import copy
 import json
+import os
 import random
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -33,6 +36,7 @@ from chainrule.callbacks import EarlyStopping
 from chainrule.network import Network
 
 FOLDER = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 DTYPES = ("F64", "F32", "F16", "BF16", "I64", "U8", "BOOL", "F8_E4M3", "F4", "C64", "X", "")
 ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, -1, 3, 10**9, 2**31, 2**40, 2**63, 2**64, 10**40, 0.5, 1e400,
@@ -217,6 +221,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--corpus", type=Path, default=FOLDER / "corpus")
     options = parser.parse_args()
+    if child := os.fork():  # atheris ends its process; this one takes the folder away
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     options.corpus.mkdir(parents=True, exist_ok=True)
     for i, content in enumerate(seeds()):
         (options.corpus / f"seed-{i}").write_bytes(content)

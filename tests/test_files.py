@@ -270,7 +270,7 @@ def test_a_file_that_does_not_fit_together_is_refused(
         ("[]", "no version"),
         ("7", "no version"),
         ('{"version": 1, "sizes": ' + "9" * 5000 + "}", "not JSON"),
-        (json.dumps({"version": 1, "sizes": [1] * 3_000_000}), "too long"),
+        (json.dumps({"version": 1, "sizes": [1] * 2_000_000}), "too long"),
     ],
 )
 def test_descriptions_that_are_none(about: str, message: str, tmp_path: Path) -> None:

@@ -68,6 +68,14 @@ def test_an_activation_of_ones_own_of_format_1() -> None:
     assert (network.parameters == numbers(9 + 4)).all()
 
 
+def test_the_best_of_a_run_of_format_1() -> None:
+    network = files.load(DATA / "best-1.safetensors")
+    last = files.load(DATA / "checkpoint-1.safetensors")  # which was the best epoch
+    assert settings(network) == settings(last)
+    assert (network.parameters == last.parameters).all()
+    assert checkpoints.is_best(DATA / "best-1.safetensors")
+
+
 def test_a_checkpoint_of_format_1(tmp_path: Path) -> None:
     shutil.copy(DATA / "checkpoint-1.safetensors", tmp_path / "epoch-000003.safetensors")
     found = checkpoints.read(tmp_path / "epoch-000003.safetensors")

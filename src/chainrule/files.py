@@ -51,9 +51,9 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "l2": (int, float),
 }
 _OPTIONAL: dict[str, type] = {CHECKPOINT: dict, TABLE: dict, "digest": str}
-_LONGEST = 1 << 23  # characters of JSON; a table of 20,000 columns of numbers fits
+_LONGEST = 1 << 22  # characters of JSON; a table of 10,000 columns of numbers fits
 _ROOM = 1 << 17  # of these, for the network itself
-_LONGEST_HEADER = 1 << 25  # bytes; of a file's own, so that reading it takes no memory to speak of
+_LONGEST_HEADER = 1 << 23  # bytes; of a file's own, so that reading it takes no memory to speak of
 _MOST_UNITS = 1 << 40
 _DTYPES = {"F32": "float32", "F64": "float64"}
 _FOREIGN = (
@@ -111,7 +111,8 @@ def content(
 
 def fits(more: Mapping[str, Any]) -> bool:
     """Say whether a model file has room for this in the description of a network."""
-    return len(as_json(more)) < _LONGEST - _ROOM
+    text = as_json(more)
+    return len(text) < _LONGEST - _ROOM and len(as_json(text).encode()) < _LONGEST_HEADER - _ROOM
 
 
 def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:

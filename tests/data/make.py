@@ -63,6 +63,8 @@ def main() -> None:
         )  # fmt: skip
         _, path = checkpoints.checkpoints(Path(name))[-1]
         (HERE / "checkpoint-1.safetensors").write_bytes(path.read_bytes())
+        best = Path(name) / checkpoints.BEST
+        (HERE / "best-1.safetensors").write_bytes(best.read_bytes())
 
 
 if __name__ == "__main__":
