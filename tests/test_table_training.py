@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn import datasets, metrics
 
 import chainrule
@@ -20,7 +22,7 @@ from chainrule import files
 from chainrule.tabular import measures, model, rows, training
 from chainrule.tabular.measures import of_classes, of_numbers
 from chainrule.tabular.prediction import Prediction
-from chainrule.tabular.schema import Target
+from chainrule.tabular.schema import Schema, Target
 from chainrule.tabular.source import MISSING, TableError, open_table
 from chainrule.tabular.split import NONE, TEST, TRAIN, VALIDATION, split
 from chainrule.tabular.target import understand
@@ -394,3 +396,32 @@ def test_models_of_earlier_releases_predict_as_they_did(path: Path) -> None:
     table = pa.concat_tables(Prediction(archived, source).batches()).to_pydict()
     assert table["label"] == expected["label"]
     np.testing.assert_allclose(table["probability_yes"], expected["probability_yes"], atol=2e-6)
+
+
+JSON = st.recursive(
+    st.sampled_from([None, True, 10**400, -1, math.nan, "", "a"]) | st.integers() | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_description_of_any_kind_is_read_or_one_error(data: st.DataObject) -> None:
+    """A value anywhere in a model's description of its table is replaced by any other."""
+    path = GOLDEN / "v1.model"
+    with files.opened(path) as file:
+        about: Any = files.check(file)[0]["table"]
+    place, key = about, "schema"
+    while isinstance(place[key], dict | list) and place[key] and data.draw(st.integers(0, 4)):
+        place = place[key]
+        keys = sorted(place) if isinstance(place, dict) else range(len(place))
+        key = data.draw(st.sampled_from(keys))
+    place[key] = data.draw(JSON)
+    try:
+        model.check(about)
+        schema = Schema.from_dict(about["schema"])
+    except ValueError as error:
+        assert str(error)  # noqa: PT017 - it may be one
+    else:
+        assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema

@@ -144,7 +144,7 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
         return None
     network = files.load(path)
     try:
-        _check(about)
+        check(about)
         return TableModel(
             network, Schema.from_dict(about["schema"]), about["training"], about["measures"],
             about["chainrule"],
@@ -153,7 +153,8 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
         raise ValueError(f"{os.fspath(path)}: {str(error)[:400]}") from None
 
 
-def _check(about: dict[str, Any]) -> None:
+def check(about: dict[str, Any]) -> None:
+    """Raise ValueError where a description of a table is of the wrong kind, or newer."""
     if type(about.get("version")) is not int:
         raise ValueError("its description of the table has no version")
     if about["version"] > VERSION:

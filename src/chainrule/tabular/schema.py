@@ -203,9 +203,11 @@ def _items(value: Any, name: str) -> Sequence[Any]:
 
 
 def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if abs(value) < 2**1000 else math.inf
+    if not isinstance(value, float) or not math.isfinite(value):
         raise ValueError(f"its {name} has {value!r}; expected a finite number")
-    return float(value)
+    return value
 
 
 def _text(value: Any, name: str) -> str:
