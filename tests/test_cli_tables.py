@@ -564,6 +564,34 @@ def test_the_gradient_of_a_table_is_checked(run: Run) -> None:
         assert re.search(rf"gradient: pass; all \d+ parameters checked on {n} samples", out)
 
 
+def test_data_are_read_as_said(run: Run) -> None:
+    frame = people().rename(columns={"colour": "größe"})
+    frame.to_csv("people.csv", index=False, sep=";", decimal=",", encoding="latin-1")
+    how = ("--delimiter", ";", "--decimal", ",", "--encoding", "latin-1")
+    assert run(*TRAIN, "--epochs", "2", *how)[0] == 0
+    assert {c.name: c.kind for c in loaded().schema.columns}["age"] == "number"
+    for command in (
+        ("predict", "model", "people.csv"),
+        ("explain", "model", "x[größe=red]", "--data", "people.csv", "--row", "0"),
+        ("check", "model", "--data", "people.csv", "--rows", "0:2"),
+    ):
+        assert "not text in UTF-8" in run(*command)[2]
+        assert run(*command, *how)[0] == 0
+    chainrule.Network([2, 1], seed=0).save("net")
+    code, _, err = run("check", "net", "--data", "people.csv", "--decimal", ",")
+    assert code == 2
+    assert "--decimal is for models of tables; net is a network alone" in err
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "inspect"])
+def test_help_teaches(command: str, run: Run) -> None:
+    code, out, err = run(command, "--help")
+    assert (code, err) == (0, "")
+    assert "Example" in out
+    assert f"chainrule {command} " in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
 # --- inspect --------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -26,13 +27,13 @@ _FIRST = 256  # rows of a table, which may have millions
     "--rows", type=Rows(), help="Some samples only: 0:32 is the first 32. [all; of a table 0:256]"
 )
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
-def check(model: str, data: str, header: bool | None, rows: slice | None, as_json: bool) -> int:
+def check(model: str, data: str, rows: slice | None, as_json: bool, **reading: Any) -> int:
     """Check the gradient of a network against finite differences.
 
     Compares every weight and bias of the network in the file MODEL (a sample of them, where there
     are many) with a central difference of the loss. Exits 0 if they agree, 1 if not.
     """
-    loaded = load(model, data, header)
+    loaded = load(model, data, reading)
     if rows is None:
         rows = slice(0, _FIRST) if loaded.table is not None else slice(None)
     X, y, _ = loaded.take(choose(rows, loaded.n_rows, data))

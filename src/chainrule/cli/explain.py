@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -66,7 +66,6 @@ def explain(
     model: str,
     target: str,
     data: str,
-    header: bool | None,
     label: str | None,
     row: int | None,
     rows: slice | None,
@@ -75,6 +74,7 @@ def explain(
     notation: str,
     form: str,
     out: str | None,
+    **reading: Any,
 ) -> None:
     """Explain the derivative of the loss by one quantity, term by term.
 
@@ -83,7 +83,7 @@ def explain(
     """
     if (row is not None) + (rows is not None) + all_rows > 1:
         raise click.UsageError("--row, --rows and --all-rows exclude each other.")
-    loaded = load(model, data, header, label)
+    loaded = load(model, data, reading, label)
     n_rows = loaded.n_rows
     if row is not None and row >= n_rows:
         raise click.UsageError(f"there is no row {row}; {has(n_rows, data)}")

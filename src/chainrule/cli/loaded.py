@@ -30,15 +30,22 @@ class Loaded:
     table: TableModel | None = None
 
 
-def load(model: str, data: str, header: bool | None, label: str | None = None) -> Loaded:
+def load(model: str, data: str, reading: dict[str, Any], label: str | None = None) -> Loaded:
     """Load a model and open a file of samples for it: by columns where the model has them."""
     table = load_table(model)
     if table is not None:
-        return _columns(table, data, header, label)
-    if label is not None:
-        raise click.UsageError(f"--label is for models of tables; {model} is a network alone")
+        return _columns(table, data, reading, label)
+    mine = {
+        "--label": (label, None),
+        "--delimiter": (reading["delimiter"], None),
+        "--decimal": (reading["decimal"], "."),
+        "--encoding": (reading["encoding"], "utf-8"),
+    }
+    for option, (given, unsaid) in mine.items():
+        if given != unsaid:
+            raise click.UsageError(f"{option} is for models of tables; {model} is a network alone")
     network = files.load(model)
-    samples = tables.read(data, network, header)
+    samples = tables.read(data, network, reading["header"])
     return Loaded(network, len(samples), lambda rows: (samples.X[rows], samples.y[rows], None))
 
 
@@ -49,19 +56,19 @@ def load_table(model: str) -> TableModel | None:
     return models.load(model)
 
 
-def open_table(path: str, header: bool | None, **reading: Any) -> Source:
+def open_table(path: str, reading: dict[str, Any]) -> Source:
     """Open a table as the options of a command say."""
     from chainrule.tabular.source import Reading
     from chainrule.tabular.source import open_table as open_source
 
-    given = {name: value for name, value in reading.items() if value is not None}
-    return open_source(path, Reading(header=header, **given))
+    names = ("header", "delimiter", "decimal", "encoding")
+    return open_source(path, Reading(**{name: reading[name] for name in names}))
 
 
-def _columns(table: TableModel, data: str, header: bool | None, label: str | None) -> Loaded:
+def _columns(table: TableModel, data: str, reading: dict[str, Any], label: str | None) -> Loaded:
     from chainrule.tabular.naming import names
 
-    source = open_table(data, header)
+    source = open_table(data, reading)
     table.check_columns(source)
     n_rows = sum(batch.num_rows for batch in source.batches(source.names[:1]))
     if not n_rows:

@@ -40,10 +40,7 @@ def predict(
     data: str,
     out: str | None,
     keep: tuple[str, ...],
-    header: bool | None,
-    delimiter: str | None,
-    decimal: str,
-    encoding: str,
+    **reading: Any,
 ) -> None:
     """Predict the target for each row of the table DATA with the model of a table.
 
@@ -55,10 +52,7 @@ def predict(
             f"{model} is a network without columns; predict takes a model of chainrule train"
         )
     form = _form(out, (data, model))
-    source = open_table(
-        data, header, delimiter=delimiter, decimal=decimal, encoding=encoding,
-        missing=table.schema.missing,
-    )  # fmt: skip
+    source = open_table(data, reading)
     from chainrule.tabular.prediction import Prediction
 
     prediction = Prediction(table, source, keep)

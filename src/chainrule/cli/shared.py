@@ -34,25 +34,6 @@ class Rows(click.ParamType[slice]):
         return slice(first, last)
 
 
-def data_options(command: F) -> F:
-    """Add --data and --header to a command."""
-    for option in (
-        click.option(
-            "--header/--no-header",
-            default=None,
-            help="Whether the first line of a CSV or TSV file names the columns. [found out]",
-        ),
-        click.option(
-            "--data",
-            required=True,
-            metavar="FILE",
-            help="The samples: CSV or TSV (inputs, then the class or the targets), or .npz (X, y).",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
 def choose(rows: slice, n_rows: int, path: str) -> slice:
     """Check a range of rows against a table's number of rows."""
     start, stop, _ = rows.indices(n_rows)
@@ -94,6 +75,18 @@ def read_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def data_options(command: F) -> F:
+    """Add --data, and how it is to be read, to a command."""
+    data = click.option(
+        "--data",
+        required=True,
+        metavar="FILE",
+        help="The samples: CSV or TSV (inputs, then the class or the targets), or .npz (X, y); for "
+        "the model of a table a file with its columns.",
+    )
+    return data(read_options(command))
 
 
 class Page:

@@ -130,10 +130,7 @@ def train(data: str, out: str, **given: Any) -> int:
     plot = _plot_path(out) if given["plot"] else None
     _check(data, out, plot, given)
     settings = _settings(given)
-    source = open_table(
-        data, given["header"], delimiter=given["delimiter"], encoding=given["encoding"],
-        decimal=given["decimal"], missing=settings.missing,
-    )  # fmt: skip
+    source = open_table(data, given)
     from chainrule.tabular import training
 
     with page.working(f"reading {data}"):

@@ -7,7 +7,7 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ class Reading:
     delimiter: str | None = None
     encoding: str = "utf-8"
     decimal: str = "."  # or a comma, as in 2,5
-    missing: tuple[str, ...] = field(default=MISSING)
 
 
 class TableError(ValueError):
