@@ -77,6 +77,10 @@ def test_a_header_over_the_limit(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"its header would be [\d,]+ bytes long\)"):
             files.load(path)
+    many = {f"{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(70_000)}
+    path.write_bytes(FUZZ["put_together"](many, b""))
+    with pytest.raises(ValueError, match=r"its header has 70,001 objects\)"):
+        files.load(path)
     network = Network([1, 1])
     tensors = {f"checkpoint.{i}": np.zeros(1) for i in range(130_000)}
     with pytest.raises(ValueError, match="a model file can't hold 130,002 arrays"):

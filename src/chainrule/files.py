@@ -61,6 +61,7 @@ _FOREIGN = (
     (b"\x89HDF", "it is an HDF5 file"),
     (b"<", "it is an HTML or XML page"),
 )
+_MOST_OBJECTS = 1 << 16  # in a header; so many tensors take about 50 MB to read
 
 # --- saving ---------------------------------------------------------------------------------------
 
@@ -102,7 +103,8 @@ def content(
     body = text.removesuffix("}")
     digest = _digest(body, sorted(named.items()))
     written: bytes = serialize(named, {_ENTRY: f'{body},"digest":"{digest}"}}'})
-    if int.from_bytes(written[:8], "little") > _LONGEST_HEADER:
+    length = int.from_bytes(written[:8], "little")
+    if length > _LONGEST_HEADER or written[8 : 8 + length].count(b"{") > _MOST_OBJECTS:
         raise ValueError(f"a model file can't hold {len(named):,} arrays")
     return written
 
@@ -231,10 +233,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
     """Open a safetensors file; what is wrong with it, or found to be, is a ValueError naming it."""
     name = os.fspath(path)
     _check_readable(name)
-    with open(name, "rb") as start:
-        header = int.from_bytes(start.read(8), "little")
-    if header > _LONGEST_HEADER:
-        detail = f"its header would be {header:,} bytes long"
+    if detail := _too_much(name):
         raise ValueError(f"{name} is no chainrule model file: {_why(name, detail)}")
 
     from safetensors import SafetensorError, safe_open
@@ -284,6 +283,18 @@ def _check_readable(path: str) -> None:
         raise ValueError(f"{path} is no regular file")
     with open(path, "rb"):
         pass
+
+
+def _too_much(path: str) -> str | None:
+    """Say what is too much about a header, before anything parses it: its tensors take memory."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _LONGEST_HEADER:
+            return f"its header would be {length:,} bytes long"
+        objects = file.read(length).count(
+            b"{"
+        )  # a tensor is one, and nothing else can stand for it
+    return f"its header has {objects:,} objects" if objects > _MOST_OBJECTS else None
 
 
 def _why(path: str, detail: str) -> str:
