@@ -18,6 +18,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -104,7 +105,7 @@ def content(
     digest = _digest(body, sorted(named.items()))
     written: bytes = serialize(named, {_ENTRY: f'{body},"digest":"{digest}"}}'})
     length = int.from_bytes(written[:8], "little")
-    if length > _LONGEST_HEADER or written[8 : 8 + length].count(b"{") > _MOST_OBJECTS:
+    if length > _LONGEST_HEADER or _too_many_objects(written[8 : 8 + length]):
         raise ValueError(f"a model file can't hold {len(named):,} arrays")
     return written
 
@@ -291,10 +292,16 @@ def _too_much(path: str) -> str | None:
         length = int.from_bytes(file.read(8), "little")
         if length > _LONGEST_HEADER:
             return f"its header would be {length:,} bytes long"
-        objects = file.read(length).count(
-            b"{"
-        )  # a tensor is one, and nothing else can stand for it
-    return f"its header has {objects:,} objects" if objects > _MOST_OBJECTS else None
+        header = file.read(length)
+    return _too_many_objects(header)
+
+
+def _too_many_objects(header: bytes) -> str | None:
+    """Say it of a header's JSON, where each tensor is an object; those within texts do not count."""
+    objects = itertools.islice(re.finditer(rb'\{\s*"', header), _MOST_OBJECTS + 1)
+    if sum(1 for _ in objects) <= _MOST_OBJECTS:
+        return None
+    return f"its header has more than {_MOST_OBJECTS:,} objects"
 
 
 def _why(path: str, detail: str) -> str:
