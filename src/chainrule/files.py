@@ -297,7 +297,7 @@ def _too_much(path: str) -> str | None:
 
 
 def _too_many_objects(header: bytes) -> str | None:
-    """Say it of a header's JSON, where each tensor is an object; those within texts do not count."""
+    """Say it of a header's JSON, where a tensor is an object; those within texts do not count."""
     objects = itertools.islice(re.finditer(rb'\{\s*"', header), _MOST_OBJECTS + 1)
     if sum(1 for _ in objects) <= _MOST_OBJECTS:
         return None
