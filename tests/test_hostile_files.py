@@ -77,6 +77,15 @@ def test_a_header_over_the_limit(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"its header would be [\d,]+ bytes long\)"):
             files.load(path)
+    many = {f"{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(70_000)}
+    for separators in ((",", ":"), (" , ", " :\n")):
+        text = json.dumps(many, separators=separators).replace("{", "{ ").encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text)
+        with pytest.raises(ValueError, match=r"its header has more than 65,536 objects\)"):
+            files.load(path)
+    text = json.dumps({"x": {"y": [{"z": 1}] * 70_000}}, separators=(",", ":"))
+    assert files._too_many_objects(text.encode())
+    assert not files._too_many_objects(json.dumps({"__metadata__": {"chainrule": text}}).encode())
     network = Network([1, 1])
     tensors = {f"checkpoint.{i}": np.zeros(1) for i in range(130_000)}
     with pytest.raises(ValueError, match="a model file can't hold 130,002 arrays"):

@@ -19,6 +19,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,6 +64,7 @@ _FOREIGN = (
     (b"\x89HDF", "it is an HDF5 file"),
     (b"<", "it is an HTML or XML page"),
 )
+_MOST_OBJECTS = 1 << 16  # in a header; so many tensors take about 50 MB to read
 
 # --- saving ---------------------------------------------------------------------------------------
 
@@ -104,7 +106,8 @@ def content(
     body = text.removesuffix("}")
     digest = _digest(body, sorted(named.items()))
     written: bytes = serialize(named, {_ENTRY: f'{body},"digest":"{digest}"}}'})
-    if int.from_bytes(written[:8], "little") > _LONGEST_HEADER:
+    length = int.from_bytes(written[:8], "little")
+    if length > _LONGEST_HEADER or _too_many_objects(written[8 : 8 + length]):
         raise ValueError(f"a model file can't hold {len(named):,} arrays")
     return written
 
@@ -250,10 +253,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
     """Open a safetensors file; what is wrong with it, or found to be, is a ValueError naming it."""
     name = os.fspath(path)
     _check_readable(name)
-    with open(name, "rb") as start:
-        header = int.from_bytes(start.read(8), "little")
-    if header > _LONGEST_HEADER:
-        detail = f"its header would be {header:,} bytes long"
+    if detail := _too_much(name):
         raise ValueError(f"{name} is no chainrule model file: {_why(name, detail)}")
 
     from safetensors import SafetensorError, safe_open
@@ -303,6 +303,24 @@ def _check_readable(path: str) -> None:
         raise ValueError(f"{path} is no regular file")
     with open(path, "rb"):
         pass
+
+
+def _too_much(path: str) -> str | None:
+    """Say what is too much about a header, before anything parses it: its tensors take memory."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _LONGEST_HEADER:
+            return f"its header would be {length:,} bytes long"
+        header = file.read(length)
+    return _too_many_objects(header)
+
+
+def _too_many_objects(header: bytes) -> str | None:
+    """Say it of a header's JSON, where a tensor is an object; those within texts do not count."""
+    objects = itertools.islice(re.finditer(rb'\{\s*"', header), _MOST_OBJECTS + 1)
+    if sum(1 for _ in objects) <= _MOST_OBJECTS:
+        return None
+    return f"its header has more than {_MOST_OBJECTS:,} objects"
 
 
 def _why(path: str, detail: str) -> str:
