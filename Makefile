@@ -48,6 +48,14 @@ sanitize: $(READY)-test ## run the core's tests under sanitizers (memory, undefi
 	@$(BIN)/python -m pip install --disable-pip-version-check -qq nanobind
 	@PYTHON=$(BIN)/python native/sanitize.sh
 
+.PHONY: torture
+torture: $(READY)-test ## kill runs with checkpoints, and saves, two hundred times, and look at what is left
+	@$(BIN)/python tests/torture.py --kills 200
+
+.PHONY: fuzz
+fuzz: $(READY)-fuzz ## read hostile model files for a minute, guided by coverage
+	@$(BIN)/python tests/fuzz.py --seconds 60
+
 .PHONY: docs
 docs: $(READY)-docs ## build the pages into docs/_build/html; a warning is an error
 	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html

@@ -44,6 +44,12 @@ def why_missing(tool: str) -> str | None:
         case "torch" | "jax":
             there = importlib.util.find_spec(tool) is not None
             hint = f"pip install '.[{tool}]'"
+        case "tensorboard":  # tensorboardX writes, tensorboard reads
+            there = all(map(importlib.util.find_spec, ("tensorboardX", "tensorboard")))
+            hint = "pip install '.[tensorboard]' tensorboard"
+        case "mlflow":
+            there = importlib.util.find_spec("mlflow") is not None
+            hint = "pip install '.[mlflow]'"
         case "node":
             there = shutil.which("node") is not None
             hint = "install Node.js"

@@ -178,7 +178,7 @@ def parts(network: Network) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors and the description of a network's file, to be tampered with."""
     tensors = {f"layers.{l}.W": layer.W for l, layer in enumerate(network.layers) if l}
     tensors |= {f"layers.{l}.b": layer.b for l, layer in enumerate(network.layers) if l}
-    return dict(tensors), files._describe(network)
+    return dict(tensors), files.describe(network)
 
 
 def put(path: Path, tensors: dict[str, np.ndarray], about: Any) -> None:
@@ -308,7 +308,7 @@ def zip_file() -> bytes:
         (b"\x80\x04\x95" + bytes(50), "a Python pickle, .* never read"),
         (b"\x89HDF\r\n\x1a\n" + bytes(50), "HDF5"),
         (b"x1,x2,y\n1,2,3\n" * 10, "damaged, cut short, or of another kind"),
-        (b"\xff" * 8 + b"{}", "damaged, cut short, or of another kind"),
+        (b"\xff" * 8 + b"{}", "damaged, cut short, or of another kind .*header would be 18,446,7"),
         ((10**15).to_bytes(8, "little") + b"{}", "damaged, cut short, or of another kind"),
     ],
 )
@@ -340,7 +340,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 @given(st.data())
-def test_a_damaged_file_loads_or_gives_one_clear_error(data: st.DataObject) -> None:
+def test_a_damaged_file_gives_one_clear_error(data: st.DataObject) -> None:
     with temporary_path() as path:
         Network([2, 2, 1], seed=0).save(path)
         content = bytearray(path.read_bytes())
@@ -351,9 +351,9 @@ def test_a_damaged_file_loads_or_gives_one_clear_error(data: st.DataObject) -> N
         try:
             network, error = files.load(path), ""
         except ValueError as caught:
-            network, error = Network([1, 1]), str(caught)
-        assert np.isfinite(network.parameters).all()
+            network, error = None, str(caught)
         assert "\n" not in error
+        assert network is None or same(network, Network([2, 2, 1], seed=0))  # nothing was changed
 
 
 # --- the file system ------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chainrule import training
 from chainrule.activations import Tanh
 from chainrule.callbacks import Callback, EarlyStopping, Run
 from chainrule.network import Network
@@ -106,6 +107,19 @@ def test_during_the_last_step_of_an_epoch() -> None:
 def test_during_validation() -> None:
     history = net(6).fit(X, Y, validation_data=(X, Y), **RUN)
     assert (history.epoch, history.stop_reason) == ([1], "interrupted")
+
+
+def test_a_long_validation_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two batches, the second is left: five steps, and the pass that Ctrl-C falls into."""
+    monkeypatch.setattr(training, "_PATIENCE", 0.0)
+    validation = np.tile(X, (60, 1)), np.tile(Y, 60)
+    network = net(13)  # seven passes an epoch
+    history = network.fit(X, Y, validation_data=validation, **RUN)
+    assert (history.epoch, history.stop_reason) == ([1, 2], "interrupted")
+    assert np.isfinite(history.loss).all()
+    assert np.isfinite([history.val_loss[0], history.val_accuracy[0]]).all()
+    assert np.isnan([history.val_loss[1], history.val_accuracy[1]]).all()
+    assert history.best_epoch == 1
 
 
 def test_in_a_callback() -> None:

@@ -492,31 +492,44 @@ def test_a_callback_that_raises_ends_the_epoch() -> None:
 INTERRUPTED = """
 import os, signal, sys, threading, time
 import numpy as np, chainrule as cr
-sizes, n, batch = eval(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+sizes, (n, batch, v) = eval(sys.argv[1]), map(int, sys.argv[2:])
 X = np.zeros((n, sizes[0]), "float32")
 net = cr.Network(sizes, dtype="float32", seed=0, engine="native")
-sent = []
-def interrupt():
-    time.sleep(1.0)
-    sent.append(time.perf_counter())
-    os.kill(os.getpid(), signal.SIGINT)
-threading.Thread(target=interrupt, daemon=True).start()
-h = net.fit(X, np.zeros((n, sizes[-1]), "float32"), epochs=100000, batch_size=batch, verbose=0)
-print(h.stop_reason, time.perf_counter() - sent[0])
+y = np.zeros((n, sizes[-1]), "float32")
+for delay in (0.3, 0.41, 0.52):
+    sent = []
+    def interrupt():
+        time.sleep(delay)
+        sent.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=interrupt, daemon=True).start()
+    h = net.fit(X, y, epochs=10**9, batch_size=batch, validation_data=(X[:v], y[:v]), verbose=0)
+    print(h.stop_reason, time.perf_counter() - sent[0])
 """
 
 
-@pytest.mark.parametrize("case", [("[2,2,1]", "100000", "1"), ("[784,512,512,10]", "20000", "128"),
-                                  ("[1024,2048,2048,1024]", "8192", "1024")])  # fmt: skip
+@pytest.mark.parametrize("case", [("[2,2,1]", "100000", "1", "100000"),
+                                  ("[784,512,512,10]", "20000", "128", "20000"),
+                                  ("[1024,2048,2048,1024]", "8192", "128", "99")])  # fmt: skip
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT can't be sent there")
-def test_ctrl_c(case: tuple[str, str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, *case], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    reason, seconds = done.stdout.split()
-    assert reason == "interrupted"
-    assert float(seconds) < 2  # 0.2 s on a machine of one's own; a busy one takes longer
+def test_ctrl_c(case: tuple[str, ...]) -> None:
+    """Within 0.2 s, usually; three tries, since the machine may be busy with other things.
+
+    A step is not cut short, so of the largest network the batches are such that one takes less.
+    """
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", INTERRUPTED, *case], capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        words = done.stdout.split()
+        assert words[::2] == ["interrupted"] * 3
+        seconds = [float(word) for word in words[1::2]]
+        assert max(seconds) < 5
+        if np.median(seconds) < 0.2:
+            break
+    else:
+        pytest.fail(f"the last three took {seconds}")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -168,6 +168,14 @@ def test_hours_are_left(clock: list[float]) -> None:
     assert paper.lines[-1].endswith("0.5 samples/s  5:16:40 left")  # 19 epochs of 1000 s
 
 
+def test_the_time_left_of_a_run_that_was_resumed(clock: list[float]) -> None:
+    paper = Paper()
+    screen = progress._LiveScreen(paper, 20, 10, 50, 500)
+    epoch(screen, 11, clock)
+    assert paper.lines[-1].startswith(f"epoch 11/20 {'━' * 22}─")
+    assert paper.lines[-1].endswith("400 samples/s  0:11 left")  # 90 steps of 0.125 s
+
+
 def test_the_summary_stays_if_nothing_went_wrong(clock: list[float]) -> None:
     history = History(["epoch", "loss", "seconds"])
     history.append({"epoch": 1, "loss": 0.5, "seconds": 2.0})

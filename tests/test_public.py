@@ -16,11 +16,13 @@ import chainrule
 SOURCE = Path(chainrule.__file__)
 
 PUBLIC = {
-    "Activation", "AdaGrad", "Adam", "AdamW", "Bias", "Callback", "Constant", "Cosine",
+    "Activation", "AdaGrad", "Adam", "AdamW", "Bias", "CSVLogger", "Callback", "CheckpointWarning",
+    "Constant", "Cosine",
     "EarlyStopping", "EngineWarning", "Explanation", "ExponentialDecay", "Forward", "Gradient",
     "GradientDescent",
-    "History", "Loss", "Network", "NonFiniteError", "Notation", "PreActivation", "RMSProp",
-    "ReduceOnPlateau", "StepDecay", "UnitOutput", "WarmUp", "Weight", "__version__", "load",
+    "History", "Loss", "MLflowLogger", "Network", "NonFiniteError", "Notation", "PreActivation",
+    "RMSProp", "ReduceOnPlateau", "StepDecay", "TensorBoardLogger", "UnitOutput", "WarmUp",
+    "Weight", "__version__", "load",
 }  # fmt: skip
 
 
@@ -68,7 +70,7 @@ def loaded(code: str) -> Any:
 
 HEAVY = {
     "scipy", "sklearn", "rich", "mpmath", "safetensors", "narwhals", "click", "pandas", "polars",
-    "matplotlib", "torch", "jax",
+    "matplotlib", "torch", "jax", "pyarrow",
 }  # fmt: skip
 
 

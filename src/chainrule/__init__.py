@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from chainrule.activations import Activation
     from chainrule.backprop import Forward, Gradient
     from chainrule.callbacks import Callback, EarlyStopping
+    from chainrule.checkpoints import CheckpointWarning
     from chainrule.engines import EngineWarning
     from chainrule.explain import Explanation, Notation
     from chainrule.files import load
     from chainrule.history import History
+    from chainrule.loggers import CSVLogger, MLflowLogger, TensorBoardLogger
     from chainrule.losses import Loss
     from chainrule.network import Network
     from chainrule.optimizers import AdaGrad, Adam, AdamW, GradientDescent, RMSProp
@@ -40,10 +42,12 @@ _MODULES = {
     "activations": ("Activation",),
     "backprop": ("Forward", "Gradient"),
     "callbacks": ("Callback", "EarlyStopping"),
+    "checkpoints": ("CheckpointWarning",),
     "engines": ("EngineWarning",),
     "explain": ("Explanation", "Notation"),
     "files": ("load",),
     "history": ("History",),
+    "loggers": ("CSVLogger", "MLflowLogger", "TensorBoardLogger"),
     "losses": ("Loss",),
     "network": ("Network",),
     "optimizers": ("AdaGrad", "Adam", "AdamW", "GradientDescent", "RMSProp"),
@@ -66,7 +70,9 @@ __all__ = [
     "Adam",
     "AdamW",
     "Bias",
+    "CSVLogger",
     "Callback",
+    "CheckpointWarning",
     "Constant",
     "Cosine",
     "EarlyStopping",
@@ -78,6 +84,7 @@ __all__ = [
     "GradientDescent",
     "History",
     "Loss",
+    "MLflowLogger",
     "Network",
     "NonFiniteError",
     "Notation",
@@ -85,6 +92,7 @@ __all__ = [
     "RMSProp",
     "ReduceOnPlateau",
     "StepDecay",
+    "TensorBoardLogger",
     "UnitOutput",
     "WarmUp",
     "Weight",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 from chainrule.checks import not_negative, whole
 from chainrule.engines.base import State
@@ -22,7 +23,8 @@ class Run:
 
     ``network`` is the one being trained, ``history`` has the epochs that ended, ``epoch`` is the
     number of the last of them (from 1; 0 at the start) and ``epochs`` how many were asked for.
-    ``state`` has the step count and the optimiser's vectors.
+    ``state`` has the step count and the optimiser's vectors. A run that is resumed starts with the
+    epochs that it had.
     """
 
     network: Network
@@ -31,11 +33,21 @@ class Run:
     state: State = field(default_factory=State)
     epoch: int = 0
     restored_epoch: int | None = None  # whose parameters a callback has put back
+    finished: bool = False  # a callback has ended the run for good
+    _describe: Callable[[], Mapping[str, Any]] = dict
 
-    def stop(self, reason: str = "stopped by a callback") -> None:
-        """End the run after this epoch; the first reason stands in ``history.stop_reason``."""
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """What is trained, on what, and how, as plain values."""
+        return self._describe()
+
+    def stop(self, reason: str = "stopped by a callback", *, finished: bool = True) -> None:
+        """End the run after this epoch; the first reason stands in ``history.stop_reason``.
+
+        ``finished=False`` tells that it only pauses: ``fit(..., resume=True)`` goes on with it.
+        """
         if self.history.stop_reason is None:
-            self.history.stop_reason = reason
+            self.history.stop_reason, self.finished = reason, finished
 
 
 class Callback:
@@ -53,6 +65,16 @@ class Callback:
 
     def on_end(self, run: Run) -> None:
         """Do something when the run ends, in whichever way."""
+
+    def save_state(self) -> Mapping[str, Any]:
+        """Give what a checkpoint has to keep of this callback: arrays, and what JSON knows."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `save_state` gave, when a run is resumed; called after `on_start`.
+
+        Raises ValueError for a state that does not belong to this callback.
+        """
 
 
 class EarlyStopping(Callback):
@@ -117,6 +139,24 @@ class EarlyStopping(Callback):
         if self.restore_best and self._best_epoch:
             run.network.parameters[...] = self._parameters
             run.restored_epoch = self._best_epoch
+
+    def save_state(self) -> Mapping[str, Any]:
+        """Give the best so far, and its parameters."""
+        state: dict[str, Any] = {"column": self._column, "best_epoch": self._best_epoch}
+        if self._best_epoch:
+            state |= {"best": self._best, "parameters": self._parameters}
+        return state
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from the best so far; ValueError if it was that of another column."""
+        if state["column"] != self._column:
+            raise ValueError(
+                f"EarlyStopping watched {state['column']!r} so far; it can't go on with "
+                f"{self._column!r}"
+            )
+        if state["best_epoch"]:
+            self._best, self._best_epoch = state["best"], state["best_epoch"]
+            self._parameters[...] = state["parameters"]
 
     def _direction(self, column: str) -> int:
         if self.mode != "auto":

@@ -3,27 +3,41 @@
 The tensors are ``layers.1.W``, ``layers.1.b`` and so on, in the network's dtype. The entry
 ``chainrule`` of the header's metadata is JSON: the version of this format and everything else that
 makes the network. An activation or loss of a user's own is stored by name and formula only;
-`load` wants the object itself.
+`load` wants the object itself. Its last key is a SHA-256 digest of all that stands before it and of
+the tensors, which tells damage.
+
+A checkpoint (`chainrule.checkpoints`) is a model file with more in it: the description has a key
+``checkpoint``, and the names of its tensors begin with ``checkpoint.``. The model of a table
+(`chainrule.tabular.model`) has a key ``table``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import json
 import os
+import re
 import secrets
 import stat
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from chainrule import activations, losses
 from chainrule.activations import Activation
 from chainrule.losses import Loss
 from chainrule.network import Network
 
+Array = NDArray[Any]
 VERSION = 1  # raised when a program that knows only the one before would misread the file
+
+CHECKPOINT, TABLE = "checkpoint", "table"
 
 _ENTRY = "chainrule"
 _KEYS: dict[str, type | tuple[type, ...]] = {
@@ -37,7 +51,10 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "dropout": list,
     "l2": (int, float),
 }
-_LONGEST = 1 << 20  # characters of JSON; ten thousand layers need a fifth of it
+_OPTIONAL: dict[str, type] = {CHECKPOINT: dict, TABLE: dict, "digest": str}
+_LONGEST = 1 << 22  # characters of JSON; a table of 10,000 columns of numbers fits
+_ROOM = 1 << 17  # of these, for the network itself
+_LONGEST_HEADER = 1 << 23  # bytes; of a file's own, so that reading it takes no memory to speak of
 _MOST_UNITS = 1 << 40
 _DTYPES = {"F32": "float32", "F64": "float64"}
 _FOREIGN = (
@@ -47,6 +64,7 @@ _FOREIGN = (
     (b"\x89HDF", "it is an HDF5 file"),
     (b"<", "it is an HTML or XML page"),
 )
+_MOST_OBJECTS = 1 << 16  # in a header; so many tensors take about 50 MB to read
 
 # --- saving ---------------------------------------------------------------------------------------
 
@@ -57,43 +75,99 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     Raises ValueError where a parameter is NaN or infinite, or ``path`` is no regular file; OSError
     (no such folder, no permission, disk full) with the old file, if any, as it was.
     """
+    network._check_parameters()
+    write_atomically(path, content(network, network.parameters))
+
+
+def content(
+    network: Network,
+    parameters: Array,
+    more: Mapping[str, Any] | None = None,
+    tensors: Mapping[str, Array] | None = None,
+) -> bytes:
+    """Give the bytes of the file of a network with these parameters.
+
+    ``more`` goes into its description, and ``tensors`` beside its own, their names beginning with
+    the key in ``more`` that they belong to.
+    """
     from safetensors.numpy import save as serialize
 
-    network._check_parameters()
-    text = json.dumps(_describe(network), separators=(",", ":"), ensure_ascii=False)
+    text = as_json(describe(network) | dict(more or {}))
     if len(text) > _LONGEST:
-        raise ValueError(f"a network of {len(network.sizes):,} layers is too deep for a model file")
-    tensors = {}
-    for l, layer in enumerate(network.weighted_layers, start=1):
-        tensors[f"layers.{l}.W"] = layer.W
-        if layer.b is not None:
-            tensors[f"layers.{l}.b"] = layer.b
-    write_atomically(path, serialize(tensors, {_ENTRY: text}))
+        raise ValueError(
+            f"the description of this network of {len(network.sizes):,} layers has {len(text):,} "
+            f"characters, too many for a model file"
+        )
+    named = dict(tensors or {})
+    for l, (W, b) in enumerate(network._views(parameters), start=1):
+        named[f"layers.{l}.W"] = W
+        if b is not None:
+            named[f"layers.{l}.b"] = b
+    body = text.removesuffix("}")
+    digest = _digest(body, sorted(named.items()))
+    written: bytes = serialize(named, {_ENTRY: f'{body},"digest":"{digest}"}}'})
+    length = int.from_bytes(written[:8], "little")
+    if length > _LONGEST_HEADER or _too_many_objects(written[8 : 8 + length]):
+        raise ValueError(f"a model file can't hold {len(named):,} arrays")
+    return written
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+def fits(more: Mapping[str, Any]) -> bool:
+    """Say whether a model file has room for this in the description of a network."""
+    text = as_json(more)
+    return len(text) < _LONGEST - _ROOM and len(as_json(text).encode()) < _LONGEST_HEADER - _ROOM
+
+
+def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:
+    digest = hashlib.sha256(body.encode("utf-8", "surrogatepass"))
+    for name, array in tensors:
+        digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def as_json(value: object) -> str:
+    """Give a value as JSON, as short as it can be."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def write_atomically(
+    path: str | os.PathLike[str], content: bytes, prefix: str = ".chainrule-"
+) -> None:
     """Write a file so that a kill, a crash or an error at any moment leaves the old or the new one.
 
-    The content goes to a temporary file in the same folder, down to the disk, then over the old
-    file in one step. Raises ValueError if ``path`` exists and is no regular file, else OSError.
+    See `atomic_file`.
+    """
+    with atomic_file(path, prefix) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str], prefix: str = ".chainrule-") -> Iterator[IO[bytes]]:
+    """Give a file to write to, which takes the place of ``path`` when the block ends well.
+
+    It is a temporary file in the same folder, whose name begins with ``prefix``; at the end it goes
+    down to the disk, then over the old file in one step. Raises ValueError if ``path`` exists and
+    is no regular file, else OSError.
     """
     target = os.path.realpath(path)  # a link stays a link: its target is replaced
     folder = os.path.dirname(target)
-    temporary = os.path.join(folder, f".chainrule-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(folder, f"{prefix}{secrets.token_hex(8)}.tmp")
     try:
         mode = _mode_of_old(target)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with open(descriptor, "wb") as file:
             if mode is not None:
                 os.chmod(temporary, mode)
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno is not None:
+        ours = isinstance(error, OSError) and error.filename in (None, temporary, target)
+        if isinstance(error, OSError) and error.errno is not None and ours:
             # the user knows the file that was to be written, not the temporary one
             raise type(error)(error.errno, os.strerror(error.errno), os.fspath(path)) from None
         raise
@@ -128,7 +202,8 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-def _describe(network: Network) -> dict[str, Any]:
+def describe(network: Network) -> dict[str, Any]:
+    """Give everything that makes a network but its parameters, as a model file states it."""
     functions = [layer.activation for layer in network.weighted_layers]
     formulas: dict[str, str] = {}
     for g in functions:
@@ -169,33 +244,57 @@ def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ())
     where an activation or loss is missing; OSError where it can't be read.
     """
     own = _own(custom)
+    with opened(path) as file:
+        return _build(file, own)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
+    """Open a safetensors file; what is wrong with it, or found to be, is a ValueError naming it."""
     name = os.fspath(path)
     _check_readable(name)
+    if detail := _too_much(name):
+        raise ValueError(f"{name} is no chainrule model file: {_why(name, detail)}")
 
     from safetensors import SafetensorError, safe_open
 
     try:
-        file: _OpenFile = safe_open(name, framework="numpy")
+        file: OpenFile = safe_open(name, framework="numpy")
     except SafetensorError as error:
-        raise ValueError(f"{name} is no chainrule model file: {_why(name, error)}") from None
+        raise ValueError(f"{name} is no chainrule model file: {_why(name, str(error))}") from None
     with file:
         try:
-            return _build(file, own)
+            yield file
         except (ValueError, TypeError, OverflowError, SafetensorError) as error:
-            reason = str(error)  # it may quote the file, which may say anything at any length
-            reason = reason if len(reason) <= 400 else f"{reason[:400]}..."
-            raise ValueError(f"{name}: {reason}") from None
+            raise ValueError(f"{name}: {_harmless(str(error))}") from None
 
 
-class _OpenFile(Protocol):
+def _harmless(reason: str) -> str:
+    """Make a message fit for a screen: it may quote a file, which may say anything at length."""
+    reason = reason if len(reason) <= 400 else f"{reason[:400]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in reason)
+
+
+class OpenFile(Protocol):
     """What is used of an open safetensors file, whose own methods have no types."""
 
     def __enter__(self) -> Any: ...
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
-    def metadata(self) -> dict[str, str] | None: ...
-    def keys(self) -> Sequence[str]: ...
-    def get_slice(self, name: str) -> Any: ...
-    def get_tensor(self, name: str) -> Any: ...
+    def metadata(self) -> dict[str, str] | None:
+        """Give the texts of the header."""
+        ...
+
+    def keys(self) -> Sequence[str]:
+        """Give the names of the tensors."""
+        ...
+
+    def get_slice(self, name: str) -> Any:
+        """Give the shape and dtype of a tensor, unread."""
+        ...
+
+    def get_tensor(self, name: str) -> Any:
+        """Give a tensor."""
+        ...
 
 
 def _check_readable(path: str) -> None:
@@ -206,7 +305,25 @@ def _check_readable(path: str) -> None:
         pass
 
 
-def _why(path: str, error: Exception) -> str:
+def _too_much(path: str) -> str | None:
+    """Say what is too much about a header, before anything parses it: its tensors take memory."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _LONGEST_HEADER:
+            return f"its header would be {length:,} bytes long"
+        header = file.read(length)
+    return _too_many_objects(header)
+
+
+def _too_many_objects(header: bytes) -> str | None:
+    """Say it of a header's JSON, where a tensor is an object; those within texts do not count."""
+    objects = itertools.islice(re.finditer(rb'\{\s*"', header), _MOST_OBJECTS + 1)
+    if sum(1 for _ in objects) <= _MOST_OBJECTS:
+        return None
+    return f"its header has more than {_MOST_OBJECTS:,} objects"
+
+
+def _why(path: str, detail: str) -> str:
     with open(path, "rb") as file:
         start = file.read(9)
     if not start:
@@ -215,8 +332,8 @@ def _why(path: str, error: Exception) -> str:
         for magic, what in _FOREIGN:
             if start.startswith(magic):
                 return what
-    detail = str(error).removeprefix("Error while deserializing header: ")
-    return f"it is damaged, cut short, or of another kind ({detail})"
+    detail = detail.removeprefix("Error while deserializing header: ")
+    return f"it is damaged, cut short, or of another kind ({_harmless(detail)})"
 
 
 def _own(custom: Sequence[Activation | Loss]) -> dict[tuple[type, str], Activation | Loss]:
@@ -233,26 +350,14 @@ def _own(custom: Sequence[Activation | Loss]) -> dict[tuple[type, str], Activati
     return own
 
 
-def _build(file: _OpenFile, own: Mapping[tuple[type, str], Activation | Loss]) -> Network:
-    about = _read_description((file.metadata() or {}).get(_ENTRY))
-    sizes, dtype = about["sizes"], about["dtype"]
-    if len(sizes) < 2 or any(
-        type(units) is not int or not 1 <= units < _MOST_UNITS for units in sizes
-    ):
-        raise ValueError("its sizes are not whole numbers from 1, for an input and a layer or more")
-    if len(about["activations"]) != len(sizes) - 1 or len(about["dropout"]) != len(sizes) - 2:
-        raise ValueError("its activations or dropout rates do not fit its layers")
+def _build(file: OpenFile, own: Mapping[tuple[type, str], Activation | Loss]) -> Network:
+    about, _ = check(file)
     functions = [_function(entry, Activation, own) for entry in about["activations"]]
     loss = _function(about["loss"], Loss, own)
-
-    # Compared with the shapes that the file really holds, so that a size can't ask for more memory
-    # than the file has.
-    shapes = _expected_shapes(sizes, about["biases"])
-    _check_tensors(file, shapes, dtype)
-
     network = Network(
-        sizes, hidden=functions[:-1], output=functions[-1], loss=loss, biases=about["biases"],
-        dtype=dtype, seed=about["seed"], init="zeros", dropout=about["dropout"], l2=about["l2"],
+        about["sizes"], hidden=functions[:-1], output=functions[-1], loss=loss,
+        biases=about["biases"], dtype=about["dtype"], seed=about["seed"], init="zeros",
+        dropout=about["dropout"], l2=about["l2"],
     )  # fmt: skip
     for l, layer in enumerate(network.weighted_layers, start=1):
         layer.W[...] = file.get_tensor(f"layers.{l}.W")
@@ -260,6 +365,33 @@ def _build(file: _OpenFile, own: Mapping[tuple[type, str], Activation | Loss]) -
             layer.b[...] = file.get_tensor(f"layers.{l}.b")
     network._check_parameters()
     return network
+
+
+def check(file: OpenFile) -> tuple[dict[str, Any], list[str]]:
+    """Give the description of a network and the names of its tensors, once all fits together.
+
+    The shapes that it states are compared with those that the file really holds, so that no size
+    can ask for more memory than the file has.
+    """
+    text = (file.metadata() or {}).get(_ENTRY)
+    about = _read_description(text)
+    sizes = about["sizes"]
+    if len(sizes) < 2 or any(
+        type(units) is not int or not 1 <= units < _MOST_UNITS for units in sizes
+    ):
+        raise ValueError("its sizes are not whole numbers from 1, for an input and a layer or more")
+    if len(about["activations"]) != len(sizes) - 1 or len(about["dropout"]) != len(sizes) - 2:
+        raise ValueError("its activations or dropout rates do not fit its layers")
+    shapes = _expected_shapes(sizes, about["biases"])
+    names = set(file.keys())
+    more = {name for name in names if name.startswith(f"{CHECKPOINT}.") and CHECKPOINT in about}
+    _check_tensors(file, names - more, shapes, about["dtype"])
+    if "digest" in about and text is not None:
+        body, _, _ = text.rpartition(',"digest":')
+        tensors = ((name, file.get_tensor(name)) for name in sorted(names))
+        if _digest(body, tensors) != about["digest"]:
+            raise ValueError("it is damaged: its contents are not those that were written")
+    return about, list(shapes)
 
 
 def _read_description(text: str | None) -> dict[str, Any]:
@@ -282,9 +414,10 @@ def _read_description(text: str | None) -> dict[str, Any]:
         )
     if missing := [key for key in _KEYS if key not in about]:
         raise ValueError(f"its description lacks {missing[0]!r}")
-    if extra := [key for key in about if key not in _KEYS]:
+    known = _KEYS | {key: kind for key, kind in _OPTIONAL.items() if key in about}
+    if extra := [key for key in about if key not in known]:
         raise ValueError(f"its description has {extra[0]!r}, which format {VERSION} does not know")
-    for key, kind in _KEYS.items():
+    for key, kind in known.items():
         if not isinstance(about[key], kind) or (kind is not bool and isinstance(about[key], bool)):
             raise ValueError(f"its {key} is {about[key]!r}, which is of the wrong kind")
     return about
@@ -322,8 +455,9 @@ def _expected_shapes(sizes: list[int], biases: bool) -> dict[str, list[int]]:
     return shapes
 
 
-def _check_tensors(file: _OpenFile, shapes: dict[str, list[int]], dtype: str) -> None:
-    names = set(file.keys())
+def _check_tensors(
+    file: OpenFile, names: set[str], shapes: dict[str, list[int]], dtype: str
+) -> None:
     if missing := [name for name in shapes if name not in names]:
         raise ValueError(f"it lacks the tensor {missing[0]!r}")
     if extra := sorted(names - shapes.keys()):

@@ -50,6 +50,18 @@ class History(Mapping[str, list[float]]):
         for name, column in self._columns.items():
             column.append(row[name])
 
+    def _take(self, other: History, epochs: int) -> None:
+        """Take the first epochs of a history with the same columns in place of those here."""
+        for name, column in self._columns.items():
+            column[:] = other._columns[name][:epochs]
+
+    def _head(self, epochs: int) -> History:
+        """Give a copy of the first epochs, with what is known of the run."""
+        copy = History(list(self._columns))
+        copy._take(self, epochs)
+        copy._best_epoch, copy.stop_reason = self._best_epoch, self.stop_reason
+        return copy
+
     def __getitem__(self, name: str) -> list[float]:
         if name not in self._columns:
             raise KeyError(self._unknown(name))

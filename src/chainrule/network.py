@@ -21,9 +21,12 @@ from chainrule.losses import Loss, LossFromZ
 from chainrule.random import dropout_mask
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from chainrule.callbacks import Callback
     from chainrule.engines import Shortcut
     from chainrule.explain import Explanation, Notation
+    from chainrule.explain.names import Names
     from chainrule.history import History
     from chainrule.metrics import Metric
     from chainrule.optimizers import Optimizer
@@ -140,6 +143,7 @@ class Network:
         not_negative(l2, "l2")
         self.l2 = float(l2)
         self.biases = bool(biases)
+        self._seed_given = seed is not None
         self.seed = secrets.randbits(63) if seed is None else _check_seed(seed)
         self._requested_engine = _check_engine(engine)
         self._shortcut: Shortcut | None = None  # a faster predict, once there has been one
@@ -328,6 +332,10 @@ class Network:
         clip_norm: float | None = None,
         metrics: Sequence[str | Metric] | None = None,
         callbacks: Sequence[Callback | Callable[..., None]] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int | timedelta = 1,
+        keep: int = 2,
+        resume: bool = False,
         verbose: int = 1,
     ) -> History:
         """Train on X, (n, units_0), and y; see `chainrule.training.fit`."""
@@ -336,7 +344,8 @@ class Network:
         return fit(
             self, X, y, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
             validation_data=validation_data, sample_weight=sample_weight, class_weight=class_weight,
-            clip_norm=clip_norm, metrics=metrics, callbacks=callbacks, verbose=verbose,
+            clip_norm=clip_norm, metrics=metrics, callbacks=callbacks, checkpoint=checkpoint,
+            every=every, keep=keep, resume=resume, verbose=verbose,
         )  # fmt: skip
 
     def explain(
@@ -350,13 +359,14 @@ class Network:
         learning_rate: float | None = None,
         focus: int = 0,
         notation: Notation | str = "default",
+        names: Names | None = None,
     ) -> Explanation:
         """Explain the derivative of the loss by one quantity; see `chainrule.explain.explain`."""
         from chainrule.explain import explain
 
         return explain(
             self, target, X, y, sample_weight=sample_weight, dropout_step=dropout_step,
-            learning_rate=learning_rate, focus=focus, notation=notation,
+            learning_rate=learning_rate, focus=focus, notation=notation, names=names,
         )  # fmt: skip
 
     def check_gradient(

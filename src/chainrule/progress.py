@@ -84,6 +84,7 @@ class _LiveScreen(Screen):
         self._display, self._epochs, self._steps = display, epochs, steps
         self._batch_size, self._n_samples = batch_size, n_samples
         self._epoch, self._step, self._loss = 1, 0, float("nan")
+        self._first: int | None = None  # epoch; a run that was resumed begins later than with 1
         self._row: dict[str, float] = {}
         self._stopping = False
         self._began = self._epoch_began = self._drawn = perf_counter()
@@ -91,6 +92,7 @@ class _LiveScreen(Screen):
 
     def begin(self, epoch: int) -> None:
         self._epoch, self._step = epoch, 0
+        self._first = self._first or epoch
         self._epoch_began = perf_counter()
 
     def step(self, steps: int, loss: float) -> None:
@@ -151,7 +153,8 @@ class _LiveScreen(Screen):
     def _left(self, now: float, done: float) -> str:
         if self._stopping:
             return "stopping"
-        seconds = round((now - self._began) * (1 - done) / done)
+        before = ((self._first or 1) - 1) / self._epochs  # done by an earlier process
+        seconds = round((now - self._began) * (1 - done) / (done - before))
         hours, minutes = divmod(seconds // 60, 60)
         clock = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
         return f"{clock}:{seconds % 60:02d} left"

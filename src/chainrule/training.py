@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from time import perf_counter
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,14 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import backprop, data, engines, progress
+from chainrule import backprop, checkpoints, data, engines, files, progress
 from chainrule import callbacks as callback_room
+from chainrule import keeper as keepers
 from chainrule import metrics as metric_room
 from chainrule.callbacks import Callback, Run
+from chainrule.checkpoints import Checkpoint
 from chainrule.checks import positive, whole
 from chainrule.data import Samples
 from chainrule.engines import Engine, EpochResult, Failure, Plan, State
 from chainrule.history import History
+from chainrule.keeper import Keeper
 from chainrule.metrics import Measure, Metric
 from chainrule.optimizers import Adam, Optimizer
 from chainrule.random import epoch_order
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _BATCH = 1024  # validation samples carried through the layers in one go
+_PATIENCE = 0.1  # seconds from Ctrl-C after which the epoch's validation is left
 
 
 class NonFiniteError(FloatingPointError):
@@ -71,6 +77,10 @@ def fit(
     clip_norm: float | None = None,
     metrics: Sequence[str | Metric] | None = None,
     callbacks: Sequence[Callback | Callable[..., object]] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int | timedelta = 1,
+    keep: int = 2,
+    resume: bool = False,
     verbose: int = 1,
 ) -> History:
     """Train a network on X, (n, units_0), and y, (n, units_L) or integer classes (n,).
@@ -87,9 +97,22 @@ def fit(
     ``callbacks`` are `Callback` objects, or functions that are called with the `Run` after each
     epoch. ``verbose=0`` draws no progress bar; none is drawn either where no one sees a terminal.
 
-    Ctrl-C ends the run after the step that is under way; a second one raises KeyboardInterrupt.
-    Raises ValueError or TypeError for bad arguments, before anything is changed, and
-    `NonFiniteError` where a number stops being finite; the parameters from before stay.
+    ``checkpoint`` is a folder, made if need be, in which the run is kept: after every ``every``-th
+    epoch, or when so much time has passed (a timedelta), and in any case when it ends, its state is
+    written to ``epoch-000012.safetensors``; the last ``keep`` of these stay. ``best.safetensors``
+    has the network of the best epoch: the one that `EarlyStopping` found best, else that of the
+    lowest ``val_loss`` or, without validation, ``loss``. `chainrule.load` reads them all.
+    ``resume=True`` goes on from the newest checkpoint up to ``epochs`` and ends in the same bits as
+    a run that was never cut short; in an empty folder it begins, and a finished run it leaves as it
+    is. A network made without a seed takes the one of the run.
+
+    Ctrl-C ends the run after the step that is under way, and a validation that takes longer than
+    a moment (its columns are then NaN); a second one raises KeyboardInterrupt. The checkpoint is
+    then that of the last whole epoch.
+    Raises ValueError or TypeError for bad arguments, a folder that holds another run, or whose
+    checkpoints are all damaged, before anything is changed; OSError where a checkpoint can't be
+    written; `NonFiniteError` where a number stops being finite; the parameters from before stay.
+    Warns (`CheckpointWarning`) where the newest checkpoint is damaged and an older one is taken.
     """
     network._check_parameters()
     task = _Task.check(
@@ -98,15 +121,20 @@ def fit(
     )  # fmt: skip
     epochs = whole(epochs, "epochs")
     called = callback_room.check(callbacks)
+    keeper = keepers.choose(checkpoint, every, keep, resume)
     _one_of((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
 
     state = State(slots=task.plan.optimizer.start(network.parameters))
-    run = Run(network, History(task.columns), epochs, state)
+    run = Run(network, History(task.columns), epochs, state, _describe=task.settings)
     shape = (epochs, task.steps, task.plan.batch_size, len(task.samples))
     screen = progress.screen(bool(verbose), *shape)
-    with _Interrupt(screen.stopping) as interrupt, screen.showing(run.history):
-        with _started(called, run):
-            failure = _epochs(task, run, called, screen, interrupt)
+    with (
+        _Interrupt(screen.stopping) as interrupt,
+        keeper.keeping(run, called) as found,
+        screen.showing(run.history),
+    ):
+        with _started(called, run, found):
+            failure = _epochs(task, run, called, screen, interrupt, keeper)
         if failure is not None:
             raise _error(task, run, *failure)
     return run.history
@@ -171,10 +199,30 @@ class _Task:
     @property
     def columns(self) -> list[str]:
         """The columns of the history."""
-        measured = ["loss", *self.measures]
-        if self.validation is not None:
-            measured += [f"val_{name}" for name in measured]
+        measured = ["loss", *self.measures, *self.validation_columns]
         return ["epoch", *measured, "learning_rate", "seconds"]
+
+    @property
+    def validation_columns(self) -> list[str]:
+        """Those of the validation data, if there is any."""
+        names = ["loss", *self.measures]
+        return [] if self.validation is None else [f"val_{name}" for name in names]
+
+    def settings(self) -> dict[str, Any]:
+        """Give what is trained, on what, and how, in plain values."""
+        plan, validation = self.plan, self.validation
+        return {
+            "network": files.describe(self.network),
+            "engine": self.engine.name,
+            "optimizer": checkpoints.plain(plan.optimizer),
+            "batch_size": plan.batch_size,
+            "clip_norm": checkpoints.plain(plan.clip_norm),
+            "shuffle": self.shuffle,
+            "samples": len(self.samples),
+            "data": checkpoints.fingerprint(self.samples, self.network),
+            "validation_data": checkpoints.fingerprint(validation, self.network),
+            "columns": self.columns,
+        }
 
 
 def _samples(network: Network, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
@@ -203,7 +251,12 @@ def _validation_samples(network: Network, given: Sequence[Any]) -> Samples:
 
 
 def _epochs(
-    task: _Task, run: Run, callbacks: list[Callback], screen: progress.Screen, interrupt: _Interrupt
+    task: _Task,
+    run: Run,
+    callbacks: list[Callback],
+    screen: progress.Screen,
+    interrupt: _Interrupt,
+    keeper: Keeper,
 ) -> tuple[Failure, float] | None:
     """Train epoch by epoch until the end or a reason to stop; give what was not finite, and η."""
     n, history = len(task.samples), run.history
@@ -230,16 +283,19 @@ def _epochs(
             return result.failure, float(rates[result.failure.step - first])
         row = {"learning_rate": float(rates[0]), "loss": result.loss}
         row |= _measure_training(task, order, result, outputs)
-        row |= _measure_validation(task)
+        validation = _measure_validation(task, interrupt)
+        row |= validation or dict.fromkeys(task.validation_columns, float("nan"))
         run.epoch += 1
         history.append({"epoch": run.epoch, "seconds": perf_counter() - begun, **row})
         screen.end(row)
         if interrupt.asked:
-            run.stop("interrupted")
+            run.stop("interrupted", finished=False)
         for callback in callbacks:
             callback.on_epoch_end(run)
         if interrupt.asked:
-            run.stop("interrupted")
+            run.stop("interrupted", finished=False)
+        if result.samples == n and validation is not None:
+            keeper.epoch_ended(run)
     return None
 
 
@@ -271,8 +327,8 @@ def _measure_training(
     return {name: measure(y, a, weights) for name, measure in task.measures.items()}
 
 
-def _measure_validation(task: _Task) -> dict[str, float]:
-    """Give the loss and metrics of the validation data.
+def _measure_validation(task: _Task, interrupt: _Interrupt) -> dict[str, float] | None:
+    """Give the loss and metrics of the validation data; None if Ctrl-C cuts it short.
 
     The loss is that of `Network.loss_value`, but computed in the network's dtype, which is what
     training takes; only the sum over samples is taken in float64.
@@ -285,6 +341,8 @@ def _measure_validation(task: _Task) -> dict[str, float]:
     total = 0.0
     with np.errstate(all="ignore"):  # the loss is then inf or NaN, and says so
         for start in range(0, len(samples), _BATCH):
+            if start and interrupt.impatient:
+                return None
             rows = slice(start, start + _BATCH)
             X, y, s = samples.rows(rows, units, dtype)
             passed = backprop.forward(network, X)
@@ -301,16 +359,46 @@ def _measure_validation(task: _Task) -> dict[str, float]:
 
 
 @contextmanager
-def _started(callbacks: list[Callback], run: Run) -> Iterator[None]:
-    """Start the callbacks, and end those that started, in order, however the run ends."""
+def _started(callbacks: list[Callback], run: Run, found: Checkpoint | None) -> Iterator[None]:
+    """Start the callbacks, and end those that started, in order, however the run ends.
+
+    With a checkpoint the run starts from there; where a callback refuses to, the network is left
+    as it was.
+    """
+    before = run.network.parameters.copy(), run.network.seed
+    states = _go_on(run, found)
     started: list[Callback] = []
     try:
         for callback in callbacks:
             callback.on_start(run)
             started.append(callback)
+            if (state := keepers.state_of(callback, states)) is not None:
+                callback.load_state(state)
+    except BaseException:
+        if found is not None:
+            run.network.parameters[...], run.network.seed = before
+        _end(started, run)
+        raise
+    try:
         yield
     finally:
         _end(started, run)
+
+
+def _go_on(run: Run, found: Checkpoint | None) -> list[tuple[str, Mapping[str, Any]]]:
+    """Set the run, its network and its history to what a checkpoint has; give callbacks' states."""
+    if found is None:
+        return []
+    run.network.seed = found.settings["network"]["seed"]
+    run.network.parameters[...] = found.parameters
+    for name, values in found.slots.items():
+        run.state.slots[name][...] = values
+    run.state.step, run.epoch = found.step, found.epoch
+    run.history._take(found.history, found.epoch)
+    run.history._best_epoch = found.history._best_epoch
+    if found.finished:
+        run.stop(found.history.stop_reason or "stopped by a callback")
+    return list(found.callbacks)
 
 
 def _end(callbacks: list[Callback], run: Run) -> None:
@@ -332,7 +420,13 @@ class _Interrupt:
     def __init__(self, tell: Callable[[], None]) -> None:
         self.asked = False
         self._tell = tell
+        self._when = 0.0
         self._previous: Any = None
+
+    @property
+    def impatient(self) -> bool:
+        """Whether someone who typed Ctrl-C has waited for a while."""
+        return self.asked and perf_counter() - self._when > _PATIENCE
 
     def __enter__(self) -> _Interrupt:
         if threading.current_thread() is threading.main_thread():
@@ -349,7 +443,7 @@ class _Interrupt:
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked, self._when = True, perf_counter()
         self._tell()
 
 

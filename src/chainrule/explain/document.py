@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from chainrule.explain import names
 from chainrule.explain.symbols import Factor, LossSymbol, Partial, Sum, quantity
 from chainrule.explain.terms import Equation, Term
 from chainrule.formulas import Div, Expr, Name, Neg, Num, add, mul
@@ -30,7 +31,17 @@ class Section:
 
 def sections(why: Explanation) -> list[Section]:
     """Give the chain rule, its terms, what they combine to, the numbers, the mean, the update."""
-    return [*_terms(why), *_penalty(why), *_mean(why), *_update(why)]
+    return _named(why, [*_terms(why), *_penalty(why), *_mean(why), *_update(why)])
+
+
+def _named(why: Explanation, made: list[Section]) -> list[Section]:
+    """Say, before the numbers are put in, what inputs and outputs in the formulas are called."""
+    shown = [equation for section in made for equation in section.equations]
+    equations = names.equations(why, shown)
+    if equations:
+        at = next(i for i, section in enumerate(made) if section.title.startswith("The numbers"))
+        made.insert(at, Section("The names", equations))
+    return made
 
 
 def _terms(why: Explanation) -> list[Section]:

@@ -15,6 +15,7 @@ from chainrule.backprop import Gradient
 from chainrule.explain import derivation, document
 from chainrule.explain import notation as notations
 from chainrule.explain.document import Section
+from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
 from chainrule.explain.pieces import Pieces
 from chainrule.explain.symbols import Quantity, quantity
@@ -60,10 +61,12 @@ class Explanation:
         learning_rate: float | None,
         focus: int,
         notation: Notation,
+        names: Names | None = None,
     ) -> None:
         self.network, self.target, self.gradient, self.y = network, target, gradient, y
         self.sample_weight, self.dropout_step = sample_weight, dropout_step
         self.learning_rate, self.focus, self.notation = learning_rate, focus, notation
+        self.names = names or Names()
         self._pieces = Pieces(network, gradient, y, focus, notation)
 
     # --- numbers --------------------------------------------------------------------------------
@@ -131,7 +134,7 @@ class Explanation:
         return Explanation(
             self.network, self.target, self.gradient, self.y, sample_weight=self.sample_weight,
             dropout_step=self.dropout_step, learning_rate=self.learning_rate, focus=self.focus,
-            notation=notations.get(notation),
+            notation=notations.get(notation), names=self.names,
         )  # fmt: skip
 
     @property
@@ -151,6 +154,10 @@ class Explanation:
     def target_value(self) -> float:
         """The number of that quantity, for the sample in focus."""
         return self._pieces.value_of(self.symbol)
+
+    def value_of(self, q: Quantity) -> float:
+        """Give the number of a quantity for the sample in focus."""
+        return self._pieces.value_of(q)
 
     def sections(self) -> list[Section]:
         """Give the whole derivation: chain rule, terms, combination, numbers, mean, update."""
@@ -217,6 +224,7 @@ def explain(
     learning_rate: float | None = None,
     focus: int = 0,
     notation: Notation | str = "default",
+    names: Names | None = None,
 ) -> Explanation:
     """Explain the derivative of the loss with respect to one quantity.
 
@@ -225,8 +233,9 @@ def explain(
     the terms show the numbers of sample ``focus``. Of z, a and x, which differ from sample to
     sample, the value is the mean of ∂C_i/∂z: what a shift that is the same in all samples causes.
     ``dropout_step`` applies the dropout masks of that training step. With ``learning_rate`` the
-    update is shown in numbers. Raises ValueError or TypeError for a target, data, focus or
-    notation that does not fit.
+    update is shown in numbers. ``names`` are what inputs and outputs are called, such as the
+    columns of a table. Raises ValueError or TypeError for a target, data, focus, notation or names
+    that do not fit.
     """
     resolved = resolve(target, network.sizes, network.biases)
     chosen = notations.get(notation)
@@ -247,4 +256,5 @@ def explain(
     return Explanation(
         network.copy(), resolved, gradient, rows, sample_weight=data.weights(sample_weight, n),
         dropout_step=dropout_step, learning_rate=learning_rate, focus=int(focus), notation=chosen,
+        names=None if names is None else names.check(network.sizes),
     )  # fmt: skip

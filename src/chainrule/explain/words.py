@@ -39,19 +39,24 @@ def shown_samples(why: Explanation, count: int) -> list[SampleRow]:
 
 def what(why: Explanation) -> str:
     """Say what the target is."""
-    first = why.notation.first_index
+    first, last = why.notation.first_index, len(why.network.sizes) - 1
+
+    def name(layer: int, unit: int) -> str:
+        known = why.names.of_unit(layer, unit, last)
+        return f" ({known})" if known else ""
+
     match why.target:
         case Weight(l, j, k):
             start, end = f"unit {k + first} of layer {l - 1}", f"unit {j + first} of layer {l}"
-            return f"the weight from {start} to {end}"
+            return f"the weight from {start}{name(l - 1, k)} to {end}{name(l, j)}"
         case Bias(l, j):
-            return f"the bias of unit {j + first} of layer {l}"
+            return f"the bias of unit {j + first} of layer {l}{name(l, j)}"
         case PreActivation(l, j):
-            return f"the pre-activation of unit {j + first} of layer {l}"
+            return f"the pre-activation of unit {j + first} of layer {l}{name(l, j)}"
         case UnitOutput(0, j):
-            return f"input {j + first}"
+            return f"input {j + first}{name(0, j)}"
         case UnitOutput(l, j):
-            return f"the activation of unit {j + first} of layer {l}"
+            return f"the activation of unit {j + first} of layer {l}{name(l, j)}"
 
 
 def setting(why: Explanation) -> str:

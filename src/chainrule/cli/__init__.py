@@ -1,0 +1,102 @@
+"""The command line: `chainrule`, also `python -m chainrule`.
+
+Exit codes: 0 done, 1 a check failed, 2 usage or input, 130 interrupted. An error is one line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+import chainrule
+from chainrule.cli.check import check
+from chainrule.cli.demo import demo
+from chainrule.cli.explain import explain
+from chainrule.cli.inspect import inspect
+from chainrule.cli.predict import predict
+from chainrule.cli.shared import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE, WIDEST
+from chainrule.cli.train import train
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (that of this process, if None) and give its exit code."""
+    _speak_unicode()
+    try:
+        code = cli.main(arguments, prog_name="chainrule", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USAGE
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "chainrule"
+        return _complain(f"{error.format_message()} ({where} --help tells more)")
+    except click.ClickException as error:
+        return _complain(error.format_message())
+    except (BrokenPipeError, SystemExit):  # click and rich exit with 1 where a pipe is closed
+        # Whoever read has gone. Python flushes once more at its end, and must find an open file.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return PIPE_CLOSED
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted")
+        return INTERRUPTED
+    except OSError as error:
+        named = error.filename is not None and error.strerror
+        return _complain(f"{error.filename}: {error.strerror}" if named else str(error))
+    except (ValueError, TypeError, ImportError, FloatingPointError) as error:
+        return _complain(str(error))
+    except MemoryError:
+        return _complain("out of memory")
+    except Exception as error:  # a fault of ours; a person at a terminal is not helped by its trace
+        if os.environ.get("CHAINRULE_TRACEBACK"):
+            raise
+        what = f"{type(error).__name__}: {error}"
+        return _complain(f"a fault in chainrule ({what}); CHAINRULE_TRACEBACK=1 shows where")
+
+
+def _complain(message: str) -> int:
+    line = " ".join(message.split())
+    click.echo(f"chainrule: {line}", err=True)
+    return USAGE
+
+
+def _speak_unicode() -> None:
+    """Formulas need Unicode: files and pipes get UTF-8, a terminal what it can show."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        if "utf" not in (stream.encoding or "").lower() and hasattr(stream, "reconfigure"):
+            stream.reconfigure(
+                **({"errors": "replace"} if stream.isatty() else {"encoding": "utf-8"})
+            )
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+_HELP = """Train neural networks by backpropagation, and explain and prove every gradient.
+
+    \b
+    chainrule demo                                        start here
+    chainrule train data.csv --target label --out model
+    chainrule predict model new.csv --out predictions.csv
+    chainrule explain net.safetensors 'w[2][1,2]' --data samples.csv --row 0
+    chainrule check net.safetensors --data samples.csv
+
+    A model file is written by train, by the demo, or by Network.save in Python.
+    """
+
+
+@click.group(
+    help=_HELP,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
+)
+@click.version_option(chainrule.__version__, message="chainrule %(version)s")
+def cli() -> None:
+    """Hold the commands; explore will go beside these."""
+
+
+for _command in (demo, train, predict, inspect, explain, check):
+    cli.add_command(_command)

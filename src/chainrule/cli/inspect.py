@@ -1,0 +1,95 @@
+"""`chainrule inspect`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chainrule import files
+from chainrule.cli.loaded import load_table
+from chainrule.cli.shared import Page
+
+if TYPE_CHECKING:
+    from chainrule.network import Network
+    from chainrule.tabular.model import TableModel
+
+
+@click.command(
+    epilog="""\b
+    Example:
+      chainrule inspect model
+    """
+)
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+def inspect(model: str, as_json: bool) -> None:
+    """Say what the file MODEL is: columns, classes, network, training and measures."""
+    table = load_table(model)
+    network = files.load(model) if table is None else table.network
+    if as_json:
+        about: dict[str, Any] = {"network": _network(network)}
+        if table is not None:
+            about["table"] = {
+                **table.schema.to_dict(),
+                "inputs": table.schema.inputs,
+                "training": table.training,
+                "measures": table.measures,
+                "chainrule": table.version,
+            }
+        click.echo(json.dumps(about, indent=2, ensure_ascii=False))
+        return
+    page = Page(plain=False)
+    page.say(f"{model}: {'a network' if table is None else 'the model of a table'}", "bold")
+    page.fact("network", str(network))
+    page.fact("", _details(network))
+    if table is not None:
+        _tell(page, table)
+
+
+def _network(network: Network) -> dict[str, Any]:
+    about = files.describe(network)
+    return {**about, "parameters": int(network.parameters.size)}
+
+
+def _details(network: Network) -> str:
+    rates = [layer.dropout for layer in network.layers[1:-1]]
+    parts = [f"seed {network.seed}", f"l2 {network.l2:.4g}"]
+    parts += [f"dropout {', '.join(f'{rate:g}' for rate in rates)}"] if any(rates) else []
+    return ", ".join(parts)
+
+
+def _tell(page: Page, table: TableModel) -> None:
+    schema, target = table.schema, table.schema.target
+    if target.task == "classify":
+        words = f"{len(target.classes)} classes: {', '.join(target.classes)}"
+    else:
+        words = f"a number, mean {target.mean:.6g}, deviation {target.scale:.6g}"
+    page.fact("target", f"{target.name}: {words}")
+    page.fact("columns", f"{len(schema.columns)}, as {len(schema.inputs)} inputs")
+    rows: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
+    rows += [("left out", c.name, c.why) for c in schema.left_out]
+    width = min(max(len(name) for _, name, _ in rows), 30)
+    for kind, name, words in rows:
+        page.say(f"  {kind:<8}  {name:<{width}}  {words}", "dim" if kind == "left out" else None)
+    facts = dict(table.training)
+    counts = facts.pop("rows", {})
+    split = ", ".join(f"{count:,} {part}" for part, count in counts.items())
+    page.fact("rows", split)
+    shown = ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in facts.items())
+    page.fact("training", shown)
+    if table.measures.get("model"):
+        from chainrule.tabular.measures import lines
+
+        page.fact("measures", f"on the {counts.get('test', 0):,} test rows")
+        whose = "largest class" if target.task == "classify" else "mean"
+        for line in lines(table.measures["model"], table.measures.get("baseline", {}), whose):
+            page.say(f"  {line}")
+    page.fact("written", f"by chainrule {table.version}")
+
+
+def _plain(value: Any) -> str:
+    return (
+        {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    )

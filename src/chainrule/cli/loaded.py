@@ -1,0 +1,83 @@
+"""A model with the samples of a file, for the commands that explain and check."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chainrule import files, tables
+
+if TYPE_CHECKING:
+    from chainrule.explain.names import Names
+    from chainrule.network import Network
+    from chainrule.tabular.model import TableModel
+    from chainrule.tabular.source import Source
+
+Taken = tuple[Any, Any, "Names | None"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network, the number of rows in the file, and how to take some: X, y and their names."""
+
+    network: Network
+    n_rows: int
+    take: Callable[[slice], Taken]
+    table: TableModel | None = None
+
+
+def load(model: str, data: str, reading: dict[str, Any], label: str | None = None) -> Loaded:
+    """Load a model and open a file of samples for it: by columns where the model has them."""
+    table = load_table(model)
+    if table is not None:
+        return _columns(table, data, reading, label)
+    mine = {
+        "--label": (label, None),
+        "--delimiter": (reading["delimiter"], None),
+        "--decimal": (reading["decimal"], "."),
+        "--encoding": (reading["encoding"], "utf-8"),
+    }
+    for option, (given, unsaid) in mine.items():
+        if given != unsaid:
+            raise click.UsageError(f"{option} is for models of tables; {model} is a network alone")
+    network = files.load(model)
+    samples = tables.read(data, network, reading["header"])
+    return Loaded(network, len(samples), lambda rows: (samples.X[rows], samples.y[rows], None))
+
+
+def load_table(model: str) -> TableModel | None:
+    """Load the model of a table, or give None for a network alone."""
+    from chainrule.tabular import model as models
+
+    return models.load(model)
+
+
+def open_table(path: str, reading: dict[str, Any]) -> Source:
+    """Open a table as the options of a command say."""
+    from chainrule.tabular.source import Reading
+    from chainrule.tabular.source import open_table as open_source
+
+    names = ("header", "delimiter", "decimal", "encoding")
+    return open_source(path, Reading(**{name: reading[name] for name in names}))
+
+
+def _columns(table: TableModel, data: str, reading: dict[str, Any], label: str | None) -> Loaded:
+    from chainrule.tabular.naming import names
+
+    source = open_table(data, reading)
+    table.check_columns(source)
+    n_rows = sum(batch.num_rows for batch in source.batches(source.names[:1]))
+    if not n_rows:
+        raise ValueError(f"{os.fspath(data)} has a header and no rows")
+
+    def take(rows: slice) -> Taken:
+        X, y, batch, notes = table.samples(source, rows, label)
+        for line in notes.words(table.schema):
+            click.echo(f"chainrule: {line}", err=True)
+        return X, y, names(table.schema, source, batch, rows.start)
+
+    return Loaded(table.network, n_rows, take, table)

@@ -1,0 +1,109 @@
+"""`chainrule predict`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chainrule import files
+from chainrule.cli.loaded import load_table, open_table
+from chainrule.cli.shared import read_options
+
+if TYPE_CHECKING:
+    from chainrule.tabular.prediction import Prediction
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      chainrule predict model new.csv --out predictions.parquet
+      chainrule predict model new.csv --keep id --out predictions.csv
+      chainrule predict model new.csv | head
+
+    A column that the model needs and does not find is an error. What else is new is named on the
+    standard error: columns, categories, and missing values where the training rows had none.
+    """
+)
+@click.argument("model")
+@click.argument("data")
+@click.option(
+    "--out", metavar="FILE",
+    help="A .csv, .tsv, .parquet or .arrow file. [CSV on the standard output]",
+)  # fmt: skip
+@click.option("--keep", multiple=True, metavar="COLUMN", help="Hand a column of DATA through.")
+@read_options
+def predict(
+    model: str,
+    data: str,
+    out: str | None,
+    keep: tuple[str, ...],
+    **reading: Any,
+) -> None:
+    """Predict the target for each row of the table DATA with the model of a table.
+
+    Columns are found by their names, in any order. Classes come with their probabilities.
+    """
+    table = load_table(model)
+    if table is None:
+        raise click.UsageError(
+            f"{model} is a network without columns; predict takes a model of chainrule train"
+        )
+    form = _form(out, (data, model))
+    source = open_table(data, reading)
+    from chainrule.tabular.prediction import Prediction
+
+    prediction = Prediction(table, source, keep)
+    if prediction.unknown:
+        _note(f"columns that the model does not know are ignored: {', '.join(prediction.unknown)}")
+    if out is None:
+        _write(prediction, sys.stdout.buffer, form)
+        sys.stdout.flush()
+    else:
+        with files.atomic_file(out) as file:
+            _write(prediction, file, form)
+    for line in prediction.notes.words(table.schema):
+        _note(line)
+    _tell_score(prediction)
+
+
+def _form(out: str | None, inputs: tuple[str, ...]) -> str:
+    """Give the format of the output; an error, if it would overwrite what is read."""
+    from chainrule.tabular.prediction import FORMATS
+
+    if out is None:
+        return ".csv"
+    for path in inputs:
+        if os.path.exists(out) and os.path.exists(path) and os.path.samefile(out, path):
+            raise click.UsageError(f"--out {out} would overwrite {path}, which is read")
+    form = os.path.splitext(out)[1].lower()
+    if form not in FORMATS:
+        raise click.UsageError(f"--out {out}: its name has to end in {', '.join(FORMATS)}")
+    return form
+
+
+def _write(prediction: Prediction, file: Any, form: str) -> None:
+    from chainrule.tabular.prediction import writer
+
+    batches = prediction.batches()
+    first = next(batches)
+    with writer(file, form, first.schema) as writing:
+        writing.write_table(first)
+        for batch in batches:
+            writing.write_table(batch)
+
+
+def _tell_score(prediction: Prediction) -> None:
+    from chainrule.tabular.measures import NAMES, text
+
+    n, measured = prediction.score()
+    if n:
+        words = ", ".join(f"{NAMES[name]} {text(value)}" for name, value in measured.items())
+        rows = "1 row has" if n == 1 else f"{n:,} rows have"
+        _note(f"{rows} the target; on these: {words}")
+
+
+def _note(words: str) -> None:
+    click.echo(f"chainrule: {words}", err=True)

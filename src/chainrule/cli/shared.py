@@ -1,0 +1,124 @@
+"""What commands share: exit codes, the width of a page, rows, and the options for data."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
+WIDEST = 100  # columns of a page of text; longer lines are hard to read
+EXIT_CODES = "Exit codes: 0 done, 1 a check failed, 2 usage or input, 130 interrupted."
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Rows(click.ParamType[slice]):
+    """A range of rows as Python writes it: 0:32, 100:, :10."""
+
+    name = "A:B"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> slice:
+        """Give the slice that a text names."""
+        if isinstance(value, slice):
+            return value
+        match = re.fullmatch(r"(\d*):(\d*)", value)
+        if match is None:
+            self.fail(f"{value!r} is no range of rows; write A:B, such as 0:32", param, ctx)
+        first, last = (int(text) if text else None for text in match.groups())
+        return slice(first, last)
+
+
+def choose(rows: slice, n_rows: int, path: str) -> slice:
+    """Check a range of rows against a table's number of rows."""
+    start, stop, _ = rows.indices(n_rows)
+    if start >= stop:
+        raise click.UsageError(
+            f"no rows in {rows.start or 0}:{rows.stop or ''}; {has(n_rows, path)}"
+        )
+    return slice(start, stop)
+
+
+def has(n_rows: int, path: str) -> str:
+    """Say which rows a file has."""
+    return f"{path} has {'row 0 only' if n_rows == 1 else f'rows 0 to {n_rows - 1}'}"
+
+
+def read_options(command: F) -> F:
+    """Add the options that say how a text file is to be read."""
+    for option in (
+        click.option(
+            "--header/--no-header",
+            default=None,
+            help="Whether the first line of a CSV or TSV file names the columns. [found out]",
+        ),
+        click.option("--delimiter", metavar="MARK", help="What cuts columns. [found out]"),
+        click.option(
+            "--decimal",
+            type=click.Choice([".", ","]),
+            default=".",
+            show_default=True,
+            help="The mark before decimals in a CSV or TSV file.",
+        ),
+        click.option(
+            "--encoding",
+            metavar="NAME",
+            default="utf-8",
+            show_default=True,
+            help="Of a CSV or TSV file: utf-8, latin-1, utf-16, ...",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def data_options(command: F) -> F:
+    """Add --data, and how it is to be read, to a command."""
+    data = click.option(
+        "--data",
+        required=True,
+        metavar="FILE",
+        help="The samples: CSV or TSV (inputs, then the class or the targets), or .npz (X, y); for "
+        "the model of a table a file with its columns.",
+    )
+    return data(read_options(command))
+
+
+class Page:
+    """What a command prints: plain text, with colour and a bar where somebody can see them."""
+
+    def __init__(self, plain: bool) -> None:
+        from rich.console import Console
+
+        self.live = not plain and sys.stdout is not None and sys.stdout.isatty()
+        self._console = Console(color_system=None, force_terminal=False) if plain else Console()
+
+    def say(self, text: str = "", style: str | None = None) -> None:
+        """Print a line, its continuation indented where it is too wide for the screen."""
+        text = "".join(c if c.isprintable() else "\ufffd" for c in text)  # names may hold anything
+        width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
+        indent = " " * (len(text) - len(text.lstrip()) + 2)
+        lines = textwrap.wrap(
+            text, max(width, 40), subsequent_indent=indent, break_on_hyphens=False,
+            break_long_words=False, replace_whitespace=False, drop_whitespace=True,
+        )  # fmt: skip
+        for line in lines or [""]:
+            self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def working(self, words: str) -> Iterator[None]:
+        """Show that something goes on, while it does, where somebody can see it."""
+        if not self.live:
+            yield
+            return
+        with self._console.status(words):
+            yield
+
+    def fact(self, name: str, words: str) -> None:
+        """Print what something is."""
+        self.say(f"{name:<8} {words}".rstrip())

@@ -1,0 +1,317 @@
+"""`chainrule train`."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chainrule import files
+from chainrule.cli.loaded import open_table
+from chainrule.cli.shared import INTERRUPTED, Page, read_options
+
+if TYPE_CHECKING:
+    from chainrule.history import History
+    from chainrule.tabular.training import Prepared, Settings
+
+_LISTED = 30  # columns; of more, the numbers and categories are told in sum
+_SHARE = click.FloatRange(0, 1, max_open=True)
+_ABOVE = click.FloatRange(0, min_open=True)
+
+
+class _Hidden(click.ParamType[tuple[int, ...]]):
+    """The units of the hidden layers: 64,32; none for a network without any."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """Give the units that a text names."""
+        if isinstance(value, tuple):
+            return value
+        if value == "none":
+            return ()
+        if not re.fullmatch(r"[1-9]\d{0,8}(,[1-9]\d{0,8})*", value):
+            self.fail(f"{value!r} are no layers; write units, such as 64,32, or none", param, ctx)
+        return tuple(map(int, value.split(",")))
+
+
+class _Every(click.ParamType["int | timedelta"]):
+    """How often: a number of epochs, or a time such as 30s, 10m, 2h."""
+
+    name = "N|TIME"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | timedelta:
+        """Give the epochs or the time that a text names."""
+        if isinstance(value, int | timedelta):
+            return value
+        match = re.fullmatch(r"([1-9]\d{0,8})([smh]?)", value)
+        if match is None:
+            self.fail(f"{value!r} is no number of epochs, nor a time such as 10m", param, ctx)
+        count, unit = int(match[1]), match[2]
+        return timedelta(seconds=count * {"s": 1, "m": 60, "h": 3600}[unit]) if unit else count
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      chainrule train data.csv --target label --out model
+      chainrule train data.parquet --target price --hidden 128,64 --out model
+      chainrule train data.csv --target label --drop name --date 'born=%d.%m.%Y' --out model
+      chainrule train big.parquet --target label --checkpoint run --out model
+      chainrule train big.parquet --target label --checkpoint run --resume --out model
+
+    Needs scikit-learn, PyArrow and matplotlib: pip install 'chainrule[tables]'.
+    """
+)
+@click.argument("data")
+@click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
+@click.option("--out", required=True, metavar="FILE", help="Where the model is put.")
+@click.option(
+    "--task",
+    type=click.Choice(["auto", "classify", "regress"]),
+    default="auto",
+    help="Whether the target is classes or a number. [found out]",
+)
+@click.option(
+    "--hidden", type=_Hidden(), default="64,32", show_default=True,
+    help="Units of the hidden layers, or none.",
+)  # fmt: skip
+@click.option("--activation", default="silu", show_default=True, help="That of the hidden layers.")
+@click.option("--epochs", type=click.IntRange(1), default=200, show_default=True,
+              help="Passes over the training rows, at most.")  # fmt: skip
+@click.option("--patience", type=click.IntRange(1), default=20, show_default=True,
+              help="Epochs without a better validation loss before it stops.")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(1), help="Rows of a step. [by their number]")
+@click.option("--learning-rate", type=_ABOVE, default=0.003, show_default=True)
+@click.option("--l2", type=click.FloatRange(0), help="λ of the penalty on weights. [3 / rows]")
+@click.option("--dropout", type=_SHARE, default=0.0, show_default=True)
+@click.option("--balanced", is_flag=True, help="Let all classes count the same.")
+@click.option("--test", type=_SHARE, default=0.2, show_default=True,
+              help="Share of rows that are held out, to say how good the model is.")  # fmt: skip
+@click.option("--validation", type=_SHARE, default=0.1, show_default=True,
+              help="Share of rows that tell when to stop.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
+              help="Of split, weights and order; the same seed gives the same model.")  # fmt: skip
+@click.option("--numeric", multiple=True, metavar="COLUMN", help="A column of numbers.")
+@click.option("--categorical", multiple=True, metavar="COLUMN", help="A column of categories.")
+@click.option("--date", "dates", multiple=True, metavar="COLUMN[=FORM]",
+              help="A column of dates, in ISO 8601 or a form such as %d/%m/%Y.")  # fmt: skip
+@click.option("--drop", multiple=True, metavar="COLUMN", help="A column to leave out.")
+@click.option("--missing", multiple=True, metavar="TEXT",
+              help="A text that stands for no value, too.")  # fmt: skip
+@click.option("--max-categories", type=click.IntRange(1), default=50, show_default=True,
+              help="Of a column; the others count as one.")  # fmt: skip
+@read_options
+@click.option("--checkpoint", metavar="FOLDER", help="Keep the run there, to go on after a kill.")
+@click.option("--every", type=_Every(), default="1", show_default=True,
+              help="Epochs or time (30s, 10m) between checkpoints.")  # fmt: skip
+@click.option("--keep", type=click.IntRange(1), default=2, show_default=True,
+              help="How many checkpoints stay.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in the folder.")
+@click.option("--plot/--no-plot", default=True, help="Draw the loss curves beside the model.")
+@click.option("--plain", is_flag=True, help="No colour and no progress bar.")
+def train(data: str, out: str, **given: Any) -> int:
+    """Train a network on the table DATA to predict one of its columns.
+
+    DATA is a CSV, TSV, Parquet or Arrow file of any size, with names for its columns. Says what it
+    makes of each column, trains, and measures the model on rows that were held out, beside a
+    baseline. Numbers are standardised, categories one-hot, dates taken apart; all of this is kept
+    in the model file.
+    """
+    page = Page(given["plain"])
+    plot = _plot_path(out) if given["plot"] else None
+    _check(data, out, plot, given)
+    settings = _settings(given)
+    source = open_table(data, given)
+    from chainrule.tabular import training
+
+    with page.working(f"reading {data}"):
+        prepared = training.prepare(source, settings)
+    _tell_table(page, prepared)
+    network = training.make_network(prepared)
+    page.fact("network", str(network))
+    with _one_line_warnings():
+        history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
+    if history.stop_reason == "interrupted":
+        epochs = max(len(history["epoch"]) - 1, 0)
+        where = f"; go on with --resume (epoch {epochs} is kept)" if given["checkpoint"] else ""
+        click.echo(f"chainrule: interrupted, no model was written{where}", err=True)
+        return INTERRUPTED
+    if not page.live:  # else the bar has said it
+        page.fact("trained", history.summary())
+    measured, beside = training.assess(network, prepared)
+    training.model(network, prepared, history, measured, beside).save(out)
+    _tell_measures(page, prepared, measured, beside)
+    saved = f"Saved: {out}"
+    if plot is not None:
+        saved += (
+            f", and the loss curves in {plot}"
+            if _draw(history, plot, data)
+            else (" (no loss curves: pip install 'chainrule[tables]' for matplotlib)")
+        )
+    page.say()
+    page.say(saved, "bold")
+    return 0
+
+
+def _plot_path(out: str) -> str:
+    stem = out.removesuffix(".safetensors")
+    return f"{stem}.png"
+
+
+def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None:
+    """Find out what would go wrong at the end, before anything is read."""
+    for path in filter(None, (out, plot)):
+        if os.path.exists(path) and os.path.exists(data) and os.path.samefile(path, data):
+            raise click.UsageError(f"--out {out} would overwrite {data}")
+        if os.path.isdir(path):
+            raise IsADirectoryError(21, "Is a directory", path)
+        folder = os.path.dirname(os.path.realpath(path))
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(2, "No such file or directory", path)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "Permission denied", path)
+    from chainrule.network import Network
+
+    Network([1, 1, 1], hidden=given["activation"])  # which says what is wrong with it
+    if given["test"] + given["validation"] >= 0.9:
+        raise click.UsageError("--test and --validation leave too few rows to learn from")
+    folder = given["checkpoint"]
+    if given["resume"] and folder is None:
+        raise click.UsageError("--resume needs --checkpoint FOLDER, the folder of the run")
+    if folder is not None and not given["resume"]:
+        from chainrule.checkpoints import checkpoints
+
+        found = checkpoints(Path(folder)) if os.path.isdir(folder) else []
+        if found:
+            epoch = max(epoch for epoch, _ in found)
+            raise click.UsageError(
+                f"{folder} holds a run, which reached epoch {epoch}: go on with it (--resume), or "
+                "name another folder"
+            )
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    from chainrule.tabular.profile import Wishes
+    from chainrule.tabular.source import MISSING
+    from chainrule.tabular.training import Settings
+
+    dates = {}
+    for wish in given["dates"]:
+        match = re.fullmatch(r"(.+?)=(.*%.*)", wish, re.DOTALL)
+        dates[match[1] if match else wish] = match[2] if match else ""
+    wishes = Wishes(given["numeric"], given["categorical"], dates, given["drop"])
+    same = (
+        "target", "hidden", "activation", "epochs", "batch_size", "learning_rate", "l2", "dropout",
+        "patience", "test", "validation", "balanced", "max_categories", "seed",
+    )  # fmt: skip
+    return Settings(
+        **{name: given[name] for name in same},
+        task=None if given["task"] == "auto" else given["task"],
+        missing=tuple(dict.fromkeys((*MISSING, *given["missing"]))), wishes=wishes,
+    )  # fmt: skip
+
+
+def _keeping(given: dict[str, Any]) -> dict[str, Any]:
+    if given["checkpoint"] is None:
+        return {}
+    return {name: given[name] for name in ("checkpoint", "every", "keep", "resume")}
+
+
+# --- what is said ---------------------------------------------------------------------------------
+
+
+def _tell_table(page: Page, prepared: Prepared) -> None:
+    schema, target = prepared.schema, prepared.schema.target
+    n_columns = len(schema.columns) + len(schema.left_out) + 1
+    page.say(f"{prepared.path}: {prepared.n_rows:,} rows, {n_columns:,} columns", "bold")
+    page.fact("target", f"{target.name}: {_target_words(prepared)}")
+    if prepared.without_target:
+        page.fact("", f"{prepared.without_target:,} rows have no target, and are left out")
+    kept: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
+    page.fact("columns", "")
+    if len(kept) > _LISTED:
+        for kind, plural in (("number", "numbers"), ("category", "categories"), ("date", "dates")):
+            names = [name for of, name, _ in kept if of == kind]
+            if names:
+                few = names if len(names) < 6 else [*names[:3], "...", names[-1]]
+                page.say(f"  {len(names)} {plural}: {', '.join(few)}")
+        page.say("  (chainrule inspect shows each)")
+        kept = []
+    kept += [("left out", c.name, c.why) for c in schema.left_out]
+    width = min(max((len(name) for _, name, _ in kept), default=0), 30)
+    for kind, name, words in kept:
+        page.say(f"  {kind:<8}  {name:<{width}}  {words}", "dim" if kind == "left out" else None)
+    counts = prepared.counts
+    how = "each class with its share, " if target.task == "classify" else ""
+    page.fact(
+        "rows",
+        f"{counts['training']:,} to learn from, {counts['validation']:,} to watch, "
+        f"{counts['test']:,} for the test ({how}seed {prepared.settings.seed})",
+    )
+    if prepared.single:
+        shown = ", ".join(prepared.single[:5]) + (", ..." if len(prepared.single) > 5 else "")
+        page.fact("", f"too few rows to test: {shown}")
+
+
+def _target_words(prepared: Prepared) -> str:
+    import numpy as np
+
+    target = prepared.schema.target
+    if target.task == "regress":
+        return f"a number, mean {target.mean:.6g}, deviation {target.scale:.6g} (task regress)"
+    y = np.concatenate(list(prepared.y.values()))
+    counts = np.bincount(y, minlength=len(target.classes))
+    shown = [f"{name[:40]} {counts[i]:,}" for i, name in enumerate(target.classes[:10])]
+    more = ["..."] if len(target.classes) > 10 else []
+    return f"{len(target.classes)} classes (task classify): {', '.join([*shown, *more])}"
+
+
+def _tell_measures(page: Page, prepared: Prepared, measured: Any, beside: Any) -> None:
+    from chainrule.tabular.measures import lines
+
+    if not measured:
+        page.fact("test", "no rows were held out, so nothing is known of how good the model is")
+        return
+    page.say()
+    page.say(f"On the {prepared.counts['test']:,} test rows", "bold")
+    classify = prepared.schema.target.task == "classify"
+    for line in lines(measured, beside, "largest class" if classify else "mean"):
+        page.say(f"  {line}")
+
+
+def _draw(history: History, path: str, data: str) -> bool:
+    """Draw the loss curves into a file; say whether there is matplotlib to do it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    columns = [name for name in ("loss", "accuracy") if name in history]
+    figure = Figure(figsize=(5 * len(columns), 4), layout="constrained")
+    for i, column in enumerate(columns, start=1):
+        history.plot(figure.add_subplot(1, len(columns), i), [column])
+    figure.suptitle(os.path.basename(data))
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    files.write_atomically(path, image.getvalue())
+    return True
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Say warnings as the command line says things: in one line."""
+
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        click.echo(f"chainrule: {' '.join(str(message).split())}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

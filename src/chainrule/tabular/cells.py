@@ -1,0 +1,174 @@
+"""Cells: columns of a batch as numbers, texts and dates, or the first cell that is none.
+
+Missing values are NaN among numbers and dates, null among texts. A column of text is read by its
+content; a column of a Parquet or Arrow file by its type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Floats = NDArray[np.float64]
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+
+
+class CellError(Exception):
+    """A cell that is not what its column holds: its row in the batch, the start of its text."""
+
+    def __init__(self, row: int, text: str) -> None:
+        super().__init__(row, text)
+        self.row, self.text = row, text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def family(dtype: pa.DataType) -> Literal["text", "number", "date", "category", "none", "other"]:
+    """Say how a column of a type is read: as what, or not at all ("none": it has only nulls)."""
+    from pyarrow import types
+
+    if types.is_dictionary(dtype):
+        dtype = dtype.value_type
+    if types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype):
+        return "text"
+    if types.is_integer(dtype) or types.is_floating(dtype) or types.is_decimal(dtype):
+        return "number"
+    if types.is_date(dtype) or types.is_timestamp(dtype):
+        return "date"
+    if types.is_boolean(dtype):
+        return "category"
+    return "none" if types.is_null(dtype) else "other"
+
+
+def texts(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
+    """Give the cells as texts without blanks around them, null where they stand for no value.
+
+    Whole numbers are written without a point, so that 1 and 1.0 are the same category.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    array = _one_chunk(column)
+    if family(array.type) == "number":
+        values = pc.cast(array, pa.float64(), safe=False)
+        values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+        whole = (
+            values.null_count == len(values) or pc.all(pc.equal(pc.floor(values), values)).as_py()
+        )
+        exact = pa.types.is_integer(array.type)
+        array = array if exact else pc.cast(values, pa.int64()) if whole else values
+    strings = pc.utf8_trim_whitespace(pc.cast(array, pa.string()))
+    none = pc.is_in(strings, value_set=pa.array(missing, pa.string()))
+    return pc.if_else(none, pa.scalar(None, pa.string()), strings)
+
+
+def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Floats:
+    """Give the cells as numbers, NaN where there is no value.
+
+    Raises CellError for the first that is no number, or infinite.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if family(column.type) == "number":
+        array = pc.cast(_one_chunk(column), pa.float64(), safe=False)
+    else:
+        array = texts(column, missing)
+        try:
+            array = pc.cast(array, pa.float64())
+        except pa.ArrowInvalid:
+            row = int(np.argmax(_is_no_number(array)))
+            raise CellError(row, str(array[row])) from None
+    values = np.array(array.to_numpy(zero_copy_only=False), dtype=np.float64)
+    infinite = np.isinf(values)
+    if infinite.any():
+        row = int(np.argmax(infinite))
+        raise CellError(row, str(_one_chunk(column)[row]))
+    return values
+
+
+def count_numbers(strings: pa.Array) -> int:
+    """Count the texts that are numbers."""
+    return int(len(strings) - strings.null_count - _is_no_number(strings).sum())
+
+
+def _is_no_number(strings: pa.Array) -> NDArray[np.bool_]:
+    import pyarrow.compute as pc
+
+    matched = pc.match_substring_regex(strings, _NUMBER)
+    return ~np.asarray(pc.fill_null(matched, True).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def dates(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str) -> Floats:
+    """Give the cells as seconds since 1970, NaN where there is no value.
+
+    Text is read as ISO 8601, or by ``form`` (as of strptime) if it is not empty. A time with a zone
+    is taken to UTC. Raises CellError for the first that is no date.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    array = _one_chunk(column)
+    if family(array.type) != "date":
+        array = texts(column, missing)
+        stamps = _parsed(array, form)
+        if stamps is None:
+            row = _first_that_fails(array, form)
+            raise CellError(row, str(array[row]))
+        array = stamps
+    micro = pc.cast(pc.cast(array, pa.timestamp("us"), safe=False), pa.int64())
+    return np.array(
+        pc.divide(pc.cast(micro, pa.float64(), safe=False), 1e6).to_numpy(zero_copy_only=False),
+        dtype=np.float64,
+    )
+
+
+def are_dates(strings: pa.Array, form: str = "") -> bool:
+    """Say whether all texts are dates."""
+    return _parsed(strings, form) is not None
+
+
+def _parsed(strings: pa.Array, form: str) -> pa.Array | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if form:
+        try:
+            return pc.strptime(strings, format=form, unit="us")
+        except pa.ArrowInvalid:
+            return None
+    for zone in (None, "UTC"):
+        try:
+            return pc.cast(pc.cast(strings, pa.timestamp("us", zone)), pa.timestamp("us"))
+        except pa.ArrowInvalid:
+            continue
+    return None
+
+
+def _first_that_fails(strings: pa.Array, form: str) -> int:
+    """Give the first text that is no date: the rows before it parse, those up to it do not."""
+    low, high = 0, len(strings)  # [:low] parses, [:high] does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _parsed(strings.slice(0, middle), form) is None:
+            high = middle
+        else:
+            low = middle
+    return high - 1
+
+
+def _one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if isinstance(column, pa.ChunkedArray):  # of no or of several chunks, in some versions
+        column = pa.concat_arrays(column.chunks)
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    return column

@@ -1,0 +1,170 @@
+"""The model of a table: a network, the columns that it takes, and where it comes from; one file.
+
+The file is that of the network (see `chainrule.files`), which `chainrule.load` reads as one; the
+key ``table`` of its description holds the rest as plain data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import chainrule
+from chainrule import files
+from chainrule.tabular import target as targets
+from chainrule.tabular.cells import CellError
+from chainrule.tabular.preprocessing import Notes, Preprocessing
+from chainrule.tabular.profile import listed
+from chainrule.tabular.rows import slice_of
+from chainrule.tabular.schema import Schema
+from chainrule.tabular.source import Source, TableError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from chainrule.network import Network
+
+VERSION = 1  # raised when a program that knows only the one before would misread the description
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """A network with the schema of its table.
+
+    ``training`` are the settings and facts of its training, ``measures`` how good it was on the
+    held-out rows, with the baseline's beside them; both are plain data, for people to read.
+    """
+
+    network: Network
+    schema: Schema
+    training: dict[str, Any] = field(default_factory=dict)
+    measures: dict[str, Any] = field(default_factory=dict)
+    version: str = chainrule.__version__
+
+    def __post_init__(self) -> None:
+        inputs, outputs = len(self.schema.inputs), len(self.schema.outputs)
+        if (inputs, outputs) != (self.network.sizes[0], self.network.sizes[-1]):
+            raise ValueError(
+                f"its columns make {inputs} inputs and {outputs} outputs; its network has "
+                f"{self.network.sizes[0]} and {self.network.sizes[-1]}"
+            )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one file, atomically; see `chainrule.files`."""
+        about = {
+            "version": VERSION,
+            "chainrule": self.version,
+            "schema": self.schema.to_dict(),
+            "training": self.training,
+            "measures": self.measures,
+        }
+        self.network._check_parameters()
+        content = files.content(self.network, self.network.parameters, {files.TABLE: about})
+        files.write_atomically(path, content)
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """The preprocessing, built again from the schema."""
+        return Preprocessing(self.schema)
+
+    # --- new data -------------------------------------------------------------------------------
+
+    def check_columns(self, source: Source) -> list[str]:
+        """Give the names of columns that the model does not know.
+
+        Raises TableError where a column is missing that it needs.
+        """
+        needed = [column.name for column in self.schema.columns]
+        there = set(source.names)
+        if missing := [name for name in needed if name not in there]:
+            raise TableError(
+                f"{source.path} lacks {'column' if len(missing) == 1 else 'columns'} "
+                f"{listed(missing)}, which the model needs; it has {listed(source.names)}"
+            )
+        known = {*needed, self.schema.target.name, *(c.name for c in self.schema.left_out)}
+        return [name for name in source.names if name not in known]
+
+    def samples(
+        self, source: Source, rows: slice, label: str | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[Any], pa.Table, Notes]:
+        """Give inputs and targets of some rows, as the network takes them, and the rows themselves.
+
+        ``label`` is taken for the target where the file has none.
+        Raises TableError with the place of what does not fit; ValueError where no row is in the
+        range.
+        """
+        import pyarrow as pa
+
+        self.check_columns(source)
+        target = self.schema.target
+        names = [column.name for column in self.schema.columns]
+        if label is None:
+            if target.name not in source.names:
+                raise TableError(
+                    f"{source.path} has no column {target.name!r}, the target, of which the loss "
+                    "is made; say which value to take for it with --label"
+                )
+            names.append(target.name)
+        batch, n = slice_of(source, names, rows.start, rows.stop)
+        if batch is None:
+            raise TableError(f"{source.path} has {n:,} rows; none in {rows.start}:{rows.stop}")
+        column = batch.column(target.name) if label is None else pa.array([label] * len(batch))
+        notes = Notes()
+        X = self.preprocessing.transform(batch, source, rows.start, notes)
+        try:
+            y = targets.encode(target, column, self.schema.missing)
+            bad = y < 0 if target.task == "classify" else y != y
+            if bad.any():
+                raise CellError(int(bad.argmax()), "")
+        except CellError as error:
+            where = (
+                source.place(rows.start + error.row, target.name) if label is None else "--label"
+            )
+            words = targets.no_class(target, error.text) if error.text else "the target is missing"
+            raise TableError(f"{where}: {words}") from None
+        if target.task == "regress":
+            y = ((y - target.mean) / target.scale)[:, None]
+        return X, y, batch, notes
+
+
+def load(path: str | os.PathLike[str]) -> TableModel | None:
+    """Read the model of a table from a file, or give None for a network without columns.
+
+    Raises ValueError where the file is damaged or from a newer version, OSError where it can't be
+    read.
+    """
+    with files.opened(path) as file:
+        about = files.check(file)[0].get(files.TABLE)
+    if about is None:
+        return None
+    network = files.load(path)
+    try:
+        check(about)
+        return TableModel(
+            network, Schema.from_dict(about["schema"]), about["training"], about["measures"],
+            about["chainrule"],
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {str(error)[:400]}") from None
+
+
+def check(about: dict[str, Any]) -> None:
+    """Raise ValueError where a description of a table is of the wrong kind, or newer."""
+    if type(about.get("version")) is not int:
+        raise ValueError("its description of the table has no version")
+    if about["version"] > VERSION:
+        raise ValueError(
+            f"its table was written by a newer chainrule, in format {about['version']}; this one "
+            f"reads format {VERSION}: update chainrule"
+        )
+    kinds: Sequence[tuple[str, type]] = (
+        ("schema", dict), ("training", dict), ("measures", dict), ("chainrule", str),
+    )  # fmt: skip
+    for key, kind in kinds:
+        if not isinstance(about.get(key), kind):
+            raise ValueError(f"its description of the table lacks {key!r}")

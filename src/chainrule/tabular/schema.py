@@ -1,0 +1,216 @@
+"""The schema of a model: its columns and its target, as plain data that a model file holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+Task = Literal["classify", "regress"]
+Labels = Literal["text", "integer", "number"]
+
+# What a date is turned into: days since 1970; and of the day of the year, the day of the week and
+# the time of the day, each a circle, sine and cosine.
+DATE_PARTS = (
+    "days", "year sin", "year cos", "week sin", "week cos", "day sin", "day cos",
+)  # fmt: skip
+RARE, NONE = "(rare)", "(missing)"  # how the inputs of rare and of missing categories are called
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that the model takes, and what of it.
+
+    A number has one part, a date some of `DATE_PARTS`; each part has its mean and scale, of the
+    training rows. A category has the ``categories`` that are inputs of their own; ``rare`` says
+    that all others share one input, and ``rares`` which these were (none, if they were too many to
+    keep). ``missing``: there is an input that says "no value". ``words`` say what was made of the
+    column.
+    """
+
+    name: str
+    kind: Literal["number", "date", "category"]
+    missing: bool = False
+    parts: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    variance: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    form: str = ""  # of a date in text, as of strptime; empty is ISO 8601
+    categories: tuple[str, ...] = ()
+    rare: bool = False
+    rares: tuple[str, ...] = ()
+    words: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind == "category":
+            if not self.categories and not self.rare:
+                raise ValueError(f"column {self.name!r} has no categories")
+            if len(set(self.categories)) < len(self.categories):
+                raise ValueError(f"column {self.name!r} has a category twice")
+        else:
+            known = ("value",) if self.kind == "number" else DATE_PARTS
+            if not self.parts or any(part not in known for part in self.parts):
+                raise ValueError(f"column {self.name!r} has parts {self.parts}")
+            if not len(self.parts) == len(self.mean) == len(self.variance) == len(self.scale):
+                raise ValueError(f"column {self.name!r} lacks a mean or scale")
+            if not all(scale > 0 for scale in self.scale):
+                raise ValueError(f"column {self.name!r} has a scale that is not above 0")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A column that the model does not take, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is predicted: classes, or a number with the mean and scale of the training rows.
+
+    ``kind`` is that of the labels: text, whole numbers, or other numbers.
+    """
+
+    name: str
+    task: Task
+    kind: Labels
+    classes: tuple[str, ...] = ()
+    mean: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.task == "classify" and len(self.classes) < 2:
+            raise ValueError(f"the target {self.name!r} has {len(self.classes)} classes")
+        if not self.scale > 0:
+            raise ValueError(f"the target {self.name!r} has a scale of {self.scale}")
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns in the order of the file that the model was trained on, and the target."""
+
+    columns: tuple[Column, ...]
+    left_out: tuple[LeftOut, ...]
+    target: Target
+    missing: tuple[str, ...]  # the texts that stand for "no value"
+
+    def __post_init__(self) -> None:
+        names = [c.name for c in self.columns] + [c.name for c in self.left_out]
+        names.append(self.target.name)
+        if len(set(names)) < len(names):
+            raise ValueError("two columns have the same name")
+        if not self.columns:
+            raise ValueError("no column is left to learn from")
+
+    @property
+    def numeric(self) -> list[Column]:
+        """Numbers and dates, whose parts are the first inputs."""
+        return [column for column in self.columns if column.kind != "category"]
+
+    @property
+    def categorical(self) -> list[Column]:
+        """Categories, whose inputs come last."""
+        return [column for column in self.columns if column.kind == "category"]
+
+    @property
+    def inputs(self) -> list[str]:
+        """What each input of the network is, in words."""
+        names = []
+        for column in self.numeric:
+            for part in column.parts:
+                of = "" if part == "value" else f" ({part})"
+                names.append(f"{column.name}{of}, standardised")
+        names += [f"{column.name} is missing" for column in self.numeric if column.missing]
+        for column in self.categorical:
+            names += [f"{column.name}={category}" for category in levels(column)]
+        return names
+
+    @property
+    def outputs(self) -> list[str]:
+        """What each output of the network is, in words."""
+        if self.target.task == "regress":
+            return [f"{self.target.name}, standardised"]
+        return [f"{self.target.name}={name}" for name in self.target.classes]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, about: Any) -> Schema:
+        """Read what `to_dict` gave; ValueError for anything else."""
+        about = _checked(cls, about)
+        return cls(
+            tuple(_read(Column, item) for item in _items(about["columns"], "columns")),
+            tuple(_read(LeftOut, item) for item in _items(about["left_out"], "left_out")),
+            _read(Target, about["target"]),
+            tuple(_text(item, "missing") for item in _items(about["missing"], "missing")),
+        )
+
+
+def levels(column: Column) -> list[str]:
+    """Give the categories of a column as its inputs are called."""
+    names = list(column.categories)
+    names += [RARE] if column.rare else []
+    return names + ([NONE] if column.missing else [])
+
+
+_KINDS: Mapping[str, tuple[str, ...]] = {
+    "Column": ("number", "date", "category"),
+    "Target": ("text", "integer", "number"),
+}
+
+
+def _read(kind: type[Any], about: Any) -> Any:
+    """Build a dataclass from plain data, each value of the type that the class says."""
+    values = {}
+    about = _checked(kind, about)
+    for field in fields(kind):
+        value = about[field.name]
+        expected = str(field.type)
+        if expected == "tuple[float, ...]":
+            value = tuple(_number(item, field.name) for item in _items(value, field.name))
+        elif expected == "tuple[str, ...]":
+            value = tuple(_text(item, field.name) for item in _items(value, field.name))
+        elif expected == "float":
+            value = _number(value, field.name)
+        elif expected == "bool":
+            if not isinstance(value, bool):
+                raise ValueError(f"its {field.name} is {value!r}, which is of the wrong kind")
+        else:
+            value = _text(value, field.name)
+        values[field.name] = value
+    if (known := _KINDS.get(kind.__name__)) and values["kind"] not in known:
+        raise ValueError(f"its kind {values['kind']!r} is none of {', '.join(known)}")
+    if kind is Target and values["task"] not in ("classify", "regress"):
+        raise ValueError(f"its task {values['task']!r} is unknown")
+    return kind(**values)
+
+
+def _checked(kind: type[Any], about: Any) -> Any:
+    names = {field.name for field in fields(kind)}
+    if not isinstance(about, dict) or about.keys() != names:
+        raise ValueError(f"its {kind.__name__.lower()} does not have {', '.join(sorted(names))}")
+    return about
+
+
+def _items(value: Any, name: str) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"its {name} is {value!r}, which is of the wrong kind")
+    return value
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = float(value) if abs(value) < 2**1000 else math.inf
+    if not isinstance(value, float) or not math.isfinite(value):
+        raise ValueError(f"its {name} has {value!r}; expected a finite number")
+    return value
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"its {name} has {value!r}; expected text")
+    return value
