@@ -23,11 +23,19 @@ _DENSE = 1 << 23  # numbers of a sparse X that are made dense in one go
 
 @dataclass
 class Part:
-    """Rows of X (dense or sparse) and y, (n, units_L), with the weights that the loss takes."""
+    """Rows of X and y, (n, units_L), with the weights that the loss takes.
+
+    A sparse X that is not large is made dense at once, a larger one as CSR, piece by piece.
+    """
 
     X: Any
     y: Array
     weights: Array | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.X, np.ndarray):
+            small = self.X.shape[0] * self.X.shape[1] <= _DENSE
+            self.X = self.X.toarray() if small else self.X.tocsr()
 
     def __len__(self) -> int:
         return int(self.X.shape[0])
@@ -39,11 +47,14 @@ class Part:
         return Part(X if isinstance(X, np.ndarray) else X.toarray(), self.y[index], weights)
 
     @property
+    def is_dense(self) -> bool:
+        """Whether X is an array."""
+        return isinstance(self.X, np.ndarray)
+
+    @property
     def dense_rows(self) -> int:
         """How many rows may be dense at a time."""
-        if isinstance(self.X, np.ndarray):
-            return len(self)
-        return max(1, _DENSE // int(self.X.shape[1]))
+        return len(self) if self.is_dense else max(1, _DENSE // int(self.X.shape[1]))
 
     def samples(self) -> Samples:
         """Give the rows as an engine takes them."""
@@ -82,7 +93,7 @@ class Epochs:
         """
         part, size, n = self.part, self.batch_size, len(self.part)
         full = n - n % size
-        if part.weights is None and full == n <= part.dense_rows:
+        if part.weights is None and full == n and part.is_dense:
             return self._together(self._full, part, order)
         step = size if part.weights is not None else max(1, part.dense_rows // size) * size
         pieces = [(i, min(i + step, full)) for i in range(0, full, step)]
@@ -170,7 +181,7 @@ def loss_and_gradient(
     gradient, loss = np.zeros_like(network.parameters), 0.0
     step = part.dense_rows
     for first in range(0, len(part), step):
-        rows = part if step >= len(part) else part.rows(slice(first, first + step))
+        rows = part.rows(slice(first, first + step))
         weight = len(rows) if rows.weights is None else float(rows.weights.sum())
         C, g = _data_gradient(network, rows, report)
         gradient += weight / total * g
