@@ -174,8 +174,8 @@ def loss_and_gradient(
     The gradient is laid out as the network's parameters; of the multi-output squared error it is
     that of the sum.
     """
-    network = copy.copy(network)
-    network.l2 = 0.0  # the penalty is added below
+    plain, network = copy.copy(network), copy.copy(network)
+    plain.l2 = 0.0  # the penalty comes at the end
     weights = part.weights
     total = len(part) if weights is None else float(weights.sum())
     gradient, loss = np.zeros_like(network.parameters), 0.0
@@ -183,14 +183,13 @@ def loss_and_gradient(
     for first in range(0, len(part), step):
         rows = part.rows(slice(first, first + step))
         weight = len(rows) if rows.weights is None else float(rows.weights.sum())
-        C, g = _data_gradient(network, rows, report)
+        C, g = _data_gradient(plain, rows, report)
         gradient += weight / total * g
         loss += weight / total * C
-    squares = 0.0
+    network.l2 = alpha / total
     for layer, (dW, _) in zip(network.weighted_layers, network._views(gradient), strict=True):
-        squares += float(np.vdot(layer.W, layer.W))
-        dW += alpha / total * layer.W
-    return loss + alpha / 2 * squares / total, gradient
+        dW += network.l2 * layer.W
+    return loss + network.penalty(), gradient
 
 
 def _data_gradient(network: Network, part: Part, report: Report) -> tuple[float, Array]:

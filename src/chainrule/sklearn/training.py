@@ -193,8 +193,7 @@ class MLPOnEngines:
             and X.dtype.char in "fd"
             and 0 < X.size == len(X) * self.n_features_in_
             and "feature_names_in_" not in self.__dict__
-            and X.flags.c_contiguous
-            and np.isfinite(np.dot(X.ravel(), X.ravel()))  # an overflow is looked at below
+            and _surely_finite(X)
         ):
             return X
         return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
@@ -325,8 +324,7 @@ class MLPOnEngines:
         part, network = validation.part, epochs.network
         with np.errstate(all="ignore"):
             data = epochs.report.data_loss(part.y, networks.outputs(network, part.X), part.weights)
-        squares = sum(float(np.vdot(w.W, w.W)) for w in network.weighted_layers)
-        row["val_loss"] = data + float(self.alpha) / self._batch_size / 2 * squares
+        row["val_loss"] = data + network.penalty()
         assert self.validation_loss_curve_ is not None
         self.validation_loss_curve_.append(row["val_loss"])
         score = validation.target, part.weights
@@ -446,6 +444,13 @@ class MLPOnEngines:
         network.l2 = float(self.alpha) / total if total else 0.0
         y = np.asarray(encoded, dtype=np.float64)
         return network.explain(target, rows, y, sample_weight=sample_weight, **options)
+
+
+def _surely_finite(X: Array) -> bool:
+    """Tell whether all numbers are finite; False also where their sum overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # no BLAS: its threads would wait actively for more, in the way of ours
+        return bool(np.isfinite(X.sum()))
 
 
 def _is(a: object, b: object) -> bool:
