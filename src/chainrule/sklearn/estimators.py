@@ -32,7 +32,9 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 
 
 def _partial(estimator: Any) -> bool:
-    return bool(estimator._check_solver())
+    """Tell whether scikit-learn's own class has ``partial_fit`` with this solver, or raise."""
+    kind = MLPClassifier if isinstance(estimator, MLPClassifier) else MLPRegressor
+    return super(kind, estimator).partial_fit is not None
 
 
 class MLPClassifier(MLPOnEngines, neural_network.MLPClassifier):  # type: ignore[misc]

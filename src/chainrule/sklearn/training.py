@@ -77,7 +77,12 @@ class MLPOnEngines:
     def _adopt(self, dtype: Any = None) -> Network:
         """Make the network anew, of ``coefs_`` and ``intercepts_``, and these its views."""
         self._network = network = self._build(dtype)
+        # As in scikit-learn, where the best weights of a run that was stopped early are the ones
+        # that a warm start goes on with, and changes.
+        is_best = getattr(self, "_best_coefs", None) is self.coefs_
         self.coefs_, self.intercepts_ = networks.views(network)
+        if is_best:
+            self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
         self._held = (*self.coefs_, *self.intercepts_)
         return network
 
