@@ -7,7 +7,8 @@ draws of initial weights. Overridden is what computes: forward passes, epochs an
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chainrule import callbacks as callback_room
 from chainrule.activations import Activation, Softmax
-from chainrule.callbacks import Run
+from chainrule.callbacks import Callback, Run
 from chainrule.explain import Explanation
 from chainrule.history import History
 from chainrule.losses import Loss
@@ -29,9 +30,9 @@ from chainrule.sklearn import networks
 from chainrule.sklearn.epochs import Diverged, Epochs, Part, loss_and_gradient
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver
-from chainrule.training import _started
 
 Array = NDArray[Any]
+_CALLER = 8  # frames from _fit_stochastic up to who called fit, through scikit-learn's
 
 
 class Validation:
@@ -188,20 +189,14 @@ class MLPOnEngines:
         return coef.astype(dtype, copy=False), intercept.astype(dtype, copy=False)
 
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> Array:
-        return networks.outputs(self._inner(), self._checked(X) if check_input else X)
-
-    def _checked(self, X: Any) -> Any:
-        """Check X as scikit-learn does; an array that needs nothing done passes at once."""
-        if (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and X.dtype.char in "fd"
-            and 0 < X.size == len(X) * self.n_features_in_
-            and "feature_names_in_" not in self.__dict__
-            and _surely_finite(X)
-        ):
-            return X
-        return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        network = self._inner()
+        if check_input:
+            plain = type(X) is np.ndarray and X.ndim == 2 and X.dtype == network.dtype
+            if plain and len(X) and "feature_names_in_" not in self.__dict__:
+                with suppress(ValueError):  # scikit-learn's check says it in its words
+                    return network.predict(X)
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return networks.outputs(network, X)
 
     def _loss_grad_lbfgs(
         self, packed: Array, X: Any, y: Array, sample_weight: Array | None, *buffers: Any
@@ -259,10 +254,14 @@ class MLPOnEngines:
             self.validation_loss_curve_ = []
         run = self._new_run(network, validation, incremental)
         try:
-            with _started(callback_room.check(self.callbacks or ()), run):
-                self._run_epochs(epochs, validation, run, incremental)
+            with ExitStack() as ends:
+                called = callback_room.check(self.callbacks or ())
+                for callback in called:
+                    callback.on_start(run)
+                    ends.callback(callback.on_end, run)
+                self._run_epochs(epochs, validation, run, called, incremental)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=_CALLER)
         if self.early_stopping and (not incremental or self.stopped_):
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
             self._adopt()
@@ -270,10 +269,10 @@ class MLPOnEngines:
     # --- a run ------------------------------------------------------------------------------------
 
     def _run_epochs(
-        self, epochs: Epochs, validation: Validation | None, run: Run, incremental: bool
-    ) -> None:
+        self, epochs: Epochs, validation: Validation | None, run: Run, called: list[Callback],
+        incremental: bool,
+    ) -> None:  # fmt: skip
         n, solver = len(epochs.part), self._optimizer
-        called = callback_room.check(self.callbacks or ())
         order = np.arange(n)
         self.n_iter_, self.stopped_ = 0, False
         for _ in range(self.max_iter):
@@ -308,7 +307,7 @@ class MLPOnEngines:
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                     "optimization hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=6,
+                    stacklevel=_CALLER + 1,
                 )
 
     def _epoch(self, epochs: Epochs, order: Array | None) -> float:
@@ -407,7 +406,7 @@ class MLPOnEngines:
         if self.batch_size > n:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-                stacklevel=6,
+                stacklevel=_CALLER + 1,
             )
         return int(np.clip(self.batch_size, 1, n))
 
@@ -451,13 +450,6 @@ class MLPOnEngines:
         return network.explain(target, rows, y, sample_weight=sample_weight, **options)
 
 
-def _surely_finite(X: Array) -> bool:
-    """Tell whether all numbers are finite; False also where their sum overflows."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        # no BLAS: its threads would wait actively for more, in the way of ours
-        return bool(np.isfinite(X.sum()))
-
-
 def _is(a: object, b: object) -> bool:
     return a is b
 
@@ -481,5 +473,3 @@ def _unpacked(packed: Array, network: Network) -> tuple[list[Array], list[Array]
         start += layer.units
     return coefs, intercepts
 
-
-_ = Mapping
