@@ -63,7 +63,7 @@ class Part:
         return Samples(self.X, y, None if weights is None else weights.astype(np.float64))
 
 
-class Diverged(ArithmeticError):
+class DivergedError(ArithmeticError):
     """A number was not finite."""
 
 
@@ -89,7 +89,7 @@ class Epochs:
     def run(self, order: Array | None) -> float:
         """Take one epoch in an order; give the mean of the batches' losses, weighted by rows.
 
-        Raises Diverged.
+        Raises DivergedError.
         """
         part, size, n = self.part, self.batch_size, len(self.part)
         full = n - n % size
@@ -143,7 +143,7 @@ class Epochs:
             network, part.samples(), self.plan, state, order, rates, a if units else None, _go_on
         )
         if result.failure is not None:
-            raise Diverged
+            raise DivergedError
         return result.loss, a
 
     def _copy(self) -> tuple[int, list[Array]]:
@@ -208,7 +208,8 @@ def _data_gradient(network: Network, part: Part, report: Report) -> tuple[float,
             passed = backprop.forward(network, X)
             found = backprop.gradient(network, passed, y, s)
             a[...] = passed.a[-1]
-        g = np.concatenate([np.ravel(p) for both in zip(found.dW, found.db) for p in both])
+        pairs = zip(found.dW, found.db, strict=True)
+        g = np.concatenate([np.ravel(part) for pair in pairs for part in pair if part is not None])
         result = EpochResult(found.loss, 1, len(part))
     with np.errstate(all="ignore"):
         if report.kind is None:

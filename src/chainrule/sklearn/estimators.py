@@ -12,13 +12,13 @@ from sklearn import neural_network
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chainrule import losses
 from chainrule.activations import ACTIVATIONS, Activation
 from chainrule.losses import LOSSES, Loss
 from chainrule.sklearn import networks
-from chainrule.sklearn.training import MLPOnEngines
+from chainrule.sklearn.training import Training
 
 Array = NDArray[Any]
 
@@ -33,11 +33,11 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 
 def _partial(estimator: Any) -> bool:
     """Tell whether scikit-learn's own class has ``partial_fit`` with this solver, or raise."""
-    kind = MLPClassifier if isinstance(estimator, MLPClassifier) else MLPRegressor
+    kind: Any = MLPClassifier if isinstance(estimator, MLPClassifier) else MLPRegressor
     return super(kind, estimator).partial_fit is not None
 
 
-class MLPClassifier(MLPOnEngines, neural_network.MLPClassifier):  # type: ignore[misc]
+class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[misc]
     """scikit-learn's `MLPClassifier`, trained by chainrule's engines.
 
     A subclass of `sklearn.neural_network.MLPClassifier` with its parameters, attributes, warnings
@@ -106,7 +106,7 @@ class MLPClassifier(MLPOnEngines, neural_network.MLPClassifier):  # type: ignore
             X, y, sample_weight=sample_weight))  # fmt: skip
         return self
 
-    @available_if(_partial)
+    @available_if(_partial)  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *,
         validation_data: Any = None,
@@ -171,11 +171,8 @@ class MLPClassifier(MLPOnEngines, neural_network.MLPClassifier):  # type: ignore
             raise ValueError(f"y has the class {strange[0]!r}; known are {self.classes_}")
         return X, self._label_binarizer.transform(y).astype(bool)
 
-    def _checked_weights(self, weights: Any, X: Any) -> Array:
-        return _check_sample_weight(weights, X)
 
-
-class MLPRegressor(MLPOnEngines, neural_network.MLPRegressor):  # type: ignore[misc]
+class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     """scikit-learn's `MLPRegressor`, trained by chainrule's engines.
 
     A subclass of `sklearn.neural_network.MLPRegressor` with its parameters, attributes, warnings
@@ -246,7 +243,7 @@ class MLPRegressor(MLPOnEngines, neural_network.MLPRegressor):  # type: ignore[m
             X, y, sample_weight=sample_weight))  # fmt: skip
         return self
 
-    @available_if(_partial)
+    @available_if(_partial)  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPRegressor:
@@ -288,9 +285,6 @@ class MLPRegressor(MLPOnEngines, neural_network.MLPRegressor):  # type: ignore[m
             dtype=(np.float64, np.float32), reset=False,
         )  # fmt: skip
         return X, y.reshape(len(y), -1)
-
-    def _checked_weights(self, weights: Any, X: Any) -> Array:
-        return _check_sample_weight(weights, X)
 
 
 def _set(estimator: Any, parameters: dict[str, Any]) -> None:

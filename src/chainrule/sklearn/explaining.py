@@ -48,4 +48,4 @@ def explain_sklearn(
         ours = kind(**fitted.get_params(deep=False))
         ours.__dict__.update(vars(fitted))
         fitted = ours
-    return fitted.explain(target, X, y, sample_weight=sample_weight, **options)  # type: ignore[no-any-return]
+    return fitted.explain(target, X, y, sample_weight=sample_weight, **options)

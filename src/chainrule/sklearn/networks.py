@@ -92,10 +92,9 @@ class WeightedFromZ(WeightedOutputs, LossFromZ):
         """See `LossFromZ.value_from_z`."""
         if self.output == "softmax":  # linear in y, and the outputs depend on each other
             return self.loss.value_from_z(z, self.weights * y)  # type: ignore[attr-defined]
-        total: Array = sum(
-            u * self.loss.value_from_z(z[:, [j]], y[:, [j]])  # type: ignore[attr-defined]
-            for j, u in enumerate(self.weights)
-        )
+        total = np.zeros(len(z), z.dtype)
+        for j, u in enumerate(self.weights):
+            total += u * self.loss.value_from_z(z[:, [j]], y[:, [j]])  # type: ignore[attr-defined]
         return total
 
     def delta(self, a: Array, y: Array) -> Array:

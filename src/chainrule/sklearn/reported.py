@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 class Report:
-    """How the loss of an estimator is reported; ``kind`` is scikit-learn's name, or None for ours."""
+    """How a loss is reported; ``kind`` is scikit-learn's name of it, or None for ours."""
 
     def __init__(self, kind: str | None, loss: Loss, units: int, output_weight: Any = 1) -> None:
         self.kind, self.loss, self.units, self._u = kind, loss, units, output_weight

@@ -1,14 +1,9 @@
-"""What both estimators share: the network inside, and scikit-learn's runs on our engines.
-
-The estimators inherit scikit-learn's classes: its parameters, checks, warnings and errors, and the
-draws of initial weights. Overridden is what computes: forward passes, epochs and gradients.
-"""
+"""The runs of the estimators: scikit-learn's decisions, epochs and gradients of our engines."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from time import perf_counter
 from typing import Any
 
@@ -17,18 +12,15 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight
 
 from chainrule import callbacks as callback_room
-from chainrule.activations import Activation, Softmax
 from chainrule.callbacks import Callback, Run
-from chainrule.explain import Explanation
 from chainrule.history import History
-from chainrule.losses import Loss
 from chainrule.network import Network
 from chainrule.sklearn import networks
-from chainrule.sklearn.epochs import Diverged, Epochs, Part, loss_and_gradient
-from chainrule.sklearn.reported import Report
+from chainrule.sklearn.epochs import DivergedError, Epochs, Part, loss_and_gradient
+from chainrule.sklearn.inside import NetworkInside
 from chainrule.sklearn.solvers import Solver
 
 Array = NDArray[Any]
@@ -42,161 +34,15 @@ class Validation:
         self.part, self.target = part, target
 
 
-class MLPOnEngines:
-    """Mixed into scikit-learn's estimators, before them."""
+class Training(NetworkInside):
+    """Adds the runs: epochs and gradients are ours, what decides about them scikit-learn's."""
 
-    _network: Network
-    _held: tuple[Array, ...] = ()
+    history_: History
+    loss_curve_: list[float]
+    validation_scores_: Any
+    t_: int
+    _no_improvement_count: int
     _given_validation: tuple[Any, ...] | None = None
-
-    # --- the network inside -----------------------------------------------------------------------
-
-    @property
-    def network_(self) -> Network:
-        """The `chainrule.Network` inside; its parameters are ``coefs_`` and ``intercepts_``.
-
-        Its loss is the one whose gradient training follows, its l2 that of a full batch.
-        """
-        check_is_fitted(self)
-        return self._inner()
-
-    def _inner(self) -> Network:
-        """Give the network, with the values that ``coefs_`` and ``intercepts_`` have now."""
-        network = getattr(self, "_network", None)
-        arrays = (*self.coefs_, *self.intercepts_)
-        if network is None:
-            network = self._build()
-        elif len(arrays) == len(self._held) and all(map(_is, arrays, self._held)):
-            return network
-        elif [np.shape(c) for c in self.coefs_] != [w.W.T.shape for w in network.weighted_layers]:
-            network = self._build()
-        else:  # someone has put arrays of their own in their place
-            networks.fill(network, self.coefs_, self.intercepts_)
-        self._network = network
-        return network
-
-    def _adopt(self, dtype: Any = None) -> Network:
-        """Make the network anew, of ``coefs_`` and ``intercepts_``, and these its views."""
-        self._network = network = self._build(dtype)
-        # As in scikit-learn, where the best weights of a run that was stopped early are the ones
-        # that a warm start goes on with, and changes.
-        is_best = getattr(self, "_best_coefs", None) is self.coefs_
-        self.coefs_, self.intercepts_ = networks.views(network)
-        if is_best:
-            self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
-        self._held = (*self.coefs_, *self.intercepts_)
-        return network
-
-    def _build(self, dtype: Any = None) -> Network:
-        coefs = [np.asarray(c, dtype or self.coefs_[0].dtype) for c in self.coefs_]
-        if coefs[0].dtype.kind != "f" or coefs[0].dtype.itemsize not in (4, 8):
-            coefs = [c.astype(np.float64) for c in coefs]
-        size = getattr(self, "_batch_size", None)
-        return networks.build(
-            coefs, self.intercepts_, hidden=self._hidden(len(coefs) - 1),
-            output=self._output(len(coefs) - 1), loss=self._loss(), dropout=self._dropout(len(coefs) - 1),
-            l2=self.alpha / size if size else 0.0, seed=getattr(self, "_dropout_seed", 0),
-        )  # fmt: skip
-
-    def _hidden(self, count: int) -> list[Activation]:
-        """Give the activation of each hidden layer."""
-        given = self.activation
-        if isinstance(given, str | Activation):
-            given = [given] * count
-        most = count + (not is_classifier(self))
-        if len(given) not in (count, most):
-            also = " (or one more, for the output layer)" if most > count else ""
-            raise ValueError(
-                f"activation has {len(given)} entries; hidden_layer_sizes has {count}{also}"
-            )
-        found = [networks.activation(g) for g in given[:count]]
-        if any(isinstance(g, Softmax) for g in found):
-            raise ValueError("activation 'softmax' is for the output layer, not for hidden ones")
-        return found
-
-    def _output(self, count: int) -> Activation:
-        """Give the activation of the output layer."""
-        if not isinstance(self.activation, str | Activation) and len(self.activation) > count:
-            return networks.activation(self.activation[count])
-        return networks.activation(self.out_activation_)
-
-    def _loss(self) -> Loss:
-        """Give the loss whose gradient is followed."""
-        return networks.weighted(self._plain_loss(), self._output_weights())
-
-    def _output_weights(self) -> Array | None:
-        if self.output_weight is None:
-            return None
-        weights = np.asarray(self.output_weight, dtype=np.float64)
-        if weights.shape != (self.n_outputs_,):
-            raise ValueError(
-                f"output_weight has shape {weights.shape}; expected ({self.n_outputs_},), one "
-                "for each output"
-            )
-        if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-            raise ValueError("output_weight must be finite, 0 or more, and not 0 for every output")
-        return weights
-
-    def _report(self) -> Report:
-        kind: str | None = self.loss if isinstance(self.loss, str) else None
-        u = self._output_weights()
-        known = ("squared_error", "poisson") if not is_classifier(self) else ("log_loss",)
-        if kind not in known or (kind == "log_loss" and u is not None):
-            kind = None
-        return Report(kind, self._loss(), self.n_outputs_, 1 if u is None else u)
-
-    def _dropout(self, count: int) -> list[float]:
-        """Give the dropout rate of each hidden layer."""
-        given = self.dropout
-        rates = [given] * count if np.ndim(given) == 0 else list(given)
-        if len(rates) != count:
-            raise ValueError(
-                f"dropout has {len(rates)} entries; hidden_layer_sizes has {count}"
-            )
-        return [float(p) for p in rates]
-
-    def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[misc]
-        for name in ("_network", "_held", "_given_validation"):
-            state.pop(name, None)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[misc]
-        if hasattr(self, "coefs_"):
-            self._adopt()
-
-    # --- overridden: what computes ----------------------------------------------------------------
-
-    def _initialize(self, y: Array, layer_units: Sequence[int], dtype: Any) -> None:
-        count = len(layer_units) - 2
-        self._factors = [2.0 if g.name == "sigmoid" else 6.0 for g in self._hidden(count)]
-        super()._initialize(y, layer_units, dtype)  # type: ignore[misc]
-        self.out_activation_ = self._output_name(count)
-        self.validation_loss_curve_: list[float] | None = None
-        self.stopped_ = False
-        self._dropout_seed = 0
-        if any(self._dropout(count)):
-            self._dropout_seed = int(self._random_state.randint(2**31 - 1))
-
-    def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[Array, Array]:
-        """Draw as scikit-learn does; the bound follows the layer's own activation."""
-        layer = min(len(self.coefs_), len(self._factors) - 1)  # the output layer's: the last hidden
-        factor = self._factors[layer] if self._factors else 6.0
-        bound = np.sqrt(factor / (fan_in + fan_out))
-        draw = self._random_state.uniform
-        coef, intercept = draw(-bound, bound, (fan_in, fan_out)), draw(-bound, bound, fan_out)
-        return coef.astype(dtype, copy=False), intercept.astype(dtype, copy=False)
-
-    def _forward_pass_fast(self, X: Any, check_input: bool = True) -> Array:
-        network = self._inner()
-        if check_input:
-            plain = type(X) is np.ndarray and X.ndim == 2 and X.dtype == network.dtype
-            if plain and len(X) and "feature_names_in_" not in self.__dict__:
-                with suppress(ValueError):  # scikit-learn's check says it in its words
-                    return network.predict(X)
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return networks.outputs(network, X)
 
     def _loss_grad_lbfgs(
         self, packed: Array, X: Any, y: Array, sample_weight: Array | None, *buffers: Any
@@ -205,14 +51,10 @@ class MLPOnEngines:
         coefs, intercepts = _unpacked(packed, network)
         networks.fill(network, coefs, intercepts)
         part = Part(X, y, sample_weight)
-        loss, flat = loss_and_gradient(network, part, float(self.alpha), self._lbfgs_report)
+        loss, flat = loss_and_gradient(network, part, float(self.alpha), self._report())
         gradients = network._views(flat)
         ordered = [dW.T for dW, _ in gradients] + [db for _, db in gradients if db is not None]
         return loss, np.concatenate([np.ravel(g) for g in ordered])
-
-    @property
-    def _lbfgs_report(self) -> Report:
-        return self._report()
 
     def _fit_lbfgs(self, X: Any, y: Array, sample_weight: Array | None, *rest: Any) -> None:
         for name, given in (
@@ -221,7 +63,9 @@ class MLPOnEngines:
             ("callbacks", bool(self.callbacks)),
         ):
             if given:
-                raise ValueError(f"{name} needs solver='adam' or 'sgd'; solver='lbfgs' has no epochs")
+                raise ValueError(
+                    f"{name} needs solver='adam' or 'sgd'; solver='lbfgs' has no epochs"
+                )
         self._batch_size = X.shape[0]
         self._check_targets(y)
         weights = _product(sample_weight, self._weights_of_classes(y))
@@ -316,7 +160,7 @@ class MLPOnEngines:
         try:
             if not np.isnan(parameters[-1]):
                 return epochs.run(order)
-        except Diverged:
+        except DivergedError:
             parameters[...] = np.nan
         return float("nan")
 
@@ -358,7 +202,9 @@ class MLPOnEngines:
 
     # --- data -------------------------------------------------------------------------------------
 
-    def _parts(self, X: Any, y: Array, sample_weight: Array | None) -> tuple[Part, Validation | None]:
+    def _parts(
+        self, X: Any, y: Array, sample_weight: Array | None
+    ) -> tuple[Part, Validation | None]:
         """Give the rows to train on, and those that are held out."""
         classes = self._weights_of_classes(y)
         if self._given_validation is not None:
@@ -395,7 +241,7 @@ class MLPOnEngines:
             raise ValueError(f"{need}, got a {type(given).__name__} of {len(given)}")
         try:
             X, y = self._encoded(given[0], given[1])
-            weights = self._checked_weights(given[2], X) if len(given) == 3 else None
+            weights = _check_sample_weight(given[2], X) if len(given) == 3 else None
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data: {error}") from None
         return Validation(Part(X, y, weights), self._labels(y))
@@ -405,7 +251,8 @@ class MLPOnEngines:
             return min(200, n)
         if self.batch_size > n:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
                 stacklevel=_CALLER + 1,
             )
         return int(np.clip(self.batch_size, 1, n))
@@ -421,37 +268,6 @@ class MLPOnEngines:
             return fit()
         finally:
             del self._given_validation
-
-    # --- explanation ------------------------------------------------------------------------------
-
-    def explain(
-        self, target: Any, X: Any, y: Any, *, sample_weight: Any = None, **options: Any
-    ) -> Explanation:
-        """Explain the derivative of the loss on X and y by one quantity, "w[1][2,0]" say.
-
-        y are labels, as in ``fit``. The loss is the one whose gradient training follows, on these
-        samples, penalty (½ α Σ w² / n) included. ``options`` are those of `Network.explain`.
-        Raises NotFittedError before ``fit``, ValueError or TypeError for bad arguments.
-        """
-        check_is_fitted(self)
-        weights = self._output_weights()
-        if weights is not None and not (weights == 1).all():
-            raise ValueError("explain: a loss with output_weight can't be stated as a formula yet")
-        rows, encoded = self._encoded(X, y)
-        if not isinstance(rows, np.ndarray):
-            rows = rows.toarray()
-        total = len(rows)
-        if sample_weight is not None:
-            sample_weight = self._checked_weights(sample_weight, rows)
-            total = float(sample_weight.sum())
-        network = self._inner().copy()
-        network.l2 = float(self.alpha) / total if total else 0.0
-        y = np.asarray(encoded, dtype=np.float64)
-        return network.explain(target, rows, y, sample_weight=sample_weight, **options)
-
-
-def _is(a: object, b: object) -> bool:
-    return a is b
 
 
 def _product(a: Array | None, b: Array | None) -> Array | None:
@@ -472,4 +288,3 @@ def _unpacked(packed: Array, network: Network) -> tuple[list[Array], list[Array]
         intercepts.append(packed[start : start + layer.units])
         start += layer.units
     return coefs, intercepts
-
