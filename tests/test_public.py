@@ -20,7 +20,8 @@ PUBLIC = {
     "EarlyStopping", "EngineWarning", "Explanation", "ExponentialDecay", "Forward", "Gradient",
     "GradientDescent",
     "History", "Loss", "Network", "NonFiniteError", "Notation", "PreActivation", "RMSProp",
-    "ReduceOnPlateau", "StepDecay", "UnitOutput", "WarmUp", "Weight", "__version__", "load",
+    "ReduceOnPlateau", "StepDecay", "UnitOutput", "WarmUp", "Weight", "__version__",
+    "explain_sklearn", "load",
 }  # fmt: skip
 
 

@@ -168,7 +168,8 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         if y.ndim == 2 and y.shape[1] == 1:
             y = y.ravel()
         if y.ndim == 1 and (strange := np.setdiff1d(y, self.classes_)).size:
-            raise ValueError(f"y has the class {strange[0]!r}; known are {self.classes_}")
+            first = strange[:1].tolist()[0]
+            raise ValueError(f"y has the class {first!r}; known are {self.classes_}")
         return X, self._label_binarizer.transform(y).astype(bool)
 
 

@@ -17,6 +17,7 @@ from chainrule.losses import Loss
 from chainrule.network import Network
 from chainrule.sklearn import networks
 from chainrule.sklearn.reported import Report
+from chainrule.sklearn.solvers import Solver
 
 Array = NDArray[Any]
 
@@ -152,6 +153,10 @@ class NetworkInside:
         super().__setstate__(state)  # type: ignore[misc]
         if hasattr(self, "coefs_"):
             self._adopt()
+        solver = getattr(self, "_optimizer", None)
+        if isinstance(solver, Solver):  # joblib may have mapped them from a file, to be read only
+            slots = solver.state.slots
+            slots.update({name: np.array(values) for name, values in slots.items()})
 
     # --- overridden: how it begins, and what it predicts ------------------------------------------
 
