@@ -305,6 +305,7 @@ def test_early_stopping_on_rows_that_were_handed_in(make: Any) -> None:
     assert m.stopped_
     assert m.n_iter_ < 300
     assert m.best_validation_score_ == max(m.validation_scores_)
+    assert m.history_.best_epoch == m.validation_scores_.index(max(m.validation_scores_)) + 1
     assert m.score(*validation) == pytest.approx(m.best_validation_score_, rel=1e-12)
 
 

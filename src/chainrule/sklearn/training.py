@@ -106,6 +106,9 @@ class Training(NetworkInside):
                 self._run_epochs(epochs, validation, run, called, incremental)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=_CALLER)
+        if self.early_stopping:
+            scores = np.nan_to_num(run.history["val_score"], nan=-np.inf)
+            run.history.best_epoch = int(np.argmax(scores)) + 1 if scores.size else None
         if self.early_stopping and (not incremental or self.stopped_):
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
             self._adopt()
