@@ -37,6 +37,7 @@ struct PlanSpec {
     Optimizer optimizer;
     double momentum, decay, beta1, beta2, epsilon, weight_decay;
     double clip_norm; // 0: no clipping
+    bool l2_per_sample; // the penalty of a step is l2 divided by the sum of its samples' weights
     std::int64_t batch_size;
     std::uint64_t seed;
     int threads; // the most that may be used; a core uses fewer where they would not pay
@@ -57,6 +58,7 @@ struct EpochData {
     const std::int64_t* order;    // (n,) or null: as they lie
     const double* learning_rates; // one for each step of the epoch
     std::int64_t n_samples;
+    double* step_losses;          // (steps, 2): each step's loss without its penalty, and that; or null
     void* outputs;                // (n, units_L) of the network's dtype, C-contiguous, or null
 };
 
@@ -89,14 +91,16 @@ public:
 
     // Seconds a step that one thread and most_threads() took of late; 0: not known yet.
     double pace[2] = {0, 0};
+    bool warm[2] = {false, false};
     std::int64_t stretches = 0;
 };
 
 // Forward passes only: a^(L) of n rows into out (n, units_L), C-contiguous, of the network's dtype.
+// False if a number of X, theta or some z is not finite; out may then be incomplete if it is of theta.
 class Predictor {
 public:
     virtual ~Predictor() {}
-    virtual void run(const void* theta, const MatrixView& X, std::int64_t n, void* out) = 0;
+    virtual bool run(const void* theta, const MatrixView& X, std::int64_t n, void* out) = 0;
 };
 
 struct InstructionSet {

@@ -31,7 +31,7 @@ struct Question { // asked from inside a long step, too
     static double mean(const EpochSums& s) { return s.weight_sum > 0 ? s.loss_sum / s.weight_sum : 0.0; }
 };
 
-// All threads or one? On a machine that others use too, threads that wait for each other can be
+// All threads (1) or one (0)? On a machine that others use too, threads that wait for each other can be
 // slower than one alone; whichever was faster of late goes on, and the other is tried now and then.
 int choose_way(Core& core) {
     if (core.most_threads() == 1) return 0;
@@ -39,7 +39,7 @@ int choose_way(Core& core) {
     if (core.pace[0] == 0) return 0;
     const int faster = core.pace[1] <= core.pace[0];
     const bool far = core.pace[1 - faster] > 3 * core.pace[faster];
-    return ++core.stretches % (far ? 256 : 32) == 0 ? 1 - faster : faster;
+    return ++core.stretches % (far ? 128 : 16) == 0 ? 1 - faster : faster;
 }
 
 std::int64_t steps_for(const Core& core, int way) {
@@ -47,11 +47,22 @@ std::int64_t steps_for(const Core& core, int way) {
     const double pace = core.pace[way];
     double count = stretch / pace;
     if (pace == 0) { // a first look, by a guess at the speed
-        count = 1e-3 / (core.flops_per_step() / 2e10 + 1e-7);
+        count = 3e-3 / (core.flops_per_step() / 1e11 + 1e-7);
     } else if (way != faster && core.most_threads() > 1) {
         count /= 8; // a try
     }
     return count < 1 ? 1 : count > 1e6 ? 1000000 : static_cast<std::int64_t>(count);
+}
+
+// The first stretch of each way fills caches and wakes threads: it says nothing of the pace. What is old
+// says little: of the way that is taken now and then only the last time counts.
+void note_pace(Core& core, int way, double seconds_a_step) {
+    const bool taken_often = core.pace[way] <= core.pace[1 - way];
+    if (!core.warm[way]) {
+        core.warm[way] = true;
+    } else {
+        core.pace[way] = core.pace[way] > 0 && taken_often ? (core.pace[way] + seconds_a_step) / 2 : seconds_a_step;
+    }
 }
 
 bool due_and_stop(void* context) {
@@ -83,10 +94,7 @@ EpochOutcome run_epoch(Core& core, const EpochData& data, std::int64_t steps, st
         const std::int64_t ran = core.run(done, now, sums, long_steps ? &poll : nullptr);
         done += ran;
         question.steps = done;
-        if (ran > 0) {
-            const double now_pace = seconds(start) / static_cast<double>(ran);
-            core.pace[way] = core.pace[way] > 0 ? (core.pace[way] + now_pace) / 2 : now_pace;
-        }
+        if (ran > 0) note_pace(core, way, seconds(start) / static_cast<double>(ran));
 
         // A number that is not finite stays so: it is enough to look now and then, and to go back to
         // the last good state and repeat step by step when one has turned up.

@@ -1,4 +1,5 @@
-// The core's own threads: started once, asleep between epochs, meeting at barriers inside one.
+// The core's own threads: started once, asleep between calls that are more than some 50 us apart, meeting
+// at barriers inside one.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -19,7 +20,9 @@ private:
     alignas(64) std::atomic<std::uint32_t> generation_{0};
 };
 
-// Runs job(context, thread) on threads 0 .. threads - 1, of which 0 is the caller, and waits for all.
+// Runs job(context, thread) on threads 0 .. threads - 1, of which 0 is the caller, and waits for all that
+// have begun: a thread that wakes after the caller's job(context, 0) has returned stays out. A job that
+// needs all of them meets at a barrier; one that hands out its parts one by one does not.
 // Calls from several Python threads queue up. After a fork the child starts threads of its own.
 void run_on_threads(int threads, void (*job)(void* context, int thread), void* context);
 

@@ -1,6 +1,6 @@
 // Forward passes without training: blocks of samples, each carried through all layers by one thread
-// in two buffers of its own. A few samples take the weights as they lie, since packing them would cost
-// more than using them once.
+// in two buffers of its own. One sample of a network that is not small takes the weights as they lie,
+// since comparing them with the packed ones would cost more than using them once.
 #pragma once
 #include "trainer.h"
 
@@ -13,7 +13,6 @@ public:
         : L_(network.n_layers), biases_(network.biases), threads_(larger(1, threads)) {
         layers_ = new Weights[L_ + 1];
         int widest = 0;
-        flops_ = 0;
         for (int l = 0; l <= L_; ++l) {
             Weights& layer = layers_[l];
             layer.out = network.layers[l].units;
@@ -24,34 +23,34 @@ public:
             layer.in = layers_[l - 1].out;
             layer.F = {layer.in + (biases_ ? 1 : 0), layer.out};
             layer.Wf.resize(layer.F.size());
+            layer.at = parameters_;
+            parameters_ += std::ptrdiff_t{layer.in + (biases_ ? 1 : 0)} * layer.out;
             flops_ += 2.0 * layer.in * layer.out;
-            parameters_ += std::size_t(layer.in + (biases_ ? 1 : 0)) * layer.out;
+            as_they_lie_ = as_they_lie_ && layer.in >= lanes<T>;
         }
-        stride_ = std::size_t(widest) * block;
+        as_they_lie_ = as_they_lie_ && parameters_ > 2048;
+        packed_.resize(parameters_);
+        stride_ = std::ptrdiff_t{widest} * block;
         buffers_.resize(2 * stride_ * threads_);
     }
     ~ForwardOnly() override { delete[] layers_; }
 
-    void run(const void* theta, const MatrixView& X, std::int64_t n, void* out) override {
-        theta_ = static_cast<const T*>(theta);
-        if (n <= few) {
-            X_ = X, out_ = static_cast<T*>(out);
-            for (std::int64_t i = 0; i < n; ++i) one_sample(i);
-            return;
+    bool run(const void* theta, const MatrixView& X, std::int64_t n, void* out) override {
+        theta_ = static_cast<const T*>(theta), X_ = X, n_ = n, out_ = static_cast<T*>(out);
+        if (n <= few && as_they_lie_) {
+            Vec<T> zero{};
+            for (std::int64_t i = 0; i < n; ++i) zero += one_sample(i);
+            return is_zero(zero);
         }
-        pack();
-        X_ = X, n_ = n, out_ = static_cast<T*>(out);
-        next_.store(0, std::memory_order_relaxed);
-        // A few hundred thousand operations are done before another thread is awake.
-        const std::int64_t blocks = (n + block - 1) / block;
-        int threads = flops_ * double(n) < 2e6 ? 1 : threads_;
+        // Another thread is awake after a few hundred thousand operations.
+        const int threads = flops_ * double(n) < 2e6 ? 1 : threads_;
         rows_ = block;
-        if (blocks < 2 * threads && threads > 1) {
-            const std::int64_t share = (n + threads - 1) / threads;
-            rows_ = static_cast<int>(share < block ? share : (n + 2 * threads - 1) / (2 * threads));
-            if (rows_ > block) rows_ = block;
-            if (rows_ < 1) rows_ = 1;
-        }
+        if (n < std::int64_t{2} * block * threads)
+            rows_ = static_cast<int>((n + 2 * threads - 1) / (2 * threads));
+        if (threads == 1) rows_ = block;
+        next_.store(0, std::memory_order_relaxed);
+        finite_.store(true, std::memory_order_relaxed);
+        if (!pack(threads)) return false;
         run_on_threads(
             threads,
             [](void* self, int thread) {
@@ -60,96 +59,160 @@ public:
                     const std::int64_t first = f.next_.fetch_add(f.rows_, std::memory_order_relaxed);
                     if (first >= f.n_) return;
                     const std::int64_t left = f.n_ - first;
-                    f.samples(first, static_cast<int>(left < f.rows_ ? left : f.rows_), thread);
+                    if (!f.samples(first, static_cast<int>(left < f.rows_ ? left : f.rows_), thread))
+                        f.finite_.store(false, std::memory_order_relaxed);
                 }
             },
             this);
+        return finite_.load(std::memory_order_relaxed);
     }
 
 private:
-    static constexpr int block = 96, few = 4;
+    static constexpr int block = 96, few = 4, group = 8;
     struct Weights {
         int in, out, ld;
+        std::ptrdiff_t at; // of W in the flat parameters; b follows it
         Activation g;
         Panels<T> F;
         Array<T> Wf;
+        bool ready = false; // Wf holds what the last call saw
     };
-
-    // The weights in panels; those of the last call if nothing has changed since.
-    void pack() {
-        if (packed_.size() && std::memcmp(packed_.get(), theta_, parameters_ * sizeof(T)) == 0) return;
-        if (!packed_.size()) packed_.resize(parameters_);
-        std::memcpy(packed_.get(), theta_, parameters_ * sizeof(T));
-        const T* from = theta_;
-        for (int l = 1; l <= L_; ++l) {
-            Weights& layer = layers_[l];
-            const T* b = from + std::ptrdiff_t{layer.out} * layer.in;
-            pack_forward<T>(from, biases_ ? b : nullptr, layer.F, layer.in, layer.Wf.get());
-            from = b + (biases_ ? layer.out : 0);
-        }
+    // 0 * x is 0 for every finite x, and NaN for the others: sums of it tell whether all were finite.
+    static bool is_zero(Vec<T> sum) {
+        for (int i = 0; i < lanes<T>; ++i)
+            if (!(sum[i] == T(0))) return false;
+        return true;
     }
 
-    // z_j = sum_k W_jk a_k for `rows` units, whose sums run side by side.
-    template <int rows> CR_INLINE void dots(const T* W, int in, const T* a, T* z) {
-        Vec<T> sum[rows] = {};
-        int k = 0;
-        for (; k + lanes<T> <= in; k += lanes<T>) {
-            const Vec<T> a_k = load_unaligned<T>(a + k);
-#pragma GCC unroll 8
-            for (int j = 0; j < rows; ++j)
-                sum[j] += load_unaligned<T>(W + std::ptrdiff_t{j} * in + k) * a_k;
-        }
-        for (int j = 0; j < rows; ++j) {
-            double rest = sum_lanes<T>(sum[j]);
-            for (int i = k; i < in; ++i) rest += double(W[std::ptrdiff_t{j} * in + i]) * double(a[i]);
-            z[j] = static_cast<T>(rest);
-        }
+    // Brings the weights into panels, where they are not those of the last call; false if one of them is
+    // not finite. Layers are taken by whoever comes.
+    bool pack(int threads) {
+        next_layer_.store(1, std::memory_order_relaxed);
+        run_on_threads(
+            parameters_ < 200000 ? 1 : threads,
+            [](void* self, int) {
+                ForwardOnly& f = *static_cast<ForwardOnly*>(self);
+                for (int l; (l = f.next_layer_.fetch_add(1, std::memory_order_relaxed)) <= f.L_;)
+                    if (!f.pack_layer(f.layers_[l])) f.finite_.store(false, std::memory_order_relaxed);
+            },
+            this);
+        return finite_.load(std::memory_order_relaxed);
     }
-    void one_sample(std::int64_t i) {
-        T* from = buffers_.get();
-        T* to = from + stride_;
-        gather<T>(X_, i, layers_[0].out, from);
-        const T* W = theta_;
-        for (int l = 1; l <= L_; ++l) {
-            const Weights& layer = layers_[l];
-            int j = 0;
-            for (; j + 8 <= layer.out; j += 8) dots<8>(W + std::ptrdiff_t{j} * layer.in, layer.in, from, to + j);
-            for (; j < layer.out; ++j) dots<1>(W + std::ptrdiff_t{j} * layer.in, layer.in, from, to + j);
-            W += std::ptrdiff_t{layer.out} * layer.in;
-            if (biases_)
-                for (j = 0; j < layer.out; ++j) to[j] += W[j];
-            if (biases_) W += layer.out;
-            activate(layer, to, 1, round_up(layer.out, lanes<T>));
-            T* const spare = from;
-            from = to, to = spare;
-        }
-        finish(from, i);
+    bool pack_layer(Weights& layer) {
+        const T* W = theta_ + layer.at;
+        const std::ptrdiff_t count = std::ptrdiff_t{layer.in + (biases_ ? 1 : 0)} * layer.out;
+        T* seen = packed_.get() + layer.at;
+        if (layer.ready && std::memcmp(seen, W, count * sizeof(T)) == 0) return true;
+        T zero = 0;
+        for (std::ptrdiff_t i = 0; i < count; ++i) zero += W[i] * T(0);
+        layer.ready = zero == T(0);
+        if (!layer.ready) return false;
+        std::memcpy(seen, W, count * sizeof(T));
+        const T* b = W + std::ptrdiff_t{layer.in} * layer.out;
+        pack_forward<T>(W, biases_ ? b : nullptr, layer.F, layer.in, layer.Wf.get());
+        return true;
     }
-    void activate(const Weights& layer, T* z, int rows, int width) {
-        if (layer.g == Activation::identity || layer.g == Activation::softmax) return;
+
+    void activate(const Weights& layer, T* z, int rows, int width, Vec<T>& zero) {
         with_activation<T>(layer.g, [&](auto g) CR_LAMBDA_INLINE {
             for (int i = 0; i < rows; ++i)
                 for (int j = 0; j < width; j += lanes<T>) {
                     T* at = z + std::ptrdiff_t{i} * layer.ld + j;
-                    put<T>(at, decltype(g)::value(get<T>(at)));
+                    const Vec<T> z_j = get<T>(at);
+                    zero += z_j * T(0);
+                    put<T>(at, decltype(g)::value(z_j));
                 }
         });
+    }
+    Vec<T> zero_of(const T* x, int n) {
+        Vec<T> zero{};
+        int j = 0;
+        for (; j + lanes<T> <= n; j += lanes<T>) zero += load_unaligned<T>(x + j) * T(0);
+        for (; j < n; ++j) zero[0] += x[j] * T(0);
+        return zero;
     }
     // a^(L) of one sample, to where the caller wants it.
     void finish(T* a, std::int64_t sample) {
         const Weights& last = layers_[L_];
-        const RowLoss<T> row{last.out, round_up(last.out, lanes<T>) / lanes<T>, Loss::cross_entropy, last.g};
-        double largest;
-        if (last.g == Activation::softmax) (void)row.softmax_row(a, largest);
-        std::memcpy(out_ + sample * last.out, a, sizeof(T) * last.out);
+        if (last.g == Activation::softmax) {
+            const RowLoss<T> row{last.out, round_up(last.out, lanes<T>) / lanes<T>, Loss::cross_entropy,
+                                 last.g};
+            double largest;
+            (void)row.softmax_row(a, largest);
+        }
+        copy_row<T>(reinterpret_cast<const char*>(a), last.out, out_ + sample * last.out);
     }
 
-    void samples(std::int64_t first, int rows, int thread) {
+    // --- one sample, W as it lies --------------------------------------------------------------------
+
+    // z_j = sum_k W_jk a_k for a vector of units, `group` of them at a time, whose sums run side by side.
+    // Behind the last whole vector of a row stands one that ends with the row, and meets zeros where it
+    // overlaps.
+    void dots(const T* W, int in, int units, const T* a, const T* tail, T* z) {
+        constexpr int n = lanes<T>, rows = n < group ? n : group;
+        alignas(64) T sums[n * n];
+        for (int first = 0; first < n; first += rows) {
+            const T* row[rows];
+            Vec<T> sum[rows];
+#pragma GCC unroll 8
+            for (int j = 0; j < rows; ++j) {
+                row[j] = W + std::ptrdiff_t{smaller(first + j, units - 1)} * in;
+                sum[j] = Vec<T>{};
+            }
+            for (int k = 0; first < units && k + n <= in; k += n) {
+                const Vec<T> a_k = load<T>(a + k);
+#pragma GCC unroll 8
+                for (int j = 0; j < rows; ++j) sum[j] += load_unaligned<T>(row[j] + k) * a_k;
+            }
+            if (in % n) {
+                const Vec<T> a_k = load<T>(tail);
+#pragma GCC unroll 8
+                for (int j = 0; j < rows; ++j) sum[j] += load_unaligned<T>(row[j] + in - n) * a_k;
+            }
+#pragma GCC unroll 8
+            for (int j = 0; j < rows; ++j) put<T>(sums + (first + j) * n, sum[j]);
+        }
+        transpose_square<T>(sums, n, sums, n);
+        Vec<T> total = get<T>(sums);
+#pragma GCC unroll 16
+        for (int k = 1; k < n; ++k) total += get<T>(sums + k * n);
+        put<T>(z, total);
+    }
+    Vec<T> one_sample(std::int64_t i) {
+        constexpr int n = lanes<T>;
+        T* from = buffers_.get();
+        T* to = from + stride_;
+        alignas(64) T tail[n];
+        gather<T>(X_, i, layers_[0].out, from);
+        Vec<T> zero = zero_of(from, layers_[0].out);
+        for (int l = 1; l <= L_; ++l) {
+            const Weights& layer = layers_[l];
+            const T* W = theta_ + layer.at;
+            const T* b = W + std::ptrdiff_t{layer.in} * layer.out;
+            for (int k = 0; k < n; ++k) tail[k] = k < n - layer.in % n ? T(0) : from[layer.in - n + k];
+            for (int j = 0; j < layer.out; j += n)
+                dots(W + std::ptrdiff_t{j} * layer.in, layer.in, smaller(n, layer.out - j), from, tail, to + j);
+            if (biases_)
+                for (int j = 0; j < layer.out; ++j) to[j] += b[j];
+            for (int j = layer.out; j < round_up(layer.out, n); ++j) to[j] = T(0);
+            activate(layer, to, 1, round_up(layer.out, n), zero);
+            T* const spare = from;
+            from = to, to = spare;
+        }
+        finish(from, i);
+        return zero;
+    }
+
+    // --- blocks of samples, W in panels --------------------------------------------------------------
+
+    bool samples(std::int64_t first, int rows, int thread) {
         T* from = buffers_.get() + 2 * stride_ * thread;
         T* to = from + stride_;
+        Vec<T> zero{};
         for (int i = 0; i < rows; ++i) {
             T* x = from + std::ptrdiff_t{i} * layers_[0].ld;
             gather<T>(X_, first + i, layers_[0].out, x);
+            zero += zero_of(x, layers_[0].out);
             x[layers_[0].out] = T(1);
         }
         for (int l = 1; l <= L_; ++l) {
@@ -160,21 +223,23 @@ private:
                 T* z = to + p * panel_width<T>;
                 panel_product<T>(rows, width / lanes<T>, layer.F.rows, from, layers_[l - 1].ld, 1,
                                  layer.Wf.get() + layer.F.offset(p), width, z, ld);
-                activate(layer, z, rows, width);
+                activate(layer, z, rows, width, zero);
             }
-            for (int i = 0; i < rows; ++i) to[std::ptrdiff_t{i} * ld + layer.out] = T(1);
+            if (l < L_)
+                for (int i = 0; i < rows; ++i) to[std::ptrdiff_t{i} * ld + layer.out] = T(1);
             T* const spare = from;
             from = to, to = spare;
         }
         for (int i = 0; i < rows; ++i) finish(from + std::ptrdiff_t{i} * layers_[L_].ld, first + i);
+        return is_zero(zero);
     }
 
     int L_;
-    bool biases_;
+    bool biases_, as_they_lie_ = true;
     int threads_, rows_ = block;
     Weights* layers_;
-    double flops_;
-    std::size_t stride_, parameters_ = 0;
+    double flops_ = 0;
+    std::ptrdiff_t stride_, parameters_ = 0;
     Array<T> packed_; // the flat parameters that Wf was made from
     const T* theta_ = nullptr;
     Array<T> buffers_;
@@ -182,6 +247,8 @@ private:
     std::int64_t n_ = 0;
     T* out_ = nullptr;
     std::atomic<std::int64_t> next_{0};
+    std::atomic<int> next_layer_{0};
+    std::atomic<bool> finite_{true};
 };
 
 } // namespace CR_ISA

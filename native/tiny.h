@@ -123,6 +123,7 @@ template <class Rule>
 CR_INLINE double Trainer<T>::tiny_update(const Batch& b, const T* x, int ld_x, Rule) {
     constexpr int n = lanes<T>;
     Vec<T> squares{};
+    const T l2 = static_cast<T>(l2_of_step_);
     const Hyper<T> hyper = hyper_;
     const Step<T> rule = rule_;
     for (int l = 1; l <= L_; ++l) {
@@ -147,7 +148,7 @@ CR_INLINE double Trainer<T>::tiny_update(const Batch& b, const T* x, int ld_x, R
             }
             const Vec<T> w = get<T>(W + k * n);
             if (l2_ != 0) {
-                g += l2_ * w;
+                g += l2 * w;
                 squares += w * w;
             }
             put<T>(W + k * n, updated<Rule::value, T>(w, g, s1 + k * n, s2 + k * n, hyper, rule));
@@ -205,10 +206,8 @@ template <class T> void Trainer<T>::tiny_steps() {
             int i = 0;
             for (; i + 8 <= b.n; i += 8) loss += tiny_samples<8>(b, x, ld_x, i);
             for (; i < b.n; ++i) loss += tiny_samples<1>(b, x, ld_x, i);
-            const double squares = tiny_update(b, x, ld_x, kind);
-            sums_->loss_sum += weight_[b.side] * (loss + double(l2_) / 2 * squares);
-            sums_->weight_sum += weight_[b.side];
-            ++done_;
+            batch_loss_ = loss;
+            add_to_sums(b, tiny_update(b, x, ld_x, kind));
         }
     });
 }

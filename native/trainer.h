@@ -46,6 +46,7 @@ template <class T> struct Layer {
     Split forward, backward; // who computes a^(l); who computes delta^(l-1)
     // dW^(l) is cut into chunks of a panel: `chunks` for each panel, `chunk_rows` rows of Wf each.
     int chunks, chunk_rows, first_item;
+    bool gathers; // a^(l-1) is too large for the cache to be read by columns as it lies
 };
 struct Item { // one chunk of dW
     int layer, panel, first_row, last_row;
@@ -85,13 +86,15 @@ private:
     void activate(const Batch& b, int l, Range samples, int first_unit, int width);
     void losses(const Batch& b, Range samples);
     void backward(int l, Range samples, Range panels, int thread);
-    void gradient_chunk(const Batch& b, const Item& item, T* dW) const;
+    template <class F> void my_items(int thread, F&& f) const;
+    void gather_columns(const Batch& b, const Item& item, T* to) const;
+    void gradient_chunk(const Batch& b, const Item& item, T* dW, int thread);
     void update_item(int index, const T* dW, T scale);
     void update_all(const Batch& b, int thread);
     void step(const Batch& b, int thread);
     void prepare_step(const Batch& b);
     void sum_losses(const Batch& b);
-    void add_to_sums(const Batch& b);
+    void add_to_sums(const Batch& b, double squares);
     bool poll_says_stop(int thread);
     void share_out();
 
@@ -109,7 +112,8 @@ private:
     Layer<T>* layers_; // 0 .. L
     bool biases_;
     RowLoss<T> row_loss_;
-    T l2_;
+    double l2_, l2_of_step_;
+    bool l2_per_sample_;
     double clip_norm_;
     Hyper<T> hyper_;
     double beta1_, beta2_, weight_decay_;
@@ -128,6 +132,8 @@ private:
     Array<double> C_;                  // C_i of the batch
     Array<double> l2_parts_, norm_parts_;
     Array<T> scratch_; // a chunk of dW for each thread
+    Array<T> columns_; // for each thread: the columns of a^(l-1) that a chunk is about, side by side
+    Array<Item> columns_of_;
 
     Step<T> rule_; // of the step being done
     double beta1_power_, beta2_power_, batch_loss_;
@@ -139,17 +145,19 @@ private:
     Barrier barrier_;
 };
 
-constexpr int sample_block = 96; // samples carried through all layers in one go
+constexpr int sample_block = 96; // most samples carried through all layers in one go
 
-// Rows of a chunk of dW: at most this many, rounded up to whole vectors, and the bias row.
-constexpr int chunk_limit = 96;
-template <class T> constexpr int chunk_size = (chunk_limit + lanes<T> + 1) * panel_width<T>;
+// Rows of a chunk of dW: at most this many (more where a^(l-1) is gathered for it), rounded up to whole
+// vectors, and the bias row.
+constexpr int chunk_limit = 96, gathered_chunk_limit = 192;
+template <class T> constexpr int chunk_rows_limit = round_up(gathered_chunk_limit + lanes<T> + 1, lanes<T>);
+template <class T> constexpr int chunk_size = chunk_rows_limit<T> * panel_width<T>;
 
 template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpec& plan) {
     L_ = network.n_layers;
     layers_ = new Layer<T>[L_ + 1];
     biases_ = network.biases;
-    l2_ = static_cast<T>(network.l2);
+    l2_ = l2_of_step_ = network.l2, l2_per_sample_ = plan.l2_per_sample;
     clip_norm_ = plan.clip_norm;
     hyper_ = {plan.optimizer,
               static_cast<T>(plan.momentum),
@@ -166,6 +174,7 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     const int n = static_cast<int>(batch_);
 
     double weights = 0;
+    bool gathers = false;
     parameters_ = 0;
     tiny_ = plan.clip_norm == 0;
     for (int l = 0; l <= L_; ++l) {
@@ -184,6 +193,8 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
         if (slot_count(hyper_.kind) > 0) layer.s1.resize(layer.F.size());
         if (slot_count(hyper_.kind) > 1) layer.s2.resize(layer.F.size());
         if (clip_norm_ > 0) layer.dW.resize(layer.F.size());
+        layer.gathers = n >= 512 && std::size_t(n) * layers_[l - 1].ld * sizeof(T) > (4u << 20);
+        gathers = gathers || layer.gathers;
         layer.a.resize(std::size_t(n) * layer.ld);
         layer.delta.resize(std::size_t(n) * layer.ld);
         if (layer.keeps_derivative) layer.d.resize(std::size_t(n) * layer.ld);
@@ -209,6 +220,8 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     if (l2_ != 0) l2_parts_.resize(n_items_);
     if (clip_norm_ > 0) norm_parts_.resize(n_items_);
     scratch_.resize(std::size_t(threads_) * chunk_size<T>);
+    if (gathers) columns_.resize(std::size_t(threads_) * n * chunk_rows_limit<T>);
+    columns_of_.resize(threads_);
     barrier_.reset(threads_);
 }
 
@@ -233,8 +246,9 @@ template <class T> void Trainer<T>::share_out() {
         if (layer.forward != Split::samples || (l > 1 && layer.backward != Split::samples))
             all_by_samples_ = false;
         // Chunks of at most 96 rows; more of them where there would be too few for the threads.
-        // The cut depends on the layer alone, since partial sums follow it.
-        int chunks = (layer.in + chunk_limit - 1) / chunk_limit;
+        // The cut depends on the layer and the batch alone, since partial sums follow it.
+        const int limit = layer.gathers ? gathered_chunk_limit : chunk_limit;
+        int chunks = (layer.in + limit - 1) / limit;
         while (chunks * layer.F.count() < 4 && (layer.in + chunks - 1) / chunks > lanes<T>) ++chunks;
         layer.chunk_rows = round_up((layer.in + chunks - 1) / chunks, lanes<T>);
         layer.chunks = (layer.in + layer.chunk_rows - 1) / layer.chunk_rows;
@@ -486,12 +500,40 @@ template <class T> void Trainer<T>::backward(int l, Range samples, Range panels,
 
 // --- dW = sum_i delta_i a_i^T, and the update -----------------------------------------------------
 
+// The chunks that are a thread's. Where columns of a^(l-1) are gathered, those of the same columns follow
+// one another.
+template <class T> template <class F> void Trainer<T>::my_items(int thread, F&& f) const {
+    for (int l = L_; l >= 1; --l) {
+        const Layer<T>& layer = layers_[l];
+        const int* cut = &thread_items_[std::ptrdiff_t(l) * (threads_ + 1) + thread];
+        const int apart = layer.gathers ? layer.chunks : 1;
+        for (int first = cut[0]; first < cut[0] + apart; ++first)
+            for (int i = first; i < cut[1]; i += apart) f(i);
+    }
+}
+
+template <class T> void Trainer<T>::gather_columns(const Batch& b, const Item& item, T* to) const {
+    const int ld = layers_[item.layer - 1].ld, width = round_up(item.last_row - item.first_row, lanes<T>);
+    const T* from = a(b, item.layer - 1) + item.first_row;
+    for (int i = 0; i < b.n; ++i, from += ld, to += chunk_rows_limit<T>)
+        for (int k = 0; k < width; k += lanes<T>) put<T>(to + k, get<T>(from + k));
+}
+
 // A chunk of dW: rows k of W^T (and the bias row), one panel of units j; sums over all samples.
-template <class T> void Trainer<T>::gradient_chunk(const Batch& b, const Item& item, T* dW) const {
+template <class T>
+void Trainer<T>::gradient_chunk(const Batch& b, const Item& item, T* dW, int thread) {
     const Layer<T>& layer = layers_[item.layer];
-    const int width = layer.F.width(item.panel), below = layers_[item.layer - 1].ld;
-    panel_product<T>(item.last_row - item.first_row, width / lanes<T>, b.n,
-                     a(b, item.layer - 1) + item.first_row, 1, below,
+    const int width = layer.F.width(item.panel);
+    const T* a_below = a(b, item.layer - 1) + item.first_row;
+    int below = layers_[item.layer - 1].ld;
+    if (layer.gathers) {
+        T* columns = columns_.get() + std::ptrdiff_t{thread} * b.n * chunk_rows_limit<T>;
+        Item& of = columns_of_[thread];
+        if (of.layer != item.layer || of.first_row != item.first_row) gather_columns(b, item, columns);
+        of = item;
+        a_below = columns, below = chunk_rows_limit<T>;
+    }
+    panel_product<T>(item.last_row - item.first_row, width / lanes<T>, b.n, a_below, 1, below,
                      layer.delta.get() + item.panel * panel_width<T>, layer.ld, dW, width);
 }
 
@@ -506,7 +548,7 @@ template <class T> void Trainer<T>::update_item(int index, const T* dW, T scale)
     T* w = layer.Wf.get() + at;
     T* s1 = layer.s1.get() + at;
     T* s2 = layer.s2.get() + at;
-    const T l2 = clip_norm_ > 0 ? T(0) : l2_; // with clipping it is in dW already
+    const T l2 = static_cast<T>(clip_norm_ > 0 ? 0 : l2_of_step_); // with clipping it is in dW already
     update<T>(w, s1, s2, dW, weights, scale, l2, hyper_, rule_);
     if (biases)
         update<T>(w + weights, s1 + weights, s2 + weights, dW + weights, biases, scale, T(0), hyper_,
@@ -519,12 +561,7 @@ template <class T> void Trainer<T>::update_item(int index, const T* dW, T scale)
 
 template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
     T* scratch = scratch_.get() + std::ptrdiff_t{thread} * chunk_size<T>;
-    const auto my_items = [&](auto&& f) {
-        for (int l = L_; l >= 1; --l) {
-            const int* cut = &thread_items_[std::ptrdiff_t(l) * (threads_ + 1)];
-            for (int i = cut[thread]; i < cut[thread + 1]; ++i) f(i);
-        }
-    };
+    columns_of_[thread].layer = 0;
     const auto weights_of = [&](const Item& item, std::ptrdiff_t& at) {
         const Layer<T>& layer = layers_[item.layer];
         const int width = layer.F.width(item.panel);
@@ -532,7 +569,7 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
         return std::ptrdiff_t{smaller(item.last_row, layer.in) - item.first_row} * width;
     };
     if (l2_ != 0) // of the weights before the update, which the reported loss is about
-        my_items([&](int i) {
+        my_items(thread, [&](int i) {
             std::ptrdiff_t at;
             const std::ptrdiff_t count = weights_of(items_[i], at);
             const T* w = layers_[items_[i].layer].Wf.get() + at;
@@ -541,23 +578,23 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
             l2_parts_[i] = sum;
         });
     if (clip_norm_ == 0) {
-        my_items([&](int i) {
-            gradient_chunk(b, items_[i], scratch);
+        my_items(thread, [&](int i) {
+            gradient_chunk(b, items_[i], scratch, thread);
             update_item(i, scratch, T(1));
         });
         return;
     }
-    my_items([&](int i) {
+    my_items(thread, [&](int i) {
         std::ptrdiff_t at;
         const Item& item = items_[i];
         const std::ptrdiff_t count = weights_of(item, at);
         Layer<T>& layer = layers_[item.layer];
         T* g = layer.dW.get() + at;
         const T* w = layer.Wf.get() + at;
-        gradient_chunk(b, item, g);
+        gradient_chunk(b, item, g, thread);
         const std::ptrdiff_t all = std::ptrdiff_t{item.last_row - item.first_row} * layer.F.width(item.panel);
         if (l2_ != 0)
-            for (std::ptrdiff_t k = 0; k < count; ++k) g[k] += l2_ * w[k];
+            for (std::ptrdiff_t k = 0; k < count; ++k) g[k] += static_cast<T>(l2_of_step_) * w[k];
         double sum = 0;
         for (std::ptrdiff_t k = 0; k < all; ++k) sum += double(g[k]) * double(g[k]);
         norm_parts_[i] = sum;
@@ -567,7 +604,7 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
     for (int i = 0; i < n_items_; ++i) square += norm_parts_[i];
     const double norm = __builtin_sqrt(square);
     const T scale = norm > clip_norm_ ? static_cast<T>(clip_norm_ / norm) : T(1);
-    my_items([&](int i) {
+    my_items(thread, [&](int i) {
         std::ptrdiff_t at;
         weights_of(items_[i], at);
         update_item(i, layers_[items_[i].layer].dW.get() + at, scale);
@@ -585,6 +622,8 @@ template <class T> bool Trainer<T>::poll_says_stop(int thread) {
 // What the update of this step needs besides dW; by one thread, before the others read it.
 template <class T> void Trainer<T>::prepare_step(const Batch& b) {
     const double eta = data_.learning_rates[b.step];
+    const double weight = weight_[b.side];
+    if (l2_per_sample_) l2_of_step_ = weight > 0 ? l2_ / weight : 0;
     rule_.eta = static_cast<T>(eta);
     if (hyper_.kind == Optimizer::adam || hyper_.kind == Optimizer::adamw) {
         beta1_power_ *= beta1_;
@@ -600,13 +639,14 @@ template <class T> void Trainer<T>::sum_losses(const Batch& b) {
     for (int i = 0; i < b.n; ++i) batch_loss_ += double(shares_[b.side][i]) * C_[i];
 }
 
-template <class T> void Trainer<T>::add_to_sums(const Batch& b) {
-    if (l2_ != 0) {
-        double squares = 0;
-        for (int i = 0; i < n_items_; ++i) squares += l2_parts_[i];
-        batch_loss_ += double(l2_) / 2 * squares;
+// `squares`: the sum of all w^2 before the update.
+template <class T> void Trainer<T>::add_to_sums(const Batch& b, double squares) {
+    const double penalty = l2_of_step_ / 2 * squares;
+    if (data_.step_losses) {
+        data_.step_losses[2 * b.step] = batch_loss_;
+        data_.step_losses[2 * b.step + 1] = penalty;
     }
-    sums_->loss_sum += weight_[b.side] * batch_loss_;
+    sums_->loss_sum += weight_[b.side] * (batch_loss_ + penalty);
     sums_->weight_sum += weight_[b.side];
     ++done_;
 }
@@ -614,8 +654,10 @@ template <class T> void Trainer<T>::add_to_sums(const Batch& b) {
 template <class T> void Trainer<T>::step(const Batch& b, int thread) {
     const Range every_sample{0, b.n}, mine = part_of(b.n, thread, threads_);
     if (all_by_samples_) {
-        for (int i = mine.first; i < mine.last; i += sample_block) {
-            const Range block{i, smaller(i + sample_block, mine.last)};
+        const int rows = mine.last - mine.first, blocks = (rows + sample_block - 1) / sample_block;
+        for (int i = 0; i < blocks; ++i) {
+            const Range part = part_of(rows, i, blocks);
+            const Range block{mine.first + part.first, mine.first + part.last};
             for (int l = 1; l <= L_; ++l) forward(b, l, block, {0, layers_[l].F.count()}, thread);
             losses(b, block);
             for (int l = L_; l > 1; --l) backward(l, block, {0, layers_[l].B.count()}, thread);
@@ -654,7 +696,11 @@ template <class T> void Trainer<T>::step(const Batch& b, int thread) {
     update_all(b, thread);
     if (b.step + 1 < first_ + count_) gather_batch(batch(b.step + 1), thread);
     barrier_.wait();
-    if (thread == 0) add_to_sums(b);
+    if (thread == 0) {
+        double squares = 0;
+        for (int i = 0; l2_ != 0 && i < n_items_; ++i) squares += l2_parts_[i];
+        add_to_sums(b, squares);
+    }
 }
 
 template <class T>

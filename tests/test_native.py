@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -40,6 +42,7 @@ def train(engine: Any, sizes: list[int], **options: Any) -> tuple[Any, list[floa
     """200 steps on random data; gives network, losses, training outputs and state."""
     optimizer = options.pop("optimizer", cr.GradientDescent(0.02))
     batch, clip = options.pop("batch", 12), options.pop("clip", None)
+    per_sample = options.pop("l2_per_sample", False)
     weights, shuffle = options.pop("weights", None), options.pop("shuffle", True)
     n, epochs = options.pop("n", 47), options.pop("epochs", 50)  # 4 batches, the last one short
     X, y = options.pop("X", None), options.pop("y", None)
@@ -50,20 +53,21 @@ def train(engine: Any, sizes: list[int], **options: Any) -> tuple[Any, list[floa
     if net.loss.name == "cross_entropy":
         targets /= targets.sum(axis=1, keepdims=True)
     samples = data.Samples(drawn if X is None else X, targets if y is None else y, weights)
-    plan, steps = Plan(optimizer, batch, clip), -(-n // batch)
+    plan, steps = Plan(optimizer, batch, clip, per_sample), -(-n // batch)
     state = State(slots=optimizer.start(net.parameters))
     outputs = np.zeros((n, sizes[-1]), net.dtype)
-    losses = []
+    losses, parts, shown = [], np.full((steps, 2), np.nan), []
     for epoch in range(epochs):
         order = rng.permutation(n) if shuffle else None
         rates = optimizer.schedule.rates(epoch, steps, losses)
         result = engine.run_epoch(
-            net, samples, plan, state, order, rates, outputs, lambda steps, loss: False
+            net, samples, plan, state, order, rates, outputs, lambda steps, loss: False, parts
         )
         assert result.failure is None
         assert (result.steps, result.samples, result.stopped) == (steps, n, False)
         losses.append(result.loss)
-    return net, losses, outputs, state
+        shown += parts.ravel().tolist()
+    return net, losses + shown, outputs, state
 
 
 def agree(sizes: list[int], threads: int = 2, **options: Any) -> None:
@@ -173,6 +177,26 @@ def test_batches(isa: str, dtype: str, batch: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_a_batch_beyond_the_cache(isa: str, dtype: str, clip: float | None) -> None:
+    """a^(0) is over 4 MB, so that its columns are gathered for dW."""
+    options = {
+        "n": 1100,
+        "batch": 1024,
+        "epochs": 3,
+        "dtype": dtype,
+        "hidden": "tanh",
+        "l2": 0.01,
+        "clip": clip,
+    }
+    agree([1190, 70, 3], **options)
+    runs = [train(NativeEngine(threads), [1190, 70, 3], **options) for threads in (1, 2, 3)]
+    for net, losses, _, _ in runs[1:]:
+        assert np.array_equal(net.parameters, runs[0][0].parameters)
+        assert losses == runs[0][1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("hidden", ACTIVATIONS[:-1])
 def test_activations(isa: str, dtype: str, hidden: str) -> None:
     output = hidden if hidden in SMOOTH else "identity"
@@ -212,7 +236,10 @@ WEIGHTS[:15] = 0  # with the samples in order, a whole batch of weight 0
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "options",
-    [{"dropout": 0.3}, {"l2": 0.1}, {"clip": 0.01}, {"weights": WEIGHTS}, {"biases": False},
+    [{"dropout": 0.3}, {"l2": 0.1}, {"l2": 1.0, "l2_per_sample": True},
+     {"l2": 1.0, "l2_per_sample": True, "weights": WEIGHTS, "clip": 0.05},
+     {"l2": 1.0, "l2_per_sample": True, "weights": WEIGHTS, "shuffle": False},
+     {"clip": 0.01}, {"weights": WEIGHTS}, {"biases": False},
      {"shuffle": False}, {"weights": WEIGHTS, "shuffle": False},
      {"dropout": 0.5, "l2": 0.1, "clip": 0.05, "weights": WEIGHTS, "optimizer": cr.Adam(0.01)}],
     ids=lambda options: "-".join(options),
@@ -313,6 +340,88 @@ def test_predict(isa: str, sizes: list[int], dtype: str, n: int) -> None:
         )
         net.layers[1].W[0, 0] += 1  # parameters set in place count
         assert not np.allclose(NativeEngine(2).predict(net, X), exact) or output == "softmax"
+
+
+@pytest.mark.parametrize("sizes", [[2, 2, 1], [13, 37, 5], [67, 40, 33], [100, 64, 2]], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("given", ["float32", "float64", "int8", "strided"])
+def test_every_prediction_after_the_first(
+    isa: str, sizes: list[int], dtype: str, given: str
+) -> None:
+    """`Network.predict` has a shortcut from its second call on: it gives and refuses the same."""
+    net = cr.Network(sizes, hidden="tanh", dtype=dtype, seed=0, engine="native")
+    twin = cr.Network(sizes, hidden="tanh", dtype=dtype, seed=0, engine="reference")
+    for n in (1, 3, 5, 40):
+        X = np.random.default_rng(n).normal(size=(n, 2 * sizes[0])) * 3
+        X = X[:, ::2] if given == "strided" else X[:, : sizes[0]].astype(given)
+        exact = twin.predict(X)
+        tolerance = {"rtol": 0, "atol": 100 * np.finfo(dtype).eps}
+        for _ in range(3):
+            np.testing.assert_allclose(net.predict(X), exact, **tolerance)
+            assert net.predict(X).dtype == dtype
+        np.testing.assert_allclose(net.predict(X[0]), exact[0], **tolerance)
+        for layer in (1, 2):  # parameters set in place count
+            for each in (net, twin):
+                each.layers[layer].W[0, 1] += 1
+                each.layers[layer].b[0] -= 1
+            np.testing.assert_allclose(net.predict(X), twin.predict(X), **tolerance)
+    if X.dtype.kind == "f":
+        for value in (np.nan, np.inf, -np.inf):
+            bad = X.copy()
+            bad[-1, -1] = value
+            with pytest.raises(ValueError, match=r"X\["):
+                net.predict(bad)
+    with pytest.raises(ValueError, match="columns"):
+        net.predict(X[:, 1:])
+    with pytest.raises(ValueError, match="zero samples"):
+        net.predict(X[:0])
+    for value in (np.nan, np.inf):
+        for n in (1, 40):
+            net.layers[2].W[0, 1] = 0  # refused by `Layer.W = ...`, possible in place
+            net.predict(X[:n])
+            net.layers[2].W[0, 1:2].fill(value)
+            with pytest.raises(ValueError, match=r"layers\[2\].W\[0, 1\]"):
+                net.predict(X[:n])
+
+
+def test_a_prediction_that_overflows_says_so_in_its_result() -> None:
+    X = np.full((1, 40), 1e30)
+    for output, expected in (("identity", np.inf), ("sigmoid", 1)):
+        net = cr.Network([40, 40, 1], output=output, dtype="float32", seed=0, engine="native")
+        net.layers[1].W[...] = 1e9
+        net.layers[2].W[...] = 1
+        for _ in range(3):
+            assert net.predict(X)[0, 0] == expected
+
+
+def test_a_copy_predicts_with_its_own_parameters() -> None:
+    X = np.ones((3, 2))
+    net = cr.Network([2, 3, 1], seed=0)
+    before = net.predict(X)
+    for twin in (net.copy(), copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        twin.parameters[...] = 0
+        assert not twin.predict(X).any()
+        np.testing.assert_array_equal(net.predict(X), before)
+
+
+def test_predictions_from_several_threads() -> None:
+    nets = [cr.Network([8, 16, 2], seed=seed) for seed in range(2)]
+    X = np.random.default_rng(0).normal(size=(500, 8))
+    exact = [net.predict(X) for net in nets]
+    wrong: list[int] = []
+
+    def predict(seed: int) -> None:
+        net, expected = nets[seed % 2], exact[seed % 2]
+        wrong.extend(
+            n for n in (1, 2, 500) * 50 if not np.allclose(net.predict(X[:n]), expected[:n])
+        )
+
+    threads = [threading.Thread(target=predict, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 @pytest.mark.parametrize("sizes", [[2, 3, 1], [20, 50, 1]], ids=str)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 class Trainer:
@@ -22,6 +23,7 @@ class Trainer:
         epsilon: float,
         weight_decay: float,
         clip_norm: float,
+        l2_per_sample: bool,
         batch_size: int,
         seed: int,
         threads: int,
@@ -37,6 +39,7 @@ class Trainer:
         order: NDArray[Any] | None,
         learning_rates: NDArray[Any],
         outputs: NDArray[Any] | None,
+        step_losses: NDArray[np.float64] | None,
         on_progress: Callable[[int, float], bool],
     ) -> tuple[float, int, int, bool]: ...
 
@@ -44,7 +47,7 @@ class Predictor:
     def __init__(
         self, *, layers: Sequence[tuple[int, int, float]], biases: bool, single: bool, threads: int
     ) -> None: ...
-    def predict(self, theta: NDArray[Any], X: NDArray[Any], out: NDArray[Any]) -> None: ...
+    def predict(self, theta: NDArray[Any], X: NDArray[Any], out: NDArray[Any], /) -> int: ...
 
 def instruction_set() -> str: ...
 def available_instruction_sets() -> list[str]: ...

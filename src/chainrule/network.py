@@ -22,6 +22,7 @@ from chainrule.random import dropout_mask
 
 if TYPE_CHECKING:
     from chainrule.callbacks import Callback
+    from chainrule.engines import Shortcut
     from chainrule.explain import Explanation, Notation
     from chainrule.history import History
     from chainrule.metrics import Metric
@@ -141,6 +142,7 @@ class Network:
         self.biases = bool(biases)
         self.seed = secrets.randbits(63) if seed is None else _check_seed(seed)
         self._requested_engine = _check_engine(engine)
+        self._shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
         self.parameters: Array = np.zeros(count_parameters(self.sizes, self.biases), dtype=dtype)
         self.layers: list[Layer] = [Layer(self.sizes[0])]
@@ -148,6 +150,10 @@ class Network:
         for (W_l, b_l), g, p in zip(views, functions, [*rates, 0.0], strict=True):
             self.layers.append(Layer(len(W_l), g, W_l, b_l, p))
         self._initialize(names, W, b)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what a copy or a pickle holds: all but what only this object can use."""
+        return {**self.__dict__, "_shortcut": None}
 
     # --- parameters -----------------------------------------------------------------------------
 
@@ -263,11 +269,17 @@ class Network:
 
     def predict(self, X: ArrayLike) -> Array:
         """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x."""
+        if self._shortcut is not None:
+            quick = self._shortcut(X, self.parameters)
+            if quick is not None:
+                return quick
         from chainrule.engines import choose
 
         self._check_parameters()
         inputs = data.inputs(X, self.sizes[0])
-        outputs = choose(self._requested_engine, self).predict(self, inputs)
+        engine = choose(self._requested_engine, self)
+        outputs = engine.predict(self, inputs)
+        self._shortcut = engine.shortcut(self)
         return outputs[0] if np.ndim(X) == 1 else outputs
 
     def predict_classes(self, X: ArrayLike) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import importlib.util
 import warnings
 from typing import TYPE_CHECKING
 
-from chainrule.engines.base import Engine, EpochResult, Failure, Plan, State
+from chainrule.engines.base import Engine, EpochResult, Failure, Plan, Shortcut, State
 from chainrule.engines.reference import ReferenceEngine
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = [
     "EpochResult",
     "Failure",
     "Plan",
+    "Shortcut",
     "State",
     "check_name",
     "choose",

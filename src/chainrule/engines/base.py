@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What stays the same during a run."""
+    """What stays the same during a run.
+
+    With ``l2_per_sample`` the λ of a step is the network's ``l2`` divided by the sum of the sample
+    weights in its batch (by their number without weights), as in scikit-learn's MLP.
+    """
 
     optimizer: Optimizer
     batch_size: int
     clip_norm: float | None = None
+    l2_per_sample: bool = False
 
 
 @dataclass
@@ -58,6 +63,11 @@ class EpochResult:
     stopped: bool = False
 
 
+# Takes X and the parameters; gives a^(L), or None for what only the checks of `Network.predict` can
+# tell: X is no plain array of the right shape, or some number is not finite.
+Shortcut = Callable[[Any, NDArray[Any]], NDArray[Any] | None]
+
+
 class Engine(Protocol):
     """Computes epochs; every engine gives the reference's result to rounding."""
 
@@ -80,17 +90,23 @@ class Engine(Protocol):
         learning_rates: NDArray[np.float64],
         outputs: NDArray[Any] | None,
         on_progress: Callable[[int, float], bool],
+        step_losses: NDArray[np.float64] | None = None,
     ) -> EpochResult:
         """Take one step for each batch, changing ``network.parameters`` and ``state`` in place.
 
         ``order`` is a permutation of the samples, or None to take them as they come; there is one
         learning rate for each step. ``outputs``, (n, units_L), if given receives a^(L) of the
-        training passes at each sample's row. ``on_progress(steps, loss)`` is called with the steps
-        done and the mean loss so far, at least every 50 ms or once a step, and answers whether to
-        stop.
+        training passes at each sample's row. ``step_losses``, (steps, 2), if given receives each
+        step's mean loss without the penalty, and the penalty, both from before its update.
+        ``on_progress(steps, loss)`` is called with the steps done and the mean loss so far, at
+        least every 50 ms or once a step, and answers whether to stop.
         """
         ...
 
     def predict(self, network: Network, inputs: NDArray[Any]) -> NDArray[Any]:
         """Give a^(L) of checked inputs, (n, units_L), in the network's dtype, without dropout."""
+        ...
+
+    def shortcut(self, network: Network) -> Shortcut | None:
+        """Give a faster `predict` that checks what it is given by itself, or None."""
         ...

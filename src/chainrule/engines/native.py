@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from chainrule import _native, activations, losses, optimizers
 from chainrule.data import Samples
-from chainrule.engines.base import EpochResult, Failure, Plan, State
+from chainrule.engines.base import EpochResult, Failure, Plan, Shortcut, State
 from chainrule.engines.reference import ReferenceEngine
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _LOSSES = tuple(type(losses.LOSSES[name]) for name in (
 ))  # fmt: skip
 _RULES = ("gradient_descent", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 _READABLE = {np.dtype(t) for t in "bhiqBHIQ?fd"}
+_DONE = 1  # what the core's predictor answers where every number was finite
 _BATCH_LIMIT = 1 << 24  # samples; the core counts rows of a batch in 32 bits
 
 
@@ -41,7 +42,7 @@ class NativeEngine:
         self.threads = threads
         self._trainers: weakref.WeakKeyDictionary[Network, tuple[Any, Any]]
         self._trainers = weakref.WeakKeyDictionary()
-        self._predictors: weakref.WeakKeyDictionary[Network, tuple[Any, Any]]
+        self._predictors: weakref.WeakKeyDictionary[Network, tuple[Any, _native.Predictor]]
         self._predictors = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
@@ -70,6 +71,7 @@ class NativeEngine:
         learning_rates: NDArray[np.float64],
         outputs: NDArray[Any] | None,
         on_progress: Callable[[int, float], bool],
+        step_losses: NDArray[np.float64] | None = None,
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
         n = len(samples)
@@ -86,6 +88,7 @@ class NativeEngine:
                 None if order is None else np.ascontiguousarray(order, dtype=np.int64),
                 np.ascontiguousarray(learning_rates, dtype=np.float64),
                 outputs,
+                step_losses,
                 on_progress,
             )
         state.step += steps
@@ -102,6 +105,24 @@ class NativeEngine:
     def predict(self, network: Network, inputs: NDArray[Any]) -> NDArray[Any]:
         """Give a^(L) of checked inputs, (n, units_L), in the network's dtype."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
+        self._predictor(network).predict(network.parameters, _readable(inputs), outputs)
+        return outputs
+
+    def shortcut(self, network: Network) -> Shortcut:
+        """See `chainrule.engines.base.Engine.shortcut`."""
+        predict, units, dtype = self._predictor(network).predict, network.sizes[-1], network.dtype
+        empty, array = np.empty, np.ndarray
+
+        def shortcut(X: Any, parameters: NDArray[Any]) -> NDArray[Any] | None:
+            if type(X) is not array or X.ndim != 2:
+                return None
+            outputs = empty((len(X), units), dtype)
+            return outputs if predict(parameters, X, outputs) == _DONE else None
+
+        return shortcut
+
+    def _predictor(self, network: Network) -> _native.Predictor:
+        """Give the core's predictor for this network: the last one, if nothing changed."""
         key = (_layers(network), network.biases, network.dtype.char, self._threads(), _isa())
         with self._lock:
             held = self._predictors.get(network)
@@ -109,11 +130,8 @@ class NativeEngine:
                 predictor = _native.Predictor(
                     layers=key[0], biases=key[1], single=key[2] == "f", threads=key[3]
                 )
-                held = self._predictors[network] = (key, (predictor, threading.Lock()))
-        predictor, busy = held[1]
-        with busy:
-            predictor.predict(network.parameters, _readable(inputs), outputs)
-        return outputs
+                held = self._predictors[network] = (key, predictor)
+        return held[1]
 
     def _trainer(self, network: Network, plan: Plan, n: int) -> tuple[Any, threading.Lock]:
         """Give the core's trainer for this network and plan: the last one, if nothing changed."""
@@ -130,6 +148,7 @@ class NativeEngine:
             single=network.dtype.char == "f",
             optimizer=_RULES.index(_OPTIMIZERS[type(optimizer)](optimizer)),
             clip_norm=0.0 if plan.clip_norm is None else float(plan.clip_norm),
+            l2_per_sample=plan.l2_per_sample,
             batch_size=min(plan.batch_size, n),
             seed=network.seed,
             threads=self._threads(),

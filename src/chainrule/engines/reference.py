@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from chainrule import backprop
 from chainrule.backprop import Gradient
 from chainrule.data import Samples
 from chainrule.engines.base import EpochResult, Failure, Plan, State
+from chainrule.layers import LayerOf, NetworkOf
+from chainrule.losses import Loss
 
 if TYPE_CHECKING:
     from chainrule.network import Network
@@ -39,6 +42,7 @@ class ReferenceEngine:
         learning_rates: NDArray[np.float64],
         outputs: NDArray[Any] | None,
         on_progress: Callable[[int, float], bool],
+        step_losses: NDArray[np.float64] | None = None,
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
         n, units, dtype = len(samples), network.sizes[-1], network.dtype
@@ -49,13 +53,15 @@ class ReferenceEngine:
             X, y, s = samples.rows(rows, units, dtype)
             with np.errstate(all="ignore"):  # what is not finite is found below and named
                 passed = backprop.forward(network, X, network.masks(state.step))
-                g = backprop.gradient(network, passed, y, s)
+                batch_weight = float(stop - start if s is None else s.sum())
+                g = backprop.gradient(_penalised(network, plan, batch_weight), passed, y, s)
                 failure = _step(network, plan, state, g, float(learning_rates[steps - 1]))
             if failure is not None:
                 return EpochResult(_mean(total, weight), steps - 1, done, failure=failure)
             if outputs is not None:
                 outputs[rows] = passed.a[-1]
-            batch_weight = float(stop - start if s is None else s.sum())
+            if step_losses is not None:
+                step_losses[steps - 1] = g.shares @ g.sample_losses, g.penalty
             total, weight, done = total + batch_weight * g.loss, weight + batch_weight, stop
             if on_progress(steps, _mean(total, weight)) and stop < n:
                 return EpochResult(_mean(total, weight), steps, done, stopped=True)
@@ -69,6 +75,27 @@ class ReferenceEngine:
             batch = np.asarray(inputs[rows], dtype=network.dtype)
             outputs[rows] = backprop.forward(network, batch).a[-1]
         return outputs
+
+    def shortcut(self, network: Network) -> None:
+        """Give None: there is none."""
+        return None
+
+
+@dataclass(frozen=True)
+class _Penalised:
+    """A network with another λ."""
+
+    weighted_layers: Sequence[LayerOf]
+    loss: Loss
+    l2: float
+
+
+def _penalised(network: Network, plan: Plan, batch_weight: float) -> NetworkOf:
+    """Give what the equations need of the network, with the λ of a batch of that weight."""
+    if not (network.l2 and plan.l2_per_sample):
+        return network
+    l2 = network.l2 / batch_weight if batch_weight else 0.0
+    return _Penalised(network.weighted_layers, network.loss, l2)
 
 
 def _step(network: Network, plan: Plan, state: State, g: Gradient, eta: float) -> Failure | None:
