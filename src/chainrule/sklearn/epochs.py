@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chainrule import backprop, engines
 from chainrule.data import Samples
-from chainrule.engines import EpochResult, Plan, State
+from chainrule.engines import Engine, Plan, State
 from chainrule.network import Network
 from chainrule.optimizers import GradientDescent
 from chainrule.sklearn.reported import Report
@@ -56,11 +56,15 @@ class Part:
         """How many rows may be dense at a time."""
         return len(self) if self.is_dense else max(1, _DENSE // int(self.X.shape[1]))
 
-    def samples(self) -> Samples:
-        """Give the rows as an engine takes them."""
-        y = self.y if self.y.dtype != object else self.y.astype(np.float64)
-        weights = self.weights
-        return Samples(self.X, y, None if weights is None else weights.astype(np.float64))
+    def samples(self, network: Network) -> Samples:
+        """Give dense rows as an engine reads them fastest: one-hot rows as classes."""
+        one_hot = self.y.dtype == bool and self.y.shape[1] > 1
+        if one_hot and (np.count_nonzero(self.y, axis=1) == 1).all():
+            y: Array = self.y.argmax(axis=1)
+        else:
+            y = np.ascontiguousarray(self.y, network.dtype)
+        weights = None if self.weights is None else self.weights.astype(np.float64)
+        return Samples(np.ascontiguousarray(self.X, network.dtype), y, weights)
 
 
 class DivergedError(ArithmeticError):
@@ -71,92 +75,58 @@ class Epochs:
     """Takes epochs over samples, and gives their loss as scikit-learn reports it.
 
     The penalty of a batch is ½ (α / S) Σ w², S its number of samples or the sum of their weights.
-    Batches with the same S are done in one call of the engine, others each in its own.
     """
 
     def __init__(
         self, network: Network, part: Part, alpha: float, batch_size: int, report: Report,
         solver: Solver,
     ) -> None:  # fmt: skip
-        self.network, self.part, self.alpha = network, part, float(alpha)
+        self.network, self.part = network, part
         self.batch_size, self.report, self.solver = batch_size, report, solver
-        self.plan = Plan(solver.rule, batch_size)
-        self._full, self._last = copy.copy(network), copy.copy(network)  # all but l2 is shared
-        by_step = part.weights is not None and self.alpha > 0  # l2 is new in each step
-        lacks = engines.choose("auto", network).lacks(network, self.plan)
-        self.engine = engines.choose("reference" if by_step or lacks else "auto", network)
+        self.plan = Plan(solver.rule, batch_size, l2_per_sample=True)
+        self._trained = copy.copy(network)  # shares everything but l2
+        self._trained.l2 = float(alpha)
+        self.engine = _engine(network, self.plan)
+        self._samples = part.samples(network) if part.is_dense else None
 
     def run(self, order: Array | None) -> float:
         """Take one epoch in an order; give the mean of the batches' losses, weighted by rows.
 
         Raises DivergedError.
         """
-        part, size, n = self.part, self.batch_size, len(self.part)
-        full = n - n % size
-        if part.weights is None and full == n and part.is_dense:
-            return self._together(self._full, part, order)
-        step = size if part.weights is not None else max(1, part.dense_rows // size) * size
-        pieces = [(i, min(i + step, full)) for i in range(0, full, step)]
+        part, n = self.part, len(self.part)
+        if self._samples is not None:
+            return self._run(part, self._samples, order) / n
+        step = max(1, part.dense_rows // self.batch_size) * self.batch_size
         total = 0.0
-        for first, last in pieces + [(full, n)] * (full < n):
-            rows = part.rows(slice(first, last) if order is None else order[first:last])
-            do = self._together if part.weights is None else self._one_by_one
-            total += (last - first) * do(self._last if first == full else self._full, rows)
+        for first in range(0, n, step):
+            piece = slice(first, first + step)
+            rows = part.rows(piece if order is None else order[piece])
+            total += self._run(rows, rows.samples(self.network), None)
         return total / n
 
-    def _together(self, network: Network, part: Part, order: Array | None = None) -> float:
-        """Do batches of one size in one call; give the mean loss of their rows."""
-        network.l2 = self.alpha / min(self.batch_size, len(part))
-        before = self._copy() if self.report.may_clip else None
-        loss, a = self._call(network, part, order)
-        if before is not None and self.report.clips(part.y, a):
-            # The penalty of each step is needed apart from the data's loss: once more.
-            self._put_back(before)
-            return self._one_by_one(network, part if order is None else part.rows(order))
-        return self.report.adjust(loss, part.y, a, None)
-
-    def _one_by_one(self, network: Network, part: Part) -> float:
-        """Do each batch in a call of its own; give the mean of their losses, weighted by rows."""
-        total = 0.0
-        for first in range(0, len(part), self.batch_size):
-            batch = part.rows(slice(first, first + self.batch_size))
-            weight = len(batch) if batch.weights is None else float(batch.weights.sum())
-            network.l2 = self.alpha / weight if weight else 0.0
-            penalty = network.penalty()
-            loss, a = self._call(network, batch)
-            if self.report.may_clip:
-                loss = self.report.data_loss(batch.y, a, batch.weights) + penalty
-            else:
-                loss = self.report.adjust(loss, batch.y, a, batch.weights)
-            total += len(batch) * loss
-        return total / len(part)
-
-    def _call(
-        self, network: Network, part: Part, order: Array | None = None
-    ) -> tuple[float, Array]:
-        """Take an epoch over rows; give the engine's loss and the outputs, if they are needed."""
-        n, state = len(part), self.solver.state
-        rates = self.solver.rates(-(-n // self.batch_size))
-        units = network.sizes[-1] if self.report.needs_outputs else 0
-        a = np.empty((n, units), network.dtype)
+    def _run(self, part: Part, samples: Samples, order: Array | None) -> float:
+        """Take the steps; give the sum of the batches' losses times their rows."""
+        n, size = len(samples), self.batch_size
+        rates = self.solver.rates(-(-n // size))
+        losses = np.empty((len(rates), 2))
+        a = None
+        if self.report.may_clip:
+            a = np.empty((n, self.network.sizes[-1]), self.network.dtype)
         result = self.engine.run_epoch(
-            network, part.samples(), self.plan, state, order, rates, a if units else None, _go_on
+            self._trained, samples, self.plan, self.solver.state, order, rates, a, _go_on, losses
         )
         if result.failure is not None:
             raise DivergedError
-        return result.loss, a
+        counts = np.full(len(rates), size)
+        counts[-1] = n - size * (len(rates) - 1)
+        return self.report.total(losses, counts, part, order, a)
 
-    def _copy(self) -> tuple[int, list[Array]]:
-        state = self.solver.state
-        return state.step, [v.copy() for v in (self.network.parameters, *state.slots.values())]
 
-    def _put_back(self, before: tuple[int, list[Array]]) -> None:
-        state = self.solver.state
-        state.step, saved = before
-        for array, values in zip(
-            (self.network.parameters, *state.slots.values()), saved, strict=True
-        ):
-            array[...] = values
+def _engine(network: Network, plan: Plan) -> Engine:
+    """Give the fastest engine that can do it; to fall back is no news here."""
+    engine = engines.choose("auto", network)
+    return engines.choose("reference", network) if engine.lacks(network, plan) else engine
 
 
 def _go_on(steps: int, loss: float) -> bool:
@@ -193,25 +163,18 @@ def loss_and_gradient(
 
 
 def _data_gradient(network: Network, part: Part, report: Report) -> tuple[float, Array]:
-    samples = part.samples()
+    samples, plan = part.samples(network), Plan(_RULE, len(part))
     a = np.empty((len(part), network.sizes[-1]), network.dtype)
-    plan = Plan(_RULE, len(part))
     state = State(slots=_RULE.start(network.parameters))
-    engine = engines.choose("auto", network)
-    if engine.lacks(network, plan):
-        engine = engines.choose("reference", network)
+    engine = _engine(network, plan)
     result = engine.run_epoch(network, samples, plan, state, None, np.zeros(1), a, _go_on)
-    g = state.slots["v"]
-    if result.failure is not None:  # L-BFGS has tried a step too long, and will take a shorter one
-        with np.errstate(all="ignore"):
+    loss, g = result.loss, state.slots["v"]
+    with np.errstate(all="ignore"):
+        if result.failure is not None:  # L-BFGS tried a step too long, and will take a shorter one
             X, y, s = samples.rows(slice(None), network.sizes[-1], network.dtype)
             passed = backprop.forward(network, X)
             found = backprop.gradient(network, passed, y, s)
-            a[...] = passed.a[-1]
-        pairs = zip(found.dW, found.db, strict=True)
-        g = np.concatenate([np.ravel(part) for pair in pairs for part in pair if part is not None])
-        result = EpochResult(found.loss, 1, len(part))
-    with np.errstate(all="ignore"):
-        if report.kind is None:
-            return result.loss, g
-        return report.data_loss(part.y, a, part.weights), g
+            loss, a = found.loss, passed.a[-1]
+            pairs = zip(found.dW, found.db, strict=True)
+            g = np.concatenate([np.ravel(p) for pair in pairs for p in pair if p is not None])
+        return (loss if report.kind is None else report.data_loss(part.y, a, part.weights)), g

@@ -1,19 +1,23 @@
-"""The loss as scikit-learn reports it, from the outputs of a batch.
+"""The loss as scikit-learn reports it.
 
 The gradient is ours; the number beside it differs from `Network`'s in three places. The squared
 error is averaged over the outputs (while the gradient is that of the sum); the logarithms of the
 log loss take probabilities no closer to 0 and 1 than the dtype's ε; and the Poisson loss holds the
-terms y ln y - y, which no parameter moves.
+terms y ln y - y, which no parameter moves. Losses of batches are averaged by their rows, also where
+samples have weights.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.losses import Loss
+
+if TYPE_CHECKING:
+    from chainrule.sklearn.epochs import Part
 
 Array = NDArray[Any]
 
@@ -27,50 +31,50 @@ class Report:
 
     @property
     def may_clip(self) -> bool:
-        """Whether the loss can differ from one that is computed from z."""
+        """Whether the loss can differ from one that is computed from z: outputs are needed."""
         return self.kind == "log_loss"
 
-    @property
-    def needs_outputs(self) -> bool:
-        """Whether the outputs of the training passes are needed beside the engine's loss."""
-        return self.may_clip or (self.kind == "squared_error" and self.units > 1)
+    def total(
+        self, losses: Array, counts: Array, part: Part, order: Array | None, a: Array | None
+    ) -> float:
+        """Give Σ rows · loss over an epoch's batches.
+
+        ``losses`` are the engine's, (batches, 2): mean of the data, and penalty; ``counts`` are the
+        batches' rows, ``order`` that of the rows of ``part``, ``a`` its outputs.
+        """
+        data = losses[:, 0]
+        if self.kind == "squared_error":
+            data = data / self.units
+        elif self.kind == "poisson":
+            data = data + _means(self._constant(part.y), counts, part.weights, order)
+        elif a is not None and self._clips(part.y, a):
+            data = _means(self._log_loss(part.y, a), counts, part.weights, order)
+        return float(counts @ (data + losses[:, 1]))
 
     def data_loss(self, y: Array, a: Array, weights: Array | None) -> float:
         """Give the mean loss of rows, without penalty, from y and a, (n, units_L)."""
-        match self.kind:
-            case "squared_error":
-                rows = self.loss.value(a, y).sum(axis=1) / self.units
-            case "log_loss":
-                rows = self._log_loss(y, a)
-            case "poisson":
-                rows = self.loss.value(a, y).sum(axis=1) + self._constant(y)
-            case _:
-                rows = self.loss.value(a, y).sum(axis=1)
-        return mean(rows, weights)
+        if self.kind == "log_loss":
+            rows = self._log_loss(y, a)
+        else:
+            rows = self.loss.value(a, y).sum(axis=1)
+            if self.kind == "squared_error":
+                rows = rows / self.units
+            elif self.kind == "poisson":
+                rows = rows + self._constant(y)
+        return float(_means(rows, np.array([len(rows)]), weights, None)[0])
 
-    def clips(self, y: Array, a: Array) -> bool:
-        """Tell whether the log loss of these outputs differs from one that is computed from z."""
+    def _clips(self, y: Array, a: Array) -> bool:
+        """Tell whether the probability of a true class is where the logarithm is clipped."""
         eps = float(np.finfo(a.dtype).eps)
-        if not self.binary:
-            return bool(a[y].min(initial=1.0) < eps)
-        # beyond ε, the rounding of 1 - a counts too
-        return bool(np.where(y, a, 1 - a).min() < max(eps, 1e-8))
-
-    def adjust(self, loss: float, y: Array, a: Array, weights: Array | None) -> float:
-        """Give the reported loss from the engine's mean over rows, penalty included, unclipped."""
-        if self.kind == "squared_error" and self.units > 1:
-            data = mean(self.loss.value(a, y).sum(axis=1), weights)
-            return loss - data + data / self.units
-        if self.kind == "poisson":
-            return loss + mean(self._constant(y), weights)
-        return loss
+        if self.binary:  # beyond ε, the rounding of 1 - a counts too
+            return bool(np.abs(a - ~y).min() < max(eps, 1e-8))
+        return bool(a[y].min(initial=1.0) < eps)
 
     def _log_loss(self, y: Array, a: Array) -> Array:
         eps = np.finfo(a.dtype).eps
         p = np.clip(a, eps, 1 - eps)
-        if not self.binary:
-            return -np.where(y, np.log(p), 0).sum(axis=1)
-        return -np.where(y, np.log(p), np.log(1 - p)).sum(axis=1)
+        wrong = np.log(1 - p) if self.binary else 0
+        return -np.where(y, np.log(p), wrong).sum(axis=1)
 
     def _constant(self, y: Array) -> Array:
         """Give Σ_j y_j ln y_j - y_j of every row: the terms of the Poisson deviance without a."""
@@ -80,9 +84,14 @@ class Report:
         return result
 
 
-def mean(rows: Array, weights: Array | None) -> float:
-    """Give the (weighted) mean in float64; 0 where all weights are 0."""
-    if weights is None:
-        return float(rows.mean(dtype=np.float64))
-    total = float(weights.sum())
-    return float(np.vdot(weights, rows)) / total if total else 0.0
+def _means(rows: Array, counts: Array, weights: Array | None, order: Array | None) -> Array:
+    """Give the (weighted) mean of each batch, in float64; 0 where all its weights are 0."""
+    starts = np.cumsum(counts) - counts
+    rows = rows.astype(np.float64)
+    weights = np.ones(len(rows)) if weights is None else weights.astype(np.float64)
+    rows = weights * rows
+    if order is not None:
+        rows, weights = rows[order], weights[order]
+    totals = np.add.reduceat(weights, starts)
+    means: Array = np.add.reduceat(rows, starts) / np.where(totals == 0, 1, totals)
+    return means
