@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,11 @@ class Part:
         X = self.X[index]
         weights = None if self.weights is None else self.weights[index]
         return Part(X if isinstance(X, np.ndarray) else X.toarray(), self.y[index], weights)
+
+    @cached_property
+    def true_places(self) -> Array:
+        """Where y is True, in its flat order."""
+        return np.flatnonzero(self.y)
 
     @property
     def is_dense(self) -> bool:

@@ -47,7 +47,7 @@ class Report:
             data = data / self.units
         elif self.kind == "poisson":
             data = data + _means(self._constant(part.y), counts, part.weights, order)
-        elif a is not None and self._clips(part.y, a):
+        elif a is not None and self._clips(part, a):
             data = _means(self._log_loss(part.y, a), counts, part.weights, order)
         return float(counts @ (data + losses[:, 1]))
 
@@ -63,12 +63,12 @@ class Report:
                 rows = rows + self._constant(y)
         return float(_means(rows, np.array([len(rows)]), weights, None)[0])
 
-    def _clips(self, y: Array, a: Array) -> bool:
+    def _clips(self, part: Part, a: Array) -> bool:
         """Tell whether the probability of a true class is where the logarithm is clipped."""
         eps = float(np.finfo(a.dtype).eps)
         if self.binary:  # beyond ε, the rounding of 1 - a counts too
-            return bool(np.abs(a - ~y).min() < max(eps, 1e-8))
-        return bool(a[y].min(initial=1.0) < eps)
+            return bool(np.abs(a - ~part.y).min() < max(eps, 1e-8))
+        return bool(a.take(part.true_places).min(initial=1.0) < eps)
 
     def _log_loss(self, y: Array, a: Array) -> Array:
         eps = np.finfo(a.dtype).eps
