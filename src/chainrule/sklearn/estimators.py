@@ -124,7 +124,9 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
     def predict(self, X: Any) -> Array:
         """Give the class of each row, (n,), or 0 and 1 for each label, (n, labels)."""
         _check_fitted(self)
-        a = self._forward_pass_fast(X)
+        return self._decoded(self._forward_pass_fast(X))
+
+    def _decoded(self, a: Array) -> Array:
         kind = self._label_binarizer.y_type_
         if kind == "multiclass":
             return self.classes_[a.argmax(axis=1)]
@@ -256,7 +258,10 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     def predict(self, X: Any) -> Array:
         """Give the predicted numbers, (n,) or (n, outputs)."""
         _check_fitted(self)
-        return self._predict(X)
+        return self._decoded(self._forward_pass_fast(X))
+
+    def _decoded(self, a: Array) -> Array:
+        return a.ravel() if a.shape[1] == 1 else a
 
     def _output_name(self, count: int) -> str:
         if not isinstance(self.activation, str | Activation) and len(self.activation) > count:

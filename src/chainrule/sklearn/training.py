@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight
 
@@ -182,6 +183,15 @@ class Training(NetworkInside):
         self._update_no_improvement_count(self.early_stopping, part.X, *score)
         if self.early_stopping:
             row["val_score"] = self.validation_scores_[-1]
+
+    def _score(self, X: Any, y: Array, sample_weight: Array | None = None) -> float:
+        """Score held-out rows for early stopping; NaN where predictions are not finite."""
+        predicted = self._decoded(networks.outputs(self._inner(), X))
+        if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
+            return np.nan
+        measure = accuracy_score if is_classifier(self) else r2_score
+        score: float = measure(y, predicted, sample_weight=sample_weight)
+        return score
 
     def _no_improvement(self) -> str:
         what = "Validation score" if self.early_stopping else "Training loss"
