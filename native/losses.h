@@ -101,38 +101,45 @@ template <class T> struct RowLoss {
         return sum_lanes<T>(sum);
     }
 
-    // a = softmax(z) in place; returns ln sum e^(z - max), with max in `largest`.
-    CR_INLINE double softmax_row(T* z, double& largest) const {
-        T top = z[0];
-        for (int j = 1; j < units; ++j) top = z[j] > top || top != top ? z[j] : top;
-        Vec<T> sums{};
+    // a = softmax(z) in place, from z - max z, so that no power overflows; gives max z, in every lane, and
+    // ln sum e^(z - max). A NaN in z makes every a NaN.
+    CR_INLINE T softmax_row(T* z, Vec<T>& top) const {
+        top = splat<T>(-__builtin_huge_val());
+        for (int v = 0; v < vectors; ++v) {
+            const Vec<T> z_v = load<T>(z + v * lanes<T>);
+            top = inside(v) & (z_v > top) ? z_v : top;
+        }
+        top = largest_everywhere<T>(top);
+        Vec<T> sum{};
         for (int v = 0; v < vectors; ++v) {
             const Vec<T> e = exp<T>(load<T>(z + v * lanes<T>) - top);
             const Vec<T> kept = select<T>(inside(v), e, Vec<T>{});
             store<T>(z + v * lanes<T>, kept);
-            sums += kept;
+            sum += kept;
         }
-        const double sum = sum_lanes<T>(sums);
-        for (int v = 0; v < vectors; ++v)
-            store<T>(z + v * lanes<T>, load<T>(z + v * lanes<T>) / static_cast<T>(sum));
-        largest = top;
-        return __builtin_log(sum);
+        sum = sum_everywhere<T>(sum);
+        for (int v = 0; v < vectors; ++v) store<T>(z + v * lanes<T>, load<T>(z + v * lanes<T>) / sum);
+        return sizeof(T) == 4 ? __builtin_logf(sum[0]) : __builtin_log(sum[0]);
     }
 
+    // C_i = (sum y) ln sum e^(z - max) - sum y (z - max)
     double cross_entropy(T* z, const T* y, T* delta, T share) const {
-        T total = 0;
-        double dot = 0, largest;
-        for (int j = 0; j < units; ++j) total += y[j];
-        T top = z[0];
-        for (int j = 1; j < units; ++j) top = z[j] > top || top != top ? z[j] : top;
-        for (int j = 0; j < units; ++j)
-            dot += static_cast<double>(y[j]) * static_cast<double>(z[j] - top);
-        const double log_sum = softmax_row(z, largest);
+        Vec<T> top, total{}, dot{};
         for (int v = 0; v < vectors; ++v) {
-            const Vec<T> d = load<T>(z + v * lanes<T>) * total - load<T>(y + v * lanes<T>);
-            store<T>(delta + v * lanes<T>, select<T>(inside(v), d * share, Vec<T>{}));
+            const Vec<T> y_v = select<T>(inside(v), load<T>(y + v * lanes<T>), Vec<T>{});
+            store<T>(delta + v * lanes<T>, load<T>(z + v * lanes<T>));
+            total += y_v;
         }
-        return static_cast<double>(total) * log_sum - dot;
+        const T log_sum = softmax_row(z, top);
+        total = sum_everywhere<T>(total);
+        for (int v = 0; v < vectors; ++v) {
+            const IVec<T> real = inside(v);
+            const Vec<T> y_v = load<T>(y + v * lanes<T>), z_v = load<T>(delta + v * lanes<T>);
+            dot += select<T>(real, y_v * (z_v - top), Vec<T>{});
+            const Vec<T> d = load<T>(z + v * lanes<T>) * total - y_v;
+            store<T>(delta + v * lanes<T>, select<T>(real, d * share, Vec<T>{}));
+        }
+        return double(total[0]) * double(log_sum) - double(sum_everywhere<T>(dot)[0]);
     }
 
     double binary_cross_entropy(T* z, const T* y, T* delta, T share) const {
@@ -150,9 +157,8 @@ template <class T> struct RowLoss {
 
     // softmax with any other loss: delta_j = a_j (v_j - sum_m v_m a_m), v = dC/da
     template <class Cost> double after_softmax(T* z, const T* y, T* delta, T share) const {
-        double largest;
-        softmax_row(z, largest);
-        Vec<T> sum{}, dots{};
+        Vec<T> top, sum{}, dots{};
+        softmax_row(z, top);
         for (int v = 0; v < vectors; ++v) {
             Vec<T> c, dC_da;
             const Vec<T> a = load<T>(z + v * lanes<T>);
@@ -162,7 +168,7 @@ template <class T> struct RowLoss {
             dots += select<T>(real, dC_da * a, Vec<T>{});
             store<T>(delta + v * lanes<T>, dC_da);
         }
-        const T dot = static_cast<T>(sum_lanes<T>(dots));
+        const Vec<T> dot = sum_everywhere<T>(dots);
         for (int v = 0; v < vectors; ++v) {
             const Vec<T> a = load<T>(z + v * lanes<T>);
             const Vec<T> d = a * (load<T>(delta + v * lanes<T>) - dot) * share;

@@ -1,5 +1,6 @@
 #include "pool.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <mutex>
 #include <stdexcept>
@@ -39,18 +40,25 @@ int usable_cores() {
     return n ? static_cast<int>(n) : 1;
 }
 
+// How long a thread watches before it sleeps: what follows within that time finds it awake, and waking one
+// takes 20 to 100 us. With fewer cores than threads, watching would only keep others from working.
+using Clock = std::chrono::steady_clock;
+constexpr auto watch = std::chrono::microseconds(200);
+bool may_watch(int threads) { return threads <= usable_cores(); }
+
 // Waits until `word` is no longer `old`: watches it for a while, then sleeps.
-template <class T> void wait_while(const std::atomic<T>& word, T old, int spins) {
-    for (int i = 0; i < spins; ++i) {
-        if (word.load(std::memory_order_acquire) != old) return;
-        if (i > 64) relax();
+template <class T> void wait_while(const std::atomic<T>& word, T old, bool watching) {
+    if (watching) {
+        for (int i = 0; i < 64; ++i)
+            if (word.load(std::memory_order_acquire) != old) return;
+        for (const auto until = Clock::now() + watch; Clock::now() < until;)
+            for (int i = 0; i < 16; ++i) {
+                if (word.load(std::memory_order_acquire) != old) return;
+                relax();
+            }
     }
     while (word.load(std::memory_order_acquire) == old) word.wait(old, std::memory_order_acquire);
 }
-
-// About 50 us on current processors: what follows at once finds a thread awake, and waking one takes
-// as long. With fewer cores than threads, watching would only keep others from working.
-int spins_for(int threads) { return threads <= usable_cores() ? 4000 : 0; }
 
 class Pool {
 public:
@@ -60,10 +68,10 @@ public:
 
     void run(int threads, void (*job)(void*, int), void* context) {
         std::lock_guard<std::mutex> one_at_a_time(running_);
-        const int spins = spins_for(threads);
+        const bool watching = may_watch(threads);
         for (; workers_ < threads - 1; ++workers_)
             std::thread([this, thread = workers_ + 1, seen = call_.load()] { work(thread, seen); }).detach();
-        job_ = job, context_ = context, wanted_ = threads, spins_ = spins;
+        job_ = job, context_ = context, wanted_ = threads, watching_ = watching;
         const std::uint32_t call = call_.load(std::memory_order_relaxed) + 1;
         state_.store(std::uint64_t{call} << 32, std::memory_order_release); // open, nobody inside
         call_.store(call, std::memory_order_release);
@@ -72,7 +80,7 @@ public:
         // Who has not come by now is not waited for.
         std::uint64_t state = state_.fetch_or(closed, std::memory_order_acq_rel) | closed;
         for (; inside(state) != 0; state = state_.load(std::memory_order_acquire))
-            wait_while(state_, state, spins);
+            wait_while(state_, state, watching);
     }
 
 private:
@@ -91,13 +99,13 @@ private:
     }
     void work(int thread, std::uint32_t served) {
         std::uint32_t seen = served;
-        for (int spins = 0;;) {
-            wait_while(call_, seen, spins);
+        for (bool watching = false;;) {
+            wait_while(call_, seen, watching);
             seen = call_.load(std::memory_order_acquire);
-            spins = 0;
+            watching = false;
             if (!enter(served)) continue;
             if (thread < wanted_) {
-                spins = spins_;
+                watching = watching_;
                 job_(context_, thread);
             }
             if (inside(state_.fetch_sub(1, std::memory_order_acq_rel)) == 1) state_.notify_one();
@@ -108,7 +116,8 @@ private:
     std::mutex running_;
     int workers_ = 0;
     // Written while no worker is inside, read by those that are.
-    int wanted_ = 0, spins_ = 0;
+    int wanted_ = 0;
+    bool watching_ = false;
     void (*job_)(void*, int) = nullptr;
     void* context_ = nullptr;
     alignas(64) std::atomic<std::uint32_t> call_{0}; // the number of the latest call: what workers wait for
@@ -134,7 +143,7 @@ Pool& the_pool() {
 
 void Barrier::reset(int threads) {
     threads_ = threads;
-    spins_ = spins_for(threads);
+    watching_ = may_watch(threads);
     arrived_.store(0, std::memory_order_relaxed);
 }
 
@@ -147,7 +156,7 @@ void Barrier::wait() {
         generation_.notify_all();
         return;
     }
-    wait_while<std::uint32_t>(generation_, generation, spins_);
+    wait_while(generation_, generation, watching_);
 }
 
 void run_on_threads(int threads, void (*job)(void*, int), void* context) {

@@ -1,12 +1,12 @@
-// The core's own threads: started once, asleep between calls that are more than some 50 us apart, meeting
-// at barriers inside one.
+// The core's own threads: started once, asleep between calls that are more than 0.2 ms apart, meeting at
+// barriers inside one.
 #pragma once
 #include <atomic>
 #include <cstdint>
 
 namespace chainrule {
 
-// Threads that meet again and again. A short spin covers the usual wait of a fraction of a
+// Threads that meet again and again. Watching covers the usual wait of a fraction of a
 // microsecond; whoever waits longer sleeps until the last one arrives, so that more threads than
 // cores stay sound.
 class Barrier {
@@ -15,7 +15,8 @@ public:
     void wait();
 
 private:
-    int threads_ = 1, spins_ = 0;
+    int threads_ = 1;
+    bool watching_ = false;
     alignas(64) std::atomic<int> arrived_{0};
     alignas(64) std::atomic<std::uint32_t> generation_{0};
 };

@@ -137,8 +137,8 @@ private:
         if (last.g == Activation::softmax) {
             const RowLoss<T> row{last.out, round_up(last.out, lanes<T>) / lanes<T>, Loss::cross_entropy,
                                  last.g};
-            double largest;
-            (void)row.softmax_row(a, largest);
+            Vec<T> top;
+            (void)row.softmax_row(a, top);
         }
         copy_row<T>(reinterpret_cast<const char*>(a), last.out, out_ + sample * last.out);
     }

@@ -145,6 +145,31 @@ template <class T> CR_INLINE double sum_lanes(Vec<T> v) {
     return s;
 }
 
+// The lanes in another order: lane i comes from lane i ^ distance.
+template <class T, int distance, std::size_t... i>
+CR_INLINE Vec<T> exchange_of(Vec<T> v, std::index_sequence<i...>) {
+#if defined(__clang__) || __GNUC__ >= 12
+    return __builtin_shufflevector(v, v, (static_cast<int>(i) ^ distance)...);
+#else
+    return __builtin_shuffle(v, IVec<T>{(static_cast<typename Simd<T>::Int>(i) ^ distance)...});
+#endif
+}
+template <class T, int distance> CR_INLINE Vec<T> exchange(Vec<T> v) {
+    return exchange_of<T, distance>(v, std::make_index_sequence<lanes<T>>{});
+}
+// The sum, or the largest, of all lanes, in every lane.
+template <class T, int distance = lanes<T> / 2> CR_INLINE Vec<T> sum_everywhere(Vec<T> v) {
+    v += exchange<T, distance>(v);
+    if constexpr (distance > 1) v = sum_everywhere<T, distance / 2>(v);
+    return v;
+}
+template <class T, int distance = lanes<T> / 2> CR_INLINE Vec<T> largest_everywhere(Vec<T> v) {
+    const Vec<T> other = exchange<T, distance>(v);
+    v = other > v ? other : v;
+    if constexpr (distance > 1) v = largest_everywhere<T, distance / 2>(v);
+    return v;
+}
+
 template <class T, int half, std::size_t... i>
 CR_INLINE Vec<T> interleave_of(Vec<T> a, Vec<T> b, std::index_sequence<i...>) {
     constexpr int n = lanes<T>;
