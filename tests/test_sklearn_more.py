@@ -491,8 +491,11 @@ HELD = (IRIS[:9], NAMES[:9])
     ],
 )  # fmt: skip
 def test_bad_arguments_are_named(options: Any, fit: Any, message: str) -> None:
+    m = classifier(**options)
     with pytest.raises((ValueError, TypeError), match=message):
-        classifier(**options).fit(IRIS, NAMES, **fit)
+        m.fit(IRIS, NAMES, **fit)
+    later = fit or "class_weight" in options
+    assert later or not hasattr(m, "coefs_"), "it calls itself fitted"
 
 
 def test_targets_that_a_loss_cannot_take_are_refused() -> None:

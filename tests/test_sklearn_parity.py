@@ -172,7 +172,7 @@ KINDS = {
 }  # fmt: skip
 
 OPTIONS = {
-    "hidden_layer_sizes": st.sampled_from([(5,), 7, (9, 4), (3, 3, 3)]),
+    "hidden_layer_sizes": st.sampled_from([(5,), 7, (9, 4), (3, 3, 3), ()]),
     "activation": st.sampled_from(["relu", "tanh", "logistic", "identity"]),
     "alpha": st.sampled_from([0.0, 1e-4, 0.3]),
     "batch_size": st.sampled_from(["auto", 1, 7, 32, 1000]),

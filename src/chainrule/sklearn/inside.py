@@ -162,14 +162,23 @@ class NetworkInside:
 
     def _initialize(self, y: Array, layer_units: Sequence[int], dtype: Any) -> None:
         count = len(layer_units) - 2
-        self._factors = [2.0 if g.name == "sigmoid" else 6.0 for g in self._hidden(count)]
+        functions = self._hidden(count)
+        if not functions and isinstance(self.activation, str):  # it decides about the draws anyway
+            functions = [networks.activation(self.activation)]
+        self._factors = [2.0 if g.name == "sigmoid" else 6.0 for g in functions]
+        rates = self._dropout(count)
         super()._initialize(y, layer_units, dtype)  # type: ignore[misc]
         self.out_activation_ = self._output_name(count)
         self.validation_loss_curve_: list[float] | None = None
         self.stopped_ = False
         self._dropout_seed = 0
-        if any(self._dropout(count)):
+        if any(rates):
             self._dropout_seed = int(self._random_state.randint(2**31 - 1))
+        try:
+            self._build()
+        except (TypeError, ValueError):  # parameters that do not fit together
+            del self.coefs_, self.intercepts_
+            raise
 
     def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[Array, Array]:
         """Draw as scikit-learn does; the bound follows the layer's own activation."""

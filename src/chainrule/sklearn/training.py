@@ -58,15 +58,6 @@ class Training(NetworkInside):
         return loss, np.concatenate([np.ravel(g) for g in ordered])
 
     def _fit_lbfgs(self, X: Any, y: Array, sample_weight: Array | None, *rest: Any) -> None:
-        for name, given in (
-            ("validation_data", self._given_validation is not None),
-            ("dropout", any(self._dropout(len(self.coefs_) - 1))),
-            ("callbacks", bool(self.callbacks)),
-        ):
-            if given:
-                raise ValueError(
-                    f"{name} needs solver='adam' or 'sgd'; solver='lbfgs' has no epochs"
-                )
         self._batch_size = X.shape[0]
         self._check_targets(y)
         weights = _product(sample_weight, self._weights_of_classes(y))
@@ -276,6 +267,15 @@ class Training(NetworkInside):
 
     def _with_validation(self, validation_data: Any, fit: Any) -> Any:
         """Call scikit-learn's fit or partial_fit with the validation data at hand."""
+        callback_room.check(self.callbacks or ())
+        of_epochs = {
+            "validation_data": validation_data is not None,
+            "dropout": np.any(self.dropout),
+            "callbacks": bool(self.callbacks),
+        }
+        for name, given in of_epochs.items():
+            if given and self.solver == "lbfgs":
+                raise ValueError(f"{name} needs solver='adam' or 'sgd': 'lbfgs' has no epochs")
         self._given_validation = validation_data
         try:
             return fit()
