@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from typing import Any
 
-from benchmarks import prediction, tables, training
+from benchmarks import estimators, prediction, tables, training
 from benchmarks.measure import ROOT, Quiet
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -56,6 +57,8 @@ def main() -> int:
     if not (given.quick or given.only):
         measured.append(training.measure(training.Options(shapes=True)))
         parts += [_SHAPES, training.report(measured[1])]
+    fitted = estimators.measure(given.quick, given.only)
+    parts += ["## In place of scikit-learn", estimators.report(fitted)]
     parts += ["## Explanations", f"```text\n{explained}\n```"]
 
     quiet = Quiet.of_all([*(results.quiet for results in measured), predicted.quiet])
@@ -72,8 +75,10 @@ def main() -> int:
     if given.json:
         rows = [row.to_dict() for results in measured for row in results.rows]
         predictions = [row.to_dict() for row in predicted.rows]
-        tables.write_json(given.json, quiet, training=rows, prediction=predictions)
-    bad = [row for results in measured for row in results.unequal] + predicted.unequal
+        own = [row.to_dict() for row in fitted]
+        tables.write_json(given.json, quiet, training=rows, prediction=predictions, estimators=own)
+    bad: list[Any] = [row for results in measured for row in results.unequal]
+    bad += predicted.unequal + [row for row in fitted if row.unequal]
     for row in bad:
         tables.progress(f"NOT EQUAL, {row.name}: {row.unequal}")
     return int(bool(bad) or status != 0)

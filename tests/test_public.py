@@ -22,7 +22,7 @@ PUBLIC = {
     "GradientDescent",
     "History", "Loss", "MLflowLogger", "Network", "NonFiniteError", "Notation", "PreActivation",
     "RMSProp", "ReduceOnPlateau", "StepDecay", "TensorBoardLogger", "UnitOutput", "WarmUp",
-    "Weight", "__version__", "load",
+    "Weight", "__version__", "explain_sklearn", "load",
 }  # fmt: skip
 
 

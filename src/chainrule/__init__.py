@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         StepDecay,
         WarmUp,
     )
+    from chainrule.sklearn.explaining import explain_sklearn
     from chainrule.targets import Bias, PreActivation, UnitOutput, Weight
     from chainrule.training import NonFiniteError
 
@@ -59,6 +60,7 @@ _MODULES = {
         "StepDecay",
         "WarmUp",
     ),
+    "sklearn.explaining": ("explain_sklearn",),
     "targets": ("Bias", "PreActivation", "UnitOutput", "Weight"),
     "training": ("NonFiniteError",),
 }
@@ -97,6 +99,7 @@ __all__ = [
     "WarmUp",
     "Weight",
     "__version__",
+    "explain_sklearn",
     "load",
 ]
 

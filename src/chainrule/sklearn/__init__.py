@@ -1,0 +1,42 @@
+"""scikit-learn's `MLPClassifier` and `MLPRegressor`, trained by chainrule's engines.
+
+>>> from chainrule.sklearn import MLPClassifier
+>>> X, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], ["no", "yes", "yes", "no"]
+>>> xor = MLPClassifier(8, "tanh", solver="lbfgs", random_state=1).fit(X, y)
+>>> xor.predict(X).tolist()
+['no', 'yes', 'yes', 'no']
+>>> xor.network_
+Network(2-8-1: tanh, sigmoid; binary_cross_entropy; 33 parameters, float64)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chainrule.sklearn.explaining import explain_sklearn
+
+if TYPE_CHECKING:
+    from chainrule.sklearn.estimators import MLPClassifier, MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor", "explain_sklearn"]
+
+
+# The estimators load scikit-learn; `chainrule.explain_sklearn` is found without it (PEP 562).
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from chainrule.sklearn import estimators
+    except ModuleNotFoundError as error:
+        if error.name != "sklearn":
+            raise
+        raise ModuleNotFoundError(
+            f"{name} needs scikit-learn 1.7 or newer: pip install 'chainrule[sklearn]'",
+            name="sklearn",
+        ) from error
+    value = globals()[name] = getattr(estimators, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

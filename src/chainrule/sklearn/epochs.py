@@ -1,0 +1,186 @@
+"""Epochs with scikit-learn's penalty, and its gradient for L-BFGS, on our engines."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule import backprop, engines
+from chainrule.data import Samples
+from chainrule.engines import Engine, Plan, State
+from chainrule.network import Network
+from chainrule.optimizers import GradientDescent
+from chainrule.sklearn.reported import Report
+from chainrule.sklearn.solvers import Solver
+
+Array = NDArray[Any]
+_DENSE = 1 << 23  # numbers of a sparse X that are made dense in one go
+
+
+@dataclass
+class Part:
+    """Rows of X and y, (n, units_L), with the weights that the loss takes.
+
+    A sparse X that is not large is made dense at once, a larger one as CSR, piece by piece.
+    """
+
+    X: Any
+    y: Array
+    weights: Array | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.X, np.ndarray):
+            small = self.X.shape[0] * self.X.shape[1] <= _DENSE
+            self.X = self.X.toarray() if small else self.X.tocsr()
+
+    def __len__(self) -> int:
+        return int(self.X.shape[0])
+
+    def rows(self, index: Any) -> Part:
+        """Give some of the rows, dense."""
+        X = self.X[index]
+        weights = None if self.weights is None else self.weights[index]
+        return Part(X if isinstance(X, np.ndarray) else X.toarray(), self.y[index], weights)
+
+    @cached_property
+    def true_places(self) -> Array:
+        """Where y is True, in its flat order."""
+        return np.flatnonzero(self.y)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether X is an array."""
+        return isinstance(self.X, np.ndarray)
+
+    @property
+    def dense_rows(self) -> int:
+        """How many rows may be dense at a time."""
+        return len(self) if self.is_dense else max(1, _DENSE // int(self.X.shape[1]))
+
+    def samples(self, network: Network) -> Samples:
+        """Give dense rows as an engine reads them fastest: one-hot rows as classes."""
+        one_hot = self.y.dtype == bool and self.y.shape[1] > 1
+        if one_hot and (np.count_nonzero(self.y, axis=1) == 1).all():
+            y: Array = self.y.argmax(axis=1)
+        else:
+            y = np.ascontiguousarray(self.y, network.dtype)
+        weights = None if self.weights is None else self.weights.astype(np.float64)
+        return Samples(np.ascontiguousarray(self.X, network.dtype), y, weights)
+
+
+class DivergedError(ArithmeticError):
+    """A number was not finite."""
+
+
+class Epochs:
+    """Takes epochs over samples, and gives their loss as scikit-learn reports it.
+
+    The penalty of a batch is ½ (α / S) Σ w², S its number of samples or the sum of their weights.
+    """
+
+    def __init__(
+        self, network: Network, part: Part, alpha: float, batch_size: int, report: Report,
+        solver: Solver,
+    ) -> None:  # fmt: skip
+        self.network, self.part = network, part
+        self.batch_size, self.report, self.solver = batch_size, report, solver
+        self.plan = Plan(solver.rule, batch_size, l2_per_sample=True)
+        self._trained = copy.copy(network)  # shares everything but l2
+        self._trained.l2 = float(alpha)
+        self.engine = _engine(network, self.plan)
+        self._samples = part.samples(network) if part.is_dense else None
+
+    def run(self, order: Array | None) -> float:
+        """Take one epoch in an order; give the mean of the batches' losses, weighted by rows.
+
+        Raises DivergedError.
+        """
+        part, n = self.part, len(self.part)
+        if self._samples is not None:
+            return self._run(part, self._samples, order) / n
+        step = max(1, part.dense_rows // self.batch_size) * self.batch_size
+        total = 0.0
+        for first in range(0, n, step):
+            piece = slice(first, first + step)
+            rows = part.rows(piece if order is None else order[piece])
+            total += self._run(rows, rows.samples(self.network), None)
+        return total / n
+
+    def _run(self, part: Part, samples: Samples, order: Array | None) -> float:
+        """Take the steps; give the sum of the batches' losses times their rows."""
+        n, size = len(samples), self.batch_size
+        rates = self.solver.rates(-(-n // size))
+        losses = np.empty((len(rates), 2))
+        a = None
+        if self.report.may_clip:
+            a = np.empty((n, self.network.sizes[-1]), self.network.dtype)
+        result = self.engine.run_epoch(
+            self._trained, samples, self.plan, self.solver.state, order, rates, a, _go_on, losses
+        )
+        if result.failure is not None:
+            raise DivergedError
+        counts = np.full(len(rates), size)
+        counts[-1] = n - size * (len(rates) - 1)
+        return self.report.total(losses, counts, part, order, a)
+
+
+def _engine(network: Network, plan: Plan) -> Engine:
+    """Give the fastest engine that can do it; to fall back is no news here."""
+    engine = engines.choose("auto", network)
+    return engines.choose("reference", network) if engine.lacks(network, plan) else engine
+
+
+def _go_on(steps: int, loss: float) -> bool:
+    return False
+
+
+_RULE = GradientDescent(momentum=0.5)  # with v = 0 before a step, it leaves the gradient in v
+
+
+def loss_and_gradient(
+    network: Network, part: Part, alpha: float, report: Report
+) -> tuple[float, Array]:
+    """Give the loss over all rows as scikit-learn reports it, and its gradient, flat.
+
+    The gradient is laid out as the network's parameters; of the multi-output squared error it is
+    that of the sum.
+    """
+    plain, network = copy.copy(network), copy.copy(network)
+    plain.l2 = 0.0  # the penalty comes at the end
+    weights = part.weights
+    total = len(part) if weights is None else float(weights.sum())
+    gradient, loss = np.zeros_like(network.parameters), 0.0
+    step = part.dense_rows
+    for first in range(0, len(part), step):
+        rows = part.rows(slice(first, first + step))
+        weight = len(rows) if rows.weights is None else float(rows.weights.sum())
+        C, g = _data_gradient(plain, rows, report)
+        gradient += weight / total * g
+        loss += weight / total * C
+    network.l2 = alpha / total
+    for layer, (dW, _) in zip(network.weighted_layers, network._views(gradient), strict=True):
+        dW += network.l2 * layer.W
+    return loss + network.penalty(), gradient
+
+
+def _data_gradient(network: Network, part: Part, report: Report) -> tuple[float, Array]:
+    samples, plan = part.samples(network), Plan(_RULE, len(part))
+    a = np.empty((len(part), network.sizes[-1]), network.dtype)
+    state = State(slots=_RULE.start(network.parameters))
+    engine = _engine(network, plan)
+    result = engine.run_epoch(network, samples, plan, state, None, np.zeros(1), a, _go_on)
+    loss, g = result.loss, state.slots["v"]
+    with np.errstate(all="ignore"):
+        if result.failure is not None:  # L-BFGS tried a step too long, and will take a shorter one
+            X, y, s = samples.rows(slice(None), network.sizes[-1], network.dtype)
+            passed = backprop.forward(network, X)
+            found = backprop.gradient(network, passed, y, s)
+            loss, a = found.loss, passed.a[-1]
+            pairs = zip(found.dW, found.db, strict=True)
+            g = np.concatenate([np.ravel(p) for pair in pairs for p in pair if p is not None])
+        return (loss if report.kind is None else report.data_loss(part.y, a, part.weights)), g

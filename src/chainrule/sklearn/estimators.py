@@ -1,0 +1,305 @@
+"""MLPClassifier and MLPRegressor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import neural_network
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from chainrule import losses
+from chainrule.activations import ACTIVATIONS, Activation
+from chainrule.losses import LOSSES, Loss
+from chainrule.sklearn import networks
+from chainrule.sklearn.training import Training
+
+Array = NDArray[Any]
+
+_ACTIVATIONS = {"logistic", *ACTIVATIONS} - {"softmax"}
+_CONSTRAINTS: dict[str, list[Any]] = {
+    "activation": [StrOptions(_ACTIVATIONS), Activation, list, tuple],
+    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+    "output_weight": ["array-like", None],
+    "callbacks": [list, tuple, None],
+}
+
+
+def _partial(estimator: Any) -> bool:
+    """Tell whether scikit-learn's own class has ``partial_fit`` with this solver, or raise."""
+    kind: Any = MLPClassifier if isinstance(estimator, MLPClassifier) else MLPRegressor
+    return super(kind, estimator).partial_fit is not None
+
+
+class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[misc]
+    """scikit-learn's `MLPClassifier`, trained by chainrule's engines.
+
+    A subclass of `sklearn.neural_network.MLPClassifier` with its parameters, attributes, warnings
+    and errors, documented there. With the same ``random_state`` weights and losses are
+    scikit-learn's, to rounding. ``coefs_`` and ``intercepts_`` are views of ``network_``. New are:
+
+    ``activation`` may be any of chainrule's, a `chainrule.Activation`, or a list with one for each
+    hidden layer. ``loss`` is "log_loss", or the name of any of chainrule's losses or a
+    `chainrule.Loss`, on the probabilities. ``class_weight`` is a dict of label and weight, or
+    "balanced" (of multi-label y, a list of dicts); it multiplies ``sample_weight``. ``dropout`` is
+    the rate of the hidden layers, or a list with one for each. ``output_weight`` weighs the outputs
+    in the loss. ``callbacks`` are those of `Network.fit`; they are called after each epoch.
+
+    ``fit`` and ``partial_fit`` take ``validation_data``, (X, y) or (X, y, sample_weight): its
+    losses are ``validation_loss_curve_``, and with ``early_stopping`` it takes the place of the
+    rows that are split off, in ``partial_fit`` too, where ``stopped_`` says when to end.
+    ``history_`` has a row for each epoch.
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+        **neural_network.MLPClassifier._parameter_constraints,
+        **_CONSTRAINTS,
+        "loss": [StrOptions({"log_loss", *LOSSES}), Loss],
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: str | Loss = "log_loss",
+        class_weight: Any = None,
+        dropout: float | Sequence[float] = 0.0,
+        output_weight: Any = None,
+        callbacks: Any = None,
+    ) -> None:
+        _set(self, locals())
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
+    ) -> MLPClassifier:
+        """Fit to X, (n, features), dense or sparse, and the labels y; see the class."""
+        self._with_validation(validation_data, lambda: super(MLPClassifier, self).fit(
+            X, y, sample_weight=sample_weight))  # fmt: skip
+        return self
+
+    @available_if(_partial)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *,
+        validation_data: Any = None,
+    ) -> MLPClassifier:  # fmt: skip
+        """Take one epoch over X and y; the first call names all ``classes``."""
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight 'balanced' is not supported by partial_fit, which does not see all "
+                "of y; give a dict, compute_class_weight('balanced', classes=..., y=...) of all y"
+            )
+        self._with_validation(validation_data, lambda: super(MLPClassifier, self).partial_fit(
+            X, y, sample_weight=sample_weight, classes=classes))  # fmt: skip
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Give the class of each row, (n,), or 0 and 1 for each label, (n, labels)."""
+        _check_fitted(self)
+        return self._decoded(self._forward_pass_fast(X))
+
+    def _decoded(self, a: Array) -> Array:
+        kind = self._label_binarizer.y_type_
+        if kind == "multiclass":
+            return self.classes_[a.argmax(axis=1)]
+        if kind == "binary" and len(self.classes_) == 2:
+            return self.classes_[(a.ravel() > 0.5).astype(np.intp)]
+        return self._label_binarizer.inverse_transform(a.ravel() if self.n_outputs_ == 1 else a)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Give the probability of each class (or label), (n, classes)."""
+        _check_fitted(self)
+        a = self._forward_pass_fast(X)
+        if self.n_outputs_ > 1:
+            return a
+        return np.concatenate([1 - a, a], axis=1)
+
+    def _output_name(self, count: int) -> str:
+        name: str = self.out_activation_
+        return name
+
+    def _plain_loss(self) -> Loss:
+        if self.loss == "log_loss":
+            softmax = self.out_activation_ == "softmax"
+            return LOSSES["cross_entropy" if softmax else "binary_cross_entropy"]
+        return losses.get(self.loss)
+
+    def _weights_of_classes(self, y: Array) -> Array | None:
+        if self.class_weight is None:
+            return None
+        weights: Array = compute_sample_weight(self.class_weight, self._labels(y))
+        return weights
+
+    def _labels(self, y: Array) -> Array:
+        labels: Array = self._label_binarizer.inverse_transform(y)
+        return labels
+
+    def _encoded(self, X: Any, y: Any) -> tuple[Any, Array]:
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
+            dtype=(np.float64, np.float32), reset=False,
+        )  # fmt: skip
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y.ravel()
+        if y.ndim == 1 and (strange := np.setdiff1d(y, self.classes_)).size:
+            first = strange[:1].tolist()[0]
+            raise ValueError(f"y has the class {first!r}; known are {self.classes_}")
+        return X, self._label_binarizer.transform(y).astype(bool)
+
+
+class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
+    """scikit-learn's `MLPRegressor`, trained by chainrule's engines.
+
+    A subclass of `sklearn.neural_network.MLPRegressor` with its parameters, attributes, warnings
+    and errors, documented there. With the same ``random_state`` weights and losses are
+    scikit-learn's, to rounding. ``coefs_`` and ``intercepts_`` are views of ``network_``.
+
+    As there, ``loss="squared_error"`` is ½ (a - y)², and with several outputs the loss that is
+    reported is averaged over them, while the gradient is that of the sum. Any other loss is
+    reported as its gradient has it.
+
+    New are: ``loss`` may be the name of any of chainrule's losses ("half_squared_error",
+    "absolute_error", "huber", ...) or a `chainrule.Loss`. ``activation`` may be any of chainrule's,
+    a `chainrule.Activation`, or a list with one for each hidden layer, and one more for the output
+    layer. ``dropout`` is the rate of the hidden layers, or a list with one for each.
+    ``output_weight`` weighs the outputs in the loss. ``callbacks`` are those of `Network.fit`; they
+    are called after each epoch.
+
+    ``fit`` and ``partial_fit`` take ``validation_data``, (X, y) or (X, y, sample_weight): its
+    losses are ``validation_loss_curve_``, and with ``early_stopping`` it takes the place of the
+    rows that are split off, in ``partial_fit`` too, where ``stopped_`` says when to end.
+    ``history_`` has a row for each epoch.
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+        **neural_network.MLPRegressor._parameter_constraints,
+        **_CONSTRAINTS,
+        "loss": [StrOptions(set(LOSSES)), Loss],
+    }
+
+    def __init__(
+        self,
+        loss: str | Loss = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: float | Sequence[float] = 0.0,
+        output_weight: Any = None,
+        callbacks: Any = None,
+    ) -> None:
+        _set(self, locals())
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
+    ) -> MLPRegressor:
+        """Fit to X, (n, features), dense or sparse, and the numbers y; see the class."""
+        self._with_validation(validation_data, lambda: super(MLPRegressor, self).fit(
+            X, y, sample_weight=sample_weight))  # fmt: skip
+        return self
+
+    @available_if(_partial)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
+    ) -> MLPRegressor:
+        """Take one epoch over X and y."""
+        self._with_validation(validation_data, lambda: super(MLPRegressor, self).partial_fit(
+            X, y, sample_weight=sample_weight))  # fmt: skip
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Give the predicted numbers, (n,) or (n, outputs)."""
+        _check_fitted(self)
+        return self._decoded(self._forward_pass_fast(X))
+
+    def _decoded(self, a: Array) -> Array:
+        return a.ravel() if a.shape[1] == 1 else a
+
+    def _output_name(self, count: int) -> str:
+        if not isinstance(self.activation, str | Activation) and len(self.activation) > count:
+            return networks.activation(self.activation[count]).name
+        if self.loss in ("squared_error", "poisson"):
+            name: str = self.out_activation_
+            return name
+        loss = losses.get(self.loss)
+        return loss.output or ("exp" if loss.needs_positive_output else "identity")
+
+    def _plain_loss(self) -> Loss:
+        if self.loss == "squared_error":
+            return LOSSES["half_squared_error"]
+        if self.loss == "poisson" and self.out_activation_ == "exp":
+            return networks.PoissonAfterExp()
+        return losses.get(self.loss)
+
+    def _weights_of_classes(self, y: Array) -> None:
+        return None
+
+    def _labels(self, y: Array) -> Array:
+        return y
+
+    def _encoded(self, X: Any, y: Any) -> tuple[Any, Array]:
+        X, y = validate_data(
+            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
+            dtype=(np.float64, np.float32), reset=False,
+        )  # fmt: skip
+        return X, y.reshape(len(y), -1)
+
+
+def _set(estimator: Any, parameters: dict[str, Any]) -> None:
+    """Keep the parameters of ``__init__`` as attributes, untouched, as scikit-learn asks."""
+    for name, value in parameters.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)
+
+
+def _check_fitted(estimator: Any) -> None:
+    if "coefs_" not in estimator.__dict__:  # the quick answer; the other takes longer than a row
+        check_is_fitted(estimator)

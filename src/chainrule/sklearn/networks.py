@@ -1,0 +1,169 @@
+"""The network inside an estimator: ours beside scikit-learn's ``coefs_`` and ``intercepts_``.
+
+scikit-learn's ``coefs_[l - 1]`` is W^(l)ᵀ, and ``intercepts_[l - 1]`` is b^(l). Once adopted they
+are views into the network's parameters: what trains one trains the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule import activations, engines, losses
+from chainrule.activations import Activation
+from chainrule.losses import Loss, LossFromZ, Poisson
+from chainrule.network import Network
+
+Array = NDArray[Any]
+_DENSE = 1 << 23  # numbers of a sparse X that are made dense in one go
+
+
+class Exp(Activation):
+    """g(z) = e^z, g'(z) = a: the output of scikit-learn's Poisson loss."""
+
+    name = "exp"
+    formula = "exp(z)"
+    derivative_formula = "exp(z) = a"
+    positive = True
+
+    def value(self, z: Array) -> Array:
+        """See `Activation.value`."""
+        result: Array = np.exp(z)
+        return result
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        """See `Activation.derivative`."""
+        return a
+
+
+class PoissonAfterExp(LossFromZ):
+    """C_i = Σ_j a_j - y_j ln a_j after a = e^z, where ∂C_i/∂z_j = a_j - y_j."""
+
+    name = "poisson"
+    formula = Poisson.formula
+    derivative_formula = Poisson.derivative_formula
+    output = "exp"
+
+    def value(self, a: Array, y: Array) -> Array:
+        """See `Loss.value`."""
+        return losses.LOSSES["poisson"].value(a, y)
+
+    def derivative(self, a: Array, y: Array) -> Array:
+        """See `Loss.derivative`."""
+        return losses.LOSSES["poisson"].derivative(a, y)
+
+    def value_from_z(self, z: Array, y: Array) -> Array:
+        """See `LossFromZ.value_from_z`."""
+        result: Array = (np.exp(z) - y * z).sum(axis=-1)
+        return result
+
+    def delta(self, a: Array, y: Array) -> Array:
+        """See `LossFromZ.delta`."""
+        return a - y
+
+
+class WeightedOutputs(Loss):
+    """Σ_j u_j c(a_j, y_j): another loss with a weight u_j for each output."""
+
+    def __init__(self, loss: Loss, weights: Array) -> None:
+        self.loss, self.weights = loss, weights
+        # The language of formulas has no letter for u_j; `explain` refuses such a loss.
+        self.name = f"weighted {loss.name}"  # type: ignore[misc]
+        self.formula, self.derivative_formula = loss.formula, loss.derivative_formula  # type: ignore[misc]
+        self.kinks, self.output = loss.kinks, loss.output  # type: ignore[misc]
+        self.needs_positive_output = loss.needs_positive_output  # type: ignore[misc]
+
+    def value(self, a: Array, y: Array) -> Array:
+        """See `Loss.value`."""
+        return self.weights * self.loss.value(a, y)
+
+    def derivative(self, a: Array, y: Array) -> Array:
+        """See `Loss.derivative`."""
+        return self.weights.astype(a.dtype) * self.loss.derivative(a, y)
+
+
+class WeightedFromZ(WeightedOutputs, LossFromZ):
+    """The same for a loss that is computed from z."""
+
+    def value_from_z(self, z: Array, y: Array) -> Array:
+        """See `LossFromZ.value_from_z`."""
+        if self.output == "softmax":  # linear in y, and the outputs depend on each other
+            return self.loss.value_from_z(z, self.weights * y)  # type: ignore[attr-defined]
+        total = np.zeros(len(z), z.dtype)
+        for j, u in enumerate(self.weights):
+            total += u * self.loss.value_from_z(z[:, [j]], y[:, [j]])  # type: ignore[attr-defined]
+        return total
+
+    def delta(self, a: Array, y: Array) -> Array:
+        """See `LossFromZ.delta`."""
+        u = self.weights.astype(a.dtype)
+        if self.output == "softmax":
+            return self.loss.delta(a, u * y)  # type: ignore[attr-defined]
+        return u * self.loss.delta(a, y)  # type: ignore[attr-defined]
+
+
+def weighted(loss: Loss, weights: Array | None) -> Loss:
+    """Give the loss with a weight for each output, or as it is."""
+    if weights is None or (weights == 1).all():
+        return loss
+    return (WeightedFromZ if isinstance(loss, LossFromZ) else WeightedOutputs)(loss, weights)
+
+
+def activation(given: str | Activation) -> Activation:
+    """Give an activation by scikit-learn's name, by ours, or as it is."""
+    if given == "logistic":
+        given = "sigmoid"
+    return Exp() if given == "exp" else activations.get(given)
+
+
+def build(
+    coefs: Sequence[Array],
+    intercepts: Sequence[Array],
+    *,
+    hidden: Sequence[Activation],
+    output: Activation,
+    loss: Loss,
+    l2: float = 0.0,
+    dropout: float | Sequence[float] = 0.0,
+    seed: int = 0,
+) -> Network:
+    """Give a network of these weights, which are copied; they may be NaN, as scikit-learn's can."""
+    network = Network(
+        [len(coefs[0]), *(c.shape[1] for c in coefs)],
+        hidden=list(hidden), output=output, loss=loss, l2=l2, dropout=dropout, seed=seed,
+        dtype=np.dtype(coefs[0].dtype).name, init="zeros",  # type: ignore[arg-type]
+    )  # fmt: skip
+    fill(network, coefs, intercepts)
+    return network
+
+
+def fill(network: Network, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
+    """Copy weights and biases into a network."""
+    for layer, coef, intercept in zip(network.weighted_layers, coefs, intercepts, strict=True):
+        layer.W[...] = coef.T
+        assert layer.b is not None
+        layer.b[...] = intercept
+
+
+def views(network: Network) -> tuple[list[Array], list[Array]]:
+    """Give the network's parameters as ``coefs_`` and ``intercepts_``."""
+    layers = network.weighted_layers
+    return [layer.W.T for layer in layers], [layer.b for layer in layers if layer.b is not None]
+
+
+def outputs(network: Network, X: Any) -> Array:
+    """Give a^(L) of checked inputs, dense or sparse, in the dtype that NumPy would promote to."""
+    engine = engines.choose(network._requested_engine, network)
+    if isinstance(X, np.ndarray):
+        a = engine.predict(network, X)
+    else:
+        a = np.empty((X.shape[0], network.sizes[-1]), dtype=network.dtype)
+        step = max(1, _DENSE // network.sizes[0])
+        rows = X.tocsr()
+        for start in range(0, len(a), step):
+            part = slice(start, start + step)
+            a[part] = engine.predict(network, rows[part].toarray())
+    return a if a.dtype == X.dtype else a.astype(np.result_type(X.dtype, a.dtype), copy=False)

@@ -1,0 +1,303 @@
+"""The runs of the estimators: scikit-learn's decisions, epochs and gradients of our engines."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import ExitStack
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import _check_sample_weight
+
+from chainrule import callbacks as callback_room
+from chainrule.callbacks import Callback, Run
+from chainrule.history import History
+from chainrule.network import Network
+from chainrule.sklearn import networks
+from chainrule.sklearn.epochs import DivergedError, Epochs, Part, loss_and_gradient
+from chainrule.sklearn.inside import NetworkInside
+from chainrule.sklearn.solvers import Solver
+
+Array = NDArray[Any]
+_CALLER = 8  # frames from _fit_stochastic up to who called fit, through scikit-learn's
+
+
+class Validation:
+    """Rows that are held out: for a loss, ``y`` encoded, and for a score, ``target`` as it was."""
+
+    def __init__(self, part: Part, target: Array) -> None:
+        self.part, self.target = part, target
+
+
+class Training(NetworkInside):
+    """Adds the runs: epochs and gradients are ours, what decides about them scikit-learn's."""
+
+    history_: History
+    loss_curve_: list[float]
+    validation_scores_: Any
+    t_: int
+    _no_improvement_count: int
+    _given_validation: tuple[Any, ...] | None = None
+
+    def _loss_grad_lbfgs(
+        self, packed: Array, X: Any, y: Array, sample_weight: Array | None, *buffers: Any
+    ) -> tuple[float, Array]:
+        network = self._inner()
+        coefs, intercepts = _unpacked(packed, network)
+        networks.fill(network, coefs, intercepts)
+        part = Part(X, y, sample_weight)
+        loss, flat = loss_and_gradient(network, part, float(self.alpha), self._report())
+        gradients = network._views(flat)
+        ordered = [dW.T for dW, _ in gradients] + [db for _, db in gradients if db is not None]
+        return loss, np.concatenate([np.ravel(g) for g in ordered])
+
+    def _fit_lbfgs(self, X: Any, y: Array, sample_weight: Array | None, *rest: Any) -> None:
+        self._batch_size = X.shape[0]
+        self._check_targets(y)
+        weights = _product(sample_weight, self._weights_of_classes(y))
+        self._adopt(np.float64)  # scikit-learn's lbfgs works in float64 whatever X is
+        super()._fit_lbfgs(X, y, weights, *rest)  # type: ignore[misc]
+        self._adopt()
+
+    def _fit_stochastic(
+        self, X: Any, y: Array, sample_weight: Array | None, activations: Any, deltas: Any,
+        coef_grads: Any, intercept_grads: Any, layer_units: Any, incremental: bool,
+    ) -> None:  # fmt: skip
+        given = self._given_validation
+        if self.early_stopping and incremental and given is None:
+            raise ValueError(
+                "partial_fit does not support early_stopping=True without validation_data: hand in "
+                "partial_fit(X, y, validation_data=(X_val, y_val))"
+            )
+        self._check_targets(y)
+        part, validation = self._parts(X, y, sample_weight)
+        self._batch_size = self._size_of_batches(len(part))
+        network = self._adopt()
+        new = not incremental or not isinstance(getattr(self, "_optimizer", None), Solver)
+        if new:
+            self._optimizer = Solver(self, network)
+        report = self._report()
+        epochs = Epochs(network, part, self.alpha, self._batch_size, report, self._optimizer)
+        if self.early_stopping and getattr(self, "validation_scores_", None) is None:
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        if validation is not None and getattr(self, "validation_loss_curve_", None) is None:
+            self.validation_loss_curve_ = []
+        run = self._new_run(network, validation, incremental)
+        try:
+            with ExitStack() as ends:
+                called = callback_room.check(self.callbacks or ())
+                for callback in called:
+                    callback.on_start(run)
+                    ends.callback(callback.on_end, run)
+                self._run_epochs(epochs, validation, run, called, incremental)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=_CALLER)
+        if self.early_stopping:
+            scores = np.nan_to_num(run.history["val_score"], nan=-np.inf)
+            run.history.best_epoch = int(np.argmax(scores)) + 1 if scores.size else None
+        if self.early_stopping and (not incremental or self.stopped_):
+            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
+            self._adopt()
+
+    # --- a run ------------------------------------------------------------------------------------
+
+    def _run_epochs(
+        self, epochs: Epochs, validation: Validation | None, run: Run, called: list[Callback],
+        incremental: bool,
+    ) -> None:  # fmt: skip
+        n, solver = len(epochs.part), self._optimizer
+        order = np.arange(n)
+        self.n_iter_, self.stopped_ = 0, False
+        for _ in range(self.max_iter):
+            begun, rate = perf_counter(), solver.learning_rate
+            if self.shuffle:
+                shuffled = np.arange(n)
+                self._random_state.shuffle(shuffled)
+                order = order[shuffled]
+            self.loss_ = self._epoch(epochs, order if self.shuffle else None)
+            self.n_iter_ += 1
+            self.t_ += n
+            self.loss_curve_.append(self.loss_)
+            if self.verbose:
+                print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")  # noqa: T201
+            row = {"loss": self.loss_, "learning_rate": rate}
+            self._look_at(validation, epochs, row)
+            solver.iteration_ends(self.t_)
+            if self._no_improvement_count > self.n_iter_no_change:
+                self.stopped_ = solver.trigger_stopping(self._no_improvement(), self.verbose)
+                if self.stopped_:
+                    run.stop("converged")
+                else:
+                    self._no_improvement_count = 0
+            run.epoch += 1
+            run.history.append({"epoch": run.epoch, "seconds": perf_counter() - begun, **row})
+            for callback in called:
+                callback.on_epoch_end(run)
+            if incremental or run.history.stop_reason is not None:
+                break
+            if self.n_iter_ == self.max_iter:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                    "optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=_CALLER + 1,
+                )
+
+    def _epoch(self, epochs: Epochs, order: Array | None) -> float:
+        """Take an epoch; where a number is not finite, parameters and loss are NaN from then on."""
+        parameters = epochs.network.parameters
+        try:
+            if not np.isnan(parameters[-1]):
+                return epochs.run(order)
+        except DivergedError:
+            parameters[...] = np.nan
+        return float("nan")
+
+    def _look_at(self, validation: Validation | None, epochs: Epochs, row: dict[str, Any]) -> None:
+        """Take the loss and, if it decides about stopping, the score of the held-out rows."""
+        if validation is None:
+            self._update_no_improvement_count(False, None, None, None)
+            return
+        part, network = validation.part, epochs.network
+        with np.errstate(all="ignore"):
+            data = epochs.report.data_loss(part.y, networks.outputs(network, part.X), part.weights)
+        row["val_loss"] = data + network.penalty()
+        assert self.validation_loss_curve_ is not None
+        self.validation_loss_curve_.append(row["val_loss"])
+        score = validation.target, part.weights
+        self._update_no_improvement_count(self.early_stopping, part.X, *score)
+        if self.early_stopping:
+            row["val_score"] = self.validation_scores_[-1]
+
+    def _score(self, X: Any, y: Array, sample_weight: Array | None = None) -> float:
+        """Score held-out rows for early stopping; NaN where predictions are not finite."""
+        predicted = self._decoded(networks.outputs(self._inner(), X))
+        if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
+            return np.nan
+        measure = accuracy_score if is_classifier(self) else r2_score
+        score: float = measure(y, predicted, sample_weight=sample_weight)
+        return score
+
+    def _no_improvement(self) -> str:
+        what = "Validation score" if self.early_stopping else "Training loss"
+        return (
+            f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change:d} "
+            "consecutive epochs."
+        )
+
+    def _new_run(self, network: Network, validation: Validation | None, incremental: bool) -> Run:
+        columns = ["epoch", "loss"]
+        if validation is not None:
+            columns += ["val_loss", *(["val_score"] if self.early_stopping else [])]
+        history = History([*columns, "learning_rate", "seconds"])
+        epoch = 0
+        if incremental and hasattr(self, "history_") and list(self.history_)[:-2] == columns:
+            history, epoch = self.history_, len(self.history_["epoch"])
+            history.stop_reason = None
+        self.history_ = history
+        return Run(network, history, epoch + 1 if incremental else self.max_iter,
+                   self._optimizer.state, epoch)  # fmt: skip
+
+    # --- data -------------------------------------------------------------------------------------
+
+    def _parts(
+        self, X: Any, y: Array, sample_weight: Array | None
+    ) -> tuple[Part, Validation | None]:
+        """Give the rows to train on, and those that are held out."""
+        classes = self._weights_of_classes(y)
+        if self._given_validation is not None:
+            return Part(X, y, _product(sample_weight, classes)), self._validation()
+        if not self.early_stopping:
+            return Part(X, y, _product(sample_weight, classes)), None
+        stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
+        columns = [c for c in (X, y, sample_weight, classes) if c is not None]
+        split = train_test_split(
+            *columns, random_state=self._random_state, test_size=self.validation_fraction,
+            stratify=stratify,
+        )  # fmt: skip
+        train, held = split[0::2], split[1::2]
+        if held[0].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        weights = held[2] if sample_weight is not None else None
+        product = None
+        for column in train[2:]:
+            product = _product(product, column)
+        validation = Part(held[0], held[1], weights)
+        return Part(train[0], train[1], product), Validation(validation, self._labels(held[1]))
+
+    def _validation(self) -> Validation:
+        """Check the ``validation_data`` that was handed in."""
+        assert self._given_validation is not None
+        need = "validation_data must be (X, y) or (X, y, sample_weight)"
+        given = self._given_validation
+        if not isinstance(given, tuple | list):
+            raise TypeError(f"{need}, got a {type(given).__name__}")
+        if len(given) not in (2, 3):
+            raise ValueError(f"{need}, got a {type(given).__name__} of {len(given)}")
+        try:
+            X, y = self._encoded(given[0], given[1])
+            weights = _check_sample_weight(given[2], X) if len(given) == 3 else None
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation_data: {error}") from None
+        return Validation(Part(X, y, weights), self._labels(y))
+
+    def _size_of_batches(self, n: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n)
+        if self.batch_size > n:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                stacklevel=_CALLER + 1,
+            )
+        return int(np.clip(self.batch_size, 1, n))
+
+    def _check_targets(self, y: Array) -> None:
+        if self._report().kind is None:
+            self._plain_loss().check_targets(np.asarray(y, dtype=np.float64))
+
+    def _with_validation(self, validation_data: Any, fit: Any) -> Any:
+        """Call scikit-learn's fit or partial_fit with the validation data at hand."""
+        callback_room.check(self.callbacks or ())
+        of_epochs = {
+            "validation_data": validation_data is not None,
+            "dropout": np.any(self.dropout),
+            "callbacks": bool(self.callbacks),
+        }
+        for name, given in of_epochs.items():
+            if given and self.solver == "lbfgs":
+                raise ValueError(f"{name} needs solver='adam' or 'sgd': 'lbfgs' has no epochs")
+        self._given_validation = validation_data
+        try:
+            return fit()
+        finally:
+            del self._given_validation
+
+
+def _product(a: Array | None, b: Array | None) -> Array | None:
+    if a is None or b is None:
+        return b if a is None else a
+    product: Array = a * b
+    return product
+
+
+def _unpacked(packed: Array, network: Network) -> tuple[list[Array], list[Array]]:
+    """Cut scikit-learn's flat vector, all coefs before all intercepts, into arrays."""
+    coefs, intercepts, start = [], [], 0
+    for layer in network.weighted_layers:
+        units, fan_in = layer.W.shape
+        coefs.append(packed[start : start + layer.W.size].reshape(fan_in, units))
+        start += layer.W.size
+    for layer in network.weighted_layers:
+        intercepts.append(packed[start : start + layer.units])
+        start += layer.units
+    return coefs, intercepts
