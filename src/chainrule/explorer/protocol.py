@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import NotRequired, TypedDict
 
 MAX_LAYERS = 16  # with weights, of a network made on the page
 MAX_UNITS = 1024
@@ -546,6 +547,14 @@ class ShareView(TypedDict):
     state: str
     why_not: str
     python: str
+
+
+class Opened(TypedDict):
+    """A new session of the web host."""
+
+    kind: Literal["opened"]
+    session: str
+    frame: Frame
 
 
 class Error(TypedDict):

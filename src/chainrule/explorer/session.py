@@ -541,6 +541,16 @@ class Session:
             frame["results"] = results.results(self.network, self._data, points=False)
         return frame
 
+    @property
+    def step(self) -> int:
+        """The steps of training taken so far."""
+        return self._step
+
+    def steps_asked(self, request: protocol.Train) -> int:
+        """Give how many steps a request for steps or epochs comes to."""
+        epochs = request.epochs or 0
+        return (request.steps or 0) + epochs * self._ready_trainer().steps_per_epoch
+
     def _ready_trainer(self) -> Trainer:
         if self._trainer is None:
             s = self.settings
