@@ -131,6 +131,7 @@ class Train:
     seconds: Annotated[float, Field(gt=0, le=5)] = 2.0
     again: bool = False  # part of a run that goes on, which is undone as one
     results: bool = False  # give the results in the frame, too
+    pace: Annotated[int, Field(ge=1, le=10**6, strict=True)] | None = None  # most steps at once
 
 
 @dataclass(frozen=True, kw_only=True)

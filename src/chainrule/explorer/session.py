@@ -519,6 +519,8 @@ class Session:
         steps = request.steps
         if request.epochs is not None:
             steps = (steps or 0) + request.epochs * trainer.steps_per_epoch
+        if request.pace is not None:
+            steps = min(steps or request.pace, request.pace)
         before, begun = trainer.step, perf_counter()
         failure = trainer.run(steps, request.seconds)
         taken = trainer.step - before

@@ -319,16 +319,21 @@ async def _stream(socket: WebSocket, hosted: _Hosted, compute: Any) -> None:
     stopped = asyncio.create_task(_receive(socket))  # any message stops; so does a lost connection
     run = Run(hosted, first)
     piece = asyncio.create_task(compute(run.piece))
-    begun = monotonic()
+    begun = due = monotonic()
     try:
         while True:
             frame, over = await piece, run.over
             over = over or stopped.done() or monotonic() - begun > _LONGEST_RUN
-            if not over:  # the next piece is computed while this frame is sent
+            if not over and first.pace is None:  # computed while this frame is sent
                 piece = asyncio.create_task(compute(run.piece))
             await socket.send_text(frame.decode())
             if over:
                 return
+            if first.pace is not None:  # a set pace leaves time over
+                due += _PIECE
+                due = max(due, monotonic())
+                await asyncio.sleep(max(due - monotonic(), 0))
+                piece = asyncio.create_task(compute(run.piece))
     except (ValueError, TypeError) as error:
         await socket.send_text(as_json({"kind": "error", "message": str(error)}).decode())
     finally:

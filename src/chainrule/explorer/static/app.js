@@ -13,6 +13,23 @@ import { TrainBar } from "./training.js";
 /** @typedef {import("./types").Frame} Frame */
 
 export class App {
+  /** @type {any} */ undo;
+  /** @type {any} */ redo;
+  /** @type {any} */ notation;
+  /** @type {any} */ digits;
+  /** @type {any} */ app;
+  /** @type {any} */ drawing;
+  /** @type {any} */ player;
+  /** @type {any} */ trainBar;
+  /** @type {any} */ results;
+  /** @type {any} */ panel;
+  /** @type {any} */ health;
+  /** @type {any} */ lessons;
+  /** @type {any} */ practice;
+  /** @type {any} */ share;
+  /** @type {any} */ say;
+  /** @type {any[]} */ cards = [];
+
   /**
    * @param {HTMLElement} root
    * @param {import("./types").Transport} transport
@@ -54,7 +71,7 @@ export class App {
       el(
         "main.grid", {},
         el("section.stage", { "aria-label": "Network" }, this.trainBar.node, el("div.card.canvas", {}, this.drawing.node, this.player.node), this.results.node),
-        el("section.detail", { "aria-label": "Explanation" }, this.aside),
+        el(`section.detail${this.isPage ? ".page-only" : ""}`, { "aria-label": "Explanation" }, this.aside),
         el("section.side", { "aria-label": "Settings" }, ...this.cards.map((card) => card.node)),
       ),
       this.say,

@@ -52,7 +52,47 @@ function fill(node, props, children) {
 export function formula(mathml, spec = "span.formula") {
   const node = el(spec);
   node.innerHTML = mathml.startsWith("<math") ? mathml : wrapped(mathml);
+  breakable(node);
   return node;
+}
+
+/**
+ * Let a long equation break before its signs =, ← and, in long sums, before + and −: each piece
+ * becomes a formula of its own, and the line wraps between them.
+ * @param {HTMLElement} node
+ */
+function breakable(node) {
+  const math = node.firstElementChild;
+  const row = math?.children.length === 1 && math.firstElementChild;
+  if (!math || !row || row.localName !== "mrow") return;
+  const pieces = split(row, ["=", "←"], 3).flatMap((piece) => split(piece, ["+", "−"], 9));
+  if (pieces.length < 2) return;
+  node.replaceChildren(...pieces.map((piece) => {
+    const part = /** @type {Element} */ (math.cloneNode());
+    part.append(piece);
+    return part;
+  }));
+}
+
+/**
+ * @param {Element} row
+ * @param {string[]} signs before which it may be cut
+ * @param {number} least children, below which it stays whole
+ * @returns {Element[]}
+ */
+function split(row, signs, least) {
+  let inside = [...row.children];
+  const lead = inside[0]?.localName === "mo" ? inside.slice(0, 1) : [];
+  if (least > 3 && inside.length === 2 && lead.length && inside[1].localName === "mrow") inside = [...lead, ...inside[1].children];
+  if (inside.length < least) return [row];
+  const pieces = /** @type {Element[]} */ ([]);
+  for (const child of inside) {
+    const cut = child.localName === "mo" && signs.includes(child.textContent ?? "") && child.getAttribute("form") !== "prefix";
+    if (!pieces.length || (cut && pieces[pieces.length - 1].children.length)) pieces.push(/** @type {Element} */ (row.cloneNode()));
+    if (cut) child.setAttribute("form", "infix");
+    pieces[pieces.length - 1].append(child);
+  }
+  return pieces;
 }
 
 /** @param {string} inside */
@@ -71,6 +111,18 @@ export function number(value, digits) {
   const [mantissa, power] = text.split("e");
   const short = mantissa.includes(".") ? mantissa.replace(/\.?0+$/, "") : mantissa;
   return (power ? `${short}e${power.replace("+", "")}` : short).replace(/-/g, "−");
+}
+
+/**
+ * Write a number in at most five characters, for a place where there is no room for more.
+ * @param {number | null | undefined} value
+ */
+export function brief(value) {
+  if (value === null || value === undefined) return "∞";
+  const size = Math.abs(value);
+  if (size !== 0 && size < 0.005) return value.toExponential(0).replace(/-/g, "−");
+  if (size >= 1000) return value.toExponential(0).replace("e+", "e").replace("-", "−");
+  return String(Number(value.toFixed(size < 10 ? 2 : size < 100 ? 1 : 0))).replace("-", "−");
 }
 
 const BELOW = "₀₁₂₃₄₅₆₇₈₉";

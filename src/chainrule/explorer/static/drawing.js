@@ -1,18 +1,24 @@
 /** The network, drawn: units, weights, the sample on the left, target and loss on the right. */
 
-import { above, below, el, number, svg } from "./dom.js";
+import { above, below, brief, el, number, svg } from "./dom.js";
 
 /** @typedef {import("./types").Frame} Frame */
 /** @typedef {{ kind: string, layer: number, j: number, k?: number }} Part */
 
 const RADIUS = 21;
 const ROW = 62;
-const COLUMN = 158;
+const COLUMN = 132;
 const STRIP = 18; // width of the heat map of a wide layer
 const IMAGE = 132; // side of an image
 const TOP = 54;
 
 export class Drawing {
+  /** x of the units of each layer @type {number[]} */ columns = [];
+  /** what the arrow keys walk over, column by column @type {string[][]} */ order = [];
+  lossX = 0;
+  middle = 0;
+  dragged = false;
+
   /**
    * @param {{ open(target: string): void, showUnit(layer: number, unit: number): void }} owner
    */
@@ -132,7 +138,6 @@ export class Drawing {
   build(frame) {
     const most = Math.max(...frame.layers.map((layer) => layer.shown.length), 3);
     const tall = TOP + most * ROW + 26;
-    /** @type {number[]} x of each layer's units */
     this.columns = [];
     let x = 44;
     frame.layers.forEach((layer, l) => {
@@ -141,12 +146,12 @@ export class Drawing {
       this.columns.push(x);
       x += COLUMN;
     });
-    this.lossX = x - 18;
-    this.size = [this.lossX + 92, tall];
+    this.lossX = x - 14;
+    this.size = [this.lossX + 86, tall];
     this.middle = TOP + (most * ROW) / 2;
     this.fit();
     this.parts = new Map();
-    this.order = /** @type {string[][]} */ ([]);
+    this.order = [];
     const heads = svg("g.heads");
     const strips = svg("g.strips");
     const edges = svg("g.edges");
@@ -199,7 +204,7 @@ export class Drawing {
     const ends = frame.layers[l].shown;
     const starts = frame.layers[l - 1].shown;
     const names = /** @type {string[]} */ ([]);
-    const labelled = ends.length * starts.length <= 9;
+    const labelled = ends.length * starts.length <= 6;
     ends.forEach((j, row) => {
       starts.forEach((k, from) => {
         const target = `w[${l}][${j},${k}]`;
@@ -356,7 +361,7 @@ export class Drawing {
     const w = frame.weights[part.layer - 1].w[part.row][part.from];
     part.line.style.strokeWidth = String(0.8 + (4.6 * Math.abs(w ?? 0)) / largest);
     part.node.classList.toggle("negative", (w ?? 0) < 0);
-    if (part.label) part.label.textContent = number(w, 3);
+    if (part.label) part.label.textContent = brief(w);
     part.node.setAttribute("aria-label", this.describe(target, part));
   }
 
@@ -369,11 +374,11 @@ export class Drawing {
     const a = layer.a[part.j];
     const top = Math.max(...layer.a.map((v) => Math.abs(v ?? 0)), 1e-12);
     const known = this.reached("a", part.layer);
-    part.value.textContent = known ? number(a, 3) : "·";
+    part.value.textContent = known ? brief(a) : "·";
     part.disc.style.setProperty("--much", known ? String(Math.round((65 * Math.abs(a ?? 0)) / top)) : "0");
     part.node.classList.toggle("negative", (a ?? 0) < 0);
     const back = part.layer > 0 && this.reached("delta", part.layer);
-    part.delta.textContent = back ? `δ ${number(layer.delta[part.j], 3)}` : "";
+    part.delta.textContent = back ? `δ ${brief(layer.delta[part.j])}` : "";
     const mark = layer.marks[part.row];
     part.mark.textContent = mark === "dead" ? "✕" : mark === "saturated" ? "≈" : "";
     part.node.setAttribute("aria-label", this.describe(part.layer ? `a[${part.layer}][${part.j}]` : `x[${part.j}]`, part));

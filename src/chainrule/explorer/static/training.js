@@ -19,8 +19,10 @@ export class TrainBar {
       el("button", { type: "button", onclick: once({ steps: 1 }) }, "Step"),
       el("button", { type: "button", onclick: once({ epochs: 1 }) }, "Epoch"),
       el("span.joined", {}, this.count, el("button", { type: "button", onclick: () => this.some() }, "steps")),
-      el("button", { type: "button", title: "Back to the first weights", onclick: () => void app.change({ kind: "seek", record: 0 }) }, "Restart"),
+      el("button.icon", { type: "button", title: "Back to the first weights", "aria-label": "Back to the first weights", onclick: () => void app.change({ kind: "seek", record: 0 }) }, "↺"),
+      this.pace = el("select", { "aria-label": "Speed of training" }, ...[["1", "slow: step by step"], ["epoch", "an epoch a frame"], ["", "full speed"]].map(([value, words]) => el("option", { value }, words))),
     );
+    this.pace.value = "epoch";
     this.slider = el("input", { type: "range", min: 0, max: 0, value: "0", "aria-label": "Recorded step", oninput: () => this.seek() });
     this.at = el("output.at", {});
     this.facts = el("dl.facts", {});
@@ -67,7 +69,10 @@ export class TrainBar {
     this.app.player.leave();
     this.play.textContent = "⏸ Pause";
     this.node.classList.add("running");
-    this.run = this.app.transport.train(request, (/** @type {Frame} */ frame) => {
+    const frame = this.app.frame;
+    const epoch = Math.ceil(frame.data.train / frame.settings.batch_size);
+    const pace = this.pace.value === "epoch" ? epoch : Number(this.pace.value);
+    this.run = this.app.transport.train(pace ? { ...request, pace } : request, (/** @type {Frame} */ frame) => {
       if (!this.waiting) requestAnimationFrame(() => this.draw());
       this.waiting = frame;
     });

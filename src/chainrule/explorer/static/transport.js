@@ -2,7 +2,9 @@
 
 /** @typedef {import("./types").Frame} Frame */
 
-/** @implements {import("./types").Transport} */
+/** @typedef {import("./types").Transport} Transport */
+
+/** @implements {Transport} */
 export class WebTransport {
   constructor() {
     this.live = true;
