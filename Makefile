@@ -20,6 +20,10 @@ help: ## list the commands
 demo: $(READY)-demo ## learn handwritten digits, explain one gradient and prove it
 	@$(BIN)/chainrule demo
 
+.PHONY: explore
+explore: $(READY)-explorer ## open the explorer in the browser (EXPLORE="--dataset moons" to choose)
+	@$(BIN)/chainrule explore $(EXPLORE)
+
 .PHONY: test
 test: $(READY)-test ## run every test that needs no extra package (PYTEST="-k name" to choose)
 	@$(BIN)/python -m pytest $(PYTEST)

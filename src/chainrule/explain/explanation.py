@@ -182,14 +182,11 @@ class Explanation:
 
         return page(self, depth)
 
-    def to_dict(self, depth: int = 1, certificate: bool = True) -> dict[str, Any]:
-        """Give everything as plain data for JSON; formulas as text, LaTeX and MathML.
-
-        Without ``certificate``, which takes longer than all else, None stands in its place.
-        """
+    def to_dict(self, depth: int = 1) -> dict[str, Any]:
+        """Give everything as plain data for JSON; formulas as text, LaTeX and MathML."""
         from chainrule.explain.page_dict import as_dict
 
-        return as_dict(self, depth, certificate)
+        return as_dict(self, depth)
 
     def __str__(self) -> str:
         return self.text()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chainrule.explain.latex import LatexWriter
@@ -18,15 +17,9 @@ if TYPE_CHECKING:
     from chainrule.explain.explanation import Explanation
 
 
-def as_dict(why: Explanation, depth: int, certificate: bool) -> dict[str, Any]:
+def as_dict(why: Explanation, depth: int) -> dict[str, Any]:
     """Give the explanation as dictionaries, lists, texts and numbers."""
-    return _Page(why).whole(depth, certificate)
-
-
-def terms_as_dicts(why: Explanation, terms: Sequence[Term], depth: int = 0) -> list[dict[str, Any]]:
-    """Give terms from somewhere in the tree of an explanation, as `as_dict` gives its own."""
-    page = _Page(why)
-    return [page._term(term, depth) for term in terms]
+    return _Page(why).whole(depth)
 
 
 class _Page:
@@ -39,7 +32,7 @@ class _Page:
             "mathml": MathmlWriter(*given),
         }
 
-    def whole(self, depth: int, certificate: bool) -> dict[str, Any]:
+    def whole(self, depth: int) -> dict[str, Any]:
         why = self.why
         return {
             "target": str(why.target),
@@ -66,7 +59,7 @@ class _Page:
                 }
                 for section in why.sections()
             ],
-            "certificate": why.certificate.to_dict() if certificate else None,
+            "certificate": why.certificate.to_dict(),
         }
 
     def _term(self, term: Term, depth: int) -> dict[str, Any]:

@@ -20,14 +20,14 @@ class Scribe:
 
     def __init__(self, notation: Notation, sizes: Sequence[int], n_samples: int = 1) -> None:
         self.notation = notation
-        self._mathml = MathmlWriter(notation, sizes, n_samples)
+        self.writer = MathmlWriter(notation, sizes, n_samples)
         self._text = TextWriter(notation, sizes, n_samples)
 
     def view(self, equation: Equation, target: str = "", lead: str | None = None) -> EquationView:
         """Give an equation; ``target`` is what opens from it."""
         return {
             "lead": equation.lead if lead is None else lead,
-            "mathml": math(self._mathml.write_equation(equation.sides, equation.relation)),
+            "mathml": math(self.writer.write_equation(equation.sides, equation.relation)),
             "text": self._text.write_equation(equation.sides, equation.relation),
             "target": target,
         }
@@ -42,7 +42,7 @@ class Scribe:
 
     def mathml(self, expr: Expr) -> str:
         """Write an expression as MathML."""
-        return math(self._mathml.write(expr))
+        return math(self.writer.write(expr))
 
 
 def math(inside: str) -> str:

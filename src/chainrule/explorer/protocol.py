@@ -402,14 +402,6 @@ class ResultsView(TypedDict):
     levels: list[float]  # the outputs' span: lowest, boundary, highest
 
 
-class Formula(TypedDict):
-    """A formula in three formats."""
-
-    text: str
-    latex: str
-    mathml: str
-
-
 class StepView(TypedDict):
     """One step of the passes: what is computed, from what, and the equations in numbers."""
 
@@ -437,8 +429,42 @@ class StepsView(TypedDict):
     steps: list[StepView]
 
 
+class ContributionView(TypedDict):
+    """The part of a term that goes through one unit."""
+
+    unit: int
+    value: Value
+    symbol: str
+
+
+class ContributionsView(TypedDict):
+    """The largest contributions to a term, and the sum of all others."""
+
+    count: int
+    rest: Value
+    largest: list[ContributionView]
+
+
+class SectionView(TypedDict):
+    """A part of a derivation; formulas are MathML."""
+
+    title: str
+    symbol: str
+    equations: list[EquationView]
+    tags: list[str]
+    contributions: ContributionsView | None
+    has_samples: bool
+
+
+class TermView(TypedDict):
+    """A term of a contribution, in numbers."""
+
+    numbers: str
+    contributions: ContributionsView | None
+
+
 class ExplanationView(TypedDict):
-    """A derivation: `Explanation.to_dict` without the certificate, and what the page needs."""
+    """A derivation; a row of ``samples`` has the index, the terms and their product."""
 
     kind: Literal["explanation"]
     version: int
@@ -447,8 +473,12 @@ class ExplanationView(TypedDict):
     headline: str
     value: Value
     old: Value
-    explanation: dict[str, Any]
     editable: bool
+    sections: list[SectionView]
+    heads: list[str]
+    samples: list[list[Value]]
+    n_samples: int
+    focus: int
 
 
 class TermsView(TypedDict):
@@ -457,7 +487,7 @@ class TermsView(TypedDict):
     kind: Literal["terms"]
     target: str
     units: list[int]
-    terms: list[dict[str, Any]]
+    terms: list[TermView]
 
 
 class LatexView(TypedDict):

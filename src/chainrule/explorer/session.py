@@ -20,10 +20,9 @@ from chainrule.activations import ACTIVATIONS
 from chainrule.backprop import Gradient
 from chainrule.explain import Explanation
 from chainrule.explain.notation import NOTATIONS
-from chainrule.explain.page_dict import terms_as_dicts
-from chainrule.explain.words import headline, setting
 from chainrule.explorer import (
     datasets,
+    derivation,
     health,
     practice,
     protocol,
@@ -35,7 +34,7 @@ from chainrule.explorer import (
     view,
 )
 from chainrule.explorer.datasets import Dataset
-from chainrule.explorer.formulas import Scribe, math, notation
+from chainrule.explorer.formulas import notation
 from chainrule.explorer.trainer import OPTIMIZERS, Recording, Trainer, optimizer
 from chainrule.losses import LOSSES, LossFromZ
 from chainrule.network import Network, count_parameters
@@ -44,6 +43,7 @@ from chainrule.targets import Bias, UnitOutput, Weight, resolve
 Array = NDArray[Any]
 _BLOCK = 512  # samples of which the mean is explained
 _MARKED = 64  # samples by which units are marked as dead or saturated
+_MADE = 8  # explanations kept, for contributions that are opened and the proof
 _UNDO, _UNDO_BYTES = 100, 32 * 2**20
 _TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
 
@@ -93,6 +93,8 @@ class Session:
         name: str = "data",
     ) -> None:
         self._versions = 0
+        self._made: dict[str, Any] = {}
+        self._made_for = -1
         if X is None or y is None:
             if network is None:
                 self._data = datasets.make("circles")
@@ -112,6 +114,13 @@ class Session:
         self._rng = np.random.default_rng(0)
         self._message, self._speed = "", 0.0
         self._restart()
+
+    def copy(self) -> Session:
+        """Give a session at the same place, which goes its own way, with nothing to undo."""
+        twin = Session(self.network)
+        twin._data, twin.settings, twin.sample = self._data, self.settings, self.sample
+        twin._restart()
+        return twin
 
     # --- messages -------------------------------------------------------------------------------
 
@@ -283,15 +292,34 @@ class Session:
 
     def _gradient(self) -> Gradient:
         """Give the gradient over the samples that are explained."""
-        rows = self._rows()
-        return self.network.gradient(self._data.X[rows], self._data.y[rows])
 
-    def _why(self, target: str, learning_rate: float | None = None) -> Explanation:
-        rows, s = self._rows(), self.settings
-        return self.network.explain(
-            target, self._data.X[rows], self._data.y[rows], focus=self._focus(),
-            notation=notation(s.notation, s.digits), learning_rate=learning_rate,
-        )  # fmt: skip
+        def make() -> Gradient:
+            rows = self._rows()
+            return self.network.gradient(self._data.X[rows], self._data.y[rows])
+
+        return self._once("gradient", make)  # type: ignore[no-any-return]
+
+    def _why(self, target: str) -> Explanation:
+        """Give an explanation, from the gradient at hand; the same one until something changes."""
+        resolved = resolve(target, self.network.sizes, self.network.biases)
+
+        def make() -> Explanation:
+            s = self.settings
+            return Explanation(
+                self.network, resolved, self._gradient(), self._data.y[self._rows()],
+                sample_weight=None, dropout_step=None, learning_rate=s.learning_rate,
+                focus=self._focus(), notation=notation(s.notation, s.digits),
+            )  # fmt: skip
+
+        return self._once(str(resolved), make)  # type: ignore[no-any-return]
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Make something once for each version of what it is made from."""
+        if self._made_for != self._version or len(self._made) > _MADE:
+            self._made, self._made_for = {}, self._version
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     # --- changes --------------------------------------------------------------------------------
 
@@ -583,21 +611,8 @@ class Session:
     # --- explanations ---------------------------------------------------------------------------
 
     def _explain(self, request: protocol.Explain) -> protocol.ExplanationView:
-        why = self._why(request.target, self.settings.learning_rate)
-        parameter = isinstance(why.target, Weight | Bias)
-        given = isinstance(why.target, UnitOutput) and why.target.layer == 0
-        scribe = Scribe(why.notation, self.network.sizes, why.n_samples)
-        return {
-            "kind": "explanation",
-            "version": self._version,
-            "target": str(why.target),
-            "words": setting(why),
-            "headline": math(headline(why, scribe._mathml)),
-            "value": view.number(why.value),
-            "old": view.number(why.target_value),
-            "explanation": why.to_dict(depth=0, certificate=False),
-            "editable": parameter or given,
-        }
+        why = self._why(request.target)
+        return derivation.explanation(why, self._version)
 
     def _open(self, request: protocol.Open) -> protocol.TermsView:
         why = self._why(request.target)
@@ -613,11 +628,11 @@ class Session:
             "kind": "terms",
             "target": request.target,
             "units": list(request.units),
-            "terms": terms_as_dicts(why, terms, depth=0),
+            "terms": derivation.terms(why, terms),
         }
 
     def _latex(self, request: protocol.Latex) -> protocol.LatexView:
-        why = self._why(request.target, self.settings.learning_rate)
+        why = self._why(request.target)
         return {"kind": "latex", "target": str(why.target), "latex": why.latex()}
 
     def _prove(self, request: protocol.Prove) -> protocol.CertificateView:
@@ -672,7 +687,7 @@ class Session:
             optimizer="gradient descent", scope="all",
         )  # fmt: skip
         frame = self._restart()
-        why = self._why(lesson.target, lesson.learning_rate)
+        why = self._why(lesson.target)
         return {
             "kind": "tour",
             "lesson": request.lesson,

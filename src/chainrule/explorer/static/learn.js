@@ -69,14 +69,13 @@ export class Lessons {
       this.out = el("div.out", { "aria-live": "polite" }),
       el("div.buttons", {}, back, ...this.act(stop), next));
     const { drawing, panel } = this.app;
-    drawing.select(stop.target);
-    drawing.showPath(stop.layer, []);
     if (stop.phase === "input") drawing.showStep(null);
     else if (stop.phase) drawing.showStep({ phase: stop.phase, layer: stop.layer });
     else drawing.showStep(null);
     if (stop.act === "prove") void this.app.open(stop.target);
     else if (panel.target) panel.close();
     drawing.select(stop.target);
+    if (!stop.phase || stop.phase === "input") drawing.showPath(stop.layer, []);
     this.focus();
   }
 

@@ -4,9 +4,7 @@ import { el, formula, number, unique } from "./dom.js";
 import { parse } from "./drawing.js";
 
 /** @typedef {import("./types").Derivation} Derivation */
-/** @typedef {import("./types").Term} Term */
-
-const ROWS = 100;
+/** @typedef {import("./types").Contributions} Contributions */
 
 export class Panel {
   /** @param {any} app */
@@ -68,7 +66,6 @@ export class Panel {
    * @param {boolean} again
    */
   show(reply, again) {
-    const { explanation } = reply;
     const open = again ? this.openedSections() : null;
     const focus = again && this.body.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.keep : "";
     const shown = /** @type {Node[]} */ ([
@@ -77,18 +74,13 @@ export class Panel {
       this.scope(),
     ]);
     if (reply.editable && this.app.transport.live) shown.push(this.editor(reply));
-    let term = 0;
-    for (const section of explanation.sections) {
-      const equations = section.equations.map((equation) => this.equation(equation));
+    for (const section of reply.sections) {
+      const equations = section.equations.map((equation, i) => this.equation(equation, section.tags[i]));
       const content = el("div.content", {}, ...equations);
-      if (section.symbol) {
-        const parts = explanation.terms[term];
-        term += 1;
-        if (parts?.contributions && section.title !== "The penalty") content.append(this.contributions(parts, []));
-      }
-      if (section.title.startsWith("The mean")) content.append(this.samples(explanation));
+      if (section.contributions) content.append(this.contributions(section.contributions, []));
+      if (section.has_samples) content.append(this.samples(reply));
       const summary = el("summary", {}, el("span.title", {}, section.title));
-      if (section.symbol) summary.append(formula(section.symbol.mathml));
+      if (section.symbol) summary.append(formula(section.symbol));
       const closed = open ? !open.has(section.title) : false;
       shown.push(el("details.part", { open: !closed, "data-title": section.title }, summary, content));
     }
@@ -103,10 +95,13 @@ export class Panel {
     return new Set([...this.body.querySelectorAll("details.part[open]")].map((d) => /** @type {HTMLElement} */ (d).dataset.title));
   }
 
-  /** @param {{ lead: string, tag: string, mathml: string }} equation */
-  equation(equation) {
+  /**
+   * @param {{ lead: string, mathml: string }} equation
+   * @param {string} tag
+   */
+  equation(equation, tag) {
     return el("div.line", {}, equation.lead ? el("p.lead", {}, equation.lead) : null,
-      el("div.eq", {}, formula(equation.mathml), equation.tag ? el("span.tag", {}, equation.tag) : null));
+      el("div.eq", {}, formula(equation.mathml), tag ? el("span.tag", {}, tag) : null));
   }
 
   scope() {
@@ -155,11 +150,10 @@ export class Panel {
   }
 
   /**
-   * @param {Term} term
+   * @param {Contributions} parts
    * @param {number[]} units the way that led here
    */
-  contributions(term, units) {
-    const parts = /** @type {NonNullable<Term["contributions"]>} */ (term.contributions);
+  contributions(parts, units) {
     const digits = this.app.frame.settings.digits;
     const first = this.app.frame.settings.first_index;
     const most = Math.max(...parts.largest.map((p) => Math.abs(p.value ?? 0)), 1e-300);
@@ -193,12 +187,12 @@ export class Panel {
     if (inside.childElementCount) return;
     const reply = await this.app.ask({ kind: "open", target: this.target, units: way });
     if (!reply) return;
-    inside.append(el("div.eq", {}, formula(part.symbol.mathml)));
+    inside.append(el("div.eq", {}, formula(part.symbol)));
     for (const term of reply.terms) {
-      inside.append(el("div.eq", {}, formula(term.numbers.mathml)));
+      inside.append(el("div.eq", {}, formula(term.numbers)));
     }
-    const sum = reply.terms.find((/** @type {Term} */ term) => term.contributions !== null);
-    if (sum) inside.append(this.contributions(sum, way));
+    const sum = reply.terms.find((/** @type {any} */ term) => term.contributions !== null);
+    if (sum) inside.append(this.contributions(sum.contributions, way));
   }
 
   /** @param {number[]} way */
@@ -207,18 +201,16 @@ export class Panel {
     if (start) this.app.drawing.showPath(start.layer, way);
   }
 
-  /** @param {Derivation["explanation"]} explanation */
-  samples(explanation) {
+  /** @param {Derivation} reply */
+  samples(reply) {
     const digits = this.app.frame.settings.digits;
     const first = this.app.frame.settings.first_index;
-    const rows = explanation.samples.slice(0, ROWS);
-    if (explanation.focus >= ROWS) rows[ROWS - 1] = explanation.samples[explanation.focus];
     const head = el("tr", {}, el("th", { scope: "col" }, "sample"),
-      ...explanation.terms.map((term, i) => el("th", { scope: "col" }, `term ${i + 1}`)), el("th", { scope: "col" }, "product"));
-    const body = rows.map((row) => el(`tr${row.index === explanation.focus ? ".focus" : ""}`, {},
-      el("th", { scope: "row" }, String(row.index + first)), ...row.terms.map((v) => el("td", {}, number(v, digits))), el("td", {}, number(row.product, digits))));
+      ...reply.heads.map((symbol) => el("th", { scope: "col" }, formula(symbol))), el("th", { scope: "col" }, "product"));
+    const body = reply.samples.map(([index, ...values]) => el(`tr${index === reply.focus ? ".focus" : ""}`, {},
+      el("th", { scope: "row" }, String(Number(index) + first)), ...values.map((v) => el("td", {}, number(v, digits)))));
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
-    const left = explanation.n_samples - rows.length;
+    const left = reply.n_samples - reply.samples.length;
     return el("div.scroll", { tabindex: 0, role: "region", "aria-label": "A row for each sample" }, table, left > 0 ? el("p.small", {}, `and ${left} more samples`) : null);
   }
 

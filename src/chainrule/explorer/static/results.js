@@ -31,7 +31,7 @@ export class Results {
   async refresh() {
     const frame = this.app.frame;
     if (!frame || this.app.training) return;
-    const points = this.version !== frame.data.version;
+    const points = this.version !== frame.data.version || frame.data.kind === "confusion";
     const reply = await this.app.ask({ kind: "results", points });
     if (!reply) return;
     this.version = frame.data.version;

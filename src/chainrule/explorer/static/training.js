@@ -10,7 +10,7 @@ export class TrainBar {
     this.app = app;
     /** @type {{ done: Promise<void>, stop(): void } | null} */
     this.run = null;
-    this.play = el("button.main", { type: "button", onclick: () => this.toggle() }, "▶ Train");
+    this.play = el("button.main", { type: "button", onclick: () => this.toggle() }, this.label());
     this.count = el("input", { type: "number", min: 1, max: 1000000, value: "100", "aria-label": "Number of steps" });
     const once = (/** @type {Record<string, unknown>} */ more) => () => void app.change({ kind: "train", ...more });
     this.buttons = el(
@@ -28,7 +28,7 @@ export class TrainBar {
     this.facts = el("dl.facts", {});
     this.message = el("p.warning", { hidden: true, role: "alert" });
     this.node = el(
-      "div.card.trainbar", {}, ...(app.transport.live ? [this.buttons] : []), this.facts,
+      "div.card.trainbar", {}, app.transport.live ? this.buttons : el("div.buttons", {}, this.play), this.facts,
       el("div.timeline", {}, this.slider, this.at), this.message,
     );
     this.seeking = false;
@@ -49,6 +49,10 @@ export class TrainBar {
     this.at.textContent = `step ${t.step.toLocaleString("en")}`;
     this.message.hidden = !t.message;
     this.message.textContent = t.message;
+  }
+
+  label() {
+    return this.app.transport.live ? "▶ Train" : "▶ Play";
   }
 
   toggle() {
@@ -91,7 +95,7 @@ export class TrainBar {
     this.draw();
     this.run = null;
     this.app.training = false;
-    this.play.textContent = "▶ Train";
+    this.play.textContent = this.label();
     this.node.classList.remove("running");
     const frame = await this.app.ask({ kind: "look" });
     if (frame) {

@@ -41,22 +41,16 @@ export interface Equation { lead: string; mathml: string; text: string; target: 
 export interface Step {
   phase: string; layer: number; title: string; words: string; equations: Equation[];
 }
-export interface Formula { text: string; latex: string; mathml: string }
-export interface Contribution { unit: number; value: number | null; symbol: Formula }
-export interface Term {
-  symbol: Formula; formula: Formula; value: number | null;
-  derivation: (Formula & { lead: string; tag: string })[];
-  numbers: Formula & { lead: string; tag: string };
-  contributions: { count: number; rest: number; largest: Contribution[] } | null;
-}
+export interface Contribution { unit: number; value: number | null; symbol: string }
+export interface Contributions { count: number; rest: number | null; largest: Contribution[] }
 export interface Derivation {
   kind: "explanation"; version: number; target: string; words: string; headline: string;
   value: number | null; old: number | null; editable: boolean;
-  explanation: {
-    n_samples: number; focus: number; terms: Term[]; penalty: Term | null;
-    samples: { index: number; terms: Row; product: number | null }[];
-    sections: { title: string; symbol: Formula | null; equations: (Formula & { lead: string; tag: string })[] }[];
-  };
+  sections: {
+    title: string; symbol: string; equations: Equation[]; tags: string[];
+    contributions: Contributions | null; has_samples: boolean;
+  }[];
+  heads: string[]; samples: Row[]; n_samples: number; focus: number;
 }
 export interface Stop {
   title: string; words: string; equations: Equation[]; target: string; phase: string;
