@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import webbrowser
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,6 @@ def _subject(
     """Give network and samples, as far as they are named."""
     from chainrule import files, tables
     from chainrule.explorer import datasets
-    from chainrule.network import Network
 
     if model is not None and sizes is not None:
         raise click.UsageError("MODEL and --sizes exclude each other.")
@@ -100,12 +100,12 @@ def _save(network: Network | None, X: Any, y: Any, name: str, save: str, steps: 
     from chainrule.explorer import Explorer
 
     explorer = Explorer(network, X, y, name=name or "data")
-    with click.progressbar(length=100, label="Recording", file=click.get_text_stream("stderr")) as p:
 
-        def on_progress(done: int, count: int) -> None:
-            p.update(100 * done // count - p.pos)
+    def on_progress(done: int, count: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\rRecording step {done} of {count} ", nl=done == count, err=True)
 
-        explorer.save(save, steps=steps, on_progress=on_progress)
+    explorer.save(save, steps=steps, on_progress=on_progress)
     size = os.path.getsize(save) / 1e6
     click.echo(f"{save}: {steps} steps, {size:.1f} MB; it opens in any browser, without a network")
     return 0

@@ -49,9 +49,7 @@ def explanation(why: Explanation, version: int) -> ExplanationView:
         "editable": isinstance(why.target, Weight | Bias) or given,
         "sections": sections,
         "heads": [scribe.mathml(term.symbol) for term in why.terms],
-        "samples": [
-            [i, *_sample(why, i)] for i in (chosen if why.n_samples > 1 else [])
-        ],
+        "samples": [[i, *_sample(why, i)] for i in (chosen if why.n_samples > 1 else [])],
         "n_samples": why.n_samples,
         "focus": why.focus,
     }
@@ -88,4 +86,3 @@ def _contributions(why: Explanation, term: Term | None, scribe: Scribe) -> Contr
             for p in shown
         ],
     }
-

@@ -106,12 +106,12 @@ def _words(
     elif share < _SMALL:
         said.append(f"Its gradient is 1/{1 / share:,.0f} of the largest: it learns that slowly.")
         said.append(_cause(network, gradient, l, slope))
-    for word, meaning in (
-        ("dead", "z ≤ 0 on every sample, so a = 0 and the factor g′(z) is 0: no gradient passes, "
-                 "and it stays so"),
-        ("saturated", f"{name} is flat there: the factor g′(z) is close to 0 on almost every "
-                      "sample, and hardly any gradient passes"),
-    ):  # fmt: skip
+    flat = f"{name} is flat there: the factor g′(z) is close to 0 on almost every sample"
+    meanings = {
+        "dead": "z ≤ 0 on every sample, so a = 0 and the factor g′(z) is 0: no gradient passes",
+        "saturated": f"{flat}, and hardly any gradient passes",
+    }
+    for word, meaning in meanings.items():
         units = [str(j + first) for j, what in marked if what == word]
         if units:
             some = ", ".join(units[:6]) + (f" and {len(units) - 6} more" if len(units) > 6 else "")

@@ -1,4 +1,4 @@
-"""The notebook host: the explorer as a widget (anywidget), for Jupyter, VS Code, Colab and marimo."""
+"""The notebook host: a widget (anywidget), for Jupyter, VS Code, Colab and marimo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ class Widget(anywidget.AnyWidget):  # type: ignore[misc]
     _css = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, session: Session) -> None:
-        script = assets.joined("notebook") + "\nexport default { render: module_notebook.render };\n"
+        script = (
+            assets.joined("notebook") + "\nexport default { render: module_notebook.render };\n"
+        )
         super().__init__(_esm=script, _css=assets.files()["style.css"][0])
         self._session = session
         self.on_msg(self._receive)

@@ -107,7 +107,9 @@ def _ways(
 ) -> list[tuple[list[int], dict[str, Any]]]:
     """Give the ways down to the loss that the page can open, with the answers, level by level."""
     found: list[tuple[list[int], dict[str, Any]]] = []
-    level = [([], [s for s in reply["sections"] if not s["title"].startswith("The penalty")])]
+    level: list[tuple[list[int], list[Any]]] = [
+        ([], [s for s in reply["sections"] if not s["title"].startswith("The penalty")])
+    ]
     while level and len(found) < _WAYS:
         below = []
         for way, terms in level:
@@ -147,9 +149,7 @@ class Tape:
         """Store an answer."""
         text = json.dumps(reply, separators=(",", ":"), ensure_ascii=False)
         chunks = tuple(self._chunks.setdefault(c, len(self._chunks)) for c in _NUMBER.split(text))
-        gaps = tuple(
-            self._numbers.setdefault(n, len(self._numbers)) for n in _NUMBER.findall(text)
-        )
+        gaps = tuple(self._numbers.setdefault(n, len(self._numbers)) for n in _NUMBER.findall(text))
         shape = self._shapes.setdefault((chunks, gaps), len(self._shapes))
         place = self._keys.setdefault(key, len(self._keys))
         answers = self._records[-1]["answers"]

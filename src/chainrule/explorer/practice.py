@@ -103,7 +103,9 @@ class Examiner:
     def _draw(self, rng: np.random.Generator) -> Weight:
         l = int(rng.integers(1, len(self.network.sizes)))
         return Weight(
-            l, int(rng.integers(self.network.sizes[l])), int(rng.integers(self.network.sizes[l - 1]))
+            l,
+            int(rng.integers(self.network.sizes[l])),
+            int(rng.integers(self.network.sizes[l - 1])),
         )
 
     # --- exercises ------------------------------------------------------------------------------
@@ -145,16 +147,19 @@ class Examiner:
         W = np.asarray(self.network.layers[l].W, dtype=np.float64)
         mistakes = [Mistake("sign", -term.value, "The size is right, the sign is not.")]
         if units == W.shape[1] and units > 1:
-            mistakes.append(
-                Mistake("transposed", float(delta @ W[w.j]), self._transposed(l, w.j))
-            )
+            mistakes.append(Mistake("transposed", float(delta @ W[w.j]), self._transposed(l, w.j)))
         if units > 1:
-            for m in range(units):
-                mistakes.append(Mistake(
-                    "sum", float(delta[m] * W[m, w.j]),
-                    f"That is the part through unit {m + self.notation.first_index} alone. The "
-                    f"unit feeds all {units} units of layer {l}: add up their parts."))  # fmt: skip
-        given = [("delta", l, m) for m in range(min(units, 6))]
+            first = self.notation.first_index
+            mistakes += [
+                Mistake(
+                    "sum",
+                    float(delta[m] * W[m, w.j]),
+                    f"That is the part through unit {m + first} alone. The unit feeds all {units} "
+                    f"units of layer {l}: add up their parts.",
+                )
+                for m in range(units)
+            ]
+        given: list[Any] = [("delta", l, m) for m in range(min(units, 6))]
         given += [("w", l, m, w.j) for m in range(min(units, 6))]
         if units > 6:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,13 @@ from chainrule.explorer.view import number, row
 from chainrule.network import Network
 
 Array = NDArray[Any]
+Kind = Literal["surface", "fit", "confusion", "none"]
 _SIDE = 40  # cells of a decision surface, on each side
 _POINTS = 400
 _IMAGES = 40
 
 
-def kind_of(network: Network, dataset: Dataset) -> str:
+def kind_of(network: Network, dataset: Dataset) -> Kind:
     """Say which picture suits: "surface", "fit", "confusion" or "none"."""
     if network.sizes[0] == 2 and network.sizes[-1] == 1:
         return "surface"
@@ -34,7 +35,7 @@ def results(network: Network, dataset: Dataset, points: bool) -> ResultsView:
         "kind": "results", "type": kind, "box": [], "grid": [], "points": [],
         "validation": [], "matrix": [], "samples": [], "images": [],
         "accuracy": accuracy(network, dataset), "levels": levels(network, dataset),
-    }  # type: ignore[typeddict-item]  # fmt: skip
+    }  # fmt: skip
     if kind == "surface":
         _surface(view, network, dataset, points)
     elif kind == "fit":
@@ -75,8 +76,8 @@ def _surface(view: ResultsView, network: Network, dataset: Dataset, points: bool
     across, down = np.meshgrid(x0 + cells * (x1 - x0), y1 + cells * (y0 - y1))
     grid = network.predict(np.stack([across.ravel(), down.ravel()], axis=1))[:, 0]
     view["box"] = [x0, x1, y0, y1]
-    rounded = np.round(grid.astype(np.float64), 3)
-    view["grid"] = rounded.reshape(_SIDE, _SIDE).tolist()
+    rounded = np.round(grid.astype(np.float64), 3).reshape(_SIDE, _SIDE)
+    view["grid"] = [row(line) for line in rounded]
     if points:
         view["points"] = _placed(dataset.X, dataset.y)
         view["validation"] = _placed(dataset.X_val, dataset.y_val)

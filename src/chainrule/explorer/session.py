@@ -113,7 +113,9 @@ class Session:
         self._exercise: practice.Exercise | None = None
         self._rng = np.random.default_rng(0)
         self._message, self._speed = "", 0.0
-        self._restart()
+        self._trainer: Trainer | None = None
+        with np.errstate(all="ignore"):
+            self._restart()
 
     def copy(self) -> Session:
         """Give a session at the same place, which goes its own way, with nothing to undo."""
@@ -252,7 +254,7 @@ class Session:
             "val_loss": None if val_loss is None else view.number(val_loss),
             "metric": "" if accuracy is None else f"{accuracy:.1%}",
             "curve": [
-                [point[0], view.number(point[1]), None if point[2] is None else point[2]]
+                [point[0], view.number(point[1]), None if point[2] is None else view.number(point[2])]
                 for point in curve
             ],
             "records": [record[0] for record in self._recording.records],
@@ -297,7 +299,7 @@ class Session:
             rows = self._rows()
             return self.network.gradient(self._data.X[rows], self._data.y[rows])
 
-        return self._once("gradient", make)  # type: ignore[no-any-return]
+        return self._once("gradient", make)
 
     def _why(self, target: str) -> Explanation:
         """Give an explanation, from the gradient at hand; the same one until something changes."""
@@ -311,7 +313,7 @@ class Session:
                 focus=self._focus(), notation=notation(s.notation, s.digits),
             )  # fmt: skip
 
-        return self._once(str(resolved), make)  # type: ignore[no-any-return]
+        return self._once(str(resolved), make)
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         """Make something once for each version of what it is made from."""
@@ -360,7 +362,6 @@ class Session:
     def _restart(self) -> protocol.Frame:
         """Start a new recording, with the network as it is."""
         self._recording, self._record, self._step, self._epoch = Recording(), 0, 0, 0.0
-        self._trainer: Trainer | None = None
         self._shown = []
         self._keep()
         return self._changed()
@@ -393,7 +394,7 @@ class Session:
         same = sizes == list(network.sizes) and request.seed is None
         built = Network(
             sizes, hidden=hidden, output=output, loss=loss, biases=network.biases, l2=network.l2,
-            dtype=str(network.dtype), seed=seed,
+            dtype="float32" if network.dtype == np.float32 else "float64", seed=seed,
         )  # fmt: skip
         data_room.targets(self._data.y, len(self._data.y), sizes[-1], built.loss)
         if same:  # another function, not other weights
@@ -408,7 +409,8 @@ class Session:
         loss = request.loss or self.network.loss.name
         if loss not in LOSSES or output not in ACTIVATIONS:
             return output, loss  # the network says what is wrong with it
-        needs = getattr(LOSSES[loss], "output", "") if _is_from_z(loss) else ""
+        found = LOSSES[loss]
+        needs = found.output if isinstance(found, LossFromZ) else None
         if needs and needs != output:
             if request.output is None:
                 return needs, loss
@@ -506,9 +508,7 @@ class Session:
         return self._changed()
 
     def _configure(self, request: protocol.Configure) -> protocol.Frame:
-        changes = {
-            name: value for name, value in vars(request).items() if value is not None
-        }
+        changes = {name: value for name, value in vars(request).items() if value is not None}
         if changes.keys() & {"learning_rate", "optimizer", "batch_size"}:
             self._before("change how it trains")
             self._trainer = None
@@ -523,8 +523,9 @@ class Session:
         moved = self.network.copy()
         for l, layer in enumerate(moved.weighted_layers, start=1):
             layer.W[...] -= rate * gradient.dW[l]
-            if layer.b is not None:
-                layer.b[...] -= rate * gradient.db[l]
+            db = gradient.db[l]
+            if layer.b is not None and db is not None:
+                layer.b[...] -= rate * db
         if not np.isfinite(moved.parameters).all():
             raise ValueError("the update is not finite; take a smaller learning rate")
         self._before("update")
@@ -602,7 +603,9 @@ class Session:
     def _seek(self, request: protocol.Seek) -> protocol.Frame:
         records = self._recording.records
         if request.record >= len(records):
-            raise ValueError(f"record is {request.record}; there are records 0 to {len(records) - 1}")
+            raise ValueError(
+                f"record is {request.record}; there are records 0 to {len(records) - 1}"
+            )
         self._step, self._epoch, parameters = records[request.record]
         self.network.parameters[...] = parameters
         self._record = request.record
@@ -767,12 +770,6 @@ class Session:
 
 
 _LOSS_OF = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
-
-
-def _is_from_z(loss: str) -> bool:
-    return issubclass(LOSSES[loss], LossFromZ) if isinstance(LOSSES[loss], type) else isinstance(
-        LOSSES[loss], LossFromZ
-    )  # fmt: skip
 
 
 def _check_size(sizes: list[int]) -> None:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import zlib
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,9 @@ def network_state(network: Network) -> dict[str, Any]:
 def network_from(state: dict[str, Any], most: int) -> Network:
     """Give the network of a state; ValueError or TypeError for what is none."""
     sizes = state.get("sizes")
-    whole = isinstance(sizes, list) and all(type(u) is int and 0 < u <= 1024 for u in sizes)
-    if not whole or not 2 <= len(sizes) <= 16:
+    if not isinstance(sizes, list) or not all(type(u) is int and 0 < u <= 1024 for u in sizes):
         raise ValueError("this is no state of the explorer: sizes")
-    if sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) > most:
+    if not 2 <= len(sizes) <= 16 or sum(a * b for a, b in pairwise(sizes)) > most:
         raise ValueError("this is no state of the explorer: the network is too large")
     known = {
         key: state[key]
@@ -81,14 +81,15 @@ def network_from(state: dict[str, Any], most: int) -> Network:
 def python(network: Network, dataset: Dataset, rule: str, batch_size: int, focus: int) -> str:
     """Give code that makes this network, with its parameters where they are few."""
     hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
+    output = network.weighted_layers[-1].activation.name
+    options = f"biases={network.biases}, dtype={str(network.dtype)!r}, l2={network.l2!r}"
     lines = [
         "import chainrule as cr",
         "",
         "net = cr.Network(",
         f"    {list(network.sizes)}, hidden={hidden!r},",
-        f"    output={network.weighted_layers[-1].activation.name!r}, loss={network.loss.name!r},",
-        f"    biases={network.biases}, dtype={str(network.dtype)!r}, l2={network.l2!r},"
-        f" seed={network.seed},",
+        f"    output={output!r}, loss={network.loss.name!r},",
+        f"    {options}, seed={network.seed},",
         ")",
     ]
     if network.parameters.size <= MOST:

@@ -76,7 +76,7 @@ class Steps:
     def _forward(self, l: int) -> StepView:
         equations = []
         for j in self._units(l):
-            z, a = quantity("z", l, j), quantity("a", l, j)
+            z = quantity("z", l, j)
             target = f"z[{l}][{j}]"
             equations.append(self.scribe.equation(z, _weighted_sum(self.pieces, l, j),
                                                   self._sum_in_numbers(l, j), self._num(z),
@@ -160,9 +160,7 @@ class Steps:
         equations: list[EquationView] = []
         a = self.g.forward.a[l - 1][self.focus]
         for j in self._units(l):
-            for k in self._units(l - 1):
-                if len(equations) >= _MOST:
-                    break
+            for k in self._units(l - 1)[: _MOST - len(equations)]:
                 w, z, a_k = quantity("w", l, j, k), quantity("z", l, j), quantity("a", l - 1, k)
                 delta = float(self.g.delta[l][self.focus, j])
                 product = mul(Factor(Num(delta)), Factor(Num(float(a[k]))))
@@ -186,8 +184,7 @@ class Steps:
         equations = []
         for l in range(self.L, 0, -1):
             for j in self._units(l)[:1]:
-                for k in self._units(l - 1)[:2]:
-                    equations.append(self._moved(Weight(l, j, k)))
+                equations += [self._moved(Weight(l, j, k)) for k in self._units(l - 1)[:2]]
         return {
             "phase": "update", "layer": 0, "title": "The update", "words": words,
             "equations": equations[:_MOST],

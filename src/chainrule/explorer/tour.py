@@ -97,9 +97,7 @@ def stops(name: str, why: Explanation) -> list[StopView]:
         key = next((key for key in _WORDS if section.title.startswith(key)), "")
         equations: list[object] = [scribe.view(equation) for equation in section.equations]
         act = "update" if section.title == "The update" else ""
-        found.append(
-            stop(section.title, _WORDS.get(key, ""), equations, _PHASES.get(key, ""), act)
-        )
+        found.append(stop(section.title, _WORDS.get(key, ""), equations, _PHASES.get(key, ""), act))
     words = (
         "Is the number right? It stands beside a difference quotient and a value with 30 digits, "
         "both found without any derivative rule. Then go on: click any other weight, or practise."

@@ -110,6 +110,7 @@ class Guard:
         self.cookie = f"chainrule-{port}"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Let a request through, or refuse it."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -128,6 +129,8 @@ class Guard:
             return 403, "this Origin is not served"
         if scope["path"].startswith("/api/") and not self._has_token(headers):
             return 403, "the token is missing or wrong"
+        if "transfer-encoding" in headers:
+            return 411, "a request must say how long it is"
         length = headers.get("content-length", "0")
         most = _MAX_UPLOAD if scope["path"].endswith("/upload") else MAX_BODY
         if not length.isdigit() or int(length) > most:
@@ -162,9 +165,7 @@ class Guard:
         """Compare a token in constant time."""
         return hmac.compare_digest(given.encode(), self.token.encode())
 
-    async def _refuse(
-        self, scope: Any, receive: Any, send: Any, status: int, message: str
-    ) -> None:
+    async def _refuse(self, scope: Any, receive: Any, send: Any, status: int, message: str) -> None:
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
@@ -293,7 +294,6 @@ def create_app(
     async def missing(request: Request, error: Any) -> Response:
         return _error(404, "there is nothing here")
 
-    guard.app_state = app  # type: ignore[attr-defined]
     return guard
 
 
@@ -374,9 +374,7 @@ class Run:
                     self._left = hosted.session.steps_asked(request)
                 self._left -= taken
                 self.over = self._left <= 0
-                self._request = replace(
-                    request, steps=max(self._left, 1), epochs=None, again=True
-                )
+                self._request = replace(request, steps=max(self._left, 1), epochs=None, again=True)
             else:
                 self._request = replace(request, again=True)
             self.over = self.over or bool(frame["training"]["message"]) or not taken
