@@ -20,6 +20,7 @@ from chainrule.explorer.session import Session
 from chainrule.explorer.web import Server
 
 playwright = pytest.importorskip("playwright.sync_api")
+expect = playwright.expect
 pytestmark = pytest.mark.needs("chromium")
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +37,12 @@ def browser() -> Iterator[Any]:
         browser = p.chromium.launch(executable_path=path, args=flags)
         yield browser
         browser.close()
+
+
+def shown(value: float, digits: int = 4) -> str:
+    """A number as the characters of its formula."""
+    text, _, power = f"{value:.{digits}g}".replace("-", "−").partition("e")
+    return f"{text}×10{'−' if power[0] == '−' else ''}{int(power[1:])}" if power else text
 
 
 class Site:
@@ -88,7 +95,7 @@ class Person:
 
     def settled(self) -> None:
         """Wait until no answer is outstanding."""
-        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_selector('.cr-app[aria-busy="false"]')
 
     def open(self, target: str) -> None:
         """Open a part of the drawing, by keyboard, for a line is thin."""
@@ -98,7 +105,7 @@ class Person:
         self.settled()
 
     def text(self, selector: str) -> str:
-        return str(self.page.inner_text(selector))
+        return str(self.page.text_content(selector)).strip()
 
     def formulas(self, selector: str) -> str:
         """The characters of all formulas, without spaces."""
@@ -123,7 +130,7 @@ def small() -> Session:
     return Session(net, X, [0, 1, 0, 1])
 
 
-# --- what is shown is what the library says ----------------------------------------------------------
+# --- what is shown is what the library says -------------------------------------------------------
 
 
 def test_a_click_on_a_weight_is_its_explanation(person: Person) -> None:
@@ -131,7 +138,7 @@ def test_a_click_on_a_weight_is_its_explanation(person: Person) -> None:
     person.page.locator('[data-target="w[2][1,2]"] .hit').dispatch_event("click")
     person.page.wait_for_selector(".headline")
     why = session.network.explain("w[2][1,2]", [[0.5, -1.0]], [0])
-    assert f"{why.value:.4g}".replace("-", "−") in person.formulas(".headline")
+    assert shown(why.value) in person.formulas(".headline")
     titles = person.page.locator(".part .title").all_inner_texts()
     assert titles[:5] == [
         "The chain rule",
@@ -142,7 +149,7 @@ def test_a_click_on_a_weight_is_its_explanation(person: Person) -> None:
     ]
     numbers = person.formulas('.part[data-title="The numbers"]')
     for term in why.terms:
-        assert f"{term.value:.4g}".replace("-", "−") in numbers
+        assert shown(term.value) in numbers
     person.page.click("text=Prove it")
     person.page.wait_for_selector(".verdict.pass")
     assert repr(why.value) in person.text(".proof")
@@ -171,7 +178,7 @@ def test_units_biases_inputs_and_the_loss_open_too(person: Person) -> None:
     for target, expected in [("b[2][1]", "b[2][1]"), ("a[1][2]", "a[1][2]"), ("x[1]", "x[1]")]:
         person.open(target)
         value = session.network.explain(expected, [[0.5, -1.0]], [0]).value
-        assert f"{value:.4g}".replace("-", "−") in person.formulas(".headline")
+        assert shown(value) in person.formulas(".headline")
     person.page.focus('[data-target="loss"]')
     person.page.keyboard.press("Enter")
     person.page.wait_for_selector("text=The loss of this sample")
@@ -188,11 +195,11 @@ def test_the_mean_over_all_samples_has_a_row_for_each(person: Person) -> None:
     assert rows.count() == 4
     data = session._data
     why = session.network.explain("w[1][0,1]", data.X, data.y)
-    assert f"{why.value:.4g}".replace("-", "−") in person.formulas(".headline")
-    assert rows.nth(2).inner_text().split()[-1] == f"{why.samples[2].product:.4g}".replace("-", "−")
+    assert shown(why.value) in person.formulas(".headline")
+    assert rows.nth(2).locator("td").last.inner_text() == f"{why.samples[2].product:.4g}".replace("-", "−")
 
 
-# --- steps -----------------------------------------------------------------------------------------
+# --- steps --------------------------------------------------------------------------------------
 
 
 def test_steps_forward_backward_update(person: Person) -> None:
@@ -213,7 +220,7 @@ def test_steps_forward_backward_update(person: Person) -> None:
     person.settled()
     assert not np.array_equal(session.network.parameters, before)
     page.click("[aria-label='Forward: layer 1']")
-    assert page.locator(".network .unit .value").all_inner_texts()[-1] == "·"  # not computed yet
+    assert page.locator(".network .unit .value").all_text_contents()[-1] == "·"  # not computed yet
     assert page.locator(".network .edge.active").count() == 6
     page.locator("button.eq").first.click()
     page.wait_for_selector(".headline")
@@ -223,7 +230,7 @@ def test_steps_forward_backward_update(person: Person) -> None:
     assert page.locator(".network .edge.active").count() == 0
 
 
-# --- changes ---------------------------------------------------------------------------------------
+# --- changes ------------------------------------------------------------------------------------
 
 
 def test_an_edited_weight_changes_all_that_follows_and_undo_brings_it_back(person: Person) -> None:
@@ -288,7 +295,7 @@ def test_it_learns(person: Person) -> None:
     person.settled()
     page.select_option("[aria-label='Speed of training']", "")
     page.click("text=▶ Train")
-    page.wait_for_function("Number(document.querySelector('[data-fact=loss]').textContent) < 0.1")
+    expect(page.locator("[data-fact=loss]")).to_have_text(re.compile(r"0\.0[0-9]+"))
     page.click("text=⏸ Pause")
     page.wait_for_selector("text=▶ Train")
     person.settled()
@@ -326,7 +333,7 @@ def test_own_data_by_file(person: Person, tmp_path: Path) -> None:
     person.errors.clear()  # the browser reports the refusal, too
 
 
-# --- health, notation ------------------------------------------------------------------------------
+# --- health, notation ---------------------------------------------------------------------------
 
 
 def test_health_says_what_is_wrong(person: Person) -> None:
@@ -339,16 +346,17 @@ def test_health_says_what_is_wrong(person: Person) -> None:
 
 
 def test_notation_and_digits(person: Person) -> None:
-    person.visit(small)
+    session = person.visit(small)
     person.open("w[2][1,2]")
     person.page.select_option("[aria-label=Notation]", "L-h")
-    person.page.wait_for_function("document.querySelector('.headline').textContent.includes('L')")
+    expect(person.page.locator(".headline")).to_contain_text("L")
     person.page.select_option("[aria-label=Digits]", "8")
     person.settled()
-    assert re.search(r"\d\.\d{6,}", person.formulas(".headline"))
+    value = session.network.explain("w[2][1,2]", [[0.5, -1.0]], [0]).value
+    assert shown(value, 8) in person.formulas(".headline")
 
 
-# --- learning by doing -----------------------------------------------------------------------------
+# --- learning by doing --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -413,7 +421,7 @@ def test_practice_takes_right_answers_and_names_mistakes(person: Person) -> None
     page.wait_for_selector("text=Type a number")
 
 
-# --- sharing ---------------------------------------------------------------------------------------
+# --- sharing ------------------------------------------------------------------------------------
 
 
 def test_a_link_brings_the_state_back(person: Person) -> None:
@@ -441,7 +449,7 @@ def test_a_link_brings_the_state_back(person: Person) -> None:
     assert other._data.name == "spiral"
 
 
-# --- wide layers -----------------------------------------------------------------------------------
+# --- wide layers --------------------------------------------------------------------------------
 
 
 def wide() -> Session:
@@ -464,11 +472,11 @@ def test_images_and_wide_layers_are_usable(person: Person) -> None:
     target = f"w[1][{shown[0]},{session._shown[0][0]}]"
     person.open(target)
     value = session.network.explain(target, session._data.X[:1], session._data.y[:1]).value
-    assert f"{value:.4g}".replace("-", "−") in person.formulas(".headline")
+    assert shown(value) in person.formulas(".headline")
     assert page.locator(".images .image").count() == 40
 
 
-# --- access ----------------------------------------------------------------------------------------
+# --- access -------------------------------------------------------------------------------------
 
 
 def test_by_keyboard_alone(person: Person) -> None:
@@ -550,7 +558,7 @@ def test_nothing_is_wider_than_the_window(browser: Any, site: Site, width: int) 
     context.close()
 
 
-# --- the offline file ------------------------------------------------------------------------------
+# --- the offline file ---------------------------------------------------------------------------
 
 
 def test_the_offline_file_opens_with_the_network_off(browser: Any, tmp_path: Path) -> None:
@@ -577,18 +585,12 @@ def test_the_offline_file_opens_with_the_network_off(browser: Any, tmp_path: Pat
     for record, network in ((6, twin.network), (0, net)):
         page.focus("[aria-label='Recorded step']")
         page.keyboard.press("End" if record else "Home")
-        page.wait_for_function(
-            f"document.querySelector('.timeline .at').textContent == 'step {record}'"
-        )
+        expect(page.locator(".timeline .at")).to_have_text(f"step {record}")
         for target in ("w[1][1,0]", "b[2][0]", "w[2][0,1]"):
             page.focus(f'[data-target="{target}"]')
             page.keyboard.press("Enter")
             value = network.explain(target, X[:1], y[:1]).value
-            shown = f"{value:.4g}".replace("-", "−").split("e")[0]
-            page.wait_for_function(
-                "([t, v]) => document.querySelector('.headline')?.textContent.includes(v)",
-                arg=[target, shown],
-            )
+            expect(page.locator(".headline")).to_contain_text(shown(value))
     page.focus('[data-target="w[1][1,0]"]')
     page.keyboard.press("Enter")
     page.locator(".way > summary").first.click()
@@ -598,13 +600,13 @@ def test_the_offline_file_opens_with_the_network_off(browser: Any, tmp_path: Pat
     page.click("[aria-label='Step forward']")
     assert page.inner_text(".steptitle") == "The sample"
     page.click("text=▶ Play")
-    page.wait_for_function("document.querySelector('.timeline .at').textContent == 'step 6'")
+    expect(page.locator(".timeline .at")).to_have_text("step 6")
     assert errors == []
     assert [u for u in asked if not u.startswith(("file:", "data:", "blob:"))] == []
     context.close()
 
 
-# --- the browser code ------------------------------------------------------------------------------
+# --- the browser code ---------------------------------------------------------------------------
 
 
 @pytest.mark.needs("typescript")

@@ -51,7 +51,7 @@ def lesson() -> tuple[cr.Network, list[list[float]], list[int], Session]:
     return net, X, y, Session(net, X, y)
 
 
-# --- numbers are the library's ---------------------------------------------------------------------
+# --- numbers are the library's ------------------------------------------------------------------
 
 
 def test_a_frame_has_the_numbers_of_the_library(lesson: Any) -> None:
@@ -126,9 +126,9 @@ def test_the_update_is_the_one_that_is_explained(lesson: Any) -> None:
     ask(session, "update")
     g = net.gradient(X, y)
     for l in (1, 2, 3):
-        moved = session.network.layers[l]
-        assert moved.W == pytest.approx(net.layers[l].W - 0.2 * g.dW[l], rel=1e-14)
-        assert moved.b == pytest.approx(net.layers[l].b - 0.2 * g.db[l], rel=1e-14, abs=1e-16)
+        moved, old = session.network.layers[l], net.layers[l]
+        np.testing.assert_allclose(moved.W, old.W - 0.2 * g.dW[l], rtol=1e-14)
+        np.testing.assert_allclose(moved.b, old.b - 0.2 * g.db[l], rtol=1e-14, atol=1e-16)
 
 
 @pytest.mark.parametrize("name", ["gradient descent", "momentum", "adam"])
@@ -165,7 +165,7 @@ def test_every_step_is_in_words_and_numbers(lesson: Any) -> None:
     assert all(s["words"] and s["title"] for s in steps)
 
 
-# --- changes, undo, redo ---------------------------------------------------------------------------
+# --- changes, undo, redo ------------------------------------------------------------------------
 
 
 def test_edits_count_and_can_be_taken_back(session: Session) -> None:
@@ -263,7 +263,7 @@ def test_layers_functions_and_losses_change(session: Session) -> None:
     assert "unknown" in refused(session, {"kind": "build", "hidden_sizes": [3], "hidden": ["no"]})
 
 
-# --- wide layers -----------------------------------------------------------------------------------
+# --- wide layers --------------------------------------------------------------------------------
 
 
 def test_of_wide_layers_the_units_that_matter_are_drawn() -> None:
@@ -287,7 +287,7 @@ def test_of_wide_layers_the_units_that_matter_are_drawn() -> None:
     assert reply["value"] == float(session.network.gradient(X[:1], y[:1]).dW[1][100, 400])
 
 
-# --- health ----------------------------------------------------------------------------------------
+# --- health -------------------------------------------------------------------------------------
 
 
 def test_dead_and_saturated_units_are_found_and_the_factor_named() -> None:
@@ -312,7 +312,7 @@ def test_dead_and_saturated_units_are_found_and_the_factor_named() -> None:
     assert health["layers"][0]["share"] < 1e-3
 
 
-# --- uploads ---------------------------------------------------------------------------------------
+# --- uploads ------------------------------------------------------------------------------------
 
 
 def test_csv_of_classes_words_and_numbers(session: Session) -> None:
@@ -355,7 +355,7 @@ def test_any_text_is_data_or_an_error(text: str) -> None:
     assert np.isfinite(dataset.y).all()
 
 
-# --- sharing ---------------------------------------------------------------------------------------
+# --- sharing ------------------------------------------------------------------------------------
 
 
 def test_a_state_comes_back_to_the_last_bit(session: Session) -> None:
@@ -406,7 +406,7 @@ def test_a_changed_state_is_taken_or_refused(data: st.DataObject) -> None:
     assert session.handle({"kind": "look"})["kind"] == "frame"
 
 
-# --- bad messages ----------------------------------------------------------------------------------
+# --- bad messages -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -466,7 +466,7 @@ def test_numbers_without_end_are_shown_as_that() -> None:
     ask(session, "health")
 
 
-# --- practice --------------------------------------------------------------------------------------
+# --- practice -----------------------------------------------------------------------------------
 
 
 def test_exercises_take_the_library_s_number(lesson: Any) -> None:
@@ -535,7 +535,7 @@ def test_where_nothing_can_be_asked_it_says_so() -> None:
     assert "no exercise can be made" in refused(session, {"kind": "ask", "about": "gradient"})
 
 
-# --- tour ------------------------------------------------------------------------------------------
+# --- tour ---------------------------------------------------------------------------------------
 
 
 def test_the_lessons_are_the_explanations_of_the_examples() -> None:

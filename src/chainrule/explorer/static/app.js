@@ -42,6 +42,7 @@ export class App {
     /** @type {Frame | null} */
     this.frame = null;
     this.training = false;
+    this.pending = 0;
     this.build();
   }
 
@@ -105,6 +106,7 @@ export class App {
   }
 
   async start() {
+    this.busy(1);
     try {
       let frame = await this.transport.start();
       const state = this.isPage ? new URLSearchParams(location.hash.slice(1)).get("s") : null;
@@ -113,6 +115,8 @@ export class App {
       await this.afterChange();
     } catch (error) {
       this.tell(/** @type {Error} */ (error).message);
+    } finally {
+      this.busy(-1);
     }
   }
 
@@ -124,6 +128,7 @@ export class App {
    * @returns {Promise<boolean>} whether it was done
    */
   async change(request) {
+    this.busy(1);
     try {
       if (this.training) await this.trainBar.stop();
       this.show(await this.transport.ask(request));
@@ -133,16 +138,30 @@ export class App {
       this.tell(/** @type {Error} */ (error).message);
       if (this.frame) this.show(this.frame);
       return false;
+    } finally {
+      this.busy(-1);
     }
+  }
+
+  /**
+   * Count what is under way, and let assistive technology know.
+   * @param {number} more
+   */
+  busy(more) {
+    this.pending += more;
+    this.app.setAttribute("aria-busy", String(this.pending > 0));
   }
 
   /** @param {Record<string, unknown>} request */
   async ask(request) {
+    this.busy(1);
     try {
       return await this.transport.ask(request);
     } catch (error) {
       this.tell(/** @type {Error} */ (error).message);
       return null;
+    } finally {
+      this.busy(-1);
     }
   }
 

@@ -50,7 +50,7 @@ export class Panel {
   async open(target, again = false) {
     this.target = target;
     if (target === "loss") return this.showLoss();
-    const reply = await this.app.transport.ask({ kind: "explain", target }).catch((/** @type {Error} */ error) => this.app.tell(error.message, null));
+    const reply = await this.app.ask({ kind: "explain", target });
     if (!reply) {
       if (again) this.close();
       return undefined;
