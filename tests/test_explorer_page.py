@@ -196,7 +196,9 @@ def test_the_mean_over_all_samples_has_a_row_for_each(person: Person) -> None:
     data = session._data
     why = session.network.explain("w[1][0,1]", data.X, data.y)
     assert shown(why.value) in person.formulas(".headline")
-    assert rows.nth(2).locator("td").last.inner_text() == f"{why.samples[2].product:.4g}".replace("-", "−")
+    assert rows.nth(2).locator("td").last.text_content() == f"{why.samples[2].product:.4g}".replace(
+        "-", "−"
+    )
 
 
 # --- steps --------------------------------------------------------------------------------------
@@ -220,7 +222,9 @@ def test_steps_forward_backward_update(person: Person) -> None:
     person.settled()
     assert not np.array_equal(session.network.parameters, before)
     page.click("[aria-label='Forward: layer 1']")
-    assert page.locator(".network .unit .value").all_text_contents()[-1] == "·"  # not computed yet
+    assert (
+        page.locator(".network .value:not(.ofloss)").all_text_contents()[-1] == "·"
+    )  # not computed yet
     assert page.locator(".network .edge.active").count() == 6
     page.locator("button.eq").first.click()
     page.wait_for_selector(".headline")
@@ -237,17 +241,17 @@ def test_an_edited_weight_changes_all_that_follows_and_undo_brings_it_back(perso
     session = person.visit(small)
     page = person.page
     person.open("w[1][0,1]")
-    loss = person.text(".network .loss .value")
+    loss = person.text(".network .value.ofloss")
     page.fill(".editor input[type=number]", "2.5")
     page.press(".editor input[type=number]", "Enter")
     person.settled()
     assert session.network.layers[1].W[0, 1] == 2.5
-    changed = person.text(".network .loss .value")
+    changed = person.text(".network .value.ofloss")
     assert changed != loss
     assert changed == f"{session.network.loss_value([[0.5, -1.0]], [0]):.3g}"
     page.click("[aria-label=Undo]")
     person.settled()
-    assert person.text(".network .loss .value") == loss
+    assert person.text(".network .value.ofloss") == loss
     page.click("[aria-label=Redo]")
     person.settled()
     assert session.network.layers[1].W[0, 1] == 2.5
@@ -467,9 +471,9 @@ def test_images_and_wide_layers_are_usable(person: Person) -> None:
     page.locator(".strip[data-layer='1'] image").click(position={"x": 4, "y": 30})
     page.wait_for_selector(".headline")
     person.settled()
-    shown = session._shown[1]
-    assert len(shown) == 9
-    target = f"w[1][{shown[0]},{session._shown[0][0]}]"
+    drawn = session._shown[1]
+    assert len(drawn) == 9
+    target = f"w[1][{drawn[0]},{session._shown[0][0]}]"
     person.open(target)
     value = session.network.explain(target, session._data.X[:1], session._data.y[:1]).value
     assert shown(value) in person.formulas(".headline")

@@ -67,7 +67,6 @@ export class App {
     this.aside = el("div.aside", {}, this.lessons.node, this.practice.node, this.panel.node, this.health.node);
     this.app = el(
       "div.cr-app", { "data-theme": stored("theme") ?? "auto" },
-      el("a.skip", { href: "#", onclick: (/** @type {Event} */ e) => this.skip(e) }, "Skip to the network"),
       this.header(),
       el(
         "main.grid", {},
@@ -95,6 +94,7 @@ export class App {
     const practice = el("button.quiet", { type: "button", onclick: () => void this.practice.toggle() }, "Practise");
     return el(
       "header.bar", {},
+      el("a.skip", { href: "#", onclick: (/** @type {Event} */ e) => this.skip(e) }, "Skip to the network"),
       el("h1.brand", {}, el("span.logo", { "aria-hidden": "true" }, "∂"), "chainrule", el("span.sub", {}, "explorer")),
       ...(live ? [el("nav.learn", { "aria-label": "Learn" }, lesson, practice)] : []),
       el("div.tools", {}, ...(live ? [this.undo, this.redo, this.notation, this.labelledDigits()] : []), theme, share),

@@ -68,7 +68,7 @@ export class NetworkCard {
     this.output = el("select", { onchange: () => this.build({ output: this.output.value }) });
     this.loss = el("select", { onchange: () => this.build({ loss: this.loss.value }) });
     this.about = el("p.small", {});
-    this.node = el("section.card", { "aria-label": "Network" }, el("h2", {}, "Network"), this.layers,
+    this.node = el("section.card", { "aria-label": "Network settings" }, el("h2", {}, "Network"), this.layers,
       el("button.quiet", { type: "button", onclick: () => this.add() }, "+ hidden layer"),
       field("Output", this.output), field("Loss", this.loss),
       el("button.quiet", { type: "button", onclick: () => this.build({ seed: (this.app.frame.network.seed + 1) % 2 ** 32 }) }, "Other first weights"), this.about);
@@ -161,7 +161,7 @@ export class SampleCard {
     this.about = el("p.small", {});
     const live = app.transport.live;
     const move = (/** @type {number} */ by) => this.select((app.frame.sample.index + by + app.frame.sample.count) % app.frame.sample.count);
-    this.node = el("section.card", { "aria-label": "Sample" }, el("h2", {}, "Sample"),
+    this.node = el("section.card", { "aria-label": "Sample at hand" }, el("h2", {}, "Sample"),
       live ? el("div.stepper", {}, el("button.icon", { type: "button", "aria-label": "Previous sample", onclick: () => move(-1) }, "◀"), this.at, this.of, el("button.icon", { type: "button", "aria-label": "Next sample", onclick: () => move(1) }, "▶")) : null,
       this.fields, this.about);
   }

@@ -66,7 +66,10 @@ function breakable(node) {
   const row = math?.children.length === 1 && math.firstElementChild;
   if (!math || !row || row.localName !== "mrow") return;
   const pieces = split(row, ["=", "←"], 3).flatMap((piece) => split(piece, ["+", "−"], 9));
-  if (pieces.length < 2) return;
+  if (pieces.length < 2) {
+    math.replaceChildren(...pieces);
+    return;
+  }
   node.replaceChildren(...pieces.map((piece) => {
     const part = /** @type {Element} */ (math.cloneNode());
     part.append(piece);

@@ -15,6 +15,7 @@ const TOP = 54;
 export class Drawing {
   /** x of the units of each layer @type {number[]} */ columns = [];
   /** what the arrow keys walk over, column by column @type {string[][]} */ order = [];
+  /** @type {any} */ labels = null;
   lossX = 0;
   middle = 0;
   dragged = false;
@@ -156,6 +157,7 @@ export class Drawing {
     const strips = svg("g.strips");
     const edges = svg("g.edges");
     const units = svg("g.units");
+    this.labels = svg("g.labels", { "aria-hidden": "true" });
     frame.layers.forEach((layer, l) => {
       const name = l === 0 ? "input" : (layer.activation ?? "").replace(/_/g, " ");
       heads.append(
@@ -170,7 +172,7 @@ export class Drawing {
     heads.append(svg("text.head", { x: this.lossX + 20, y: 20 }, "Loss"),
       svg("text.subhead", { x: this.lossX + 20, y: 36 }, frame.network.loss.replace(/_/g, " ")));
     this.buildLoss(frame, edges, units);
-    this.canvas.replaceChildren(heads, edges, strips, units);
+    this.canvas.replaceChildren(heads, edges, strips, units, this.labels);
     this.setTabStop(this.order.flat()[0]);
   }
 
@@ -215,13 +217,14 @@ export class Drawing {
         const line = svg("path.line", { d });
         const t = 0.3 + 0.4 * ((row + 0.5) / ends.length);
         const label = labelled
-          ? svg("text.weight", { "aria-hidden": "true", x: x0 + t * (x1 - x0), y: bezier(y0, y1, t) - 5 })
+          ? svg("text.weight", { x: x0 + t * (x1 - x0), y: bezier(y0, y1, t) - 5 })
           : null;
         const edge = svg(
           "g.edge", { "data-target": target, role: "button", tabindex: -1 },
-          svg("path.hit", { d }), line, label,
+          svg("path.hit", { d }), line,
         );
         edges.append(edge);
+        if (label) this.labels.append(label);
         this.parts.set(target, { node: edge, line, label, kind: "w", layer: l, j, k, row, from });
         names.push(target);
       });
@@ -242,16 +245,16 @@ export class Drawing {
     const i = j + frame.settings.first_index;
     const letters = frame.settings.letters;
     const name = l === 0 ? letters.x + below(i) : letters.a + below(i) + above(l);
-    const value = svg("text.value", { "aria-hidden": "true", x, y: y + 4.5 });
-    const delta = svg("text.delta", { "aria-hidden": "true", x, y: y + RADIUS + 13 });
+    const value = svg("text.value", { x, y: y + 4.5 });
+    const delta = svg("text.delta", { x, y: y + RADIUS + 13 });
     const disc = svg("circle.disc", { cx: x, cy: y, r: RADIUS });
-    const mark = svg("text.mark", { "aria-hidden": "true", x: x + RADIUS - 3, y: y - RADIUS + 8 });
+    const mark = svg("text.mark", { x: x + RADIUS - 3, y: y - RADIUS + 8 });
     const unit = svg(
       "g.unit", { "data-target": target, role: "button", tabindex: -1 },
-      svg("circle.halo", { cx: x, cy: y, r: RADIUS + 5 }), disc, value,
-      svg("text.name", { "aria-hidden": "true", x: x - RADIUS - 2, y: y - RADIUS + 4, "text-anchor": "end" }, name), delta, mark,
+      svg("circle.halo", { cx: x, cy: y, r: RADIUS + 5 }), disc,
     );
     units.append(unit);
+    this.labels.append(value, svg("text.name", { x: x - RADIUS - 2, y: y - RADIUS + 4, "text-anchor": "end" }, name), delta, mark);
     this.parts.set(target, { node: unit, disc, value, delta, mark, kind: "a", layer: l, j, row });
     this.order[this.order.length - 1].push(target);
     if (l > 0 && frame.network.biases) {
@@ -260,9 +263,9 @@ export class Drawing {
         "g.bias", { "data-target": bias, role: "button", tabindex: -1 },
         svg("rect.hit", { x: x - RADIUS - 11, y: y + RADIUS - 13, width: 24, height: 24 }),
         svg("rect.dot", { x: x - RADIUS - 6, y: y + RADIUS - 8, width: 14, height: 14, rx: 4 }),
-        svg("text.letter", { "aria-hidden": "true", x: x - RADIUS + 1, y: y + RADIUS + 3 }, "b"),
       );
       units.append(node);
+      this.labels.append(svg("text.letter", { x: x - RADIUS + 1, y: y + RADIUS + 3 }, "b"));
       this.parts.set(bias, { node, kind: "b", layer: l, j, row });
       this.order[this.order.length - 1].push(bias);
     }
@@ -314,18 +317,16 @@ export class Drawing {
       const y = this.y(outputs.length, row);
       edges.append(svg("path.toloss", { d: `M${this.columns[last] + RADIUS},${y} C${x - 60},${y} ${x - 70},${this.middle} ${x - 30},${this.middle}`, "data-output": j }));
       const text = svg("text.target", { x: this.columns[last] + RADIUS + 8, y: y - 8 });
-      units.append(text);
+      this.labels.append(text);
       this.parts.set(`target ${j}`, { node: text, kind: "y", layer: last, j });
     });
-    const value = svg("text.value", { "aria-hidden": "true", x, y: this.middle + 6 });
+    const value = svg("text.value.ofloss", { x: x + 5, y: this.middle + 13 });
     const loss = svg(
       "g.loss", { "data-target": "loss", role: "button", tabindex: -1 },
       svg("rect.halo", { x: x - 35, y: this.middle - 29, width: 80, height: 58, rx: 14 }),
       svg("rect.disc", { x: x - 30, y: this.middle - 24, width: 70, height: 48, rx: 10 }),
-      svg("text.name", { "aria-hidden": "true", x: x + 5, y: this.middle - 8 }, frame.settings.letters.C), value,
     );
-    value.setAttribute("x", String(x + 5));
-    value.setAttribute("y", String(this.middle + 13));
+    this.labels.append(svg("text.name.middle", { x: x + 5, y: this.middle - 8 }, frame.settings.letters.C), value);
     units.append(loss);
     this.parts.set("loss", { node: loss, value, kind: "loss", layer: last + 1 });
     this.order.push(["loss"]);

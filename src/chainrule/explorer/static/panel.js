@@ -68,8 +68,10 @@ export class Panel {
   show(reply, again) {
     const open = again ? this.openedSections() : null;
     const focus = again && this.body.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.keep : "";
+    const headline = formula(reply.headline, "h2.headline");
+    headline.setAttribute("aria-label", `Derivative with respect to ${reply.target}: ${number(reply.value, this.app.frame.settings.digits)}`);
     const shown = /** @type {Node[]} */ ([
-      el("div.top", {}, formula(reply.headline, "h2.headline"), el("button.icon.close", { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() }, "✕")),
+      el("div.top", {}, headline, el("button.icon.close", { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() }, "✕")),
       el("p.small", {}, reply.words),
       this.scope(),
     ]);

@@ -49,7 +49,7 @@ export class Player {
     this.steps = reply.steps;
     this.dots.replaceChildren(...this.steps.map((step, i) => {
       const name = `${SIGNS[/** @type {keyof typeof SIGNS} */ (step.phase)]}${["forward", "backward", "gradient"].includes(step.phase) ? step.layer : ""}`;
-      return el("li", {}, el(`button.dot.${step.phase}`, { type: "button", "aria-label": step.title, title: step.title, onclick: () => this.go(i) }, name));
+      return el("li", {}, el(`button.dot.${step.phase}`, { type: "button", "data-sign": name, "aria-label": step.title, title: step.title, onclick: () => this.go(i) }));
     }));
     if (this.at >= 0) this.show();
   }
