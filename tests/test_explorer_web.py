@@ -152,11 +152,11 @@ def test_every_reply_is_what_its_schema_says(client: httpx.Client, session: str)
         ("edit", b'{"target": "w[1][0,0]"}', 422, "value"),
         ("edit", b'{"target": "w[1][0,0]", "value": NaN}', 422, "value"),
         ("edit", b'{"target": "w[1][0,0]", "value": 1, "more": 1}', 422, "more"),
-        ("edit", b'{"target": "w[9][0,0]", "value": 1}', 400, "has layers 1 to 3"),
-        ("explain", b'{"target": "../../etc/passwd"}', 400, "is not a target"),
+        ("edit", b'{"target": "w[9][0,0]", "value": 1}', 409, "has layers 1 to 3"),
+        ("explain", b'{"target": "../../etc/passwd"}', 409, "is not a target"),
         ("nothing", b"{}", 404, "nothing here"),
         ("look", b"\xff\xfe", 422, ""),
-        ("look", b"[" * 20000, 422, ""),
+        ("look", b"[" * 20000, 400, ""),
     ],
 )
 def test_malformed_messages_are_refused(
@@ -284,11 +284,10 @@ def test_an_oversized_training_message_closes_the_stream(
 def test_a_client_that_vanishes_stops_the_training(
     server: Server, client: httpx.Client, session: str
 ) -> None:
-    ws = stream(server, session)
-    ws.send("{}")
-    ws.recv(5)
-    ws.socket.shutdown(socket.SHUT_RDWR)  # no goodbye
-    ws.socket.close()
+    with stream(server, session) as ws:
+        ws.send("{}")
+        ws.recv(5)
+        ws.socket.shutdown(socket.SHUT_RDWR)  # no goodbye
     deadline = time.monotonic() + 5
     step = -1
     while time.monotonic() < deadline:
@@ -366,13 +365,11 @@ def test_any_message_is_answered_or_refused(data: st.DataObject) -> None:
 
 def test_schemathesis_finds_nothing(server: Server) -> None:
     import schemathesis
-    from schemathesis.config import SchemathesisConfig
 
     headers = {"x-chainrule-token": server.token}
     base = f"http://127.0.0.1:{server.port}"
     name = httpx.post(f"{base}/api/sessions", json={}, headers=headers).json()["session"]
     document = httpx.get(f"{base}/api/schema", headers=headers).json()
-    assert SchemathesisConfig
     api = schemathesis.openapi.from_dict(document)
     count = int(os.environ.get("CHAINRULE_FUZZ", "8"))
     for result in api.get_all_operations():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 MAX_LAYERS = 16  # with weights, of a network made on the page
@@ -21,10 +21,20 @@ MAX_PARAMETERS = 1_000_000
 MAX_CSV = 4 * 2**20  # bytes of an upload
 MAX_STATE = 64 * 2**10  # characters of a state in a URL
 
-Index = Annotated[int, Field(ge=0, le=10**7, strict=True)]
+
+def _whole(value: object) -> object:
+    """Take 3.0 for 3, as JSON does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+JSON = BeforeValidator(_whole)
+Whole = Annotated[int, Field(strict=True), JSON]
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]
+Index = Annotated[int, Field(strict=True, ge=0, le=10**7), JSON]
 Name = Annotated[str, Field(max_length=40)]
 Path = Annotated[str, Field(max_length=60)]  # of a quantity: w[2][1,2]
-Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Number = Real
 Dataset = Literal["circles", "xor", "gaussians", "spiral", "moons", "xor table", "plane", "digits"]
 OptimizerName = Literal["gradient descent", "momentum", "adam"]
 Scope = Literal["sample", "all"]
@@ -41,7 +51,7 @@ class Look:
     """Give the frame: all that is drawn."""
 
     __pydantic_config__ = _STRICT
-    refocus: bool = False  # choose anew which units of wide layers are drawn
+    refocus: Flag = False  # choose anew which units of wide layers are drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +59,11 @@ class Build:
     """Make a new network; what is left out stays as it is."""
 
     __pydantic_config__ = _STRICT
-    hidden_sizes: Annotated[list[int], Field(max_length=MAX_LAYERS - 1)] | None = None
+    hidden_sizes: Annotated[list[Whole], Field(max_length=MAX_LAYERS - 1)] | None = None
     hidden: Annotated[list[Name], Field(max_length=MAX_LAYERS - 1)] | None = None
     output: Name | None = None
     loss: Name | None = None
-    seed: Annotated[int, Field(ge=0, le=2**53, strict=True)] | None = None
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**53), JSON] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +72,8 @@ class Data:
 
     __pydantic_config__ = _STRICT
     name: Dataset
-    noise: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    seed: Annotated[int, Field(ge=0, le=2**53, strict=True)] = 0
+    noise: Annotated[float, Field(strict=True, ge=0, le=0.5)] = 0.1
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**53), JSON] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +116,14 @@ class Configure:
     """Change how it trains and how it is written; what is left out stays as it is."""
 
     __pydantic_config__ = _STRICT
-    learning_rate: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
+    learning_rate: (
+        Annotated[float, Field(strict=True, gt=0, le=1000, allow_inf_nan=False)] | None
+    ) = None
     optimizer: OptimizerName | None = None
-    batch_size: Annotated[int, Field(ge=1, le=10**7, strict=True)] | None = None
+    batch_size: Annotated[int, Field(strict=True, ge=1, le=10**7), JSON] | None = None
     scope: Scope | None = None
     notation: NotationName | None = None
-    digits: Annotated[int, Field(ge=2, le=12, strict=True)] | None = None
+    digits: Annotated[int, Field(strict=True, ge=2, le=12), JSON] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,12 +138,14 @@ class Train:
     """Train some steps or epochs; it ends early after ``seconds``."""
 
     __pydantic_config__ = _STRICT
-    steps: Annotated[int, Field(ge=1, le=10**6, strict=True)] | None = None
-    epochs: Annotated[int, Field(ge=1, le=10**6, strict=True)] | None = None
-    seconds: Annotated[float, Field(gt=0, le=5)] = 2.0
-    again: bool = False  # part of a run that goes on, which is undone as one
-    results: bool = False  # give the results in the frame, too
-    pace: Annotated[int, Field(ge=1, le=10**6, strict=True)] | None = None  # most steps at once
+    steps: Annotated[int, Field(strict=True, ge=1, le=10**6), JSON] | None = None
+    epochs: Annotated[int, Field(strict=True, ge=1, le=10**6), JSON] | None = None
+    seconds: Annotated[float, Field(strict=True, gt=0, le=5)] = 2.0
+    again: Flag = False  # part of a run that goes on, which is undone as one
+    results: Flag = False  # give the results in the frame, too
+    pace: Annotated[int, Field(strict=True, ge=1, le=10**6), JSON] | None = (
+        None  # most steps at once
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +218,7 @@ class Results:
     """Give what the network makes of the data: surface, predicted against true, or confusion."""
 
     __pydantic_config__ = _STRICT
-    points: bool = True  # the samples, too, which change only with the data
+    points: Flag = True  # the samples, too, which change only with the data
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -254,7 +254,11 @@ class Session:
             "val_loss": None if val_loss is None else view.number(val_loss),
             "metric": "" if accuracy is None else f"{accuracy:.1%}",
             "curve": [
-                [point[0], view.number(point[1]), None if point[2] is None else view.number(point[2])]
+                [
+                    point[0],
+                    view.number(point[1]),
+                    None if point[2] is None else view.number(point[2]),
+                ]
                 for point in curve
             ],
             "records": [record[0] for record in self._recording.records],

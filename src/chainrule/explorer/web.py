@@ -24,6 +24,7 @@ import uvicorn
 from fastapi import FastAPI, Path, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from chainrule.explorer import assets, protocol
@@ -258,7 +259,7 @@ def create_app(
             try:
                 body = await compute(hosted.answer, request)
             except (ValueError, TypeError) as error:
-                return _error(400, str(error))
+                return _error(409, str(error))  # well formed, but not here: no such layer, say
             return Response(body, media_type="application/json")
 
         endpoint.__annotations__ = {"session": _SessionName, "request": model}
@@ -290,16 +291,19 @@ def create_app(
         place = ".".join(str(part) for part in first["loc"][1:]) or "the message"
         return _error(422, f"{place}: {first['msg']}")
 
-    @app.exception_handler(404)
-    async def missing(request: Request, error: Any) -> Response:
-        return _error(404, "there is nothing here")
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        words = {404: "there is nothing here", 405: "this takes another method"}
+        reply = _error(error.status_code, words.get(error.status_code, str(error.detail)))
+        reply.headers.update(error.headers or {})
+        return reply
 
     return guard
 
 
 _SessionName = Annotated[str, Path(max_length=64)]
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": protocol.Error} for status in (400, 403, 404, 413, 422)
+    status: {"model": protocol.Error} for status in (400, 403, 404, 409, 413, 422)
 }
 
 
