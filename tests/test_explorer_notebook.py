@@ -103,6 +103,7 @@ def test_in_jupyterlab(jupyter: str) -> None:
         page.set_default_timeout(40_000)
         page.goto(jupyter)
         page.wait_for_selector(".jp-Notebook .jp-Cell")
+        page.wait_for_selector("text=Python 3 (ipykernel) | Idle")
         page.locator(".jp-Cell").first.click()
         page.keyboard.press("Shift+Enter")
         page.wait_for_selector(".cr-app .network .unit")
