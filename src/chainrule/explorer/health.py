@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from chainrule.backprop import Forward, Gradient
 from chainrule.explorer.protocol import HealthView, LayerHealth
 from chainrule.explorer.view import number
+from chainrule.losses import LossFromZ
 from chainrule.network import Network
 
 Array = NDArray[Any]
@@ -27,6 +28,9 @@ def marks(network: Network, passed: Forward) -> list[list[str]]:
         g = network.layers[l].activation
         z, a = passed.z[l], passed.a[l]
         words = [""] * network.sizes[l]
+        if l == len(network.sizes) - 1 and isinstance(network.loss, LossFromZ):
+            found.append(words)  # ∂C/∂z is a - y there: no flat g' stands in the way
+            continue
         if g.name == "relu":
             for j in np.flatnonzero((z <= 0).all(axis=0)).tolist():
                 words[j] = "dead"

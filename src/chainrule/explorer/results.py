@@ -14,7 +14,7 @@ from chainrule.network import Network
 
 Array = NDArray[Any]
 Kind = Literal["surface", "fit", "confusion", "none"]
-_SIDE = 40  # cells of a decision surface, on each side
+_SIDE = 50  # cells of a decision surface, on each side
 _POINTS = 400
 _IMAGES = 40
 

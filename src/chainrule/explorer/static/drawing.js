@@ -142,7 +142,7 @@ export class Drawing {
     this.columns = [];
     let x = 44;
     frame.layers.forEach((layer, l) => {
-      if (this.isWide(layer)) x += this.isImage(frame, l) ? IMAGE + 34 : STRIP + 40;
+      if (this.isWide(layer)) x += this.isImage(frame, l) ? IMAGE + 44 : STRIP + 66;
       else if (l === 0) x += 4;
       this.columns.push(x);
       x += COLUMN;
@@ -283,7 +283,7 @@ export class Drawing {
     const rows = Math.ceil(layer.units / columns);
     const width = image ? IMAGE : STRIP;
     const height = image ? (IMAGE * rows) / columns : Math.min(this.size[1] - TOP - 30, 420);
-    const x = this.columns[l] - RADIUS - width - 36;
+    const x = this.columns[l] - RADIUS - width - (image ? 46 : 62);
     const y = this.middle - height / 2;
     const picture = svg("image", { x, y, width, height, preserveAspectRatio: "none" });
     const frameBox = svg("rect.frame", { x, y, width, height, rx: 2 });

@@ -56,8 +56,9 @@ export class Panel {
       return undefined;
     }
     if (this.target !== target) return undefined; // another one was opened meanwhile
+    const before = this.shown;
     this.shown = reply;
-    this.show(reply, again);
+    if (!(again && before && this.patch(before, reply))) this.show(reply, again);
     return undefined;
   }
 
@@ -68,8 +69,7 @@ export class Panel {
   show(reply, again) {
     const open = again ? this.openedSections() : null;
     const focus = again && this.body.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.keep : "";
-    const headline = formula(reply.headline, "h2.headline");
-    headline.setAttribute("aria-label", `Derivative with respect to ${reply.target}: ${number(reply.value, this.app.frame.settings.digits)}`);
+    const headline = this.headline(reply);
     const shown = /** @type {Node[]} */ ([
       el("div.top", {}, headline, el("button.icon.close", { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() }, "✕")),
       el("p.small", {}, reply.words),
@@ -91,6 +91,44 @@ export class Panel {
     if (focus) /** @type {HTMLElement | null} */ (this.body.querySelector(`[data-keep="${focus}"]`))?.focus();
     if (!again) this.node.scrollTop = 0;
     if (!again && this.app.app.clientWidth < 1000) this.node.scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
+  }
+
+  /**
+   * Put new numbers into the derivation that is shown, where only numbers differ.
+   * @param {Derivation} before
+   * @param {Derivation} reply
+   * @returns {boolean} whether that was possible
+   */
+  patch(before, reply) {
+    const shape = (/** @type {Derivation} */ d) => JSON.stringify([d.target, d.words, d.heads, d.samples.length,
+      d.sections.map((s) => [s.title, s.symbol, s.equations.length, s.has_samples, s.contributions?.largest.map((p) => p.unit)])]);
+    if (shape(before) !== shape(reply)) return false;
+    const parts = [...this.body.querySelectorAll("details.part")];
+    reply.sections.forEach((section, i) => {
+      const old = before.sections[i];
+      const lines = parts[i].querySelectorAll(":scope > .content > .line");
+      section.equations.forEach((equation, at) => {
+        if (equation.mathml !== old.equations[at].mathml) lines[at].replaceWith(this.equation(equation, section.tags[at]));
+      });
+      if (section.contributions && JSON.stringify(section.contributions) !== JSON.stringify(old.contributions)) {
+        parts[i].querySelector(".contributions")?.replaceWith(this.contributions(section.contributions, []));
+      }
+      if (section.has_samples) parts[i].querySelector(".scroll")?.replaceWith(this.samples(reply));
+    });
+    this.body.querySelector(".headline")?.replaceWith(this.headline(reply));
+    const box = this.body.querySelector(".editor input[type=number]");
+    for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (this.body.querySelectorAll(".editor input"))) {
+      if (document.activeElement !== input) input.value = String(input === box ? Number((reply.old ?? 0).toPrecision(6)) : reply.old ?? 0);
+    }
+    this.proofOut?.replaceChildren();
+    return true;
+  }
+
+  /** @param {Derivation} reply */
+  headline(reply) {
+    const node = formula(reply.headline, "h2.headline");
+    node.setAttribute("aria-label", `Derivative with respect to ${reply.target}: ${number(reply.value, this.app.frame.settings.digits)}`);
+    return node;
   }
 
   openedSections() {
@@ -226,6 +264,7 @@ export class Panel {
       out.replaceChildren(...(reply ? certificate(reply.certificate) : []));
     } }, "Prove it");
     this.prove = button;
+    this.proofOut = out;
     return el("details.part", { open: true, "data-title": "proof" }, el("summary", {}, el("span.title", {}, "The proof")),
       el("div.content", {}, el("p.lead", {}, "Beside a difference quotient, a value with 30 digits, and automatic differentiation where it is installed:"), button, out));
   }
@@ -243,7 +282,8 @@ export class Panel {
     } }, "Copy as LaTeX");
   }
 
-  showLoss() {
+  async showLoss() {
+    if (this.app.player.stale) await this.app.player.load();
     const step = this.app.player.steps.find((/** @type {any} */ s) => s.phase === "loss");
     const frame = this.app.frame;
     const last = frame.layers.length - 1;

@@ -14,6 +14,8 @@ export class Player {
     this.steps = [];
     this.at = -1;
     this.timer = 0;
+    this.stale = true;
+    this.depth = 0;
     const button = (/** @type {string} */ sign, /** @type {string} */ name, /** @type {() => void} */ act) =>
       el("button.icon", { type: "button", "aria-label": name, title: name, onclick: act }, sign);
     this.playButton = button("▶", "Play the steps", () => this.toggle());
@@ -24,12 +26,12 @@ export class Player {
     this.text = el("div.text", { "aria-live": "polite" }, this.title, this.words, this.equations);
     this.node = el(
       "div.player", { role: "group", "aria-label": "Forward and backward, step by step" },
-      el("div.controls", {}, button("◀", "Step back", () => this.go(this.at - 1)), this.playButton, button("▶|", "Step forward", () => this.go(this.at + 1)), this.dots, this.close = button("✕", "Leave the steps", () => this.leave())),
+      el("div.controls", {}, button("◀", "Step back", () => void this.go(this.at - 1)), this.playButton, button("▶|", "Step forward", () => void this.go(this.at + 1)), this.dots, this.close = button("✕", "Leave the steps", () => this.leave())),
       this.text,
     );
     this.node.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-      if (event.key === "ArrowRight") this.go(this.at + 1);
-      else if (event.key === "ArrowLeft") this.go(this.at - 1);
+      if (event.key === "ArrowRight") void this.go(this.at + 1);
+      else if (event.key === "ArrowLeft") void this.go(this.at - 1);
     });
     this.idle();
   }
@@ -42,20 +44,30 @@ export class Player {
     this.node.classList.add("idle");
   }
 
+  /** Numbers have changed: ask for the steps anew, now if they are looked at, else when they are. */
   async refresh() {
+    this.stale = true;
+    const { sizes } = this.app.frame.network;
+    if (this.at >= 0 || sizes.length !== this.depth) await this.load();
+  }
+
+  async load() {
     if (this.app.training) return;
+    this.stale = false;
+    this.depth = this.app.frame.network.sizes.length;
     const reply = await this.app.ask({ kind: "steps" });
     if (!reply) return;
     this.steps = reply.steps;
     this.dots.replaceChildren(...this.steps.map((step, i) => {
       const name = `${SIGNS[/** @type {keyof typeof SIGNS} */ (step.phase)]}${["forward", "backward", "gradient"].includes(step.phase) ? step.layer : ""}`;
-      return el("li", {}, el(`button.dot.${step.phase}`, { type: "button", "data-sign": name, "aria-label": step.title, title: step.title, onclick: () => this.go(i) }));
+      return el("li", {}, el(`button.dot.${step.phase}`, { type: "button", "data-sign": name, "aria-label": step.title, title: step.title, onclick: () => void this.go(i) }));
     }));
     if (this.at >= 0) this.show();
   }
 
   /** @param {number} i */
-  go(i) {
+  async go(i) {
+    if (this.stale) await this.load();
     if (i < 0) return this.leave();
     if (i >= this.steps.length) {
       this.pause();
@@ -107,8 +119,8 @@ export class Player {
     if (this.timer) return this.pause();
     this.playButton.textContent = "⏸";
     this.playButton.setAttribute("aria-label", "Pause the steps");
-    this.go(this.at + 1 < this.steps.length ? this.at + 1 : 0);
-    this.timer = window.setInterval(() => this.go(this.at + 1), 2200);
+    void this.go(this.at + 1 < this.steps.length ? this.at + 1 : 0);
+    this.timer = window.setInterval(() => void this.go(this.at + 1), 2200);
     return undefined;
   }
 

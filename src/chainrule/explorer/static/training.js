@@ -20,7 +20,7 @@ export class TrainBar {
       el("button", { type: "button", onclick: once({ epochs: 1 }) }, "Epoch"),
       el("span.joined", {}, this.count, el("button", { type: "button", onclick: () => this.some() }, "steps")),
       el("button.icon", { type: "button", title: "Back to the first weights", "aria-label": "Back to the first weights", onclick: () => void app.change({ kind: "seek", record: 0 }) }, "↺"),
-      this.pace = el("select", { "aria-label": "Speed of training" }, ...[["1", "slow: step by step"], ["epoch", "an epoch a frame"], ["", "full speed"]].map(([value, words]) => el("option", { value }, words))),
+      this.pace = el("select", { "aria-label": "Speed of training" }, ...[["1", "slow"], ["epoch", "by epochs"], ["", "full speed"]].map(([value, words]) => el("option", { value }, words))),
     );
     this.pace.value = "epoch";
     this.slider = el("input", { type: "range", min: 0, max: 0, value: "0", "aria-label": "Recorded step", oninput: () => this.seek() });
