@@ -77,7 +77,8 @@ def _surface(view: ResultsView, network: Network, dataset: Dataset, points: bool
     grid = network.predict(np.stack([across.ravel(), down.ravel()], axis=1))[:, 0]
     view["box"] = [x0, x1, y0, y1]
     rounded = np.round(grid.astype(np.float64), 3).reshape(_SIDE, _SIDE)
-    view["grid"] = [row(line) for line in rounded]
+    whole = bool(np.isfinite(rounded).all())
+    view["grid"] = rounded.tolist() if whole else [row(line) for line in rounded]
     if points:
         view["points"] = _placed(dataset.X, dataset.y)
         view["validation"] = _placed(dataset.X_val, dataset.y_val)

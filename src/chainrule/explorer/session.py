@@ -599,8 +599,10 @@ class Session:
         val_loss = None
         if len(d.X_val):
             val_loss = self.network.loss_value(d.X_val[:most], d.y_val[:most])
+        started = self._step - trainer.step  # steps taken before this trainer
+        points = [(at + started, loss) for at, loss in trainer.points]
         self._recording = self._recording.add(
-            self._step, self._epoch, trainer.loss, val_loss, self.network.parameters
+            self._step, self._epoch, trainer.loss, val_loss, self.network.parameters, points
         )
         self._record = len(self._recording.records) - 1
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,10 @@ from chainrule.network import Network
 from chainrule.optimizers import Adam, GradientDescent, Optimizer
 from chainrule.random import epoch_order
 
+T = TypeVar("T", bound=tuple[Any, ...])
 OPTIMIZERS = ("gradient descent", "momentum", "adam")
 _POINTS = 400  # of a curve; when there are more, every second one goes
+_POINTS_OF_PIECE = 20
 _RECORDS = 201
 _RECORD_BYTES = 16 * 2**20
 
@@ -46,6 +49,7 @@ class Trainer:
         self._rate = float(rule.schedule.rates(0, 1, [])[0])
         self.epoch, self.loss = 0, float("nan")  # whole epochs; the loss of the last piece
         self._taken = 0  # samples of the epoch that is under way
+        self.points: list[tuple[int, float]] = []  # (step, loss) of the epochs of the last piece
 
     @property
     def steps_per_epoch(self) -> int:
@@ -60,6 +64,7 @@ class Trainer:
     def run(self, steps: int | None, seconds: float) -> Failure | None:
         """Take some steps (None: any number) until the time is over; give what was not finite."""
         deadline = perf_counter() + seconds
+        self.points = []
         while (steps is None or steps > 0) and perf_counter() < deadline:
             before = self.step
             whole = self._taken == 0 and (steps is None or steps >= self.steps_per_epoch)
@@ -90,6 +95,9 @@ class Trainer:
         )
         if result.steps:
             self.loss = result.loss
+            self.points.append((self.step, result.loss))
+            if len(self.points) > 2 * _POINTS_OF_PIECE:
+                del self.points[::2]
         self._taken += result.samples
         if self._taken >= self._n:
             self.epoch, self._taken = self.epoch + 1, 0
@@ -110,16 +118,21 @@ class Recording:
     records: tuple[tuple[int, float, NDArray[Any]], ...] = ()
 
     def add(
-        self, step: int, epoch: float, loss: float, val_loss: float | None, parameters: NDArray[Any]
+        self,
+        step: int,
+        epoch: float,
+        loss: float,
+        val_loss: float | None,
+        parameters: NDArray[Any],
+        between: Sequence[tuple[int, float]] = (),
     ) -> Recording:
-        """Give a recording with one more point; a long one is thinned."""
-        curve = (*self.curve, (float(step), loss, val_loss))
-        if len(curve) > _POINTS:
-            curve = (*curve[:-1:2], curve[-1])
+        """Give a recording with one more record, and points before it; a long one is thinned."""
+        before = ((float(at), value, None) for at, value in between if at < step)
+        curve = (*self.curve, *before, (float(step), loss, val_loss))
+        curve = _thinned(curve, _POINTS)
         records = (*self.records, (step, epoch, parameters.copy()))
         most = max(min(_RECORDS, _RECORD_BYTES // max(parameters.nbytes, 1)), 2)
-        if len(records) > most:
-            records = (*records[:-1:2], records[-1])
+        records = _thinned(records, most)
         return Recording(curve, records)
 
     def until(self, record: int) -> Recording:
@@ -127,3 +140,15 @@ class Recording:
         step = self.records[record][0]
         curve = tuple(point for point in self.curve if point[0] <= step)
         return Recording(curve, self.records[: record + 1])
+
+
+def _thinned(items: tuple[T, ...], most: int) -> tuple[T, ...]:
+    """Give items, of which each starts with its step; of too many, half, evenly over the steps."""
+    if len(items) <= most:
+        return items
+    gap = (items[-1][0] - items[0][0]) / max(most // 2, 1)
+    kept = [items[0]]
+    for item in items[1:-1]:
+        if item[0] >= kept[-1][0] + gap:
+            kept.append(item)
+    return (*kept, items[-1])
