@@ -47,6 +47,14 @@ bench: $(READY)-bench ## measure beside other libraries, on a quiet machine, for
 bench-quick: $(READY)-bench ## the same in about two minutes, nothing compiled, printed only
 	@$(BIN)/python -m benchmarks --quick
 
+.PHONY: screenshots
+screenshots: $(READY)-test ## take the pictures of the explorer in README.md and docs (needs Chromium)
+	@$(BIN)/python docs/screenshots.py
+
+.PHONY: explorer-load
+explorer-load: $(READY)-test ## 200 sessions at once, with clients that vanish, and longer fuzzing
+	@CHAINRULE_SESSIONS=200 CHAINRULE_FUZZ=100 $(BIN)/python -m pytest -q tests/test_explorer_web.py
+
 .PHONY: sanitize
 sanitize: $(READY)-test ## run the core's tests under sanitizers (memory, undefined behaviour, threads)
 	@$(BIN)/python -m pip install --disable-pip-version-check -qq nanobind
