@@ -64,12 +64,11 @@ def jupyter(tmp_path: Path) -> Iterator[str]:
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     notebook = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     (tmp_path / "explorer.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-    environment = os.environ | {
-        f"JUPYTER_{name}": str(tmp_path / name.lower()) for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
-    }  # fmt: skip
+    folders = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
+    environment = os.environ | {f"JUPYTER_{name}": str(tmp_path / name) for name in folders}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0",
                "--ServerApp.port_retries=0", f"--ServerApp.root_dir={tmp_path}",
-               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
+               "--LabApp.news_url="]  # fmt: skip
     log = tmp_path / "log"
     with (
         log.open("w", encoding="utf-8") as out,

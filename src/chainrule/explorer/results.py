@@ -76,7 +76,7 @@ def _surface(view: ResultsView, network: Network, dataset: Dataset, points: bool
     across, down = np.meshgrid(x0 + cells * (x1 - x0), y1 + cells * (y0 - y1))
     grid = network.predict(np.stack([across.ravel(), down.ravel()], axis=1))[:, 0]
     view["box"] = [x0, x1, y0, y1]
-    rounded = np.round(grid.astype(np.float64), 3).reshape(_SIDE, _SIDE)
+    rounded: Any = np.round(grid.astype(np.float64), 3).reshape(_SIDE, _SIDE)
     whole = bool(np.isfinite(rounded).all())
     view["grid"] = rounded.tolist() if whole else [row(line) for line in rounded]
     if points:

@@ -29,6 +29,7 @@ from chainrule.explorer import (
     results,
     share,
     steps,
+    subject,
     tour,
     uploads,
     view,
@@ -37,7 +38,7 @@ from chainrule.explorer.datasets import Dataset
 from chainrule.explorer.formulas import notation
 from chainrule.explorer.trainer import OPTIMIZERS, Recording, Trainer, optimizer
 from chainrule.losses import LOSSES, LossFromZ
-from chainrule.network import Network, count_parameters
+from chainrule.network import Network
 from chainrule.targets import Bias, UnitOutput, Weight, resolve
 
 Array = NDArray[Any]
@@ -98,12 +99,12 @@ class Session:
         if X is None or y is None:
             if network is None:
                 self._data = datasets.make("circles")
-                network = _suited([2, 4, 2, 1], "tanh", self._data, seed=0)
+                network = subject.suited([2, 4, 2, 1], "tanh", self._data, seed=0)
             else:
-                self._data = _random_data(network)
+                self._data = subject.random_data(network)
         else:
             assert network is not None, "data need a network"
-            self._data = _as_dataset(network, X, y, validation_data, name)
+            self._data = subject.as_dataset(network, X, y, validation_data, name)
         self.network = network.copy()
         self.settings = settings or Settings()
         self.sample, self._version, self._shown_for = 0, 0, (-1, -1)
@@ -392,7 +393,7 @@ class Session:
         sizes = [network.sizes[0], *hidden_sizes, network.sizes[-1]]
         if any(not 1 <= units <= protocol.MAX_UNITS for units in hidden_sizes):
             raise ValueError(f"a layer has 1 to {protocol.MAX_UNITS} units, got {hidden_sizes}")
-        _check_size(sizes)
+        subject.check_size(sizes)
         output, loss = self._output_and_loss(request)
         seed = network.seed if request.seed is None else request.seed
         same = sizes == list(network.sizes) and request.seed is None
@@ -434,11 +435,11 @@ class Session:
         """Take a data set; the network is made anew where it does not fit."""
         network = self.network
         sizes = [dataset.X.shape[1], *network.sizes[1:-1], dataset.y.shape[1]]
-        _check_size(sizes)
+        subject.check_size(sizes)
         hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
-        fits = sizes == list(network.sizes) and _suits(network, dataset)
+        fits = sizes == list(network.sizes) and subject.suits(network, dataset)
         if not fits:
-            network = _suited(sizes, hidden, dataset, network.seed)
+            network = subject.suited(sizes, hidden, dataset, network.seed)
         self._before(f"take the data set {dataset.name}")
         self._versions += 1
         self._data = replace(dataset, version=self._versions)
@@ -772,74 +773,10 @@ class Session:
             return dataset
         label = state.get("name")
         label = label[:40] if isinstance(label, str) else "data"
-        return _as_dataset(network, state.get("X", []), state.get("y", []), None, label)
+        return subject.as_dataset(network, state.get("X", []), state.get("y", []), None, label)
 
 
 _LOSS_OF = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
-
-
-def _check_size(sizes: list[int]) -> None:
-    count = count_parameters(sizes)
-    if count > protocol.MAX_PARAMETERS:
-        raise ValueError(
-            f"{'-'.join(map(str, sizes))} has {count:,} parameters; the page makes networks of up "
-            f"to {protocol.MAX_PARAMETERS:,}"
-        )
-
-
-def _suited(sizes: list[int], hidden: Any, dataset: Dataset, seed: int) -> Network:
-    """Make a network whose output and loss suit the targets."""
-    output, loss = "identity", "half_squared_error"
-    if dataset.classes and sizes[-1] == 1:
-        output, loss = "sigmoid", "binary_cross_entropy"
-    elif dataset.classes:
-        output, loss = "softmax", "cross_entropy"
-    return Network(sizes, hidden=hidden, output=output, loss=loss, seed=seed)
-
-
-def _suits(network: Network, dataset: Dataset) -> bool:
-    """Say whether output and loss can take these targets."""
-    output = network.weighted_layers[-1].activation.name
-    if not dataset.classes and output in ("softmax", "sigmoid", "tanh"):
-        return False
-    try:
-        data_room.targets(dataset.y, len(dataset.y), network.sizes[-1], network.loss)
-    except ValueError:
-        return False
-    return True
-
-
-def _as_dataset(
-    network: Network, X: Any, y: Any, validation_data: tuple[Any, ...] | None, name: str
-) -> Dataset:
-    """Check samples for a network, with targets as rows."""
-    units = network.sizes[-1]
-
-    def rows(X: Any, y: Any) -> tuple[Array, Array]:
-        samples = data_room.samples(X, y, network.sizes, network.loss, None)
-        return (
-            np.array(samples.X, dtype=np.float64),
-            np.array(data_room.one_hot(samples.y, units, np.float64)),
-        )
-
-    X, y = rows(X, y)
-    dataset = datasets.from_arrays(X, y, name)
-    if validation_data is not None:
-        X_val, y_val = rows(*validation_data[:2])
-        dataset = replace(dataset, X_val=X_val, y_val=y_val)
-    return dataset
-
-
-def _random_data(network: Network) -> Dataset:
-    """Make a few samples for a network that came without any."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(20, network.sizes[0]))
-    outputs = network.sizes[-1]
-    if outputs > 1:
-        y = np.eye(outputs)[rng.integers(outputs, size=20)]
-    else:
-        y = rng.integers(2, size=(20, 1)).astype(np.float64)
-    return datasets.from_arrays(X, y, "random samples", width=None)
 
 
 def _settings_of(given: object) -> Settings:

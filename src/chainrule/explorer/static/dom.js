@@ -111,7 +111,7 @@ function wrapped(inside) {
 export function number(value, digits) {
   if (value === null || value === undefined) return "∞";
   const size = Math.abs(value);
-  const text = size !== 0 && size < 1e-3 ? value.toExponential(Math.min(digits, 4) - 1) : value.toPrecision(digits);
+  const text = size !== 0 && size < 1e-4 ? value.toExponential(Math.min(digits, 4) - 1) : value.toPrecision(digits);
   const [mantissa, power] = text.split("e");
   const short = mantissa.includes(".") ? mantissa.replace(/\.?0+$/, "") : mantissa;
   return (power ? `${short}e${power.replace("+", "")}` : short).replace(/-/g, "−");
