@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -464,6 +466,22 @@ def test_numbers_without_end_are_shown_as_that() -> None:
     ask(session, "explain", target="w[1][0,0]")
     ask(session, "steps")
     ask(session, "health")
+
+
+@pytest.mark.parametrize(
+    ("package", "command"),
+    [("pydantic", ["explore", "--no-browser"]), ("fastapi", ["explore", "--no-browser"]),
+     ("uvicorn", ["explore", "--no-browser"])],
+)  # fmt: skip
+def test_missing_packages_are_named(package: str, command: list[str]) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        f"from chainrule.cli import main; sys.exit(main({command!r}))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 2
+    hint = f"needs the package {package}: pip install 'chainrule[explorer]'"
+    assert ran.stderr == f"chainrule: the explorer {hint}\n"
 
 
 # --- practice -----------------------------------------------------------------------------------

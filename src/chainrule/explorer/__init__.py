@@ -6,6 +6,7 @@ describes; `web`, `notebook` and `offline` are its hosts.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,9 @@ class Explorer:
     ) -> None:
         if (X is None) != (y is None):
             raise ValueError("X and y go together: one of them is missing")
-        self.session = session_class()(network, X, y, validation_data=validation_data, name=name)
+        self.session = load("session").Session(
+            network, X, y, validation_data=validation_data, name=name
+        )
         self._widget: Any = None
 
     @property
@@ -53,9 +56,7 @@ class Explorer:
     def widget(self) -> Any:
         """The anywidget, for hosts that want to be given it."""
         if self._widget is None:
-            from chainrule.explorer.notebook import Widget
-
-            self._widget = Widget(self.session)
+            self._widget = load("notebook").Widget(self.session)
         return self._widget
 
     def save(
@@ -70,10 +71,9 @@ class Explorer:
         ``steps`` steps of training are recorded from the first weights on, with the derivation of
         everything that is drawn, for the sample that is chosen. The session stays as it is.
         """
-        from chainrule.explorer.offline import page
         from chainrule.files import write_atomically
 
-        text = page(self.session.copy(), steps, on_progress)
+        text: str = load("offline").page(self.session.copy(), steps, on_progress)
         write_atomically(path, text.encode())
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
@@ -83,14 +83,14 @@ class Explorer:
         return f"Explorer({self.session.network!r})"
 
 
-def session_class() -> Any:
-    """Give the class of sessions, or say which packages it needs."""
+def load(name: str) -> Any:
+    """Give a module of the explorer, or say which packages it needs."""
     try:
-        from chainrule.explorer.session import Session
+        return importlib.import_module(f"chainrule.explorer.{name}")
     except ModuleNotFoundError as error:
-        if error.name in ("pydantic", "typing_extensions"):
-            raise ImportError(
-                "the explorer needs more packages: pip install 'chainrule[explorer]'"
-            ) from None
-        raise
-    return Session
+        package = (error.name or "").partition(".")[0]
+        if package == "chainrule":
+            raise
+        raise ImportError(
+            f"the explorer needs the package {package}: pip install 'chainrule[explorer]'"
+        ) from None

@@ -29,9 +29,10 @@ def run(
     browser: bool,
 ) -> int:
     """Open the explorer, or write it to a file; see `chainrule explore --help`."""
-    from chainrule.explorer import session_class
+    from chainrule.explorer import load
 
-    session_class()  # says which packages are missing, before anything is read
+    for name in ("session", "offline" if save is not None else "web"):
+        load(name)  # says which packages are missing, before anything is read
     network, X, y, name = _subject(model, sizes, data, header, hidden, dataset)
     if save is not None:
         return _save(network, X, y, name, save, steps)

@@ -130,6 +130,9 @@ export class Drawing {
       this.shape = shape;
       this.build(frame);
     }
+    const { sizes, activations, loss } = frame.network;
+    const layers = sizes.slice(1).map((units, i) => `${units} ${activations[i]}`).join(", then ");
+    this.canvas.setAttribute("aria-label", `The network: ${sizes[0]} inputs, then ${layers}; loss ${loss.replace(/_/g, " ")}, ${number(frame.sample.loss, 4)} for this sample. Arrow keys walk over its parts, Enter opens one.`);
     this.paint(frame);
   }
 

@@ -50,6 +50,7 @@ export class Results {
       if (!found.images.length && JSON.stringify(found.samples) === JSON.stringify(this.found.samples)) found.images = this.found.images;
     }
     this.found = found;
+    this.node.classList.toggle("wide", found.type === "confusion");
     if (found.type === "surface") this.drawSurface(found, frame);
     else if (found.type === "fit") this.drawFit(found, frame);
     else if (found.type === "confusion") this.drawConfusion(found, frame);
