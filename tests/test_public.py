@@ -68,7 +68,7 @@ def loaded(code: str) -> Any:
 
 HEAVY = {
     "scipy", "sklearn", "rich", "mpmath", "safetensors", "narwhals", "click", "pandas", "polars",
-    "matplotlib", "torch", "jax",
+    "matplotlib", "torch", "jax", "pydantic", "fastapi", "anywidget",
 }  # fmt: skip
 
 

@@ -68,8 +68,8 @@ class Explorer:
     ) -> None:
         """Write one HTML file that shows the explorer without Python and without a network.
 
-        ``steps`` steps of training are recorded from the first weights on, with the derivation of
-        everything that is drawn, for the sample that is chosen. The session stays as it is.
+        ``steps`` steps of training are recorded from the weights as they are, with the derivation
+        of all that is drawn, for the sample that is chosen. The session stays as it is.
         """
         from chainrule.files import write_atomically
 

@@ -22,7 +22,7 @@ OPTIMIZERS = ("gradient descent", "momentum", "adam")
 _POINTS = 400  # of a curve; when there are more, every second one goes
 _POINTS_OF_PIECE = 20
 _RECORDS = 201
-_RECORD_BYTES = 16 * 2**20
+_RECORD_BYTES = 8 * 2**20
 
 
 def optimizer(name: str, learning_rate: float) -> Optimizer:
