@@ -21,6 +21,7 @@ from chainrule.explorer.web import Server
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
+expect.set_options(timeout=10_000)
 pytestmark = pytest.mark.needs("chromium")
 
 ROOT = Path(__file__).parent.parent
@@ -399,8 +400,9 @@ def test_practice_takes_right_answers_and_names_mistakes(person: Person) -> None
     page = person.page
     page.click("text=Practise")
     page.wait_for_selector(".question math")
+    page.select_option("[aria-label='Exercises about']", "gradient")
     faults: set[str] = set()
-    for _ in range(40):
+    for _ in range(60):
         person.settled()
         found = session._exercise
         assert found is not None
