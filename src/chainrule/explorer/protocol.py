@@ -318,7 +318,7 @@ class SampleView(TypedDict):
 
 
 class TrainingView(TypedDict):
-    """Where training stands; the curve has (step, loss, validation loss)."""
+    """Where training stands; the curve has (step, loss, validation loss); empty: as it was."""
 
     step: int
     epoch: Value

@@ -177,6 +177,7 @@ export class App {
 
   /** @param {Frame} frame */
   show(frame) {
+    if (!frame.training.curve.length && this.frame) frame.training.curve = this.frame.training.curve;
     this.frame = frame;
     this.drawing.update(frame);
     this.trainBar.update(frame);
