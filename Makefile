@@ -20,6 +20,10 @@ help: ## list the commands
 demo: $(READY)-demo ## learn handwritten digits, explain one gradient and prove it
 	@$(BIN)/chainrule demo
 
+.PHONY: explore
+explore: $(READY)-explorer ## open the explorer in the browser (EXPLORE="--dataset moons" to choose)
+	@$(BIN)/chainrule explore $(EXPLORE)
+
 .PHONY: test
 test: $(READY)-test ## run every test that needs no extra package (PYTEST="-k name" to choose)
 	@$(BIN)/python -m pytest $(PYTEST)
@@ -42,6 +46,14 @@ bench: $(READY)-bench ## measure beside other libraries, on a quiet machine, for
 .PHONY: bench-quick
 bench-quick: $(READY)-bench ## the same in about two minutes, nothing compiled, printed only
 	@$(BIN)/python -m benchmarks --quick
+
+.PHONY: screenshots
+screenshots: $(READY)-test ## take the pictures of the explorer in README.md and docs (needs Chromium)
+	@$(BIN)/python docs/screenshots.py
+
+.PHONY: explorer-load
+explorer-load: $(READY)-test ## 200 sessions at once, with clients that vanish, and longer fuzzing
+	@CHAINRULE_SESSIONS=200 CHAINRULE_FUZZ=100 $(BIN)/python -m pytest -q tests/test_explorer_web.py
 
 .PHONY: sanitize
 sanitize: $(READY)-test ## run the core's tests under sanitizers (memory, undefined behaviour, threads)

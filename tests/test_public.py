@@ -70,7 +70,7 @@ def loaded(code: str) -> Any:
 
 HEAVY = {
     "scipy", "sklearn", "rich", "mpmath", "safetensors", "narwhals", "click", "pandas", "polars",
-    "matplotlib", "torch", "jax", "pyarrow",
+    "matplotlib", "torch", "jax", "pyarrow", "pydantic", "fastapi", "anywidget",
 }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from chainrule.engines import Shortcut
     from chainrule.explain import Explanation, Notation
     from chainrule.explain.names import Names
+    from chainrule.explorer import Explorer
     from chainrule.history import History
     from chainrule.metrics import Metric
     from chainrule.optimizers import Optimizer
@@ -368,6 +369,18 @@ class Network:
             self, target, X, y, sample_weight=sample_weight, dropout_step=dropout_step,
             learning_rate=learning_rate, focus=focus, notation=notation, names=names,
         )  # fmt: skip
+
+    def explore(
+        self,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        validation_data: tuple[Any, ...] | None = None,
+    ) -> Explorer:
+        """Open the network in the explorer, as a widget or a file; see `chainrule.explorer`."""
+        from chainrule.explorer import Explorer
+
+        return Explorer(self, X, y, validation_data=validation_data)
 
     def check_gradient(
         self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, **options: Any

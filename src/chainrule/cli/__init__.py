@@ -15,6 +15,7 @@ import chainrule
 from chainrule.cli.check import check
 from chainrule.cli.demo import demo
 from chainrule.cli.explain import explain
+from chainrule.cli.explore import explore
 from chainrule.cli.inspect import inspect
 from chainrule.cli.predict import predict
 from chainrule.cli.shared import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE, WIDEST
@@ -83,6 +84,7 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     chainrule predict model new.csv --out predictions.csv
     chainrule explain net.safetensors 'w[2][1,2]' --data samples.csv --row 0
     chainrule check net.safetensors --data samples.csv
+    chainrule explore net.safetensors --data samples.csv
 
     A model file is written by train, by the demo, or by Network.save in Python.
     """
@@ -95,8 +97,8 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
 )
 @click.version_option(chainrule.__version__, message="chainrule %(version)s")
 def cli() -> None:
-    """Hold the commands; explore will go beside these."""
+    """Hold the commands."""
 
 
-for _command in (demo, train, predict, inspect, explain, check):
+for _command in (demo, train, predict, inspect, explain, check, explore):
     cli.add_command(_command)

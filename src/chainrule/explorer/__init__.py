@@ -1,0 +1,96 @@
+"""The explorer: an interactive page about one network, in a browser, a notebook or a file.
+
+Needs the packages of ``chainrule[explorer]``. `session` answers the messages that `protocol`
+describes; `web`, `notebook` and `offline` are its hosts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from chainrule.network import Network
+
+__all__ = ["Explorer"]
+
+
+class Explorer:
+    """A network with data, to look at, to train and to ask: a notebook shows it as a widget.
+
+    ``network`` is copied; ``explorer.network`` is the one that the page has changed. X is
+    (n, units_0), y as for `Network.fit`; without them a few random samples are made, and without
+    a network a small one for a classic data set. Made by `Network.explore`.
+
+    Raises ImportError without the packages of ``chainrule[explorer]``, ValueError or TypeError for
+    data that do not fit.
+    """
+
+    def __init__(
+        self,
+        network: Network | None = None,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        validation_data: tuple[Any, ...] | None = None,
+        name: str = "data",
+    ) -> None:
+        if (X is None) != (y is None):
+            raise ValueError("X and y go together: one of them is missing")
+        self.session = load("session").Session(
+            network, X, y, validation_data=validation_data, name=name
+        )
+        self._widget: Any = None
+
+    @property
+    def network(self) -> Network:
+        """A copy of the network as it is now."""
+        network: Network = self.session.network.copy()
+        return network
+
+    @property
+    def widget(self) -> Any:
+        """The anywidget, for hosts that want to be given it."""
+        if self._widget is None:
+            self._widget = load("notebook").Widget(self.session)
+        return self._widget
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        steps: int = 200,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Write one HTML file that shows the explorer without Python and without a network.
+
+        ``steps`` steps of training are recorded from the weights as they are, with the derivation
+        of all that is drawn, for the sample that is chosen. The session stays as it is.
+        """
+        from chainrule.files import write_atomically
+
+        text: str = load("offline").page(self.session.copy(), steps, on_progress)
+        write_atomically(path, text.encode())
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.widget._repr_mimebundle_(**options)
+
+    def __repr__(self) -> str:
+        return f"Explorer({self.session.network!r})"
+
+
+def load(name: str) -> Any:
+    """Give a module of the explorer, or say which packages it needs."""
+    try:
+        return importlib.import_module(f"chainrule.explorer.{name}")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "chainrule":
+            raise
+        raise ImportError(
+            f"the explorer needs the package {package}: pip install 'chainrule[explorer]'"
+        ) from None

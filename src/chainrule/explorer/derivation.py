@@ -1,0 +1,88 @@
+"""A derivation as the page needs it: sections with MathML, and contributions that open further."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chainrule.explain import Explanation
+from chainrule.explain.terms import Term
+from chainrule.explain.words import headline, setting
+from chainrule.explorer.formulas import Scribe, math
+from chainrule.explorer.protocol import (
+    ContributionsView,
+    ExplanationView,
+    SectionView,
+    TermView,
+)
+from chainrule.explorer.view import number
+from chainrule.targets import Bias, UnitOutput, Weight
+
+_ROWS = 100  # samples in the table
+
+
+def explanation(why: Explanation, version: int) -> ExplanationView:
+    """Give a derivation without the contributions of contributions."""
+    scribe = Scribe(why.notation, why.network.sizes, why.n_samples)
+    sections: list[SectionView] = []
+    for section in why.sections():
+        parts = section.term.contributions if section.term is not None else None
+        sections.append({
+            "title": section.title,
+            "symbol": "" if section.symbol is None else scribe.mathml(section.symbol),
+            "equations": [scribe.view(e) for e in section.equations],
+            "tags": [e.tag for e in section.equations],
+            "contributions": None if parts is None else _contributions(why, section.term, scribe),
+            "has_samples": section.has_samples,
+        })  # fmt: skip
+    chosen = list(range(min(why.n_samples, _ROWS)))
+    if why.focus >= _ROWS:
+        chosen[-1] = why.focus
+    given = isinstance(why.target, UnitOutput) and why.target.layer == 0
+    return {
+        "kind": "explanation",
+        "version": version,
+        "target": str(why.target),
+        "words": setting(why),
+        "headline": math(headline(why, scribe.writer)),
+        "value": number(why.value),
+        "old": number(why.target_value),
+        "editable": isinstance(why.target, Weight | Bias) or given,
+        "sections": sections,
+        "heads": [scribe.mathml(term.symbol) for term in why.terms],
+        "samples": [[i, *_sample(why, i)] for i in (chosen if why.n_samples > 1 else [])],
+        "n_samples": why.n_samples,
+        "focus": why.focus,
+    }
+
+
+def _sample(why: Explanation, i: int) -> list[float | None]:
+    """Give the terms of a sample, and their product."""
+    return [*(number(float(t.values[i])) for t in why.terms), number(float(why.products[i]))]
+
+
+def terms(why: Explanation, chosen: Sequence[Term]) -> list[TermView]:
+    """Give the terms of a contribution, in numbers."""
+    scribe = Scribe(why.notation, why.network.sizes, why.n_samples)
+    return [
+        {
+            "numbers": scribe.view(term.numbers)["mathml"],
+            "contributions": None
+            if term.contributions is None
+            else _contributions(why, term, scribe),
+        }
+        for term in chosen
+    ]
+
+
+def _contributions(why: Explanation, term: Term | None, scribe: Scribe) -> ContributionsView:
+    assert term is not None
+    assert term.contributions is not None
+    shown, rest = term.contributions.largest(why.notation.max_terms)
+    return {
+        "count": len(term.contributions),
+        "rest": number(rest),
+        "largest": [
+            {"unit": p.unit, "value": number(p.value), "symbol": scribe.mathml(p.symbol)}
+            for p in shown
+        ],
+    }

@@ -1,0 +1,311 @@
+"""Place: where a session stands (network, data, settings, sample), and what is drawn of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from chainrule.activations import ACTIVATIONS
+from chainrule.backprop import Gradient
+from chainrule.explain import Explanation
+from chainrule.explain.notation import NOTATIONS
+from chainrule.explorer import datasets, health, protocol, results, subject, view
+from chainrule.explorer.datasets import Dataset
+from chainrule.explorer.formulas import notation
+from chainrule.explorer.trainer import OPTIMIZERS, Recording, Trainer
+from chainrule.losses import LOSSES
+from chainrule.network import Network
+from chainrule.targets import resolve
+
+_BLOCK = 512  # samples of which the mean is explained
+_MARKED = 64  # samples by which units are marked as dead or saturated
+_MADE = 8  # explanations kept, for contributions that are opened and the proof
+_UNDO, _UNDO_BYTES = 100, 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How it trains and how it is written."""
+
+    learning_rate: float = 0.1
+    optimizer: str = "gradient descent"
+    batch_size: int = 32
+    scope: str = "sample"
+    notation: str = "default"
+    digits: int = 4
+
+
+@dataclass
+class _Moment:
+    """All that a change can change; the network is a copy."""
+
+    network: Network
+    data: Dataset
+    settings: Settings
+    sample: int
+    recording: Recording
+    record: int
+    step: int
+    epoch: float
+    name: str = ""  # of the change that came after
+
+
+class Place:
+    """A network with data, and a place in them; `Session` answers messages about it.
+
+    ``network`` is copied. X is (n, units_0), y as for `Network.fit`; without data a data set of the
+    explorer is taken, without a network a small one is made.
+    """
+
+    def __init__(
+        self,
+        network: Network | None = None,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        validation_data: tuple[Any, ...] | None = None,
+        settings: Settings | None = None,
+        name: str = "data",
+    ) -> None:
+        self._versions = 0
+        self._made: dict[str, Any] = {}
+        self._made_for = -1
+        if X is None or y is None:
+            if network is None:
+                self._data = datasets.make("circles")
+                network = subject.suited([2, 4, 2, 1], "tanh", self._data, seed=0)
+            else:
+                self._data = subject.random_data(network)
+        else:
+            assert network is not None, "data need a network"
+            self._data = subject.as_dataset(network, X, y, validation_data, name)
+        self.network = network.copy()
+        self.settings = settings or Settings()
+        self.sample, self._version, self._shown_for = 0, 0, (-1, -1)
+        self._shown: list[list[int]] = []
+        self._undo: list[_Moment] = []
+        self._redo: list[_Moment] = []
+        self._message, self._speed = "", 0.0
+        self._trainer: Trainer | None = None
+        with np.errstate(all="ignore"):
+            self._restart()
+
+    def copy(self) -> Self:
+        """Give a session at the same place, which goes its own way, with nothing to undo."""
+        twin = type(self)(self.network)
+        twin._data, twin.settings, twin.sample = self._data, self.settings, self.sample
+        twin._restart()
+        return twin
+
+    # --- the frame ------------------------------------------------------------------------------
+
+    def frame(self, training: bool = False) -> protocol.Frame:
+        """Give all that is drawn."""
+        network, dataset, s = self.network, self._data, self.settings
+        gradient, focus = self._gradient(), self._focus()
+        shown = self._units_shown(gradient, focus)
+        marks = health.marks(network, network.forward(dataset.X[:_MARKED]))
+        y = dataset.y[self.sample]
+        dC_da = network.loss.derivative(gradient.forward.a[-1][[focus]], y[None])[0]
+        chosen = notation(s.notation, s.digits)
+        return {
+            "kind": "frame",
+            "version": self._version,
+            "network": {
+                "sizes": list(network.sizes),
+                "activations": [layer.activation.name for layer in network.weighted_layers],
+                "loss": network.loss.name,
+                "parameters": int(network.parameters.size),
+                "biases": network.biases,
+                "engine": network.engine,
+                "seed": int(network.seed) if network.seed < 2**53 else 0,
+            },
+            "layers": view.layers(network, gradient, dC_da, focus, shown, marks),
+            "weights": view.weights(network, gradient, shown),
+            "sample": self._sample_view(gradient, focus),
+            "training": self._training_view(training),
+            "settings": {
+                "learning_rate": s.learning_rate,
+                "optimizer": s.optimizer,
+                "batch_size": s.batch_size,
+                "scope": s.scope,
+                "notation": s.notation,
+                "digits": s.digits,
+                "first_index": chosen.first_index,
+                "letters": {"a": chosen.activation, "C": chosen.loss, "x": chosen.input or "a"},
+            },
+            "data": {
+                "name": dataset.name,
+                "version": dataset.version,
+                "train": len(dataset.X),
+                "validation": len(dataset.X_val),
+                "kind": results.kind_of(network, dataset),
+            },
+            "choices": {
+                "datasets": datasets.names(),
+                "activations": [name for name in ACTIVATIONS if name != "softmax"],
+                "outputs": list(ACTIVATIONS),
+                "losses": list(LOSSES),
+                "notations": list(NOTATIONS),
+                "optimizers": list(OPTIMIZERS),
+            },
+            "undo": self._undo[-1].name if self._undo else "",
+            "redo": self._redo[-1].name if self._redo else "",
+        }
+
+    def _sample_view(self, gradient: Gradient, focus: int) -> protocol.SampleView:
+        x, y = self._data.X[self.sample], self._data.y[self.sample]
+        a = gradient.forward.a[-1][focus]
+        predicted = expected = ""
+        if self._data.classes:
+            predicted, expected = (str(int(results.classes(v[None])[0])) for v in (a, y))
+        return {
+            "index": self.sample,
+            "count": len(self._data.X),
+            "x": view.row(x),
+            "y": view.row(y),
+            "loss": view.number(float(gradient.sample_losses[focus])),
+            "width": self._data.width,
+            "predicted": predicted,
+            "expected": expected,
+        }
+
+    def _training_view(self, training: bool) -> protocol.TrainingView:
+        curve = self._recording.curve
+        loss, val_loss = curve[-1][1:] if training and curve else self._losses()
+        accuracy = None if training else results.accuracy(self.network, self._data)
+        return {
+            "step": self._step,
+            "epoch": round(self._epoch, 3),
+            "loss": view.number(loss),
+            "val_loss": None if val_loss is None else view.number(val_loss),
+            "metric": "" if accuracy is None else f"{accuracy:.1%}",
+            "curve": [
+                [
+                    point[0],
+                    view.number(point[1]),
+                    None if point[2] is None else view.number(point[2]),
+                ]
+                for point in curve
+            ],
+            "records": [record[0] for record in self._recording.records],
+            "record": self._record,
+            "message": self._message,
+            "steps_per_second": self._speed,
+        }
+
+    def _losses(self) -> tuple[float, float | None]:
+        """Give the loss over training and validation data, of so many that it stays quick."""
+        most = int(np.clip(4e6 / self.network.parameters.size, 50, 1000))
+        d = self._data
+        loss = self.network.loss_value(d.X[:most], d.y[:most])
+        if not len(d.X_val):
+            return loss, None
+        return loss, self.network.loss_value(d.X_val[:most], d.y_val[:most])
+
+    def _units_shown(self, gradient: Gradient, focus: int) -> list[list[int]]:
+        """Give the units to draw; they stay while training goes on, so that the eye can follow."""
+        fit = (self._data.version, self.sample)
+        if not self._shown or self._shown_for != fit:
+            self._shown = view.important(self.network, gradient, focus)
+            self._shown_for = fit
+        return self._shown
+
+    # --- the samples ----------------------------------------------------------------------------
+
+    def _rows(self) -> slice:
+        """Give the samples that are explained: the one, or the block that it is in."""
+        if self.settings.scope == "sample":
+            return slice(self.sample, self.sample + 1)
+        start = self.sample // _BLOCK * _BLOCK
+        return slice(start, min(start + _BLOCK, len(self._data.X)))
+
+    def _focus(self) -> int:
+        return self.sample - self._rows().start
+
+    def _gradient(self) -> Gradient:
+        """Give the gradient over the samples that are explained."""
+
+        def make() -> Gradient:
+            rows = self._rows()
+            return self.network.gradient(self._data.X[rows], self._data.y[rows])
+
+        return self._once("gradient", make)
+
+    def _why(self, target: str) -> Explanation:
+        """Give an explanation, from the gradient at hand; the same one until something changes."""
+        resolved = resolve(target, self.network.sizes, self.network.biases)
+
+        def make() -> Explanation:
+            s = self.settings
+            return Explanation(
+                self.network, resolved, self._gradient(), self._data.y[self._rows()],
+                sample_weight=None, dropout_step=None, learning_rate=s.learning_rate,
+                focus=self._focus(), notation=notation(s.notation, s.digits),
+            )  # fmt: skip
+
+        return self._once(str(resolved), make)
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Make something once for each version of what it is made from."""
+        if self._made_for != self._version or len(self._made) > _MADE:
+            self._made, self._made_for = {}, self._version
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    # --- changes --------------------------------------------------------------------------------
+
+    def _moment(self, name: str) -> _Moment:
+        return _Moment(
+            self.network.copy(), self._data, self.settings, self.sample, self._recording,
+            self._record, self._step, self._epoch, name,
+        )  # fmt: skip
+
+    def _before(self, name: str) -> None:
+        """Remember how things are before a change."""
+        self._undo.append(self._moment(name))
+        self._redo.clear()
+        most = max(_UNDO_BYTES // max(self.network.parameters.nbytes, 1), 2)
+        del self._undo[: -min(_UNDO, most)]
+
+    def _step_back(self, source: list[_Moment], other: list[_Moment]) -> protocol.Frame:
+        if not source:
+            raise ValueError("there is nothing to undo" if other is self._redo
+                             else "there is nothing to redo")  # fmt: skip
+        moment = source.pop()
+        other.append(self._moment(moment.name))
+        same = moment.network.sizes == self.network.sizes
+        self.network, self._data, self.settings = moment.network, moment.data, moment.settings
+        self.sample, self._recording, self._record = moment.sample, moment.recording, moment.record
+        self._step, self._epoch = moment.step, moment.epoch
+        if not same:
+            self._shown = []
+        return self._changed()
+
+    def _changed(self) -> protocol.Frame:
+        """Forget what was true before a change, and give the frame."""
+        self._version += 1
+        self._trainer = None
+        self._message = ""
+        return self.frame()
+
+    def _restart(self) -> protocol.Frame:
+        """Start a new recording, with the network as it is."""
+        self._recording, self._record, self._step, self._epoch = Recording(), 0, 0, 0.0
+        self._shown = []
+        self._keep()
+        return self._changed()
+
+    def _keep(self) -> None:
+        """Record the parameters as they are now."""
+        with np.errstate(all="ignore"):
+            loss, val_loss = self._losses()
+        self._recording = self._recording.add(
+            self._step, self._epoch, loss, val_loss, self.network.parameters
+        )
+        self._record = len(self._recording.records) - 1

@@ -1,0 +1,107 @@
+"""Results: what a network makes of its data, as numbers to draw."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.explorer.datasets import Dataset
+from chainrule.explorer.protocol import ResultsView
+from chainrule.explorer.view import number, row
+from chainrule.network import Network
+
+Array = NDArray[Any]
+Kind = Literal["surface", "fit", "confusion", "none"]
+_SIDE = 50  # cells of a decision surface, on each side
+_POINTS = 400
+_IMAGES = 40
+
+
+def kind_of(network: Network, dataset: Dataset) -> Kind:
+    """Say which picture suits: "surface", "fit", "confusion" or "none"."""
+    if network.sizes[0] == 2 and network.sizes[-1] == 1:
+        return "surface"
+    if dataset.classes > 1:
+        return "confusion"
+    return "fit" if network.sizes[-1] == 1 else "none"
+
+
+def results(network: Network, dataset: Dataset, points: bool) -> ResultsView:
+    """Give the numbers of the picture that suits."""
+    kind = kind_of(network, dataset)
+    view: ResultsView = {
+        "kind": "results", "type": kind, "box": [], "grid": [], "points": [],
+        "validation": [], "matrix": [], "samples": [], "images": [],
+        "accuracy": accuracy(network, dataset), "levels": levels(network, dataset),
+    }  # fmt: skip
+    if kind == "surface":
+        _surface(view, network, dataset, points)
+    elif kind == "fit":
+        view["points"] = _pairs(network, dataset.X[:_POINTS], dataset.y[:_POINTS])
+    elif kind == "confusion":
+        _confusion(view, network, dataset, points)
+    return view
+
+
+def accuracy(network: Network, dataset: Dataset) -> float | None:
+    """Give the share of samples whose class is right, of the validation data if there is some."""
+    if not dataset.classes:
+        return None
+    X, y = (dataset.X_val, dataset.y_val) if len(dataset.X_val) else (dataset.X, dataset.y)
+    return float((network.predict_classes(X[:2000]) == classes(y[:2000])).mean())
+
+
+def classes(y: Array) -> Array:
+    """Give the class of each target."""
+    if y.shape[1] == 1:
+        return (y[:, 0] >= 0.5).astype(int)
+    return np.argmax(y, axis=1)
+
+
+def levels(network: Network, dataset: Dataset) -> list[float]:
+    """Give the output that is drawn as lowest, the one between classes, and the highest."""
+    if dataset.classes:
+        return [0.0, 0.5, 1.0]
+    low, high = float(dataset.y.min()), float(dataset.y.max())
+    return [low, (low + high) / 2, high]
+
+
+def _surface(view: ResultsView, network: Network, dataset: Dataset, points: bool) -> None:
+    low, high = dataset.X.min(axis=0), dataset.X.max(axis=0)
+    margin = 0.15 * np.maximum(high - low, 1e-3)
+    (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
+    cells = (np.arange(_SIDE) + 0.5) / _SIDE
+    across, down = np.meshgrid(x0 + cells * (x1 - x0), y1 + cells * (y0 - y1))
+    grid = network.predict(np.stack([across.ravel(), down.ravel()], axis=1))[:, 0]
+    view["box"] = [x0, x1, y0, y1]
+    rounded: Any = np.round(grid.astype(np.float64), 3).reshape(_SIDE, _SIDE)
+    whole = bool(np.isfinite(rounded).all())
+    view["grid"] = rounded.tolist() if whole else [row(line) for line in rounded]
+    if points:
+        view["points"] = _placed(dataset.X, dataset.y)
+        view["validation"] = _placed(dataset.X_val, dataset.y_val)
+
+
+def _placed(X: Array, y: Array) -> list[Any]:
+    """Give samples as (x0, x1, y)."""
+    return [row(r) for r in np.concatenate([X, y], axis=1)[:_POINTS]]
+
+
+def _pairs(network: Network, X: Array, y: Array) -> list[Any]:
+    """Give (true, predicted)."""
+    return [[number(t), number(p)] for t, p in zip(y[:, 0], network.predict(X)[:, 0], strict=True)]
+
+
+def _confusion(view: ResultsView, network: Network, dataset: Dataset, points: bool) -> None:
+    true = classes(dataset.y[:2000])
+    predicted = network.predict_classes(dataset.X[:2000])
+    matrix = np.zeros((dataset.classes, dataset.classes), dtype=int)
+    np.add.at(matrix, (true, predicted), 1)
+    view["matrix"] = matrix.tolist()
+    wrong = np.flatnonzero(true != predicted)[: _IMAGES // 2]
+    chosen = np.concatenate([wrong, np.setdiff1d(np.arange(len(true)), wrong)])[:_IMAGES]
+    view["samples"] = [[int(i), int(true[i]), int(predicted[i])] for i in chosen]
+    if dataset.width and points:
+        view["images"] = [np.round(dataset.X[i], 2).tolist() for i in chosen]

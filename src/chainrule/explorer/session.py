@@ -1,0 +1,509 @@
+"""Session: one person's network, data and place in them; answers the messages of `protocol`.
+
+A session knows no screen and no transport. Its hosts (web, notebook, offline file) carry messages
+to `Session.handle`, one at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule import data as data_room
+from chainrule.activations import ACTIVATIONS
+from chainrule.explain.notation import NOTATIONS
+from chainrule.explorer import (
+    datasets,
+    derivation,
+    health,
+    practice,
+    protocol,
+    results,
+    share,
+    steps,
+    subject,
+    tour,
+    uploads,
+    view,
+)
+from chainrule.explorer.datasets import Dataset
+from chainrule.explorer.formulas import notation
+from chainrule.explorer.place import Place, Settings
+from chainrule.explorer.trainer import Trainer, optimizer
+from chainrule.losses import LOSSES, LossFromZ
+from chainrule.network import Network
+from chainrule.targets import Bias, UnitOutput, Weight, resolve
+
+Array = NDArray[Any]
+_HEALTH = 512  # samples by which health is judged
+_TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
+
+
+class Session(Place):
+    """A network with data, explored by messages."""
+
+    _exercise: practice.Exercise | None = None
+    _asked = 0  # exercises so far: the seed of the next
+
+    # --- messages -------------------------------------------------------------------------------
+
+    def handle(self, message: object) -> dict[str, Any]:
+        """Answer a message; what is wrong with one is answered by an error, and changes nothing."""
+        try:
+            return self.answer(protocol.parse(message))
+        except (ValueError, TypeError) as error:
+            return {"kind": "error", "message": str(error)}
+
+    def answer(self, request: Any) -> Any:
+        """Answer a request; ValueError or TypeError says what is wrong with it."""
+        answers: dict[type[Any], Callable[[Any], Any]] = {
+            protocol.Look: self._look,
+            protocol.Build: self._build,
+            protocol.Data: self._take_data,
+            protocol.Upload: self._upload,
+            protocol.Select: self._select,
+            protocol.Show: self._show,
+            protocol.Edit: self._edit,
+            protocol.Configure: self._configure,
+            protocol.Update: self._update,
+            protocol.Train: self._train,
+            protocol.Seek: self._seek,
+            protocol.Undo: lambda _: self._step_back(self._undo, self._redo),
+            protocol.Redo: lambda _: self._step_back(self._redo, self._undo),
+            protocol.Explain: self._explain,
+            protocol.Open: self._open,
+            protocol.Latex: self._latex,
+            protocol.Prove: self._prove,
+            protocol.Steps: self._steps,
+            protocol.Results: lambda r: results.results(self.network, self._data, r.points),
+            protocol.Health: self._health,
+            protocol.Ask: self._ask,
+            protocol.Answer: self._judge,
+            protocol.Tour: self._tour,
+            protocol.Share: self._share,
+            protocol.Restore: self._restore,
+        }
+        with np.errstate(all="ignore"):  # what is not finite is shown as that
+            return answers[type(request)](request)
+
+    # --- what is looked at ------------------------------------------------------------------------
+
+    def _look(self, request: protocol.Look) -> protocol.Frame:
+        if request.refocus:
+            self._shown = []
+        return self.frame()
+
+    # --- changes ----------------------------------------------------------------------------------
+
+    def _build(self, request: protocol.Build) -> protocol.Frame:
+        network = self.network
+        hidden_sizes = list(network.sizes[1:-1])
+        hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
+        if request.hidden_sizes is not None:
+            hidden_sizes = request.hidden_sizes
+            last = hidden[-1] if hidden else "tanh"
+            hidden = (hidden + [last] * len(hidden_sizes))[: len(hidden_sizes)]
+        if request.hidden is not None:
+            hidden = request.hidden
+        sizes = [network.sizes[0], *hidden_sizes, network.sizes[-1]]
+        if any(not 1 <= units <= protocol.MAX_UNITS for units in hidden_sizes):
+            raise ValueError(f"a layer has 1 to {protocol.MAX_UNITS} units, got {hidden_sizes}")
+        subject.check_size(sizes)
+        output, loss = self._output_and_loss(request)
+        seed = network.seed if request.seed is None else request.seed
+        same = sizes == list(network.sizes) and request.seed is None
+        built = Network(
+            sizes, hidden=hidden, output=output, loss=loss, biases=network.biases, l2=network.l2,
+            dtype="float32" if network.dtype == np.float32 else "float64", seed=seed,
+        )  # fmt: skip
+        data_room.targets(self._data.y, len(self._data.y), sizes[-1], built.loss)
+        if same:  # another function, not other weights
+            built.parameters[...] = network.parameters
+        self._before("change the network")
+        self.network = built
+        return self._restart()
+
+    def _output_and_loss(self, request: protocol.Build) -> tuple[str, str]:
+        """Give output and loss; of two that do not go together, the one not asked for gives way."""
+        output = request.output or self.network.weighted_layers[-1].activation.name
+        loss = request.loss or self.network.loss.name
+        if loss not in LOSSES or output not in ACTIVATIONS:
+            return output, loss  # the network says what is wrong with it
+        found = LOSSES[loss]
+        needs = found.output if isinstance(found, LossFromZ) else None
+        if needs and needs != output:
+            if request.output is None:
+                return needs, loss
+            if request.loss is None:
+                return output, _LOSS_OF.get(output, "half_squared_error")
+        if request.loss is None and request.output in _LOSS_OF and self._data.classes:
+            return output, _LOSS_OF[output]
+        return output, loss
+
+    def _take_data(self, request: protocol.Data) -> protocol.Frame:
+        return self._set_data(datasets.make(request.name, request.noise, request.seed))
+
+    def _upload(self, request: protocol.Upload) -> protocol.Frame:
+        return self._set_data(uploads.read(request.text, request.name))
+
+    def _set_data(self, dataset: Dataset) -> protocol.Frame:
+        """Take a data set; the network is made anew where it does not fit."""
+        network = self.network
+        sizes = [dataset.X.shape[1], *network.sizes[1:-1], dataset.y.shape[1]]
+        subject.check_size(sizes)
+        hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
+        fits = sizes == list(network.sizes) and subject.suits(network, dataset)
+        if not fits:
+            network = subject.suited(sizes, hidden, dataset, network.seed)
+        self._before(f"take the data set {dataset.name}")
+        self._versions += 1
+        self._data = replace(dataset, version=self._versions)
+        self.network, self.sample = network.copy(), 0
+        return self._restart()
+
+    def _select(self, request: protocol.Select) -> protocol.Frame:
+        if request.sample >= len(self._data.X):
+            raise ValueError(
+                f"sample is {request.sample}; there are samples 0 to {len(self._data.X) - 1}"
+            )
+        self.sample = request.sample
+        self._version += 1
+        return self.frame()
+
+    def _show(self, request: protocol.Show) -> protocol.Frame:
+        resolve(UnitOutput(request.layer, request.unit), self.network.sizes)
+        self._units_shown(self._gradient(), self._focus())
+        shown = self._shown[request.layer]
+        if request.unit not in shown:
+            kept = shown if len(shown) < view.WHOLE else shown[1:]
+            self._shown[request.layer] = sorted([*kept, request.unit])
+        return self.frame()
+
+    def _edit(self, request: protocol.Edit) -> protocol.Frame:
+        match = _TARGET_OF_SAMPLE.fullmatch(request.target)
+        if match:
+            return self._edit_data(y=(int(match[1]), request.value), name=request.target)
+        target = resolve(request.target, self.network.sizes, self.network.biases)
+        if isinstance(target, UnitOutput) and target.layer == 0:
+            return self._edit_data(x=(target.j, request.value), name=request.target)
+        if not isinstance(target, Weight | Bias):
+            raise ValueError(f"{request.target} is computed; set a weight, a bias, x[k] or y[j]")
+        value = self.network.dtype.type(request.value)
+        if not np.isfinite(value):
+            raise ValueError(f"{request.value!r} is too large for {self.network.dtype}")
+        self._before(f"set {target}")
+        layer = self.network.layers[target.layer]
+        if isinstance(target, Weight):
+            layer.W[target.j, target.k] = value
+        elif layer.b is not None:
+            layer.b[target.j] = value
+        self._put_into_record()
+        return self._changed()
+
+    def _put_into_record(self) -> None:
+        """Let the record at hand hold the parameters as they were set; later ones go."""
+        kept = self._recording.until(self._record)
+        self._recording = replace(kept, curve=kept.curve[:-1], records=kept.records[:-1])
+        self._keep()
+
+    def _edit_data(
+        self,
+        x: tuple[int, float] | None = None,
+        y: tuple[int, float] | None = None,
+        name: str = "",
+    ) -> protocol.Frame:
+        X_new, y_new = self._data.X.copy(), self._data.y.copy()
+        if x is not None:
+            X_new[self.sample, x[0]] = x[1]
+        if y is not None:
+            if y[0] >= y_new.shape[1]:
+                raise ValueError(f"{name}: the targets are y[0] to y[{y_new.shape[1] - 1}]")
+            y_new[self.sample, y[0]] = y[1]
+            row = y_new[self.sample : self.sample + 1]
+            data_room.targets(row, 1, row.shape[1], self.network.loss)
+        self._before(f"set {name}")
+        self._versions += 1
+        self._data = replace(self._data, X=X_new, y=y_new, version=self._versions)
+        self._shown_for = (self._data.version, self.sample)
+        return self._changed()
+
+    def _configure(self, request: protocol.Configure) -> protocol.Frame:
+        changes = {name: value for name, value in vars(request).items() if value is not None}
+        if changes.keys() & {"learning_rate", "optimizer", "batch_size"}:
+            self._before("change how it trains")
+            self._trainer = None
+        self.settings = replace(self.settings, **changes)
+        self._version += 1
+        return self.frame()
+
+    # --- training -------------------------------------------------------------------------------
+
+    def _update(self, request: protocol.Update) -> protocol.Frame:
+        gradient, rate = self._gradient(), self.settings.learning_rate
+        moved = self.network.copy()
+        for l, layer in enumerate(moved.weighted_layers, start=1):
+            layer.W[...] -= rate * gradient.dW[l]
+            db = gradient.db[l]
+            if layer.b is not None and db is not None:
+                layer.b[...] -= rate * db
+        if not np.isfinite(moved.parameters).all():
+            raise ValueError("the update is not finite; take a smaller learning rate")
+        self._before("update")
+        self.network = moved
+        self._cut_recording()
+        self._step += 1
+        self._keep()
+        return self._changed()
+
+    def _cut_recording(self) -> None:
+        """Training goes on from the record at hand; later ones go."""
+        if self._record < len(self._recording.records) - 1:
+            self._recording = self._recording.until(self._record)
+
+    def _train(self, request: protocol.Train) -> protocol.Frame:
+        if not request.again:
+            self._before("train")
+        self._cut_recording()
+        trainer = self._ready_trainer()
+        steps = request.steps
+        if request.epochs is not None:
+            steps = (steps or 0) + request.epochs * trainer.steps_per_epoch
+        if request.pace is not None:
+            steps = min(steps or request.pace, request.pace)
+        before, begun = trainer.step, perf_counter()
+        failure = trainer.run(steps, request.seconds)
+        taken = trainer.step - before
+        self._speed = float(f"{taken / max(perf_counter() - begun, 1e-6):.3g}")
+        self._step += taken
+        self._epoch += taken / trainer.steps_per_epoch
+        self._message = ""
+        if failure is not None:
+            where = "the loss" if failure.what == "loss" else f"layer {failure.layer}"
+            self._message = (
+                f"Training stopped: a number of {where} was no longer finite. The learning rate "
+                f"{self.settings.learning_rate:g} may be too large. The weights from before that "
+                "step are kept."
+            )
+        if taken:
+            self._keep_while_training(trainer)
+        self._version += 1
+        frame = self.frame(training=request.again)
+        if request.results:
+            frame["results"] = results.results(self.network, self._data, points=False)
+        return frame
+
+    @property
+    def step(self) -> int:
+        """The steps of training taken so far."""
+        return self._step
+
+    def steps_asked(self, request: protocol.Train) -> int:
+        """Give how many steps a request for steps or epochs comes to."""
+        epochs = request.epochs or 0
+        return (request.steps or 0) + epochs * self._ready_trainer().steps_per_epoch
+
+    def _ready_trainer(self) -> Trainer:
+        if self._trainer is None:
+            s = self.settings
+            rule = optimizer(s.optimizer, s.learning_rate)
+            self._trainer = Trainer(self.network, self._data, rule, s.batch_size)
+        return self._trainer
+
+    def _keep_while_training(self, trainer: Trainer) -> None:
+        d = self._data
+        most = int(np.clip(1e6 / self.network.parameters.size, 20, 400))
+        val_loss = None
+        if len(d.X_val):
+            val_loss = self.network.loss_value(d.X_val[:most], d.y_val[:most])
+        started = self._step - trainer.step  # steps taken before this trainer
+        points = [(at + started, loss) for at, loss in trainer.points]
+        self._recording = self._recording.add(
+            self._step, self._epoch, trainer.loss, val_loss, self.network.parameters, points
+        )
+        self._record = len(self._recording.records) - 1
+
+    def _seek(self, request: protocol.Seek) -> protocol.Frame:
+        records = self._recording.records
+        if request.record >= len(records):
+            raise ValueError(
+                f"record is {request.record}; there are records 0 to {len(records) - 1}"
+            )
+        self._step, self._epoch, parameters = records[request.record]
+        self.network.parameters[...] = parameters
+        self._record = request.record
+        return self._changed()
+
+    # --- explanations ---------------------------------------------------------------------------
+
+    def _explain(self, request: protocol.Explain) -> protocol.ExplanationView:
+        why = self._why(request.target)
+        return derivation.explanation(why, self._version)
+
+    def _open(self, request: protocol.Open) -> protocol.TermsView:
+        why = self._why(request.target)
+        terms = why.terms
+        for unit in request.units:
+            parts = next((t.contributions for t in terms if t.contributions is not None), None)
+            if parts is None:
+                raise ValueError(f"units {request.units}: there is nothing further to open")
+            if unit >= len(parts):
+                raise ValueError(f"units {request.units}: unit {unit} of {len(parts)}")
+            terms = parts[unit].terms
+        return {
+            "kind": "terms",
+            "target": request.target,
+            "units": list(request.units),
+            "terms": derivation.terms(why, terms),
+        }
+
+    def _latex(self, request: protocol.Latex) -> protocol.LatexView:
+        why = self._why(request.target)
+        return {"kind": "latex", "target": str(why.target), "latex": why.latex()}
+
+    def _prove(self, request: protocol.Prove) -> protocol.CertificateView:
+        certificate = self._why(request.target).certificate
+        return {
+            "kind": "certificate",
+            "target": request.target,
+            "certificate": certificate.to_dict(),
+            "text": certificate.text(),
+        }
+
+    def _steps(self, request: protocol.Steps) -> protocol.StepsView:
+        gradient, focus = self._gradient(), self._focus()
+        shown = self._units_shown(gradient, focus)
+        s = self.settings
+        all_steps = steps.Steps(
+            self.network, gradient, self._data.y[self._rows()], focus,
+            notation(s.notation, s.digits), shown, s.learning_rate,
+        )  # fmt: skip
+        return {"kind": "steps", "version": self._version, "steps": all_steps.views()}
+
+    def _health(self, request: protocol.Health) -> protocol.HealthView:
+        most = int(np.clip(2e7 / self.network.parameters.size, 32, _HEALTH))
+        gradient = self.network.gradient(self._data.X[:most], self._data.y[:most])
+        first = NOTATIONS[self.settings.notation].first_index
+        return health.report(self.network, gradient, first)
+
+    # --- learning by doing ----------------------------------------------------------------------
+
+    def _ask(self, request: protocol.Ask) -> protocol.QuestionView:
+        s = self.settings
+        examiner = practice.Examiner(
+            self.network, self._data.X, self._data.y, self.sample,
+            notation(s.notation, max(s.digits, 4)), s.learning_rate,
+        )  # fmt: skip
+        self._exercise = examiner.ask(request.about, np.random.default_rng(self._asked))
+        self._asked += 1
+        return self._exercise.view
+
+    def _judge(self, request: protocol.Answer) -> protocol.VerdictView:
+        if self._exercise is None:
+            raise ValueError("there is no exercise to answer; ask for one first")
+        return self._exercise.judge(request.value)
+
+    def _tour(self, request: protocol.Tour) -> protocol.TourView:
+        lesson = tour.lesson(request.lesson)
+        self._before("start the lesson")
+        self._versions += 1
+        self._data = replace(lesson.data, version=self._versions)
+        self.network, self.sample = lesson.network, 0
+        self.settings = replace(
+            self.settings, notation=lesson.notation, learning_rate=lesson.learning_rate,
+            optimizer="gradient descent", scope="all",
+        )  # fmt: skip
+        frame = self._restart()
+        why = self._why(lesson.target)
+        return {
+            "kind": "tour",
+            "lesson": request.lesson,
+            "title": lesson.title,
+            "stops": tour.stops(request.lesson, why),
+            "frame": frame,
+        }
+
+    # --- sharing --------------------------------------------------------------------------------
+
+    def _share(self, request: protocol.Share) -> protocol.ShareView:
+        d, s = self._data, self.settings
+        known = d.name in datasets.names()
+        why_not = state = ""
+        if self.network.parameters.size > share.MOST:
+            why_not = f"a link holds networks of up to {share.MOST} parameters"
+        elif not known and d.X.size + d.y.size > share.MOST:
+            why_not = "a link holds the explorer's own data sets, or a few samples"
+        else:
+            state = share.pack(self._state())
+            if len(state) > protocol.MAX_STATE:
+                state, why_not = "", "this is too much for a link"
+        rule = optimizer(s.optimizer, s.learning_rate)
+        code = share.python(self.network, d, repr(rule), s.batch_size, self.sample)
+        return {"kind": "share", "state": state, "why_not": why_not, "python": code}
+
+    def _state(self) -> dict[str, Any]:
+        d = self._data
+        state = {
+            "v": 1,
+            "net": share.network_state(self.network),
+            "set": vars(self.settings),
+            "at": self.sample,
+        }
+        if d.name in datasets.names() and self._is_original(d):
+            return {**state, "data": d.name}
+        rows = slice(0, max(share.MOST // (d.X.shape[1] + d.y.shape[1]), 1))
+        if d.name in datasets.names():  # an edited one: the sample at hand is what matters
+            rows = slice(self.sample, self.sample + 1)
+            state["at"] = 0
+        return {
+            **state, "X": d.X[rows].tolist(), "y": d.y[rows].tolist(), "classes": d.classes,
+            "name": d.name,
+        }  # fmt: skip
+
+    @staticmethod
+    def _is_original(d: Dataset) -> bool:
+        made = datasets.make(d.name)
+        return np.array_equal(made.X, d.X) and np.array_equal(made.y, d.y)
+
+    def _restore(self, request: protocol.Restore) -> protocol.Frame:
+        state = share.unpack(request.state)
+        network_state = state.get("net")
+        if not isinstance(network_state, dict):
+            raise ValueError("this is no state of the explorer: net")
+        network = share.network_from(network_state, protocol.MAX_PARAMETERS)
+        dataset = self._data_of(state, network)
+        settings = _settings_of(state.get("set"))
+        at = state.get("at", 0)
+        at = at if type(at) is int and 0 <= at < len(dataset.X) else 0
+        self._before("open a link")
+        self._versions += 1
+        self._data = replace(dataset, version=self._versions)
+        self.network, self.settings, self.sample = network, settings, at
+        return self._restart()
+
+    @staticmethod
+    def _data_of(state: dict[str, Any], network: Network) -> Dataset:
+        name = state.get("data")
+        if isinstance(name, str):
+            dataset = datasets.make(name)
+            data_room.samples(dataset.X, dataset.y, network.sizes, network.loss, None)
+            return dataset
+        label = state.get("name")
+        label = label[:40] if isinstance(label, str) else "data"
+        return subject.as_dataset(network, state.get("X", []), state.get("y", []), None, label)
+
+
+_LOSS_OF = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
+
+
+def _settings_of(given: object) -> Settings:
+    """Give the settings of a state, each checked as `Configure` checks it."""
+    if not isinstance(given, dict):
+        return Settings()
+    request = protocol.parse({"kind": "configure", **given})
+    return Settings(**{k: v for k, v in vars(request).items() if v is not None})

@@ -1,0 +1,118 @@
+"""Sharing: a small network as a text for a URL, and as Python code."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from chainrule.explorer.datasets import Dataset
+from chainrule.network import Network
+
+MOST = 600  # parameters that fit into a URL
+_LONGEST = 256 * 2**10  # bytes of a state, unpacked
+
+
+def pack(state: dict[str, Any]) -> str:
+    """Give plain data as a text of letters, digits, - and _."""
+    raw = json.dumps(state, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(zlib.compress(raw, 9)).decode().rstrip("=")
+
+
+def unpack(text: str) -> dict[str, Any]:
+    """Give the data of such a text; ValueError for any other."""
+    try:
+        packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        unpacker = zlib.decompressobj()
+        raw = unpacker.decompress(packed, _LONGEST)
+        if not unpacker.eof:
+            raise ValueError("it is too long, or cut off")
+        state = json.loads(raw)
+    except (ValueError, binascii.Error, zlib.error, RecursionError) as error:
+        raise ValueError(f"this is no state of the explorer: {error}") from None
+    if not isinstance(state, dict):
+        raise ValueError("this is no state of the explorer")
+    return state
+
+
+def network_state(network: Network) -> dict[str, Any]:
+    """Give a network as plain data, every parameter to its last bit."""
+    return {
+        "sizes": list(network.sizes),
+        "hidden": [layer.activation.name for layer in network.weighted_layers[:-1]],
+        "output": network.weighted_layers[-1].activation.name,
+        "loss": network.loss.name,
+        "biases": network.biases,
+        "dtype": str(network.dtype),
+        "l2": network.l2,
+        "seed": network.seed,
+        "p": [float(v) for v in network.parameters],
+    }
+
+
+def network_from(state: dict[str, Any], most: int) -> Network:
+    """Give the network of a state; ValueError or TypeError for what is none."""
+    sizes = state.get("sizes")
+    if not isinstance(sizes, list) or not all(type(u) is int and 0 < u <= 1024 for u in sizes):
+        raise ValueError("this is no state of the explorer: sizes")
+    if not 2 <= len(sizes) <= 16 or sum(a * b for a, b in pairwise(sizes)) > most:
+        raise ValueError("this is no state of the explorer: the network is too large")
+    known = {
+        key: state[key]
+        for key in ("hidden", "output", "loss", "biases", "dtype", "l2", "seed")
+        if key in state
+    }
+    network = Network(sizes, **known)
+    values = state.get("p")
+    if not isinstance(values, list) or len(values) != network.parameters.size:
+        raise ValueError("this is no state of the explorer: the parameters do not fit")
+    parameters = np.array(values, dtype=np.float64)
+    if not np.isfinite(parameters).all():
+        raise ValueError("this is no state of the explorer: a parameter is not finite")
+    network.parameters[...] = parameters
+    return network
+
+
+def python(network: Network, dataset: Dataset, rule: str, batch_size: int, focus: int) -> str:
+    """Give code that makes this network, with its parameters where they are few."""
+    hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
+    output = network.weighted_layers[-1].activation.name
+    options = f"biases={network.biases}, dtype={str(network.dtype)!r}, l2={network.l2!r}"
+    lines = [
+        "import chainrule as cr",
+        "",
+        "net = cr.Network(",
+        f"    {list(network.sizes)}, hidden={hidden!r},",
+        f"    output={output!r}, loss={network.loss.name!r},",
+        f"    {options}, seed={network.seed},",
+        ")",
+    ]
+    if network.parameters.size <= MOST:
+        for l, layer in enumerate(network.weighted_layers, start=1):
+            lines.append(f"net.layers[{l}].W[...] = {_literal(layer.W)}")
+            if layer.b is not None:
+                lines.append(f"net.layers[{l}].b[...] = {_literal(layer.b)}")
+    else:
+        lines.append("# its weights are those of the seed; after training, save the model instead")
+    if dataset.X.size <= 100:
+        lines += [f"X = {_literal(dataset.X)}", f"y = {_literal(dataset.y)}"]
+    else:
+        x, y = dataset.X[focus : focus + 1], dataset.y[focus : focus + 1]
+        lines += [f"# sample {focus} of {dataset.name}; put your data here"]
+        lines += [f"X = {_literal(x)}", f"y = {_literal(y)}"]
+    lines += [
+        "",
+        'print(net.explain("w[1][0,0]", X, y))',
+        f"net.fit(X, y, optimizer=cr.{rule}, batch_size={batch_size}, epochs=100)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _literal(array: Any) -> str:
+    return repr(np.asarray(array, dtype=np.float64).tolist())

@@ -1,0 +1,264 @@
+/** The explorer: one frame of numbers from Python, and the parts of the page that show it. */
+
+import { DataCard, NetworkCard, SampleCard, TrainingCard } from "./controls.js";
+import { el, options } from "./dom.js";
+import { Drawing } from "./drawing.js";
+import { Lessons, Practice } from "./learn.js";
+import { HealthCard, Panel } from "./panel.js";
+import { Player } from "./player.js";
+import { Results } from "./results.js";
+import { ShareDialog } from "./share.js";
+import { TrainBar } from "./training.js";
+
+/** @typedef {import("./types").Frame} Frame */
+
+export class App {
+  /** @type {any} */ undo;
+  /** @type {any} */ redo;
+  /** @type {any} */ notation;
+  /** @type {any} */ digits;
+  /** @type {any} */ app;
+  /** @type {any} */ drawing;
+  /** @type {any} */ player;
+  /** @type {any} */ trainBar;
+  /** @type {any} */ results;
+  /** @type {any} */ panel;
+  /** @type {any} */ health;
+  /** @type {any} */ lessons;
+  /** @type {any} */ practice;
+  /** @type {any} */ share;
+  /** @type {any} */ say;
+  /** @type {any[]} */ cards = [];
+
+  /**
+   * @param {HTMLElement} root
+   * @param {import("./types").Transport} transport
+   * @param {{ page?: boolean }} [settings] page: the whole window is ours, with its address
+   */
+  constructor(root, transport, settings = {}) {
+    this.root = root;
+    this.transport = transport;
+    this.isPage = settings.page ?? false;
+    /** @type {Frame | null} */
+    this.frame = null;
+    this.training = false;
+    this.pending = 0;
+    this.build();
+  }
+
+  build() {
+    const live = this.transport.live;
+    this.drawing = new Drawing({
+      open: (target) => void this.open(target),
+      showUnit: (layer, unit) => void this.change({ kind: "show", layer, unit }).then(() => this.open(layer ? `a[${layer}][${unit}]` : `x[${unit}]`)),
+    });
+    this.player = new Player(this);
+    this.trainBar = new TrainBar(this);
+    this.results = new Results(this);
+    this.panel = new Panel(this);
+    this.health = new HealthCard(this);
+    this.lessons = new Lessons(this);
+    this.practice = new Practice(this);
+    this.share = new ShareDialog(this);
+    this.cards = live
+      ? [new DataCard(this), new NetworkCard(this), new TrainingCard(this), new SampleCard(this)]
+      : [new SampleCard(this)];
+    this.say = el("div.toast", { role: "status", "aria-live": "polite" });
+    this.aside = el("div.aside", {}, this.lessons.node, this.practice.node, this.panel.node, this.health.node);
+    this.app = el(
+      "div.cr-app", { "data-theme": stored("theme") ?? "auto" },
+      this.header(),
+      el(
+        "main.grid", {},
+        el("section.stage", { "aria-label": "Network" }, this.trainBar.node, el("div.card.canvas", {}, this.drawing.node, this.player.node), this.results.node),
+        el(`section.detail${this.isPage ? ".page-only" : ""}`, { "aria-label": "Explanation" }, this.aside),
+        el("section.side", { "aria-label": "Settings" }, ...this.cards.map((card) => card.node)),
+      ),
+      this.say,
+      this.share.node,
+    );
+    this.root.replaceChildren(this.app);
+    this.app.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.shortcut(event));
+  }
+
+  header() {
+    const live = this.transport.live;
+    this.undo = el("button.icon", { type: "button", "aria-label": "Undo", onclick: () => this.step("undo") }, "↶");
+    this.redo = el("button.icon", { type: "button", "aria-label": "Redo", onclick: () => this.step("redo") }, "↷");
+    this.notation = el("select", { "aria-label": "Notation", onchange: () => void this.change({ kind: "configure", notation: this.notation.value }) });
+    this.digits = el("select", { "aria-label": "Digits", onchange: () => void this.change({ kind: "configure", digits: Number(this.digits.value) }) });
+    options(this.digits, ["3", "4", "6", "8", "12"], "4");
+    const theme = el("button.icon", { type: "button", "aria-label": "Light or dark", title: "Light or dark", onclick: () => this.switchTheme() }, "◐");
+    const share = el("button.quiet", { type: "button", onclick: () => void this.share.open() }, live ? "Share" : "Picture");
+    const lesson = el("button.quiet", { type: "button", onclick: () => this.lessons.toggle() }, "Lessons");
+    const practice = el("button.quiet", { type: "button", onclick: () => void this.practice.toggle() }, "Practise");
+    return el(
+      "header.bar", {},
+      el("a.skip", { href: "#", onclick: (/** @type {Event} */ e) => this.skip(e) }, "Skip to the network"),
+      el("h1.brand", {}, el("span.logo", { "aria-hidden": "true" }, "∂"), "chainrule", el("span.sub", {}, "explorer")),
+      ...(live ? [el("nav.learn", { "aria-label": "Learn" }, lesson, practice)] : []),
+      el("div.tools", {}, ...(live ? [this.undo, this.redo, this.notation, this.labelledDigits()] : []), theme, share),
+    );
+  }
+
+  labelledDigits() {
+    return el("label.digits", {}, this.digits, el("span", {}, "digits"));
+  }
+
+  async start() {
+    this.busy(1);
+    try {
+      let frame = await this.transport.start();
+      const state = this.isPage ? new URLSearchParams(location.hash.slice(1)).get("s") : null;
+      if (state) frame = await this.transport.ask({ kind: "restore", state }).catch((error) => this.tell(error.message, frame));
+      this.show(frame);
+      await this.afterChange();
+    } catch (error) {
+      this.tell(/** @type {Error} */ (error).message);
+    } finally {
+      this.busy(-1);
+    }
+  }
+
+  // --- messages ----------------------------------------------------------------------------------
+
+  /**
+   * Send a request whose reply is a frame, and show it.
+   * @param {Record<string, unknown>} request
+   * @returns {Promise<boolean>} whether it was done
+   */
+  async change(request) {
+    this.busy(1);
+    try {
+      if (this.training) await this.trainBar.stop();
+      this.show(await this.transport.ask(request));
+      await this.afterChange();
+      return true;
+    } catch (error) {
+      this.tell(/** @type {Error} */ (error).message);
+      if (this.frame) this.show(this.frame);
+      return false;
+    } finally {
+      this.busy(-1);
+    }
+  }
+
+  /**
+   * Count what is under way, and let assistive technology know.
+   * @param {number} more
+   */
+  busy(more) {
+    this.pending += more;
+    this.app.setAttribute("aria-busy", String(this.pending > 0));
+  }
+
+  /** @param {Record<string, unknown>} request */
+  async ask(request) {
+    this.busy(1);
+    try {
+      return await this.transport.ask(request);
+    } catch (error) {
+      this.tell(/** @type {Error} */ (error).message);
+      return null;
+    } finally {
+      this.busy(-1);
+    }
+  }
+
+  /** @param {"undo" | "redo"} kind */
+  step(kind) {
+    void this.change({ kind });
+  }
+
+  /** Ask again for what depends on the numbers. */
+  async afterChange() {
+    await Promise.all([this.player.refresh(), this.panel.refresh(), this.results.refresh(), this.health.refresh()]);
+  }
+
+  /** @param {Frame} frame */
+  show(frame) {
+    if (!frame.training.curve.length && this.frame) frame.training.curve = this.frame.training.curve;
+    this.frame = frame;
+    this.drawing.update(frame);
+    this.trainBar.update(frame);
+    for (const card of this.cards) card.update(frame);
+    this.results.update(frame);
+    this.undo.disabled = !frame.undo;
+    this.undo.title = frame.undo ? `Undo: ${frame.undo}` : "Nothing to undo";
+    this.redo.disabled = !frame.redo;
+    this.redo.title = frame.redo ? `Redo: ${frame.redo}` : "Nothing to redo";
+    options(this.notation, frame.choices.notations, frame.settings.notation);
+    options(this.digits, [...new Set(["3", "4", "6", "8", "12", String(frame.settings.digits)])], String(frame.settings.digits));
+  }
+
+  /** @param {string} target */
+  async open(target) {
+    this.drawing.select(target);
+    await this.panel.open(target);
+  }
+
+  /**
+   * Say something that passes.
+   * @template T
+   * @param {string} message
+   * @param {T} [value]
+   * @returns {T | undefined}
+   */
+  tell(message, value) {
+    this.say.textContent = message.charAt(0).toUpperCase() + message.slice(1);
+    this.say.classList.add("shown");
+    clearTimeout(this.sayTimer);
+    this.sayTimer = setTimeout(() => this.say.classList.remove("shown"), 7000);
+    return value;
+  }
+
+  // --- page --------------------------------------------------------------------------------------
+
+  /** @param {Event} event */
+  skip(event) {
+    event.preventDefault();
+    this.drawing.canvas.querySelector("[tabindex='0']")?.focus();
+  }
+
+  switchTheme() {
+    const order = ["light", "dark", "auto"];
+    const now = this.app.dataset.theme;
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const next = now === "auto" ? (dark ? "light" : "dark") : order[(order.indexOf(now) + 1) % 2];
+    this.app.dataset.theme = next;
+    if (this.isPage) document.documentElement.dataset.theme = next;
+    store("theme", next);
+    if (this.frame) this.show(this.frame);
+  }
+
+  /** @param {KeyboardEvent} event */
+  shortcut(event) {
+    const target = /** @type {HTMLElement} */ (event.target);
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && target.tagName !== "INPUT") {
+      event.preventDefault();
+      this.step(event.shiftKey ? "redo" : "undo");
+    }
+    if (event.key === "Escape" && this.panel.target) this.panel.close();
+  }
+}
+
+/** @param {string} name */
+function stored(name) {
+  try {
+    return localStorage.getItem(`chainrule ${name}`);
+  } catch {
+    return null; // a file or a notebook may have no storage
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {string} value
+ */
+function store(name, value) {
+  try {
+    localStorage.setItem(`chainrule ${name}`, value);
+  } catch {
+    // the choice is then not remembered
+  }
+}

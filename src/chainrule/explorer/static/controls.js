@@ -1,0 +1,209 @@
+/** The cards with settings: data, network, training, sample. */
+
+import { below, el, field, number, options, svg, unique } from "./dom.js";
+
+/** @typedef {import("./types").Frame} Frame */
+
+export class DataCard {
+  /** @param {any} app */
+  constructor(app) {
+    this.app = app;
+    this.buttons = el("div.datasets", { role: "group", "aria-label": "Data sets" });
+    this.names = "";
+    const file = el("input.file", { type: "file", accept: ".csv,.tsv,.txt,text/csv", "aria-label": "CSV file", onchange: () => void this.upload(file) });
+    this.about = el("p.small", {});
+    const id = unique("file");
+    file.id = id;
+    this.node = el("section.card", { "aria-label": "Data" }, el("h2", {}, "Data"), this.buttons, this.about,
+      el("label.upload", { for: id }, "Your CSV file …", file));
+  }
+
+  /** @param {Frame} frame */
+  update(frame) {
+    const names = frame.choices.datasets.join();
+    if (names !== this.names) {
+      this.names = names;
+      this.buttons.replaceChildren(...frame.choices.datasets.map((name) => el("button.dataset", { type: "button", "data-name": name, onclick: () => void this.app.change({ kind: "data", name }) }, icon(name), el("span", {}, name))));
+    }
+    for (const button of this.buttons.children) button.setAttribute("aria-pressed", String(button.dataset.name === frame.data.name));
+    const { train, validation, name } = frame.data;
+    this.about.textContent = `${name}: ${train} samples to learn from${validation ? `, ${validation} to validate` : ""}`;
+  }
+
+  /** @param {HTMLInputElement} file */
+  async upload(file) {
+    const chosen = file.files?.[0];
+    if (!chosen) return;
+    if (chosen.size > 4 * 2 ** 20) this.app.tell("the file is larger than 4 MB");
+    else await this.app.change({ kind: "upload", text: await chosen.text(), name: chosen.name.slice(0, 40) });
+    file.value = "";
+  }
+}
+
+/** @type {Record<string, [number, number, number][]>} small pictures: (x, y, side) */
+const PICTURES = {
+  circles: [[16, 5, 0], [24, 8, 0], [27, 16, 0], [24, 24, 0], [16, 27, 0], [8, 24, 0], [5, 16, 0], [8, 8, 0], [16, 13, 1], [19, 16, 1], [16, 19, 1], [13, 16, 1]],
+  xor: [[8, 8, 1], [12, 6, 1], [6, 12, 1], [24, 24, 1], [20, 26, 1], [26, 20, 1], [24, 8, 0], [20, 6, 0], [26, 12, 0], [8, 24, 0], [6, 20, 0], [12, 26, 0]],
+  gaussians: [[9, 22, 0], [12, 24, 0], [7, 25, 0], [11, 20, 0], [13, 27, 0], [22, 9, 1], [25, 7, 1], [20, 11, 1], [24, 12, 1], [19, 7, 1]],
+  spiral: [[16, 14, 1], [20, 13, 1], [23, 17, 1], [21, 22, 1], [15, 25, 1], [8, 22, 1], [16, 18, 0], [12, 19, 0], [9, 15, 0], [11, 10, 0], [17, 7, 0], [24, 10, 0]],
+  moons: [[5, 18, 0], [7, 12, 0], [12, 8, 0], [17, 9, 0], [20, 14, 0], [21, 18, 0], [12, 15, 1], [13, 20, 1], [17, 24, 1], [22, 24, 1], [26, 20, 1], [27, 14, 1]],
+  "xor table": [[9, 9, 1], [23, 23, 1], [23, 9, 0], [9, 23, 0]],
+  plane: [[7, 25, 0], [12, 20, 0], [9, 15, 0], [16, 16, 1], [21, 18, 1], [19, 11, 1], [25, 7, 1]],
+  digits: [[16, 6, 1], [11, 8, 1], [21, 8, 1], [10, 13, 1], [22, 13, 1], [10, 19, 1], [22, 19, 1], [11, 24, 1], [21, 24, 1], [16, 26, 1]],
+};
+
+/** @param {string} name */
+function icon(name) {
+  const points = PICTURES[name] ?? [];
+  return svg("svg", { viewBox: "0 0 32 32", "aria-hidden": "true" }, ...points.map(([x, y, side]) => (side
+    ? svg("circle.one", { cx: x, cy: y, r: 2 })
+    : svg("rect.zero", { x: x - 1.8, y: y - 1.8, width: 3.6, height: 3.6 }))));
+}
+
+export class NetworkCard {
+  /** @param {any} app */
+  constructor(app) {
+    this.app = app;
+    this.layers = el("ol.layers", {});
+    this.output = el("select", { onchange: () => this.build({ output: this.output.value }) });
+    this.loss = el("select", { onchange: () => this.build({ loss: this.loss.value }) });
+    this.about = el("p.small", {});
+    this.node = el("section.card", { "aria-label": "Network settings" }, el("h2", {}, "Network"), this.layers,
+      el("button.quiet", { type: "button", onclick: () => this.add() }, "+ hidden layer"),
+      field("Output", this.output), field("Loss", this.loss),
+      el("button.quiet", { type: "button", onclick: () => this.build({ seed: (this.app.frame.network.seed + 1) % 2 ** 32 }) }, "Other first weights"), this.about);
+  }
+
+  /** @param {Record<string, unknown>} fields */
+  build(fields) {
+    void this.app.change({ kind: "build", ...fields });
+  }
+
+  hidden() {
+    return this.app.frame.network.sizes.slice(1, -1);
+  }
+
+  add() {
+    this.build({ hidden_sizes: [...this.hidden(), 4] });
+  }
+
+  /** @param {Frame} frame */
+  update(frame) {
+    const { sizes, activations, loss, parameters, engine } = frame.network;
+    const hidden = sizes.slice(1, -1);
+    while (this.layers.children.length > hidden.length) this.layers.lastChild?.remove();
+    while (this.layers.children.length < hidden.length) this.layers.append(this.row(this.layers.children.length));
+    hidden.forEach((units, i) => {
+      const row = this.layers.children[i];
+      const box = row.querySelector("input");
+      if (document.activeElement !== box) box.value = String(units);
+      options(row.querySelector("select"), frame.choices.activations, activations[i]);
+    });
+    options(this.output, frame.choices.outputs, activations[activations.length - 1]);
+    options(this.loss, frame.choices.losses, loss);
+    this.about.textContent = `${sizes.join("-")}, ${parameters.toLocaleString("en")} weights and biases, ${engine} engine`;
+  }
+
+  /** @param {number} i */
+  row(i) {
+    const box = el("input", { type: "number", min: 1, max: 1024, "aria-label": `Units of layer ${i + 1}`, onchange: () => {
+      const sizes = this.hidden();
+      sizes[i] = Math.round(Number(box.value));
+      this.build({ hidden_sizes: sizes });
+    } });
+    const select = el("select", { "aria-label": `Activation of layer ${i + 1}`, onchange: () => {
+      const names = this.app.frame.network.activations.slice(0, -1);
+      names[i] = select.value;
+      this.build({ hidden: names });
+    } });
+    const remove = el("button.icon", { type: "button", "aria-label": `Remove layer ${i + 1}`, onclick: () => {
+      const names = this.app.frame.network.activations.slice(0, -1);
+      this.build({ hidden_sizes: this.hidden().filter((/** @type {number} */ _, /** @type {number} */ at) => at !== i), hidden: names.filter((/** @type {string} */ _, /** @type {number} */ at) => at !== i) });
+    } }, "−");
+    return el("li", {}, el("span.label", {}, `Layer ${i + 1}`), box, select, remove);
+  }
+}
+
+const RATES = ["0.0001", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1", "3", "10"];
+
+export class TrainingCard {
+  /** @param {any} app */
+  constructor(app) {
+    this.app = app;
+    const change = (/** @type {Record<string, unknown>} */ fields) => void app.change({ kind: "configure", ...fields });
+    this.rates = el("datalist", { id: unique("rates") }, ...RATES.map((value) => el("option", { value })));
+    this.rate = el("input", { type: "number", min: 0, step: "any", list: this.rates.id, onchange: () => change({ learning_rate: Number(this.rate.value) }) });
+    this.rule = el("select", { onchange: () => change({ optimizer: this.rule.value }) });
+    this.batch = el("input", { type: "number", min: 1, onchange: () => change({ batch_size: Math.round(Number(this.batch.value)) }) });
+    this.node = el("section.card", { "aria-label": "Training settings" }, el("h2", {}, "Training"), this.rates,
+      field("Learning rate η", this.rate), field("Optimiser", this.rule), field("Samples in a batch", this.batch));
+  }
+
+  /** @param {Frame} frame */
+  update(frame) {
+    const { learning_rate, optimizer, batch_size } = frame.settings;
+    if (document.activeElement !== this.rate) this.rate.value = String(learning_rate);
+    if (document.activeElement !== this.batch) this.batch.value = String(batch_size);
+    options(this.rule, frame.choices.optimizers, optimizer);
+  }
+}
+
+const FEW = 8;
+
+export class SampleCard {
+  /** @param {any} app */
+  constructor(app) {
+    this.app = app;
+    this.shape = "";
+    this.at = el("input", { type: "number", min: 0, "aria-label": "Number of the sample", onchange: () => this.select(Number(this.at.value) - this.first()) });
+    this.of = el("span", {});
+    this.fields = el("div.numbers", {});
+    this.about = el("p.small", {});
+    const live = app.transport.live;
+    const move = (/** @type {number} */ by) => this.select((app.frame.sample.index + by + app.frame.sample.count) % app.frame.sample.count);
+    this.node = el("section.card", { "aria-label": "Sample at hand" }, el("h2", {}, "Sample"),
+      live ? el("div.stepper", {}, el("button.icon", { type: "button", "aria-label": "Previous sample", onclick: () => move(-1) }, "◀"), this.at, this.of, el("button.icon", { type: "button", "aria-label": "Next sample", onclick: () => move(1) }, "▶")) : null,
+      this.fields, this.about);
+  }
+
+  first() {
+    return this.app.frame.settings.first_index;
+  }
+
+  /** @param {number} sample */
+  select(sample) {
+    void this.app.change({ kind: "select", sample: Math.round(sample) });
+  }
+
+  /** @param {Frame} frame */
+  update(frame) {
+    const { index, count, x, y, predicted, expected } = frame.sample;
+    const first = frame.settings.first_index;
+    if (document.activeElement !== this.at) this.at.value = String(index + first);
+    this.at.max = String(count - 1 + first);
+    this.of.textContent = `of ${count}`;
+    const shape = `${x.length} ${y.length} ${first} ${frame.settings.letters.x}`;
+    if (shape !== this.shape) {
+      this.shape = shape;
+      this.fields.replaceChildren(
+        ...(x.length <= FEW ? x.map((_, i) => this.box(`${frame.settings.letters.x}${below(i + first)}`, `x[${i}]`)) : []),
+        ...(y.length <= FEW ? y.map((_, i) => this.box(`y${below(i + first)}`, `y[${i}]`)) : []),
+      );
+    }
+    const all = [...(x.length <= FEW ? x : []), ...(y.length <= FEW ? y : [])];
+    [...this.fields.querySelectorAll("input")].forEach((box, i) => {
+      if (document.activeElement !== box) box.value = number(all[i], 5).replace("−", "-");
+      box.disabled = !this.app.transport.live;
+    });
+    this.about.textContent = expected ? `True class ${expected}, predicted ${predicted}${expected === predicted ? "" : ": wrong"}` : "";
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} target
+   */
+  box(name, target) {
+    const box = el("input", { type: "number", step: "any", onchange: () => void this.app.change({ kind: "edit", target, value: Number(box.value) }) });
+    return field(name, box);
+  }
+}

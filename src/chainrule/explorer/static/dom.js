@@ -1,0 +1,192 @@
+/** Small helpers to build elements, and to write numbers as the page writes them. */
+
+/**
+ * Make an element: el("button.main", { type: "button", onclick }, "text", child).
+ * @param {string} spec tag and classes
+ * @param {Record<string, any>} [props] attributes; functions and `value`, `checked` as properties
+ * @param {...(Node | string | null | undefined)} children
+ * @returns {any}
+ */
+export function el(spec, props = {}, ...children) {
+  const [tag, ...classes] = spec.split(".");
+  const node = document.createElement(tag);
+  if (classes.length) node.className = classes.join(" ");
+  return fill(node, props, children);
+}
+
+/**
+ * Make an SVG element.
+ * @param {string} spec tag and classes
+ * @param {Record<string, any>} [props]
+ * @param {...(Node | string | null | undefined)} children
+ * @returns {any}
+ */
+export function svg(spec, props = {}, ...children) {
+  const [tag, ...classes] = spec.split(".");
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  if (classes.length) node.setAttribute("class", classes.join(" "));
+  return fill(node, props, children);
+}
+
+/**
+ * @param {any} node
+ * @param {Record<string, any>} props
+ * @param {(Node | string | null | undefined)[]} children
+ */
+function fill(node, props, children) {
+  for (const [name, value] of Object.entries(props)) {
+    if (typeof value === "function" || name === "value" || name === "checked") node[name] = value;
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  for (const child of children) if (child !== null && child !== undefined) node.append(child);
+  return node;
+}
+
+/**
+ * Put MathML that the library wrote into an element.
+ * @param {string} mathml
+ * @param {string} [spec]
+ * @returns {HTMLElement}
+ */
+export function formula(mathml, spec = "span.formula") {
+  const node = el(spec);
+  node.innerHTML = mathml.startsWith("<math") ? mathml : wrapped(mathml);
+  breakable(node);
+  return node;
+}
+
+/**
+ * Let a long equation break before its signs =, ← and, in long sums, before + and −: each piece
+ * becomes a formula of its own, and the line wraps between them.
+ * @param {HTMLElement} node
+ */
+function breakable(node) {
+  const math = node.firstElementChild;
+  const row = math?.children.length === 1 && math.firstElementChild;
+  if (!math || !row || row.localName !== "mrow") return;
+  const pieces = split(row, ["=", "←"], 3).flatMap((piece) => split(piece, ["+", "−"], 9));
+  if (pieces.length < 2) {
+    math.replaceChildren(...pieces);
+    return;
+  }
+  node.replaceChildren(...pieces.map((piece) => {
+    const part = /** @type {Element} */ (math.cloneNode());
+    part.append(piece);
+    return part;
+  }));
+}
+
+/**
+ * @param {Element} row
+ * @param {string[]} signs before which it may be cut
+ * @param {number} least children, below which it stays whole
+ * @returns {Element[]}
+ */
+function split(row, signs, least) {
+  let inside = [...row.children];
+  const lead = inside[0]?.localName === "mo" ? inside.slice(0, 1) : [];
+  if (least > 3 && inside.length === 2 && lead.length && inside[1].localName === "mrow") inside = [...lead, ...inside[1].children];
+  if (inside.length < least) return [row];
+  const pieces = /** @type {Element[]} */ ([]);
+  for (const child of inside) {
+    const cut = child.localName === "mo" && signs.includes(child.textContent ?? "") && child.getAttribute("form") !== "prefix";
+    if (!pieces.length || (cut && pieces[pieces.length - 1].children.length)) pieces.push(/** @type {Element} */ (row.cloneNode()));
+    if (cut) child.setAttribute("form", "infix");
+    pieces[pieces.length - 1].append(child);
+  }
+  return pieces;
+}
+
+/** @param {string} inside */
+function wrapped(inside) {
+  return `<math xmlns="http://www.w3.org/1998/Math/MathML" displaystyle="true">${inside}</math>`;
+}
+
+/**
+ * Write a number with significant digits.
+ * @param {number | null | undefined} value
+ * @param {number} digits
+ */
+export function number(value, digits) {
+  if (value === null || value === undefined) return "∞";
+  const size = Math.abs(value);
+  const text = size !== 0 && size < 1e-4 ? value.toExponential(Math.min(digits, 4) - 1) : value.toPrecision(digits);
+  const [mantissa, power] = text.split("e");
+  const short = mantissa.includes(".") ? mantissa.replace(/\.?0+$/, "") : mantissa;
+  return (power ? `${short}e${power.replace("+", "")}` : short).replace(/-/g, "−");
+}
+
+/**
+ * Write a number in at most five characters, for a place where there is no room for more.
+ * @param {number | null | undefined} value
+ */
+export function brief(value) {
+  if (value === null || value === undefined) return "∞";
+  const size = Math.abs(value);
+  if (size !== 0 && size < 0.005) return value.toExponential(0).replace(/-/g, "−");
+  if (size >= 1000) return value.toExponential(0).replace("e+", "e").replace("-", "−");
+  return String(Number(value.toFixed(size < 10 ? 2 : size < 100 ? 1 : 0))).replace("-", "−");
+}
+
+const BELOW = "₀₁₂₃₄₅₆₇₈₉";
+const ABOVE = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
+/** @param {number | string} text */
+export function below(text) {
+  return String(text).replace(/\d/g, (c) => BELOW[Number(c)]);
+}
+
+/** @param {number | string} text */
+export function above(text) {
+  return `⁽${String(text).replace(/\d/g, (c) => ABOVE[Number(c)])}⁾`;
+}
+
+/**
+ * Save a text or a blob as a file.
+ * @param {Blob} blob
+ * @param {string} name
+ */
+export function download(blob, name) {
+  const link = el("a", { href: URL.createObjectURL(blob), download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+let ids = 0;
+
+/**
+ * Give an id that no other element has.
+ * @param {string} name
+ */
+export function unique(name) {
+  ids += 1;
+  return `cr-${name}-${ids}`;
+}
+
+/**
+ * A labelled control.
+ * @param {string} label
+ * @param {HTMLElement} control
+ */
+export function field(label, control) {
+  const id = unique("field");
+  control.id = id;
+  return el("div.field", {}, el("label", { for: id }, label), control);
+}
+
+/**
+ * Give the options of a select, one of them chosen.
+ * @param {HTMLSelectElement} select
+ * @param {string[]} names
+ * @param {string} chosen
+ */
+export function options(select, names, chosen) {
+  const have = [...select.options].map((o) => o.value);
+  if (have.join("\n") !== names.join("\n")) {
+    select.replaceChildren(...names.map((name) => el("option", { value: name }, name.replace(/_/g, " "))));
+  }
+  if (document.activeElement !== select || select.value !== chosen) select.value = chosen;
+}

@@ -1,0 +1,64 @@
+/** The replies of chainrule.explorer.protocol, as the browser code sees them. */
+
+export type Row = (number | null)[];
+
+export interface Layer {
+  units: number; activation: string | null; shown: number[];
+  z: Row; a: Row; delta: Row; dC_da: Row; b: Row; db: Row; marks: string[];
+}
+export interface Weights { w: Row[]; dw: Row[] }
+export interface Results {
+  kind: "results"; type: "surface" | "fit" | "confusion" | "none";
+  box: number[]; grid: Row[]; points: Row[]; validation: Row[];
+  matrix: number[][]; samples: number[][]; images: Row[];
+  accuracy: number | null; levels: number[];
+}
+export interface Frame {
+  kind: "frame"; version: number;
+  network: {
+    sizes: number[]; activations: string[]; loss: string; parameters: number;
+    biases: boolean; engine: string; seed: number;
+  };
+  layers: Layer[];
+  weights: Weights[];
+  sample: {
+    index: number; count: number; x: Row; y: Row; loss: number | null; width: number;
+    predicted: string; expected: string;
+  };
+  training: {
+    step: number; epoch: number; loss: number | null; val_loss: number | null; metric: string;
+    curve: Row[]; records: number[]; record: number; message: string; steps_per_second: number;
+  };
+  settings: {
+    learning_rate: number; optimizer: string; batch_size: number; scope: string;
+    notation: string; digits: number; first_index: number; letters: Record<string, string>;
+  };
+  data: { name: string; version: number; train: number; validation: number; kind: string };
+  choices: Record<string, string[]>;
+  undo: string; redo: string; results?: Results;
+}
+export interface Equation { lead: string; mathml: string; text: string; target: string }
+export interface Step {
+  phase: string; layer: number; title: string; words: string; equations: Equation[];
+}
+export interface Contribution { unit: number; value: number | null; symbol: string }
+export interface Contributions { count: number; rest: number | null; largest: Contribution[] }
+export interface Derivation {
+  kind: "explanation"; version: number; target: string; words: string; headline: string;
+  value: number | null; old: number | null; editable: boolean;
+  sections: {
+    title: string; symbol: string; equations: Equation[]; tags: string[];
+    contributions: Contributions | null; has_samples: boolean;
+  }[];
+  heads: string[]; samples: Row[]; n_samples: number; focus: number;
+}
+export interface Stop {
+  title: string; words: string; equations: Equation[]; target: string; phase: string;
+  layer: number; act: string;
+}
+export interface Transport {
+  readonly live: boolean;
+  start(): Promise<Frame>;
+  ask(request: Record<string, unknown>): Promise<any>;
+  train(request: Record<string, unknown>, onFrame: (frame: Frame) => void): { done: Promise<void>; stop(): void };
+}

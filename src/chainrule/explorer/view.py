@@ -1,0 +1,101 @@
+"""The frame: every number that is drawn of a network, one sample and its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.backprop import Gradient
+from chainrule.explorer.protocol import LayerView, Row, WeightsView
+from chainrule.network import Network
+
+Array = NDArray[Any]
+WHOLE = 12  # a layer of up to this many units is drawn whole
+PART = 8  # of a wider one this many
+
+
+def row(values: Array | None) -> Row:
+    """Give numbers as JSON has them, with 9 significant digits; None for what is not finite."""
+    if values is None:
+        return []
+    return [float(f"{v:.9g}") if np.isfinite(v) else None for v in values.tolist()]
+
+
+def number(value: float) -> float | None:
+    """Give a number as JSON has it, whole; None if it is not finite."""
+    return float(value) if np.isfinite(value) else None
+
+
+def important(network: Network, gradient: Gradient, focus: int) -> list[list[int]]:
+    """Give the units to draw, layer by layer: all of a narrow layer, else those that matter most.
+
+    What matters is |a · ∂C/∂a|: how much of the loss goes, to first order, with the unit. Outputs
+    are taken by size.
+    """
+    chosen = []
+    for l, units in enumerate(network.sizes):
+        if units <= WHOLE:
+            chosen.append(list(range(units)))
+            continue
+        a = gradient.forward.a[l][focus]
+        weight = np.abs(a)
+        if l < len(network.sizes) - 1:
+            W = np.asarray(network.layers[l + 1].W, dtype=np.float64)
+            weight = np.abs(a * (gradient.delta[l + 1][focus] @ W))
+        order = np.argsort(-weight, kind="stable")[:PART]
+        chosen.append(sorted(order.tolist()))
+    return chosen
+
+
+def layers(
+    network: Network,
+    gradient: Gradient,
+    dC_da: Array,
+    focus: int,
+    shown: Sequence[Sequence[int]],
+    marks: Sequence[Sequence[str]],
+) -> list[LayerView]:
+    """Give the units of every layer, for the sample in focus; db is that of the whole gradient."""
+    passed = gradient.forward
+    views: list[LayerView] = []
+    for l, units in enumerate(network.sizes):
+        layer = network.layers[l]
+        if l == 0:
+            empty: Row = []
+            W1 = np.asarray(network.layers[1].W, dtype=np.float64)
+            views.append({
+                "units": units, "activation": None, "shown": list(shown[0]), "z": empty,
+                "a": row(passed.a[0][focus]), "delta": empty,
+                "dC_da": row(gradient.delta[1][focus] @ W1), "b": empty, "db": empty,
+                "marks": ["" for _ in shown[0]],
+            })  # fmt: skip
+            continue
+        if l == len(network.sizes) - 1:
+            arriving = dC_da
+        else:
+            W = np.asarray(network.layers[l + 1].W, dtype=np.float64)
+            arriving = gradient.delta[l + 1][focus] @ W
+        views.append({
+            "units": units, "activation": layer.activation.name, "shown": list(shown[l]),
+            "z": row(passed.z[l][focus]), "a": row(passed.a[l][focus]),
+            "delta": row(gradient.delta[l][focus]), "dC_da": row(arriving),
+            "b": row(layer.b), "db": row(gradient.db[l]),
+            "marks": [marks[l][j] for j in shown[l]],
+        })  # fmt: skip
+    return views
+
+
+def weights(
+    network: Network, gradient: Gradient, shown: Sequence[Sequence[int]]
+) -> list[WeightsView]:
+    """Give the weights between units that are drawn, of layers 1 to L."""
+    views: list[WeightsView] = []
+    for l in range(1, len(network.sizes)):
+        part = np.ix_(shown[l], shown[l - 1])
+        w = np.asarray(network.layers[l].W[part], dtype=np.float64)
+        dw = gradient.dW[l][part]
+        views.append({"w": [row(r) for r in w], "dw": [row(r) for r in dw]})
+    return views
