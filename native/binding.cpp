@@ -89,11 +89,11 @@ class TrainerHandle {
 public:
     TrainerHandle(const Layers& layers, bool biases, int loss, double l2, bool single, int optimizer,
                   double momentum, double decay, double beta1, double beta2, double epsilon,
-                  double weight_decay, double clip_norm, bool l2_per_sample, std::int64_t batch_size, std::uint64_t seed,
-                  int threads)
+                  double weight_decay, double clip_norm, bool l2_per_sample, double largest_loss, std::int64_t batch_size,
+                  std::uint64_t seed, int threads)
         : spec_(layers, biases, loss, l2), single_(single), batch_size_(batch_size) {
         const PlanSpec plan{static_cast<Optimizer>(optimizer), momentum, decay, beta1, beta2, epsilon,
-                            weight_decay, clip_norm, l2_per_sample, batch_size, seed, threads};
+                            weight_decay, clip_norm, l2_per_sample, largest_loss, batch_size, seed, threads};
         const InstructionSet& isa = instruction_set_for(spec_.network, single ? 4 : 8);
         core_.reset(single ? isa.make_core_f32(spec_.network, plan) : isa.make_core_f64(spec_.network, plan));
     }
@@ -250,11 +250,12 @@ template <class T> using Output = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 NB_MODULE(_native, m) {
     nb::class_<TrainerHandle>(m, "Trainer")
         .def(nb::init<const Layers&, bool, int, double, bool, int, double, double, double, double, double,
-                      double, double, bool, std::int64_t, std::uint64_t, int>(),
+                      double, double, bool, double, std::int64_t, std::uint64_t, int>(),
              nb::kw_only(), nb::arg("layers"), nb::arg("biases"), nb::arg("loss"), nb::arg("l2"),
              nb::arg("single"), nb::arg("optimizer"), nb::arg("momentum"), nb::arg("decay"),
              nb::arg("beta1"), nb::arg("beta2"), nb::arg("epsilon"), nb::arg("weight_decay"),
-             nb::arg("clip_norm"), nb::arg("l2_per_sample"), nb::arg("batch_size"), nb::arg("seed"), nb::arg("threads"))
+             nb::arg("clip_norm"), nb::arg("l2_per_sample"), nb::arg("largest_loss"), nb::arg("batch_size"),
+             nb::arg("seed"), nb::arg("threads"))
         .def("run_epoch", &TrainerHandle::run_epoch, nb::arg("theta").noconvert(),
              nb::arg("slots").noconvert(), nb::arg("run_step"), nb::arg("X").noconvert(),
              nb::arg("y").noconvert(), nb::arg("weights").none(), nb::arg("order").none(),

@@ -38,6 +38,7 @@ struct PlanSpec {
     double momentum, decay, beta1, beta2, epsilon, weight_decay;
     double clip_norm; // 0: no clipping
     bool l2_per_sample; // the penalty of a step is l2 divided by the sum of its samples' weights
+    double largest_loss; // in step_losses a sample's loss counts as at most this
     std::int64_t batch_size;
     std::uint64_t seed;
     int threads; // the most that may be used; a core uses fewer where they would not pay

@@ -105,17 +105,18 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
         at = layer.F.offset(item.panel) + std::ptrdiff_t{item.first_row} * width;
         return std::ptrdiff_t{smaller(item.last_row, layer.in) - item.first_row} * width;
     };
-    if (l2_ != 0) // of the weights before the update, which the reported loss is about
-        my_items(thread, [&](int i) {
-            std::ptrdiff_t at;
-            const std::ptrdiff_t count = weights_of(items_[i], at);
-            const T* w = layers_[items_[i].layer].Wf.get() + at;
-            double sum = 0;
-            for (std::ptrdiff_t k = 0; k < count; ++k) sum += double(w[k]) * double(w[k]);
-            l2_parts_[i] = sum;
-        });
+    const auto note_penalty = [&](int i) { // of the weights before the update, as the reported loss is
+        if (l2_ == 0) return;
+        std::ptrdiff_t at;
+        const std::ptrdiff_t count = weights_of(items_[i], at);
+        l2_parts_[i] = sum_of_squares<T>(layers_[items_[i].layer].Wf.get() + at, count);
+    };
     if (clip_norm_ == 0) {
-        my_items(thread, [&](int i) { update_item(i, gradient(b, i, thread), T(1)); });
+        my_items(thread, [&](int i) {
+            const T* dW = gradient(b, i, thread);
+            note_penalty(i);
+            update_item(i, dW, T(1));
+        });
         return;
     }
     my_items(thread, [&](int i) {
@@ -126,12 +127,11 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
         T* g = layer.dW.get() + at;
         const T* w = layer.Wf.get() + at;
         gradient_chunk(b, item, {0, b.n}, g, thread);
+        note_penalty(i);
         const std::ptrdiff_t all = std::ptrdiff_t{item.last_row - item.first_row} * layer.F.width(item.panel);
         if (l2_ != 0)
             for (std::ptrdiff_t k = 0; k < count; ++k) g[k] += static_cast<T>(l2_of_step_) * w[k];
-        double sum = 0;
-        for (std::ptrdiff_t k = 0; k < all; ++k) sum += double(g[k]) * double(g[k]);
-        norm_parts_[i] = sum;
+        norm_parts_[i] = sum_of_squares<T>(g, all);
     });
     barrier_.wait();
     double square = 0;

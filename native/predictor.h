@@ -38,6 +38,8 @@ public:
     bool run(const void* theta, const MatrixView& X, std::int64_t n, void* out) override {
         theta_ = static_cast<const T*>(theta), X_ = X, n_ = n, out_ = static_cast<T*>(out);
         finite_.store(true, std::memory_order_relaxed);
+        const std::int64_t bytes = is_plain<T>(X) ? std::int64_t{layers_[0].out} * sizeof(T) : 0;
+        lines_ = bytes <= 1024 ? static_cast<int>((bytes + 63) / 64) : 0;
         if (n <= few && as_they_lie_) {
             for (std::int64_t i = 0; i < n; ++i) one_sample(i);
             return finite_.load(std::memory_order_relaxed);
@@ -54,11 +56,10 @@ public:
             threads,
             [](void* self, int thread) {
                 ForwardOnly& f = *static_cast<ForwardOnly*>(self);
-                for (;;) {
-                    const std::int64_t first = f.next_.fetch_add(f.rows_, std::memory_order_relaxed);
-                    if (first >= f.n_) return;
-                    const std::int64_t left = f.n_ - first;
-                    if (!f.samples(first, static_cast<int>(left < f.rows_ ? left : f.rows_), thread))
+                const auto take = [&f] { return f.next_.fetch_add(f.rows_, std::memory_order_relaxed); };
+                for (std::int64_t first = take(), next; first < f.n_; first = next) {
+                    next = take();
+                    if (!f.samples(f.rows_from(first), f.rows_from(next), thread))
                         f.finite_.store(false, std::memory_order_relaxed);
                 }
             },
@@ -68,6 +69,14 @@ public:
 
 private:
     static constexpr int block = 96, few = 4, group = 8;
+    struct Rows {
+        std::int64_t first;
+        int count;
+    };
+    Rows rows_from(std::int64_t first) const {
+        const std::int64_t left = n_ - first;
+        return {first, left < 0 ? 0 : static_cast<int>(left < rows_ ? left : rows_)};
+    }
     struct Weights {
         int in, out, ld;
         std::ptrdiff_t at; // of W in the flat parameters; b follows it
@@ -115,13 +124,18 @@ private:
 
     void activate(const Weights& layer, T* z, int rows, int width, Vec<T>& zero) {
         with_activation<T>(layer.g, [&](auto g) CR_LAMBDA_INLINE {
-            for (int i = 0; i < rows; ++i)
-                for (int j = 0; j < width; j += lanes<T>) {
+            for (int j = 0; j < width; j += lanes<T>) {
+                Vec<T> even{}, odd{}; // two sums, since one would be waited for
+                const auto one = [&](int i, Vec<T>& sum) CR_LAMBDA_INLINE {
                     T* at = z + std::ptrdiff_t{i} * layer.ld + j;
                     const Vec<T> z_j = get<T>(at);
-                    zero += z_j * T(0);
+                    sum += z_j * T(0);
                     put<T>(at, decltype(g)::value(z_j));
-                }
+                };
+                for (int i = 0; i + 1 < rows; i += 2) one(i, even), one(i + 1, odd);
+                if (rows % 2) one(rows - 1, even);
+                zero += even + odd;
+            }
         });
     }
     Vec<T> zero_of(const T* x, int n) {
@@ -222,7 +236,16 @@ private:
 
     // --- blocks of samples, W in panels --------------------------------------------------------------
 
-    bool samples(std::int64_t first, int rows, int thread) {
+    // Rows that may be far away in memory are asked for while others are computed.
+    void ask_for_row(const Rows& rows, int i) const {
+        if (i >= rows.count) return;
+        const char* x = row_of(X_, rows.first + i);
+        for (int line = 0; line < lines_; ++line) __builtin_prefetch(x + 64 * line);
+    }
+
+    bool samples(const Rows& mine, const Rows& next, int thread) {
+        const std::int64_t first = mine.first;
+        const int rows = mine.count;
         T* from = buffers_.get() + 2 * stride_ * thread;
         T* to = from + stride_;
         Vec<T> zero{};
@@ -231,6 +254,7 @@ private:
             gather<T>(X_, first + i, layers_[0].out, x);
             zero += zero_of(x, layers_[0].out);
             x[layers_[0].out] = T(1);
+            __builtin_prefetch(out_ + (first + i) * layers_[L_].out, 1);
         }
         for (int l = 1; l <= L_; ++l) {
             const Weights& layer = layers_[l];
@@ -247,13 +271,17 @@ private:
             T* const spare = from;
             from = to, to = spare;
         }
-        for (int i = 0; i < rows; ++i) finish(from + std::ptrdiff_t{i} * layers_[L_].ld, first + i);
+        for (int i = 0; i < rows; ++i) {
+            ask_for_row(next, i);
+            finish(from + std::ptrdiff_t{i} * layers_[L_].ld, first + i);
+        }
         return is_zero(zero);
     }
 
     int L_;
     bool biases_, as_they_lie_ = true;
     int threads_, rows_ = block;
+    int lines_ = 0; // of memory in a row of X, where that is worth asking for
     Weights* layers_;
     double flops_ = 0;
     std::ptrdiff_t stride_, parameters_ = 0;

@@ -39,12 +39,14 @@ template <class T> struct Simd;
 template <> struct Simd<float> {
     typedef float V __attribute__((vector_size(CR_VECTOR_BYTES)));
     typedef std::int32_t I __attribute__((vector_size(CR_VECTOR_BYTES)));
+    typedef double Wide __attribute__((vector_size(CR_VECTOR_BYTES * 2))); // as many doubles
     typedef std::int32_t Int;
     static constexpr int lanes = CR_VECTOR_BYTES / 4;
 };
 template <> struct Simd<double> {
     typedef double V __attribute__((vector_size(CR_VECTOR_BYTES)));
     typedef std::int64_t I __attribute__((vector_size(CR_VECTOR_BYTES)));
+    typedef V Wide;
     typedef std::int64_t Int;
     static constexpr int lanes = CR_VECTOR_BYTES / 8;
 };
@@ -143,6 +145,19 @@ template <class T> CR_INLINE double sum_lanes(Vec<T> v) {
     double s = 0;
     for (int i = 0; i < lanes<T>; ++i) s += static_cast<double>(v[i]);
     return s;
+}
+
+// Sum of the squares of whole vectors, in double precision and a fixed order.
+template <class T> double sum_of_squares(const T* p, std::ptrdiff_t count) {
+    using Wide = typename Simd<T>::Wide;
+    Wide sums[2] = {};
+    for (std::ptrdiff_t i = 0, side = 0; i < count; i += lanes<T>, side = 1 - side) {
+        const Wide x = __builtin_convertvector(load<T>(p + i), Wide);
+        sums[side] += x * x;
+    }
+    double sum = 0;
+    for (int i = 0; i < lanes<T>; ++i) sum += sums[0][i] + sums[1][i];
+    return sum;
 }
 
 // The lanes in another order: lane i comes from lane i ^ distance.

@@ -8,7 +8,7 @@ namespace chainrule {
 namespace CR_ISA {
 
 // Forward, loss and backward of `rows` samples from row `first` of the batch; returns their part of
-// the batch's loss.
+// the batch's loss, or where that is computed from z, notes each one's C_i.
 template <class T>
 template <int rows>
 double Trainer<T>::tiny_samples(const Batch& b, const T* x, int ld_x, int first) {
@@ -79,8 +79,7 @@ double Trainer<T>::tiny_samples(const Batch& b, const T* x, int ld_x, int first)
     } else {
         for (int i = 0; i < rows; ++i) {
             put<T>(z + i * last.ld, v[i]);
-            loss += double(share[i]) *
-                    row_loss_(z + i * last.ld, y + i * last.ld, delta + i * last.ld, share[i]);
+            C_[first + i] = row_loss_(z + i * last.ld, y + i * last.ld, delta + i * last.ld, share[i]);
         }
     }
     if (data_.outputs)
@@ -206,7 +205,8 @@ template <class T> void Trainer<T>::tiny_steps() {
             int i = 0;
             for (; i + 8 <= b.n; i += 8) loss += tiny_samples<8>(b, x, ld_x, i);
             for (; i < b.n; ++i) loss += tiny_samples<1>(b, x, ld_x, i);
-            batch_loss_ = loss;
+            batch_loss_ = told_loss_ = loss;
+            if (!row_loss_.from_a()) sum_losses(b);
             add_to_sums(b, tiny_update(b, x, ld_x, kind));
         }
     });

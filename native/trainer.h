@@ -118,6 +118,7 @@ private:
     RowLoss<T> row_loss_;
     double l2_, l2_of_step_;
     bool l2_per_sample_;
+    double largest_loss_;
     double clip_norm_;
     Hyper<T> hyper_;
     double beta1_, beta2_, weight_decay_;
@@ -142,7 +143,8 @@ private:
     Array<Item> columns_of_;
 
     Step<T> rule_; // of the step being done
-    double beta1_power_, beta2_power_, batch_loss_;
+    double beta1_power_, beta2_power_;
+    double batch_loss_, told_loss_; // without the penalty; with each C_i at most largest_loss_
     std::int64_t run_step_; // steps of the run when `run` was called
     EpochSums* sums_;
     const Poll* poll_;
@@ -165,7 +167,7 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     L_ = network.n_layers;
     layers_ = new Layer<T>[L_ + 1];
     biases_ = network.biases;
-    l2_ = l2_of_step_ = network.l2, l2_per_sample_ = plan.l2_per_sample;
+    l2_ = l2_of_step_ = network.l2, l2_per_sample_ = plan.l2_per_sample, largest_loss_ = plan.largest_loss;
     clip_norm_ = plan.clip_norm;
     hyper_ = {plan.optimizer,
               static_cast<T>(plan.momentum),
@@ -184,7 +186,10 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     double weights = 0;
     bool gathers = false;
     parameters_ = 0;
-    tiny_ = plan.clip_norm == 0;
+    const int outputs = network.layers[L_].units;
+    row_loss_ = {outputs, round_up(outputs, lanes<T>) / lanes<T>, network.loss, network.layers[L_].activation};
+    // Tiny steps note no C_i of losses that are computed from a.
+    tiny_ = plan.clip_norm == 0 && !(row_loss_.from_a() && largest_loss_ < __builtin_huge_val());
     for (int l = 0; l <= L_; ++l) {
         Layer<T>& layer = layers_[l];
         layer.out = network.layers[l].units;
@@ -214,10 +219,11 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     tiny_ = tiny_ && layers_[0].out <= 4 * lanes<T>;
     flops_ = 2 * weights * n;
 
-    // Where dW over half the batch is less to hand over to another thread than the a and delta of it.
+    // Where dW over half the batch is less to hand over to another thread than the a and delta of it;
+    // a half then has two samples at least.
     std::int64_t numbers_a_sample = 0;
     for (int l = 1; l <= L_; ++l) numbers_a_sample += layers_[l - 1].out + layers_[l].out;
-    halves_ = !tiny_ && clip_norm_ == 0 && parameters_ * sizeof(T) <= small_network &&
+    halves_ = !tiny_ && clip_norm_ == 0 && n >= 4 && parameters_ * sizeof(T) <= small_network &&
               numbers_a_sample * n / 2 > parameters_;
 
     // Threads pay where a step is well above the microsecond that it takes them to meet.
@@ -225,7 +231,6 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     share_out();
 
     const Layer<T>& last = layers_[L_];
-    row_loss_ = {last.out, round_up(last.out, lanes<T>) / lanes<T>, network.loss, last.g};
     for (int side = 0; side < 2; ++side) {
         x_[side].resize(std::size_t(n) * layers_[0].ld);
         y_[side].resize(std::size_t(n) * last.ld);
@@ -331,15 +336,19 @@ template <class T> void Trainer<T>::prepare_step(const Batch& b) {
 }
 
 template <class T> void Trainer<T>::sum_losses(const Batch& b) {
-    batch_loss_ = 0;
-    for (int i = 0; i < b.n; ++i) batch_loss_ += double(shares_[b.side][i]) * C_[i];
+    batch_loss_ = told_loss_ = 0;
+    for (int i = 0; i < b.n; ++i) {
+        const double share = shares_[b.side][i];
+        batch_loss_ += share * C_[i];
+        told_loss_ += share * (C_[i] > largest_loss_ ? largest_loss_ : C_[i]);
+    }
 }
 
 // `squares`: the sum of all w^2 before the update.
 template <class T> void Trainer<T>::add_to_sums(const Batch& b, double squares) {
     const double penalty = l2_of_step_ / 2 * squares;
     if (data_.step_losses) {
-        data_.step_losses[2 * b.step] = batch_loss_;
+        data_.step_losses[2 * b.step] = told_loss_;
         data_.step_losses[2 * b.step + 1] = penalty;
     }
     sums_->loss_sum += weight_[b.side] * (batch_loss_ + penalty);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import pickle
 import signal
@@ -43,6 +44,7 @@ def train(engine: Any, sizes: list[int], **options: Any) -> tuple[Any, list[floa
     optimizer = options.pop("optimizer", cr.GradientDescent(0.02))
     batch, clip = options.pop("batch", 12), options.pop("clip", None)
     per_sample = options.pop("l2_per_sample", False)
+    largest = options.pop("largest_loss", math.inf)
     weights, shuffle = options.pop("weights", None), options.pop("shuffle", True)
     n, epochs = options.pop("n", 47), options.pop("epochs", 50)  # 4 batches, the last one short
     X, y = options.pop("X", None), options.pop("y", None)
@@ -53,7 +55,7 @@ def train(engine: Any, sizes: list[int], **options: Any) -> tuple[Any, list[floa
     if net.loss.name == "cross_entropy":
         targets /= targets.sum(axis=1, keepdims=True)
     samples = data.Samples(drawn if X is None else X, targets if y is None else y, weights)
-    plan, steps = Plan(optimizer, batch, clip, per_sample), -(-n // batch)
+    plan, steps = Plan(optimizer, batch, clip, per_sample, largest), -(-n // batch)
     state = State(slots=optimizer.start(net.parameters))
     outputs = np.zeros((n, sizes[-1]), net.dtype)
     losses, parts, shown = [], np.full((steps, 2), np.nan), []
@@ -259,6 +261,20 @@ WEIGHTS[:15] = 0  # with the samples in order, a whole batch of weight 0
 def test_features(isa: str, dtype: str, options: dict[str, Any]) -> None:
     for sizes in ([4, 7, 3], [13, 37, 40, 5]):
         agree(sizes, dtype=dtype, hidden="tanh", **options)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", [[4, 3], [4, 7, 3], [13, 37, 40, 5]])
+def test_largest_loss(isa: str, dtype: str, sizes: list[int]) -> None:
+    """About the middle of the samples' losses, so that some count as less than they are."""
+    agree(sizes, dtype=dtype, largest_loss=0.05)
+    softmax = {"output": "softmax", "loss": "cross_entropy"}
+    y = np.random.default_rng(2).integers(0, 3, 47)
+    agree(sizes, dtype=dtype, largest_loss=1.0, y=y, **softmax)
+    plain = train(NativeEngine(1), sizes, dtype=dtype, y=y, **softmax)[1]
+    capped = train(NativeEngine(1), sizes, dtype=dtype, y=y, largest_loss=1.0, **softmax)[1]
+    assert capped[:50] == plain[:50]  # what is trained is the same
+    assert capped[50::2] < plain[50::2]
 
 
 def test_schedule(isa: str) -> None:

@@ -24,6 +24,7 @@ class Trainer:
         weight_decay: float,
         clip_norm: float,
         l2_per_sample: bool,
+        largest_loss: float,
         batch_size: int,
         seed: int,
         threads: int,

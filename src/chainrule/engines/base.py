@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,13 +22,15 @@ class Plan:
     """What stays the same during a run.
 
     With ``l2_per_sample`` the λ of a step is the network's ``l2`` divided by the sum of the sample
-    weights in its batch (by their number without weights), as in scikit-learn's MLP.
+    weights in its batch (by their number without weights), as in scikit-learn's MLP. In the losses
+    of single steps a sample counts as at most ``largest_loss``.
     """
 
     optimizer: Optimizer
     batch_size: int
     clip_norm: float | None = None
     l2_per_sample: bool = False
+    largest_loss: float = math.inf
 
 
 @dataclass

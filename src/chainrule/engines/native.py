@@ -149,6 +149,7 @@ class NativeEngine:
             optimizer=_RULES.index(_OPTIMIZERS[type(optimizer)](optimizer)),
             clip_norm=0.0 if plan.clip_norm is None else float(plan.clip_norm),
             l2_per_sample=plan.l2_per_sample,
+            largest_loss=plan.largest_loss,
             batch_size=min(plan.batch_size, n),
             seed=network.seed,
             threads=self._threads(),

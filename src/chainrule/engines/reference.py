@@ -61,7 +61,8 @@ class ReferenceEngine:
             if outputs is not None:
                 outputs[rows] = passed.a[-1]
             if step_losses is not None:
-                step_losses[steps - 1] = g.shares @ g.sample_losses, g.penalty
+                C = np.minimum(g.sample_losses, plan.largest_loss)
+                step_losses[steps - 1] = g.shares @ C, g.penalty
             total, weight, done = total + batch_weight * g.loss, weight + batch_weight, stop
             if on_progress(steps, _mean(total, weight)) and stop < n:
                 return EpochResult(_mean(total, weight), steps, done, stopped=True)

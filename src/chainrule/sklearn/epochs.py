@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,11 +46,6 @@ class Part:
         weights = None if self.weights is None else self.weights[index]
         return Part(X if isinstance(X, np.ndarray) else X.toarray(), self.y[index], weights)
 
-    @cached_property
-    def true_places(self) -> Array:
-        """Where y is True, in its flat order."""
-        return np.flatnonzero(self.y)
-
     @property
     def is_dense(self) -> bool:
         """Whether X is an array."""
@@ -89,7 +83,8 @@ class Epochs:
     ) -> None:  # fmt: skip
         self.network, self.part = network, part
         self.batch_size, self.report, self.solver = batch_size, report, solver
-        self.plan = Plan(solver.rule, batch_size, l2_per_sample=True)
+        largest = report.largest_loss(network.dtype)
+        self.plan = Plan(solver.rule, batch_size, l2_per_sample=True, largest_loss=largest)
         self._trained = copy.copy(network)  # shares everything but l2
         self._trained.l2 = float(alpha)
         self.engine = _engine(network, self.plan)
@@ -117,7 +112,7 @@ class Epochs:
         rates = self.solver.rates(-(-n // size))
         losses = np.empty((len(rates), 2))
         a = None
-        if self.report.may_clip:
+        if self.report.needs_outputs:
             a = np.empty((n, self.network.sizes[-1]), self.network.dtype)
         result = self.engine.run_epoch(
             self._trained, samples, self.plan, self.solver.state, order, rates, a, _go_on, losses

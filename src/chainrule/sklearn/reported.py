@@ -9,6 +9,7 @@ samples have weights.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,9 +31,14 @@ class Report:
         self.binary = loss.output == "sigmoid"
 
     @property
-    def may_clip(self) -> bool:
-        """Whether the loss can differ from one that is computed from z: outputs are needed."""
-        return self.kind == "log_loss"
+    def needs_outputs(self) -> bool:
+        """Whether the loss of training passes can't be told without their outputs."""
+        return self.kind == "log_loss" and self.binary
+
+    def largest_loss(self, dtype: np.dtype[Any]) -> float:
+        """Give what a sample's loss is at most, where one class is true of it."""
+        clipped = self.kind == "log_loss" and not self.binary
+        return -math.log(np.finfo(dtype).eps) if clipped else math.inf
 
     def total(
         self, losses: Array, counts: Array, part: Part, order: Array | None, a: Array | None
@@ -40,7 +46,7 @@ class Report:
         """Give Σ rows · loss over an epoch's batches.
 
         ``losses`` are the engine's, (batches, 2): mean of the data, and penalty; ``counts`` are the
-        batches' rows, ``order`` that of the rows of ``part``, ``a`` its outputs.
+        batches' rows, ``order`` that of the rows of ``part``, ``a`` its outputs where needed.
         """
         data = losses[:, 0]
         if self.kind == "squared_error":
@@ -64,11 +70,8 @@ class Report:
         return float(_means(rows, np.array([len(rows)]), weights, None)[0])
 
     def _clips(self, part: Part, a: Array) -> bool:
-        """Tell whether the probability of a true class is where the logarithm is clipped."""
-        eps = float(np.finfo(a.dtype).eps)
-        if self.binary:  # beyond ε, the rounding of 1 - a counts too
-            return bool(np.abs(a - ~part.y).min() < max(eps, 1e-8))
-        return bool(a.take(part.true_places).min(initial=1.0) < eps)
+        """Tell whether a probability is where the logarithm is clipped, or 1 - a rounds to 0."""
+        return bool(np.abs(a - ~part.y).min() < max(float(np.finfo(a.dtype).eps), 1e-8))
 
     def _log_loss(self, y: Array, a: Array) -> Array:
         eps = np.finfo(a.dtype).eps
