@@ -135,36 +135,44 @@ class NativeEngine:
 
     def _trainer(self, network: Network, plan: Plan, n: int) -> tuple[Any, threading.Lock]:
         """Give the core's trainer for this network and plan: the last one, if nothing changed."""
-        optimizer = plan.optimizer
-        hyper = {
-            name: float(getattr(optimizer, name, 0.0))
-            for name in ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
-        }
-        options: dict[str, Any] = dict(
-            layers=_layers(network),
-            biases=network.biases,
-            loss=_LOSSES.index(type(network.loss)),
-            l2=float(network.l2),
-            single=network.dtype.char == "f",
-            optimizer=_RULES.index(_OPTIMIZERS[type(optimizer)](optimizer)),
-            clip_norm=0.0 if plan.clip_norm is None else float(plan.clip_norm),
-            l2_per_sample=plan.l2_per_sample,
-            largest_loss=plan.largest_loss,
-            batch_size=min(plan.batch_size, n),
-            seed=network.seed,
-            threads=self._threads(),
-            **hyper,
-        )
-        key = (options, _isa())
+        loss, single = type(network.loss), network.dtype.char == "f"
+        shape = (_layers(network), network.biases, loss, network.l2, single, network.seed)
+        key = (shape, plan, min(plan.batch_size, n), self._threads(), _isa())
         with self._lock:
             held = self._trainers.get(network)
             if held is None or held[0] != key:
-                trainer = (_native.Trainer(**options), threading.Lock())
+                trainer = (_new_trainer(*key[:-1]), threading.Lock())
                 held = self._trainers[network] = (key, trainer)
         return held[1]
 
     def _threads(self) -> int:
         return self.threads or _native.default_threads()
+
+
+def _new_trainer(
+    shape: tuple[Any, ...], plan: Plan, batch_size: int, threads: int
+) -> _native.Trainer:
+    layers, biases, loss, l2, single, seed = shape
+    optimizer = plan.optimizer
+    hyper = {
+        name: float(getattr(optimizer, name, 0.0))
+        for name in ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
+    }
+    return _native.Trainer(
+        layers=layers,
+        biases=biases,
+        loss=_LOSSES.index(loss),
+        l2=float(l2),
+        single=single,
+        optimizer=_RULES.index(_OPTIMIZERS[type(optimizer)](optimizer)),
+        clip_norm=0.0 if plan.clip_norm is None else float(plan.clip_norm),
+        l2_per_sample=plan.l2_per_sample,
+        largest_loss=plan.largest_loss,
+        batch_size=batch_size,
+        seed=seed,
+        threads=threads,
+        **hyper,
+    )
 
 
 _OPTIMIZERS: dict[type, Callable[[Any], str]] = {
