@@ -201,14 +201,27 @@ private:
 
 class PredictorHandle {
 public:
-    PredictorHandle(const Layers& layers, bool biases, bool single, int threads)
-        : spec_(layers, biases, 0, 0), single_(single), isa_(&instruction_set()) {
+    PredictorHandle(const Layers& layers, bool biases, int loss, bool single, int threads)
+        : spec_(layers, biases, loss, 0), single_(single), isa_(&instruction_set()) {
         predictor_.reset(single ? isa_->make_predictor_f32(spec_.network, threads)
                                 : isa_->make_predictor_f64(spec_.network, threads));
     }
 
     // 0: the arrays are not what this handles, and nothing was done; 1: done; 2: a number is not finite.
     int predict(nb::handle theta, nb::handle X, nb::handle out) {
+        return run(theta, X, out, nullptr, nullptr);
+    }
+    // The same, and C_i of every row; y is (n, units_L), of the network's dtype, as out is.
+    int losses(nb::handle theta, nb::handle X, const nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu, nb::ndim<2>>& y,
+               nb::handle out, nb::ndarray<double, nb::c_contig, nb::device::cpu, nb::ndim<1>> C) {
+        require(y.dtype() == (single_ ? nb::dtype<float>() : nb::dtype<double>()) && y.shape(0) == C.shape(0) &&
+                    y.shape(1) == std::size_t(spec_.layers.back().units) && nb::len(X) == C.shape(0),
+                "y or C does not fit X, the network or its dtype");
+        return run(theta, X, out, y.data(), C.data());
+    }
+
+private:
+    int run(nb::handle theta, nb::handle X, nb::handle out, const void* y, double* C) {
         if (isa_ != &instruction_set()) return 0;
         const Buffer t(theta, PyBUF_FORMAT | PyBUF_ND), x(X, PyBUF_FORMAT | PyBUF_STRIDES),
             a(out, PyBUF_FORMAT | PyBUF_ND | PyBUF_WRITABLE);
@@ -227,14 +240,13 @@ public:
         const bool brief = double(n) * double(spec_.parameters()) < 1e4;
         if (brief && busy_.try_lock()) {
             std::lock_guard<std::mutex> one_at_a_time(busy_, std::adopt_lock);
-            return predictor_->run(t->buf, view, n, a->buf) ? 1 : 2;
+            return predictor_->run(t->buf, view, n, a->buf, y, C) ? 1 : 2;
         }
         nb::gil_scoped_release released;
         std::lock_guard<std::mutex> one_at_a_time(busy_);
-        return predictor_->run(t->buf, view, n, a->buf) ? 1 : 2;
+        return predictor_->run(t->buf, view, n, a->buf, y, C) ? 1 : 2;
     }
 
-private:
     Specification spec_;
     bool single_;
     const InstructionSet* isa_;
@@ -262,9 +274,10 @@ NB_MODULE(_native, m) {
              nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(),
              nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"));
     nb::class_<PredictorHandle>(m, "Predictor")
-        .def(nb::init<const Layers&, bool, bool, int>(), nb::kw_only(), nb::arg("layers"), nb::arg("biases"),
-             nb::arg("single"), nb::arg("threads"))
-        .def("predict", &PredictorHandle::predict);
+        .def(nb::init<const Layers&, bool, int, bool, int>(), nb::kw_only(), nb::arg("layers"), nb::arg("biases"),
+             nb::arg("loss"), nb::arg("single"), nb::arg("threads"))
+        .def("predict", &PredictorHandle::predict)
+        .def("losses", &PredictorHandle::losses);
 
     m.def("instruction_set", [] { return std::string(instruction_set().name); });
     m.def("available_instruction_sets", [] {

@@ -102,12 +102,14 @@ public:
     } pace;
 };
 
-// Forward passes only: a^(L) of n rows into out (n, units_L), C-contiguous, of the network's dtype.
-// False if a number of X, theta or some z is not finite; out may then be incomplete if it is of theta.
+// Forward passes only: a^(L) of n rows into out (n, units_L), C-contiguous, of the network's dtype, and
+// where y, laid out as out, is given, each row's C_i. False if a number of X, theta or some z is not
+// finite; out and C may then be incomplete.
 class Predictor {
 public:
     virtual ~Predictor() {}
-    virtual bool run(const void* theta, const MatrixView& X, std::int64_t n, void* out) = 0;
+    virtual bool run(const void* theta, const MatrixView& X, std::int64_t n, void* out,
+                     const void* y = nullptr, double* C = nullptr) = 0;
 };
 
 struct InstructionSet {

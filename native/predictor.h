@@ -29,14 +29,20 @@ public:
             as_they_lie_ = as_they_lie_ && layer.in >= lanes<T>;
         }
         as_they_lie_ = as_they_lie_ && parameters_ > 2048;
+        const Weights& last = layers_[L_];
+        row_loss_ = {last.out, round_up(last.out, lanes<T>) / lanes<T>, network.loss, last.g};
         packed_.resize(parameters_);
+        y_row_.resize(std::size_t(last.ld) * threads_);
+        delta_.resize(std::size_t(last.ld) * threads_);
         stride_ = std::ptrdiff_t{widest} * block;
         buffers_.resize(2 * stride_ * threads_);
     }
     ~ForwardOnly() override { delete[] layers_; }
 
-    bool run(const void* theta, const MatrixView& X, std::int64_t n, void* out) override {
+    bool run(const void* theta, const MatrixView& X, std::int64_t n, void* out, const void* y,
+             double* C) override {
         theta_ = static_cast<const T*>(theta), X_ = X, n_ = n, out_ = static_cast<T*>(out);
+        y_ = static_cast<const T*>(y), C_ = C;
         finite_.store(true, std::memory_order_relaxed);
         const std::int64_t bytes = is_plain<T>(X) ? std::int64_t{layers_[0].out} * sizeof(T) : 0;
         lines_ = bytes <= 1024 ? static_cast<int>((bytes + 63) / 64) : 0;
@@ -122,8 +128,12 @@ private:
         return true;
     }
 
+    // a^(L) is found together with C_i, from z.
+    Activation after(const Weights& layer) const {
+        return y_ && &layer == &layers_[L_] ? Activation::identity : layer.g;
+    }
     void activate(const Weights& layer, T* z, int rows, int width, Vec<T>& zero) {
-        with_activation<T>(layer.g, [&](auto g) CR_LAMBDA_INLINE {
+        with_activation<T>(after(layer), [&](auto g) CR_LAMBDA_INLINE {
             for (int j = 0; j < width; j += lanes<T>) {
                 Vec<T> even{}, odd{}; // two sums, since one would be waited for
                 const auto one = [&](int i, Vec<T>& sum) CR_LAMBDA_INLINE {
@@ -146,13 +156,15 @@ private:
         return zero;
     }
     // a^(L) of one sample, to where the caller wants it.
-    void finish(T* a, std::int64_t sample) {
+    void finish(T* a, std::int64_t sample, int thread) {
         const Weights& last = layers_[L_];
-        if (last.g == Activation::softmax) {
-            const RowLoss<T> row{last.out, round_up(last.out, lanes<T>) / lanes<T>, Loss::cross_entropy,
-                                 last.g};
+        if (y_) {
+            T* y = y_row_.get() + std::ptrdiff_t{thread} * last.ld;
+            copy_row<T>(reinterpret_cast<const char*>(y_ + sample * last.out), last.out, y);
+            C_[sample] = row_loss_(a, y, delta_.get() + std::ptrdiff_t{thread} * last.ld, T(1));
+        } else if (last.g == Activation::softmax) {
             Vec<T> top;
-            (void)row.softmax_row(a, top);
+            (void)row_loss_.softmax_row(a, top);
         }
         copy_row<T>(reinterpret_cast<const char*>(a), last.out, out_ + sample * last.out);
     }
@@ -204,7 +216,7 @@ private:
         // Beyond one core's cache, reading the weights is what takes the time.
         const int threads = parameters_ * sizeof(T) < (1u << 20) ? 1 : threads_;
         run_on_threads(threads, [](void* self, int) { static_cast<ForwardOnly*>(self)->take_units(); }, this);
-        finish(buffers_.get() + (L_ % 2) * stride_, i);
+        finish(buffers_.get() + (L_ % 2) * stride_, i, 0);
     }
     void take_units() {
         constexpr int n = lanes<T>, units_at_once = 64;
@@ -273,7 +285,7 @@ private:
         }
         for (int i = 0; i < rows; ++i) {
             ask_for_row(next, i);
-            finish(from + std::ptrdiff_t{i} * layers_[L_].ld, first + i);
+            finish(from + std::ptrdiff_t{i} * layers_[L_].ld, first + i, thread);
         }
         return is_zero(zero);
     }
@@ -291,6 +303,10 @@ private:
     MatrixView X_{};
     std::int64_t n_ = 0;
     T* out_ = nullptr;
+    const T* y_ = nullptr;
+    double* C_ = nullptr;
+    RowLoss<T> row_loss_;
+    Array<T> y_row_, delta_; // for each thread: y of a row in whole vectors, and what C_i comes with
     std::atomic<std::int64_t> next_{0};
     std::atomic<int> next_layer_{0};
     std::atomic<bool> finite_{true};

@@ -218,14 +218,18 @@ def test_activations(isa: str, dtype: str, hidden: str) -> None:
         agree(sizes, dtype=dtype, hidden=hidden, output=output, optimizer=cr.GradientDescent(0.01))
 
 
+LOSSES_AND_OUTPUTS = [
+    (loss, output)
+    for loss in ("squared_error", "half_squared_error", "absolute_error", "huber", "poisson")
+    for output in ("softplus", "softmax", "sigmoid")
+]
+LOSSES_AND_OUTPUTS += [
+    ("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid"), ("huber", "identity"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("loss", "output"),
-    [(loss, output)
-     for loss in ("squared_error", "half_squared_error", "absolute_error", "huber", "poisson")
-     for output in ("softplus", "softmax", "sigmoid")]
-    + [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid"), ("huber", "identity")],
-)  # fmt: skip
+@pytest.mark.parametrize(("loss", "output"), LOSSES_AND_OUTPUTS)
 def test_losses(isa: str, dtype: str, loss: str, output: str) -> None:
     for sizes in ([4, 7, 3], [13, 37, 5]):
         agree(sizes, dtype=dtype, hidden="tanh", loss=loss, output=output)
@@ -430,6 +434,32 @@ def test_a_copy_predicts_with_its_own_parameters() -> None:
         twin.parameters[...] = 0
         assert not twin.predict(X).any()
         np.testing.assert_array_equal(net.predict(X), before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("loss", "output"), LOSSES_AND_OUTPUTS)
+def test_losses_of_samples(isa: str, dtype: str, loss: str, output: str) -> None:
+    rng = np.random.default_rng(0)
+    for sizes, n in [([4, 7, 3], 1), ([13, 37, 5], 97), ([67, 40, 33], 3), ([67, 40, 33], 450)]:
+        net = cr.Network(sizes, hidden="tanh", loss=loss, output=output, dtype=dtype, seed=0)
+        X = rng.normal(size=(n, sizes[0])).astype(dtype)
+        y = rng.uniform(0.05, 0.95, size=(sizes[-1], n)).astype(dtype).T  # column by column
+        engine, a, a_exact = NativeEngine(2), np.empty_like(y, order="C"), np.empty_like(y)
+        exact = ReferenceEngine().losses(net, X, y, a_exact)
+        tolerance = 100 * np.finfo(dtype).eps
+        C = engine.losses(net, X, y, a)
+        for found, expected in ((C, exact), (a, a_exact), (engine.predict(net, X), a_exact)):
+            np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_losses_of_samples_that_are_not_finite() -> None:
+    net = cr.Network([3, 40, 2], hidden="relu", seed=0)
+    X, y, a = np.ones((4, 3)), np.zeros((4, 2)), np.empty((4, 2))
+    X[2] = 1e200
+    net.layers[1].W[...] = 1e200
+    C = NativeEngine(2).losses(net, X, y, a)
+    np.testing.assert_array_equal(C, ReferenceEngine().losses(net, X, y, np.empty((4, 2))))
+    assert not np.isfinite(C[2])
 
 
 def test_predictions_from_several_threads() -> None:

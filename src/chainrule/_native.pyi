@@ -46,9 +46,24 @@ class Trainer:
 
 class Predictor:
     def __init__(
-        self, *, layers: Sequence[tuple[int, int, float]], biases: bool, single: bool, threads: int
+        self,
+        *,
+        layers: Sequence[tuple[int, int, float]],
+        biases: bool,
+        loss: int,
+        single: bool,
+        threads: int,
     ) -> None: ...
     def predict(self, theta: NDArray[Any], X: NDArray[Any], out: NDArray[Any], /) -> int: ...
+    def losses(
+        self,
+        theta: NDArray[Any],
+        X: NDArray[Any],
+        y: NDArray[Any],
+        out: NDArray[Any],
+        C: NDArray[np.float64],
+        /,
+    ) -> int: ...
 
 def instruction_set() -> str: ...
 def available_instruction_sets() -> list[str]: ...

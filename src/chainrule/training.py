@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import backprop, checkpoints, data, engines, files, progress
+from chainrule import checkpoints, data, engines, files, progress
 from chainrule import callbacks as callback_room
 from chainrule import keeper as keepers
 from chainrule import metrics as metric_room
@@ -337,7 +337,7 @@ def _measure_validation(task: _Task, interrupt: _Interrupt) -> dict[str, float] 
     if samples is None:
         return {}
     units, dtype = network.sizes[-1], network.dtype
-    outputs = np.empty((len(samples), units), dtype=dtype) if task.measures else None
+    outputs = np.empty((len(samples), units), dtype=dtype)
     total = 0.0
     with np.errstate(all="ignore"):  # the loss is then inf or NaN, and says so
         for start in range(0, len(samples), _BATCH):
@@ -345,16 +345,12 @@ def _measure_validation(task: _Task, interrupt: _Interrupt) -> dict[str, float] 
                 return None
             rows = slice(start, start + _BATCH)
             X, y, s = samples.rows(rows, units, dtype)
-            passed = backprop.forward(network, X)
-            C_i = backprop.sample_losses(network, passed.z[-1], passed.a[-1], y)
-            total += float(C_i.sum(dtype=np.float64) if s is None else np.vdot(s, C_i))
-            if outputs is not None:
-                outputs[rows] = passed.a[-1]
+            C_i = task.engine.losses(network, X, y, outputs[rows])
+            total += float(C_i.sum() if s is None else np.vdot(s, C_i))
     count = len(samples) if samples.weights is None else float(samples.weights.sum())
     row = {"val_loss": total / count + network.penalty()}
-    if outputs is not None:
-        for name, measure in task.measures.items():
-            row[f"val_{name}"] = measure(samples.y, outputs, samples.weights)
+    for name, measure in task.measures.items():
+        row[f"val_{name}"] = measure(samples.y, outputs, samples.weights)
     return row
 
 

@@ -110,6 +110,16 @@ class Engine(Protocol):
         """Give a^(L) of checked inputs, (n, units_L), in the network's dtype, without dropout."""
         ...
 
+    def losses(
+        self, network: Network, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Give C_i of checked samples, (n,), without penalty and dropout.
+
+        ``inputs`` and ``y``, (n, units_L), are of the network's dtype, in which it is computed;
+        ``outputs``, (n, units_L), receives a^(L). What is not finite is no error.
+        """
+        ...
+
     def shortcut(self, network: Network) -> Shortcut | None:
         """Give a faster `predict` that checks what it is given by itself, or None."""
         ...

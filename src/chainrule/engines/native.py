@@ -108,6 +108,17 @@ class NativeEngine:
         self._predictor(network).predict(network.parameters, _readable(inputs), outputs)
         return outputs
 
+    def losses(
+        self, network: Network, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """See `chainrule.engines.base.Engine.losses`."""
+        C = np.empty(len(inputs))
+        predictor = self._predictor(network)
+        y = np.ascontiguousarray(y)
+        if predictor.losses(network.parameters, inputs, y, outputs, C) == _DONE:
+            return C
+        return ReferenceEngine().losses(network, inputs, y, outputs)
+
     def shortcut(self, network: Network) -> Shortcut:
         """See `chainrule.engines.base.Engine.shortcut`."""
         predict, units, dtype = self._predictor(network).predict, network.sizes[-1], network.dtype
@@ -123,12 +134,13 @@ class NativeEngine:
 
     def _predictor(self, network: Network) -> _native.Predictor:
         """Give the core's predictor for this network: the last one, if nothing changed."""
-        key = (_layers(network), network.biases, network.dtype.char, self._threads(), _isa())
+        loss = _LOSSES.index(type(network.loss))
+        key = (_layers(network), network.biases, loss, network.dtype.char, self._threads(), _isa())
         with self._lock:
             held = self._predictors.get(network)
             if held is None or held[0] != key:
                 predictor = _native.Predictor(
-                    layers=key[0], biases=key[1], single=key[2] == "f", threads=key[3]
+                    layers=key[0], biases=key[1], loss=loss, single=key[3] == "f", threads=key[4]
                 )
                 held = self._predictors[network] = (key, predictor)
         return held[1]

@@ -77,6 +77,19 @@ class ReferenceEngine:
             outputs[rows] = backprop.forward(network, batch).a[-1]
         return outputs
 
+    def losses(
+        self, network: Network, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """See `chainrule.engines.base.Engine.losses`."""
+        C = np.empty(len(inputs))
+        with np.errstate(all="ignore"):
+            for start in range(0, len(inputs), _ROWS):
+                rows = slice(start, start + _ROWS)
+                passed = backprop.forward(network, inputs[rows])
+                C[rows] = backprop.sample_losses(network, passed.z[-1], passed.a[-1], y[rows])
+                outputs[rows] = passed.a[-1]
+        return C
+
     def shortcut(self, network: Network) -> None:
         """Give None: there is none."""
         return None
