@@ -72,6 +72,7 @@ struct EpochSums {
 struct Poll {
     bool (*due_and_stop)(void* context);
     void* context;
+    bool in_update; // also where parameters have moved: the caller has those from before the step
 };
 
 class Core {
@@ -81,7 +82,8 @@ public:
     virtual void load(const void* theta, const void* const* slots, std::int64_t step) = 0;
     virtual void store(void* theta, void* const* slots) const = 0;
     virtual void begin_epoch(const EpochData& data) = 0;
-    // Steps first, first + 1, ... of the epoch; returns how many were done (fewer if poll said so).
+    // Steps first, first + 1, ... of the epoch; returns how many were done (fewer if poll said so; one
+    // that was left in its update needs a load after it).
     virtual std::int64_t run(std::int64_t first, std::int64_t count, EpochSums& sums,
                              const Poll* poll) = 0;
     virtual bool parameters_finite() const = 0;

@@ -87,7 +87,7 @@ EpochOutcome run_epoch(Core& core, const EpochData& data, std::int64_t steps, st
     EpochSums sums{0, 0}, saved_sums{0, 0};
     std::int64_t done = 0, saved = 0;
     Question question{&progress, Clock::now(), &sums, 0, false};
-    const Poll poll{due_and_stop, &question};
+    Poll poll{due_and_stop, &question, false};
     // Only a step that may outlast a question's turn is interrupted in its middle.
     const bool long_steps = core.flops_per_step() > 1e9;
 
@@ -100,7 +100,9 @@ EpochOutcome run_epoch(Core& core, const EpochData& data, std::int64_t steps, st
         const std::int64_t count = steps_for(core);
         const std::int64_t now = count < steps - done ? count : steps - done;
         question.steps = done;
+        poll.in_update = done == saved;
         const std::int64_t ran = core.run(done, now, sums, long_steps ? &poll : nullptr);
+        if (ran == 0 && done == saved) break; // theta and slots are from before that step
         done += ran;
         question.steps = done;
         if (ran > 0) note_pace(core, seconds(start), static_cast<double>(ran));

@@ -113,6 +113,7 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
     };
     if (clip_norm_ == 0) {
         my_items(thread, [&](int i) {
+            if (leaves_update(thread)) return;
             const T* dW = gradient(b, i, thread);
             note_penalty(i);
             update_item(i, dW, T(1));
@@ -120,6 +121,7 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
         return;
     }
     my_items(thread, [&](int i) {
+        if (leaves_update(thread)) return;
         std::ptrdiff_t at;
         const Item& item = items_[i];
         const std::ptrdiff_t count = weights_of(item, at);

@@ -100,6 +100,7 @@ private:
     void sum_losses(const Batch& b);
     void add_to_sums(const Batch& b, double squares);
     bool poll_says_stop(int thread);
+    bool leaves_update(int thread) { return poll_ && poll_->in_update && poll_says_stop(thread); }
     void share_out();
 
     // The same for networks whose layers fit into one vector each (tiny.h).
@@ -402,6 +403,7 @@ template <class T> void Trainer<T>::step(const Batch& b, int thread) {
     update_all(b, thread);
     if (b.step + 1 < first_ + count_) gather_batch(batch(b.step + 1), thread);
     barrier_.wait();
+    if (abort_.load(std::memory_order_relaxed)) return;
     if (thread == 0) {
         double squares = 0;
         for (int i = 0; l2_ != 0 && i < n_items_; ++i) squares += l2_parts_[i];

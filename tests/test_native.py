@@ -535,6 +535,39 @@ def test_a_callback_that_raises_ends_the_epoch() -> None:
     assert np.isfinite(net.parameters).all()
 
 
+@pytest.mark.parametrize("clip", [None, 0.01])
+def test_a_step_that_is_left_has_changed_nothing(clip: float | None) -> None:
+    """Wherever in a long step the wish to stop falls, its update included."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(8192, 500)).astype("float32")
+    samples, plan = data.Samples(X, X[:, :8]), Plan(cr.Adam(1e-3), 4096, clip)
+    whole = []
+    for steps in range(3):
+        net = cr.Network([500, 1100, 1100, 8], dtype="float32", seed=0)
+        state = State(slots=plan.optimizer.start(net.parameters))
+        part = data.Samples(X[: 4096 * steps], X[: 4096 * steps, :8])
+        if steps:
+            NativeEngine(2).run_epoch(
+                net, part, plan, state, None, np.full(steps, 1e-3), None, lambda steps, loss: False
+            )
+        whole.append([net.parameters, *state.slots.values()])
+    left = set()
+    for calls in range(1, 12):
+        net = cr.Network([500, 1100, 1100, 8], dtype="float32", seed=0)
+        state, left_to_go = State(slots=plan.optimizer.start(net.parameters)), iter(range(calls))
+        result = NativeEngine(2).run_epoch(
+            net, samples, plan, state, None, np.full(2, 1e-3), None,
+            lambda steps, loss, left_to_go=left_to_go: next(left_to_go, None) is None,
+        )  # fmt: skip
+        left.add(result.steps)
+        assert state.step == result.steps
+        for found, expected in zip(
+            [net.parameters, *state.slots.values()], whole[result.steps], strict=True
+        ):
+            assert np.array_equal(found, expected)
+    assert 0 in left
+
+
 INTERRUPTED = """
 import os, signal, sys, threading, time
 import numpy as np, chainrule as cr
@@ -556,13 +589,10 @@ for delay in (0.3, 0.41, 0.52):
 
 @pytest.mark.parametrize("case", [("[2,2,1]", "100000", "1", "100000"),
                                   ("[784,512,512,10]", "20000", "128", "20000"),
-                                  ("[1024,2048,2048,1024]", "8192", "128", "99")])  # fmt: skip
+                                  ("[1024,4096,4096,1024]", "2048", "1024", "99")])  # fmt: skip
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT can't be sent there")
 def test_ctrl_c(case: tuple[str, ...]) -> None:
-    """Within 0.2 s, usually; three tries, since the machine may be busy with other things.
-
-    A step is not cut short, so of the largest network the batches are such that one takes less.
-    """
+    """Within 0.2 s, usually; three tries, since the machine may be busy with other things."""
     for _ in range(3):
         done = subprocess.run(
             [sys.executable, "-c", INTERRUPTED, *case], capture_output=True, text=True, timeout=120
