@@ -57,6 +57,12 @@ def replaced(array: Any, place: Any, value: float) -> Any:
             "loss 'cross_entropy' needs output='softmax', got 'identity'",
         ),
         (
+            [2, 3, 1],
+            {"output": "softmax", "loss": "cross_entropy"},
+            ValueError,
+            "a softmax of one unit is always 1",
+        ),
+        (
             [2, 3], {"loss": "binary_cross_entropy", "output": "tanh"}, ValueError,
             "loss 'binary_cross_entropy' needs output='sigmoid', got 'tanh'",
         ),
@@ -176,7 +182,7 @@ def refuses(
         (np.zeros((3, 1, 1)), ValueError, r"y has shape \(3, 1, 1\); expected \(3, 1\)"),
         (replaced(Y, (1, 0), np.nan), ValueError, r"y\[1, 0\] is nan; every number must be finite"),
         ([1.0, np.inf, 2.0], ValueError, r"y\[1, 0\] is inf; every number must be finite"),
-        (["a", "b", "c"], TypeError, "y has dtype <U1; expected numbers"),
+        (["a", "b", "c"], TypeError, r"y has dtype <U1; expected numbers; np.unique\(y, return_"),
         (None, TypeError, "y has dtype object; expected numbers"),
         (pd.Series(["a", "b", "c"], name="label"), TypeError, "y has dtype|y .*expected numbers"),
     ],
@@ -190,7 +196,7 @@ def test_targets(bad: Any, error: type[Exception], complaint: str, call: Any) ->
     [
         ("cross_entropy", [0, 1, 3], r"y\[2\] is class 3; 3 outputs have classes 0 to 2"),
         ("cross_entropy", [0, -1, 2], r"y\[1\] is class -1; 3 outputs have classes 0 to 2"),
-        ("cross_entropy", [0.0, 1.0, 2.0], "expects integer classes, or rows of shape"),
+        ("cross_entropy", [0.0, 1.0, 2.0], "expects integer classes .y.astype.int.., or rows"),
         ("cross_entropy", np.full((3, 3), 0.5), r"y\[0\] sums to 1.5; loss 'cross_entropy' needs"),
         ("cross_entropy", np.eye(3) * 2 - 1 / 3, r"y\[0, 0\] is 1.66667; .* needs probabilities"),
         ("cross_entropy", np.zeros((3, 4)), r"y has shape \(3, 4\); expected \(3, 3\), or integer"),

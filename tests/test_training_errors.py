@@ -30,7 +30,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"X": X.astype(str)}, TypeError, "X has dtype <U"),
     ({"y": Y[1:]}, ValueError, "y has 22 samples, X has 23"),
     ({"y": np.where(Y == 2, 3, Y)}, ValueError, r"y\[\d+\] is class 3; 3 outputs have classes 0"),
-    ({"y": Y / 2}, ValueError, "expects integer classes, or rows"),
+    ({"y": Y / 2}, ValueError, "expects integer classes .y.astype.int.., or rows"),
     ({"y": 2 * HALF}, ValueError, r"y\[0\] sums to 2; loss 'cross_entropy' needs one-hot rows"),
     ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
     ({"epochs": 2.0}, TypeError, r"epochs must be an integer, got 2\.0"),
@@ -172,8 +172,8 @@ def test_where_training_stopped() -> None:
     error = raised.value
     assert str(error) == (
         "training stopped in epoch 2, step 7: a parameter of layer 1 after the update is not "
-        "finite (learning rate 1e+308 may be too large); the parameters from before that step are "
-        "kept"
+        "finite (learning rate 1e+308 may be too large, or the numbers of X or y); the parameters "
+        "from before that step are kept"
     )
     assert (error.epoch, error.step, error.layer, error.what) == (2, 7, 1, "parameters")
     assert error.history.epoch == [1]
@@ -221,6 +221,8 @@ def test_what_is_not_finite(what: str, layer: int, message: str) -> None:
     with pytest.raises(NonFiniteError, match=message) as raised:
         net.fit(X, y, optimizer=optimizer, epochs=1, verbose=0)
     assert (raised.value.what, raised.value.layer, raised.value.step) == (what, layer, 0)
+    blames_the_rate = "learning rate" in str(raised.value)
+    assert blames_the_rate == (what == "parameters")  # nothing else has used it yet
     assert (net.parameters == before).all()
 
 

@@ -98,7 +98,7 @@ def targets(y: ArrayLike, n_samples: int, units: int, loss: Loss, name: str = "y
     Raises ValueError for another shape or length, classes out of range, or numbers that the loss
     can't take; TypeError for what is not numeric.
     """
-    array = _numeric(y, name)
+    array = _numeric(y, name, "; np.unique(y, return_inverse=True) gives classes of words")
     if array.ndim == 0:
         array = array[None]
     if array.ndim == 1 and n_samples == 1 and len(array) == units and units > 1:
@@ -210,7 +210,7 @@ def _classes(array: Array, units: int, name: str) -> Array:
     if array.dtype.kind not in "iub":
         raise ValueError(
             f"{name} has shape {array.shape} and dtype {array.dtype}; a network of {units} outputs "
-            f"expects integer classes, or rows of shape (samples, {units})"
+            f"expects integer classes ({name}.astype(int)), or rows of shape (samples, {units})"
         )
     wrong = (array < 0) | (array >= units)
     if wrong.any():
@@ -221,7 +221,7 @@ def _classes(array: Array, units: int, name: str) -> Array:
     return array.astype(np.int64, copy=False)
 
 
-def _numeric(values: ArrayLike, name: str) -> Array:
+def _numeric(values: ArrayLike, name: str, of_words: str = "") -> Array:
     if isinstance(values, np.ndarray):
         array = values
     elif isinstance(values, list | tuple | int | float | np.generic):
@@ -232,7 +232,8 @@ def _numeric(values: ArrayLike, name: str) -> Array:
     else:
         array = _from_frame(values, name)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected numbers")
+        hint = of_words if array.dtype.kind in "UST" else ""
+        raise TypeError(f"{name} has dtype {array.dtype}; expected numbers{hint}")
     return array
 
 

@@ -462,8 +462,11 @@ def _error(task: _Task, run: Run, failure: Failure, rate: float) -> NonFiniteErr
     kept = "the parameters from before that step are kept"
     if run.restored_epoch is not None:
         kept = f"the parameters of the best epoch, {run.restored_epoch}, are put back"
+    cause = f"learning rate {rate:.6g} may be too large, or the numbers of X or y"
+    if step == 0 and what != "parameters":  # no update has been made yet
+        cause = "the numbers of X, of y or of the initial weights are too large"
     return NonFiniteError(
         f"training stopped in epoch {run.epoch + 1}, step {step}: {_where(failure)} is "
-        f"not finite (learning rate {rate:.6g} may be too large); {kept}",
+        f"not finite ({cause}); {kept}",
         epoch=run.epoch + 1, step=step, layer=layer, what=what, history=run.history,
     )  # fmt: skip

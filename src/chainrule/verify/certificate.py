@@ -87,16 +87,16 @@ class Certificate:
         """Give a table that fits into a width from 61 columns; a narrow one has fewer errors."""
         samples = "1 sample" if self.n_samples == 1 else f"{self.n_samples:,} samples"
         lines = [f"∂C/∂{self.target} on {samples}: {self.verdict}", ""]
-        heads = ["abs. error", "rel. error", "allowed"]
+        heads = ["abs. error", "allowed", "rel. error"]
         fit = min(max((width - 58) // 13, 0), 3)
-        shown = {3: [0, 1, 2], 2: [0, 2], 1: [1], 0: []}[fit]  # which errors there is room for
+        shown = {3: [0, 1, 2], 2: [0, 1], 1: [2], 0: []}[fit]  # which errors there is room for
         columns = "{:<18}  {:<38}" + "  {:>11}" * fit
         lines.append(columns.format("", "value", *(heads[i] for i in shown)).rstrip())
         lines.append(columns.format("analytic", repr(self.analytic), *[""] * fit).rstrip())
         for e in self.evidence:
             if e.value is None:
                 continue
-            errors = (e.absolute_error, e.relative_error, e.allowed)
+            errors = (e.absolute_error, e.allowed, e.relative_error)
             numbers = ["" if x is None else f"{x:.1e}" for x in errors]
             lines.append(columns.format(e.method, e.digits, *(numbers[i] for i in shown)).rstrip())
         lines.append("")
