@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import chainrule
-from chainrule import cli
+from chainrule import checkpoints, cli
 from chainrule.tabular import model as models
 from chainrule.tabular import profile
 from chainrule.tabular.source import MISSING, open_table
@@ -679,10 +679,12 @@ def test_ctrl_c_leaves_no_model_but_the_run(run: Run) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert re.fullmatch(
-        r"chainrule: interrupted, no model was written; go on with .* \(epoch \d+ is kept\)\s*",
+    said = re.fullmatch(
+        r"chainrule: interrupted, no model was written; go on with .* \(epoch (\d+) is kept\)\s*",
         err,
     )
+    newest = max(epoch for epoch, _ in checkpoints.checkpoints(Path("run")))
+    assert said is not None and int(said[1]) == newest
     assert sorted(os.listdir()) == ["people.csv", "run", "temporary"]
     assert os.listdir("temporary") == []
 

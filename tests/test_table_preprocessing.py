@@ -178,7 +178,6 @@ def one_column(values: Sequence[object], n: int = 60) -> pd.DataFrame:
         (range(60), "left out", "it counts the rows"),
         (range(1, 61), "left out", "it counts the rows"),
         ([f"text {i}" for i in range(60)], "left out", "free text or names: 60 different texts"),
-        ([f"{i},5" for i in range(60)], "left out", "numbers with a decimal comma, it seems: read"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["csv", "parquet"])
@@ -244,6 +243,15 @@ def test_a_text_among_numbers_is_named(text: str, tmp_path: Path) -> None:
         in str(error.value)
     )
     assert f"--missing {text}" in str(error.value)
+
+
+@pytest.mark.parametrize("values", [["1,5", "2,25", ",5"], [f"{i},5" for i in range(60)]])
+def test_decimal_commas_are_asked_about(values: list[str], tmp_path: Path) -> None:
+    source = table(tmp_path, one_column(values))
+    with pytest.raises(TableError, match=r"column 'c' holds texts such as '.*,5', .* --decimal ,"):
+        fitted(source, np.zeros(60, dtype=np.int8))
+    schema = fitted(source, np.zeros(60, dtype=np.int8), wishes=Wishes(categorical=("c",)))
+    assert schema.columns[0].kind == "category"
 
 
 def test_rare_and_unknown_categories(tmp_path: Path) -> None:

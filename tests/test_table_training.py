@@ -78,6 +78,8 @@ def test_the_task_is_found_out(
          "classes are learned from several rows each (for a quantity: --task regress)"),
         (["1.5", "2.5", "many"], {"task": "regress"},
          "data.csv, line 4, column 2 (y): 'many' is no number; --task regress needs numbers"),
+        (["1,5", "2,5", "3,5"], {}, "holds texts such as '1,5', numbers with a decimal comma"),
+        (["1,5", "2,5", "3,5"], {"task": "regress"}, "read them with --decimal ,"),
         ([1.5, 2.5, 3.5], {"balanced": True}, "'y' is a number; only classes can be balanced"),
         (["a", "b", *[""] * 38], {}, "the target 'y' has a class of its own in each of its 2 rows"),
         (["a", "a", "b", *[""] * 37], {},

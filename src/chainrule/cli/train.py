@@ -141,8 +141,8 @@ def train(data: str, out: str, **given: Any) -> int:
     with _one_line_warnings():
         history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
     if history.stop_reason == "interrupted":
-        epochs = max(len(history["epoch"]) - 1, 0)
-        where = f"; go on with --resume (epoch {epochs} is kept)" if given["checkpoint"] else ""
+        epoch = _reached(given["checkpoint"])
+        where = "" if epoch is None else f"; go on with --resume (epoch {epoch} is kept)"
         click.echo(f"chainrule: interrupted, no model was written{where}", err=True)
         return INTERRUPTED
     if not page.live:  # else the bar has said it
@@ -187,16 +187,20 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
     folder = given["checkpoint"]
     if given["resume"] and folder is None:
         raise click.UsageError("--resume needs --checkpoint FOLDER, the folder of the run")
-    if folder is not None and not given["resume"]:
-        from chainrule.checkpoints import checkpoints
+    if not given["resume"] and (epoch := _reached(folder)) is not None:
+        raise click.UsageError(
+            f"{folder} holds a run, which reached epoch {epoch}: go on with it (--resume), or "
+            "name another folder"
+        )
 
-        found = checkpoints(Path(folder)) if os.path.isdir(folder) else []
-        if found:
-            epoch = max(epoch for epoch, _ in found)
-            raise click.UsageError(
-                f"{folder} holds a run, which reached epoch {epoch}: go on with it (--resume), or "
-                "name another folder"
-            )
+
+def _reached(folder: str | None) -> int | None:
+    """Give the epoch of the newest checkpoint in a folder, or None."""
+    from chainrule.checkpoints import checkpoints
+
+    if folder is None or not os.path.isdir(folder):
+        return None
+    return max((epoch for epoch, _ in checkpoints(Path(folder))), default=None)
 
 
 def _settings(given: dict[str, Any]) -> Settings:

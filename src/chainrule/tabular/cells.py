@@ -6,7 +6,8 @@ content; a column of a Parquet or Arrow file by its type.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_WITH_COMMA = re.compile(r"[+-]?\d*,\d+$")
 
 
 class CellError(Exception):
@@ -42,6 +44,13 @@ def family(dtype: pa.DataType) -> Literal["text", "number", "date", "category", 
     if types.is_boolean(dtype):
         return "category"
     return "none" if types.is_null(dtype) else "other"
+
+
+def with_commas(distinct: Iterable[str]) -> str | None:
+    """Give one of the texts if most look like numbers with a decimal comma, else None."""
+    found = list(distinct)
+    commas = [text for text in found if _WITH_COMMA.match(text)]
+    return min(commas) if len(commas) > len(found) / 2 else None
 
 
 def texts(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:

@@ -22,7 +22,6 @@ _NEAR_UNIQUE = (
     0.5  # distinct texts for each row; a column with more is free text, or names its rows
 )
 _FEW = 20  # rows with different texts that are still no reason to leave a column out
-_COMMA = re.compile(r"[+-]?\d*,\d+$")
 _ID = re.compile(r"(?:^|[\W_])(?i:id|uuid|guid|index|rownames?|row)$|[a-z]I[Dd]$")
 
 
@@ -217,11 +216,13 @@ class _Look:
                 f"Mend it, or say what it is: --missing {_quoted(text)} (no value), or "
                 f"--categorical {_quoted(self.name)} (all cells are categories)"
             )
+        if (text := cells.with_commas(self.distinct)) is not None:
+            raise TableError(
+                f"{self.source.path}, column {self.name!r} holds texts such as {text!r}, numbers "
+                "with a decimal comma, it seems: read them with --decimal , or say what they are: "
+                f"--categorical {_quoted(self.name)}"
+            )
         if self._differs():
-            commas = sum(_COMMA.match(text) is not None for text in self.distinct)
-            if commas > len(self.distinct) / 2:
-                why = "numbers with a decimal comma, it seems: read them with --decimal ,"
-                return Finding(self.name, "left out", why)
             count = "more than 10,000" if self.distinct_rows else f"{len(self.distinct):,}"
             return Finding(self.name, "left out", f"free text or names: {count} different texts")
         return Finding(self.name, "category")

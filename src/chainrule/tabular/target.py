@@ -33,6 +33,13 @@ def understand(
     """
     numbers = _as_numbers(column)
     if numbers is None:
+        text = cells.with_commas(column.drop_null().unique().to_pylist())
+        if text is not None and task != "classify":
+            raise TableError(
+                f"{source.path}: the target {name!r} holds texts such as {text!r}, numbers with a "
+                "decimal comma, it seems: read them with --decimal , or say that they are classes: "
+                "--task classify"
+            )
         if task == "regress":
             row, text = _first_text(column)
             raise TableError(
