@@ -220,6 +220,7 @@ def test_wishes_come_first(tmp_path: Path) -> None:
         (Wishes(dates={"c": ""}), "'red' is no ISO date"),
         (Wishes(dates={"c": "%Y"}), "'red' is no date of the form %Y"),
         (Wishes(drop=("x",)), "there is no column 'x'; .*data.csv has 'c', 'other', 'y'"),
+        (Wishes(drop=("Othr",)), r"no column 'Othr' \(did you mean 'other'\?\); "),
         (Wishes(drop=("y",)), "'y' is the target, and no column to learn from"),
         (Wishes(numeric=("c",), drop=("c",)), "column 'c' is said to be two things"),
         (Wishes(drop=("c", "other")), "no column is left to learn from"),

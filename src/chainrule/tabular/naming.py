@@ -11,7 +11,7 @@ from chainrule.explain.names import Names
 from chainrule.explain.symbols import quantity
 from chainrule.formulas import Div, Expr, Neg, Num, add
 from chainrule.tabular.preprocessing import numeric_parts
-from chainrule.tabular.profile import listed
+from chainrule.tabular.profile import guess, listed
 from chainrule.tabular.schema import DATE_PARTS, Schema
 from chainrule.tabular.source import Source
 
@@ -69,4 +69,4 @@ def by_index(target: str, schema: Schema, last: int) -> str:
         if name in choices:
             start = target[: match.start("name")]
             return f"{start}{choices.index(name)}]"
-    raise ValueError(f"{target}: there is no {name!r}; there are {listed(short)}")
+    raise ValueError(f"{target}: there is no {name!r}{guess(name, short)}; there are {listed(short)}")

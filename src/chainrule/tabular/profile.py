@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +40,8 @@ class Wishes:
         named = [*self.numeric, *self.categorical, *self.dates, *self.drop]
         for name in (target, *named):
             if name not in names:
-                raise TableError(f"there is no column {name!r}; {path} has {listed(names)}")
+                meant = guess(name, names)
+                raise TableError(f"there is no column {name!r}{meant}; {path} has {listed(names)}")
         for name in named:
             if name == target:
                 raise TableError(f"{name!r} is the target, and no column to learn from")
@@ -239,6 +241,13 @@ class _Look:
 
 def _quoted(text: str) -> str:
     return text if re.fullmatch(r"[\w.@+-]+", text) else "'" + text.replace("'", "'\\''") + "'"
+
+
+def guess(name: str, names: Sequence[str]) -> str:
+    """Give the name that may have been meant, as part of a message, or nothing."""
+    by_lower = {known.lower(): known for known in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
