@@ -100,7 +100,7 @@ EpochOutcome run_epoch(Core& core, const EpochData& data, std::int64_t steps, st
         const std::int64_t count = steps_for(core);
         const std::int64_t now = count < steps - done ? count : steps - done;
         question.steps = done;
-        poll.in_update = done == saved;
+        poll.in_update = done == saved && now == 1;
         const std::int64_t ran = core.run(done, now, sums, long_steps ? &poll : nullptr);
         if (ran == 0 && done == saved) break; // theta and slots are from before that step
         done += ran;

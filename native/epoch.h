@@ -5,8 +5,7 @@
 
 namespace chainrule {
 
-// Called by the calling thread at most every 50 ms, with the steps done and the mean loss so far;
-// true: stop.
+// Called by the calling thread about every 50 ms, with the steps done and the mean loss so far; true: stop.
 struct Progress {
     bool (*ask)(void* context, std::int64_t steps, double mean_loss);
     void* context;

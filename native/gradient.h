@@ -52,7 +52,7 @@ template <class T> std::ptrdiff_t Trainer<T>::place(const Item& item) const {
 }
 // All of dW over one half of the batch, by the thread that carried it through the layers.
 template <class T> void Trainer<T>::gradient_of_half(const Batch& b, int half) {
-    for (int i = 0; i < n_items_; ++i)
+    for (int i = 0; i < n_items_ && !abort_.load(std::memory_order_relaxed); ++i)
         gradient_chunk(b, items_[i], part_of(b.n, half, 2), half_[half].get() + place(items_[i]), half);
 }
 // A chunk of dW over the whole batch.

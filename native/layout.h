@@ -25,6 +25,7 @@ public:
     Array& operator=(const Array&) = delete;
     void resize(std::size_t n) {
         release_bytes(data_);
+        data_ = nullptr, size_ = 0; // what comes may throw
         data_ = static_cast<T*>(allocate_bytes(n * sizeof(T) + 64));
         size_ = n;
     }

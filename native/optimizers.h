@@ -14,6 +14,8 @@ template <class T> struct Step {
     T adam_root;    // 1 / sqrt(1 - beta2^t)
     T decay_factor; // 1 - eta weight_decay
 };
+template <class T> constexpr T smallest_normal = sizeof(T) == 4 ? T(1.17549435e-38) : T(2.2250738585072014e-308);
+template <class T> constexpr T larger_of(T a, T b) { return a > b ? a : b; }
 template <class T> struct Hyper {
     Optimizer kind;
     T momentum, rho, one_minus_rho, beta1, one_minus_beta1, beta2, one_minus_beta2, epsilon;

@@ -58,8 +58,14 @@ template <class T> bool Trainer<T>::parameters_finite() const {
 
 // --- batches ------------------------------------------------------------------------------------
 
+template <class T> void Trainer<T>::make_side(int side) {
+    x_[side].resize(std::size_t(batch_) * layers_[0].ld);
+    y_[side].resize(std::size_t(batch_) * layers_[L_].ld);
+    shares_[side].resize(batch_);
+}
 template <class T> void Trainer<T>::begin_epoch(const EpochData& data) {
     data_ = data;
+    if (data.n_samples > batch_ && shares_[1].size() == 0) make_side(1); // a batch and the next one
 }
 
 template <class T> typename Trainer<T>::Batch Trainer<T>::batch(std::int64_t step) const {
@@ -69,7 +75,7 @@ template <class T> typename Trainer<T>::Batch Trainer<T>::batch(std::int64_t ste
 }
 
 // This thread's samples of a batch: x with the 1 that meets the biases, y, and s_i / sum s.
-template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread) {
+template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread, bool may_leave) {
     const Range mine = threads_ == 1 ? Range{0, b.n} : part_of(b.n, thread, threads_);
     const Layer<T>& last = layers_[L_];
     double sum = b.n;
@@ -82,6 +88,7 @@ template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread) {
     const bool plain_X = is_plain<T>(data_.X), plain_y = is_plain<T>(data_.y) && !data_.classes;
     const std::int64_t row_lines = plain_X ? (layers_[0].out * sizeof(T) + 63) / 64 : 1;
     for (int i = mine.first; i < mine.last; ++i) {
+        if (i % 4096 == 0 && may_leave && poll_ && poll_says_stop(thread)) return; // and the passes after it
         const std::int64_t sample = row(b.start + i);
         // The order jumps about in data that may be far larger than the cache: ask for the next
         // batch's rows now.
@@ -103,7 +110,9 @@ template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread) {
             copy_row<T>(row_of(data_.y, sample), last.out, y);
         } else if (data_.classes) {
             std::memset(y, 0, sizeof(T) * last.out);
-            y[data_.classes[sample]] = T(1);
+            // The array is the user's own, and may be written to while this goes on.
+            const std::int64_t of_sample = data_.classes[sample];
+            if (of_sample >= 0 && of_sample < last.out) y[of_sample] = T(1);
         } else {
             gather<T>(data_.y, sample, last.out, y);
         }

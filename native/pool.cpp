@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -82,6 +83,8 @@ void leave_core(int core) {
 #endif
 }
 
+thread_local bool leads = false; // this thread is inside a call of the pool, as its thread 0
+
 class Pool {
 public:
     explicit Pool(int process) : process_(process) {}
@@ -99,7 +102,9 @@ public:
         call_.store(call, std::memory_order_release);
         call_.notify_all();
         std::this_thread::yield(); // to one that was woken here
+        leads = true;
         job(context, 0);
+        leads = false;
         // Who has not come by now is not waited for.
         std::uint64_t state = state_.fetch_or(closed, std::memory_order_acq_rel) | closed;
         for (; inside(state) != 0; state = state_.load(std::memory_order_acquire))
@@ -185,7 +190,12 @@ void Barrier::wait() {
 
 void run_on_threads(int threads, void (*job)(void*, int), void* context) {
     if (threads <= 1) return job(context, 0);
-    the_pool().run(threads, job, context);
+    if (!leads) return the_pool().run(threads, job, context);
+    // A job asked Python whether to go on, and a signal handler there began another one.
+    std::vector<std::thread> own;
+    for (int thread = 1; thread < threads; ++thread) own.emplace_back(job, context, thread);
+    job(context, 0);
+    for (std::thread& thread : own) thread.join();
 }
 
 void wait_for_count(const std::atomic<int>& counter, int value) {
@@ -200,7 +210,7 @@ int default_threads() {
     const long n = std::strtol(text, &end, 10);
     if (*end || n < 1 || n > 1024)
         throw std::invalid_argument("CHAINRULE_NUM_THREADS is '" + std::string(text) +
-                                    "'; expected a number of threads, 1 or more");
+                                    "'; expected a number of threads, 1 to 1024");
     return static_cast<int>(n);
 }
 

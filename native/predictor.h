@@ -1,5 +1,5 @@
 // Forward passes without training: blocks of samples, each carried through all layers by one thread
-// in two buffers of its own. One sample of a network that is not small takes the weights as they lie,
+// in two buffers of its own. A few samples of a network that is not small take the weights as they lie,
 // since comparing them with the packed ones would cost more than using them once.
 #pragma once
 #include "trainer.h"

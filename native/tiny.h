@@ -199,11 +199,15 @@ template <class T> void Trainer<T>::tiny_steps() {
                 shares_[b.side][0] = T(1);
                 weight_[b.side] = 1;
             } else {
-                gather_batch(b, 0);
+                gather_batch(b, 0, true);
+                if (abort_.load(std::memory_order_relaxed)) return;
             }
             prepare_step(b);
             int i = 0;
-            for (; i + 8 <= b.n; i += 8) loss += tiny_samples<8>(b, x, ld_x, i);
+            for (; i + 8 <= b.n; i += 8) {
+                if (i % 4096 == 0 && poll_ && poll_says_stop(0)) return;
+                loss += tiny_samples<8>(b, x, ld_x, i);
+            }
             for (; i < b.n; ++i) loss += tiny_samples<1>(b, x, ld_x, i);
             batch_loss_ = told_loss_ = loss;
             if (!row_loss_.from_a()) sum_losses(b);

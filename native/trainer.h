@@ -82,7 +82,7 @@ private:
     std::int64_t row(std::int64_t place) const { return data_.order ? data_.order[place] : place; }
 
     // The parts of a step; `thread` is who asks. Ranges of samples are of rows of the batch.
-    void gather_batch(const Batch& b, int thread);
+    void gather_batch(const Batch& b, int thread, bool may_leave = false);
     void forward(const Batch& b, int l, Range samples, Range panels, int thread);
     void activate(const Batch& b, int l, Range samples, int first_unit, int width);
     void losses(const Batch& b, Range samples);
@@ -95,7 +95,8 @@ private:
     std::ptrdiff_t place(const Item& item) const;
     void update_item(int index, const T* dW, T scale);
     void update_all(const Batch& b, int thread);
-    void step(const Batch& b, int thread);
+    bool step(const Batch& b, int thread);
+    void make_side(int side);
     void prepare_step(const Batch& b);
     void sum_losses(const Batch& b);
     void add_to_sums(const Batch& b, double squares);
@@ -149,7 +150,8 @@ private:
     std::int64_t run_step_; // steps of the run when `run` was called
     EpochSums* sums_;
     const Poll* poll_;
-    std::atomic<bool> abort_{false};
+    std::atomic<bool> abort_{false}; // poll has asked to leave the step
+    bool left_passes_ = false, left_update_ = false;
     std::int64_t first_, count_, done_;
     Barrier barrier_;
 };
@@ -178,14 +180,13 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
               static_cast<T>(1 - plan.beta1),
               static_cast<T>(plan.beta2),
               static_cast<T>(1 - plan.beta2),
-              static_cast<T>(plan.epsilon)};
+              larger_of(static_cast<T>(plan.epsilon), smallest_normal<T>)}; // padding has 0 / (0 + epsilon)
     beta1_ = plan.beta1, beta2_ = plan.beta2, weight_decay_ = plan.weight_decay;
     seed_ = plan.seed;
     batch_ = plan.batch_size;
     const int n = static_cast<int>(batch_);
 
     double weights = 0;
-    bool gathers = false;
     parameters_ = 0;
     const int outputs = network.layers[L_].units;
     row_loss_ = {outputs, round_up(outputs, lanes<T>) / lanes<T>, network.loss, network.layers[L_].activation};
@@ -207,8 +208,6 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
         if (slot_count(hyper_.kind) > 0) layer.s1.resize(layer.F.size());
         if (slot_count(hyper_.kind) > 1) layer.s2.resize(layer.F.size());
         if (clip_norm_ > 0) layer.dW.resize(layer.F.size());
-        layer.gathers = n >= 512 && std::size_t(n) * layers_[l - 1].ld * sizeof(T) > (4u << 20);
-        gathers = gathers || layer.gathers;
         layer.a.resize(std::size_t(n) * layer.ld);
         layer.delta.resize(std::size_t(n) * layer.ld);
         if (layer.keeps_derivative) layer.d.resize(std::size_t(n) * layer.ld);
@@ -227,16 +226,18 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     halves_ = !tiny_ && clip_norm_ == 0 && n >= 4 && parameters_ * sizeof(T) <= small_network &&
               numbers_a_sample * n / 2 > parameters_;
 
+    bool gathers = false;
+    for (int l = 1; l <= L_; ++l) {
+        const std::size_t below = std::size_t(n) * layers_[l - 1].ld * sizeof(T);
+        layers_[l].gathers = !halves_ && n >= 512 && below > (4u << 20);
+        gathers = gathers || layers_[l].gathers;
+    }
+
     // Threads pay where a step is well above the microsecond that it takes them to meet.
     most_threads_ = threads_ = tiny_ || flops_ < 2.5e5 ? 1 : larger(1, plan.threads);
     share_out();
 
-    const Layer<T>& last = layers_[L_];
-    for (int side = 0; side < 2; ++side) {
-        x_[side].resize(std::size_t(n) * layers_[0].ld);
-        y_[side].resize(std::size_t(n) * last.ld);
-        shares_[side].resize(n);
-    }
+    make_side(0);
     C_.resize(n);
     if (l2_ != 0) l2_parts_.resize(n_items_);
     if (clip_norm_ > 0) norm_parts_.resize(n_items_);
@@ -357,13 +358,16 @@ template <class T> void Trainer<T>::add_to_sums(const Batch& b, double squares) 
     ++done_;
 }
 
-template <class T> void Trainer<T>::step(const Batch& b, int thread) {
+// False if the step was left, as poll asked for. Thread 0 says so before each meeting, since all threads
+// have to agree.
+template <class T> bool Trainer<T>::step(const Batch& b, int thread) {
     const Range every_sample{0, b.n}, mine = part_of(b.n, thread, threads_);
     if (all_by_samples_) {
         const int rows = mine.last - mine.first, blocks = (rows + sample_block - 1) / sample_block;
         for (int i = 0; i < blocks; ++i) {
             const Range part = part_of(rows, i, blocks);
             const Range block{mine.first + part.first, mine.first + part.last};
+            if (abort_.load(std::memory_order_relaxed)) break;
             for (int l = 1; l <= L_; ++l) forward(b, l, block, {0, layers_[l].F.count()}, thread);
             losses(b, block);
             for (int l = L_; l > 1; --l) backward(l, block, {0, layers_[l].B.count()}, thread);
@@ -396,19 +400,24 @@ template <class T> void Trainer<T>::step(const Batch& b, int thread) {
                 backward(l, every_sample, panels_of(layers_[l].B, thread), thread);
         }
     }
-    if (thread == 0 && !abort_.load(std::memory_order_relaxed)) prepare_step(b);
+    if (thread == 0) {
+        left_passes_ = abort_.load(std::memory_order_relaxed);
+        if (!left_passes_) prepare_step(b);
+    }
     barrier_.wait();
-    if (abort_.load(std::memory_order_relaxed)) return; // no parameter has moved yet
+    if (left_passes_) return false; // no parameter has moved yet
     if (thread == 0) sum_losses(b);
     update_all(b, thread);
     if (b.step + 1 < first_ + count_) gather_batch(batch(b.step + 1), thread);
+    if (thread == 0) left_update_ = abort_.load(std::memory_order_relaxed);
     barrier_.wait();
-    if (abort_.load(std::memory_order_relaxed)) return;
+    if (left_update_) return false;
     if (thread == 0) {
         double squares = 0;
         for (int i = 0; l2_ != 0 && i < n_items_; ++i) squares += l2_parts_[i];
         add_to_sums(b, squares);
     }
+    return true;
 }
 
 template <class T>
@@ -421,12 +430,10 @@ std::int64_t Trainer<T>::run(std::int64_t first, std::int64_t count, EpochSums& 
     } else {
         const auto job = [](void* self, int thread) {
             Trainer& t = *static_cast<Trainer*>(self);
-            t.gather_batch(t.batch(t.first_), thread);
+            t.gather_batch(t.batch(t.first_), thread, true);
             t.barrier_.wait();
-            for (std::int64_t s = t.first_; s < t.first_ + t.count_; ++s) {
-                t.step(t.batch(s), thread);
-                if (t.abort_.load(std::memory_order_relaxed)) return;
-            }
+            for (std::int64_t s = t.first_; s < t.first_ + t.count_; ++s)
+                if (!t.step(t.batch(s), thread)) return;
         };
         barrier_.reset(threads_);
         run_on_threads(threads_, job, this);

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ import chainrule as cr
 from chainrule import data, engines
 from chainrule.engines.base import Plan, State
 from chainrule.engines.reference import ReferenceEngine
+from chainrule.schedules import Schedule
 
 _native = pytest.importorskip("chainrule._native", reason="a pure Python installation")
+from chainrule.engines import native  # noqa: E402
 from chainrule.engines.native import NativeEngine  # noqa: E402
 
 ISAS = _native.available_instruction_sets()
@@ -190,6 +193,19 @@ def test_batches_large_for_their_network(isa: str, dtype: str) -> None:
         agree([13, 37, 40, 5], **options)
 
 
+@pytest.mark.parametrize("sizes", [[64, 20, 3], [300, 5, 2]], ids=str)
+def test_a_batch_beyond_the_cache_of_a_small_network(isa: str, sizes: list[int]) -> None:
+    """a^(0) is over 4 MB, and dW is summed over each half of the batch."""
+    n = 6_000_000 // sizes[0] // 4
+    options = {"n": n, "batch": n, "epochs": 2, "dtype": "float32", "hidden": "tanh"}
+    options["optimizer"] = cr.GradientDescent(1.0)
+    runs = [train(NativeEngine(threads), sizes, **options) for threads in (1, 2, 3)]
+    exact = train(ReferenceEngine(), sizes, **options)[0].parameters
+    for net, _, _, _ in runs:
+        assert np.array_equal(net.parameters, runs[0][0].parameters)
+        np.testing.assert_allclose(net.parameters, exact, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("clip", [None, 0.5])
 def test_a_batch_beyond_the_cache(isa: str, dtype: str, clip: float | None) -> None:
@@ -314,7 +330,63 @@ def test_layouts(isa: str, layout: str) -> None:
     agree([13, 6, 5], X=X, hidden="tanh")
 
 
+def test_layouts_of_classes() -> None:
+    many = np.random.default_rng(2).integers(0, 3, 94)
+    layouts = [many[::2], many[:47][::-1], np.stack([many[:47]] * 3, axis=1)[:, 1]]
+    for y in (*layouts, many[::2].astype(">i8"), many[::2].astype("uint8")):
+        nets = []
+        for classes in (y, y.astype("int64")):
+            net = cr.Network([4, 7, 3], output="softmax", loss="cross_entropy", seed=0)
+            net.fit(np.ones((47, 4)), classes, epochs=2, verbose=0)
+            nets.append(net.parameters)
+        assert np.array_equal(*nets)
+
+
 # Behaviour
+
+
+def test_threads_of_a_network() -> None:
+    X = np.random.default_rng(0).normal(size=(500, 64))
+    alone, both = (cr.Network([64, 64, 32, 10], seed=0, threads=threads) for threads in (1, None))
+    for net in (alone, both):
+        net.fit(X, X[:, :10], epochs=2, verbose=0)
+    assert np.array_equal(alone.parameters, both.parameters)
+    assert (alone.threads, both.threads) == (1, None)
+    for wrong, error in ((0, ValueError), (1.5, TypeError), ("2", TypeError)):
+        with pytest.raises(error, match="threads must be"):
+            cr.Network([2, 1], threads=wrong)  # type: ignore[arg-type]
+
+
+def test_a_schedule_that_holds_an_array() -> None:
+    @dataclass(frozen=True)
+    class Table(Schedule):
+        values: np.ndarray
+
+        def rate(self, epoch: float, losses: Any = ()) -> float:
+            return float(self.values[int(epoch)])
+
+    net = cr.Network([2, 3, 1], seed=0)
+    for _ in range(2):
+        rule = cr.GradientDescent(Table(np.array([0.1, 0.01])))
+        assert net.fit(np.ones((8, 2)), np.zeros(8), optimizer=rule, epochs=2, verbose=0)
+
+
+@pytest.mark.parametrize("optimizer", [cr.Adam(0.01, epsilon=1e-46), cr.AdaGrad(epsilon=1e-50)])
+def test_an_epsilon_that_rounds_to_0(isa: str, optimizer: Any) -> None:
+    for sizes in ([4, 7, 3], [13, 37, 5]):  # padded to whole vectors, where every g is 0
+        agree(sizes, dtype="float32", hidden="tanh", optimizer=optimizer, epochs=2)
+
+
+@pytest.mark.parametrize("wrong", [5, -1, 10**12])
+def test_classes_that_change_during_fit_stay_in_bounds(wrong: int) -> None:
+    y = np.arange(64) % 3
+
+    def change(run: Any) -> None:
+        y[:] = wrong
+
+    net = cr.Network([4, 40, 3], output="softmax", loss="cross_entropy", seed=0)
+    net.fit(np.ones((64, 4)), y, epochs=3, verbose=0, callbacks=[change], metrics=[])
+    assert np.isfinite(net.parameters).all()
 
 
 @pytest.mark.parametrize(
@@ -568,6 +640,65 @@ def test_a_step_that_is_left_has_changed_nothing(clip: float | None) -> None:
     assert 0 in left
 
 
+LEFT = """
+import sys, time, random
+import numpy as np, chainrule as cr
+from chainrule import data
+from chainrule.engines.base import Plan, State
+from chainrule.engines.native import NativeEngine
+threads, trials = map(int, sys.argv[1:])
+random.seed(0)
+X = np.random.default_rng(0).normal(size=(12_800, 500)).astype("float32")
+samples, plan = data.Samples(X, X[:, :8]), Plan(cr.GradientDescent(1e-3), 1024)
+net = cr.Network([500, 800, 800, 8], dtype="float32", seed=0)
+for trial in range(trials):
+    calls = [random.randint(1, 4)]
+    def on_progress(steps, loss):
+        calls[0] -= 1
+        time.sleep(0.02 * random.random())
+        return calls[0] <= 0
+    NativeEngine(threads).run_epoch(
+        net, samples, plan, State(), None, np.full(13, 1e-6), None, on_progress
+    )
+print("all came back")
+"""
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_all_threads_leave_a_step(threads: int) -> None:
+    """Or none of them: one that stayed would wait for the others for ever."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT, str(threads), "20"],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout == "all came back\n", done.stderr
+
+
+NESTED = """
+import signal
+import numpy as np, chainrule as cr
+other, Z = cr.Network([256, 256, 10], dtype="float32", seed=1), np.ones((4000, 256), "float32")
+expected, count = other.predict(Z), [0]
+def handler(*_):
+    count[0] += np.array_equal(other.predict(Z), expected)
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+X = np.ones((4096, 500), "float32")
+net = cr.Network([500, 1600, 1600, 8], dtype="float32", seed=0)
+net.fit(X, X[:, :8], batch_size=4096, epochs=3, verbose=0)
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(count[0] > 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
+def test_a_signal_handler_may_predict_during_a_long_step() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NESTED], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
 INTERRUPTED = """
 import os, signal, sys, threading, time
 import numpy as np, chainrule as cr
@@ -581,8 +712,11 @@ for delay in (0.3, 0.41, 0.52):
         time.sleep(delay)
         sent.append(time.perf_counter())
         os.kill(os.getpid(), signal.SIGINT)
-    threading.Thread(target=interrupt, daemon=True).start()
-    h = net.fit(X, y, epochs=10**9, batch_size=batch, validation_data=(X[:v], y[:v]), verbose=0)
+    class Start(cr.Callback):
+        def on_start(self, run):
+            threading.Thread(target=interrupt, daemon=True).start()
+    h = net.fit(X, y, epochs=10**9, batch_size=batch, validation_data=(X[:v], y[:v]), verbose=0,
+                callbacks=[Start()])
     print(h.stop_reason, time.perf_counter() - sent[0])
 """
 
@@ -662,6 +796,28 @@ def test_memory_map(tmp_path: Path) -> None:
     assert np.array_equal(nets[0].parameters, nets[1].parameters)
 
 
+@pytest.mark.parametrize("dtype", ["float16", ">f4"])
+def test_memory_map_of_another_dtype(dtype: str, tmp_path: Path, monkeypatch: Any) -> None:
+    """It is converted piece by piece, never whole."""
+    X = np.random.default_rng(0).normal(size=(1000, 30)).astype(dtype)
+    maps = np.memmap(tmp_path / "X", mode="w+", dtype=dtype, shape=X.shape)
+    maps[...] = X
+    nets = [cr.Network([30, 20, 1], dtype="float32", seed=0) for _ in range(2)]
+    nets[0].fit(X.astype("float32"), X[:, :1].astype("float32"), epochs=2, verbose=0)
+    expected = nets[0].predict(X.astype("float32"))
+
+    def convert(array: Any) -> Any:
+        assert len(array) <= 100 or array.dtype == "float32"
+        return real(array)
+
+    real = native._readable
+    monkeypatch.setattr(native, "_CONVERTED", 100)
+    monkeypatch.setattr(native, "_readable", convert)
+    nets[1].fit(maps, maps[:, :1], epochs=2, verbose=0)
+    found = NativeEngine(2).predict(nets[1], maps)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def environment(**variables: str) -> subprocess.CompletedProcess[str]:
     code = """
 import chainrule as cr, numpy as np
@@ -687,3 +843,15 @@ def test_environment_forces_an_instruction_set(name: str) -> None:
 def test_environment_is_checked() -> None:
     assert "CHAINRULE_ISA is 'mmx'; known:" in environment(CHAINRULE_ISA="mmx").stderr
     assert "CHAINRULE_NUM_THREADS is 'x'" in environment(CHAINRULE_NUM_THREADS="x").stderr
+
+
+def test_environment_is_checked_before_anything_starts(monkeypatch: Any) -> None:
+    class Started(cr.Callback):
+        def on_start(self, run: Any) -> None:
+            raise AssertionError("too late")
+
+    X = np.zeros((8, 2))
+    for name, wrong in (("CHAINRULE_NUM_THREADS", "2000"), ("CHAINRULE_NUM_THREADS", "0")):
+        monkeypatch.setenv(name, wrong)
+        with pytest.raises(ValueError, match=f"{name} is '{wrong}'; expected a number of threads"):
+            cr.Network([2, 1], seed=0).fit(X, X[:, :1], verbose=0, callbacks=[Started()])

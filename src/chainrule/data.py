@@ -46,7 +46,7 @@ def in_dtype(array: Array, dtype: np.dtype[Any], name: str = "X") -> Array:
     A memory map, which may be larger than the memory, stays as it is; `Samples.rows` converts it.
     Raises ValueError for a number that is too large for the dtype.
     """
-    if _is_mapped(array):
+    if is_mapped(array):
         return array
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(array, dtype=dtype)
@@ -218,7 +218,7 @@ def _classes(array: Array, units: int, name: str) -> Array:
         raise ValueError(
             f"{name}[{i}] is class {array[i]}; {units} outputs have classes 0 to {units - 1}"
         )
-    return array.astype(np.int64, copy=False)
+    return np.ascontiguousarray(array, dtype=np.int64)
 
 
 def _numeric(values: ArrayLike, name: str, of_words: str = "") -> Array:
@@ -258,7 +258,7 @@ def _is_class(key: object) -> bool:
     return isinstance(key, int | np.integer) and not isinstance(key, bool)
 
 
-def _is_mapped(array: Any) -> bool:
+def is_mapped(array: Any) -> bool:
     """Tell whether an array reads from a memory-mapped file; ``base`` leads back to it."""
     while isinstance(array, np.ndarray):
         array = array.base

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from chainrule import activations, backprop, data, initializers, losses
 from chainrule.activations import Activation
 from chainrule.backprop import Forward, Gradient
-from chainrule.checks import not_negative
+from chainrule.checks import not_negative, whole
 from chainrule.losses import Loss, LossFromZ
 from chainrule.random import dropout_mask
 
@@ -103,7 +103,8 @@ class Network:
     instead, one for each layer. ``dropout`` is the rate of the hidden layers, or one for each;
     ``l2`` is λ in the penalty ½ λ Σ w², which is part of the loss. ``dtype`` is that of the
     parameters and of training; gradients and explanations are always computed in float64.
-    ``engine`` chooses who computes an epoch: "auto", or an engine's name.
+    ``engine`` chooses who computes an epoch: "auto", or an engine's name; ``threads`` is how many
+    the native one may use: None for what CHAINRULE_NUM_THREADS says, or as many as there are cores.
 
     Raises ValueError or TypeError for arguments that do not fit together.
 
@@ -128,6 +129,7 @@ class Network:
         dropout: float | Sequence[float] = 0.0,
         l2: float = 0.0,
         engine: str = "auto",
+        threads: int | None = None,
     ) -> None:
         self.sizes = _check_sizes(sizes)
         L = len(self.sizes) - 1
@@ -147,6 +149,7 @@ class Network:
         self._seed_given = seed is not None
         self.seed = secrets.randbits(63) if seed is None else _check_seed(seed)
         self._requested_engine = _check_engine(engine)
+        self.threads = None if threads is None else whole(threads, "threads")
         self._shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
         self.parameters: Array = np.zeros(count_parameters(self.sizes, self.biases), dtype=dtype)

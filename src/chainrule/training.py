@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import checkpoints, data, engines, files, progress
 from chainrule import callbacks as callback_room
+from chainrule import checkpoints, data, engines, files, progress
 from chainrule import keeper as keepers
 from chainrule import metrics as metric_room
 from chainrule.callbacks import Callback, Run

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule import _native, activations, losses, optimizers
-from chainrule.data import Samples
+from chainrule.data import Samples, is_mapped
 from chainrule.engines.base import EpochResult, Failure, Plan, Shortcut, State
 from chainrule.engines.reference import ReferenceEngine
 
@@ -30,6 +30,7 @@ _LOSSES = tuple(type(losses.LOSSES[name]) for name in (
 _RULES = ("gradient_descent", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 _READABLE = {np.dtype(t) for t in "bhiqBHIQ?fd"}
 _DONE = 1  # what the core's predictor answers where every number was finite
+_CONVERTED = 1 << 14  # rows of another dtype that are converted in one go
 _BATCH_LIMIT = 1 << 24  # samples; the core counts rows of a batch in 32 bits
 
 
@@ -55,6 +56,7 @@ class NativeEngine:
         if type(network.loss) not in _LOSSES:
             return f"the native engine does not know loss {network.loss.name!r}"
         if plan is not None:
+            self._threads(network), _isa()  # which raise for what the environment says wrong
             if type(plan.optimizer) not in _OPTIMIZERS:
                 return f"the native engine does not know optimizer {type(plan.optimizer).__name__}"
             if plan.batch_size > _BATCH_LIMIT:
@@ -75,6 +77,12 @@ class NativeEngine:
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
         n = len(samples)
+        if any(is_mapped(part) and not _is_read(part) for part in (samples.X, samples.y)):
+            # To convert it whole would need the memory that the map is there to save.
+            return ReferenceEngine().run_epoch(
+                network, samples, plan, state, order, learning_rates, outputs, on_progress,
+                step_losses,
+            )  # fmt: skip
         trainer, busy = self._trainer(network, plan, n)
         slots = [state.slots[name] for name in plan.optimizer.slot_names if name in state.slots]
         with busy:
@@ -105,7 +113,11 @@ class NativeEngine:
     def predict(self, network: Network, inputs: NDArray[Any]) -> NDArray[Any]:
         """Give a^(L) of checked inputs, (n, units_L), in the network's dtype."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
-        self._predictor(network).predict(network.parameters, _readable(inputs), outputs)
+        predictor = self._predictor(network)
+        step = len(inputs) if _is_read(inputs) else _CONVERTED
+        for start in range(0, len(inputs), step):
+            rows = slice(start, start + step)
+            predictor.predict(network.parameters, _readable(inputs[rows]), outputs[rows])
         return outputs
 
     def losses(
@@ -135,7 +147,8 @@ class NativeEngine:
     def _predictor(self, network: Network) -> _native.Predictor:
         """Give the core's predictor for this network: the last one, if nothing changed."""
         loss = _LOSSES.index(type(network.loss))
-        key = (_layers(network), network.biases, loss, network.dtype.char, self._threads(), _isa())
+        threads = self._threads(network)
+        key = (_layers(network), network.biases, loss, network.dtype.char, threads, _isa())
         with self._lock:
             held = self._predictors.get(network)
             if held is None or held[0] != key:
@@ -147,9 +160,11 @@ class NativeEngine:
 
     def _trainer(self, network: Network, plan: Plan, n: int) -> tuple[Any, threading.Lock]:
         """Give the core's trainer for this network and plan: the last one, if nothing changed."""
-        loss, single = type(network.loss), network.dtype.char == "f"
+        rule, loss, single = plan.optimizer, type(network.loss), network.dtype.char == "f"
         shape = (_layers(network), network.biases, loss, network.l2, single, network.seed)
-        key = (shape, plan, min(plan.batch_size, n), self._threads(), _isa())
+        numbers = tuple(getattr(rule, name, 0.0) for name in _HYPERPARAMETERS)
+        how = (_OPTIMIZERS[type(rule)](rule), plan.clip_norm, plan.l2_per_sample, plan.largest_loss)
+        key = (shape, numbers, how, min(plan.batch_size, n), self._threads(network), _isa())
         with self._lock:
             held = self._trainers.get(network)
             if held is None or held[0] != key:
@@ -157,33 +172,36 @@ class NativeEngine:
                 held = self._trainers[network] = (key, trainer)
         return held[1]
 
-    def _threads(self) -> int:
-        return self.threads or _native.default_threads()
+    def _threads(self, network: Network) -> int:
+        return self.threads or network.threads or _native.default_threads()
+
+
+_HYPERPARAMETERS = ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
 
 
 def _new_trainer(
-    shape: tuple[Any, ...], plan: Plan, batch_size: int, threads: int
+    shape: tuple[Any, ...],
+    numbers: tuple[float, ...],
+    how: tuple[Any, ...],
+    batch_size: int,
+    threads: int,
 ) -> _native.Trainer:
     layers, biases, loss, l2, single, seed = shape
-    optimizer = plan.optimizer
-    hyper = {
-        name: float(getattr(optimizer, name, 0.0))
-        for name in ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
-    }
+    rule, clip_norm, l2_per_sample, largest_loss = how
     return _native.Trainer(
         layers=layers,
         biases=biases,
         loss=_LOSSES.index(loss),
         l2=float(l2),
         single=single,
-        optimizer=_RULES.index(_OPTIMIZERS[type(optimizer)](optimizer)),
-        clip_norm=0.0 if plan.clip_norm is None else float(plan.clip_norm),
-        l2_per_sample=plan.l2_per_sample,
-        largest_loss=plan.largest_loss,
+        optimizer=_RULES.index(rule),
+        clip_norm=0.0 if clip_norm is None else float(clip_norm),
+        l2_per_sample=l2_per_sample,
+        largest_loss=largest_loss,
         batch_size=batch_size,
         seed=seed,
         threads=threads,
-        **hyper,
+        **dict(zip(_HYPERPARAMETERS, map(float, numbers), strict=True)),
     )
 
 
@@ -213,9 +231,11 @@ def _layers(network: Network) -> list[tuple[int, int, float]]:
 
 def _readable(array: NDArray[Any]) -> NDArray[Any]:
     """Give an array that the core can read: itself, unless its dtype is out of the ordinary."""
-    if array.dtype in _READABLE and array.dtype.isnative:
-        return array
-    return np.asarray(array, dtype=np.float64)
+    return array if _is_read(array) else np.asarray(array, dtype=np.float64)
+
+
+def _is_read(array: NDArray[Any]) -> bool:
+    return array.dtype in _READABLE and array.dtype.isnative
 
 
 def _find(
