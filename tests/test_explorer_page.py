@@ -154,6 +154,14 @@ def test_a_click_on_a_weight_is_its_explanation(person: Person) -> None:
     person.page.click("text=Prove it")
     person.page.wait_for_selector(".verdict.pass")
     assert repr(why.value) in person.text(".proof")
+    assert person.page.locator(".evidence .error:text('rel. error')").count() >= 2
+    for width in (1280, 390):
+        person.page.set_viewport_size({"width": width, "height": 844})
+        assert person.page.eval_on_selector_all(
+            ".proof, .proof *", "nodes => nodes.every((n) => n.scrollWidth <= n.clientWidth + 1"
+            " || getComputedStyle(n).display === 'inline')"
+        )  # fmt: skip
+    person.page.set_viewport_size({"width": 1280, "height": 800})
     person.page.click("text=Copy as LaTeX")
     person.page.wait_for_selector(".toast.shown")
     copied = person.page.evaluate("navigator.clipboard.readText()")
@@ -329,7 +337,19 @@ def test_own_data_by_file(person: Person, tmp_path: Path) -> None:
     file.write_text("u,v,w,kind\n" + "\n".join(rows), encoding="utf-8")
     person.page.set_input_files("input.file", file)
     person.page.wait_for_selector("text=flowers.csv: 48 samples")
+    expect(person.page.locator("[aria-label=Data]")).to_contain_text("scaled to mean 0")
     person.settled()
+    labels = person.page.locator(".numbers label").all_text_contents()
+    assert labels == ["x₀ u", "x₁ v", "x₂ w", "y₀ a", "y₁ b", "y₂ c"]
+    true = "abc"[int(np.argmax(session._data.y[0]))]
+    expect(person.page.locator("[aria-label='Sample at hand']")).to_contain_text(
+        f"True class {true}, predicted "
+    )
+    heads = person.page.locator("table.confusion th").all_text_contents()
+    assert heads == ["a", "b", "c"] * 2
+    label = person.page.get_attribute('[data-target="x[1]"]', "aria-label")
+    assert label is not None
+    assert label.startswith("Input 1: x₁ v ")
     assert session.network.sizes == (3, 4, 2, 3)
     assert person.page.locator("table.confusion tbody tr").count() == 3
     file.write_text("1,2\n3\n", encoding="utf-8")

@@ -329,6 +329,63 @@ def test_csv_of_classes_words_and_numbers(session: Session) -> None:
     assert frame["network"]["loss"] == "half_squared_error"
 
 
+def wine() -> str:
+    """The wine data, whose inputs go up to 1680, as a CSV file with names."""
+    from sklearn.datasets import load_wine
+
+    found = load_wine()
+    rows = (
+        f"{','.join(map(str, x))},{found.target_names[c]}"
+        for x, c in zip(found.data.tolist(), found.target, strict=True)
+    )
+    return f"{','.join(found.feature_names)},kind\n" + "\n".join(rows)
+
+
+def test_inputs_of_any_size_are_learnt(session: Session) -> None:
+    frame = ask(session, "upload", text=wine(), name="wine.csv")
+    assert frame["data"]["scaled"]
+    X = session._data.X
+    assert X.mean(axis=0) == pytest.approx(np.zeros(13), abs=1e-12)
+    assert X.std(axis=0) == pytest.approx(np.ones(13), rel=1e-12)
+    frame = ask(session, "train", steps=500)
+    assert float(frame["training"]["metric"].rstrip("%")) > 85
+    assert "scaled to mean 0" in ask(session, "share")["python"]
+
+
+def test_scaling_is_that_of_the_samples_for_training(session: Session) -> None:
+    """All rows lie on a line, so that each scaled input is the same function of the first."""
+    text = "".join(f"{i},{3e200 * i + 1e200},7,{i % 2}\n" for i in range(30))
+    ask(session, "upload", text=text)
+    data = session._data
+    assert (data.X[:, 2] == 0).all()
+    assert (data.X_val[:, 2] == 0).all()
+    for part in (data.X, data.X_val):
+        assert part[:, 1] == pytest.approx(part[:, 0], rel=1e-12, abs=1e-12)
+    steps = np.sort(np.concatenate([data.X, data.X_val])[:, 0])
+    assert np.diff(steps) == pytest.approx(np.full(29, np.diff(steps).mean()))
+    assert data.X[:, 0].mean() == pytest.approx(0, abs=1e-14)
+    values = 1e-300 * np.arange(30)
+    values[np.random.default_rng(0).permutation(30)[-1]] = 1e300  # one of those for validation
+    far = "".join(f"{v!r},{i % 2}\n" for i, v in enumerate(values.tolist()))
+    assert "column 1: its numbers are too far apart" in refused(
+        session, {"kind": "upload", "text": far}
+    )
+
+
+def test_columns_and_classes_keep_their_names(session: Session) -> None:
+    frame = ask(session, "upload", text=wine())
+    assert frame["data"]["columns"][:2] == ["alcohol", "malic_acid"]
+    assert len(frame["data"]["columns"]) == 13
+    assert frame["data"]["labels"] == ["class_0", "class_1", "class_2"]
+    true = int(np.argmax(session._data.y[0]))
+    assert frame["sample"]["expected"] == f"class_{true}"
+    assert frame["sample"]["predicted"].startswith("class_")
+    frame = ask(session, "upload", text="1,no\n2,yes\n4,yes\n")
+    assert (frame["data"]["columns"], frame["data"]["labels"]) == ([], ["no", "yes"])
+    assert frame["sample"]["expected"] == "no"
+    assert ask(session, "data", name="moons")["data"]["labels"] == []
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -144,6 +144,9 @@ class Place:
                 "train": len(dataset.X),
                 "validation": len(dataset.X_val),
                 "kind": results.kind_of(network, dataset),
+                "columns": list(dataset.columns),
+                "labels": list(dataset.labels),
+                "scaled": dataset.scaled,
             },
             "choices": {
                 "datasets": datasets.names(),
@@ -162,7 +165,9 @@ class Place:
         a = gradient.forward.a[-1][focus]
         predicted = expected = ""
         if self._data.classes:
-            predicted, expected = (str(int(results.classes(v[None])[0])) for v in (a, y))
+            found = [int(results.classes(v[None])[0]) for v in (a, y)]
+            labels = self._data.labels or [str(i) for i in range(self._data.classes)]
+            predicted, expected = (labels[i] for i in found)
         return {
             "index": self.sample,
             "count": len(self._data.X),

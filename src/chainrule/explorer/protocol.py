@@ -365,6 +365,9 @@ class DataView(TypedDict):
     train: int
     validation: int
     kind: str  # "surface", "fit", "confusion" or "none": what `Results` gives
+    columns: list[str]  # the names of the inputs, if they have some
+    labels: list[str]  # those of the classes
+    scaled: bool  # whether the inputs were scaled to mean 0 and deviation 1
 
 
 class Choices(TypedDict):

@@ -558,7 +558,8 @@ export class Drawing {
       return [[name, write(w.w[part.row][part.from])], [`∂${C}/∂w`, write(w.dw[part.row][part.from])]];
     }
     if (part.kind === "b") return [[`b${below(part.j + first)}${above(part.layer)}`, write(layer.b[part.j])], [`∂${C}/∂b`, write(layer.db[part.j])]];
-    if (part.layer === 0) return [[x + below(part.j + first), write(layer.a[part.j])], [`∂${C}/∂${x}`, write(layer.dC_da[part.j])]];
+    const own = frame.data.columns[part.j];
+    if (part.layer === 0) return [[`${x}${below(part.j + first)}${own ? ` ${own}` : ""}`, write(layer.a[part.j])], [`∂${C}/∂${x}`, write(layer.dC_da[part.j])]];
     const up = below(part.j + first) + above(part.layer);
     const lines = /** @type {[string, string][]} */ ([
       [`z${up}`, write(layer.z[part.j])], [`${a}${up} = ${layer.activation}(z)`, write(layer.a[part.j])],

@@ -309,12 +309,13 @@ function bar(share) {
 /** @param {any} found */
 function certificate(found) {
   const verdict = { pass: "✓ pass: all agree", fail: "✕ fail: they do not agree", kink: "∧ kink: no derivative exists here; it follows one side" }[/** @type {"pass"} */ (found.verdict)];
-  const rows = found.evidence.filter((/** @type {any} */ e) => e.value !== null).map((/** @type {any} */ e) => el("tr", {},
-    el("th", { scope: "row" }, e.method), el("td", {}, e.digits), el("td", {}, typeof e.relative_error === "number" ? e.relative_error.toExponential(1).replace("-", "−") : "")));
+  const row = (/** @type {string} */ method, /** @type {string} */ digits, /** @type {unknown} */ error) => el("li", {}, el("b", {}, method),
+    el("span.error", {}, typeof error === "number" ? `rel. error ${error.toExponential(1).replace("-", "−")}` : ""), el("span.value", {}, digits));
+  const others = found.evidence.filter((/** @type {any} */ e) => e.value !== null);
   return [
     el(`p.verdict.${found.verdict}`, {}, verdict),
-    el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Evidence" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "found by"), el("th", { scope: "col" }, "value"), el("th", { scope: "col" }, "rel. error"))),
-      el("tbody", {}, el("tr", {}, el("th", { scope: "row" }, "backpropagation"), el("td", {}, String(found.analytic)), el("td", {}, "")), ...rows))),
+    el("ul.evidence", { "aria-label": "Evidence" }, row("backpropagation", String(found.analytic), null),
+      ...others.map((/** @type {any} */ e) => row(e.method, e.digits, e.relative_error))),
   ];
 }
 
