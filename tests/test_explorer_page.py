@@ -296,7 +296,7 @@ def test_sample_data_layers_and_functions_change(person: Person) -> None:
     page.keyboard.press("Enter")
     page.wait_for_selector(".toast.shown")
     person.settled()
-    assert session.settings.learning_rate == 0.1
+    assert session.settings.learning_rate == 0.5
     person.errors = [e for e in person.errors if "400" not in e and "422" not in e]
 
 
@@ -356,6 +356,12 @@ def test_own_data_by_file(person: Person, tmp_path: Path) -> None:
     person.page.set_input_files("input.file", file)
     person.page.wait_for_selector("text=Line 2 has 1 columns")
     person.errors.clear()  # the browser reports the refusal, too
+    person.page.set_input_files("input.file", [])
+    file.write_text("1,2,0\n3,4,1\n", encoding="utf-8")
+    person.page.set_input_files("input.file", file)
+    person.page.wait_for_selector("text=flowers.csv: 2 samples")
+    person.settled()
+    expect(person.page.locator(".toast.shown")).to_have_count(0)
 
 
 # --- health, notation ---------------------------------------------------------------------------
@@ -410,9 +416,47 @@ def test_the_tour(person: Person, which: int) -> None:
     person.settled()
     page.locator(".lesson >> text=Prove it").click()
     page.wait_for_selector(".verdict.pass")
+    assert session.settings.notation == ["C-a-L", "L-h"][which]
     page.click(".lesson >> text=Done")
+    person.settled()
+    page.click("[aria-label='Close the derivation']")
+    assert_nothing_is_lit(page)
+    assert (session.settings.notation, session.settings.scope) == ("default", "sample")
     page.click("[aria-label=Undo]")
     person.settled()
+    assert_nothing_is_lit(page)
+    assert session.settings.notation == "default"
+
+
+def assert_nothing_is_lit(page: Any) -> None:
+    assert page.locator(".network.haspath").count() == 0
+    assert page.locator(".network .selected, .network .onpath").count() == 0
+
+
+def test_a_lesson_that_is_left_early_leaves_nothing_lit(person: Person) -> None:
+    session = person.visit()
+    page = person.page
+    page.select_option("[aria-label=Notation]", "L-h")
+    person.settled()
+    page.click("text=Lessons")
+    page.locator(".choice").first.click()
+    page.wait_for_selector(".lesson progress")
+    person.settled()
+    assert page.locator('[data-target="w[2][1,2]"].selected').count() == 1
+    page.click(".lesson >> text=Next")
+    person.open("w[1][0,1]")
+    page.keyboard.press("Escape")  # the lesson goes on, and with it its weight
+    assert page.locator('[data-target="w[2][1,2]"].selected').count() == 1
+    page.click("[aria-label='Close the lesson']")
+    person.settled()
+    assert_nothing_is_lit(page)
+    assert session.settings.notation == "L-h"
+    page.click("text=Practise")
+    page.wait_for_selector(".question math")
+    person.settled()
+    assert page.locator(".network .selected").count() == 1
+    page.click("[aria-label='Close the practice']")
+    assert_nothing_is_lit(page)
 
 
 def test_practice_takes_right_answers_and_names_mistakes(person: Person) -> None:

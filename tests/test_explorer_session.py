@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 import warnings
@@ -192,6 +193,15 @@ def test_edits_count_and_can_be_taken_back(session: Session) -> None:
     assert "nothing to redo" in refused(session, {"kind": "redo"})
 
 
+def test_undo_leaves_the_notation_alone(session: Session) -> None:
+    ask(session, "configure", learning_rate=0.3)
+    ask(session, "configure", notation="L-h", digits=6, scope="all")
+    frame = ask(session, "undo")
+    settings_ = frame["settings"]
+    assert (settings_["notation"], settings_["digits"], settings_["scope"]) == ("L-h", 6, "all")
+    assert settings_["learning_rate"] != 0.3
+
+
 def test_training_is_undone_as_a_whole_and_looked_at_again(session: Session) -> None:
     first = session.network.parameters.copy()
     ask(session, "train", steps=3)
@@ -229,6 +239,14 @@ def test_a_run_that_diverges_says_so_and_keeps_the_weights(session: Session) -> 
     frame = ask(session, "train", epochs=50)
     assert "no longer finite" in frame["training"]["message"]
     assert np.isfinite(session.network.parameters).all()
+
+
+def test_the_example_learns_before_a_person_gives_up(session: Session) -> None:
+    assert float(ask(session, "look")["training"]["metric"].rstrip("%")) < 60
+    frame = ask(session, "train", steps=200)
+    assert float(frame["training"]["metric"].rstrip("%")) >= 75
+    frame = ask(session, "train", steps=200)
+    assert float(frame["training"]["metric"].rstrip("%")) >= 95
 
 
 @pytest.mark.parametrize("name", datasets.names())
@@ -311,7 +329,19 @@ def test_dead_and_saturated_units_are_found_and_the_factor_named() -> None:
                        W=[[[0.5]]] * 7, seed=0)  # fmt: skip
     health = ask(Session(chain, [[1.0], [0.3]], [[1.0], [0.0]]), "health")
     assert "g′(z)" in health["layers"][0]["words"]
-    assert health["layers"][0]["share"] < 1e-3
+    share = health["layers"][0]["share"]
+    assert share < 1e-4
+    written = re.search(r"gradient is (\d)e(-\d+) of the largest", health["layers"][0]["words"])
+    assert written is not None
+    assert int(written[1]) * 10.0 ** int(written[2]) == pytest.approx(share, rel=0.5)
+
+
+def test_a_share_is_a_fraction_while_that_can_be_read(lesson: Any) -> None:
+    """The gradient of layer 1 is that of a network whose layer 2 is 500 times smaller."""
+    net = cr.Network([1, 1, 1], hidden="identity", output="identity", loss="half_squared_error",
+                     W=[[[1.0]], [[1 / 500]]], seed=0)  # fmt: skip
+    layer = ask(Session(net, [[1.0]], [[1.0]]), "health")["layers"][0]
+    assert "Its gradient is 1/500 of the largest" in layer["words"]
 
 
 # --- uploads ------------------------------------------------------------------------------------

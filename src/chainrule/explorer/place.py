@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -37,6 +37,10 @@ class Settings:
     scope: str = "sample"
     notation: str = "default"
     digits: int = 4
+
+
+# For the small data sets of the explorer, which are learnt within a few hundred steps by it.
+QUICK = Settings(learning_rate=0.5)
 
 
 @dataclass
@@ -74,9 +78,10 @@ class Place:
         self._versions = 0
         self._made: dict[str, Any] = {}
         self._made_for = -1
+        usual = Settings()
         if X is None or y is None:
             if network is None:
-                self._data = datasets.make("circles")
+                self._data, usual = datasets.make("circles"), QUICK
                 network = subject.suited([2, 4, 2, 1], "tanh", self._data, seed=0)
             else:
                 self._data = subject.random_data(network)
@@ -84,7 +89,7 @@ class Place:
             assert network is not None, "data need a network"
             self._data = subject.as_dataset(network, X, y, validation_data, name)
         self.network = network.copy()
-        self.settings = settings or Settings()
+        self.settings = settings or usual
         self.sample, self._version, self._shown_for = 0, 0, (-1, -1)
         self._shown: list[list[int]] = []
         self._undo: list[_Moment] = []
@@ -285,7 +290,11 @@ class Place:
         moment = source.pop()
         other.append(self._moment(moment.name))
         same = moment.network.sizes == self.network.sizes
-        self.network, self._data, self.settings = moment.network, moment.data, moment.settings
+        self.network, self._data = moment.network, moment.data
+        now = self.settings  # how it is written is no change to take back
+        self.settings = replace(
+            moment.settings, scope=now.scope, notation=now.notation, digits=now.digits
+        )
         self.sample, self._recording, self._record = moment.sample, moment.recording, moment.record
         self._step, self._epoch = moment.step, moment.epoch
         if not same:

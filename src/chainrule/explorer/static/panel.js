@@ -35,7 +35,7 @@ export class Panel {
   close() {
     this.target = "";
     this.shown = null;
-    this.app.drawing.select("");
+    this.app.lightUp();
     this.welcome();
   }
 
