@@ -316,6 +316,9 @@ def test_it_learns(person: Person) -> None:
     assert page.locator(".curve path.training").count() == 1
     assert float(person.text("[data-fact=accuracy]").rstrip("%")) > 90
     assert "are right" in page.get_attribute("canvas.surface", "aria-label")
+    words = page.locator(".facts dt").all_text_contents()
+    assert words == ["epoch", "training loss", "validation loss", "right, in validation"]
+    assert person.text(".picture .legend").startswith("● class 1, ■ class 0; the small ones are")
     page.fill("[aria-label='Number of steps']", "30")
     before = session.step
     page.click("button:text-is('steps')")
@@ -343,7 +346,7 @@ def test_own_data_by_file(person: Person, tmp_path: Path) -> None:
     assert labels == ["x₀ u", "x₁ v", "x₂ w", "y₀ a", "y₁ b", "y₂ c"]
     true = "abc"[int(np.argmax(session._data.y[0]))]
     expect(person.page.locator("[aria-label='Sample at hand']")).to_contain_text(
-        f"True class {true}, predicted "
+        f"True class: {true}, predicted: "
     )
     heads = person.page.locator("table.confusion th").all_text_contents()
     assert heads == ["a", "b", "c"] * 2
@@ -443,6 +446,8 @@ def test_a_lesson_that_is_left_early_leaves_nothing_lit(person: Person) -> None:
     page.wait_for_selector(".lesson progress")
     person.settled()
     assert page.locator('[data-target="w[2][1,2]"].selected').count() == 1
+    names = page.locator(".network .name").all_text_contents()
+    assert {"a₀⁽ᴸ⁻²⁾", "a₅⁽ᴸ⁻¹⁾", "a₁⁽ᴸ⁾"} <= set(names)  # as the lesson writes them
     page.click(".lesson >> text=Next")
     person.open("w[1][0,1]")
     page.keyboard.press("Escape")  # the lesson goes on, and with it its weight
@@ -612,6 +617,63 @@ def test_axe_finds_nothing(browser: Any, site: Site, scheme: str, width: int) ->
     page.click("text=Share")
     page.wait_for_selector("dialog[open]")
     assert violations() == []
+    context.close()
+
+
+_WHOLE = """(select) => {
+  const copy = select.cloneNode(false);
+  copy.append(select.selectedOptions[0].cloneNode(true));
+  Object.assign(copy.style, { position: "absolute", width: "max-content", flex: "none" });
+  select.parentNode.append(copy);
+  const whole = copy.offsetWidth <= select.offsetWidth + 1;
+  copy.remove();
+  return whole;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_choices_and_numbers_are_readable_whole(browser: Any, site: Site, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    person = Person(context.new_page(), site, site.server.url)
+    person.visit()
+    page = person.page
+    for name in ("sigmoid", "leaky_relu"):
+        page.select_option("[aria-label='Activation of layer 1']", name)
+        person.settled()
+        cut = [s.evaluate("s => s.value") for s in page.query_selector_all("select")
+               if not s.evaluate(_WHOLE)]  # fmt: skip
+        assert cut == []
+    page.fill(".numbers input >> nth=0", "-0.0012345")
+    page.keyboard.press("Enter")
+    person.settled()
+    boxes = page.locator(".numbers input")
+    assert boxes.first.input_value() == "-0.0012345"
+    assert boxes.evaluate_all("boxes => boxes.every((b) => b.scrollWidth <= b.clientWidth)")
+    context.close()
+
+
+def test_on_a_phone_the_drawing_is_readable_and_near(browser: Any, site: Site) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
+    person = Person(context.new_page(), site, site.server.url)
+    person.visit()
+    page = person.page
+    scale = page.eval_on_selector(".network", "n => n.getScreenCTM().a")
+    sizes = page.eval_on_selector_all(
+        ".network text", "nodes => nodes.map((n) => parseFloat(getComputedStyle(n).fontSize))"
+    )
+    assert min(sizes) * scale >= 10
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    person.open("w[3][0,1]")
+    top = "n => n.getBoundingClientRect().top"
+    assert page.eval_on_selector(".drawing", top) < -100
+    page.click("text=Back to the drawing")
+    page.wait_for_function("document.querySelector('.drawing').getBoundingClientRect().top >= -1")
+    box = page.locator('[data-target="w[3][0,1]"] .line').bounding_box()
+    assert box is not None
+    assert (box["x"] >= 0, box["x"] + box["width"] <= 390) == (True, True)
+    assert page.evaluate("document.activeElement.dataset.target") == "w[3][0,1]"
+    page.set_viewport_size({"width": 1280, "height": 800})
+    expect(page.locator("text=Back to the drawing")).to_be_hidden()
     context.close()
 
 

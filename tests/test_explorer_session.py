@@ -193,6 +193,33 @@ def test_edits_count_and_can_be_taken_back(session: Session) -> None:
     assert "nothing to redo" in refused(session, {"kind": "redo"})
 
 
+@pytest.mark.parametrize(
+    ("notation", "units", "marks"),
+    [
+        ("default", [3, 3, 2], ["", "(1)", "(2)"]),
+        ("C-a-L", [3, 3, 2], ["(L-2)", "(L-1)", "(L)"]),
+        ("L-h", [3, 3, 2], ["0", "1", "2"]),
+        ("L-h", [1, 1, 1], ["0", "1", "2"]),
+    ],
+)
+def test_the_drawing_names_layers_as_the_formulas_do(
+    notation: str, units: list[int], marks: list[str]
+) -> None:
+    net = cr.Network(units, hidden="tanh", output="tanh", loss="half_squared_error", seed=0)
+    session = Session(net, [[0.5] * units[0]], [[0.1] * units[-1]])
+    frame = ask(session, "configure", notation=notation)["settings"]
+    assert frame["layers"] == marks
+    text = net.explain("w[1][0,0]", [[0.5] * units[0]], [[0.1] * units[-1]], notation=notation)
+    first, letters = frame["first_index"], frame["letters"]
+    down, up = ("0123456789L-()", "₀₁₂₃₄₅₆₇₈₉L-()"), ("0123456789L-()", "⁰¹²³⁴⁵⁶⁷⁸⁹ᴸ⁻⁽⁾")
+    assert frame["bare"] == (notation == "L-h" and units[0] == 1)
+    for letter, layer in ((letters["x"], 0), (letters["a"], 1)):
+        below = marks[layer] if frame["bare"] else str(first)
+        above = "" if frame["bare"] else marks[layer]
+        name = letter + below.translate(str.maketrans(*down)) + above.translate(str.maketrans(*up))
+        assert name in str(text)
+
+
 def test_undo_leaves_the_notation_alone(session: Session) -> None:
     ask(session, "configure", learning_rate=0.3)
     ask(session, "configure", notation="L-h", digits=6, scope="all")

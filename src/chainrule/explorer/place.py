@@ -15,7 +15,7 @@ from chainrule.explain import Explanation
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explorer import datasets, health, protocol, results, subject, view
 from chainrule.explorer.datasets import Dataset
-from chainrule.explorer.formulas import notation
+from chainrule.explorer.formulas import is_bare, marks_of_layers, notation
 from chainrule.explorer.trainer import OPTIMIZERS, Recording, Trainer
 from chainrule.losses import LOSSES
 from chainrule.network import Network
@@ -141,7 +141,13 @@ class Place:
                 "notation": s.notation,
                 "digits": s.digits,
                 "first_index": chosen.first_index,
-                "letters": {"a": chosen.activation, "C": chosen.loss, "x": chosen.input or "a"},
+                "letters": {
+                    "a": chosen.activation,
+                    "C": chosen.loss,
+                    "x": chosen.input or chosen.activation,
+                },
+                "layers": marks_of_layers(chosen, network.sizes),
+                "bare": is_bare(chosen, network.sizes),
             },
             "data": {
                 "name": dataset.name,

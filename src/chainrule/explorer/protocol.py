@@ -343,6 +343,8 @@ class SettingsView(TypedDict):
     digits: int
     first_index: int
     letters: dict[str, str]
+    layers: list[str]  # what names each layer in a symbol: "(2)", "(L-1)", "2"; "": nothing does
+    bare: bool  # the layer stands below, in the place of units: w_2
 
 
 class NetworkView(TypedDict):

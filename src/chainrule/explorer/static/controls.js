@@ -1,6 +1,6 @@
 /** The cards with settings: data, network, training, sample. */
 
-import { below, el, field, number, options, svg, unique } from "./dom.js";
+import { below, el, field, number, options, svg, symbol, unique } from "./dom.js";
 
 /** @typedef {import("./types").Frame} Frame */
 
@@ -186,11 +186,12 @@ export class SampleCard {
     const { columns, labels } = frame.data;
     const inputs = x.length <= (columns.length ? SOME : FEW) ? x : [];
     const targets = y.length <= FEW ? y : [];
-    const shape = JSON.stringify([x.length, y.length, first, frame.settings.letters.x, columns, labels]);
+    const shape = JSON.stringify([x.length, y.length, first, frame.settings.letters.x, frame.settings.layers, columns, labels]);
     if (shape !== this.shape) {
       this.shape = shape;
+      this.fields.classList.toggle("named", columns.length > 0 || labels.length > 0);
       this.fields.replaceChildren(
-        ...inputs.map((_, i) => this.box(`${frame.settings.letters.x}${below(i + first)}`, `x[${i}]`, columns[i])),
+        ...inputs.map((_, i) => this.box(symbol(frame, frame.settings.letters.x, 0, i), `x[${i}]`, columns[i])),
         ...targets.map((_, i) => this.box(`y${below(i + first)}`, `y[${i}]`, y.length === labels.length ? labels[i] : "")),
       );
     }
@@ -199,7 +200,7 @@ export class SampleCard {
       if (document.activeElement !== box) box.value = number(all[i], 5).replace("−", "-");
       box.disabled = !this.app.transport.live;
     });
-    this.about.textContent = expected ? `True class ${expected}, predicted ${predicted}${expected === predicted ? "" : ": wrong"}` : "";
+    this.about.textContent = expected ? `True class: ${expected}, predicted: ${predicted}${expected === predicted ? "" : " (wrong)"}` : "";
   }
 
   /**

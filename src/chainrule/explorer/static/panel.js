@@ -71,6 +71,7 @@ export class Panel {
     const focus = again && this.body.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.keep : "";
     const headline = this.headline(reply);
     const shown = /** @type {Node[]} */ ([
+      this.back(),
       el("div.top", {}, headline, el("button.icon.close", { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() }, "✕")),
       el("p.small", {}, reply.words),
       this.scope(),
@@ -129,6 +130,11 @@ export class Panel {
     const node = formula(reply.headline, "h2.headline");
     node.setAttribute("aria-label", `Derivative with respect to ${reply.target}: ${number(reply.value, this.app.frame.settings.digits)}`);
     return node;
+  }
+
+  /** Where the panel stands below the drawing, the way back to it. */
+  back() {
+    return el("button.quiet.back", { type: "button", onclick: () => this.app.drawing.comeBack() }, "↑ Back to the drawing");
   }
 
   openedSections() {
@@ -261,6 +267,7 @@ export class Panel {
       out.textContent = "Proving …";
       const reply = await this.app.ask({ kind: "prove", target: this.target });
       button.disabled = false;
+      if (document.activeElement === document.body) button.focus(); // it lost the focus by that
       out.replaceChildren(...(reply ? certificate(reply.certificate) : []));
     } }, "Prove it");
     this.prove = button;
@@ -290,6 +297,7 @@ export class Panel {
     const outputs = frame.layers[last].shown;
     const { a, C } = frame.settings.letters;
     this.body.replaceChildren(
+      this.back(),
       el("div.top", {}, el("h2", {}, "The loss of this sample"), el("button.icon.close", { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() }, "✕")),
       ...(step ? [el("p", {}, step.words), ...step.equations.map((/** @type {any} */ e) => el("div.eq", {}, formula(e.mathml)))] : []),
       el("h3", {}, "How it changes with the outputs"),
@@ -310,7 +318,7 @@ function bar(share) {
 function certificate(found) {
   const verdict = { pass: "✓ pass: all agree", fail: "✕ fail: they do not agree", kink: "∧ kink: no derivative exists here; it follows one side" }[/** @type {"pass"} */ (found.verdict)];
   const row = (/** @type {string} */ method, /** @type {string} */ digits, /** @type {unknown} */ error) => el("li", {}, el("b", {}, method),
-    el("span.error", {}, typeof error === "number" ? `rel. error ${error.toExponential(1).replace("-", "−")}` : ""), el("span.value", {}, digits));
+    el("span.error", {}, typeof error === "number" ? `rel. error ${number(error, 2)}` : ""), el("span.value", {}, digits));
   const others = found.evidence.filter((/** @type {any} */ e) => e.value !== null);
   return [
     el(`p.verdict.${found.verdict}`, {}, verdict),

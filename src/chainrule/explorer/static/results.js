@@ -115,7 +115,11 @@ export class Results {
     context.stroke();
     const right = found.accuracy === null ? "" : ` ${(found.accuracy * 100).toFixed(1)} % of the ${frame.data.validation ? "validation " : ""}samples are right.`;
     canvas.setAttribute("aria-label", `Decision surface over the two inputs.${right} The sample at hand is marked.`);
-    this.picture.querySelector("p").textContent = `● ${number(high, 3)}   ■ ${number(low, 3)}   small: validation. Click a point to choose it.`;
+    const { labels, validation } = frame.data;
+    const sides = found.accuracy === null
+      ? [`above ${number(middle, 3)}`, `below ${number(middle, 3)}`]
+      : [labels[1] ?? "class 1", labels[0] ?? "class 0"];
+    this.picture.querySelector("p").textContent = `● ${sides[0]}, ■ ${sides[1]}${validation ? "; the small ones are for validation" : ""}. Behind them, what is predicted. Click one to choose it.`;
   }
 
   /**
