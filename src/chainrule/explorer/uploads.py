@@ -19,7 +19,8 @@ def read(text: str, name: str) -> Dataset:
     """Take the samples of a text: the inputs, then one column for the class or the number.
 
     The first line may name the columns. Classes are words, or integers from 0 to 19; other numbers
-    are numbers to learn. The inputs are scaled. Raises ValueError with line and column for what does not fit.
+    are numbers to learn. The inputs are scaled. Raises ValueError with line and column for what
+    does not fit.
     """
     lines = [line for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
     if not lines:
