@@ -27,7 +27,7 @@ export class DataCard {
     }
     for (const button of this.buttons.children) button.setAttribute("aria-pressed", String(button.dataset.name === frame.data.name));
     const { train, validation, name, scaled } = frame.data;
-    this.about.textContent = `${name}: ${train} samples to learn from${validation ? `, ${validation} to validate` : ""}${scaled ? "; each input scaled to mean 0, deviation 1" : ""}`;
+    this.about.textContent = `${name}: ${train} sample${train === 1 ? "" : "s"} to learn from${validation ? `, ${validation} to validate` : ""}${scaled ? "; each input scaled to mean 0, deviation 1" : ""}`;
   }
 
   /** @param {HTMLInputElement} file */
