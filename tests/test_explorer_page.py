@@ -154,6 +154,14 @@ def test_a_click_on_a_weight_is_its_explanation(person: Person) -> None:
     person.page.click("text=Prove it")
     person.page.wait_for_selector(".verdict.pass")
     assert repr(why.value) in person.text(".proof")
+    assert person.page.locator(".evidence .error:text('rel. error')").count() >= 2
+    for width in (1280, 390):
+        person.page.set_viewport_size({"width": width, "height": 844})
+        assert person.page.eval_on_selector_all(
+            ".proof, .proof *", "nodes => nodes.every((n) => n.scrollWidth <= n.clientWidth + 1"
+            " || getComputedStyle(n).display === 'inline')"
+        )  # fmt: skip
+    person.page.set_viewport_size({"width": 1280, "height": 800})
     person.page.click("text=Copy as LaTeX")
     person.page.wait_for_selector(".toast.shown")
     copied = person.page.evaluate("navigator.clipboard.readText()")
@@ -288,7 +296,7 @@ def test_sample_data_layers_and_functions_change(person: Person) -> None:
     page.keyboard.press("Enter")
     page.wait_for_selector(".toast.shown")
     person.settled()
-    assert session.settings.learning_rate == 0.1
+    assert session.settings.learning_rate == 0.5
     person.errors = [e for e in person.errors if "400" not in e and "422" not in e]
 
 
@@ -308,6 +316,9 @@ def test_it_learns(person: Person) -> None:
     assert page.locator(".curve path.training").count() == 1
     assert float(person.text("[data-fact=accuracy]").rstrip("%")) > 90
     assert "are right" in page.get_attribute("canvas.surface", "aria-label")
+    words = page.locator(".facts dt").all_text_contents()
+    assert words == ["epoch", "training loss", "validation loss", "right, in validation"]
+    assert person.text(".picture .legend").startswith("● class 1, ■ class 0; the small ones are")
     page.fill("[aria-label='Number of steps']", "30")
     before = session.step
     page.click("button:text-is('steps')")
@@ -329,13 +340,31 @@ def test_own_data_by_file(person: Person, tmp_path: Path) -> None:
     file.write_text("u,v,w,kind\n" + "\n".join(rows), encoding="utf-8")
     person.page.set_input_files("input.file", file)
     person.page.wait_for_selector("text=flowers.csv: 48 samples")
+    expect(person.page.locator("[aria-label=Data]")).to_contain_text("scaled to mean 0")
     person.settled()
+    labels = person.page.locator(".numbers label").all_text_contents()
+    assert labels == ["x₀ u", "x₁ v", "x₂ w", "y₀ a", "y₁ b", "y₂ c"]
+    true = "abc"[int(np.argmax(session._data.y[0]))]
+    expect(person.page.locator("[aria-label='Sample at hand']")).to_contain_text(
+        f"True class: {true}, predicted: "
+    )
+    heads = person.page.locator("table.confusion th").all_text_contents()
+    assert heads == ["a", "b", "c"] * 2
+    label = person.page.get_attribute('[data-target="x[1]"]', "aria-label")
+    assert label is not None
+    assert label.startswith("Input 1: x₁ v ")
     assert session.network.sizes == (3, 4, 2, 3)
     assert person.page.locator("table.confusion tbody tr").count() == 3
     file.write_text("1,2\n3\n", encoding="utf-8")
     person.page.set_input_files("input.file", file)
     person.page.wait_for_selector("text=Line 2 has 1 columns")
     person.errors.clear()  # the browser reports the refusal, too
+    person.page.set_input_files("input.file", [])
+    file.write_text("1,2,0\n3,4,1\n", encoding="utf-8")
+    person.page.set_input_files("input.file", file)
+    person.page.wait_for_selector("text=flowers.csv: 2 samples")
+    person.settled()
+    assert person.page.locator(".toast.shown").count() == 0  # by now, not after its 7 seconds
 
 
 # --- health, notation ---------------------------------------------------------------------------
@@ -390,9 +419,49 @@ def test_the_tour(person: Person, which: int) -> None:
     person.settled()
     page.locator(".lesson >> text=Prove it").click()
     page.wait_for_selector(".verdict.pass")
+    assert session.settings.notation == ["C-a-L", "L-h"][which]
     page.click(".lesson >> text=Done")
+    person.settled()
+    page.click("[aria-label='Close the derivation']")
+    assert_nothing_is_lit(page)
+    assert (session.settings.notation, session.settings.scope) == ("default", "sample")
     page.click("[aria-label=Undo]")
     person.settled()
+    assert_nothing_is_lit(page)
+    assert session.settings.notation == "default"
+
+
+def assert_nothing_is_lit(page: Any) -> None:
+    assert page.locator(".network.haspath").count() == 0
+    assert page.locator(".network .selected, .network .onpath").count() == 0
+
+
+def test_a_lesson_that_is_left_early_leaves_nothing_lit(person: Person) -> None:
+    session = person.visit()
+    page = person.page
+    page.select_option("[aria-label=Notation]", "L-h")
+    person.settled()
+    page.click("text=Lessons")
+    page.locator(".choice").first.click()
+    page.wait_for_selector(".lesson progress")
+    person.settled()
+    assert page.locator('[data-target="w[2][1,2]"].selected').count() == 1
+    names = page.locator(".network .name").all_text_contents()
+    assert {"a₀⁽ᴸ⁻²⁾", "a₅⁽ᴸ⁻¹⁾", "a₁⁽ᴸ⁾"} <= set(names)  # as the lesson writes them
+    page.click(".lesson >> text=Next")
+    person.open("w[1][0,1]")
+    page.keyboard.press("Escape")  # the lesson goes on, and with it its weight
+    assert page.locator('[data-target="w[2][1,2]"].selected').count() == 1
+    page.click("[aria-label='Close the lesson']")
+    person.settled()
+    assert_nothing_is_lit(page)
+    assert session.settings.notation == "L-h"
+    page.click("text=Practise")
+    page.wait_for_selector(".question math")
+    person.settled()
+    assert page.locator(".network .selected").count() == 1
+    page.click("[aria-label='Close the practice']")
+    assert_nothing_is_lit(page)
 
 
 def test_practice_takes_right_answers_and_names_mistakes(person: Person) -> None:
@@ -548,6 +617,63 @@ def test_axe_finds_nothing(browser: Any, site: Site, scheme: str, width: int) ->
     page.click("text=Share")
     page.wait_for_selector("dialog[open]")
     assert violations() == []
+    context.close()
+
+
+_WHOLE = """(select) => {
+  const copy = select.cloneNode(false);
+  copy.append(select.selectedOptions[0].cloneNode(true));
+  Object.assign(copy.style, { position: "absolute", width: "max-content", flex: "none" });
+  select.parentNode.append(copy);
+  const whole = copy.offsetWidth <= select.offsetWidth + 1;
+  copy.remove();
+  return whole;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_choices_and_numbers_are_readable_whole(browser: Any, site: Site, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    person = Person(context.new_page(), site, site.server.url)
+    person.visit()
+    page = person.page
+    for name in ("sigmoid", "leaky_relu"):
+        page.select_option("[aria-label='Activation of layer 1']", name)
+        person.settled()
+        cut = [s.evaluate("s => s.value") for s in page.query_selector_all("select")
+               if not s.evaluate(_WHOLE)]  # fmt: skip
+        assert cut == []
+    page.fill(".numbers input >> nth=0", "-0.0012345")
+    page.keyboard.press("Enter")
+    person.settled()
+    boxes = page.locator(".numbers input")
+    assert boxes.first.input_value() == "-0.0012345"
+    assert boxes.evaluate_all("boxes => boxes.every((b) => b.scrollWidth <= b.clientWidth)")
+    context.close()
+
+
+def test_on_a_phone_the_drawing_is_readable_and_near(browser: Any, site: Site) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
+    person = Person(context.new_page(), site, site.server.url)
+    person.visit()
+    page = person.page
+    scale = page.eval_on_selector(".network", "n => n.getScreenCTM().a")
+    sizes = page.eval_on_selector_all(
+        ".network text", "nodes => nodes.map((n) => parseFloat(getComputedStyle(n).fontSize))"
+    )
+    assert min(sizes) * scale >= 10
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    person.open("w[3][0,1]")
+    top = "n => n.getBoundingClientRect().top"
+    assert page.eval_on_selector(".drawing", top) < -100
+    page.click("text=Back to the drawing")
+    page.wait_for_function("document.querySelector('.drawing').getBoundingClientRect().top >= -1")
+    box = page.locator('[data-target="w[3][0,1]"] .line').bounding_box()
+    assert box is not None
+    assert (box["x"] >= 0, box["x"] + box["width"] <= 390) == (True, True)
+    assert page.evaluate("document.activeElement.dataset.target") == "w[3][0,1]"
+    page.set_viewport_size({"width": 1280, "height": 800})
+    expect(page.locator("text=Back to the drawing")).to_be_hidden()
     context.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 import warnings
@@ -192,6 +193,42 @@ def test_edits_count_and_can_be_taken_back(session: Session) -> None:
     assert "nothing to redo" in refused(session, {"kind": "redo"})
 
 
+@pytest.mark.parametrize(
+    ("notation", "units", "marks"),
+    [
+        ("default", [3, 3, 2], ["", "(1)", "(2)"]),
+        ("C-a-L", [3, 3, 2], ["(L-2)", "(L-1)", "(L)"]),
+        ("L-h", [3, 3, 2], ["0", "1", "2"]),
+        ("L-h", [1, 1, 1], ["0", "1", "2"]),
+    ],
+)
+def test_the_drawing_names_layers_as_the_formulas_do(
+    notation: str, units: list[int], marks: list[str]
+) -> None:
+    net = cr.Network(units, hidden="tanh", output="tanh", loss="half_squared_error", seed=0)
+    session = Session(net, [[0.5] * units[0]], [[0.1] * units[-1]])
+    frame = ask(session, "configure", notation=notation)["settings"]
+    assert frame["layers"] == marks
+    text = net.explain("w[1][0,0]", [[0.5] * units[0]], [[0.1] * units[-1]], notation=notation)
+    first, letters = frame["first_index"], frame["letters"]
+    down, up = ("0123456789L-()", "₀₁₂₃₄₅₆₇₈₉L-()"), ("0123456789L-()", "⁰¹²³⁴⁵⁶⁷⁸⁹ᴸ⁻⁽⁾")
+    assert frame["bare"] == (notation == "L-h" and units[0] == 1)
+    for letter, layer in ((letters["x"], 0), (letters["a"], 1)):
+        below = marks[layer] if frame["bare"] else str(first)
+        above = "" if frame["bare"] else marks[layer]
+        name = letter + below.translate(str.maketrans(*down)) + above.translate(str.maketrans(*up))
+        assert name in str(text)
+
+
+def test_undo_leaves_the_notation_alone(session: Session) -> None:
+    ask(session, "configure", learning_rate=0.3)
+    ask(session, "configure", notation="L-h", digits=6, scope="all")
+    frame = ask(session, "undo")
+    settings_ = frame["settings"]
+    assert (settings_["notation"], settings_["digits"], settings_["scope"]) == ("L-h", 6, "all")
+    assert settings_["learning_rate"] != 0.3
+
+
 def test_training_is_undone_as_a_whole_and_looked_at_again(session: Session) -> None:
     first = session.network.parameters.copy()
     ask(session, "train", steps=3)
@@ -229,6 +266,14 @@ def test_a_run_that_diverges_says_so_and_keeps_the_weights(session: Session) -> 
     frame = ask(session, "train", epochs=50)
     assert "no longer finite" in frame["training"]["message"]
     assert np.isfinite(session.network.parameters).all()
+
+
+def test_the_example_learns_before_a_person_gives_up(session: Session) -> None:
+    assert float(ask(session, "look")["training"]["metric"].rstrip("%")) < 60
+    frame = ask(session, "train", steps=200)
+    assert float(frame["training"]["metric"].rstrip("%")) >= 75
+    frame = ask(session, "train", steps=200)
+    assert float(frame["training"]["metric"].rstrip("%")) >= 95
 
 
 @pytest.mark.parametrize("name", datasets.names())
@@ -311,7 +356,19 @@ def test_dead_and_saturated_units_are_found_and_the_factor_named() -> None:
                        W=[[[0.5]]] * 7, seed=0)  # fmt: skip
     health = ask(Session(chain, [[1.0], [0.3]], [[1.0], [0.0]]), "health")
     assert "g′(z)" in health["layers"][0]["words"]
-    assert health["layers"][0]["share"] < 1e-3
+    share = health["layers"][0]["share"]
+    assert share < 1e-4
+    written = re.search(r"gradient is (\d)e(-\d+) of the largest", health["layers"][0]["words"])
+    assert written is not None
+    assert int(written[1]) * 10.0 ** int(written[2]) == pytest.approx(share, rel=0.5)
+
+
+def test_a_share_is_a_fraction_while_that_can_be_read(lesson: Any) -> None:
+    """The gradient of layer 1 is that of a network whose layer 2 is 500 times smaller."""
+    net = cr.Network([1, 1, 1], hidden="identity", output="identity", loss="half_squared_error",
+                     W=[[[1.0]], [[1 / 500]]], seed=0)  # fmt: skip
+    layer = ask(Session(net, [[1.0]], [[1.0]]), "health")["layers"][0]
+    assert "Its gradient is 1/500 of the largest" in layer["words"]
 
 
 # --- uploads ------------------------------------------------------------------------------------
@@ -327,6 +384,63 @@ def test_csv_of_classes_words_and_numbers(session: Session) -> None:
     assert frame["network"]["loss"] == "cross_entropy"
     frame = ask(session, "upload", text="1\t0.5\n2\t1.5\n")
     assert frame["network"]["loss"] == "half_squared_error"
+
+
+def wine() -> str:
+    """The wine data, whose inputs go up to 1680, as a CSV file with names."""
+    from sklearn.datasets import load_wine
+
+    found = load_wine()
+    rows = (
+        f"{','.join(map(str, x))},{found.target_names[c]}"
+        for x, c in zip(found.data.tolist(), found.target, strict=True)
+    )
+    return f"{','.join(found.feature_names)},kind\n" + "\n".join(rows)
+
+
+def test_inputs_of_any_size_are_learnt(session: Session) -> None:
+    frame = ask(session, "upload", text=wine(), name="wine.csv")
+    assert frame["data"]["scaled"]
+    X = session._data.X
+    assert X.mean(axis=0) == pytest.approx(np.zeros(13), abs=1e-12)
+    assert X.std(axis=0) == pytest.approx(np.ones(13), rel=1e-12)
+    frame = ask(session, "train", steps=500)
+    assert float(frame["training"]["metric"].rstrip("%")) > 85
+    assert "scaled to mean 0" in ask(session, "share")["python"]
+
+
+def test_scaling_is_that_of_the_samples_for_training(session: Session) -> None:
+    """All rows lie on a line, so that each scaled input is the same function of the first."""
+    text = "".join(f"{i},{3e200 * i + 1e200},7,{i % 2}\n" for i in range(30))
+    ask(session, "upload", text=text)
+    data = session._data
+    assert (data.X[:, 2] == 0).all()
+    assert (data.X_val[:, 2] == 0).all()
+    for part in (data.X, data.X_val):
+        assert part[:, 1] == pytest.approx(part[:, 0], rel=1e-12, abs=1e-12)
+    steps = np.sort(np.concatenate([data.X, data.X_val])[:, 0])
+    assert np.diff(steps) == pytest.approx(np.full(29, np.diff(steps).mean()))
+    assert data.X[:, 0].mean() == pytest.approx(0, abs=1e-14)
+    values = 1e-300 * np.arange(30)
+    values[np.random.default_rng(0).permutation(30)[-1]] = 1e300  # one of those for validation
+    far = "".join(f"{v!r},{i % 2}\n" for i, v in enumerate(values.tolist()))
+    assert "column 1: its numbers are too far apart" in refused(
+        session, {"kind": "upload", "text": far}
+    )
+
+
+def test_columns_and_classes_keep_their_names(session: Session) -> None:
+    frame = ask(session, "upload", text=wine())
+    assert frame["data"]["columns"][:2] == ["alcohol", "malic_acid"]
+    assert len(frame["data"]["columns"]) == 13
+    assert frame["data"]["labels"] == ["class_0", "class_1", "class_2"]
+    true = int(np.argmax(session._data.y[0]))
+    assert frame["sample"]["expected"] == f"class_{true}"
+    assert frame["sample"]["predicted"].startswith("class_")
+    frame = ask(session, "upload", text="1,no\n2,yes\n4,yes\n")
+    assert (frame["data"]["columns"], frame["data"]["labels"]) == ([], ["no", "yes"])
+    assert frame["sample"]["expected"] == "no"
+    assert ask(session, "data", name="moons")["data"]["labels"] == []
 
 
 @pytest.mark.parametrize(

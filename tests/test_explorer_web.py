@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -410,7 +411,8 @@ def test_schemathesis_finds_nothing(server: Server) -> None:
 
 def test_the_command_prints_its_address_and_ends_at_an_interrupt() -> None:
     command = [sys.executable, "-m", "chainrule", "explore", "--no-browser", "--sizes", "2,3,1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
         assert process.stdout is not None
         text = ""
         while "token=" not in text:
@@ -426,8 +428,10 @@ def test_the_command_prints_its_address_and_ends_at_an_interrupt() -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
         assert page.status_code == 403 or "chainrule explorer" in page.text
-        process.send_signal(2)
-        assert process.wait(10) in (0, 130)
+        process.send_signal(signal.SIGINT)
+        rest, complaint = process.communicate(timeout=10)
+        assert (process.returncode, complaint) == (0, "")
+        assert rest.endswith("Ended.\n")
 
 
 def test_another_address_is_warned_of(monkeypatch: pytest.MonkeyPatch,

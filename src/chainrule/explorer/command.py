@@ -6,6 +6,7 @@ import os
 import sys
 import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,9 +35,10 @@ def run(
     for name in ("session", "offline" if save is not None else "web"):
         load(name)  # says which packages are missing, before anything is read
     network, X, y, name = _subject(model, sizes, data, header, hidden, dataset)
+    quick = dataset is not None
     if save is not None:
-        return _save(network, X, y, name, save, steps)
-    return _serve(network, X, y, name, host, port, browser)
+        return _save(network, X, y, name, save, steps, quick)
+    return _serve(network, X, y, name, host, port, browser, quick)
 
 
 def _subject(
@@ -97,10 +99,15 @@ def _network(sizes: Sequence[int], hidden: str, classes: int | None) -> Network:
     return Network(sizes, hidden=hidden, output=output, loss=loss, seed=0)
 
 
-def _save(network: Network | None, X: Any, y: Any, name: str, save: str, steps: int) -> int:
+def _save(
+    network: Network | None, X: Any, y: Any, name: str, save: str, steps: int, quick: bool
+) -> int:
     from chainrule.explorer import Explorer
+    from chainrule.explorer.place import QUICK
 
     explorer = Explorer(network, X, y, name=name or "data")
+    if quick:
+        explorer.session.settings = QUICK
 
     def on_progress(done: int, count: int) -> None:
         if sys.stderr.isatty():
@@ -120,12 +127,14 @@ def _serve(
     host: str,
     port: int | None,
     browser: bool,
+    quick: bool,
 ) -> int:
+    from chainrule.explorer.place import QUICK
     from chainrule.explorer.session import Session
     from chainrule.explorer.web import Server, is_loopback
 
     def make() -> Session:
-        return Session(network, X, y, name=name or "data")
+        return Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
 
     make()  # what is wrong with the data is said now, not in the page
     server = Server(make, host, port)
@@ -138,5 +147,7 @@ def _serve(
     click.echo(f"The explorer is at\n\n    {server.url}\n\nCtrl-C ends it.")
     if browser:
         webbrowser.open(server.url)
-    server.run()
+    with suppress(KeyboardInterrupt):  # the way to end it
+        server.run()
+    click.echo("Ended.")
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ _COUNT = 200
 class Dataset:
     """Samples for training, and some for validation (perhaps none).
 
-    ``width`` is that of the image which the inputs are, or 0.
+    ``width`` is that of the image which the inputs are, or 0. ``columns`` names the inputs,
+    ``labels`` the classes, where they have names; ``scaled`` says that `scaled` made the inputs.
     """
 
     name: str
@@ -29,6 +30,9 @@ class Dataset:
     classes: int = 0  # the number of classes; 0: numbers
     width: int = 0
     version: int = 0
+    columns: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    scaled: bool = False
 
 
 def names() -> list[str]:
@@ -58,6 +62,28 @@ def split(
     X, y = X[order], y[order]
     n = len(X) - len(X) // 5
     return Dataset(name, X[:n], y[:n], X[n:], y[n:], classes, width)
+
+
+def scaled(dataset: Dataset) -> Dataset:
+    """Give each input mean 0 and deviation 1 over the samples for training; a constant one is 0.
+
+    The samples for validation are moved and divided alike. Raises ValueError for a column whose
+    numbers there are too far from the others.
+    """
+    X, X_val = dataset.X, dataset.X_val
+    largest = np.abs(X).max(axis=0)
+    constant = X.min(axis=0) == X.max(axis=0)
+    unit = np.where(constant, 1.0, largest)  # divided first, no square overflows
+    with np.errstate(over="ignore"):
+        X, X_val = X / unit, X_val / unit
+        mean = X.mean(axis=0)
+        deviation = np.where(constant, 1.0, np.sqrt(np.square(X - mean).mean(axis=0)))
+        deviation[deviation == 0] = 1.0
+        X, X_val = (np.where(constant, 0.0, (part - mean) / deviation) for part in (X, X_val))
+    if not np.isfinite(X_val).all():
+        j = int(np.argmin(np.isfinite(X_val).all(axis=0)))
+        raise ValueError(f"column {j + 1}: its numbers are too far apart to be scaled")
+    return replace(dataset, X=X, X_val=X_val, scaled=True)
 
 
 def from_arrays(X: Array, y: Array, name: str = "data", width: int | None = None) -> Dataset:

@@ -55,3 +55,19 @@ def notation(name: str, digits: int) -> Notation:
     from dataclasses import replace
 
     return replace(notations.get(name), digits=digits)
+
+
+def is_bare(notation: Notation, sizes: Sequence[int]) -> bool:
+    """Say whether a symbol names only its layer, as in w_2: every layer has one unit."""
+    return notation.single_units == "hide" and all(units == 1 for units in sizes)
+
+
+def marks_of_layers(notation: Notation, sizes: Sequence[int]) -> list[str]:
+    """Give what names each layer in a symbol, "" for inputs with a letter of their own."""
+    last = len(sizes) - 1
+    names = [str(l) for l in range(last + 1)]
+    if notation.layer_names == "relative":
+        names = [*(f"L-{last - l}" for l in range(last)), "L"]
+    if notation.layer_above == "(l)" and not is_bare(notation, sizes):
+        names = [f"({name})" for name in names]
+    return ["" if notation.input is not None else names[0], *names[1:]]

@@ -108,7 +108,8 @@ def _words(
     if share == 0:
         said.append("No gradient arrives.")
     elif share < _SMALL:
-        said.append(f"Its gradient is 1/{1 / share:,.0f} of the largest: it learns that slowly.")
+        part = f"1/{1 / share:,.0f}" if share >= 1e-4 else f"{share:.0e}".replace("e-0", "e-")
+        said.append(f"Its gradient is {part} of the largest: it learns that slowly.")
         said.append(_cause(network, gradient, l, slope))
     flat = f"{name} is flat there: the factor g′(z) is close to 0 on almost every sample"
     meanings = {

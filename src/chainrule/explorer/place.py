@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from chainrule.explain import Explanation
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explorer import datasets, health, protocol, results, subject, view
 from chainrule.explorer.datasets import Dataset
-from chainrule.explorer.formulas import notation
+from chainrule.explorer.formulas import is_bare, marks_of_layers, notation
 from chainrule.explorer.trainer import OPTIMIZERS, Recording, Trainer
 from chainrule.losses import LOSSES
 from chainrule.network import Network
@@ -37,6 +37,10 @@ class Settings:
     scope: str = "sample"
     notation: str = "default"
     digits: int = 4
+
+
+# For the small data sets of the explorer, which are learnt within a few hundred steps by it.
+QUICK = Settings(learning_rate=0.5)
 
 
 @dataclass
@@ -74,9 +78,10 @@ class Place:
         self._versions = 0
         self._made: dict[str, Any] = {}
         self._made_for = -1
+        usual = Settings()
         if X is None or y is None:
             if network is None:
-                self._data = datasets.make("circles")
+                self._data, usual = datasets.make("circles"), QUICK
                 network = subject.suited([2, 4, 2, 1], "tanh", self._data, seed=0)
             else:
                 self._data = subject.random_data(network)
@@ -84,7 +89,7 @@ class Place:
             assert network is not None, "data need a network"
             self._data = subject.as_dataset(network, X, y, validation_data, name)
         self.network = network.copy()
-        self.settings = settings or Settings()
+        self.settings = settings or usual
         self.sample, self._version, self._shown_for = 0, 0, (-1, -1)
         self._shown: list[list[int]] = []
         self._undo: list[_Moment] = []
@@ -136,7 +141,13 @@ class Place:
                 "notation": s.notation,
                 "digits": s.digits,
                 "first_index": chosen.first_index,
-                "letters": {"a": chosen.activation, "C": chosen.loss, "x": chosen.input or "a"},
+                "letters": {
+                    "a": chosen.activation,
+                    "C": chosen.loss,
+                    "x": chosen.input or chosen.activation,
+                },
+                "layers": marks_of_layers(chosen, network.sizes),
+                "bare": is_bare(chosen, network.sizes),
             },
             "data": {
                 "name": dataset.name,
@@ -144,6 +155,9 @@ class Place:
                 "train": len(dataset.X),
                 "validation": len(dataset.X_val),
                 "kind": results.kind_of(network, dataset),
+                "columns": list(dataset.columns),
+                "labels": list(dataset.labels),
+                "scaled": dataset.scaled,
             },
             "choices": {
                 "datasets": datasets.names(),
@@ -162,7 +176,9 @@ class Place:
         a = gradient.forward.a[-1][focus]
         predicted = expected = ""
         if self._data.classes:
-            predicted, expected = (str(int(results.classes(v[None])[0])) for v in (a, y))
+            found = [int(results.classes(v[None])[0]) for v in (a, y)]
+            labels = self._data.labels or [str(i) for i in range(self._data.classes)]
+            predicted, expected = (labels[i] for i in found)
         return {
             "index": self.sample,
             "count": len(self._data.X),
@@ -280,7 +296,11 @@ class Place:
         moment = source.pop()
         other.append(self._moment(moment.name))
         same = moment.network.sizes == self.network.sizes
-        self.network, self._data, self.settings = moment.network, moment.data, moment.settings
+        self.network, self._data = moment.network, moment.data
+        now = self.settings  # how it is written is no change to take back
+        self.settings = replace(
+            moment.settings, scope=now.scope, notation=now.notation, digits=now.digits
+        )
         self.sample, self._recording, self._record = moment.sample, moment.recording, moment.record
         self._step, self._epoch = moment.step, moment.epoch
         if not same:

@@ -343,6 +343,8 @@ class SettingsView(TypedDict):
     digits: int
     first_index: int
     letters: dict[str, str]
+    layers: list[str]  # what names each layer in a symbol: "(2)", "(L-1)", "2"; "": nothing does
+    bare: bool  # the layer stands below, in the place of units: w_2
 
 
 class NetworkView(TypedDict):
@@ -365,6 +367,9 @@ class DataView(TypedDict):
     train: int
     validation: int
     kind: str  # "surface", "fit", "confusion" or "none": what `Results` gives
+    columns: list[str]  # the names of the inputs, if they have some
+    labels: list[str]  # those of the classes
+    scaled: bool  # whether the inputs were scaled to mean 0 and deviation 1
 
 
 class Choices(TypedDict):

@@ -99,6 +99,8 @@ def python(network: Network, dataset: Dataset, rule: str, batch_size: int, focus
                 lines.append(f"net.layers[{l}].b[...] = {_literal(layer.b)}")
     else:
         lines.append("# its weights are those of the seed; after training, save the model instead")
+    if dataset.scaled:
+        lines.append("# each input is scaled to mean 0 and deviation 1 over the training samples")
     if dataset.X.size <= 100:
         lines += [f"X = {_literal(dataset.X)}", f"y = {_literal(dataset.y)}"]
     else:

@@ -36,6 +36,7 @@ MAX_BODY = 64 * 2**10
 _MAX_UPLOAD = protocol.MAX_CSV + 2**16
 _LONGEST_RUN = 1800.0  # seconds of one training run
 _PIECE = 0.0455  # seconds of training between two frames: 20 frames a second
+_WARMING = 5.0  # seconds that an end waits for what is being loaded
 _AT_ONCE = 8  # requests that compute at a time; others wait
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -456,20 +457,26 @@ class Server:
 
     def run(self) -> None:
         """Serve until Ctrl-C or `stop`."""
-        threading.Thread(target=warm_up, daemon=True).start()
+        warming = threading.Thread(target=warm_up, args=(lambda: self._server.should_exit,))
+        warming.daemon = True
+        warming.start()
         try:
             self._server.run(sockets=[self.listener])
         finally:
             self.listener.close()
+            warming.join(_WARMING)  # Python is not to end in the midst of it
 
     def stop(self) -> None:
         """Ask the server to end."""
         self._server.should_exit = True
 
 
-def warm_up() -> None:
+def warm_up(is_over: Callable[[], bool] = lambda: False) -> None:
     """Load what the first explanation needs, so that the first click is as quick as the others."""
     session = Session()
-    for kind in ("explain", "latex", "prove"):
-        session.handle({"kind": kind, "target": "w[1][0,0]"})
-    session.handle({"kind": "steps"})
+    target = {"target": "w[1][0,0]"}
+    for message in ({"kind": "explain", **target}, {"kind": "latex", **target}, {"kind": "steps"},
+                    {"kind": "prove", **target}):  # fmt: skip
+        if is_over():
+            return
+        session.handle(message)

@@ -132,6 +132,7 @@ export class App {
     try {
       if (this.training) await this.trainBar.stop();
       this.show(await this.transport.ask(request));
+      this.say.classList.remove("shown"); // what was wrong before is so no longer
       await this.afterChange();
       return true;
     } catch (error) {
@@ -195,6 +196,11 @@ export class App {
   async open(target) {
     this.drawing.select(target);
     await this.panel.open(target);
+  }
+
+  /** Light up in the drawing what is open; nothing where nothing is. */
+  lightUp() {
+    this.drawing.select(this.panel.target || this.lessons.target || this.practice.target);
   }
 
   /**

@@ -1,6 +1,6 @@
 /** The cards with settings: data, network, training, sample. */
 
-import { below, el, field, number, options, svg, unique } from "./dom.js";
+import { below, el, field, number, options, svg, symbol, unique } from "./dom.js";
 
 /** @typedef {import("./types").Frame} Frame */
 
@@ -26,8 +26,8 @@ export class DataCard {
       this.buttons.replaceChildren(...frame.choices.datasets.map((name) => el("button.dataset", { type: "button", "data-name": name, onclick: () => void this.app.change({ kind: "data", name }) }, icon(name), el("span", {}, name))));
     }
     for (const button of this.buttons.children) button.setAttribute("aria-pressed", String(button.dataset.name === frame.data.name));
-    const { train, validation, name } = frame.data;
-    this.about.textContent = `${name}: ${train} samples to learn from${validation ? `, ${validation} to validate` : ""}`;
+    const { train, validation, name, scaled } = frame.data;
+    this.about.textContent = `${name}: ${train} sample${train === 1 ? "" : "s"} to learn from${validation ? `, ${validation} to validate` : ""}${scaled ? "; each input scaled to mean 0, deviation 1" : ""}`;
   }
 
   /** @param {HTMLInputElement} file */
@@ -149,6 +149,7 @@ export class TrainingCard {
 }
 
 const FEW = 8;
+const SOME = 64; // inputs of a file
 
 export class SampleCard {
   /** @param {any} app */
@@ -182,28 +183,35 @@ export class SampleCard {
     if (document.activeElement !== this.at) this.at.value = String(index + first);
     this.at.max = String(count - 1 + first);
     this.of.textContent = `of ${count}`;
-    const shape = `${x.length} ${y.length} ${first} ${frame.settings.letters.x}`;
+    const { columns, labels } = frame.data;
+    const inputs = x.length <= (columns.length ? SOME : FEW) ? x : [];
+    const targets = y.length <= FEW ? y : [];
+    const shape = JSON.stringify([x.length, y.length, first, frame.settings.letters.x, frame.settings.layers, columns, labels]);
     if (shape !== this.shape) {
       this.shape = shape;
+      this.fields.classList.toggle("named", columns.length > 0 || labels.length > 0);
       this.fields.replaceChildren(
-        ...(x.length <= FEW ? x.map((_, i) => this.box(`${frame.settings.letters.x}${below(i + first)}`, `x[${i}]`)) : []),
-        ...(y.length <= FEW ? y.map((_, i) => this.box(`y${below(i + first)}`, `y[${i}]`)) : []),
+        ...inputs.map((_, i) => this.box(symbol(frame, frame.settings.letters.x, 0, i), `x[${i}]`, columns[i])),
+        ...targets.map((_, i) => this.box(`y${below(i + first)}`, `y[${i}]`, y.length === labels.length ? labels[i] : "")),
       );
     }
-    const all = [...(x.length <= FEW ? x : []), ...(y.length <= FEW ? y : [])];
+    const all = [...inputs, ...targets];
     [...this.fields.querySelectorAll("input")].forEach((box, i) => {
       if (document.activeElement !== box) box.value = number(all[i], 5).replace("−", "-");
       box.disabled = !this.app.transport.live;
     });
-    this.about.textContent = expected ? `True class ${expected}, predicted ${predicted}${expected === predicted ? "" : ": wrong"}` : "";
+    this.about.textContent = expected ? `True class: ${expected}, predicted: ${predicted}${expected === predicted ? "" : " (wrong)"}` : "";
   }
 
   /**
    * @param {string} name
    * @param {string} target
+   * @param {string} [own] the name that the file gives it
    */
-  box(name, target) {
+  box(name, target, own) {
     const box = el("input", { type: "number", step: "any", onchange: () => void this.app.change({ kind: "edit", target, value: Number(box.value) }) });
-    return field(name, box);
+    const shown = field(name, box);
+    if (own) shown.querySelector("label").append(" ", el("span.own", { title: own }, own));
+    return shown;
   }
 }

@@ -130,16 +130,27 @@ export function brief(value) {
 }
 
 const BELOW = "₀₁₂₃₄₅₆₇₈₉";
-const ABOVE = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+const PLAIN = "0123456789L-()";
+const ABOVE = "⁰¹²³⁴⁵⁶⁷⁸⁹ᴸ⁻⁽⁾";
 
 /** @param {number | string} text */
 export function below(text) {
   return String(text).replace(/\d/g, (c) => BELOW[Number(c)]);
 }
 
-/** @param {number | string} text */
-export function above(text) {
-  return `⁽${String(text).replace(/\d/g, (c) => ABOVE[Number(c)])}⁾`;
+/**
+ * Write a quantity with the letters and places of the notation in use.
+ * @param {import("./types").Frame} frame
+ * @param {string} letter
+ * @param {number} layer
+ * @param {...number} units
+ */
+export function symbol(frame, letter, layer, ...units) {
+  const { first_index, layers, bare } = frame.settings;
+  if (bare) return letter + below(layers[layer]);
+  const names = units.map((unit) => String(unit + first_index));
+  const between = names.every((name) => name.length === 1) ? "" : ",";
+  return letter + below(names.join(between)) + layers[layer].replace(/./g, (c) => ABOVE[PLAIN.indexOf(c)]);
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The network, drawn: units, weights, the sample on the left, target and loss on the right. */
 
-import { above, below, brief, el, number, svg } from "./dom.js";
+import { brief, el, number, svg, symbol } from "./dom.js";
 
 /** @typedef {import("./types").Frame} Frame */
 /** @typedef {{ kind: string, layer: number, j: number, k?: number }} Part */
@@ -44,7 +44,7 @@ export class Drawing {
       el("button", { type: "button", "aria-label": "Zoom out", onclick: () => this.scale(1 / 1.3) }, "−"),
       el("button", { type: "button", "aria-label": "Whole network", onclick: () => this.fit() }, "⤢"),
     );
-    this.node = el("div.drawing", {}, this.canvas, this.zoomBar, this.tip);
+    this.node = el("div.drawing", {}, el("div.slide", {}, this.canvas), this.zoomBar, this.tip);
     /** @type {Map<string, any>} */
     this.parts = new Map();
     this.listen();
@@ -116,6 +116,7 @@ export class Drawing {
     const [width, height] = this.size.map((side) => side / this.zoom);
     const [x, y] = [this.centre[0] - width / 2, this.centre[1] - height / 2];
     this.canvas.setAttribute("viewBox", `${x} ${y} ${width} ${height}`);
+    this.canvas.classList.toggle("zoomed", this.zoom > 1);
   }
 
   /** @param {Frame} frame */
@@ -124,7 +125,7 @@ export class Drawing {
     const shape = JSON.stringify([
       frame.network.sizes, frame.network.activations, frame.network.loss, frame.sample.width,
       frame.layers.map((layer) => layer.shown), frame.settings.first_index, frame.settings.letters,
-      frame.network.biases,
+      frame.network.biases, frame.settings.layers,
     ]);
     if (shape !== this.shape) {
       this.shape = shape;
@@ -143,7 +144,7 @@ export class Drawing {
     const most = Math.max(...frame.layers.map((layer) => layer.shown.length), 3);
     const tall = TOP + most * ROW + 26;
     this.columns = [];
-    let x = 44;
+    let x = frame.settings.layers[0].length > 3 ? 72 : 44; // room for a name such as a₀⁽ᴸ⁻²⁾
     frame.layers.forEach((layer, l) => {
       if (this.isWide(layer)) x += this.isImage(frame, l) ? IMAGE + 44 : STRIP + 66;
       else if (l === 0) x += 4;
@@ -153,6 +154,7 @@ export class Drawing {
     this.lossX = x - 14;
     this.size = [this.lossX + 86, tall];
     this.middle = TOP + (most * ROW) / 2;
+    this.canvas.style.setProperty("--wide", `${this.size[0]}px`); // below it, letters get too small
     this.fit();
     this.parts = new Map();
     this.order = [];
@@ -245,9 +247,8 @@ export class Drawing {
   buildUnit(frame, l, j, row, units) {
     const [x, y] = [this.columns[l], this.y(frame.layers[l].shown.length, row)];
     const target = l === 0 ? `x[${j}]` : `a[${l}][${j}]`;
-    const i = j + frame.settings.first_index;
     const letters = frame.settings.letters;
-    const name = l === 0 ? letters.x + below(i) : letters.a + below(i) + above(l);
+    const name = symbol(frame, l === 0 ? letters.x : letters.a, l, j);
     const value = svg("text.value", { x, y: y + 4.5 });
     const delta = svg("text.delta", { x, y: y + RADIUS + 13 });
     const disc = svg("circle.disc", { cx: x, cy: y, r: RADIUS });
@@ -449,6 +450,14 @@ export class Drawing {
     this.light();
   }
 
+  /** Bring the drawing on screen, and in it what is open. */
+  comeBack() {
+    this.node.scrollIntoView({ block: "start" });
+    const open = this.parts.get(this.selected)?.node;
+    open?.focus({ preventScroll: true });
+    open?.scrollIntoView({ block: "nearest", inline: "center" });
+  }
+
   /**
    * Light up a way to the loss: from a layer on, through these units.
    * @param {number} layer
@@ -548,20 +557,18 @@ export class Drawing {
     const frame = /** @type {Frame} */ (this.frame);
     const digits = frame.settings.digits;
     const write = (/** @type {number | null | undefined} */ v) => number(v, digits);
-    const first = frame.settings.first_index;
     const { a, C, x } = frame.settings.letters;
     if (part.kind === "loss") return [[`${C} of this sample`, write(frame.sample.loss)], ["loss", frame.network.loss.replace(/_/g, " ")]];
     const layer = frame.layers[part.layer];
     if (part.kind === "w") {
       const w = frame.weights[part.layer - 1];
-      const name = `w${below(part.j + first)}${below(part.k + first)}${above(part.layer)}`;
-      return [[name, write(w.w[part.row][part.from])], [`∂${C}/∂w`, write(w.dw[part.row][part.from])]];
+      return [[symbol(frame, "w", part.layer, part.j, part.k), write(w.w[part.row][part.from])], [`∂${C}/∂w`, write(w.dw[part.row][part.from])]];
     }
-    if (part.kind === "b") return [[`b${below(part.j + first)}${above(part.layer)}`, write(layer.b[part.j])], [`∂${C}/∂b`, write(layer.db[part.j])]];
-    if (part.layer === 0) return [[x + below(part.j + first), write(layer.a[part.j])], [`∂${C}/∂${x}`, write(layer.dC_da[part.j])]];
-    const up = below(part.j + first) + above(part.layer);
+    if (part.kind === "b") return [[symbol(frame, "b", part.layer, part.j), write(layer.b[part.j])], [`∂${C}/∂b`, write(layer.db[part.j])]];
+    const own = frame.data.columns[part.j];
+    if (part.layer === 0) return [[`${symbol(frame, x, 0, part.j)}${own ? ` ${own}` : ""}`, write(layer.a[part.j])], [`∂${C}/∂${x}`, write(layer.dC_da[part.j])]];
     const lines = /** @type {[string, string][]} */ ([
-      [`z${up}`, write(layer.z[part.j])], [`${a}${up} = ${layer.activation}(z)`, write(layer.a[part.j])],
+      [symbol(frame, "z", part.layer, part.j), write(layer.z[part.j])], [`${symbol(frame, a, part.layer, part.j)} = ${layer.activation}(z)`, write(layer.a[part.j])],
       [`∂${C}/∂${a}`, write(layer.dC_da[part.j])], [`δ = ∂${C}/∂z`, write(layer.delta[part.j])],
     ]);
     if (layer.b.length) lines.push(["b", write(layer.b[part.j])]);

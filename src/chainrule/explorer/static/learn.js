@@ -11,6 +11,9 @@ export class Lessons {
     /** @type {Stop[]} */
     this.stops = [];
     this.at = 0;
+    this.target = ""; // what the stop is about
+    /** @type {{ notation: string, scope: string } | null} how it was written before */
+    this.before = null;
     this.body = el("div.body", {});
     this.node = el("article.card.lesson", { hidden: true, "aria-label": "Lesson" }, this.body);
   }
@@ -44,8 +47,11 @@ export class Lessons {
 
   /** @param {string} name */
   async begin(name) {
+    const { notation, scope } = this.app.frame.settings;
     const reply = await this.app.ask({ kind: "tour", lesson: name });
     if (!reply) return;
+    this.before ??= { notation, scope };
+    this.given = reply.frame.settings;
     this.app.panel.close();
     this.app.show(reply.frame);
     await this.app.afterChange();
@@ -58,6 +64,7 @@ export class Lessons {
   go(i) {
     this.at = i;
     const stop = this.stops[i];
+    this.target = stop.target;
     const last = i === this.stops.length - 1;
     const next = el("button.main", { type: "button", onclick: () => (last ? this.close() : this.go(i + 1)) }, last ? "Done" : "Next");
     const back = el("button", { type: "button", disabled: i === 0, onclick: () => this.go(i - 1) }, "Back");
@@ -96,7 +103,20 @@ export class Lessons {
   close() {
     if (this.node.hidden) return;
     this.node.hidden = true;
+    this.target = "";
     this.app.drawing.showStep(null);
+    this.app.lightUp();
+    this.giveBack();
+  }
+
+  /** Write as before the lesson, unless another way was chosen meanwhile. */
+  giveBack() {
+    const { before, given } = this;
+    this.before = null;
+    if (!before) return;
+    const now = this.app.frame.settings;
+    const fields = Object.fromEntries(Object.entries(before).filter(([name, value]) => now[name] === given[name] && now[name] !== value));
+    if (Object.keys(fields).length) void this.app.change({ kind: "configure", ...fields });
   }
 }
 
@@ -104,6 +124,7 @@ export class Practice {
   /** @param {any} app */
   constructor(app) {
     this.app = app;
+    this.target = "";
     this.right = 0;
     this.asked = 0;
     this.body = el("div.body", {});
@@ -141,7 +162,8 @@ export class Practice {
       el("ul.given", {}, ...question.given.map((/** @type {any} */ g) => el("li", {}, formula(g.mathml)))),
       form, out, hint,
       el("div.buttons", {}, el("button", { type: "button", onclick: () => void this.next(this.about ?? "any") }, "Another"), el("label.about", {}, "about ", kind)));
-    this.app.drawing.select(question.target);
+    this.target = question.target;
+    this.app.lightUp();
     if (this.app.app.clientWidth < 1000) this.node.scrollIntoView({ block: "start" });
     box.focus({ preventScroll: true });
     return undefined;
@@ -171,5 +193,7 @@ export class Practice {
 
   close() {
     this.node.hidden = true;
+    this.target = "";
+    this.app.lightUp();
   }
 }

@@ -35,7 +35,7 @@ export class Panel {
   close() {
     this.target = "";
     this.shown = null;
-    this.app.drawing.select("");
+    this.app.lightUp();
     this.welcome();
   }
 
@@ -71,6 +71,7 @@ export class Panel {
     const focus = again && this.body.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.keep : "";
     const headline = this.headline(reply);
     const shown = /** @type {Node[]} */ ([
+      this.back(),
       el("div.top", {}, headline, el("button.icon.close", { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() }, "✕")),
       el("p.small", {}, reply.words),
       this.scope(),
@@ -129,6 +130,11 @@ export class Panel {
     const node = formula(reply.headline, "h2.headline");
     node.setAttribute("aria-label", `Derivative with respect to ${reply.target}: ${number(reply.value, this.app.frame.settings.digits)}`);
     return node;
+  }
+
+  /** Where the panel stands below the drawing, the way back to it. */
+  back() {
+    return el("button.quiet.back", { type: "button", onclick: () => this.app.drawing.comeBack() }, "↑ Back to the drawing");
   }
 
   openedSections() {
@@ -261,6 +267,7 @@ export class Panel {
       out.textContent = "Proving …";
       const reply = await this.app.ask({ kind: "prove", target: this.target });
       button.disabled = false;
+      if (document.activeElement === document.body) button.focus(); // it lost the focus by that
       out.replaceChildren(...(reply ? certificate(reply.certificate) : []));
     } }, "Prove it");
     this.prove = button;
@@ -290,6 +297,7 @@ export class Panel {
     const outputs = frame.layers[last].shown;
     const { a, C } = frame.settings.letters;
     this.body.replaceChildren(
+      this.back(),
       el("div.top", {}, el("h2", {}, "The loss of this sample"), el("button.icon.close", { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() }, "✕")),
       ...(step ? [el("p", {}, step.words), ...step.equations.map((/** @type {any} */ e) => el("div.eq", {}, formula(e.mathml)))] : []),
       el("h3", {}, "How it changes with the outputs"),
@@ -309,12 +317,13 @@ function bar(share) {
 /** @param {any} found */
 function certificate(found) {
   const verdict = { pass: "✓ pass: all agree", fail: "✕ fail: they do not agree", kink: "∧ kink: no derivative exists here; it follows one side" }[/** @type {"pass"} */ (found.verdict)];
-  const rows = found.evidence.filter((/** @type {any} */ e) => e.value !== null).map((/** @type {any} */ e) => el("tr", {},
-    el("th", { scope: "row" }, e.method), el("td", {}, e.digits), el("td", {}, typeof e.relative_error === "number" ? e.relative_error.toExponential(1).replace("-", "−") : "")));
+  const row = (/** @type {string} */ method, /** @type {string} */ digits, /** @type {unknown} */ error) => el("li", {}, el("b", {}, method),
+    el("span.error", {}, typeof error === "number" ? `rel. error ${number(error, 2)}` : ""), el("span.value", {}, digits));
+  const others = found.evidence.filter((/** @type {any} */ e) => e.value !== null);
   return [
     el(`p.verdict.${found.verdict}`, {}, verdict),
-    el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Evidence" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "found by"), el("th", { scope: "col" }, "value"), el("th", { scope: "col" }, "rel. error"))),
-      el("tbody", {}, el("tr", {}, el("th", { scope: "row" }, "backpropagation"), el("td", {}, String(found.analytic)), el("td", {}, "")), ...rows))),
+    el("ul.evidence", { "aria-label": "Evidence" }, row("backpropagation", String(found.analytic), null),
+      ...others.map((/** @type {any} */ e) => row(e.method, e.digits, e.relative_error))),
   ];
 }
 

@@ -115,7 +115,11 @@ export class Results {
     context.stroke();
     const right = found.accuracy === null ? "" : ` ${(found.accuracy * 100).toFixed(1)} % of the ${frame.data.validation ? "validation " : ""}samples are right.`;
     canvas.setAttribute("aria-label", `Decision surface over the two inputs.${right} The sample at hand is marked.`);
-    this.picture.querySelector("p").textContent = `● ${number(high, 3)}   ■ ${number(low, 3)}   small: validation. Click a point to choose it.`;
+    const { labels, validation } = frame.data;
+    const sides = found.accuracy === null
+      ? [`above ${number(middle, 3)}`, `below ${number(middle, 3)}`]
+      : [labels[1] ?? "class 1", labels[0] ?? "class 0"];
+    this.picture.querySelector("p").textContent = `● ${sides[0]}, ■ ${sides[1]}${validation ? "; the small ones are for validation" : ""}. Behind them, what is predicted. Click one to choose it.`;
   }
 
   /**
@@ -184,11 +188,11 @@ export class Results {
    * @param {Frame} frame
    */
   drawConfusion(found, frame) {
-    const classes = found.matrix.map((row, i) => i);
+    const names = found.matrix.map((_, i) => frame.data.labels[i] ?? String(i));
     const most = Math.max(...found.matrix.flat(), 1);
     const table = el("table.confusion", {}, el("caption", {}, "rows: true class, columns: predicted"),
-      el("thead", {}, el("tr", {}, el("td", {}), ...classes.map((c) => el("th", { scope: "col" }, String(c))))),
-      el("tbody", {}, ...found.matrix.map((row, i) => el("tr", {}, el("th", { scope: "row" }, String(i)), ...row.map((count, j) => {
+      el("thead", {}, el("tr", {}, el("td", {}), ...names.map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, ...found.matrix.map((row, i) => el("tr", {}, el("th", { scope: "row" }, names[i]), ...row.map((count, j) => {
         const cell = el(`td.${i === j ? "right" : "wrong"}`, {}, count ? String(count) : "·");
         cell.style.setProperty("--much", `${Math.round((80 * count) / most)}%`);
         return cell;
@@ -196,8 +200,8 @@ export class Results {
     const nodes = /** @type {Node[]} */ ([el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Confusion" }, table)]);
     if (found.images.length) {
       nodes.push(el("div.images", { role: "group", "aria-label": "Samples, the wrong ones first" }, ...found.samples.map(([index, t, p], i) => {
-        const button = el(`button.image${t === p ? "" : ".wrong"}`, { type: "button", "aria-label": `Sample ${index}: a ${t}, predicted ${p}`, onclick: () => void this.app.change({ kind: "select", sample: index }) },
-          thumbnail(found.images[i], frame.sample.width, this.node), el("span", {}, t === p ? String(t) : `${t}→${p}`));
+        const button = el(`button.image${t === p ? "" : ".wrong"}`, { type: "button", "aria-label": `Sample ${index}: a ${names[t]}, predicted ${names[p]}`, onclick: () => void this.app.change({ kind: "select", sample: index }) },
+          thumbnail(found.images[i], frame.sample.width, this.node), el("span", {}, t === p ? names[t] : `${names[t]}→${names[p]}`));
         if (index === frame.sample.index) button.setAttribute("aria-current", "true");
         return button;
       })));

@@ -74,6 +74,7 @@ export class ShareDialog {
     });
     copy.querySelectorAll(".hit, .halo").forEach((/** @type {Element} */ node) => node.remove());
     const [width, height] = this.app.drawing.size;
+    copy.removeAttribute("style");
     copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
     copy.setAttribute("viewBox", `0 0 ${width} ${height}`);
     copy.setAttribute("width", String(width));

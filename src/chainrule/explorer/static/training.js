@@ -38,10 +38,10 @@ export class TrainBar {
   update(frame) {
     const t = frame.training;
     const digits = Math.min(frame.settings.digits, 6);
-    const facts = [["epoch", number(t.epoch, 6)], ["loss", number(t.loss, digits)]];
-    if (t.val_loss !== null) facts.push(["validation", number(t.val_loss, digits)]);
-    if (t.metric) facts.push(["accuracy", t.metric]);
-    this.facts.replaceChildren(...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { "data-fact": name }, value))));
+    const facts = [["epoch", "epoch", number(t.epoch, 6)], ["loss", "training loss", number(t.loss, digits)]];
+    if (t.val_loss !== null) facts.push(["validation", "validation loss", number(t.val_loss, digits)]);
+    if (t.metric) facts.push(["accuracy", `right, in ${frame.data.validation ? "validation" : "training"}`, t.metric]);
+    this.facts.replaceChildren(...facts.map(([name, words, value]) => el("div", {}, el("dt", {}, words), el("dd", { "data-fact": name }, value))));
     this.slider.max = String(Math.max(t.records.length - 1, 0));
     this.slider.disabled = t.records.length < 2;
     if (!this.seeking) this.slider.value = String(t.record);

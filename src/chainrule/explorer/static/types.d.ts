@@ -32,8 +32,9 @@ export interface Frame {
   settings: {
     learning_rate: number; optimizer: string; batch_size: number; scope: string;
     notation: string; digits: number; first_index: number; letters: Record<string, string>;
+    layers: string[]; bare: boolean;
   };
-  data: { name: string; version: number; train: number; validation: number; kind: string };
+  data: { name: string; version: number; train: number; validation: number; kind: string; columns: string[]; labels: string[]; scaled: boolean };
   choices: Record<string, string[]>;
   undo: string; redo: string; results?: Results;
 }
