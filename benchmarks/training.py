@@ -152,7 +152,7 @@ class Results:
 
 
 def measure(options: Options) -> Results:
-    """Measure the networks of the table, or other shapes, with both optimisers."""
+    """Measure the networks of the table with both optimisers, or other shapes with one."""
     results = Results()
     cases = chosen(SHAPES if options.shapes else CASES, options.only)
     peers: tuple[str, ...] = SHAPE_PEERS if options.shapes else PEERS
@@ -168,7 +168,8 @@ def measure(options: Options) -> Results:
         results.product = reply["way"]
         for case in cases:
             for optimizer in OPTIMIZERS:
-                if options.quick and optimizer == "adam" and case.sizes[0] != 64:
+                few = options.shapes or (options.quick and case.sizes[0] != 64)
+                if few and optimizer == "adam":
                     continue
                 tables.progress(f"{case.name}, {OPTIMIZERS[optimizer]}")
                 row = _row(case, optimizer, workers, options, results.quiet)

@@ -684,7 +684,8 @@ def test_ctrl_c_leaves_no_model_but_the_run(run: Run) -> None:
         err,
     )
     newest = max(epoch for epoch, _ in checkpoints.checkpoints(Path("run")))
-    assert said is not None and int(said[1]) == newest
+    assert said is not None
+    assert int(said[1]) == newest
     assert sorted(os.listdir()) == ["people.csv", "run", "temporary"]
     assert os.listdir("temporary") == []
 
