@@ -32,7 +32,7 @@ each from the initial weights on, divided by their steps."""
 _SHAPES = """\
 ## Other shapes and every activation
 
-The same, beside JAX and NumPy alone."""
+The same by gradient descent, beside JAX and NumPy alone."""
 _PREDICTION = "## Prediction"
 
 

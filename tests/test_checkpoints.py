@@ -297,6 +297,18 @@ def test_what_a_checkpoint_says(tmp_path: Path) -> None:
         checkpoints.read(tmp_path / "net")
 
 
+def test_one_number_of_many_that_differs_is_seen(tmp_path: Path) -> None:
+    many = np.random.default_rng(0).normal(size=(20_000, 30))
+    how = {"epochs": 1, "verbose": 0, "checkpoint": tmp_path}
+    Network([30, 1], seed=0).fit(many, many[:, 0], **how)
+    for change in ((19_998, 29), (0, 1), (12_345, 6)):
+        other = many.copy()
+        other[change] += 1e-9
+        with pytest.raises(ValueError, match="X, y or their weights with other numbers here"):
+            Network([30, 1], seed=0).fit(other, many[:, 0], **how, resume=True)
+    Network([30, 1], seed=0).fit(many, many[:, 0], **how, resume=True)
+
+
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     others = {"epoch-1.safetensors": "mine", "notes.txt": "", ".chainrule-0.tmp": "a save"}
     for name, text in others.items():

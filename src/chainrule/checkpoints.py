@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule import files
-from chainrule.data import Samples
+from chainrule.data import Samples, is_mapped
 from chainrule.history import History
 from chainrule.network import Network
 from chainrule.optimizers import Optimizer, Slots
@@ -32,7 +32,7 @@ Array = NDArray[Any]
 BEST = "best.safetensors"
 VERSION = 1  # of what a checkpoint has beside the model file
 _NAME = re.compile(r"epoch-(\d{6,18})\.safetensors")
-_LOOKED_AT = 1 << 18  # numbers of the data that go into its fingerprint
+_LOOKED_AT = 1 << 18  # numbers of the data that are looked at in one go
 _KEYS: dict[str, type | tuple[type, ...]] = {
     "version": int,
     "epoch": int,
@@ -197,14 +197,18 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 
 def fingerprint(samples: Samples | None, network: Network) -> str | None:
-    """Give a digest of samples as training sees them: of all of them if few, else of some rows."""
+    """Give a digest of samples as training sees them; of a memory map's many, of some rows."""
     if samples is None:
         return None
+    n = len(samples)
     count = max(16, _LOOKED_AT // (network.sizes[0] + network.sizes[-1]))
-    rows = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).astype(np.int64))
-    digest = hashlib.blake2b(str(len(samples)).encode(), digest_size=16)
-    for part in samples.rows(rows, network.sizes[-1], network.dtype):
-        digest.update(b"none" if part is None else np.ascontiguousarray(part).data)
+    digest = hashlib.blake2b(str(n).encode(), digest_size=16)
+    pieces: list[Any] = [slice(start, start + count) for start in range(0, n, count)]
+    if is_mapped(samples.X):  # to read all of it would take as long as an epoch
+        pieces = [np.unique(np.linspace(0, n - 1, min(count, n)).astype(np.int64))]
+    for rows in pieces:
+        for part in samples.rows(rows, network.sizes[-1], network.dtype):
+            digest.update(b"none" if part is None else np.ascontiguousarray(part).data)
     return digest.hexdigest()
 
 
