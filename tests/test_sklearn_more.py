@@ -344,6 +344,34 @@ def test_callbacks_see_the_run_and_can_end_it() -> None:
     assert m.history_.stop_reason == "enough"
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"beta_2": 0.5}, [0.001] * 4),
+        ({"solver": "sgd", "learning_rate": "constant"}, [0.001] * 4),
+        (
+            {"solver": "sgd", "learning_rate": "invscaling"},
+            [0.001, *(0.001 / (150 * k + 1) ** 0.5 for k in (1, 2, 3))],
+        ),
+    ],
+)
+def test_the_learning_rate_in_the_history_is_the_nominal_one(
+    options: Any, expected: list[float], tmp_path: Path
+) -> None:
+    log = cr.CSVLogger(tmp_path / "log.csv")
+    m = classifier(max_iter=4, callbacks=[log], **options).fit(IRIS, NAMES)
+    assert m.history_.learning_rate == pytest.approx(expected, rel=1e-15)
+    assert pd.read_csv(log.path)["learning_rate"].tolist() == m.history_.learning_rate
+    more = classifier(**options)
+    for _ in range(2):
+        more.partial_fit(IRIS, NAMES, classes=np.unique(NAMES))
+    assert more.history_.learning_rate == pytest.approx(expected[:2], rel=1e-15)
+    if more.solver == "adam":  # scikit-learn's own attribute stays what it is there
+        same = theirs.MLPClassifier((6, 4), max_iter=4, random_state=0, **options)
+        rate = same.fit(IRIS, NAMES)._optimizer.learning_rate
+        assert m._optimizer.learning_rate == pytest.approx(rate, rel=1e-12)
+
+
 def test_the_packages_early_stopping_puts_the_best_weights_back() -> None:
     stop = cr.EarlyStopping("val_loss", patience=3)
     m = classifier(callbacks=[stop], max_iter=400, learning_rate_init=0.05)
@@ -496,6 +524,55 @@ def test_bad_arguments_are_named(options: Any, fit: Any, message: str) -> None:
         m.fit(IRIS, NAMES, **fit)
     later = fit or "class_weight" in options
     assert later or not hasattr(m, "coefs_"), "it calls itself fitted"
+
+
+SHAPES: list[tuple[Any, Array, tuple[Any, ...], str]] = [
+    (regressor(), MANY[:, 0], (MANY[:9],), r"y has shape \(9, 2\); expected \(9,\), 1 output"),
+    (regressor(), MANY, (MANY[:9, 0],), r"y has shape \(9,\); expected \(9, 2\), 2 outputs"),
+    (regressor(), MANY, (IRIS[:9, :3],), r"y has shape \(9, 3\); expected \(9, 2\), 2 outputs"),
+    (regressor(), MANY, (MANY[:8],), "inconsistent numbers of samples"),
+    (regressor(), MANY[:, 0], (["a"] * 9,), "y has dtype <U1; expected numbers"),
+    (regressor(), MANY, (MANY[:9], np.zeros(9)), "weights"),
+    (regressor(loss="poisson"), KINDS, (KINDS[:9] - 1.0,), "y.* is -1; loss 'poisson' needs count"),
+    (
+        regressor(loss="binary_cross_entropy"), KINDS > 0, (KINDS[-9:],),
+        "y.* is 2; loss 'binary_cross_entropy' needs probabilities",
+    ),
+    (classifier(), LABELS, (KINDS[:9],), r"y has shape \(9,\); expected \(9, 2\), 0 or 1 for each la"),
+    (classifier(), LABELS, (IRIS[:9] > 0,), r"y has shape \(9, 4\); expected \(9, 2\), 0 or 1 for e"),
+    (classifier(), LABELS, (2 * LABELS[::17],), r"y has the label 2; expected 0 or 1"),
+    (classifier(), NAMES, (LABELS[:9],), r"y has shape \(9, 2\); expected \(9,\), one class"),
+    (classifier(), NAMES, (KINDS[:9],), "y has the class 0; known are .*setosa"),
+    (classifier(early_stopping=True), NAMES, (NAMES[:1],), "1 row; early_stopping needs 2 or more"),
+    (regressor(early_stopping=True), MANY, (MANY[:1],), "1 row; early_stopping needs 2 or more"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+@pytest.mark.parametrize(("estimator", "y", "given", "message"), SHAPES)
+def test_validation_data_that_do_not_belong_to_y_are_refused(
+    how: str, estimator: Any, y: Array, given: tuple[Any, ...], message: str
+) -> None:
+    n = 1 if "1 row" in message else 9
+    m = clone(estimator)
+    first = {"classes": np.unique(y)} if isinstance(m, MLPClassifier) and how != "fit" else {}
+    if y is LABELS and first:
+        first = {"classes": [0, 1]}
+    with pytest.raises(ValueError, match=f"^validation_data: .*{message}"):
+        getattr(m, how)(IRIS, y, validation_data=(IRIS[:n], *given), **first)
+
+
+def test_validation_data_as_columns_lists_and_labels_of_any_kind_are_taken() -> None:
+    plain = regressor().fit(IRIS, MANY[:, 0], validation_data=(IRIS[:9], MANY[:9, 0]))
+    column = regressor().fit(IRIS, MANY[:, 0], validation_data=(IRIS[:9], MANY[:9, :1].tolist()))
+    assert plain.validation_loss_curve_ == column.validation_loss_curve_
+    a = classifier().fit(IRIS, LABELS, validation_data=(IRIS[:9], LABELS[:9]))
+    for labels in (LABELS[:9].astype(bool), LABELS[:9].tolist(), sparse.csr_matrix(LABELS[:9])):
+        b = classifier().fit(IRIS, LABELS, validation_data=(IRIS[:9], labels))
+        assert a.validation_loss_curve_ == b.validation_loss_curve_
+    a = classifier().fit(IRIS, NAMES, validation_data=(IRIS[:9], NAMES[:9, None].tolist()))
+    b = classifier().fit(IRIS, NAMES, validation_data=(IRIS[:1], NAMES[:1].astype(object)))
+    assert len(a.validation_loss_curve_) == len(b.validation_loss_curve_)
 
 
 def test_targets_that_a_loss_cannot_take_are_refused() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn import neural_network
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
@@ -167,11 +168,20 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
             dtype=(np.float64, np.float32), reset=False,
         )  # fmt: skip
+        if issparse(y):
+            y = y.toarray()
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            networks.check_shape(y, (self.n_outputs_,), "0 or 1 for each label")
+            if (strange := y[(y != 0) & (y != 1)]).size:
+                raise ValueError(f"y has the label {strange[0]}; expected 0 or 1")
+            return X, y.astype(bool)
         if y.ndim == 2 and y.shape[1] == 1:
             y = y.ravel()
-        if y.ndim == 1 and (strange := np.setdiff1d(y, self.classes_)).size:
-            first = strange[:1].tolist()[0]
-            raise ValueError(f"y has the class {first!r}; known are {self.classes_}")
+        networks.check_shape(y, (), "one class for each sample")
+        known = set(self.classes_.tolist())
+        for label in y.tolist():
+            if label not in known:
+                raise ValueError(f"y has the class {label!r}; known are {self.classes_}")
         return X, self._label_binarizer.transform(y).astype(bool)
 
 
@@ -290,6 +300,13 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
             dtype=(np.float64, np.float32), reset=False,
         )  # fmt: skip
+        if y.dtype.kind not in "fiub":
+            raise ValueError(f"y has dtype {y.dtype}; expected numbers")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y.ravel()
+        count = self.n_outputs_
+        fitted = f"{count} output{'s' * (count != 1)} as in fit"
+        networks.check_shape(y, (count,) if count > 1 else (), fitted)
         return X, y.reshape(len(y), -1)
 
 

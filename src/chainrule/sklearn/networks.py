@@ -55,6 +55,10 @@ class PoissonAfterExp(LossFromZ):
         """See `Loss.derivative`."""
         return losses.LOSSES["poisson"].derivative(a, y)
 
+    def check_targets(self, y: Array) -> None:
+        """See `Loss.check_targets`."""
+        losses.LOSSES["poisson"].check_targets(y)
+
     def value_from_z(self, z: Array, y: Array) -> Array:
         """See `LossFromZ.value_from_z`."""
         result: Array = (np.exp(z) - y * z).sum(axis=-1)
@@ -152,6 +156,12 @@ def views(network: Network) -> tuple[list[Array], list[Array]]:
     """Give the network's parameters as ``coefs_`` and ``intercepts_``."""
     layers = network.weighted_layers
     return [layer.W.T for layer in layers], [layer.b for layer in layers if layer.b is not None]
+
+
+def check_shape(y: Array, row: tuple[int, ...], meaning: str) -> None:
+    """Raise ValueError unless y holds rows of a shape, () for one number or label each."""
+    if y.shape != (len(y), *row):
+        raise ValueError(f"y has shape {y.shape}; expected {(len(y), *row)}, {meaning}")
 
 
 def outputs(network: Network, X: Any) -> Array:

@@ -246,8 +246,11 @@ class Training(NetworkInside):
         try:
             X, y = self._encoded(given[0], given[1])
             weights = _check_sample_weight(given[2], X) if len(given) == 3 else None
+            self._plain_loss().check_targets(np.asarray(y, dtype=np.float64))
         except (TypeError, ValueError) as error:
-            raise type(error)(f"validation_data: {error}") from None
+            raise ValueError(f"validation_data: {error}") from None
+        if self.early_stopping and len(y) < 2:
+            raise ValueError("validation_data: 1 row; early_stopping needs 2 or more")
         return Validation(Part(X, y, weights), self._labels(y))
 
     def _size_of_batches(self, n: int) -> int:
