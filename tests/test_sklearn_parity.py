@@ -402,6 +402,37 @@ def test_verbose_prints_what_theirs_prints(capsys: pytest.CaptureFixture[str]) -
         assert "Iteration 1, loss = " in printed[-1]
 
 
+WARNED: dict[str, dict[str, Any]] = {
+    "iterations": {"max_iter": 2},
+    "batch": {"batch_size": 1000, "tol": 10.0},
+    "lbfgs": {"solver": "lbfgs", "max_iter": 2},
+}
+
+
+@pytest.mark.parametrize("case", [*WARNED, "interrupted"])
+def test_warnings_come_from_their_module(case: str) -> None:
+    X, y = table("binary", 60, 5)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    said = []
+    for estimator in pair("MLPClassifier", random_state=0, **WARNED.get(case, {})):
+        if case == "interrupted":
+            estimator._update_no_improvement_count = interrupt
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            estimator.fit(X, y)
+        said.append([(str(w.message), w.category, w.filename) for w in caught])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for category in (ConvergenceWarning, UserWarning):
+                warnings.filterwarnings("ignore", category=category, module="sklearn")
+            estimator.fit(X, y)
+    assert said[0] == said[1]
+    assert len(said[0]) == 1
+
+
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_a_run_that_diverges_ends_as_theirs(solver: str) -> None:
     X, y = table("regression", 40, 6)

@@ -13,6 +13,7 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
+from sklearn.neural_network import _multilayer_perceptron as theirs
 from sklearn.utils.validation import _check_sample_weight
 
 from chainrule import callbacks as callback_room
@@ -25,7 +26,6 @@ from chainrule.sklearn.inside import NetworkInside
 from chainrule.sklearn.solvers import Solver
 
 Array = NDArray[Any]
-_CALLER = 8  # frames from _fit_stochastic up to who called fit, through scikit-learn's
 
 
 class Validation:
@@ -97,7 +97,7 @@ class Training(NetworkInside):
                     ends.callback(callback.on_end, run)
                 self._run_epochs(epochs, validation, run, called, incremental)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=_CALLER)
+            _warn("Training interrupted by user.")
         if self.early_stopping:
             scores = np.nan_to_num(run.history["val_score"], nan=-np.inf)
             run.history.best_epoch = int(np.argmax(scores)) + 1 if scores.size else None
@@ -115,7 +115,7 @@ class Training(NetworkInside):
         order = np.arange(n)
         self.n_iter_, self.stopped_ = 0, False
         for _ in range(self.max_iter):
-            begun, rate = perf_counter(), solver.learning_rate
+            begun, rate = perf_counter(), solver.nominal_rate
             if self.shuffle:
                 shuffled = np.arange(n)
                 self._random_state.shuffle(shuffled)
@@ -142,11 +142,10 @@ class Training(NetworkInside):
             if incremental or run.history.stop_reason is not None:
                 break
             if self.n_iter_ == self.max_iter:
-                warnings.warn(
+                _warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                     "optimization hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=_CALLER + 1,
                 )
 
     def _epoch(self, epochs: Epochs, order: Array | None) -> float:
@@ -257,10 +256,9 @@ class Training(NetworkInside):
         if self.batch_size == "auto":
             return min(200, n)
         if self.batch_size > n:
-            warnings.warn(
+            _warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
-                "clipped",
-                stacklevel=_CALLER + 1,
+                "clipped"
             )
         return int(np.clip(self.batch_size, 1, n))
 
@@ -284,6 +282,16 @@ class Training(NetworkInside):
             return fit()
         finally:
             del self._given_validation
+
+
+def _warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn from where scikit-learn does, so that filters of its module hold here too."""
+    place = vars(theirs)
+    line = theirs.BaseMultilayerPerceptron._fit_stochastic.__code__.co_firstlineno
+    warnings.warn_explicit(
+        message, category, theirs.__file__, line, theirs.__name__,
+        registry=place.setdefault("__warningregistry__", {}), module_globals=place,
+    )  # fmt: skip
 
 
 def _product(a: Array | None, b: Array | None) -> Array | None:
