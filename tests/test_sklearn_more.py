@@ -342,6 +342,43 @@ def test_callbacks_see_the_run_and_can_end_it() -> None:
     assert seen == list(enumerate(m.loss_curve_, start=1))
     assert m.n_iter_ == 4
     assert m.history_.stop_reason == "enough"
+    assert m.stopped_
+    assert not classifier(max_iter=2).fit(IRIS, NAMES).stopped_
+
+
+def test_a_callback_can_tell_partial_fit_that_it_is_enough() -> None:
+    m = regressor(callbacks=[lambda run: run.stop("enough") if run.epoch == 3 else None])
+    stopped = [m.partial_fit(IRIS, MANY).stopped_ for _ in range(4)]
+    assert stopped == [False, False, True, False]  # who goes on after it has gone on
+    assert m.history_.stop_reason is None
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_a_callback_that_needs_a_run_of_epochs_is_refused_by_partial_fit(make: Any) -> None:
+    first = {"classes": np.unique(NAMES)} if make is classifier else {}
+    m = make(callbacks=[print, cr.EarlyStopping("loss", patience=2)])
+    with pytest.raises(ValueError, match=r"early_stopping=True.*validation_data=.*stopped_"):
+        m.partial_fit(IRIS, NAMES if first else MANY, **first)
+    assert not hasattr(m, "coefs_")
+
+
+def test_the_history_keeps_its_rows_when_validation_comes_and_goes() -> None:
+    held = (IRIS[:9], MANY[:9])
+    m = regressor().partial_fit(IRIS, MANY)
+    m.partial_fit(IRIS, MANY, validation_data=held)
+    m.partial_fit(IRIS, MANY)
+    m.set_params(early_stopping=True).partial_fit(IRIS, MANY, validation_data=held)
+    h, nan = m.history_, np.nan
+    assert h.epoch == [1, 2, 3, 4]
+    assert h.loss == m.loss_curve_
+    first, last = m.validation_loss_curve_
+    np.testing.assert_array_equal(h.val_loss, [nan, first, nan, last])
+    np.testing.assert_array_equal(h.val_score, [nan, nan, nan, *m.validation_scores_])
+    assert list(h) == ["epoch", "loss", "val_loss", "val_score", "learning_rate", "seconds"]
+    assert h.best_epoch == 4
+    assert all(s > 0 for s in h.seconds)
+    m.fit(IRIS, MANY)
+    assert len(m.history_.epoch) == m.n_iter_  # a new fit, a new history
 
 
 @pytest.mark.parametrize(

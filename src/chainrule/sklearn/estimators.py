@@ -51,11 +51,13 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
     "balanced" (of multi-label y, a list of dicts); it multiplies ``sample_weight``. ``dropout`` is
     the rate of the hidden layers, or a list with one for each. ``output_weight`` weighs the outputs
     in the loss. ``callbacks`` are those of `Network.fit`; they are called after each epoch.
+    `chainrule.EarlyStopping` needs ``fit``.
 
     ``fit`` and ``partial_fit`` take ``validation_data``, (X, y) or (X, y, sample_weight): its
     losses are ``validation_loss_curve_``, and with ``early_stopping`` it takes the place of the
-    rows that are split off, in ``partial_fit`` too, where ``stopped_`` says when to end.
-    ``history_`` has a row for each epoch.
+    rows that are split off, in ``partial_fit`` too. ``stopped_`` says whether the last call ended
+    since it had converged or a callback called ``run.stop``. ``history_`` has a row for each epoch
+    of the last ``fit`` and of every ``partial_fit`` after it, NaN where there was no validation.
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -113,6 +115,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         validation_data: Any = None,
     ) -> MLPClassifier:  # fmt: skip
         """Take one epoch over X and y; the first call names all ``classes``."""
+        self._check_for_partial_fit()
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight 'balanced' is not supported by partial_fit, which does not see all "
@@ -201,12 +204,13 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     a `chainrule.Activation`, or a list with one for each hidden layer, and one more for the output
     layer. ``dropout`` is the rate of the hidden layers, or a list with one for each.
     ``output_weight`` weighs the outputs in the loss. ``callbacks`` are those of `Network.fit`; they
-    are called after each epoch.
+    are called after each epoch. `chainrule.EarlyStopping` needs ``fit``.
 
     ``fit`` and ``partial_fit`` take ``validation_data``, (X, y) or (X, y, sample_weight): its
     losses are ``validation_loss_curve_``, and with ``early_stopping`` it takes the place of the
-    rows that are split off, in ``partial_fit`` too, where ``stopped_`` says when to end.
-    ``history_`` has a row for each epoch.
+    rows that are split off, in ``partial_fit`` too. ``stopped_`` says whether the last call ended
+    since it had converged or a callback called ``run.stop``. ``history_`` has a row for each epoch
+    of the last ``fit`` and of every ``partial_fit`` after it, NaN where there was no validation.
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -261,6 +265,7 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPRegressor:
         """Take one epoch over X and y."""
+        self._check_for_partial_fit()
         self._with_validation(validation_data, lambda: super(MLPRegressor, self).partial_fit(
             X, y, sample_weight=sample_weight))  # fmt: skip
         return self

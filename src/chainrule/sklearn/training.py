@@ -17,7 +17,7 @@ from sklearn.neural_network import _multilayer_perceptron as theirs
 from sklearn.utils.validation import _check_sample_weight
 
 from chainrule import callbacks as callback_room
-from chainrule.callbacks import Callback, Run
+from chainrule.callbacks import Callback, EarlyStopping, Run
 from chainrule.history import History
 from chainrule.network import Network
 from chainrule.sklearn import networks
@@ -26,6 +26,8 @@ from chainrule.sklearn.inside import NetworkInside
 from chainrule.sklearn.solvers import Solver
 
 Array = NDArray[Any]
+_COLUMNS = ("epoch", "loss", "val_loss", "val_score", "learning_rate", "seconds")
+_NOTHING = dict.fromkeys(_COLUMNS, float("nan"))
 
 
 class Validation:
@@ -126,7 +128,7 @@ class Training(NetworkInside):
             self.loss_curve_.append(self.loss_)
             if self.verbose:
                 print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")  # noqa: T201
-            row = {"loss": self.loss_, "learning_rate": rate}
+            row = {**_NOTHING, "loss": self.loss_, "learning_rate": rate}
             self._look_at(validation, epochs, row)
             solver.iteration_ends(self.t_)
             if self._no_improvement_count > self.n_iter_no_change:
@@ -136,10 +138,13 @@ class Training(NetworkInside):
                 else:
                     self._no_improvement_count = 0
             run.epoch += 1
-            run.history.append({"epoch": run.epoch, "seconds": perf_counter() - begun, **row})
+            row |= {"epoch": run.epoch, "seconds": perf_counter() - begun}
+            run.history.append(row)
             for callback in called:
                 callback.on_epoch_end(run)
-            if incremental or run.history.stop_reason is not None:
+            if run.history.stop_reason is not None:  # a callback may have had enough
+                self.stopped_ = True
+            if incremental or self.stopped_:
                 break
             if self.n_iter_ == self.max_iter:
                 _warn(
@@ -191,14 +196,20 @@ class Training(NetworkInside):
         )
 
     def _new_run(self, network: Network, validation: Validation | None, incremental: bool) -> Run:
-        columns = ["epoch", "loss"]
+        columns = {"epoch", "loss", "learning_rate", "seconds"}
         if validation is not None:
-            columns += ["val_loss", *(["val_score"] if self.early_stopping else [])]
-        history = History([*columns, "learning_rate", "seconds"])
-        epoch = 0
-        if incremental and hasattr(self, "history_") and list(self.history_)[:-2] == columns:
-            history, epoch = self.history_, len(self.history_["epoch"])
-            history.stop_reason = None
+            columns |= {"val_loss", *(["val_score"] if self.early_stopping else [])}
+        earlier: History | None = getattr(self, "history_", None) if incremental else None
+        if earlier is not None and columns <= set(earlier):
+            history = earlier
+        else:
+            history = History([c for c in _COLUMNS if c in columns or c in (earlier or ())])
+        if earlier is not None and history is not earlier:
+            for numbers in zip(*earlier.values(), strict=True):
+                history.append({**_NOTHING, **dict(zip(earlier, numbers, strict=True))})
+            history.best_epoch = earlier._best_epoch
+        history.stop_reason = None
+        epoch = len(history["epoch"])
         self.history_ = history
         return Run(network, history, epoch + 1 if incremental else self.max_iter,
                    self._optimizer.state, epoch)  # fmt: skip
@@ -265,6 +276,15 @@ class Training(NetworkInside):
     def _check_targets(self, y: Array) -> None:
         if self._report().kind is None:
             self._plain_loss().check_targets(np.asarray(y, dtype=np.float64))
+
+    def _check_for_partial_fit(self) -> None:
+        """Raise ValueError for a callback that partial_fit, one epoch at a time, would restart."""
+        if any(isinstance(c, EarlyStopping) for c in callback_room.check(self.callbacks or ())):
+            raise ValueError(
+                "callbacks: EarlyStopping needs fit, since each partial_fit is a run of one epoch; "
+                "with early_stopping=True and partial_fit(X, y, validation_data=(X_val, y_val)), "
+                "stopped_ says when to end"
+            )
 
     def _with_validation(self, validation_data: Any, fit: Any) -> Any:
         """Call scikit-learn's fit or partial_fit with the validation data at hand."""
