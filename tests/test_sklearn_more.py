@@ -249,6 +249,24 @@ def test_class_weight_in_partial_fit() -> None:
         b.set_params(class_weight="balanced").partial_fit(IRIS, NAMES)
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_weights_that_leave_no_sample_are_refused(early_stopping: bool, solver: str) -> None:
+    options = {"solver": solver, "early_stopping": early_stopping}
+    m = classifier(**options, class_weight={"setosa": 0})
+    message = "class_weight leaves no sample with a weight"
+    with pytest.raises(ValueError, match=message):
+        m.fit(IRIS, NAMES, sample_weight=(NAMES == "setosa") * 1.0)
+    if solver == "adam":
+        with pytest.raises(ValueError, match=message):
+            m.partial_fit(IRIS[:9], NAMES[:9], validation_data=HELD, classes=np.unique(NAMES))
+    labels = classifier(**options, class_weight=[{0: 0, 1: 0}, {0: 1, 1: 1}])
+    with pytest.raises(ValueError, match=message):
+        labels.fit(IRIS, LABELS)
+    with pytest.raises(ValueError, match=r"class_weight\[1\]\[0\] must be 0 or more, got -1"):
+        labels.set_params(class_weight=[{0: 0, 1: 0}, {0: -1, 1: 1}]).fit(IRIS, LABELS)
+
+
 def test_dropout_takes_the_step_of_the_networks_own_gradient() -> None:
     options: dict[str, Any] = {"solver": "sgd", "momentum": 0, "batch_size": 150, "max_iter": 1}
     options |= {"shuffle": False, "alpha": 0.3}
@@ -431,6 +449,18 @@ def test_ctrl_c_keeps_what_was_learned() -> None:
     np.testing.assert_array_equal(m.predict_proba(IRIS), same.predict_proba(IRIS))
 
 
+def test_losses_are_numpys_numbers_as_theirs() -> None:
+    for options in ({}, {"early_stopping": True}, {"solver": "lbfgs"}):
+        m = classifier(**options).fit(IRIS, NAMES)
+        found = [m.loss_, *getattr(m, "loss_curve_", []), getattr(m, "best_loss_", None)]
+        assert {type(loss) for loss in found if loss is not None} == {np.float64}
+        if not options:
+            assert type(m.best_loss_) is np.float64
+            assert {type(value) for value in m.history_.loss} == {float}  # for files and services
+    with pytest.raises(ValueError, match="non-finite"):
+        regressor(solver="sgd", learning_rate_init=1e200).fit(IRIS, MANY)
+
+
 # --- the network inside, explanations -------------------------------------------------------------
 
 
@@ -547,6 +577,22 @@ HELD = (IRIS[:9], NAMES[:9])
         ({"output_weight": [1, 2]}, {}, r"output_weight has shape \(2,\); expected \(3,\)"),
         ({"output_weight": [1, -2, 3]}, {}, "output_weight must be finite, 0 or more"),
         ({"class_weight": {"rosa": 1}}, {}, "The classes, .* are not in class_weight"),
+        ({"class_weight": dict.fromkeys(set(NAMES), 0)}, {}, "class_weight leaves no sample"),
+        ({"class_weight": {"setosa": np.nan}}, {}, r"class_weight\['setosa'\] must be 0 or more"),
+        ({"class_weight": {"setosa": -1}}, {}, r"class_weight\['setosa'\] must be 0 or more"),
+        ({"class_weight": {"setosa": np.inf}}, {}, r"class_weight\['setosa'\] must be 0 or more"),
+        ({"class_weight": {"setosa": "a"}}, {}, r"class_weight\['setosa'\] must be a number"),
+        ({"class_weight": [1, 2, 3]}, {}, "class_weight must be a dict, 'balanced', or a list"),
+        ({"output_weight": ["a"] * 3}, {}, r"output_weight must be numbers, .* got \['a', 'a'"),
+        ({"output_weight": {"a": 1}}, {}, r"output_weight must be numbers, .* got \{'a': 1\}"),
+        ({"output_weight": [[1], [1, 2]]}, {}, r"output_weight must be numbers, .* got \[\[1\], "),
+        ({"output_weight": ["1", "2", "3"]}, {}, "output_weight must be numbers, one for"),
+        ({"dropout": ["a", 0.1]}, {}, r"dropout must be numbers, .* got \['a', 0.1\]"),
+        ({"dropout": ["0.1", "0.2"]}, {}, "dropout must be numbers, one for each hidden layer"),
+        ({"dropout": [{}, 0.1]}, {}, r"dropout must be numbers, .* got \[\{\}, 0.1\]"),
+        ({"dropout": [[0.1], [0.1]]}, {}, "dropout must be numbers"),
+        ({"dropout": [[0.1], 0.1]}, {}, "dropout must be numbers"),
+        ({"dropout": [np.nan, 0.1]}, {}, "dropout must be"),
         ({"class_weight": "heavy"}, {}, "The 'class_weight' parameter of MLPClassifier must be"),
         ({}, {"validation_data": 3}, "validation_data must be .X, y. or .*, got a int"),
         ({}, {"validation_data": (IRIS,)}, "validation_data must be .* got a tuple of 1"),
@@ -575,8 +621,8 @@ SHAPES: list[tuple[Any, Array, tuple[Any, ...], str]] = [
         regressor(loss="binary_cross_entropy"), KINDS > 0, (KINDS[-9:],),
         "y.* is 2; loss 'binary_cross_entropy' needs probabilities",
     ),
-    (classifier(), LABELS, (KINDS[:9],), r"y has shape \(9,\); expected \(9, 2\), 0 or 1 for each la"),
-    (classifier(), LABELS, (IRIS[:9] > 0,), r"y has shape \(9, 4\); expected \(9, 2\), 0 or 1 for e"),
+    (classifier(), LABELS, (KINDS[:9],), r"y has shape \(9,\); expected \(9, 2\), 0 or 1 for"),
+    (classifier(), LABELS, (IRIS[:9] > 0,), r"y has shape \(9, 4\); expected \(9, 2\), 0 or 1 for"),
     (classifier(), LABELS, (2 * LABELS[::17],), r"y has the label 2; expected 0 or 1"),
     (classifier(), NAMES, (LABELS[:9],), r"y has shape \(9, 2\); expected \(9,\), one class"),
     (classifier(), NAMES, (KINDS[:9],), "y has the class 0; known are .*setosa"),

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chainrule import losses
 from chainrule.activations import ACTIVATIONS, Activation
+from chainrule.checks import not_negative
 from chainrule.losses import LOSSES, Loss
 from chainrule.sklearn import networks
 from chainrule.sklearn.training import Training
@@ -105,6 +106,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPClassifier:
         """Fit to X, (n, features), dense or sparse, and the labels y; see the class."""
+        self._check_class_weight()
         self._with_validation(validation_data, lambda: super(MLPClassifier, self).fit(
             X, y, sample_weight=sample_weight))  # fmt: skip
         return self
@@ -121,6 +123,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
                 "class_weight 'balanced' is not supported by partial_fit, which does not see all "
                 "of y; give a dict, compute_class_weight('balanced', classes=..., y=...) of all y"
             )
+        self._check_class_weight()
         self._with_validation(validation_data, lambda: super(MLPClassifier, self).partial_fit(
             X, y, sample_weight=sample_weight, classes=classes))  # fmt: skip
         return self
@@ -155,6 +158,21 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
             softmax = self.out_activation_ == "softmax"
             return LOSSES["cross_entropy" if softmax else "binary_cross_entropy"]
         return losses.get(self.loss)
+
+    def _check_class_weight(self) -> None:
+        """Check the weights, each a number of 0 or more; scikit-learn checks their labels."""
+        given = self.class_weight
+        if isinstance(given, list) and not all(isinstance(one, dict) for one in given):
+            raise TypeError(
+                f"class_weight must be a dict, 'balanced', or a list of a dict for each label of "
+                f"multi-label y, got {given!r}"
+            )
+        dicts = {"class_weight": given} if isinstance(given, dict) else {}
+        if isinstance(given, list):
+            dicts = {f"class_weight[{i}]": one for i, one in enumerate(given)}
+        for name, weights in dicts.items():
+            for label, weight in weights.items():
+                not_negative(weight, f"{name}[{label!r}]")
 
     def _weights_of_classes(self, y: Array) -> Array | None:
         if self.class_weight is None:

@@ -117,7 +117,7 @@ class NetworkInside:
     def _output_weights(self) -> Array | None:
         if self.output_weight is None:
             return None
-        weights = np.asarray(self.output_weight, dtype=np.float64)
+        weights = networks.numbers(self.output_weight, "output_weight", "one for each output")
         if weights.shape != (self.n_outputs_,):
             raise ValueError(
                 f"output_weight has shape {weights.shape}; expected ({self.n_outputs_},), one "
@@ -137,11 +137,17 @@ class NetworkInside:
 
     def _dropout(self, count: int) -> list[float]:
         """Give the dropout rate of each hidden layer."""
-        given = self.dropout
-        rates = [given] * count if np.ndim(given) == 0 else list(given)
+        if not isinstance(self.dropout, list | tuple):
+            return [float(self.dropout)] * count
+        rates = networks.numbers(self.dropout, "dropout", "one for each hidden layer").tolist()
         if len(rates) != count:
             raise ValueError(f"dropout has {len(rates)} entries; hidden_layer_sizes has {count}")
-        return [float(p) for p in rates]
+        return rates
+
+    def _drops(self) -> bool:
+        """Tell whether any layer has dropout; its rates are checked later."""
+        given = self.dropout
+        return any(given) if isinstance(given, list | tuple) else bool(given)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = {**super().__getstate__()}  # type: ignore[dict-item]

@@ -7,6 +7,7 @@ are views into the network's parameters: what trains one trains the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,17 @@ def views(network: Network) -> tuple[list[Array], list[Array]]:
     """Give the network's parameters as ``coefs_`` and ``intercepts_``."""
     layers = network.weighted_layers
     return [layer.W.T for layer in layers], [layer.b for layer in layers if layer.b is not None]
+
+
+def numbers(given: Any, name: str, what: str) -> NDArray[np.float64]:
+    """Give a list of numbers as an array, or raise TypeError."""
+    try:
+        array = np.asarray(given)
+    except ValueError:  # lists of several lengths
+        array = np.empty((0, 0))
+    if array.ndim != 1 or not all(isinstance(v, Real) for v in array):
+        raise TypeError(f"{name} must be numbers, {what}, got {given!r}")
+    return array.astype(np.float64)
 
 
 def check_shape(y: Array, row: tuple[int, ...], meaning: str) -> None:

@@ -62,9 +62,10 @@ class Training(NetworkInside):
     def _fit_lbfgs(self, X: Any, y: Array, sample_weight: Array | None, *rest: Any) -> None:
         self._batch_size = X.shape[0]
         self._check_targets(y)
-        weights = _product(sample_weight, self._weights_of_classes(y))
+        weights = _weighted(sample_weight, self._weights_of_classes(y))
         self._adopt(np.float64)  # scikit-learn's lbfgs works in float64 whatever X is
         super()._fit_lbfgs(X, y, weights, *rest)  # type: ignore[misc]
+        self.loss_ = np.float64(self.loss_)
         self._adopt()
 
     def _fit_stochastic(
@@ -122,13 +123,14 @@ class Training(NetworkInside):
                 shuffled = np.arange(n)
                 self._random_state.shuffle(shuffled)
                 order = order[shuffled]
-            self.loss_ = self._epoch(epochs, order if self.shuffle else None)
+            loss = self._epoch(epochs, order if self.shuffle else None)
+            self.loss_ = np.float64(loss)  # scikit-learn's kind of number
             self.n_iter_ += 1
             self.t_ += n
             self.loss_curve_.append(self.loss_)
             if self.verbose:
                 print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")  # noqa: T201
-            row = {**_NOTHING, "loss": self.loss_, "learning_rate": rate}
+            row = {**_NOTHING, "loss": loss, "learning_rate": rate}
             self._look_at(validation, epochs, row)
             solver.iteration_ends(self.t_)
             if self._no_improvement_count > self.n_iter_no_change:
@@ -222,27 +224,28 @@ class Training(NetworkInside):
         """Give the rows to train on, and those that are held out."""
         classes = self._weights_of_classes(y)
         if self._given_validation is not None:
-            return Part(X, y, _product(sample_weight, classes)), self._validation()
+            return Part(X, y, _weighted(sample_weight, classes)), self._validation()
         if not self.early_stopping:
-            return Part(X, y, _product(sample_weight, classes)), None
+            return Part(X, y, _weighted(sample_weight, classes)), None
         stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
         columns = [c for c in (X, y, sample_weight, classes) if c is not None]
         split = train_test_split(
             *columns, random_state=self._random_state, test_size=self.validation_fraction,
             stratify=stratify,
         )  # fmt: skip
-        train, held = split[0::2], split[1::2]
-        if held[0].shape[0] < 2:
+        X, X_held, y, y_held, *rest = split
+        if X_held.shape[0] < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
-        weights = held[2] if sample_weight is not None else None
-        product = None
-        for column in train[2:]:
-            product = _product(product, column)
-        validation = Part(held[0], held[1], weights)
-        return Part(train[0], train[1], product), Validation(validation, self._labels(held[1]))
+        held_weight = None
+        if sample_weight is not None:
+            sample_weight, held_weight, *rest = rest
+        if classes is not None:
+            classes = rest[0]
+        held = Validation(Part(X_held, y_held, held_weight), self._labels(y_held))
+        return Part(X, y, _weighted(sample_weight, classes)), held
 
     def _validation(self) -> Validation:
         """Check the ``validation_data`` that was handed in."""
@@ -291,7 +294,7 @@ class Training(NetworkInside):
         callback_room.check(self.callbacks or ())
         of_epochs = {
             "validation_data": validation_data is not None,
-            "dropout": np.any(self.dropout),
+            "dropout": self._drops(),
             "callbacks": bool(self.callbacks),
         }
         for name, given in of_epochs.items():
@@ -314,10 +317,13 @@ def _warn(message: str, category: type[Warning] = UserWarning) -> None:
     )  # fmt: skip
 
 
-def _product(a: Array | None, b: Array | None) -> Array | None:
-    if a is None or b is None:
-        return b if a is None else a
-    product: Array = a * b
+def _weighted(sample_weight: Array | None, of_classes: Array | None) -> Array | None:
+    """Give the product of the weights of samples and of their classes, or raise where all are 0."""
+    if of_classes is None:
+        return sample_weight
+    product: Array = of_classes if sample_weight is None else sample_weight * of_classes
+    if not product.any():
+        raise ValueError("class_weight leaves no sample with a weight above 0")
     return product
 
 
