@@ -34,7 +34,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 import chainrule as cr
 from chainrule.engines.native import NativeEngine
 from chainrule.losses import LOSSES
-from chainrule.sklearn import MLPClassifier, MLPRegressor, epochs
+from chainrule.sklearn import MLPClassifier, MLPRegressor, networks
 
 Array = NDArray[Any]
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -741,7 +741,7 @@ def test_large_sparse_data_are_never_dense_as_a_whole(monkeypatch: pytest.Monkey
         options = {"solver": solver, "batch_size": 16, "alpha": 0.1}
         expected = classifier(**options).fit(X, NAMES)
         with monkeypatch.context() as patch:
-            patch.setattr(epochs, "_DENSE", 40 * X.shape[1])
+            patch.setattr(networks, "DENSE", 40 * X.shape[1])
             patch.setattr(sparse.csr_matrix, "toarray", toarray)
             found = classifier(**options).fit(sparse.csr_matrix(X), NAMES)
         np.testing.assert_allclose(found.coefs_[0], expected.coefs_[0], rtol=1e-7, atol=1e-9)

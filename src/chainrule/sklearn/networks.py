@@ -19,7 +19,7 @@ from chainrule.losses import Loss, LossFromZ, Poisson
 from chainrule.network import Network
 
 Array = NDArray[Any]
-_DENSE = 1 << 23  # numbers of a sparse X that are made dense in one go
+DENSE = 1 << 23  # numbers of a sparse X that are made dense in one go
 
 
 class Exp(Activation):
@@ -183,7 +183,7 @@ def outputs(network: Network, X: Any) -> Array:
         a = engine.predict(network, X)
     else:
         a = np.empty((X.shape[0], network.sizes[-1]), dtype=network.dtype)
-        step = max(1, _DENSE // network.sizes[0])
+        step = max(1, DENSE // network.sizes[0])
         rows = X.tocsr()
         for start in range(0, len(a), step):
             part = slice(start, start + step)
