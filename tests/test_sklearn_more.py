@@ -511,6 +511,56 @@ def test_explain_of_several_outputs_is_the_gradient_that_training_follows() -> N
     assert why.value == pytest.approx(step, rel=1e-9)
 
 
+COLUMNS = ["sepal length (cm)", "colour=red", "odd ] [name", "7"]
+FRAME = pd.DataFrame(IRIS, columns=COLUMNS)
+
+
+@pytest.mark.parametrize("module", [theirs, cr.sklearn])
+def test_explanations_know_the_names_of_columns_and_classes(module: Any) -> None:
+    m = module.MLPClassifier((6, 4), max_iter=5, random_state=0).fit(FRAME, NAMES)
+    for named, plain in {
+        "x[sepal length (cm)]": "x[0]", "w[1][2,colour=red]": "w[1][2,1]",
+        "w[1][2, odd ] [name]": "w[1][2,2]", "x[3]": "x[3]", "a[3][versicolor]": "a[3][1]",
+        "b[3][virginica]": "b[3][2]", " z[3][ setosa ] ": "z[3][0]", "b[1][2]": "b[1][2]",
+    }.items():  # fmt: skip
+        why = cr.explain_sklearn(m, named, FRAME[:9], NAMES[:9])
+        assert why.value == m_explains(m, plain)
+    text = str(cr.explain_sklearn(m, "w[1][2,colour=red]", FRAME[:9], NAMES[:9]))
+    assert "  colour=red:\n    x₁ = " in text
+    text = str(cr.explain_sklearn(m, "b[3][virginica]", FRAME[:9], NAMES[:9]))
+    assert "probability of virginica:\n" in text
+    assert "1 for virginica, else 0:\n" in text
+    plain = cr.explain_sklearn(m, "b[3][2]", FRAME[:9], NAMES[:9], names=None)
+    assert "virginica" not in str(plain)
+    with pytest.raises(ValueError, match=r"x\[sepal\]: there is no 'sepal'; there are 'sepal"):
+        cr.explain_sklearn(m, "x[sepal]", FRAME[:9], NAMES[:9])
+    with pytest.raises(ValueError, match=r"a\[3\]\[rosa\]: there is no 'rosa'; .* 'versicolor'"):
+        cr.explain_sklearn(m, "a[3][rosa]", FRAME[:9], NAMES[:9])
+    m.fit(IRIS, NAMES)
+    with pytest.raises(ValueError, match=r"x\[rosa\]"):
+        cr.explain_sklearn(m, "x[rosa]", IRIS[:9], NAMES[:9])
+
+
+def m_explains(m: Any, target: str) -> float:
+    """Give a derivative in the network inside a classifier, by indices."""
+    inside = classifier(hidden_layer_sizes=(6, 4), max_iter=5).fit(IRIS, NAMES)
+    np.testing.assert_array_equal(inside.coefs_[0].shape, m.coefs_[0].shape)
+    inside.coefs_, inside.intercepts_ = m.coefs_, m.intercepts_
+    return float(inside.explain(target, IRIS[:9], NAMES[:9]).value)
+
+
+def test_the_names_of_two_classes_and_of_numbers() -> None:
+    m = classifier(max_iter=3).fit(FRAME, np.where(KINDS == 1, "yes", "no"))
+    why = m.explain("a[3][yes]", FRAME[:9], ["no"] * 9)
+    assert "probability of yes" in str(why)
+    with pytest.raises(ValueError, match="there is no 'no'; there are 'yes'"):
+        m.explain("a[3][no]", FRAME[:9], ["no"] * 9)
+    r = regressor(max_iter=3).fit(FRAME, MANY)
+    assert "colour=red" in str(r.explain("x[colour=red]", FRAME[:9], MANY[:9]))
+    with pytest.raises(ValueError, match=r"a\[3\]\[yes\]"):
+        r.explain("a[3][yes]", FRAME[:9], MANY[:9])
+
+
 @pytest.mark.parametrize(
     ("make", "y"),
     [
@@ -538,6 +588,20 @@ def test_explain_sklearn_goes_through_pipelines_and_searches() -> None:
     assert cr.explain_sklearn(scaled, "b[1][0]", 7 * IRIS, NAMES).value == expected
     search = GridSearchCV(scaled, {"mlpclassifier__alpha": [1e-4]}, cv=2).fit(7 * IRIS, NAMES)
     assert cr.explain_sklearn(search, "b[1][0]", 7 * IRIS, NAMES).value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("inside", [theirs.MLPClassifier(5), make_pipeline(classifier())])
+def test_explain_sklearn_says_what_a_search_lacks(inside: Any) -> None:
+    grid = {"random_state": [0]} if isinstance(inside, theirs.MLPClassifier) else {"steps": [[]]}
+    search = GridSearchCV(inside, grid, cv=2)
+    with pytest.raises(NotFittedError, match="GridSearchCV instance is not fitted"):
+        cr.explain_sklearn(search, "b[1][0]", IRIS, NAMES)
+    with pytest.raises(NotFittedError, match="GridSearchCV instance is not fitted"):
+        cr.explain_sklearn(make_pipeline(StandardScaler(), search), "b[1][0]", IRIS, NAMES)
+    if isinstance(inside, theirs.MLPClassifier):
+        search.set_params(refit=False).fit(IRIS, NAMES)
+        with pytest.raises(ValueError, match=r"GridSearchCV\(refit=False\) keeps no fitted estim"):
+            cr.explain_sklearn(search, "b[1][0]", IRIS, NAMES)
 
 
 def test_explain_sklearn_refuses_what_it_does_not_know() -> None:

@@ -15,7 +15,7 @@ from chainrule.activations import Activation, Softmax
 from chainrule.explain import Explanation
 from chainrule.losses import Loss
 from chainrule.network import Network
-from chainrule.sklearn import networks
+from chainrule.sklearn import naming, networks
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver
 
@@ -213,7 +213,10 @@ class NetworkInside:
         """Explain the derivative of the loss on X and y by one quantity, "w[1][2,0]" say.
 
         y are labels, as in ``fit``. The loss is the one whose gradient training follows, on these
-        samples, penalty (½ α Σ w² / n) included. ``options`` are those of `Network.explain`.
+        samples, penalty (½ α Σ w² / n) included. A unit may be named: an input by its column,
+        "x[age]", if ``fit`` has seen column names, one of the last layer by its class, "b[2][yes]";
+        a whole number is an index. ``options`` are those of `Network.explain`; ``names`` are
+        those of columns and classes unless given.
         Raises NotFittedError before ``fit``, ValueError or TypeError for bad arguments.
         """
         check_is_fitted(self)
@@ -230,6 +233,8 @@ class NetworkInside:
         network = self._inner().copy()
         network.l2 = float(self.alpha) / total if total else 0.0
         y = np.asarray(encoded, dtype=np.float64)
+        options.setdefault("names", naming.names(self))
+        target = naming.by_index(target, self)
         return network.explain(target, rows, y, sample_weight=sample_weight, **options)
 
 

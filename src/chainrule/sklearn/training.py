@@ -41,6 +41,7 @@ class Training(NetworkInside):
     """Adds the runs: epochs and gradients are ours, what decides about them scikit-learn's."""
 
     history_: History
+    loss_: Any
     loss_curve_: list[float]
     validation_scores_: Any
     t_: int
@@ -271,8 +272,7 @@ class Training(NetworkInside):
             return min(200, n)
         if self.batch_size > n:
             _warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
-                "clipped"
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             )
         return int(np.clip(self.batch_size, 1, n))
 
