@@ -121,9 +121,7 @@ class Training(NetworkInside):
         for _ in range(self.max_iter):
             begun, rate = perf_counter(), solver.nominal_rate
             if self.shuffle:
-                shuffled = np.arange(n)
-                self._random_state.shuffle(shuffled)
-                order = order[shuffled]
+                self._random_state.shuffle(order)
             loss = self._epoch(epochs, order if self.shuffle else None)
             self.loss_ = np.float64(loss)  # scikit-learn's kind of number
             self.n_iter_ += 1
