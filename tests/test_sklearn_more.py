@@ -371,6 +371,39 @@ def test_a_callback_can_tell_partial_fit_that_it_is_enough() -> None:
     assert m.history_.stop_reason is None
 
 
+class Memory(cr.Callback):
+    """Has seen so many epochs of a run; what a logger has delivered, say."""
+
+    def on_start(self, run: Any) -> None:
+        self.seen, self.ended = 0, False
+
+    def on_epoch_end(self, run: Any) -> None:
+        self.seen += 1
+
+    def on_end(self, run: Any) -> None:
+        self.ended = True
+
+    def save_state(self) -> dict[str, Any]:
+        return {"seen": self.seen, "ended": self.ended}
+
+    def load_state(self, state: Any) -> None:
+        assert state["ended"]
+        self.seen = state["seen"]
+
+
+def test_callbacks_go_on_with_their_state_in_partial_fit() -> None:
+    memory = Memory()
+    m = regressor(callbacks=[memory], max_iter=3).fit(IRIS, MANY)
+    for epochs in (4, 5):
+        m.partial_fit(IRIS, MANY)
+        assert memory.seen == len(m.history_.epoch) == epochs
+    again = pickle.loads(pickle.dumps(m)).partial_fit(IRIS, MANY)
+    assert again.callbacks[0].seen == 6
+    m.set_params(callbacks=[print, Memory()]).partial_fit(IRIS, MANY)
+    assert m.callbacks[1].seen == 1  # others than before start anew
+    assert m.fit(IRIS, MANY).callbacks[1].seen == 3
+
+
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_a_callback_that_needs_a_run_of_epochs_is_refused_by_partial_fit(make: Any) -> None:
     first = {"classes": np.unique(NAMES)} if make is classifier else {}

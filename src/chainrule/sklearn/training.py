@@ -47,6 +47,7 @@ class Training(NetworkInside):
     t_: int
     _no_improvement_count: int
     _given_validation: tuple[Any, ...] | None = None
+    _callback_states: tuple[list[str], list[Any]] | None  # classes, and what each has saved
 
     def _loss_grad_lbfgs(
         self, packed: Array, X: Any, y: Array, sample_weight: Array | None, *buffers: Any
@@ -93,15 +94,25 @@ class Training(NetworkInside):
         if validation is not None and getattr(self, "validation_loss_curve_", None) is None:
             self.validation_loss_curve_ = []
         run = self._new_run(network, validation, incremental)
+        called = callback_room.check(self.callbacks or ())
+        kinds = [type(callback).__name__ for callback in called]
+        earlier = getattr(self, "_callback_states", None) if run.epoch else None
+        states = earlier[1] if earlier and earlier[0] == kinds else [None] * len(called)
+        self._callback_states = None
+        started = 0
         try:
             with ExitStack() as ends:
-                called = callback_room.check(self.callbacks or ())
-                for callback in called:
+                for callback, state in zip(called, states, strict=True):
                     callback.on_start(run)
                     ends.callback(callback.on_end, run)
+                    if state is not None:  # partial_fit goes on, as a run that is resumed
+                        callback.load_state(state)
+                    started += 1
                 self._run_epochs(epochs, validation, run, called, incremental)
         except KeyboardInterrupt:
             _warn("Training interrupted by user.")
+        if started == len(called):
+            self._callback_states = kinds, [callback.save_state() for callback in called]
         if self.early_stopping:
             scores = np.nan_to_num(run.history["val_score"], nan=-np.inf)
             run.history.best_epoch = int(np.argmax(scores)) + 1 if scores.size else None
