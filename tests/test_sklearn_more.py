@@ -34,7 +34,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 import chainrule as cr
 from chainrule.engines.native import NativeEngine
 from chainrule.losses import LOSSES
-from chainrule.sklearn import MLPClassifier, MLPRegressor, epochs
+from chainrule.sklearn import MLPClassifier, MLPRegressor, networks
 
 Array = NDArray[Any]
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -249,6 +249,24 @@ def test_class_weight_in_partial_fit() -> None:
         b.set_params(class_weight="balanced").partial_fit(IRIS, NAMES)
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_weights_that_leave_no_sample_are_refused(early_stopping: bool, solver: str) -> None:
+    options = {"solver": solver, "early_stopping": early_stopping}
+    m = classifier(**options, class_weight={"setosa": 0})
+    message = "class_weight leaves no sample with a weight"
+    with pytest.raises(ValueError, match=message):
+        m.fit(IRIS, NAMES, sample_weight=(NAMES == "setosa") * 1.0)
+    if solver == "adam":
+        with pytest.raises(ValueError, match=message):
+            m.partial_fit(IRIS[:9], NAMES[:9], validation_data=HELD, classes=np.unique(NAMES))
+    labels = classifier(**options, class_weight=[{0: 0, 1: 0}, {0: 1, 1: 1}])
+    with pytest.raises(ValueError, match=message):
+        labels.fit(IRIS, LABELS)
+    with pytest.raises(ValueError, match=r"class_weight\[1\]\[0\] must be 0 or more, got -1"):
+        labels.set_params(class_weight=[{0: 0, 1: 0}, {0: -1, 1: 1}]).fit(IRIS, LABELS)
+
+
 def test_dropout_takes_the_step_of_the_networks_own_gradient() -> None:
     options: dict[str, Any] = {"solver": "sgd", "momentum": 0, "batch_size": 150, "max_iter": 1}
     options |= {"shuffle": False, "alpha": 0.3}
@@ -342,6 +360,104 @@ def test_callbacks_see_the_run_and_can_end_it() -> None:
     assert seen == list(enumerate(m.loss_curve_, start=1))
     assert m.n_iter_ == 4
     assert m.history_.stop_reason == "enough"
+    assert m.stopped_
+    assert not classifier(max_iter=2).fit(IRIS, NAMES).stopped_
+
+
+def test_a_callback_can_tell_partial_fit_that_it_is_enough() -> None:
+    m = regressor(callbacks=[lambda run: run.stop("enough") if run.epoch == 3 else None])
+    stopped = [m.partial_fit(IRIS, MANY).stopped_ for _ in range(4)]
+    assert stopped == [False, False, True, False]  # who goes on after it has gone on
+    assert m.history_.stop_reason is None
+
+
+class Memory(cr.Callback):
+    """Has seen so many epochs of a run; what a logger has delivered, say."""
+
+    def on_start(self, run: Any) -> None:
+        self.seen, self.ended = 0, False
+
+    def on_epoch_end(self, run: Any) -> None:
+        self.seen += 1
+
+    def on_end(self, run: Any) -> None:
+        self.ended = True
+
+    def save_state(self) -> dict[str, Any]:
+        return {"seen": self.seen, "ended": self.ended}
+
+    def load_state(self, state: Any) -> None:
+        assert state["ended"]
+        self.seen = state["seen"]
+
+
+def test_callbacks_go_on_with_their_state_in_partial_fit() -> None:
+    memory = Memory()
+    m = regressor(callbacks=[memory], max_iter=3).fit(IRIS, MANY)
+    for epochs in (4, 5):
+        m.partial_fit(IRIS, MANY)
+        assert memory.seen == len(m.history_.epoch) == epochs
+    again = pickle.loads(pickle.dumps(m)).partial_fit(IRIS, MANY)
+    assert again.callbacks[0].seen == 6
+    m.set_params(callbacks=[print, Memory()]).partial_fit(IRIS, MANY)
+    assert m.callbacks[1].seen == 1  # others than before start anew
+    assert m.fit(IRIS, MANY).callbacks[1].seen == 3
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_a_callback_that_needs_a_run_of_epochs_is_refused_by_partial_fit(make: Any) -> None:
+    first = {"classes": np.unique(NAMES)} if make is classifier else {}
+    m = make(callbacks=[print, cr.EarlyStopping("loss", patience=2)])
+    with pytest.raises(ValueError, match=r"early_stopping=True.*validation_data=.*stopped_"):
+        m.partial_fit(IRIS, NAMES if first else MANY, **first)
+    assert not hasattr(m, "coefs_")
+
+
+def test_the_history_keeps_its_rows_when_validation_comes_and_goes() -> None:
+    held = (IRIS[:9], MANY[:9])
+    m = regressor().partial_fit(IRIS, MANY)
+    m.partial_fit(IRIS, MANY, validation_data=held)
+    m.partial_fit(IRIS, MANY)
+    m.set_params(early_stopping=True).partial_fit(IRIS, MANY, validation_data=held)
+    h, nan = m.history_, np.nan
+    assert h.epoch == [1, 2, 3, 4]
+    assert h.loss == m.loss_curve_
+    first, last = m.validation_loss_curve_
+    np.testing.assert_array_equal(h.val_loss, [nan, first, nan, last])
+    np.testing.assert_array_equal(h.val_score, [nan, nan, nan, *m.validation_scores_])
+    assert list(h) == ["epoch", "loss", "val_loss", "val_score", "learning_rate", "seconds"]
+    assert h.best_epoch == 4
+    assert all(s > 0 for s in h.seconds)
+    m.fit(IRIS, MANY)
+    assert len(m.history_.epoch) == m.n_iter_  # a new fit, a new history
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"beta_2": 0.5}, [0.001] * 4),
+        ({"solver": "sgd", "learning_rate": "constant"}, [0.001] * 4),
+        (
+            {"solver": "sgd", "learning_rate": "invscaling"},
+            [0.001, *(0.001 / (150 * k + 1) ** 0.5 for k in (1, 2, 3))],
+        ),
+    ],
+)
+def test_the_learning_rate_in_the_history_is_the_nominal_one(
+    options: Any, expected: list[float], tmp_path: Path
+) -> None:
+    log = cr.CSVLogger(tmp_path / "log.csv")
+    m = classifier(max_iter=4, callbacks=[log], **options).fit(IRIS, NAMES)
+    assert m.history_.learning_rate == pytest.approx(expected, rel=1e-15)
+    assert pd.read_csv(log.path)["learning_rate"].tolist() == m.history_.learning_rate
+    more = classifier(**options)
+    for _ in range(2):
+        more.partial_fit(IRIS, NAMES, classes=np.unique(NAMES))
+    assert more.history_.learning_rate == pytest.approx(expected[:2], rel=1e-15)
+    if more.solver == "adam":  # scikit-learn's own attribute stays what it is there
+        same = theirs.MLPClassifier((6, 4), max_iter=4, random_state=0, **options)
+        rate = same.fit(IRIS, NAMES)._optimizer.learning_rate
+        assert m._optimizer.learning_rate == pytest.approx(rate, rel=1e-12)
 
 
 def test_the_packages_early_stopping_puts_the_best_weights_back() -> None:
@@ -364,6 +480,18 @@ def test_ctrl_c_keeps_what_was_learned() -> None:
         m = classifier(callbacks=[interrupt]).fit(IRIS, NAMES)
     same = classifier(max_iter=3).fit(IRIS, NAMES)
     np.testing.assert_array_equal(m.predict_proba(IRIS), same.predict_proba(IRIS))
+
+
+def test_losses_are_numpys_numbers_as_theirs() -> None:
+    for options in ({}, {"early_stopping": True}, {"solver": "lbfgs"}):
+        m = classifier(**options).fit(IRIS, NAMES)
+        found = [m.loss_, *getattr(m, "loss_curve_", []), getattr(m, "best_loss_", None)]
+        assert {type(loss) for loss in found if loss is not None} == {np.float64}
+        if not options:
+            assert type(m.best_loss_) is np.float64
+            assert {type(value) for value in m.history_.loss} == {float}  # for files and services
+    with pytest.raises(ValueError, match="non-finite"):
+        regressor(solver="sgd", learning_rate_init=1e200).fit(IRIS, MANY)
 
 
 # --- the network inside, explanations -------------------------------------------------------------
@@ -416,6 +544,56 @@ def test_explain_of_several_outputs_is_the_gradient_that_training_follows() -> N
     assert why.value == pytest.approx(step, rel=1e-9)
 
 
+COLUMNS = ["sepal length (cm)", "colour=red", "odd ] [name", "7"]
+FRAME = pd.DataFrame(IRIS, columns=COLUMNS)
+
+
+@pytest.mark.parametrize("module", [theirs, cr.sklearn])
+def test_explanations_know_the_names_of_columns_and_classes(module: Any) -> None:
+    m = module.MLPClassifier((6, 4), max_iter=5, random_state=0).fit(FRAME, NAMES)
+    for named, plain in {
+        "x[sepal length (cm)]": "x[0]", "w[1][2,colour=red]": "w[1][2,1]",
+        "w[1][2, odd ] [name]": "w[1][2,2]", "x[3]": "x[3]", "a[3][versicolor]": "a[3][1]",
+        "b[3][virginica]": "b[3][2]", " z[3][ setosa ] ": "z[3][0]", "b[1][2]": "b[1][2]",
+    }.items():  # fmt: skip
+        why = cr.explain_sklearn(m, named, FRAME[:9], NAMES[:9])
+        assert why.value == m_explains(m, plain)
+    text = str(cr.explain_sklearn(m, "w[1][2,colour=red]", FRAME[:9], NAMES[:9]))
+    assert "  colour=red:\n    x₁ = " in text
+    text = str(cr.explain_sklearn(m, "b[3][virginica]", FRAME[:9], NAMES[:9]))
+    assert "probability of virginica:\n" in text
+    assert "1 for virginica, else 0:\n" in text
+    plain = cr.explain_sklearn(m, "b[3][2]", FRAME[:9], NAMES[:9], names=None)
+    assert "virginica" not in str(plain)
+    with pytest.raises(ValueError, match=r"x\[sepal\]: there is no 'sepal'; there are 'sepal"):
+        cr.explain_sklearn(m, "x[sepal]", FRAME[:9], NAMES[:9])
+    with pytest.raises(ValueError, match=r"a\[3\]\[rosa\]: there is no 'rosa'; .* 'versicolor'"):
+        cr.explain_sklearn(m, "a[3][rosa]", FRAME[:9], NAMES[:9])
+    m.fit(IRIS, NAMES)
+    with pytest.raises(ValueError, match=r"x\[rosa\]"):
+        cr.explain_sklearn(m, "x[rosa]", IRIS[:9], NAMES[:9])
+
+
+def m_explains(m: Any, target: str) -> float:
+    """Give a derivative in the network inside a classifier, by indices."""
+    inside = classifier(hidden_layer_sizes=(6, 4), max_iter=5).fit(IRIS, NAMES)
+    np.testing.assert_array_equal(inside.coefs_[0].shape, m.coefs_[0].shape)
+    inside.coefs_, inside.intercepts_ = m.coefs_, m.intercepts_
+    return float(inside.explain(target, IRIS[:9], NAMES[:9]).value)
+
+
+def test_the_names_of_two_classes_and_of_numbers() -> None:
+    m = classifier(max_iter=3).fit(FRAME, np.where(KINDS == 1, "yes", "no"))
+    why = m.explain("a[3][yes]", FRAME[:9], ["no"] * 9)
+    assert "probability of yes" in str(why)
+    with pytest.raises(ValueError, match="there is no 'no'; there are 'yes'"):
+        m.explain("a[3][no]", FRAME[:9], ["no"] * 9)
+    r = regressor(max_iter=3).fit(FRAME, MANY)
+    assert "colour=red" in str(r.explain("x[colour=red]", FRAME[:9], MANY[:9]))
+    with pytest.raises(ValueError, match=r"a\[3\]\[yes\]"):
+        r.explain("a[3][yes]", FRAME[:9], MANY[:9])
+
+
 @pytest.mark.parametrize(
     ("make", "y"),
     [
@@ -443,6 +621,20 @@ def test_explain_sklearn_goes_through_pipelines_and_searches() -> None:
     assert cr.explain_sklearn(scaled, "b[1][0]", 7 * IRIS, NAMES).value == expected
     search = GridSearchCV(scaled, {"mlpclassifier__alpha": [1e-4]}, cv=2).fit(7 * IRIS, NAMES)
     assert cr.explain_sklearn(search, "b[1][0]", 7 * IRIS, NAMES).value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("inside", [theirs.MLPClassifier(5), make_pipeline(classifier())])
+def test_explain_sklearn_says_what_a_search_lacks(inside: Any) -> None:
+    grid = {"random_state": [0]} if isinstance(inside, theirs.MLPClassifier) else {"steps": [[]]}
+    search = GridSearchCV(inside, grid, cv=2)
+    with pytest.raises(NotFittedError, match="GridSearchCV instance is not fitted"):
+        cr.explain_sklearn(search, "b[1][0]", IRIS, NAMES)
+    with pytest.raises(NotFittedError, match="GridSearchCV instance is not fitted"):
+        cr.explain_sklearn(make_pipeline(StandardScaler(), search), "b[1][0]", IRIS, NAMES)
+    if isinstance(inside, theirs.MLPClassifier):
+        search.set_params(refit=False).fit(IRIS, NAMES)
+        with pytest.raises(ValueError, match=r"GridSearchCV\(refit=False\) keeps no fitted estim"):
+            cr.explain_sklearn(search, "b[1][0]", IRIS, NAMES)
 
 
 def test_explain_sklearn_refuses_what_it_does_not_know() -> None:
@@ -482,6 +674,22 @@ HELD = (IRIS[:9], NAMES[:9])
         ({"output_weight": [1, 2]}, {}, r"output_weight has shape \(2,\); expected \(3,\)"),
         ({"output_weight": [1, -2, 3]}, {}, "output_weight must be finite, 0 or more"),
         ({"class_weight": {"rosa": 1}}, {}, "The classes, .* are not in class_weight"),
+        ({"class_weight": dict.fromkeys(set(NAMES), 0)}, {}, "class_weight leaves no sample"),
+        ({"class_weight": {"setosa": np.nan}}, {}, r"class_weight\['setosa'\] must be 0 or more"),
+        ({"class_weight": {"setosa": -1}}, {}, r"class_weight\['setosa'\] must be 0 or more"),
+        ({"class_weight": {"setosa": np.inf}}, {}, r"class_weight\['setosa'\] must be 0 or more"),
+        ({"class_weight": {"setosa": "a"}}, {}, r"class_weight\['setosa'\] must be a number"),
+        ({"class_weight": [1, 2, 3]}, {}, "class_weight must be a dict, 'balanced', or a list"),
+        ({"output_weight": ["a"] * 3}, {}, r"output_weight must be numbers, .* got \['a', 'a'"),
+        ({"output_weight": {"a": 1}}, {}, r"output_weight must be numbers, .* got \{'a': 1\}"),
+        ({"output_weight": [[1], [1, 2]]}, {}, r"output_weight must be numbers, .* got \[\[1\], "),
+        ({"output_weight": ["1", "2", "3"]}, {}, "output_weight must be numbers, one for"),
+        ({"dropout": ["a", 0.1]}, {}, r"dropout must be numbers, .* got \['a', 0.1\]"),
+        ({"dropout": ["0.1", "0.2"]}, {}, "dropout must be numbers, one for each hidden layer"),
+        ({"dropout": [{}, 0.1]}, {}, r"dropout must be numbers, .* got \[\{\}, 0.1\]"),
+        ({"dropout": [[0.1], [0.1]]}, {}, "dropout must be numbers"),
+        ({"dropout": [[0.1], 0.1]}, {}, "dropout must be numbers"),
+        ({"dropout": [np.nan, 0.1]}, {}, "dropout must be"),
         ({"class_weight": "heavy"}, {}, "The 'class_weight' parameter of MLPClassifier must be"),
         ({}, {"validation_data": 3}, "validation_data must be .X, y. or .*, got a int"),
         ({}, {"validation_data": (IRIS,)}, "validation_data must be .* got a tuple of 1"),
@@ -496,6 +704,55 @@ def test_bad_arguments_are_named(options: Any, fit: Any, message: str) -> None:
         m.fit(IRIS, NAMES, **fit)
     later = fit or "class_weight" in options
     assert later or not hasattr(m, "coefs_"), "it calls itself fitted"
+
+
+SHAPES: list[tuple[Any, Array, tuple[Any, ...], str]] = [
+    (regressor(), MANY[:, 0], (MANY[:9],), r"y has shape \(9, 2\); expected \(9,\), 1 output"),
+    (regressor(), MANY, (MANY[:9, 0],), r"y has shape \(9,\); expected \(9, 2\), 2 outputs"),
+    (regressor(), MANY, (IRIS[:9, :3],), r"y has shape \(9, 3\); expected \(9, 2\), 2 outputs"),
+    (regressor(), MANY, (MANY[:8],), "inconsistent numbers of samples"),
+    (regressor(), MANY[:, 0], (["a"] * 9,), "y has dtype <U1; expected numbers"),
+    (regressor(), MANY, (MANY[:9], np.zeros(9)), "weights"),
+    (regressor(loss="poisson"), KINDS, (KINDS[:9] - 1.0,), "y.* is -1; loss 'poisson' needs count"),
+    (
+        regressor(loss="binary_cross_entropy"), KINDS > 0, (KINDS[-9:],),
+        "y.* is 2; loss 'binary_cross_entropy' needs probabilities",
+    ),
+    (classifier(), LABELS, (KINDS[:9],), r"y has shape \(9,\); expected \(9, 2\), 0 or 1 for"),
+    (classifier(), LABELS, (IRIS[:9] > 0,), r"y has shape \(9, 4\); expected \(9, 2\), 0 or 1 for"),
+    (classifier(), LABELS, (2 * LABELS[::17],), r"y has the label 2; expected 0 or 1"),
+    (classifier(), NAMES, (LABELS[:9],), r"y has shape \(9, 2\); expected \(9,\), one class"),
+    (classifier(), NAMES, (KINDS[:9],), "y has the class 0; known are .*setosa"),
+    (classifier(early_stopping=True), NAMES, (NAMES[:1],), "1 row; early_stopping needs 2 or more"),
+    (regressor(early_stopping=True), MANY, (MANY[:1],), "1 row; early_stopping needs 2 or more"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+@pytest.mark.parametrize(("estimator", "y", "given", "message"), SHAPES)
+def test_validation_data_that_do_not_belong_to_y_are_refused(
+    how: str, estimator: Any, y: Array, given: tuple[Any, ...], message: str
+) -> None:
+    n = 1 if "1 row" in message else 9
+    m = clone(estimator)
+    first = {"classes": np.unique(y)} if isinstance(m, MLPClassifier) and how != "fit" else {}
+    if y is LABELS and first:
+        first = {"classes": [0, 1]}
+    with pytest.raises(ValueError, match=f"^validation_data: .*{message}"):
+        getattr(m, how)(IRIS, y, validation_data=(IRIS[:n], *given), **first)
+
+
+def test_validation_data_as_columns_lists_and_labels_of_any_kind_are_taken() -> None:
+    plain = regressor().fit(IRIS, MANY[:, 0], validation_data=(IRIS[:9], MANY[:9, 0]))
+    column = regressor().fit(IRIS, MANY[:, 0], validation_data=(IRIS[:9], MANY[:9, :1].tolist()))
+    assert plain.validation_loss_curve_ == column.validation_loss_curve_
+    a = classifier().fit(IRIS, LABELS, validation_data=(IRIS[:9], LABELS[:9]))
+    for labels in (LABELS[:9].astype(bool), LABELS[:9].tolist(), sparse.csr_matrix(LABELS[:9])):
+        b = classifier().fit(IRIS, LABELS, validation_data=(IRIS[:9], labels))
+        assert a.validation_loss_curve_ == b.validation_loss_curve_
+    a = classifier().fit(IRIS, NAMES, validation_data=(IRIS[:9], NAMES[:9, None].tolist()))
+    b = classifier().fit(IRIS, NAMES, validation_data=(IRIS[:1], NAMES[:1].astype(object)))
+    assert len(a.validation_loss_curve_) == len(b.validation_loss_curve_)
 
 
 def test_targets_that_a_loss_cannot_take_are_refused() -> None:
@@ -581,7 +838,7 @@ def test_large_sparse_data_are_never_dense_as_a_whole(monkeypatch: pytest.Monkey
         options = {"solver": solver, "batch_size": 16, "alpha": 0.1}
         expected = classifier(**options).fit(X, NAMES)
         with monkeypatch.context() as patch:
-            patch.setattr(epochs, "_DENSE", 40 * X.shape[1])
+            patch.setattr(networks, "DENSE", 40 * X.shape[1])
             patch.setattr(sparse.csr_matrix, "toarray", toarray)
             found = classifier(**options).fit(sparse.csr_matrix(X), NAMES)
         np.testing.assert_allclose(found.coefs_[0], expected.coefs_[0], rtol=1e-7, atol=1e-9)

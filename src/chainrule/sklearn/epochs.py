@@ -14,11 +14,11 @@ from chainrule.data import Samples
 from chainrule.engines import Engine, Plan, State
 from chainrule.network import Network
 from chainrule.optimizers import GradientDescent
+from chainrule.sklearn import networks
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver
 
 Array = NDArray[Any]
-_DENSE = 1 << 23  # numbers of a sparse X that are made dense in one go
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Part:
 
     def __post_init__(self) -> None:
         if not isinstance(self.X, np.ndarray):
-            small = self.X.shape[0] * self.X.shape[1] <= _DENSE
+            small = self.X.shape[0] * self.X.shape[1] <= networks.DENSE
             self.X = self.X.toarray() if small else self.X.tocsr()
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Part:
     @property
     def dense_rows(self) -> int:
         """How many rows may be dense at a time."""
-        return len(self) if self.is_dense else max(1, _DENSE // int(self.X.shape[1]))
+        return len(self) if self.is_dense else max(1, networks.DENSE // int(self.X.shape[1]))
 
     def samples(self, network: Network) -> Samples:
         """Give dense rows as an engine reads them fastest: one-hot rows as classes."""

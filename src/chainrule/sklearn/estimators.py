@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn import neural_network
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chainrule import losses
 from chainrule.activations import ACTIVATIONS, Activation
+from chainrule.checks import not_negative
 from chainrule.losses import LOSSES, Loss
 from chainrule.sklearn import networks
 from chainrule.sklearn.training import Training
@@ -50,11 +52,13 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
     "balanced" (of multi-label y, a list of dicts); it multiplies ``sample_weight``. ``dropout`` is
     the rate of the hidden layers, or a list with one for each. ``output_weight`` weighs the outputs
     in the loss. ``callbacks`` are those of `Network.fit`; they are called after each epoch.
+    `chainrule.EarlyStopping` needs ``fit``.
 
     ``fit`` and ``partial_fit`` take ``validation_data``, (X, y) or (X, y, sample_weight): its
     losses are ``validation_loss_curve_``, and with ``early_stopping`` it takes the place of the
-    rows that are split off, in ``partial_fit`` too, where ``stopped_`` says when to end.
-    ``history_`` has a row for each epoch.
+    rows that are split off, in ``partial_fit`` too. ``stopped_`` says whether the last call ended
+    since it had converged or a callback called ``run.stop``. ``history_`` has a row for each epoch
+    of the last ``fit`` and of every ``partial_fit`` after it, NaN where there was no validation.
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -102,6 +106,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPClassifier:
         """Fit to X, (n, features), dense or sparse, and the labels y; see the class."""
+        self._check_class_weight()
         self._with_validation(validation_data, lambda: super(MLPClassifier, self).fit(
             X, y, sample_weight=sample_weight))  # fmt: skip
         return self
@@ -112,11 +117,13 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         validation_data: Any = None,
     ) -> MLPClassifier:  # fmt: skip
         """Take one epoch over X and y; the first call names all ``classes``."""
+        self._check_for_partial_fit()
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight 'balanced' is not supported by partial_fit, which does not see all "
                 "of y; give a dict, compute_class_weight('balanced', classes=..., y=...) of all y"
             )
+        self._check_class_weight()
         self._with_validation(validation_data, lambda: super(MLPClassifier, self).partial_fit(
             X, y, sample_weight=sample_weight, classes=classes))  # fmt: skip
         return self
@@ -152,6 +159,21 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
             return LOSSES["cross_entropy" if softmax else "binary_cross_entropy"]
         return losses.get(self.loss)
 
+    def _check_class_weight(self) -> None:
+        """Check the weights, each a number of 0 or more; scikit-learn checks their labels."""
+        given = self.class_weight
+        if isinstance(given, list) and not all(isinstance(one, dict) for one in given):
+            raise TypeError(
+                f"class_weight must be a dict, 'balanced', or a list of a dict for each label of "
+                f"multi-label y, got {given!r}"
+            )
+        dicts = {"class_weight": given} if isinstance(given, dict) else {}
+        if isinstance(given, list):
+            dicts = {f"class_weight[{i}]": one for i, one in enumerate(given)}
+        for name, weights in dicts.items():
+            for label, weight in weights.items():
+                not_negative(weight, f"{name}[{label!r}]")
+
     def _weights_of_classes(self, y: Array) -> Array | None:
         if self.class_weight is None:
             return None
@@ -167,11 +189,20 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
             dtype=(np.float64, np.float32), reset=False,
         )  # fmt: skip
+        if issparse(y):
+            y = y.toarray()
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            networks.check_shape(y, (self.n_outputs_,), "0 or 1 for each label")
+            if (strange := y[(y != 0) & (y != 1)]).size:
+                raise ValueError(f"y has the label {strange[0]}; expected 0 or 1")
+            return X, y.astype(bool)
         if y.ndim == 2 and y.shape[1] == 1:
             y = y.ravel()
-        if y.ndim == 1 and (strange := np.setdiff1d(y, self.classes_)).size:
-            first = strange[:1].tolist()[0]
-            raise ValueError(f"y has the class {first!r}; known are {self.classes_}")
+        networks.check_shape(y, (), "one class for each sample")
+        known = set(self.classes_.tolist())
+        for label in y.tolist():
+            if label not in known:
+                raise ValueError(f"y has the class {label!r}; known are {self.classes_}")
         return X, self._label_binarizer.transform(y).astype(bool)
 
 
@@ -191,12 +222,13 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     a `chainrule.Activation`, or a list with one for each hidden layer, and one more for the output
     layer. ``dropout`` is the rate of the hidden layers, or a list with one for each.
     ``output_weight`` weighs the outputs in the loss. ``callbacks`` are those of `Network.fit`; they
-    are called after each epoch.
+    are called after each epoch. `chainrule.EarlyStopping` needs ``fit``.
 
     ``fit`` and ``partial_fit`` take ``validation_data``, (X, y) or (X, y, sample_weight): its
     losses are ``validation_loss_curve_``, and with ``early_stopping`` it takes the place of the
-    rows that are split off, in ``partial_fit`` too, where ``stopped_`` says when to end.
-    ``history_`` has a row for each epoch.
+    rows that are split off, in ``partial_fit`` too. ``stopped_`` says whether the last call ended
+    since it had converged or a callback called ``run.stop``. ``history_`` has a row for each epoch
+    of the last ``fit`` and of every ``partial_fit`` after it, NaN where there was no validation.
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -251,6 +283,7 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPRegressor:
         """Take one epoch over X and y."""
+        self._check_for_partial_fit()
         self._with_validation(validation_data, lambda: super(MLPRegressor, self).partial_fit(
             X, y, sample_weight=sample_weight))  # fmt: skip
         return self
@@ -290,6 +323,13 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
             dtype=(np.float64, np.float32), reset=False,
         )  # fmt: skip
+        if y.dtype.kind not in "fiub":
+            raise ValueError(f"y has dtype {y.dtype}; expected numbers")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y.ravel()
+        count = self.n_outputs_
+        fitted = f"{count} output{'s' * (count != 1)} as in fit"
+        networks.check_shape(y, (count,) if count > 1 else (), fitted)
         return X, y.reshape(len(y), -1)
 
 

@@ -15,10 +15,12 @@ def explain_sklearn(
 
     ``fitted`` may also be a `Pipeline` that ends in one, or a search over one, such as
     `GridSearchCV`. ``target`` is "w[1][2,0]", say; y are labels, as in ``fit``. ``options`` are
-    those of `Network.explain`. Raises TypeError for another estimator, NotFittedError before
-    ``fit``, ValueError for data that do not fit.
+    those of `Network.explain`. With names of columns, as `MLPClassifier.explain`. Raises TypeError
+    for another estimator, NotFittedError before ``fit``, also of a search, ValueError for a search
+    with ``refit=False``, which keeps no estimator, and for data that do not fit.
     """
     from sklearn import neural_network
+    from sklearn.model_selection._search import BaseSearchCV
     from sklearn.pipeline import Pipeline
     from sklearn.utils.validation import check_is_fitted
 
@@ -27,6 +29,12 @@ def explain_sklearn(
     while True:
         if hasattr(fitted, "best_estimator_"):
             fitted = fitted.best_estimator_
+        elif isinstance(fitted, BaseSearchCV):
+            check_is_fitted(fitted)
+            raise ValueError(
+                f"explain_sklearn: {type(fitted).__name__}(refit=False) keeps no fitted estimator; "
+                "search with refit=True, or fit one with best_params_"
+            )
         elif isinstance(fitted, Pipeline):
             check_is_fitted(fitted[-1])
             if len(fitted) > 1:

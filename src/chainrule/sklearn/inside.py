@@ -15,7 +15,7 @@ from chainrule.activations import Activation, Softmax
 from chainrule.explain import Explanation
 from chainrule.losses import Loss
 from chainrule.network import Network
-from chainrule.sklearn import networks
+from chainrule.sklearn import naming, networks
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver
 
@@ -117,7 +117,7 @@ class NetworkInside:
     def _output_weights(self) -> Array | None:
         if self.output_weight is None:
             return None
-        weights = np.asarray(self.output_weight, dtype=np.float64)
+        weights = networks.numbers(self.output_weight, "output_weight", "one for each output")
         if weights.shape != (self.n_outputs_,):
             raise ValueError(
                 f"output_weight has shape {weights.shape}; expected ({self.n_outputs_},), one "
@@ -137,11 +137,17 @@ class NetworkInside:
 
     def _dropout(self, count: int) -> list[float]:
         """Give the dropout rate of each hidden layer."""
-        given = self.dropout
-        rates = [given] * count if np.ndim(given) == 0 else list(given)
+        if not isinstance(self.dropout, list | tuple):
+            return [float(self.dropout)] * count
+        rates = networks.numbers(self.dropout, "dropout", "one for each hidden layer").tolist()
         if len(rates) != count:
             raise ValueError(f"dropout has {len(rates)} entries; hidden_layer_sizes has {count}")
-        return [float(p) for p in rates]
+        return rates
+
+    def _drops(self) -> bool:
+        """Tell whether any layer has dropout; its rates are checked later."""
+        given = self.dropout
+        return any(given) if isinstance(given, list | tuple) else bool(given)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = {**super().__getstate__()}  # type: ignore[dict-item]
@@ -207,7 +213,10 @@ class NetworkInside:
         """Explain the derivative of the loss on X and y by one quantity, "w[1][2,0]" say.
 
         y are labels, as in ``fit``. The loss is the one whose gradient training follows, on these
-        samples, penalty (½ α Σ w² / n) included. ``options`` are those of `Network.explain`.
+        samples, penalty (½ α Σ w² / n) included. A unit may be named: an input by its column,
+        "x[age]", if ``fit`` has seen column names, one of the last layer by its class, "b[2][yes]";
+        a whole number is an index. ``options`` are those of `Network.explain`; ``names`` are
+        those of columns and classes unless given.
         Raises NotFittedError before ``fit``, ValueError or TypeError for bad arguments.
         """
         check_is_fitted(self)
@@ -224,6 +233,8 @@ class NetworkInside:
         network = self._inner().copy()
         network.l2 = float(self.alpha) / total if total else 0.0
         y = np.asarray(encoded, dtype=np.float64)
+        options.setdefault("names", naming.names(self))
+        target = naming.by_index(target, self)
         return network.explain(target, rows, y, sample_weight=sample_weight, **options)
 
 

@@ -7,6 +7,7 @@ are views into the network's parameters: what trains one trains the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from chainrule.losses import Loss, LossFromZ, Poisson
 from chainrule.network import Network
 
 Array = NDArray[Any]
-_DENSE = 1 << 23  # numbers of a sparse X that are made dense in one go
+DENSE = 1 << 23  # numbers of a sparse X that are made dense in one go
 
 
 class Exp(Activation):
@@ -54,6 +55,10 @@ class PoissonAfterExp(LossFromZ):
     def derivative(self, a: Array, y: Array) -> Array:
         """See `Loss.derivative`."""
         return losses.LOSSES["poisson"].derivative(a, y)
+
+    def check_targets(self, y: Array) -> None:
+        """See `Loss.check_targets`."""
+        losses.LOSSES["poisson"].check_targets(y)
 
     def value_from_z(self, z: Array, y: Array) -> Array:
         """See `LossFromZ.value_from_z`."""
@@ -154,6 +159,23 @@ def views(network: Network) -> tuple[list[Array], list[Array]]:
     return [layer.W.T for layer in layers], [layer.b for layer in layers if layer.b is not None]
 
 
+def numbers(given: Any, name: str, what: str) -> NDArray[np.float64]:
+    """Give a list of numbers as an array, or raise TypeError."""
+    try:
+        array = np.asarray(given)
+    except ValueError:  # lists of several lengths
+        array = np.empty((0, 0))
+    if array.ndim != 1 or not all(isinstance(v, Real) for v in array):
+        raise TypeError(f"{name} must be numbers, {what}, got {given!r}")
+    return array.astype(np.float64)
+
+
+def check_shape(y: Array, row: tuple[int, ...], meaning: str) -> None:
+    """Raise ValueError unless y holds rows of a shape, () for one number or label each."""
+    if y.shape != (len(y), *row):
+        raise ValueError(f"y has shape {y.shape}; expected {(len(y), *row)}, {meaning}")
+
+
 def outputs(network: Network, X: Any) -> Array:
     """Give a^(L) of checked inputs, dense or sparse, in the dtype that NumPy would promote to."""
     engine = engines.choose(network._requested_engine, network)
@@ -161,7 +183,7 @@ def outputs(network: Network, X: Any) -> Array:
         a = engine.predict(network, X)
     else:
         a = np.empty((X.shape[0], network.sizes[-1]), dtype=network.dtype)
-        step = max(1, _DENSE // network.sizes[0])
+        step = max(1, DENSE // network.sizes[0])
         rows = X.tocsr()
         for start in range(0, len(a), step):
             part = slice(start, start + step)

@@ -31,7 +31,8 @@ class FullMomentum(GradientDescent):
 class Solver:
     """The optimiser of a run: its rule and state, and the learning rate as scikit-learn moves it.
 
-    ``learning_rate`` is the one in use, as that of scikit-learn's own ``_optimizer`` is.
+    ``learning_rate`` is the one in use, as that of scikit-learn's own ``_optimizer`` is: of adam
+    η_t of the last step. ``nominal_rate`` is η, which people set and read.
     """
 
     def __init__(self, estimator: Any, network: Network) -> None:
@@ -50,6 +51,11 @@ class Solver:
             self.rule = Adam(self._initial, *betas, epsilon=float(estimator.epsilon))
             self._first = _LATE
         self.state = State(self._first, self.rule.start(network.parameters))
+
+    @property
+    def nominal_rate(self) -> float:
+        """η of the next epoch: where scikit-learn's schedule of sgd has it, constant in adam."""
+        return self._initial if isinstance(self.rule, Adam) else self.learning_rate
 
     def rates(self, steps: int) -> NDArray[np.float64]:
         """Give the learning rates of the next steps."""

@@ -13,10 +13,11 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
+from sklearn.neural_network import _multilayer_perceptron as theirs
 from sklearn.utils.validation import _check_sample_weight
 
 from chainrule import callbacks as callback_room
-from chainrule.callbacks import Callback, Run
+from chainrule.callbacks import Callback, EarlyStopping, Run
 from chainrule.history import History
 from chainrule.network import Network
 from chainrule.sklearn import networks
@@ -25,7 +26,8 @@ from chainrule.sklearn.inside import NetworkInside
 from chainrule.sklearn.solvers import Solver
 
 Array = NDArray[Any]
-_CALLER = 8  # frames from _fit_stochastic up to who called fit, through scikit-learn's
+_COLUMNS = ("epoch", "loss", "val_loss", "val_score", "learning_rate", "seconds")
+_NOTHING = dict.fromkeys(_COLUMNS, float("nan"))
 
 
 class Validation:
@@ -39,11 +41,13 @@ class Training(NetworkInside):
     """Adds the runs: epochs and gradients are ours, what decides about them scikit-learn's."""
 
     history_: History
+    loss_: Any
     loss_curve_: list[float]
     validation_scores_: Any
     t_: int
     _no_improvement_count: int
     _given_validation: tuple[Any, ...] | None = None
+    _callback_states: tuple[list[str], list[Any]] | None  # classes, and what each has saved
 
     def _loss_grad_lbfgs(
         self, packed: Array, X: Any, y: Array, sample_weight: Array | None, *buffers: Any
@@ -60,9 +64,10 @@ class Training(NetworkInside):
     def _fit_lbfgs(self, X: Any, y: Array, sample_weight: Array | None, *rest: Any) -> None:
         self._batch_size = X.shape[0]
         self._check_targets(y)
-        weights = _product(sample_weight, self._weights_of_classes(y))
+        weights = _weighted(sample_weight, self._weights_of_classes(y))
         self._adopt(np.float64)  # scikit-learn's lbfgs works in float64 whatever X is
         super()._fit_lbfgs(X, y, weights, *rest)  # type: ignore[misc]
+        self.loss_ = np.float64(self.loss_)
         self._adopt()
 
     def _fit_stochastic(
@@ -89,15 +94,25 @@ class Training(NetworkInside):
         if validation is not None and getattr(self, "validation_loss_curve_", None) is None:
             self.validation_loss_curve_ = []
         run = self._new_run(network, validation, incremental)
+        called = callback_room.check(self.callbacks or ())
+        kinds = [type(callback).__name__ for callback in called]
+        earlier = getattr(self, "_callback_states", None) if run.epoch else None
+        states = earlier[1] if earlier and earlier[0] == kinds else [None] * len(called)
+        self._callback_states = None
+        started = 0
         try:
             with ExitStack() as ends:
-                called = callback_room.check(self.callbacks or ())
-                for callback in called:
+                for callback, state in zip(called, states, strict=True):
                     callback.on_start(run)
                     ends.callback(callback.on_end, run)
+                    if state is not None:  # partial_fit goes on, as a run that is resumed
+                        callback.load_state(state)
+                    started += 1
                 self._run_epochs(epochs, validation, run, called, incremental)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=_CALLER)
+            _warn("Training interrupted by user.")
+        if started == len(called):
+            self._callback_states = kinds, [callback.save_state() for callback in called]
         if self.early_stopping:
             scores = np.nan_to_num(run.history["val_score"], nan=-np.inf)
             run.history.best_epoch = int(np.argmax(scores)) + 1 if scores.size else None
@@ -115,18 +130,17 @@ class Training(NetworkInside):
         order = np.arange(n)
         self.n_iter_, self.stopped_ = 0, False
         for _ in range(self.max_iter):
-            begun, rate = perf_counter(), solver.learning_rate
+            begun, rate = perf_counter(), solver.nominal_rate
             if self.shuffle:
-                shuffled = np.arange(n)
-                self._random_state.shuffle(shuffled)
-                order = order[shuffled]
-            self.loss_ = self._epoch(epochs, order if self.shuffle else None)
+                self._random_state.shuffle(order)
+            loss = self._epoch(epochs, order if self.shuffle else None)
+            self.loss_ = np.float64(loss)  # scikit-learn's kind of number
             self.n_iter_ += 1
             self.t_ += n
             self.loss_curve_.append(self.loss_)
             if self.verbose:
                 print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")  # noqa: T201
-            row = {"loss": self.loss_, "learning_rate": rate}
+            row = {**_NOTHING, "loss": loss, "learning_rate": rate}
             self._look_at(validation, epochs, row)
             solver.iteration_ends(self.t_)
             if self._no_improvement_count > self.n_iter_no_change:
@@ -136,17 +150,19 @@ class Training(NetworkInside):
                 else:
                     self._no_improvement_count = 0
             run.epoch += 1
-            run.history.append({"epoch": run.epoch, "seconds": perf_counter() - begun, **row})
+            row |= {"epoch": run.epoch, "seconds": perf_counter() - begun}
+            run.history.append(row)
             for callback in called:
                 callback.on_epoch_end(run)
-            if incremental or run.history.stop_reason is not None:
+            if run.history.stop_reason is not None:  # a callback may have had enough
+                self.stopped_ = True
+            if incremental or self.stopped_:
                 break
             if self.n_iter_ == self.max_iter:
-                warnings.warn(
+                _warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                     "optimization hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=_CALLER + 1,
                 )
 
     def _epoch(self, epochs: Epochs, order: Array | None) -> float:
@@ -192,14 +208,20 @@ class Training(NetworkInside):
         )
 
     def _new_run(self, network: Network, validation: Validation | None, incremental: bool) -> Run:
-        columns = ["epoch", "loss"]
+        columns = {"epoch", "loss", "learning_rate", "seconds"}
         if validation is not None:
-            columns += ["val_loss", *(["val_score"] if self.early_stopping else [])]
-        history = History([*columns, "learning_rate", "seconds"])
-        epoch = 0
-        if incremental and hasattr(self, "history_") and list(self.history_)[:-2] == columns:
-            history, epoch = self.history_, len(self.history_["epoch"])
-            history.stop_reason = None
+            columns |= {"val_loss", *(["val_score"] if self.early_stopping else [])}
+        earlier: History | None = getattr(self, "history_", None) if incremental else None
+        if earlier is not None and columns <= set(earlier):
+            history = earlier
+        else:
+            history = History([c for c in _COLUMNS if c in columns or c in (earlier or ())])
+        if earlier is not None and history is not earlier:
+            for numbers in zip(*earlier.values(), strict=True):
+                history.append({**_NOTHING, **dict(zip(earlier, numbers, strict=True))})
+            history.best_epoch = earlier._best_epoch
+        history.stop_reason = None
+        epoch = len(history["epoch"])
         self.history_ = history
         return Run(network, history, epoch + 1 if incremental else self.max_iter,
                    self._optimizer.state, epoch)  # fmt: skip
@@ -212,27 +234,28 @@ class Training(NetworkInside):
         """Give the rows to train on, and those that are held out."""
         classes = self._weights_of_classes(y)
         if self._given_validation is not None:
-            return Part(X, y, _product(sample_weight, classes)), self._validation()
+            return Part(X, y, _weighted(sample_weight, classes)), self._validation()
         if not self.early_stopping:
-            return Part(X, y, _product(sample_weight, classes)), None
+            return Part(X, y, _weighted(sample_weight, classes)), None
         stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
         columns = [c for c in (X, y, sample_weight, classes) if c is not None]
         split = train_test_split(
             *columns, random_state=self._random_state, test_size=self.validation_fraction,
             stratify=stratify,
         )  # fmt: skip
-        train, held = split[0::2], split[1::2]
-        if held[0].shape[0] < 2:
+        X, X_held, y, y_held, *rest = split
+        if X_held.shape[0] < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
-        weights = held[2] if sample_weight is not None else None
-        product = None
-        for column in train[2:]:
-            product = _product(product, column)
-        validation = Part(held[0], held[1], weights)
-        return Part(train[0], train[1], product), Validation(validation, self._labels(held[1]))
+        held_weight = None
+        if sample_weight is not None:
+            sample_weight, held_weight, *rest = rest
+        if classes is not None:
+            classes = rest[0]
+        held = Validation(Part(X_held, y_held, held_weight), self._labels(y_held))
+        return Part(X, y, _weighted(sample_weight, classes)), held
 
     def _validation(self) -> Validation:
         """Check the ``validation_data`` that was handed in."""
@@ -246,18 +269,19 @@ class Training(NetworkInside):
         try:
             X, y = self._encoded(given[0], given[1])
             weights = _check_sample_weight(given[2], X) if len(given) == 3 else None
+            self._plain_loss().check_targets(np.asarray(y, dtype=np.float64))
         except (TypeError, ValueError) as error:
-            raise type(error)(f"validation_data: {error}") from None
+            raise ValueError(f"validation_data: {error}") from None
+        if self.early_stopping and len(y) < 2:
+            raise ValueError("validation_data: 1 row; early_stopping needs 2 or more")
         return Validation(Part(X, y, weights), self._labels(y))
 
     def _size_of_batches(self, n: int) -> int:
         if self.batch_size == "auto":
             return min(200, n)
         if self.batch_size > n:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
-                "clipped",
-                stacklevel=_CALLER + 1,
+            _warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             )
         return int(np.clip(self.batch_size, 1, n))
 
@@ -265,12 +289,21 @@ class Training(NetworkInside):
         if self._report().kind is None:
             self._plain_loss().check_targets(np.asarray(y, dtype=np.float64))
 
+    def _check_for_partial_fit(self) -> None:
+        """Raise ValueError for a callback that partial_fit, one epoch at a time, would restart."""
+        if any(isinstance(c, EarlyStopping) for c in callback_room.check(self.callbacks or ())):
+            raise ValueError(
+                "callbacks: EarlyStopping needs fit, since each partial_fit is a run of one epoch; "
+                "with early_stopping=True and partial_fit(X, y, validation_data=(X_val, y_val)), "
+                "stopped_ says when to end"
+            )
+
     def _with_validation(self, validation_data: Any, fit: Any) -> Any:
         """Call scikit-learn's fit or partial_fit with the validation data at hand."""
         callback_room.check(self.callbacks or ())
         of_epochs = {
             "validation_data": validation_data is not None,
-            "dropout": np.any(self.dropout),
+            "dropout": self._drops(),
             "callbacks": bool(self.callbacks),
         }
         for name, given in of_epochs.items():
@@ -283,10 +316,23 @@ class Training(NetworkInside):
             del self._given_validation
 
 
-def _product(a: Array | None, b: Array | None) -> Array | None:
-    if a is None or b is None:
-        return b if a is None else a
-    product: Array = a * b
+def _warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn from where scikit-learn does, so that filters of its module hold here too."""
+    place = vars(theirs)
+    line = theirs.BaseMultilayerPerceptron._fit_stochastic.__code__.co_firstlineno
+    warnings.warn_explicit(
+        message, category, theirs.__file__, line, theirs.__name__,
+        registry=place.setdefault("__warningregistry__", {}), module_globals=place,
+    )  # fmt: skip
+
+
+def _weighted(sample_weight: Array | None, of_classes: Array | None) -> Array | None:
+    """Give the product of the weights of samples and of their classes, or raise where all are 0."""
+    if of_classes is None:
+        return sample_weight
+    product: Array = of_classes if sample_weight is None else sample_weight * of_classes
+    if not product.any():
+        raise ValueError("class_weight leaves no sample with a weight above 0")
     return product
 
 
