@@ -145,8 +145,20 @@ def loss_and_gradient(
     The gradient is laid out as the network's parameters; of the multi-output squared error it is
     that of the sum.
     """
-    plain, network = copy.copy(network), copy.copy(network)
-    plain.l2 = 0.0  # the penalty comes at the end
+    # An engine keeps what it has made for a network from one call to the next: no copy here.
+    given, network.l2 = network.l2, 0.0  # the penalty comes at the end
+    try:
+        loss, gradient, total = _of_data(network, part, report)
+        network.l2 = alpha / total
+        for layer, (dW, _) in zip(network.weighted_layers, network._views(gradient), strict=True):
+            dW += network.l2 * layer.W
+        return loss + network.penalty(), gradient
+    finally:
+        network.l2 = given
+
+
+def _of_data(network: Network, part: Part, report: Report) -> tuple[float, Array, float]:
+    """Give loss, gradient and the number of samples, or the sum of their weights."""
     weights = part.weights
     total = len(part) if weights is None else float(weights.sum())
     gradient, loss = np.zeros_like(network.parameters), 0.0
@@ -154,13 +166,10 @@ def loss_and_gradient(
     for first in range(0, len(part), step):
         rows = part.rows(slice(first, first + step))
         weight = len(rows) if rows.weights is None else float(rows.weights.sum())
-        C, g = _data_gradient(plain, rows, report)
+        C, g = _data_gradient(network, rows, report)
         gradient += weight / total * g
         loss += weight / total * C
-    network.l2 = alpha / total
-    for layer, (dW, _) in zip(network.weighted_layers, network._views(gradient), strict=True):
-        dW += network.l2 * layer.W
-    return loss + network.penalty(), gradient
+    return loss, gradient, total
 
 
 def _data_gradient(network: Network, part: Part, report: Report) -> tuple[float, Array]:
