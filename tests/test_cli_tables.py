@@ -298,7 +298,7 @@ def test_a_table_that_changes_while_it_is_read(run: Run, monkeypatch: pytest.Mon
         ([*TRAIN, "--task", "regress"], "line 2, column 8 (label): '"),
         ([*TRAIN, "--encoding", "klingon"], "there is no encoding 'klingon'"),
         (["train", "people.csv", "--target", "lable", "--out", "model"],
-         "there is no column 'lable'; people.csv has 'id', 'age', 'colour'"),
+         "there is no column 'lable' (did you mean 'label'?); people.csv has 'id', 'age', 'colour'"),
         (["predict", "none", "people.csv"], "none: No such file or directory"),
         (["predict", "people.csv", "people.csv"], "people.csv is no chainrule model file"),
         (["inspect", "people.csv"], "people.csv is no chainrule model file"),

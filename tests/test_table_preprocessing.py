@@ -191,15 +191,53 @@ def test_what_columns_are_taken_for(
     assert words in found["c"][1]
 
 
-def test_ids_are_known_by_name_and_by_differing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_ids_are_known_by_name_and_by_differing(form: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = one_column(["a", "b"])
     frame["user_id"] = rng.permutation(10**6)[:60]
     frame["malic_acid"] = rng.permutation(10**6)[:60]
     frame["grid"] = rng.permutation(10**6)[:60]
     frame["plan id"] = [1, 2, 3] * 20
-    schema = fitted(table(tmp_path, frame), np.zeros(60, dtype=np.int8))
+    frame["uv index"] = [1.5, 2.0, 3.0] * 20
+    frame["pain_index"] = [1.0, 2.0, None] * 20
+    schema = fitted(table(tmp_path, frame, form), np.zeros(60, dtype=np.int8))
     assert [c.name for c in schema.left_out] == ["user_id"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_ids_of_many_rows_are_counted_so_far_only(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profile, "_MOST_DISTINCT", 100)
+    monkeypatch.setattr(sources, "BATCH", 50)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"user_id": rng.permutation(10**6)[:600], "y": ["yes", "no"] * 300})
+    frame["plan_id"] = rng.integers(0, 40, 600)
+    schema = fitted(table(tmp_path, frame, form), np.zeros(600, dtype=np.int8))
+    assert [c.name for c in schema.left_out] == ["user_id"]
+
+
+@pytest.mark.parametrize(
+    ("as_text", "typed", "categories"),
+    [
+        (["True", "False"], [True, False], ("False", "True")),
+        (["TRUE", "FALSE"], [True, False], ("False", "True")),
+        (["true", "false"], [True, False], ("False", "True")),
+        (["1.0", "2"], [1, 2], ("1", "2")),
+        (["1.0", "2.", "30.0"], [1.0, 2.0, 30.0], ("1", "2", "30")),
+        (["1.0", "2.5", "123456789012.0"], [1.0, 2.5, 123456789012.0],
+         ("1", "123456789012", "2.5")),
+        (["1e+20", "1"], [1e20, 1.0], ("1", "1e+20")),
+    ],
+)  # fmt: skip
+def test_the_same_value_is_the_same_category(
+    as_text: list[str], typed: list[object], categories: tuple[str, ...], tmp_path: Path
+) -> None:
+    parts, asked = np.zeros(60, dtype=np.int8), Wishes(categorical=("c",))
+    schema = fitted(table(tmp_path, one_column(as_text)), parts, wishes=asked)
+    again = fitted(table(tmp_path, one_column(typed), "parquet"), parts, wishes=asked)
+    assert schema.columns[0].categories == again.columns[0].categories == categories
 
 
 def test_wishes_come_first(tmp_path: Path) -> None:

@@ -94,6 +94,18 @@ def test_targets_that_teach_nothing(
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize("written", [("true", "false"), ("TRUE", "FALSE"), ("True", "False")])
+def test_true_and_false_are_the_same_classes_in_every_format(
+    written: tuple[str, str], tmp_path: Path
+) -> None:
+    path = csv(tmp_path, with_target([*written]))
+    with_target([True, False]).to_parquet(tmp_path / "a.parquet")
+    one, other = prepared(path), prepared(tmp_path / "a.parquet")
+    assert one.schema.target == other.schema.target
+    assert one.schema.target.classes == ("False", "True")
+    assert np.array_equal(one.y[TRAIN], other.y[TRAIN])
+
+
 def test_too_many_classes(tmp_path: Path) -> None:
     frame = with_target([f"c{i // 2}" for i in range(2004)], 2004)
     with pytest.raises(TableError, match="has 1,002 classes; at most 1,000 can be learned"):

@@ -56,23 +56,48 @@ def with_commas(distinct: Iterable[str]) -> str | None:
 def texts(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
     """Give the cells as texts without blanks around them, null where they stand for no value.
 
-    Whole numbers are written without a point, so that 1 and 1.0 are the same category.
+    They are the same for the same value in whichever format; see `alike`.
     """
+    return alike(stripped(column, missing))
+
+
+def stripped(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> pa.Array:
+    """Give the cells as `texts` does, but texts of a file as they are written there."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     array = _one_chunk(column)
-    if family(array.type) == "number":
-        values = pc.cast(array, pa.float64(), safe=False)
-        values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
-        whole = (
-            values.null_count == len(values) or pc.all(pc.equal(pc.floor(values), values)).as_py()
-        )
-        exact = pa.types.is_integer(array.type)
-        array = array if exact else pc.cast(values, pa.int64()) if whole else values
+    if pa.types.is_floating(array.type) or pa.types.is_decimal(array.type):
+        array = _written(pc.cast(array, pa.float64(), safe=False))
     strings = pc.utf8_trim_whitespace(pc.cast(array, pa.string()))
     none = pc.is_in(strings, value_set=pa.array(missing, pa.string()))
     return pc.if_else(none, pa.scalar(None, pa.string()), strings)
+
+
+def alike(strings: pa.Array) -> pa.Array:
+    """Write what is the same category in the same way: 1.0 as 1, true and TRUE as True.
+
+    So true and false are the same whether pandas, R or Arrow wrote them.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    strings = pc.replace_substring_regex(strings, r"^([+-]?\d+)\.0*$", r"\1")
+    for truth in ("True", "False"):
+        others = pa.array([truth.lower(), truth.upper()])
+        strings = pc.if_else(pc.is_in(strings, value_set=others), truth, strings)
+    return strings
+
+
+def _written(values: pa.Array) -> pa.Array:
+    """Give numbers as texts, whole ones without a point; null where they are not finite."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+    whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 2.0**53))
+    as_whole = pc.cast(pc.if_else(whole, values, 0.0), pa.int64())
+    return pc.if_else(whole, pc.cast(as_whole, pa.string()), pc.cast(values, pa.string()))
 
 
 def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Floats:
@@ -86,7 +111,7 @@ def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Float
     if family(column.type) == "number":
         array = pc.cast(_one_chunk(column), pa.float64(), safe=False)
     else:
-        array = texts(column, missing)
+        array = stripped(column, missing)
         try:
             array = pc.cast(array, pa.float64())
         except pa.ArrowInvalid:
@@ -123,7 +148,7 @@ def dates(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str)
 
     array = _one_chunk(column)
     if family(array.type) != "date":
-        array = texts(column, missing)
+        array = stripped(column, missing)
         stamps = _parsed(array, form)
         if stamps is None:
             row = _first_that_fails(array, form)

@@ -113,7 +113,7 @@ class _Look:
         self.family = "none"
         self.rows = self.values = self.numbers = 0
         self.first_text: tuple[int, str] | None = None
-        self.distinct: set[str] = set()
+        self.distinct: set[Any] = set()  # texts, or numbers of a column that may be an id
         self.distinct_rows: int | None = None  # after how many values there were too many
         self.dates = True
         self.counter: float | None = None  # a column that counts rows: what the next cell is
@@ -128,8 +128,12 @@ class _Look:
             self._try(column, start)
         if kind == "number":
             values = self._try(column, start)
-            self.values += int((~np.isnan(values)).sum())
+            present = values[~np.isnan(values)]
+            self.values += len(present)
+            self.numbers += len(present)
             self._count(values)
+            if self.whole and _ID.search(self.name):
+                self._see_distinct(np.unique(present).tolist())
         elif kind == "text":
             self._see_texts(column, start)
         elif kind != "none":
@@ -151,7 +155,7 @@ class _Look:
     def _see_texts(self, column: pa.ChunkedArray, start: int) -> None:
         import pyarrow.compute as pc
 
-        strings = cells.texts(column, self.missing)
+        strings = cells.stripped(column, self.missing)
         present = strings.drop_null()
         self.values += len(present)
         try:
@@ -166,10 +170,14 @@ class _Look:
         if self.distinct_rows is None or self.dates:
             unique = pc.unique(present)
             if self.distinct_rows is None:
-                self.distinct.update(unique.to_pylist())
-                if len(self.distinct) > _MOST_DISTINCT:
-                    self.distinct_rows = self.values
+                self._see_distinct(cells.alike(unique).to_pylist())
             self.dates = self.dates and cells.are_dates(unique)
+
+    def _see_distinct(self, found: list[Any]) -> None:
+        if self.distinct_rows is None:
+            self.distinct.update(found)
+            if len(self.distinct) > _MOST_DISTINCT:
+                self.distinct_rows = self.values
 
     def _count(self, values: Any) -> None:
         """See whether numbers are whole, and count their rows: 0, 1, 2, ... or 1, 2, 3, ..."""
@@ -230,9 +238,7 @@ class _Look:
         return Finding(self.name, "category")
 
     def _differs(self) -> bool:
-        """Say whether (nearly) each row has a text of its own."""
-        if self.family == "number":
-            return True  # not counted; the name says it
+        """Say whether (nearly) each row has a text, or an id, of its own."""
         seen = self.values if self.distinct_rows is None else self.distinct_rows
         if self.distinct_rows is not None and self.numbers < self.values:
             return True
