@@ -78,6 +78,10 @@ def test_the_task_is_found_out(
          "classes are learned from several rows each (for a quantity: --task regress)"),
         (["1.5", "2.5", "many"], {"task": "regress"},
          "data.csv, line 4, column 2 (y): 'many' is no number; --task regress needs numbers"),
+        ([*range(39), "unknown"], {},
+         ("data.csv, line 41, column 2 (y): 'unknown' is no finite number, but 39 of 40 targets "
+          "are. Mend it, or say what it is: --missing unknown (no value), or --task classify")),
+        ([1, 2, 3] * 12 + ["", "inf"], {}, "'inf' is no finite number, but 38 of 39 targets are"),
         (["1,5", "2,5", "3,5"], {}, "holds texts such as '1,5', numbers with a decimal comma"),
         (["1,5", "2,5", "3,5"], {"task": "regress"}, "read them with --decimal ,"),
         ([1.5, 2.5, 3.5], {"balanced": True}, "'y' is a number; only classes can be balanced"),
@@ -104,6 +108,21 @@ def test_true_and_false_are_the_same_classes_in_every_format(
     assert one.schema.target == other.schema.target
     assert one.schema.target.classes == ("False", "True")
     assert np.array_equal(one.y[TRAIN], other.y[TRAIN])
+
+
+def test_a_few_texts_among_numbers_may_be_meant(tmp_path: Path) -> None:
+    path = csv(tmp_path, with_target([*range(1, 10), "unknown"], 200))
+    assert prepared(path, task="classify").schema.target.classes[-1] == "unknown"
+    target = prepared(path, missing=("unknown",)).schema.target
+    assert (target.task, target.classes) == ("classify", tuple("123456789"))
+    path = csv(tmp_path, with_target(["1", "2", "3", "4", "5 or more"], 100))
+    assert prepared(path).schema.target.kind == "text"
+
+
+def test_an_infinite_target_of_a_typed_column(tmp_path: Path) -> None:
+    with_target([1.5, 2.5, math.inf]).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(TableError, match=r"a\.parquet, row 2, column 2 \(y\): 'inf' is no finite"):
+        prepared(tmp_path / "a.parquet")
 
 
 def test_too_many_classes(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from chainrule.tabular.source import Source, TableError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NUMBERS_FROM = 0.9  # a column with this share of numbers is one of numbers, some of them wrong
+NUMBERS_FROM = 0.9  # a column with this share of numbers is one of numbers, some of them wrong
 _MOST_DISTINCT = 10_000  # texts; a column with more is no category
 _NEAR_UNIQUE = (
     0.5  # distinct texts for each row; a column with more is free text, or names its rows
@@ -92,9 +92,13 @@ def look(source: Source, target: str, missing: Sequence[str], wishes: Wishes) ->
         kind = cells.family(column.type)
         if kind == "other":
             raise TableError(f"the target {target!r} has type {column.type}; no classes or numbers")
-        labels.append(
-            cells.numbers(column, missing) if kind == "number" else cells.texts(column, missing)
-        )
+        try:
+            labels.append(
+                cells.numbers(column, missing) if kind == "number" else cells.texts(column, missing)
+            )
+        except CellError as error:
+            place = source.place(n + error.row, target)
+            raise TableError(f"{place}: {error.text!r} is no finite number") from None
         n += batch.num_rows
     if not n:
         raise TableError(f"{source.path} has a header and no rows")
@@ -217,20 +221,20 @@ class _Look:
     def _decide_texts(self) -> Finding:
         if self.dates:
             return Finding(self.name, "date")
-        if self.numbers >= _NUMBERS_FROM * self.values:
+        if self.numbers >= NUMBERS_FROM * self.values:
             assert self.first_text is not None
             row, text = self.first_text
             share = f"{self.numbers:,} of {self.values:,} cells of this column are"
             raise TableError(
                 f"{self.source.place(row, self.name)}: {text!r} is no finite number, but {share}. "
-                f"Mend it, or say what it is: --missing {_quoted(text)} (no value), or "
-                f"--categorical {_quoted(self.name)} (all cells are categories)"
+                f"Mend it, or say what it is: --missing {quoted(text)} (no value), or "
+                f"--categorical {quoted(self.name)} (all cells are categories)"
             )
         if (text := cells.with_commas(self.distinct)) is not None:
             raise TableError(
                 f"{self.source.path}, column {self.name!r} holds texts such as {text!r}, numbers "
                 "with a decimal comma, it seems: read them with --decimal , or say what they are: "
-                f"--categorical {_quoted(self.name)}"
+                f"--categorical {quoted(self.name)}"
             )
         if self._differs():
             count = "more than 10,000" if self.distinct_rows else f"{len(self.distinct):,}"
@@ -245,7 +249,8 @@ class _Look:
         return len(self.distinct) > max(_FEW, _NEAR_UNIQUE * seen)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Write a text as a shell takes it."""
     return text if re.fullmatch(r"[\w.@+-]+", text) else "'" + text.replace("'", "'\\''") + "'"
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from chainrule.tabular import cells
 from chainrule.tabular.cells import CellError
-from chainrule.tabular.profile import listed
+from chainrule.tabular.profile import NUMBERS_FROM, listed, quoted
 from chainrule.tabular.schema import Labels, Target, Task
 from chainrule.tabular.source import Source, TableError
 
@@ -45,6 +45,8 @@ def understand(
             raise TableError(
                 f"{source.place(row, name)}: {text!r} is no number; --task regress needs numbers"
             )
+        if task is None and cells.count_numbers(column) >= NUMBERS_FROM * _present(column):
+            raise _mistake(source, name, column)
         return _classes(name, column, numbers)
     present = numbers[~np.isnan(numbers)]
     if not len(present):
@@ -97,6 +99,21 @@ def _classes(
     y = np.full(len(here), -1, dtype=np.int64)
     y[here] = inverse
     return Target(name, "classify", kind, labels), y
+
+
+def _mistake(source: Source, name: str, column: pa.Array) -> TableError:
+    """Name the first text of a column that is one of numbers else."""
+    row, text = _first_text(column)
+    share = f"{cells.count_numbers(column):,} of {_present(column):,}"
+    return TableError(
+        f"{source.place(row, name)}: {text!r} is no finite number, but {share} targets are. Mend "
+        f"it, or say what it is: --missing {quoted(text)} (no value), or --task classify (all "
+        "targets are classes)"
+    )
+
+
+def _present(column: pa.Array) -> int:
+    return len(column) - int(column.null_count)
 
 
 def encode(target: Target, column: Any, missing: tuple[str, ...]) -> NDArray[Any]:
