@@ -205,6 +205,37 @@ def test_ids_are_known_by_name_and_by_differing(form: str, tmp_path: Path) -> No
     assert [c.name for c in schema.left_out] == ["user_id"]
 
 
+@pytest.mark.parametrize("form", ["csv", "csv again", "parquet"])
+def test_the_index_of_a_dataframe_is_left_out(form: str, tmp_path: Path) -> None:
+    frame = one_column([1.5, 2.5, 3.5]).sample(frac=0.8, random_state=0)  # no permutation, even
+    path = tmp_path / "data"
+    if form == "parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path)
+    if form == "csv again":
+        pd.read_csv(path).to_csv(path, index=False)
+    source, parts = open_table(path), np.zeros(len(frame), dtype=np.int8)
+    left_out = fitted(source, parts).left_out
+    assert [c.name for c in left_out] == [
+        {"csv": "column_1", "csv again": "Unnamed: 0"}.get(form, "__index_level_0__")
+    ]
+    assert left_out[0].why.startswith("the index of a dataframe")
+    asked = Wishes(numeric=(left_out[0].name,))
+    assert fitted(source, parts, wishes=asked).left_out == ()
+
+
+def test_a_first_column_without_a_name_may_be_a_feature(tmp_path: Path) -> None:
+    frame = one_column([1, 2, 3]).rename(columns={"c": ""})
+    assert fitted(table(tmp_path, frame), np.zeros(60, dtype=np.int8)).left_out == ()
+    path = tmp_path / "data.csv"
+    rows = [f"{i},{i % 7}.5,{'yes' if i % 2 else 'no'}" for i in range(0, 120, 2)]
+    path.write_text("\n".join(rows))
+    source = open_table(path, sources.Reading(header=False))  # no name is empty here
+    findings = profile.look(source, "column_3", MISSING, Wishes()).findings
+    assert [finding.kind for finding in findings] == ["number", "number"]
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_ids_of_many_rows_are_counted_so_far_only(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -46,6 +46,8 @@ class TextSource(Source):
             (name.strip() if header else "") or f"column_{i}"
             for i, name in enumerate(first, start=1)
         ]
+        if header and not first[0].strip():
+            self.unnamed = self.names[0]
 
     def place(self, row: int, column: str) -> str:
         """Say where a cell stands, by its line; see `Source`."""

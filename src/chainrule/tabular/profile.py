@@ -24,6 +24,8 @@ _NEAR_UNIQUE = (
 )
 _FEW = 20  # rows with different texts that are still no reason to leave a column out
 _ID = re.compile(r"(?:^|[\W_])(?i:id|uuid|guid|index|rownames?|row)$|[a-z]I[Dd]$")
+_INDEX = re.compile(r"__index_level_\d+__")  # of a dataframe, in Parquet
+_UNNAMED = "Unnamed: 0"  # and one that went through CSV
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class _Look:
             self.values += len(present)
             self.numbers += len(present)
             self._count(values)
-            if self.whole and _ID.search(self.name):
+            if self.whole and (self._may_be_index() or _ID.search(self.name)):
                 self._see_distinct(np.unique(present).tolist())
         elif kind == "text":
             self._see_texts(column, start)
@@ -204,6 +206,8 @@ class _Look:
             return Finding(name, "number", "as asked for", forced=True)
         if name in wishes.dates:
             return Finding(name, "date", "as asked for", wishes.dates[name], forced=True)
+        if _INDEX.fullmatch(name):
+            return Finding(name, "left out", "the index of a dataframe")
         if self.family == "other":
             return Finding(name, "left out", "its type holds no numbers, texts or dates")
         if not self.values:
@@ -211,6 +215,8 @@ class _Look:
         if self.family == "number" or (self.family == "text" and self.numbers == self.values):
             if self.counts and self.rows > _FEW:
                 return Finding(name, "left out", "it counts the rows")
+            if self._may_be_index() and self.whole and self._all_differ():
+                return Finding(name, "left out", "the index of a dataframe, it seems: no name")
             if _ID.search(name) and self.whole and self._differs():
                 return Finding(name, "left out", "it names the rows: an id, each another one")
             return Finding(name, "number")
@@ -240,6 +246,13 @@ class _Look:
             count = "more than 10,000" if self.distinct_rows else f"{len(self.distinct):,}"
             return Finding(self.name, "left out", f"free text or names: {count} different texts")
         return Finding(self.name, "category")
+
+    def _may_be_index(self) -> bool:
+        return self.name == self.source.unnamed or self.name == _UNNAMED
+
+    def _all_differ(self) -> bool:
+        """Say whether no two rows have the same, as far as was counted."""
+        return len(self.distinct) == (self.distinct_rows or self.rows)
 
     def _differs(self) -> bool:
         """Say whether (nearly) each row has a text, or an id, of its own."""
