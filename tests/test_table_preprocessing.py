@@ -155,7 +155,7 @@ def sources_parts() -> Sequence[str]:
 
 
 def one_column(values: Sequence[object], n: int = 60) -> pd.DataFrame:
-    cells = (list(values) * n)[:n]
+    cells = (list(values) * n)[:n] or [None] * n
     return pd.DataFrame(
         {"c": cells, "other": np.arange(n) % 7 + 0.5, "y": ["yes", "no"] * (n // 2)}
     )
@@ -322,6 +322,57 @@ def test_decimal_commas_are_asked_about(values: list[str], tmp_path: Path) -> No
         fitted(source, np.zeros(60, dtype=np.int8))
     schema = fitted(source, np.zeros(60, dtype=np.int8), wishes=Wishes(categorical=("c",)))
     assert schema.columns[0].kind == "category"
+
+
+@pytest.mark.parametrize(
+    "values", [["1,574", "12,000", "980"], ["1,574.50", "2,000"], ["1,234,567", "1,574", "15"]]
+)
+def test_thousands_are_no_decimals(values: list[str], tmp_path: Path) -> None:
+    source = table(tmp_path, one_column(values))
+    with pytest.raises(TableError, match=r"column 'c' holds texts such as '1.*', numbers whose "
+                       r"thousands are cut by commas, .* take the commas out") as error:
+        fitted(source, np.zeros(60, dtype=np.int8))
+    ambiguous = values == ["1,574", "12,000", "980"]
+    assert ("read them as decimals (--decimal ,)" in str(error.value)) == ambiguous
+    assert str(error.value).endswith(" or say what they are: --categorical c")
+
+
+@pytest.mark.parametrize("values", [["1,574", "0,250"], ["1,574", "2,5"], [",125", "1,500"]])
+def test_three_decimals_are_no_thousands(values: list[str], tmp_path: Path) -> None:
+    source = table(tmp_path, one_column(values))
+    with pytest.raises(TableError, match="numbers with a decimal comma, it seems: read them with"):
+        fitted(source, np.zeros(60, dtype=np.int8))
+
+
+@pytest.mark.parametrize("text", ["31/12/2020", "soon", "2020-02-31", "2020-01-01T00:00:00Z"])
+def test_a_text_among_dates_is_named(text: str, tmp_path: Path) -> None:
+    frame = one_column(["2020-12-30", "2020-12-31", None, "2021-01-01"])
+    frame.loc[41, "c"] = text
+    source = table(tmp_path, frame)
+    count = 45 if text[:4] == "2020" else 44  # what is of the form counts
+    with pytest.raises(TableError) as error:
+        fitted(source, np.zeros(60, dtype=np.int8))
+    assert (
+        f"data.csv, line 43, column 1 (c): '{text}' is no date as the others, but {count} of 45 "
+        "cells of this column are."
+    ) in str(error.value)
+    assert f"--missing {profile.quoted(text)} (no value), or --categorical c" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "hint"),
+    [("%d/%m/%Y", "--date 'c=%d/%m/%Y'"), ("%m/%d/%Y", "--date 'c=%m/%d/%Y'"),
+     ("%d.%m.%Y %H:%M", "--date 'c=%d.%m.%Y %H:%M'")],
+)  # fmt: skip
+def test_dates_of_another_form_are_asked_about(form: str, hint: str, tmp_path: Path) -> None:
+    frame = one_column([])
+    frame["c"] = pd.date_range("2020-01-01", periods=60, freq="9h").strftime(form)
+    if " " not in form:
+        frame["c"] = pd.date_range("2020-01-01", periods=60).strftime(form)
+    schema = fitted(table(tmp_path, frame), np.zeros(60, dtype=np.int8))
+    assert [(c.name, c.why) for c in schema.left_out] == [
+        ("c", f"dates, it seems: {hint} reads them")
+    ]
 
 
 def test_rare_and_unknown_categories(tmp_path: Path) -> None:

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _WITH_COMMA = re.compile(r"[+-]?\d*,\d+$")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?$")
+_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}(:?\d{2}){0,2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
+_DATE_FORMS = [
+    f"{day}{time}"
+    for day in ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d")
+    for time in ("", " %H:%M", " %H:%M:%S")
+]
 
 
 class CellError(Exception):
@@ -47,10 +54,22 @@ def family(dtype: pa.DataType) -> Literal["text", "number", "date", "category", 
 
 
 def with_commas(distinct: Iterable[str]) -> str | None:
-    """Give one of the texts if most look like numbers with a decimal comma, else None."""
+    """Say what commas in numbers seem to be, and what to do, if most texts have them, else None."""
     found = list(distinct)
-    commas = [text for text in found if _WITH_COMMA.match(text)]
-    return min(commas) if len(commas) > len(found) / 2 else None
+    commas = [text for text in found if _WITH_COMMA.match(text) or _THOUSANDS.match(text)]
+    if len(commas) <= len(found) / 2:
+        return None
+    if all(map(_THOUSANDS.match, commas)):
+        sure = any(text.count(",") > 1 or "." in text for text in commas)
+        return (
+            f"texts such as {min(commas)!r}, numbers whose thousands are cut by commas, it seems, "
+            "which are not read: take the commas out"
+            + ("" if sure else ", read them as decimals (--decimal ,)")
+        )
+    return (
+        f"texts such as {min(commas)!r}, numbers with a decimal comma, it seems: read them with "
+        "--decimal ,"
+    )
 
 
 def texts(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
@@ -131,10 +150,28 @@ def count_numbers(strings: pa.Array) -> int:
 
 
 def _is_no_number(strings: pa.Array) -> NDArray[np.bool_]:
+    return _differs(strings, _NUMBER)
+
+
+def count_dates(strings: pa.Array) -> int:
+    """Count the texts that look like dates in ISO 8601."""
+    return int(len(strings) - strings.null_count - _differs(strings, _DATE).sum())
+
+
+def _differs(strings: pa.Array, form: str) -> NDArray[np.bool_]:
+    """Mark the texts that are not of a form; no value is of any."""
     import pyarrow.compute as pc
 
-    matched = pc.match_substring_regex(strings, _NUMBER)
+    matched = pc.match_substring_regex(strings, form)
     return ~np.asarray(pc.fill_null(matched, True).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def date_form(distinct: Iterable[str]) -> str | None:
+    """Give a form, as of strptime, of which all texts are dates, or None."""
+    import pyarrow as pa
+
+    strings = pa.array(distinct, pa.string())
+    return next((form for form in _DATE_FORMS if _parsed(strings, form) is not None), None)
 
 
 def dates(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str) -> Floats:
@@ -159,11 +196,6 @@ def dates(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str)
         pc.divide(pc.cast(micro, pa.float64(), safe=False), 1e6).to_numpy(zero_copy_only=False),
         dtype=np.float64,
     )
-
-
-def are_dates(strings: pa.Array, form: str = "") -> bool:
-    """Say whether all texts are dates."""
-    return _parsed(strings, form) is not None
 
 
 def _parsed(strings: pa.Array, form: str) -> pa.Array | None:

@@ -117,11 +117,11 @@ class _Look:
     def __init__(self, source: Source, name: str, missing: Sequence[str], wishes: Wishes) -> None:
         self.source, self.name, self.missing, self.wishes = source, name, missing, wishes
         self.family = "none"
-        self.rows = self.values = self.numbers = 0
+        self.rows = self.values = self.numbers = self.dates = 0
         self.first_text: tuple[int, str] | None = None
         self.distinct: set[Any] = set()  # texts, or numbers of a column that may be an id
         self.distinct_rows: int | None = None  # after how many values there were too many
-        self.dates = True
+        self.first_no_date: tuple[int, str] | None = None
         self.counter: float | None = None  # a column that counts rows: what the next cell is
         self.counts = self.whole = True  # as far as has been seen
 
@@ -173,11 +173,14 @@ class _Look:
             if self.first_text is None:
                 self.first_text = (start + error.row, error.text)
             self.numbers += cells.count_numbers(present)
-        if self.distinct_rows is None or self.dates:
-            unique = pc.unique(present)
-            if self.distinct_rows is None:
-                self._see_distinct(cells.alike(unique).to_pylist())
-            self.dates = self.dates and cells.are_dates(unique)
+        if self.first_no_date is None:
+            try:
+                cells.dates(strings, (), "")
+            except CellError as error:
+                self.first_no_date = (start + error.row, error.text)
+        self.dates += cells.count_dates(present)
+        if self.distinct_rows is None:
+            self._see_distinct(cells.alike(pc.unique(present)).to_pylist())
 
     def _see_distinct(self, found: list[Any]) -> None:
         if self.distinct_rows is None:
@@ -225,27 +228,35 @@ class _Look:
         return self._decide_texts()
 
     def _decide_texts(self) -> Finding:
-        if self.dates:
+        if self.first_no_date is None:
             return Finding(self.name, "date")
         if self.numbers >= NUMBERS_FROM * self.values:
             assert self.first_text is not None
-            row, text = self.first_text
-            share = f"{self.numbers:,} of {self.values:,} cells of this column are"
+            raise self._mistake(self.first_text, "is no finite number", self.numbers)
+        if self.dates >= NUMBERS_FROM * self.values:
+            raise self._mistake(self.first_no_date, "is no date as the others", self.dates)
+        if (words := cells.with_commas(self.distinct)) is not None:
             raise TableError(
-                f"{self.source.place(row, self.name)}: {text!r} is no finite number, but {share}. "
-                f"Mend it, or say what it is: --missing {quoted(text)} (no value), or "
-                f"--categorical {quoted(self.name)} (all cells are categories)"
-            )
-        if (text := cells.with_commas(self.distinct)) is not None:
-            raise TableError(
-                f"{self.source.path}, column {self.name!r} holds texts such as {text!r}, numbers "
-                "with a decimal comma, it seems: read them with --decimal , or say what they are: "
+                f"{self.source.path}, column {self.name!r} holds {words} or say what they are: "
                 f"--categorical {quoted(self.name)}"
             )
         if self._differs():
             count = "more than 10,000" if self.distinct_rows else f"{len(self.distinct):,}"
-            return Finding(self.name, "left out", f"free text or names: {count} different texts")
+            words = f"free text or names: {count} different texts"
+            if (form := cells.date_form(self.distinct)) is not None:
+                words = f"dates, it seems: --date {quoted(f'{self.name}={form}')} reads them"
+            return Finding(self.name, "left out", words)
         return Finding(self.name, "category")
+
+    def _mistake(self, first: tuple[int, str], what: str, good: int) -> TableError:
+        """Name the first cell that is not as most of its column are."""
+        row, text = first
+        return TableError(
+            f"{self.source.place(row, self.name)}: {text!r} {what}, but {good:,} of "
+            f"{self.values:,} cells of this column are. Mend it, or say what it is: --missing "
+            f"{quoted(text)} (no value), or --categorical {quoted(self.name)} (all cells are "
+            "categories)"
+        )
 
     def _may_be_index(self) -> bool:
         return self.name == self.source.unnamed or self.name == _UNNAMED

@@ -33,11 +33,10 @@ def understand(
     """
     numbers = _as_numbers(column)
     if numbers is None:
-        text = cells.with_commas(column.drop_null().unique().to_pylist())
-        if text is not None and task != "classify":
+        words = cells.with_commas(column.drop_null().unique().to_pylist())
+        if words is not None and task != "classify":
             raise TableError(
-                f"{source.path}: the target {name!r} holds texts such as {text!r}, numbers with a "
-                "decimal comma, it seems: read them with --decimal , or say that they are classes: "
+                f"{source.path}: the target {name!r} holds {words} or say that they are classes: "
                 "--task classify"
             )
         if task == "regress":
