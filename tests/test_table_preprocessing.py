@@ -456,6 +456,7 @@ def test_a_schema_of_the_wrong_kind_is_an_error(change: dict[str, object]) -> No
     wrongs = [
         ("mean", [math.nan]), ("mean", [10**400]), ("scale", [0.0]), ("kind", "x"), ("parts", []),
         ("missing", 1), ("words", 3), ("scale", [1.0, 2.0]),
+        ("words", "\ud800"), ("parts", ["value", "value"]), ("scale", [1e-200]), ("mean", [1e200]),
     ]  # fmt: skip
     for key, value in wrongs:
         wrong = dict(good["columns"][0]) | {key: value}

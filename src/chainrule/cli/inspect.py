@@ -45,7 +45,7 @@ def inspect(model: str, as_json: bool) -> None:
     page.fact("network", str(network))
     page.fact("", _details(network))
     if table is not None:
-        _tell(page, table)
+        tell(page, table)
 
 
 def _network(network: Network) -> dict[str, Any]:
@@ -60,7 +60,8 @@ def _details(network: Network) -> str:
     return ", ".join(parts)
 
 
-def _tell(page: Page, table: TableModel) -> None:
+def tell(page: Page, table: TableModel) -> None:
+    """Say what the model of a table is."""
     schema, target = table.schema, table.schema.target
     if target.task == "classify":
         words = f"{len(target.classes)} classes: {', '.join(target.classes)}"

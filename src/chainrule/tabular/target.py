@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from chainrule.tabular import cells
 from chainrule.tabular.cells import CellError
 from chainrule.tabular.profile import NUMBERS_FROM, listed, quoted
-from chainrule.tabular.schema import Labels, Target, Task
+from chainrule.tabular.schema import LARGEST, Labels, Target, Task
 from chainrule.tabular.source import Source, TableError
 
 if TYPE_CHECKING:
@@ -58,7 +58,14 @@ def understand(
         task = "classify" if few and (distinct == np.floor(distinct)).all() else "regress"
     if task == "classify":
         return _classes(name, column, numbers)
-    kind: Labels = "integer" if (distinct == np.floor(distinct)).all() else "number"
+    large = np.abs(numbers) > LARGEST
+    if large.any():
+        row = int(np.argmax(large))
+        raise TableError(
+            f"{source.place(row, name)}: {numbers[row]:.6g} is too large for a target; at most "
+            f"{LARGEST:g} can be learned"
+        )
+    kind: Labels = "integer" if _are_whole(distinct) else "number"
     return Target(name, "regress", kind), numbers  # its mean and scale come with the split
 
 
@@ -71,7 +78,7 @@ def _classes(
         here = ~np.isnan(numbers)
         found, inverse = np.unique(numbers[here], return_inverse=True)
         labels = tuple(map(_written, found.tolist()))
-        kind = "integer" if (found == np.floor(found)).all() else "number"
+        kind = "integer" if _are_whole(found) else "number"
     else:
         here = np.asarray(column.is_valid().to_numpy(zero_copy_only=False))
         coded = column.drop_null().dictionary_encode()
@@ -161,6 +168,10 @@ def _first_text(column: pa.Array) -> tuple[int, str]:
     except CellError as error:
         return error.row, error.text
     raise AssertionError("every cell is a number")
+
+
+def _are_whole(values: NDArray[np.float64]) -> bool:
+    return bool((values == np.floor(values)).all() and np.abs(values).max() < 2**53)
 
 
 def _written(value: float) -> str:
