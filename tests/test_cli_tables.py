@@ -297,6 +297,22 @@ def test_a_table_that_changes_while_it_is_read(run: Run, monkeypatch: pytest.Mon
         ([*TRAIN, "--date", "joined=%Y"], "line 2, column 4 (joined): '20"),
         ([*TRAIN, "--task", "regress"], "line 2, column 8 (label): '"),
         ([*TRAIN, "--encoding", "klingon"], "there is no encoding 'klingon'"),
+        ([*TRAIN, "--encoding", "hex"], "there is no encoding 'hex'"),
+        ([*TRAIN, "--encoding", "rot13"], "there is no encoding 'rot13'"),
+        ([*TRAIN, "--encoding", "undefined"], "there is no encoding 'undefined'"),
+        ([*TRAIN, "--delimiter", "ab"],
+         "'--delimiter': 'ab' cuts no columns; expected one ASCII character, such as ; or \\t"),
+        ([*TRAIN, "--delimiter", "é"], "'--delimiter': 'é' cuts no columns"),
+        ([*TRAIN, "--delimiter", '"'], "'--delimiter': '\"' cuts no columns"),
+        ([*TRAIN, "--delimiter", "\\t"], "people.csv has one column, 'id,age,colour,"),
+        ([*TRAIN, "--learning-rate", "nan"], "'--learning-rate': 'nan' is no finite number"),
+        ([*TRAIN, "--learning-rate", "inf"], "'--learning-rate': 'inf' is no finite number"),
+        ([*TRAIN, "--test", "nan"], "'--test': 'nan' is no finite number"),
+        ([*TRAIN, "--validation", "nan"], "'--validation': 'nan' is no finite number"),
+        ([*TRAIN, "--dropout", "nan"], "'--dropout': 'nan' is no finite number"),
+        ([*TRAIN, "--l2", "inf"], "'--l2': 'inf' is no finite number"),
+        ([*TRAIN, "--keep", "3"], "--keep needs --checkpoint FOLDER"),
+        ([*TRAIN, "--every", "1"], "--every needs --checkpoint FOLDER"),
         (["train", "people.csv", "--target", "lable", "--out", "model"],
          "there is no column 'lable' (did you mean 'label'?); people.csv has 'id', 'age', 'colour'"),
         (["predict", "none", "people.csv"], "none: No such file or directory"),
@@ -331,6 +347,22 @@ def test_names_that_would_steer_a_terminal(run: Run) -> None:
     out = run(*TRAIN, "--epochs", "1")[1] + run("inspect", "model")[1]
     assert "\x1b" not in out
     assert "line\ufffdfeed" in out
+
+
+def test_a_network_that_no_machine_holds(run: Run) -> None:
+    code, _, err = run(*TRAIN, "--hidden", "999999999,999999999")
+    assert code == 2
+    assert re.search(
+        r"chainrule: a network of \d+-999999999-999999999-2 units has 1,000,000,01\d,\d{3},\d{3},\d{3} "
+        r"parameters; its training takes 1.6e\+10 GB, more than this machine has: say fewer with",
+        err,
+    )
+    assert sorted(os.listdir()) == ["people.csv"]
+
+
+def test_a_tab_may_be_written_in_two_characters(run: Run) -> None:
+    people().to_csv("people.tsv", sep="\t", index=False)
+    assert run("train", "people.tsv", *TRAIN[2:], "--epochs", "1", "--delimiter", r"\t")[0] == 0
 
 
 def test_training_that_is_not_finite_is_one_line(run: Run) -> None:

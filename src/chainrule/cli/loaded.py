@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule import files, tables
+from chainrule.cli.shared import note
 
 if TYPE_CHECKING:
     from chainrule.explain.names import Names
@@ -77,7 +78,7 @@ def _columns(table: TableModel, data: str, reading: dict[str, Any], label: str |
     def take(rows: slice) -> Taken:
         X, y, batch, notes = table.samples(source, rows, label)
         for line in notes.words(table.schema):
-            click.echo(f"chainrule: {line}", err=True)
+            note(line)
         return X, y, names(table.schema, source, batch, rows.start)
 
     return Loaded(table.network, n_rows, take, table)

@@ -26,8 +26,8 @@ class TextSource(Source):
     def __init__(self, path: str, reading: Reading) -> None:
         super().__init__(path)
         try:
-            codecs.lookup(reading.encoding)
-        except LookupError:
+            "".encode(reading.encoding)
+        except (LookupError, ValueError):  # none of that name, or none of text, such as hex
             raise TableError(f"there is no encoding {reading.encoding!r}") from None
         self._encoding = "utf-8-sig" if _is_utf_8(reading.encoding) else reading.encoding
         self._decimal_comma = reading.decimal == ","
