@@ -347,6 +347,25 @@ def test_names_that_would_steer_a_terminal(run: Run) -> None:
     out = run(*TRAIN, "--epochs", "1")[1] + run("inspect", "model")[1]
     assert "\x1b" not in out
     assert "line\ufffdfeed" in out
+    frame["more\x1b[2J"] = 1
+    frame.loc[0, "line\nfeed"] = "pur\x9bple"
+    frame["label"] = "may\x1bbe"
+    frame.to_csv("new.csv", index=False)
+    for arguments in (
+        ("predict", "model", "new.csv", "--out", "p.csv"),
+        ("check", "model", "--data", "new.csv"),
+        ("predict", "model", "no\x1b[2Jfile.csv"),
+        ("train", "no\x1b[2Jfile.csv", "--target", "x", "--out", "model"),
+        ("inspect", "no\x1b[2Jfile"),
+        ("train", "people.csv", "--target", "x\x1b[2J", "--out", "model"),
+        ("train", "people.csv", "--target", "label", "--out", "no\x1b[2J/model"),
+        ("explain", "model", "x[0\x1b]", "--data", "people.csv", "--row", "1"),
+        ("explain", "model", "w[1][0,0]", "--data", "people.csv", "--row", "1"),
+        ("explain", "model", "w[1][0,1]", "--data", "people.csv", "--row", "1", "--notation", "\x1b"),
+    ):
+        out = "".join(run(*arguments)[1:])
+        assert out.replace("\n", "").isprintable(), arguments
+        assert "\n" in out
 
 
 def test_a_network_that_no_machine_holds(run: Run) -> None:
@@ -438,6 +457,44 @@ def test_what_is_new_is_named(run: Run) -> None:
             "as the mean"
         ),
     ]
+
+
+def test_targets_that_are_no_class_are_not_scored(run: Run) -> None:
+    run(*TRAIN, "--epochs", "2")
+    run("predict", "model", "people.csv", "--out", "p.csv")
+    right = (pd.read_csv("p.csv").label == people().label)[4:].mean()
+    frame = people()
+    frame.loc[:3, "label"] = ["maybe", "never", "maybe", None]
+    frame.to_csv("new.csv", index=False)
+    code, _, err = run("predict", "model", "new.csv", "--out", "p.csv")
+    assert code == 0
+    first, second = err.splitlines()
+    assert first == (
+        "chainrule: 3 rows have a target that is no class of the model, and is not scored: "
+        "'maybe', 'never'"
+    )
+    assert second.startswith(f"chainrule: 236 rows have the target; on these: accuracy {right:.4f}")
+    frame["label"] = "maybe"
+    frame.to_csv("new.csv", index=False)
+    err = run("predict", "model", "new.csv", "--out", "p.csv")[2]
+    assert err.count("\n") == 1
+    assert "240 rows have a target that is no class" in err
+
+
+@pytest.mark.parametrize("task", ["classify", "regress"])
+def test_targets_that_are_no_numbers_are_not_scored(task: str, run: Run) -> None:
+    frame = people()
+    frame["label"] = np.where(frame.label == "yes", 10, 9)
+    frame.to_csv("people.csv", index=False)
+    run(*TRAIN, "--epochs", "2", "--task", task)
+    frame = frame.astype({"label": object})
+    frame.loc[:2, "label"] = ["ten", "inf", "1e999"]
+    frame.to_csv("new.csv", index=False)
+    code, _, err = run("predict", "model", "new.csv", "--out", "p.csv")
+    assert code == 0
+    what = "class of the model" if task == "classify" else "number"
+    assert f"3 rows have a target that is no {what}, and is not scored: 'ten', 'inf', '1e999'" in err
+    assert "237 rows have the target" in err
 
 
 def test_columns_that_are_missing_are_named(run: Run) -> None:
@@ -594,6 +651,20 @@ def test_the_gradient_of_a_table_is_checked(run: Run) -> None:
         code, out, _ = run("check", "model", "--data", "people.csv", *options)
         assert code == 0
         assert re.search(rf"gradient: pass; all \d+ parameters checked on {n} samples", out)
+
+
+def test_rows_without_a_target_are_not_checked(run: Run) -> None:
+    frame = people()
+    frame.loc[3:5, "label"] = None
+    frame.to_csv("people.csv", index=False)
+    run(*TRAIN, "--epochs", "2", "--hidden", "4")
+    check = ("check", "model", "--data", "people.csv")
+    code, out, err = run(*check)
+    assert (code, err) == (0, "chainrule: 3 rows have no target: left out\n")
+    assert " checked on 237 samples" in out
+    assert run(*check, "--rows", "0:4")[2] == "chainrule: 1 row has no target: left out\n"
+    code, _, err = run(*check, "--rows", "3:6")
+    assert (code, err) == (2, "chainrule: people.csv: no row in 3:6 has a target\n")
 
 
 def test_data_are_read_as_said(run: Run) -> None:

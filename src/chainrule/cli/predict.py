@@ -97,7 +97,14 @@ def _write(prediction: Prediction, file: Any, form: str) -> None:
 
 def _tell_score(prediction: Prediction) -> None:
     from chainrule.tabular.measures import NAMES, text
+    from chainrule.tabular.profile import listed
 
+    if counts := prediction.others:
+        total, target = counts.total(), prediction.model.schema.target
+        what = "number" if target.task == "regress" else "class of the model"
+        found = listed([label for label, _ in counts.most_common()], 5)
+        rows = "1 row has" if total == 1 else f"{total:,} rows have"
+        note(f"{rows} a target that is no {what}, and is not scored: {found}")
     n, measured = prediction.score()
     if n:
         words = ", ".join(f"{NAMES[name]} {text(value)}" for name, value in measured.items())

@@ -144,6 +144,22 @@ def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Float
     return values
 
 
+def numbers_or_none(
+    column: pa.ChunkedArray | pa.Array, missing: Sequence[str]
+) -> tuple[Floats, list[str]]:
+    """Give the cells as numbers, NaN where there is none, and the texts that are no numbers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    array = stripped(column, missing)
+    none = _is_no_number(array)
+    good = pc.if_else(pa.array(none), pa.scalar(None, pa.string()), array)
+    values = np.array(pc.cast(good, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+    infinite = np.isinf(values)
+    values[infinite] = np.nan
+    return values, array.filter(pa.array(none | infinite)).to_pylist()
+
+
 def count_numbers(strings: pa.Array) -> int:
     """Count the texts that are numbers."""
     return int(len(strings) - strings.null_count - _is_no_number(strings).sum())

@@ -97,11 +97,12 @@ class TableModel:
         return [name for name in source.names if name not in known]
 
     def samples(
-        self, source: Source, rows: slice, label: str | None = None
+        self, source: Source, rows: slice, label: str | None = None, leave_out: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[Any], pa.Table, Notes]:
         """Give inputs and targets of some rows, as the network takes them, and the rows themselves.
 
-        ``label`` is taken for the target where the file has none.
+        ``label`` is taken for the target where the file has none. A row without its target is an
+        error, unless it is to be left out of what is given.
         Raises TableError with the place of what does not fit; ValueError where no row is in the
         range.
         """
@@ -126,7 +127,7 @@ class TableModel:
         try:
             y = targets.encode(target, column, self.schema.missing)
             bad = y < 0 if target.task == "classify" else y != y
-            if bad.any():
+            if bad.any() and not leave_out:
                 raise CellError(int(bad.argmax()), "")
         except CellError as error:
             where = (
@@ -134,6 +135,10 @@ class TableModel:
             )
             words = targets.no_class(target, error.text) if error.text else "the target is missing"
             raise TableError(f"{where}: {words}") from None
+        if bad.any():
+            if bad.all():
+                raise TableError(f"{source.path}: no row in {rows.start}:{rows.stop} has a target")
+            X, y, batch = X[~bad], y[~bad], batch.filter(pa.array(~bad))
         if target.task == "regress":
             y = ((y - target.mean) / target.scale)[:, None]
         return X, y, batch, notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,25 +123,37 @@ def _present(column: pa.Array) -> int:
     return len(column) - int(column.null_count)
 
 
-def encode(target: Target, column: Any, missing: tuple[str, ...]) -> NDArray[Any]:
+def encode(
+    target: Target, column: Any, missing: tuple[str, ...], others: Counter[str] | None = None
+) -> NDArray[Any]:
     """Give cells of new data as `understand` does.
 
-    Raises CellError for one that is no class of the model, or no number.
+    Raises CellError for one that is no class of the model, or no number; with ``others`` these are
+    counted there, and are as missing.
     """
-    if target.task == "regress":
-        return cells.numbers(column, missing)
-    if target.kind == "text":
-        texts: list[str | None] = cells.texts(column, missing).to_pylist()
+    texts: list[str | None]
+    if target.kind == "text" and target.task == "classify":
+        texts = cells.texts(column, missing).to_pylist()
     else:
-        numbers = cells.numbers(column, missing)
+        if others is None:
+            numbers = cells.numbers(column, missing)
+        else:
+            numbers, wrong = cells.numbers_or_none(column, missing)
+            others.update(wrong)
+        if target.task == "regress":
+            return numbers
         texts = [None if math.isnan(value) else _written(value) for value in numbers.tolist()]
     known = {label: i for i, label in enumerate(target.classes)}
     y = np.full(len(texts), -1, dtype=np.int64)
     for row, text in enumerate(texts):
-        if text is not None:
-            if text not in known:
-                raise CellError(row, text)
+        if text is None:
+            continue
+        if text in known:
             y[row] = known[text]
+        elif others is None:
+            raise CellError(row, text)
+        else:
+            others[text] += 1
     return y
 
 
