@@ -163,6 +163,15 @@ def test_no_test_rows_no_measures(run: Run) -> None:
     assert "measures" not in run("inspect", "model")[1]
 
 
+def test_one_test_row(run: Run) -> None:
+    people(20).to_csv("people.csv", index=False)
+    out = run(*TRAIN, "--epochs", "1", "--test", "0.06", "--validation", "0")[1]
+    assert loaded().training["rows"]["test"] == 1
+    assert "\nOn the 1 test row\n" in out
+    assert "\nmeasures on the 1 test row\n" in run("inspect", "model")[1]
+    assert "\nended    all epochs done\n" in run("inspect", "model")[1]
+
+
 def test_regression(run: Run) -> None:
     frame = people()
     frame["label"] = 100 + 3 * frame.age.fillna(40) + 10 * (frame.colour == "red")
@@ -706,7 +715,7 @@ def test_inspect_says_what_a_model_is(run: Run) -> None:
         "model: the model of a table", "network  Network(", "seed 0", "2 classes: no, yes",
         "  category  colour  3 categories: blue, green, red", "  left out  id      it counts",
         "168 training, 24 validation, 48 test", "learning rate 0.003", "batch size 32",
-        "on the 48 test rows", "balanced accuracy", f"by chainrule {chainrule.__version__}",
+        "on the 48 test rows", "ended    by early stopping: val_loss has not", "balanced accuracy", f"by chainrule {chainrule.__version__}",
     ):  # fmt: skip
         assert words in out
     about = json.loads(run("inspect", "model", "--json")[1])

@@ -87,6 +87,11 @@ def has(n_rows: int, path: str) -> str:
     return f"{path} has {'row 0 only' if n_rows == 1 else f'rows 0 to {n_rows - 1}'}"
 
 
+def test_rows(n: int) -> str:
+    """Say how many rows the test had."""
+    return "1 test row" if n == 1 else f"{n:,} test rows"
+
+
 def read_options(command: F) -> F:
     """Add the options that say how a text file is to be read."""
     for option in (

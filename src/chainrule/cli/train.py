@@ -18,7 +18,7 @@ import click
 
 from chainrule import files
 from chainrule.cli.loaded import open_table
-from chainrule.cli.shared import INTERRUPTED, Finite, Page, note, read_options
+from chainrule.cli.shared import INTERRUPTED, Finite, Page, note, read_options, test_rows
 
 if TYPE_CHECKING:
     from chainrule.history import History
@@ -319,7 +319,7 @@ def _tell_measures(page: Page, prepared: Prepared, measured: Any, beside: Any) -
         page.fact("test", "no rows were held out, so nothing is known of how good the model is")
         return
     page.say()
-    page.say(f"On the {prepared.counts['test']:,} test rows", "bold")
+    page.say(f"On the {test_rows(prepared.counts['test'])}", "bold")
     classify = prepared.schema.target.task == "classify"
     for line in lines(measured, beside, "largest class" if classify else "mean"):
         page.say(f"  {line}")

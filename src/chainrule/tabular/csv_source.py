@@ -93,6 +93,10 @@ class TextSource(Source):
         """Raise TableError for the first line that is no text, or has too many or few columns."""
         width = len(self.names)
         for line, cells in self._rows():
+            if len(cells) != width and _is_blank(cells):
+                raise TableError(
+                    f"{self.path}, line {line}: nothing but blanks; take the line out, or empty it"
+                )
             if len(cells) != width:
                 whose = "the header has" if self._has_header else "the first line has"
                 raise TableError(
@@ -121,7 +125,7 @@ class TextSource(Source):
             try:
                 for cells in records:
                     line, last = last + 1, records.line_num
-                    if last <= self._head_lines or _is_blank(cells):
+                    if last <= self._head_lines or not cells:
                         continue
                     yield line, cells
             except csv.Error as error:
