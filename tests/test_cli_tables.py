@@ -323,7 +323,7 @@ def test_a_table_that_changes_while_it_is_read(run: Run, monkeypatch: pytest.Mon
         ([*TRAIN, "--keep", "3"], "--keep needs --checkpoint FOLDER"),
         ([*TRAIN, "--every", "1"], "--every needs --checkpoint FOLDER"),
         (["train", "people.csv", "--target", "lable", "--out", "model"],
-         "there is no column 'lable' (did you mean 'label'?); people.csv has 'id', 'age', 'colour'"),
+         "there is no column 'lable' (did you mean 'label'?); people.csv has 'id', 'age', 'colo"),
         (["predict", "none", "people.csv"], "none: No such file or directory"),
         (["predict", "people.csv", "people.csv"], "people.csv is no chainrule model file"),
         (["inspect", "people.csv"], "people.csv is no chainrule model file"),
@@ -370,7 +370,7 @@ def test_names_that_would_steer_a_terminal(run: Run) -> None:
         ("train", "people.csv", "--target", "label", "--out", "no\x1b[2J/model"),
         ("explain", "model", "x[0\x1b]", "--data", "people.csv", "--row", "1"),
         ("explain", "model", "w[1][0,0]", "--data", "people.csv", "--row", "1"),
-        ("explain", "model", "w[1][0,1]", "--data", "people.csv", "--row", "1", "--notation", "\x1b"),
+        ("explain", "model", "x[0]", "--data", "people.csv", "--notation", "\x1b", "--row", "1"),
     ):
         out = "".join(run(*arguments)[1:])
         assert out.replace("\n", "").isprintable(), arguments
@@ -381,7 +381,7 @@ def test_a_network_that_no_machine_holds(run: Run) -> None:
     code, _, err = run(*TRAIN, "--hidden", "999999999,999999999")
     assert code == 2
     assert re.search(
-        r"chainrule: a network of \d+-999999999-999999999-2 units has 1,000,000,01\d,\d{3},\d{3},\d{3} "
+        r"chainrule: a network of \d+-999999999-999999999-2 units has 1,000,000,01\d(,\d{3}){3} "
         r"parameters; its training takes 1.6e\+10 GB, more than this machine has: say fewer with",
         err,
     )
@@ -502,7 +502,9 @@ def test_targets_that_are_no_numbers_are_not_scored(task: str, run: Run) -> None
     code, _, err = run("predict", "model", "new.csv", "--out", "p.csv")
     assert code == 0
     what = "class of the model" if task == "classify" else "number"
-    assert f"3 rows have a target that is no {what}, and is not scored: 'ten', 'inf', '1e999'" in err
+    assert (
+        f"3 rows have a target that is no {what}, and is not scored: 'ten', 'inf', '1e999'" in err
+    )
     assert "237 rows have the target" in err
 
 
@@ -715,7 +717,8 @@ def test_inspect_says_what_a_model_is(run: Run) -> None:
         "model: the model of a table", "network  Network(", "seed 0", "2 classes: no, yes",
         "  category  colour  3 categories: blue, green, red", "  left out  id      it counts",
         "168 training, 24 validation, 48 test", "learning rate 0.003", "batch size 32",
-        "on the 48 test rows", "ended    by early stopping: val_loss has not", "balanced accuracy", f"by chainrule {chainrule.__version__}",
+        "on the 48 test rows", "ended    by early stopping: val_loss has not", "balanced accuracy",
+        f"by chainrule {chainrule.__version__}",
     ):  # fmt: skip
         assert words in out
     about = json.loads(run("inspect", "model", "--json")[1])
@@ -796,7 +799,8 @@ def test_ctrl_c_leaves_no_model_but_the_run(run: Run) -> None:
         err,
     )
     newest = max(epoch for epoch, _ in checkpoints.checkpoints(Path("run")))
-    assert said is not None and int(said[1]) == newest
+    assert said is not None
+    assert int(said[1]) == newest
     assert sorted(os.listdir()) == ["people.csv", "run", "temporary"]
     assert os.listdir("temporary") == []
 

@@ -329,8 +329,11 @@ def test_decimal_commas_are_asked_about(values: list[str], tmp_path: Path) -> No
 )
 def test_thousands_are_no_decimals(values: list[str], tmp_path: Path) -> None:
     source = table(tmp_path, one_column(values))
-    with pytest.raises(TableError, match=r"column 'c' holds texts such as '1.*', numbers whose "
-                       r"thousands are cut by commas, .* take the commas out") as error:
+    with pytest.raises(
+        TableError,
+        match=r"column 'c' holds texts such as '1.*', numbers whose "
+        r"thousands are cut by commas, .* take the commas out",
+    ) as error:
         fitted(source, np.zeros(60, dtype=np.int8))
     ambiguous = values == ["1,574", "12,000", "980"]
     assert ("read them as decimals (--decimal ,)" in str(error.value)) == ambiguous

@@ -47,7 +47,7 @@ class Finite(click.FloatRange):
 
 
 class Mark(click.ParamType[str]):
-    """What cuts columns: one character, or \\t for a tab."""
+    r"""What cuts columns: one character, or \t for a tab."""
 
     name = "MARK"
 

@@ -69,4 +69,6 @@ def by_index(target: str, schema: Schema, last: int) -> str:
         if name in choices:
             start = target[: match.start("name")]
             return f"{start}{choices.index(name)}]"
-    raise ValueError(f"{target}: there is no {name!r}{guess(name, short)}; there are {listed(short)}")
+    raise ValueError(
+        f"{target}: there is no {name!r}{guess(name, short)}; there are {listed(short)}"
+    )
