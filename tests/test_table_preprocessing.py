@@ -22,6 +22,7 @@ from chainrule.tabular.preprocessing import Fitting, Notes, Preprocessing, date_
 from chainrule.tabular.profile import Wishes
 from chainrule.tabular.schema import Column, Schema, Target
 from chainrule.tabular.source import MISSING, TableError, open_table
+from chainrule.tabular.target import understand
 
 TARGET = Target("y", "classify", "text", ("no", "yes"))
 
@@ -249,6 +250,21 @@ def test_ids_of_many_rows_are_counted_so_far_only(
     assert [c.name for c in schema.left_out] == ["user_id"]
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_number_that_stands_for_no_value(form: str, tmp_path: Path) -> None:
+    frame = one_column([1.5, -999, 3.5])
+    frame["whole"], frame["y"] = [1, -999, 3] * 20, [4.5, 5.5, -999] * 20
+    source = table(tmp_path, frame, form)
+    found = profile.look(source, "y", (*MISSING, "-999"), Wishes())
+    fitting = Fitting(source, found.findings, (*MISSING, "-999"))
+    rows.fit(source, fitting, np.zeros(60, dtype=np.int8))
+    columns = {column.name: column for column in fitting.finish(50)[0]}
+    assert (columns["c"].missing, columns["c"].mean) == (True, (2.5,))
+    assert (columns["whole"].missing, columns["whole"].mean) == (True, (2.0,))
+    target, y = understand(source, "y", found.target, None)
+    assert (target.task, np.isnan(y).sum()) == ("regress", 20)
+
+
 @pytest.mark.parametrize(
     ("as_text", "typed", "categories"),
     [
@@ -348,7 +364,11 @@ def test_three_decimals_are_no_thousands(values: list[str], tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("text", ["31/12/2020", "soon", "2020-02-31", "2020-01-01T00:00:00Z"])
-def test_a_text_among_dates_is_named(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", [20, 100])
+def test_a_text_among_dates_is_named(
+    batch: int, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "BATCH", batch)
     frame = one_column(["2020-12-30", "2020-12-31", None, "2021-01-01"])
     frame.loc[41, "c"] = text
     source = table(tmp_path, frame)

@@ -77,7 +77,7 @@ def texts(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
 
     They are the same for the same value in whichever format; see `alike`.
     """
-    return alike(stripped(column, missing))
+    return _without(alike(stripped(column, missing)), missing)
 
 
 def stripped(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> pa.Array:
@@ -88,7 +88,13 @@ def stripped(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> pa.A
     array = _one_chunk(column)
     if pa.types.is_floating(array.type) or pa.types.is_decimal(array.type):
         array = _written(pc.cast(array, pa.float64(), safe=False))
-    strings = pc.utf8_trim_whitespace(pc.cast(array, pa.string()))
+    return _without(pc.utf8_trim_whitespace(pc.cast(array, pa.string())), missing)
+
+
+def _without(strings: pa.Array, missing: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     none = pc.is_in(strings, value_set=pa.array(missing, pa.string()))
     return pc.if_else(none, pa.scalar(None, pa.string()), strings)
 
@@ -137,6 +143,8 @@ def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Float
             row = int(np.argmax(_is_no_number(array)))
             raise CellError(row, str(array[row])) from None
     values = np.array(array.to_numpy(zero_copy_only=False), dtype=np.float64)
+    if none := [float(text) for text in missing if re.match(_NUMBER, text)]:
+        values[np.isin(values, none)] = np.nan  # -999.0, too, where -999 stands for no value
     infinite = np.isinf(values)
     if infinite.any():
         row = int(np.argmax(infinite))
@@ -151,7 +159,7 @@ def numbers_or_none(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    array = stripped(column, missing)
+    array = texts(column, missing)
     none = _is_no_number(array)
     good = pc.if_else(pa.array(none), pa.scalar(None, pa.string()), array)
     values = np.array(pc.cast(good, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)

@@ -121,7 +121,8 @@ class _Look:
         self.first_text: tuple[int, str] | None = None
         self.distinct: set[Any] = set()  # texts, or numbers of a column that may be an id
         self.distinct_rows: int | None = None  # after how many values there were too many
-        self.first_no_date: tuple[int, str] | None = None
+        self.all_dates = True
+        self.first_no_date: tuple[int, str] | None = None  # where most are dates
         self.counter: float | None = None  # a column that counts rows: what the next cell is
         self.counts = self.whole = True  # as far as has been seen
 
@@ -173,14 +174,23 @@ class _Look:
             if self.first_text is None:
                 self.first_text = (start + error.row, error.text)
             self.numbers += cells.count_numbers(present)
-        if self.first_no_date is None:
+        if self.distinct_rows is None:
+            self._see_distinct(cells.alike(pc.unique(present)).to_pylist())
+        self._see_dates(strings, start)
+
+    def _see_dates(self, strings: pa.Array, start: int) -> None:
+        """Count dates, and look for the first text that is none, while most texts are dates."""
+        present = len(strings) - strings.null_count
+        if 2 * self.dates < self.values - present:
+            return
+        self.dates += cells.count_dates(strings)
+        if 2 * self.dates < self.values:
+            self.all_dates = False
+        elif self.first_no_date is None:
             try:
                 cells.dates(strings, (), "")
             except CellError as error:
-                self.first_no_date = (start + error.row, error.text)
-        self.dates += cells.count_dates(present)
-        if self.distinct_rows is None:
-            self._see_distinct(cells.alike(pc.unique(present)).to_pylist())
+                self.all_dates, self.first_no_date = False, (start + error.row, error.text)
 
     def _see_distinct(self, found: list[Any]) -> None:
         if self.distinct_rows is None:
@@ -228,12 +238,12 @@ class _Look:
         return self._decide_texts()
 
     def _decide_texts(self) -> Finding:
-        if self.first_no_date is None:
+        if self.all_dates:
             return Finding(self.name, "date")
         if self.numbers >= NUMBERS_FROM * self.values:
             assert self.first_text is not None
             raise self._mistake(self.first_text, "is no finite number", self.numbers)
-        if self.dates >= NUMBERS_FROM * self.values:
+        if self.first_no_date is not None and self.dates >= NUMBERS_FROM * self.values:
             raise self._mistake(self.first_no_date, "is no date as the others", self.dates)
         if (words := cells.with_commas(self.distinct)) is not None:
             raise TableError(
