@@ -2,7 +2,8 @@
 
     python tests/fuzz.py [--seconds 60] [--corpus FOLDER]
 
-The seeds are a network, a network of two layers in float32, and a checkpoint. A file is changed
+The seeds are a network, a network of two layers in float32, a checkpoint, and the models of two
+tables. A file is changed
 byte by byte, or in its structure: the header is taken apart, parts of it are changed, and it is put
 together again, with a digest that fits or without one, so that what lies behind the digest is
 reached as well.
@@ -33,7 +34,13 @@ import numpy as np
 
 from chainrule import checkpoints, files
 from chainrule.callbacks import EarlyStopping
+from chainrule.cli.inspect import tell
+from chainrule.cli.shared import Page
 from chainrule.network import Network
+from chainrule.tabular import model as models
+from chainrule.tabular import schema as schemas
+from chainrule.tabular.model import TableModel
+from chainrule.tabular.schema import Column, LeftOut, Schema, Target
 
 FOLDER = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
@@ -43,6 +50,8 @@ ODD: tuple[Any, ...] = (
     float("nan"), "", "relu", "softmax", "x" * 300, "\ud800", "\n", [], [1], [[]], [2, 3],
     [10**9] * 3, {}, {"own": "relu", "formula": ""}, {"name": "x", "values": {}, "arrays": ["y"]},
 )  # fmt: skip
+PAGE = Page(plain=True)
+PAGE.say = lambda *words: None  # type: ignore[method-assign]
 
 
 def seeds() -> list[bytes]:
@@ -56,18 +65,37 @@ def seeds() -> list[bytes]:
         Network([2, 2, 1], seed=0).fit(
             X, X[:, :1], epochs=2, callbacks=[EarlyStopping()], checkpoint=folder / "run", verbose=0
         )
+        table_model(Target("y", "classify", "integer", ("1", "2"))).save(folder / "c")
+        table_model(Target("y", "regress", "number", mean=3.5, scale=0.5)).save(folder / "d")
         return [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def table_model(target: Target) -> TableModel:
+    """The model of a table with a column of each kind."""
+    one = {"mean": (0.5,), "variance": (4.0,), "scale": (2.0,)}
+    schema = Schema(
+        (Column("age", "number", True, ("value",), words="0 to 9", **one),
+         Column("born", "date", parts=("days",), form="%d/%m/%Y", **one),
+         Column("hue", "category", categories=("blue", "red"), rare=True, rares=("teal",))),
+        (LeftOut("id", "it counts the rows"),), target, ("", "NA"),
+    )  # fmt: skip
+    classify = target.task == "classify"
+    ends: Any = {"output": "softmax", "loss": "cross_entropy"} if classify else {}
+    network = Network([6, 2 if classify else 1], dtype="float32", seed=0, **ends)
+    measured: Any = {"accuracy": 0.9, "roc_auc": None} if classify else {"r2": 0.5}
+    training = {"rows": {"training": 7, "test": 3}, "epochs": 2, "stopped": "all epochs done"}
+    return TableModel(network, schema, training, {"model": measured, "baseline": measured})
 
 
 # --- what must hold -------------------------------------------------------------------------------
 
 
 def check(content: bytes) -> str:
-    """Read a file as a network and as a checkpoint; give what became of it, or raise."""
+    """Read a file as network, checkpoint and table; give what became of it, or raise."""
     path = FOLDER / "file"
     path.write_bytes(content)
     became = []
-    for read in (files.load, checkpoints.read):
+    for read in (files.load, checkpoints.read, models.load):
         try:
             found = read(path)
         except ValueError as error:
@@ -77,8 +105,14 @@ def check(content: bytes) -> str:
             assert text.isprintable(), text
             became.append("refused")
             continue
-        assert np.isfinite(found.parameters).all()
-        assert found.parameters.nbytes <= len(content)
+        if found is None:
+            became.append("no table")
+            continue
+        if isinstance(found, TableModel):
+            tell(PAGE, found)
+        parameters = getattr(found, "network", found).parameters
+        assert np.isfinite(parameters).all()
+        assert parameters.nbytes <= len(content)
         became.append("read")
     return " ".join(became)
 
@@ -226,7 +260,7 @@ def main() -> None:
     options.corpus.mkdir(parents=True, exist_ok=True)
     for i, content in enumerate(seeds()):
         (options.corpus / f"seed-{i}").write_bytes(content)
-    for module in (files, checkpoints):
+    for module in (files, checkpoints, models, schemas):
         for value in vars(module).values():
             if isinstance(value, FunctionType) and value.__module__ == module.__name__:
                 atheris.instrument_func(value)

@@ -163,6 +163,15 @@ def test_no_test_rows_no_measures(run: Run) -> None:
     assert "measures" not in run("inspect", "model")[1]
 
 
+def test_one_test_row(run: Run) -> None:
+    people(20).to_csv("people.csv", index=False)
+    out = run(*TRAIN, "--epochs", "1", "--test", "0.06", "--validation", "0")[1]
+    assert loaded().training["rows"]["test"] == 1
+    assert "\nOn the 1 test row\n" in out
+    assert "\nmeasures on the 1 test row\n" in run("inspect", "model")[1]
+    assert "\nended    all epochs done\n" in run("inspect", "model")[1]
+
+
 def test_regression(run: Run) -> None:
     frame = people()
     frame["label"] = 100 + 3 * frame.age.fillna(40) + 10 * (frame.colour == "red")
@@ -297,8 +306,24 @@ def test_a_table_that_changes_while_it_is_read(run: Run, monkeypatch: pytest.Mon
         ([*TRAIN, "--date", "joined=%Y"], "line 2, column 4 (joined): '20"),
         ([*TRAIN, "--task", "regress"], "line 2, column 8 (label): '"),
         ([*TRAIN, "--encoding", "klingon"], "there is no encoding 'klingon'"),
+        ([*TRAIN, "--encoding", "hex"], "there is no encoding 'hex'"),
+        ([*TRAIN, "--encoding", "rot13"], "there is no encoding 'rot13'"),
+        ([*TRAIN, "--encoding", "undefined"], "there is no encoding 'undefined'"),
+        ([*TRAIN, "--delimiter", "ab"],
+         "'--delimiter': 'ab' cuts no columns; expected one ASCII character, such as ; or \\t"),
+        ([*TRAIN, "--delimiter", "é"], "'--delimiter': 'é' cuts no columns"),
+        ([*TRAIN, "--delimiter", '"'], "'--delimiter': '\"' cuts no columns"),
+        ([*TRAIN, "--delimiter", "\\t"], "people.csv has one column, 'id,age,colour,"),
+        ([*TRAIN, "--learning-rate", "nan"], "'--learning-rate': 'nan' is no finite number"),
+        ([*TRAIN, "--learning-rate", "inf"], "'--learning-rate': 'inf' is no finite number"),
+        ([*TRAIN, "--test", "nan"], "'--test': 'nan' is no finite number"),
+        ([*TRAIN, "--validation", "nan"], "'--validation': 'nan' is no finite number"),
+        ([*TRAIN, "--dropout", "nan"], "'--dropout': 'nan' is no finite number"),
+        ([*TRAIN, "--l2", "inf"], "'--l2': 'inf' is no finite number"),
+        ([*TRAIN, "--keep", "3"], "--keep needs --checkpoint FOLDER"),
+        ([*TRAIN, "--every", "1"], "--every needs --checkpoint FOLDER"),
         (["train", "people.csv", "--target", "lable", "--out", "model"],
-         "there is no column 'lable'; people.csv has 'id', 'age', 'colour'"),
+         "there is no column 'lable' (did you mean 'label'?); people.csv has 'id', 'age', 'colo"),
         (["predict", "none", "people.csv"], "none: No such file or directory"),
         (["predict", "people.csv", "people.csv"], "people.csv is no chainrule model file"),
         (["inspect", "people.csv"], "people.csv is no chainrule model file"),
@@ -331,6 +356,41 @@ def test_names_that_would_steer_a_terminal(run: Run) -> None:
     out = run(*TRAIN, "--epochs", "1")[1] + run("inspect", "model")[1]
     assert "\x1b" not in out
     assert "line\ufffdfeed" in out
+    frame["more\x1b[2J"] = 1
+    frame.loc[0, "line\nfeed"] = "pur\x9bple"
+    frame["label"] = "may\x1bbe"
+    frame.to_csv("new.csv", index=False)
+    for arguments in (
+        ("predict", "model", "new.csv", "--out", "p.csv"),
+        ("check", "model", "--data", "new.csv"),
+        ("predict", "model", "no\x1b[2Jfile.csv"),
+        ("train", "no\x1b[2Jfile.csv", "--target", "x", "--out", "model"),
+        ("inspect", "no\x1b[2Jfile"),
+        ("train", "people.csv", "--target", "x\x1b[2J", "--out", "model"),
+        ("train", "people.csv", "--target", "label", "--out", "no\x1b[2J/model"),
+        ("explain", "model", "x[0\x1b]", "--data", "people.csv", "--row", "1"),
+        ("explain", "model", "w[1][0,0]", "--data", "people.csv", "--row", "1"),
+        ("explain", "model", "x[0]", "--data", "people.csv", "--notation", "\x1b", "--row", "1"),
+    ):
+        out = "".join(run(*arguments)[1:])
+        assert out.replace("\n", "").isprintable(), arguments
+        assert "\n" in out
+
+
+def test_a_network_that_no_machine_holds(run: Run) -> None:
+    code, _, err = run(*TRAIN, "--hidden", "999999999,999999999")
+    assert code == 2
+    assert re.search(
+        r"chainrule: a network of \d+-999999999-999999999-2 units has 1,000,000,01\d(,\d{3}){3} "
+        r"parameters; its training takes 1.6e\+10 GB, more than this machine has: say fewer with",
+        err,
+    )
+    assert sorted(os.listdir()) == ["people.csv"]
+
+
+def test_a_tab_may_be_written_in_two_characters(run: Run) -> None:
+    people().to_csv("people.tsv", sep="\t", index=False)
+    assert run("train", "people.tsv", *TRAIN[2:], "--epochs", "1", "--delimiter", r"\t")[0] == 0
 
 
 def test_training_that_is_not_finite_is_one_line(run: Run) -> None:
@@ -406,6 +466,46 @@ def test_what_is_new_is_named(run: Run) -> None:
             "as the mean"
         ),
     ]
+
+
+def test_targets_that_are_no_class_are_not_scored(run: Run) -> None:
+    run(*TRAIN, "--epochs", "2")
+    run("predict", "model", "people.csv", "--out", "p.csv")
+    right = (pd.read_csv("p.csv").label == people().label)[4:].mean()
+    frame = people()
+    frame.loc[:3, "label"] = ["maybe", "never", "maybe", None]
+    frame.to_csv("new.csv", index=False)
+    code, _, err = run("predict", "model", "new.csv", "--out", "p.csv")
+    assert code == 0
+    first, second = err.splitlines()
+    assert first == (
+        "chainrule: 3 rows have a target that is no class of the model, and is not scored: "
+        "'maybe', 'never'"
+    )
+    assert second.startswith(f"chainrule: 236 rows have the target; on these: accuracy {right:.4f}")
+    frame["label"] = "maybe"
+    frame.to_csv("new.csv", index=False)
+    err = run("predict", "model", "new.csv", "--out", "p.csv")[2]
+    assert err.count("\n") == 1
+    assert "240 rows have a target that is no class" in err
+
+
+@pytest.mark.parametrize("task", ["classify", "regress"])
+def test_targets_that_are_no_numbers_are_not_scored(task: str, run: Run) -> None:
+    frame = people()
+    frame["label"] = np.where(frame.label == "yes", 10, 9)
+    frame.to_csv("people.csv", index=False)
+    run(*TRAIN, "--epochs", "2", "--task", task)
+    frame = frame.astype({"label": object})
+    frame.loc[:2, "label"] = ["ten", "inf", "1e999"]
+    frame.to_csv("new.csv", index=False)
+    code, _, err = run("predict", "model", "new.csv", "--out", "p.csv")
+    assert code == 0
+    what = "class of the model" if task == "classify" else "number"
+    assert (
+        f"3 rows have a target that is no {what}, and is not scored: 'ten', 'inf', '1e999'" in err
+    )
+    assert "237 rows have the target" in err
 
 
 def test_columns_that_are_missing_are_named(run: Run) -> None:
@@ -564,6 +664,20 @@ def test_the_gradient_of_a_table_is_checked(run: Run) -> None:
         assert re.search(rf"gradient: pass; all \d+ parameters checked on {n} samples", out)
 
 
+def test_rows_without_a_target_are_not_checked(run: Run) -> None:
+    frame = people()
+    frame.loc[3:5, "label"] = None
+    frame.to_csv("people.csv", index=False)
+    run(*TRAIN, "--epochs", "2", "--hidden", "4")
+    check = ("check", "model", "--data", "people.csv")
+    code, out, err = run(*check)
+    assert (code, err) == (0, "chainrule: 3 rows have no target: left out\n")
+    assert " checked on 237 samples" in out
+    assert run(*check, "--rows", "0:4")[2] == "chainrule: 1 row has no target: left out\n"
+    code, _, err = run(*check, "--rows", "3:6")
+    assert (code, err) == (2, "chainrule: people.csv: no row in 3:6 has a target\n")
+
+
 def test_data_are_read_as_said(run: Run) -> None:
     frame = people().rename(columns={"colour": "größe"})
     frame.to_csv("people.csv", index=False, sep=";", decimal=",", encoding="latin-1")
@@ -603,7 +717,8 @@ def test_inspect_says_what_a_model_is(run: Run) -> None:
         "model: the model of a table", "network  Network(", "seed 0", "2 classes: no, yes",
         "  category  colour  3 categories: blue, green, red", "  left out  id      it counts",
         "168 training, 24 validation, 48 test", "learning rate 0.003", "batch size 32",
-        "on the 48 test rows", "balanced accuracy", f"by chainrule {chainrule.__version__}",
+        "on the 48 test rows", "ended    by early stopping: val_loss has not", "balanced accuracy",
+        f"by chainrule {chainrule.__version__}",
     ):  # fmt: skip
         assert words in out
     about = json.loads(run("inspect", "model", "--json")[1])

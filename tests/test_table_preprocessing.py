@@ -22,6 +22,7 @@ from chainrule.tabular.preprocessing import Fitting, Notes, Preprocessing, date_
 from chainrule.tabular.profile import Wishes
 from chainrule.tabular.schema import Column, Schema, Target
 from chainrule.tabular.source import MISSING, TableError, open_table
+from chainrule.tabular.target import understand
 
 TARGET = Target("y", "classify", "text", ("no", "yes"))
 
@@ -155,7 +156,7 @@ def sources_parts() -> Sequence[str]:
 
 
 def one_column(values: Sequence[object], n: int = 60) -> pd.DataFrame:
-    cells = (list(values) * n)[:n]
+    cells = (list(values) * n)[:n] or [None] * n
     return pd.DataFrame(
         {"c": cells, "other": np.arange(n) % 7 + 0.5, "y": ["yes", "no"] * (n // 2)}
     )
@@ -191,15 +192,99 @@ def test_what_columns_are_taken_for(
     assert words in found["c"][1]
 
 
-def test_ids_are_known_by_name_and_by_differing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_ids_are_known_by_name_and_by_differing(form: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = one_column(["a", "b"])
     frame["user_id"] = rng.permutation(10**6)[:60]
     frame["malic_acid"] = rng.permutation(10**6)[:60]
     frame["grid"] = rng.permutation(10**6)[:60]
     frame["plan id"] = [1, 2, 3] * 20
-    schema = fitted(table(tmp_path, frame), np.zeros(60, dtype=np.int8))
+    frame["uv index"] = [1.5, 2.0, 3.0] * 20
+    frame["pain_index"] = [1.0, 2.0, None] * 20
+    schema = fitted(table(tmp_path, frame, form), np.zeros(60, dtype=np.int8))
     assert [c.name for c in schema.left_out] == ["user_id"]
+
+
+@pytest.mark.parametrize("form", ["csv", "csv again", "parquet"])
+def test_the_index_of_a_dataframe_is_left_out(form: str, tmp_path: Path) -> None:
+    frame = one_column([1.5, 2.5, 3.5]).sample(frac=0.8, random_state=0)  # no permutation, even
+    path = tmp_path / "data"
+    if form == "parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path)
+    if form == "csv again":
+        pd.read_csv(path).to_csv(path, index=False)
+    source, parts = open_table(path), np.zeros(len(frame), dtype=np.int8)
+    left_out = fitted(source, parts).left_out
+    assert [c.name for c in left_out] == [
+        {"csv": "column_1", "csv again": "Unnamed: 0"}.get(form, "__index_level_0__")
+    ]
+    assert left_out[0].why.startswith("the index of a dataframe")
+    asked = Wishes(numeric=(left_out[0].name,))
+    assert fitted(source, parts, wishes=asked).left_out == ()
+
+
+def test_a_first_column_without_a_name_may_be_a_feature(tmp_path: Path) -> None:
+    frame = one_column([1, 2, 3]).rename(columns={"c": ""})
+    assert fitted(table(tmp_path, frame), np.zeros(60, dtype=np.int8)).left_out == ()
+    path = tmp_path / "data.csv"
+    rows = [f"{i},{i % 7}.5,{'yes' if i % 2 else 'no'}" for i in range(0, 120, 2)]
+    path.write_text("\n".join(rows))
+    source = open_table(path, sources.Reading(header=False))  # no name is empty here
+    findings = profile.look(source, "column_3", MISSING, Wishes()).findings
+    assert [finding.kind for finding in findings] == ["number", "number"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_ids_of_many_rows_are_counted_so_far_only(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profile, "_MOST_DISTINCT", 100)
+    monkeypatch.setattr(sources, "BATCH", 50)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"user_id": rng.permutation(10**6)[:600], "y": ["yes", "no"] * 300})
+    frame["plan_id"] = rng.integers(0, 40, 600)
+    schema = fitted(table(tmp_path, frame, form), np.zeros(600, dtype=np.int8))
+    assert [c.name for c in schema.left_out] == ["user_id"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_number_that_stands_for_no_value(form: str, tmp_path: Path) -> None:
+    frame = one_column([1.5, -999, 3.5])
+    frame["whole"], frame["y"] = [1, -999, 3] * 20, [4.5, 5.5, -999] * 20
+    source = table(tmp_path, frame, form)
+    found = profile.look(source, "y", (*MISSING, "-999"), Wishes())
+    fitting = Fitting(source, found.findings, (*MISSING, "-999"))
+    rows.fit(source, fitting, np.zeros(60, dtype=np.int8))
+    columns = {column.name: column for column in fitting.finish(50)[0]}
+    assert (columns["c"].missing, columns["c"].mean) == (True, (2.5,))
+    assert (columns["whole"].missing, columns["whole"].mean) == (True, (2.0,))
+    target, y = understand(source, "y", found.target, None)
+    assert (target.task, np.isnan(y).sum()) == ("regress", 20)
+
+
+@pytest.mark.parametrize(
+    ("as_text", "typed", "categories"),
+    [
+        (["True", "False"], [True, False], ("False", "True")),
+        (["TRUE", "FALSE"], [True, False], ("False", "True")),
+        (["true", "false"], [True, False], ("False", "True")),
+        (["1.0", "2"], [1, 2], ("1", "2")),
+        (["1.0", "2.", "30.0"], [1.0, 2.0, 30.0], ("1", "2", "30")),
+        (["1.0", "2.5", "123456789012.0"], [1.0, 2.5, 123456789012.0],
+         ("1", "123456789012", "2.5")),
+        (["1e+20", "1"], [1e20, 1.0], ("1", "1e+20")),
+    ],
+)  # fmt: skip
+def test_the_same_value_is_the_same_category(
+    as_text: list[str], typed: list[object], categories: tuple[str, ...], tmp_path: Path
+) -> None:
+    parts, asked = np.zeros(60, dtype=np.int8), Wishes(categorical=("c",))
+    schema = fitted(table(tmp_path, one_column(as_text)), parts, wishes=asked)
+    again = fitted(table(tmp_path, one_column(typed), "parquet"), parts, wishes=asked)
+    assert schema.columns[0].categories == again.columns[0].categories == categories
 
 
 def test_wishes_come_first(tmp_path: Path) -> None:
@@ -253,6 +338,64 @@ def test_decimal_commas_are_asked_about(values: list[str], tmp_path: Path) -> No
         fitted(source, np.zeros(60, dtype=np.int8))
     schema = fitted(source, np.zeros(60, dtype=np.int8), wishes=Wishes(categorical=("c",)))
     assert schema.columns[0].kind == "category"
+
+
+@pytest.mark.parametrize(
+    "values", [["1,574", "12,000", "980"], ["1,574.50", "2,000"], ["1,234,567", "1,574", "15"]]
+)
+def test_thousands_are_no_decimals(values: list[str], tmp_path: Path) -> None:
+    source = table(tmp_path, one_column(values))
+    with pytest.raises(
+        TableError,
+        match=r"column 'c' holds texts such as '1.*', numbers whose "
+        r"thousands are cut by commas, .* take the commas out",
+    ) as error:
+        fitted(source, np.zeros(60, dtype=np.int8))
+    ambiguous = values == ["1,574", "12,000", "980"]
+    assert ("read them as decimals (--decimal ,)" in str(error.value)) == ambiguous
+    assert str(error.value).endswith(" or say what they are: --categorical c")
+
+
+@pytest.mark.parametrize("values", [["1,574", "0,250"], ["1,574", "2,5"], [",125", "1,500"]])
+def test_three_decimals_are_no_thousands(values: list[str], tmp_path: Path) -> None:
+    source = table(tmp_path, one_column(values))
+    with pytest.raises(TableError, match="numbers with a decimal comma, it seems: read them with"):
+        fitted(source, np.zeros(60, dtype=np.int8))
+
+
+@pytest.mark.parametrize("text", ["31/12/2020", "soon", "2020-02-31", "2020-01-01T00:00:00Z"])
+@pytest.mark.parametrize("batch", [20, 100])
+def test_a_text_among_dates_is_named(
+    batch: int, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "BATCH", batch)
+    frame = one_column(["2020-12-30", "2020-12-31", None, "2021-01-01"])
+    frame.loc[41, "c"] = text
+    source = table(tmp_path, frame)
+    count = 45 if text[:4] == "2020" else 44  # what is of the form counts
+    with pytest.raises(TableError) as error:
+        fitted(source, np.zeros(60, dtype=np.int8))
+    assert (
+        f"data.csv, line 43, column 1 (c): '{text}' is no date as the others, but {count} of 45 "
+        "cells of this column are."
+    ) in str(error.value)
+    assert f"--missing {profile.quoted(text)} (no value), or --categorical c" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "hint"),
+    [("%d/%m/%Y", "--date 'c=%d/%m/%Y'"), ("%m/%d/%Y", "--date 'c=%m/%d/%Y'"),
+     ("%d.%m.%Y %H:%M", "--date 'c=%d.%m.%Y %H:%M'")],
+)  # fmt: skip
+def test_dates_of_another_form_are_asked_about(form: str, hint: str, tmp_path: Path) -> None:
+    frame = one_column([])
+    frame["c"] = pd.date_range("2020-01-01", periods=60, freq="9h").strftime(form)
+    if " " not in form:
+        frame["c"] = pd.date_range("2020-01-01", periods=60).strftime(form)
+    schema = fitted(table(tmp_path, frame), np.zeros(60, dtype=np.int8))
+    assert [(c.name, c.why) for c in schema.left_out] == [
+        ("c", f"dates, it seems: {hint} reads them")
+    ]
 
 
 def test_rare_and_unknown_categories(tmp_path: Path) -> None:
@@ -336,6 +479,7 @@ def test_a_schema_of_the_wrong_kind_is_an_error(change: dict[str, object]) -> No
     wrongs = [
         ("mean", [math.nan]), ("mean", [10**400]), ("scale", [0.0]), ("kind", "x"), ("parts", []),
         ("missing", 1), ("words", 3), ("scale", [1.0, 2.0]),
+        ("words", "\ud800"), ("parts", ["value", "value"]), ("scale", [1e-200]), ("mean", [1e200]),
     ]  # fmt: skip
     for key, value in wrongs:
         wrong = dict(good["columns"][0]) | {key: value}

@@ -95,6 +95,8 @@ def test_every_format_gives_the_same_batches(
         ("\n \n", "data.csv is empty"),
         ("a,b\n1,2\n3,4,5\n", "data.csv, line 3: 3 columns; the header has 2"),
         ("a,b\n1,2\n\n3\n4,5\n", "data.csv, line 4: 1 column; the header has 2"),
+        ("a,b\n1,2\n\n   \n4,5\n", "data.csv, line 4: nothing but blanks; take the line out"),
+        ("a,b\n1,2\n3,4\n \t", "data.csv, line 4: nothing but blanks"),
         ('a,b\n1,"2\n2"\n3\n', "data.csv, line 4: 1 column; the header has 2"),
         ("5.1,3.5,setosa\n4.9,3.0,setosa\n",
          "no header, it seems: its first line is 5.1, 3.5, setosa, and 5.1 is no name. Add --no-h"),
@@ -183,6 +185,12 @@ def test_places(tmp_path: Path) -> None:
     assert open_table(path).place(1, "a").endswith("data.csv, line 6, column 1 (a)")
     pq.write_table(pa.table({"a": [1, 2]}), tmp_path / "a.parquet")
     assert open_table(tmp_path / "a.parquet").place(1, "a").endswith("row 1, column 1 (a)")
+
+
+def test_places_after_lines_of_blanks(tmp_path: Path) -> None:
+    source = open_table(write(tmp_path, "a\n1\n\n  \nx\n"))
+    assert read(tmp_path / "data.csv") == {"a": ["1", "  ", "x"]}
+    assert source.place(2, "a").endswith("data.csv, line 5, column 1 (a)")
 
 
 def test_without_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from sklearn import datasets, metrics
 
 import chainrule
 from chainrule import files
+from chainrule.cli.inspect import tell
+from chainrule.cli.shared import Page
 from chainrule.tabular import measures, model, rows, training
 from chainrule.tabular.measures import of_classes, of_numbers
 from chainrule.tabular.prediction import Prediction
@@ -78,6 +80,10 @@ def test_the_task_is_found_out(
          "classes are learned from several rows each (for a quantity: --task regress)"),
         (["1.5", "2.5", "many"], {"task": "regress"},
          "data.csv, line 4, column 2 (y): 'many' is no number; --task regress needs numbers"),
+        ([*range(39), "unknown"], {},
+         ("data.csv, line 41, column 2 (y): 'unknown' is no finite number, but 39 of 40 targets "
+          "are. Mend it, or say what it is: --missing unknown (no value), or --task classify")),
+        ([1, 2, 3] * 12 + ["", "inf"], {}, "'inf' is no finite number, but 38 of 39 targets are"),
         (["1,5", "2,5", "3,5"], {}, "holds texts such as '1,5', numbers with a decimal comma"),
         (["1,5", "2,5", "3,5"], {"task": "regress"}, "read them with --decimal ,"),
         ([1.5, 2.5, 3.5], {"balanced": True}, "'y' is a number; only classes can be balanced"),
@@ -92,6 +98,60 @@ def test_targets_that_teach_nothing(
     with pytest.raises(TableError) as error:
         prepared(csv(tmp_path, with_target(values)), **settings)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("written", [("true", "false"), ("TRUE", "FALSE"), ("True", "False")])
+def test_true_and_false_are_the_same_classes_in_every_format(
+    written: tuple[str, str], tmp_path: Path
+) -> None:
+    path = csv(tmp_path, with_target([*written]))
+    with_target([True, False]).to_parquet(tmp_path / "a.parquet")
+    one, other = prepared(path), prepared(tmp_path / "a.parquet")
+    assert one.schema.target == other.schema.target
+    assert one.schema.target.classes == ("False", "True")
+    assert np.array_equal(one.y[TRAIN], other.y[TRAIN])
+
+
+def test_a_few_texts_among_numbers_may_be_meant(tmp_path: Path) -> None:
+    path = csv(tmp_path, with_target([*range(1, 10), "unknown"], 200))
+    assert prepared(path, task="classify").schema.target.classes[-1] == "unknown"
+    target = prepared(path, missing=("unknown",)).schema.target
+    assert (target.task, target.classes) == ("classify", tuple("123456789"))
+    path = csv(tmp_path, with_target(["1", "2", "3", "4", "5 or more"], 100))
+    assert prepared(path).schema.target.kind == "text"
+
+
+def test_an_infinite_target_of_a_typed_column(tmp_path: Path) -> None:
+    with_target([1.5, 2.5, math.inf]).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(TableError, match=r"a\.parquet, row 2, column 2 \(y\): 'inf' is no finite"):
+        prepared(tmp_path / "a.parquet")
+
+
+def test_targets_that_are_too_large_or_alike(tmp_path: Path) -> None:
+    """In true words, and no warning, which would be an error here."""
+    path = csv(tmp_path, with_target([1e200 * i for i in range(40)]))
+    message = r"data\.csv, line 3, column 2 \(y\): 1e\+200 is too large for a target; at most"
+    with pytest.raises(TableError, match=message):
+        prepared(path)
+    path = csv(tmp_path, with_target([1e-300 * i for i in range(40)]))
+    with pytest.raises(TableError, match=r"'y' differs by too little, \d\.?\d*e-299 in all"):
+        prepared(path)
+    made = prepared(csv(tmp_path, with_target([1e-90 * i for i in range(40)])))
+    assert made.schema.target.scale == pytest.approx(1e-89, rel=0.5)
+
+
+def test_inputs_that_are_too_far_or_alike(tmp_path: Path) -> None:
+    frame = with_target(["a", "b"])
+    frame["small"] = frame.x * 1e-120
+    made = prepared(csv(tmp_path, frame))
+    assert [c.why[:32] for c in made.schema.left_out] == ["its numbers differ by too little"]
+    network = training.make_network(made)
+    history = training.fit(network, made)
+    trained = training.model(network, made, history, {}, {})
+    frame.loc[5, "x"] = 1e100
+    new = Prediction(trained, open_table(csv(tmp_path, frame, "new.csv")))
+    with pytest.raises(TableError, match=r"new\.csv, line 7, column 1 \(x\): it is .*e\+.* dev"):
+        next(new.batches())
 
 
 def test_too_many_classes(tmp_path: Path) -> None:
@@ -329,6 +389,25 @@ def rewrite(trained: model.TableModel, path: Path, change: Callable[[dict[str, A
         (lambda t: t["schema"]["target"].update(classes=["yes"]), "has 1 classes"),
         (lambda t: t["schema"]["target"].update(task="x"), "its task 'x' is unknown"),
         (lambda t: t["schema"].update(columns=[["c"]]), "its column does not have"),
+        (lambda t: t["schema"]["target"].update(kind="integer"), "class 'no'; its kind is integer"),
+        (lambda t: t["schema"]["target"].update(kind="number"), "class 'no'; its kind is number"),
+        (lambda t: t["schema"]["target"].update(classes=["no", "no"]), "has a class twice"),
+        (lambda t: t["schema"]["target"].update(scale=1e-300), "scale that is too small: 1e-300"),
+        (lambda t: t["schema"]["target"].update(scale=1e300), "scale that is too large: 1e\\+300"),
+        (lambda t: t["schema"]["target"].update(mean=1e300), "mean that is too large: 1e\\+300"),
+        (lambda t: t["schema"]["target"].update(task="regress", classes=[]), "1 outputs; its netw"),
+        (lambda t: t["schema"]["columns"][0].update(scale=[1e-300]), "scale that is too small"),
+        (lambda t: t["schema"]["columns"][0].update(mean=[1e300]), "mean that is too large"),
+        (lambda t: t["schema"]["columns"][1].update(categories=["\0rare", "x"]), "begins with NUL"),
+        (lambda t: t["training"].update(rows=3), "its training has rows 3; expected the counts"),
+        (lambda t: t["training"].update(rows={"test": "x"}), "its training has rows {'test': 'x'}"),
+        (lambda t: t["training"].update(rows={"test": -1}), "its training has rows"),
+        (lambda t: t["training"].update(epochs=[1]), "its training has 'epochs', \\[1\\]; ex"),
+        (lambda t: t["measures"].update(model={"nonsense": 1}), "of model have 'nonsense', 1"),
+        (lambda t: t["measures"].update(model=[1]), "its measures have 'model', \\[1\\]; expected"),
+        (lambda t: t["measures"].update(model={"accuracy": "x"}), "of model have 'accuracy', 'x'"),
+        (lambda t: t["measures"].update(baseline={"r2": 10**400}), "of baseline have 'r2', 1000"),
+        (lambda t: t["measures"].update(other={}), "its measures have 'other'"),
     ],
 )
 def test_files_of_strangers(
@@ -344,6 +423,12 @@ def test_files_of_strangers(
     with pytest.raises(ValueError, match=message) as error:
         model.load(tmp_path / "model")
     assert str(error.value).startswith(str(tmp_path / "model"))
+
+
+def test_classes_of_a_network_for_numbers(trained: model.TableModel) -> None:
+    network = chainrule.Network([3, 2], seed=0)
+    with pytest.raises(ValueError, match="ends in identity and half_squared_error; expected softm"):
+        replace(trained, network=network)
 
 
 def test_damage_is_noticed(trained: model.TableModel, tmp_path: Path) -> None:
@@ -413,17 +498,27 @@ def test_a_description_of_any_kind_is_read_or_one_error(data: st.DataObject) -> 
     """A value anywhere in a model's description of its table is replaced by any other."""
     path = GOLDEN / "v1.model"
     with files.opened(path) as file:
-        about: Any = files.check(file)[0]["table"]
-    place, key = about, "schema"
+        about: Any = files.check(file)[0]
+    about, place, key = about["table"], about, "table"
     while isinstance(place[key], dict | list) and place[key] and data.draw(st.integers(0, 4)):
         place = place[key]
         keys = sorted(place) if isinstance(place, dict) else range(len(place))
         key = data.draw(st.sampled_from(keys))
     place[key] = data.draw(JSON)
+    network = chainrule.load(path)
     try:
-        model.check(about)
-        schema = Schema.from_dict(about["schema"])
+        found = model.read(place["table"] if key == "table" else about, network)
     except ValueError as error:
         assert str(error)  # noqa: PT017 - it may be one
-    else:
-        assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
+        return
+    schema = found.schema
+    assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
+    tell(Page(plain=True), found)
+    try:
+        prediction = Prediction(found, open_table(GOLDEN / "new.csv"))
+        for batch in prediction.batches():
+            assert len(batch)
+        prediction.score()
+        prediction.notes.words(schema)
+    except ValueError as error:
+        assert str(error)  # noqa: PT017 - new.csv may not fit

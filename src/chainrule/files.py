@@ -266,10 +266,10 @@ def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
         try:
             yield file
         except (ValueError, TypeError, OverflowError, SafetensorError) as error:
-            raise ValueError(f"{name}: {_harmless(str(error))}") from None
+            raise ValueError(f"{name}: {harmless(str(error))}") from None
 
 
-def _harmless(reason: str) -> str:
+def harmless(reason: str) -> str:
     """Make a message fit for a screen: it may quote a file, which may say anything at length."""
     reason = reason if len(reason) <= 400 else f"{reason[:400]}..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in reason)
@@ -333,7 +333,7 @@ def _why(path: str, detail: str) -> str:
             if start.startswith(magic):
                 return what
     detail = detail.removeprefix("Error while deserializing header: ")
-    return f"it is damaged, cut short, or of another kind ({_harmless(detail)})"
+    return f"it is damaged, cut short, or of another kind ({harmless(detail)})"
 
 
 def _own(custom: Sequence[Activation | Loss]) -> dict[tuple[type, str], Activation | Loss]:

@@ -18,7 +18,7 @@ from chainrule.cli.explain import explain
 from chainrule.cli.explore import explore
 from chainrule.cli.inspect import inspect
 from chainrule.cli.predict import predict
-from chainrule.cli.shared import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE, WIDEST
+from chainrule.cli.shared import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE, WIDEST, note
 from chainrule.cli.train import train
 
 
@@ -60,8 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str) -> int:
-    line = " ".join(message.split())
-    click.echo(f"chainrule: {line}", err=True)
+    note(message)
     return USAGE
 
 

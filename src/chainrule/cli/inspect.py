@@ -9,7 +9,7 @@ import click
 
 from chainrule import files
 from chainrule.cli.loaded import load_table
-from chainrule.cli.shared import Page
+from chainrule.cli.shared import Page, test_rows
 
 if TYPE_CHECKING:
     from chainrule.network import Network
@@ -45,7 +45,7 @@ def inspect(model: str, as_json: bool) -> None:
     page.fact("network", str(network))
     page.fact("", _details(network))
     if table is not None:
-        _tell(page, table)
+        tell(page, table)
 
 
 def _network(network: Network) -> dict[str, Any]:
@@ -60,7 +60,8 @@ def _details(network: Network) -> str:
     return ", ".join(parts)
 
 
-def _tell(page: Page, table: TableModel) -> None:
+def tell(page: Page, table: TableModel) -> None:
+    """Say what the model of a table is."""
     schema, target = table.schema, table.schema.target
     if target.task == "classify":
         words = f"{len(target.classes)} classes: {', '.join(target.classes)}"
@@ -77,12 +78,15 @@ def _tell(page: Page, table: TableModel) -> None:
     counts = facts.pop("rows", {})
     split = ", ".join(f"{count:,} {part}" for part, count in counts.items())
     page.fact("rows", split)
+    stopped = facts.pop("stopped", None)
     shown = ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in facts.items())
     page.fact("training", shown)
+    if stopped is not None:
+        page.fact("ended", f"by {stopped}" if str(stopped).startswith("early") else str(stopped))
     if table.measures.get("model"):
         from chainrule.tabular.measures import lines
 
-        page.fact("measures", f"on the {counts.get('test', 0):,} test rows")
+        page.fact("measures", f"on the {test_rows(counts.get('test', 0))}")
         whose = "largest class" if target.task == "classify" else "mean"
         for line in lines(table.measures["model"], table.measures.get("baseline", {}), whose):
             page.say(f"  {line}")

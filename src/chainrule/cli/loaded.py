@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule import files, tables
+from chainrule.cli.shared import note
 
 if TYPE_CHECKING:
     from chainrule.explain.names import Names
@@ -30,11 +31,20 @@ class Loaded:
     table: TableModel | None = None
 
 
-def load(model: str, data: str, reading: dict[str, Any], label: str | None = None) -> Loaded:
-    """Load a model and open a file of samples for it: by columns where the model has them."""
+def load(
+    model: str,
+    data: str,
+    reading: dict[str, Any],
+    label: str | None = None,
+    leave_out: bool = False,
+) -> Loaded:
+    """Load a model and open a file of samples for it: by columns where the model has them.
+
+    Rows of a table that have no target are an error, or left out.
+    """
     table = load_table(model)
     if table is not None:
-        return _columns(table, data, reading, label)
+        return _columns(table, data, reading, label, leave_out)
     mine = {
         "--label": (label, None),
         "--delimiter": (reading["delimiter"], None),
@@ -65,7 +75,9 @@ def open_table(path: str, reading: dict[str, Any]) -> Source:
     return open_source(path, Reading(**{name: reading[name] for name in names}))
 
 
-def _columns(table: TableModel, data: str, reading: dict[str, Any], label: str | None) -> Loaded:
+def _columns(
+    table: TableModel, data: str, reading: dict[str, Any], label: str | None, leave_out: bool
+) -> Loaded:
     from chainrule.tabular.naming import names
 
     source = open_table(data, reading)
@@ -75,9 +87,11 @@ def _columns(table: TableModel, data: str, reading: dict[str, Any], label: str |
         raise ValueError(f"{os.fspath(data)} has a header and no rows")
 
     def take(rows: slice) -> Taken:
-        X, y, batch, notes = table.samples(source, rows, label)
+        X, y, batch, notes = table.samples(source, rows, label, leave_out)
+        if n := rows.stop - rows.start - len(X):
+            note(f"{'1 row has' if n == 1 else f'{n:,} rows have'} no target: left out")
         for line in notes.words(table.schema):
-            click.echo(f"chainrule: {line}", err=True)
+            note(line)
         return X, y, names(table.schema, source, batch, rows.start)
 
     return Loaded(table.network, n_rows, take, table)

@@ -10,7 +10,7 @@ import click
 
 from chainrule import files
 from chainrule.cli.loaded import load_table, open_table
-from chainrule.cli.shared import read_options
+from chainrule.cli.shared import note, read_options
 
 if TYPE_CHECKING:
     from chainrule.tabular.prediction import Prediction
@@ -57,7 +57,7 @@ def predict(
 
     prediction = Prediction(table, source, keep)
     if prediction.unknown:
-        _note(f"columns that the model does not know are ignored: {', '.join(prediction.unknown)}")
+        note(f"columns that the model does not know are ignored: {', '.join(prediction.unknown)}")
     if out is None:
         _write(prediction, sys.stdout.buffer, form)
         sys.stdout.flush()
@@ -65,7 +65,7 @@ def predict(
         with files.atomic_file(out) as file:
             _write(prediction, file, form)
     for line in prediction.notes.words(table.schema):
-        _note(line)
+        note(line)
     _tell_score(prediction)
 
 
@@ -97,13 +97,16 @@ def _write(prediction: Prediction, file: Any, form: str) -> None:
 
 def _tell_score(prediction: Prediction) -> None:
     from chainrule.tabular.measures import NAMES, text
+    from chainrule.tabular.profile import listed
 
+    if counts := prediction.others:
+        total, target = counts.total(), prediction.model.schema.target
+        what = "number" if target.task == "regress" else "class of the model"
+        found = listed([label for label, _ in counts.most_common()], 5)
+        rows = "1 row has" if total == 1 else f"{total:,} rows have"
+        note(f"{rows} a target that is no {what}, and is not scored: {found}")
     n, measured = prediction.score()
     if n:
         words = ", ".join(f"{NAMES[name]} {text(value)}" for name, value in measured.items())
         rows = "1 row has" if n == 1 else f"{n:,} rows have"
-        _note(f"{rows} the target; on these: {words}")
-
-
-def _note(words: str) -> None:
-    click.echo(f"chainrule: {words}", err=True)
+        note(f"{rows} the target; on these: {words}")

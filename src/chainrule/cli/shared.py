@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import sys
@@ -34,6 +35,43 @@ class Rows(click.ParamType[slice]):
         return slice(first, last)
 
 
+class Finite(click.FloatRange):
+    """A number in a range, which nan and inf are not."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Give the number that a text names."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
+
+
+class Mark(click.ParamType[str]):
+    r"""What cuts columns: one character, or \t for a tab."""
+
+    name = "MARK"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Give the character that a text names."""
+        mark = "\t" if value == r"\t" else str(value)
+        if len(mark) != 1 or not mark.isascii() or mark in '"\r\n\0':
+            self.fail(
+                f"{value!r} cuts no columns; expected one ASCII character, such as ; or \\t", param,
+                ctx,
+            )  # fmt: skip
+        return mark
+
+
+def printable(text: str) -> str:
+    """Take out what would steer a terminal: names in files may hold anything."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def note(words: str) -> None:
+    """Say something in one line on the standard error."""
+    click.echo(f"chainrule: {printable(' '.join(words.split()))}", err=True)
+
+
 def choose(rows: slice, n_rows: int, path: str) -> slice:
     """Check a range of rows against a table's number of rows."""
     start, stop, _ = rows.indices(n_rows)
@@ -49,6 +87,11 @@ def has(n_rows: int, path: str) -> str:
     return f"{path} has {'row 0 only' if n_rows == 1 else f'rows 0 to {n_rows - 1}'}"
 
 
+def test_rows(n: int) -> str:
+    """Say how many rows the test had."""
+    return "1 test row" if n == 1 else f"{n:,} test rows"
+
+
 def read_options(command: F) -> F:
     """Add the options that say how a text file is to be read."""
     for option in (
@@ -57,7 +100,9 @@ def read_options(command: F) -> F:
             default=None,
             help="Whether the first line of a CSV or TSV file names the columns. [found out]",
         ),
-        click.option("--delimiter", metavar="MARK", help="What cuts columns. [found out]"),
+        click.option(
+            "--delimiter", type=Mark(), help="What cuts columns, \\t for a tab. [found out]"
+        ),
         click.option(
             "--decimal",
             type=click.Choice([".", ","]),
@@ -100,7 +145,7 @@ class Page:
 
     def say(self, text: str = "", style: str | None = None) -> None:
         """Print a line, its continuation indented where it is too wide for the screen."""
-        text = "".join(c if c.isprintable() else "\ufffd" for c in text)  # names may hold anything
+        text = printable(text)
         width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
         indent = " " * (len(text) - len(text.lstrip()) + 2)
         lines = textwrap.wrap(

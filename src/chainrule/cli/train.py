@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import math
 import os
 import re
 import warnings
@@ -16,15 +18,16 @@ import click
 
 from chainrule import files
 from chainrule.cli.loaded import open_table
-from chainrule.cli.shared import INTERRUPTED, Page, read_options
+from chainrule.cli.shared import INTERRUPTED, Finite, Page, note, read_options, test_rows
 
 if TYPE_CHECKING:
     from chainrule.history import History
     from chainrule.tabular.training import Prepared, Settings
 
 _LISTED = 30  # columns; of more, the numbers and categories are told in sum
-_SHARE = click.FloatRange(0, 1, max_open=True)
-_ABOVE = click.FloatRange(0, min_open=True)
+_COPIES = 4  # of the parameters: themselves, their gradient, and two of Adam's
+_SHARE = Finite(0, 1, max_open=True)
+_ABOVE = Finite(0, min_open=True)
 
 
 class _Hidden(click.ParamType[tuple[int, ...]]):
@@ -91,7 +94,7 @@ class _Every(click.ParamType["int | timedelta"]):
               help="Epochs without a better validation loss before it stops.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(1), help="Rows of a step. [by their number]")
 @click.option("--learning-rate", type=_ABOVE, default=0.003, show_default=True)
-@click.option("--l2", type=click.FloatRange(0), help="λ of the penalty on weights. [3 / rows]")
+@click.option("--l2", type=Finite(0), help="λ of the penalty on weights. [3 / rows]")
 @click.option("--dropout", type=_SHARE, default=0.0, show_default=True)
 @click.option("--balanced", is_flag=True, help="Let all classes count the same.")
 @click.option("--test", type=_SHARE, default=0.2, show_default=True,
@@ -136,6 +139,7 @@ def train(data: str, out: str, **given: Any) -> int:
     with page.working(f"reading {data}"):
         prepared = training.prepare(source, settings)
     _tell_table(page, prepared)
+    _check_memory(prepared)
     network = training.make_network(prepared)
     page.fact("network", str(network))
     with _one_line_warnings():
@@ -143,7 +147,7 @@ def train(data: str, out: str, **given: Any) -> int:
     if history.stop_reason == "interrupted":
         epoch = _reached(given["checkpoint"])
         where = "" if epoch is None else f"; go on with --resume (epoch {epoch} is kept)"
-        click.echo(f"chainrule: interrupted, no model was written{where}", err=True)
+        note(f"interrupted, no model was written{where}")
         return INTERRUPTED
     if not page.live:  # else the bar has said it
         page.fact("trained", history.summary())
@@ -182,6 +186,9 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
     from chainrule.network import Network
 
     Network([1, 1, 1], hidden=given["activation"])  # which says what is wrong with it
+    for option in ("every", "keep"):
+        if given["checkpoint"] is None and _is_said(option):
+            raise click.UsageError(f"--{option} needs --checkpoint FOLDER, which it is about")
     if given["test"] + given["validation"] >= 0.9:
         raise click.UsageError("--test and --validation leave too few rows to learn from")
     folder = given["checkpoint"]
@@ -192,6 +199,32 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
             f"{folder} holds a run, which reached epoch {epoch}: go on with it (--resume), or "
             "name another folder"
         )
+
+
+def _is_said(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not click.core.ParameterSource.DEFAULT
+
+
+def _check_memory(prepared: Prepared) -> None:
+    """Raise ValueError for a network that this machine could not hold, before it tries to."""
+    schema = prepared.schema
+    sizes = (len(schema.inputs), *prepared.settings.hidden, len(schema.outputs))
+    n = sum((fan_in + 1) * units for fan_in, units in itertools.pairwise(sizes))
+    need = _COPIES * 4 * n  # bytes in float32
+    if need > _memory():
+        raise ValueError(
+            f"a network of {'-'.join(map(str, sizes))} units has {n:,} parameters; its training "
+            f"takes {need / 1e9:,.4g} GB, more than this machine has: say fewer with --hidden"
+        )
+
+
+def _memory() -> float:
+    """Give the bytes of memory of this machine, or infinity where they are not known."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 def _reached(folder: str | None) -> int | None:
@@ -286,7 +319,7 @@ def _tell_measures(page: Page, prepared: Prepared, measured: Any, beside: Any) -
         page.fact("test", "no rows were held out, so nothing is known of how good the model is")
         return
     page.say()
-    page.say(f"On the {prepared.counts['test']:,} test rows", "bold")
+    page.say(f"On the {test_rows(prepared.counts['test'])}", "bold")
     classify = prepared.schema.target.task == "classify"
     for line in lines(measured, beside, "largest class" if classify else "mean"):
         page.say(f"  {line}")
@@ -314,7 +347,7 @@ def _one_line_warnings() -> Iterator[None]:
     """Say warnings as the command line says things: in one line."""
 
     def show(message: Any, *_: Any, **__: Any) -> None:
-        click.echo(f"chainrule: {' '.join(str(message).split())}", err=True)
+        note(str(message))
 
     with warnings.catch_warnings():
         warnings.showwarning = show

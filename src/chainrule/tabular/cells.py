@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _WITH_COMMA = re.compile(r"[+-]?\d*,\d+$")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?$")
+_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}(:?\d{2}){0,2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
+_DATE_FORMS = [
+    f"{day}{time}"
+    for day in ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d")
+    for time in ("", " %H:%M", " %H:%M:%S")
+]
 
 
 class CellError(Exception):
@@ -47,32 +54,75 @@ def family(dtype: pa.DataType) -> Literal["text", "number", "date", "category", 
 
 
 def with_commas(distinct: Iterable[str]) -> str | None:
-    """Give one of the texts if most look like numbers with a decimal comma, else None."""
+    """Say what commas in numbers seem to be, and what to do, if most texts have them, else None."""
     found = list(distinct)
-    commas = [text for text in found if _WITH_COMMA.match(text)]
-    return min(commas) if len(commas) > len(found) / 2 else None
+    commas = [text for text in found if _WITH_COMMA.match(text) or _THOUSANDS.match(text)]
+    if len(commas) <= len(found) / 2:
+        return None
+    if all(map(_THOUSANDS.match, commas)):
+        sure = any(text.count(",") > 1 or "." in text for text in commas)
+        return (
+            f"texts such as {min(commas)!r}, numbers whose thousands are cut by commas, it seems, "
+            "which are not read: take the commas out"
+            + ("" if sure else ", read them as decimals (--decimal ,)")
+        )
+    return (
+        f"texts such as {min(commas)!r}, numbers with a decimal comma, it seems: read them with "
+        "--decimal ,"
+    )
 
 
 def texts(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
     """Give the cells as texts without blanks around them, null where they stand for no value.
 
-    Whole numbers are written without a point, so that 1 and 1.0 are the same category.
+    They are the same for the same value in whichever format; see `alike`.
     """
+    return _without(alike(stripped(column, missing)), missing)
+
+
+def stripped(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> pa.Array:
+    """Give the cells as `texts` does, but texts of a file as they are written there."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     array = _one_chunk(column)
-    if family(array.type) == "number":
-        values = pc.cast(array, pa.float64(), safe=False)
-        values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
-        whole = (
-            values.null_count == len(values) or pc.all(pc.equal(pc.floor(values), values)).as_py()
-        )
-        exact = pa.types.is_integer(array.type)
-        array = array if exact else pc.cast(values, pa.int64()) if whole else values
-    strings = pc.utf8_trim_whitespace(pc.cast(array, pa.string()))
+    if pa.types.is_floating(array.type) or pa.types.is_decimal(array.type):
+        array = _written(pc.cast(array, pa.float64(), safe=False))
+    return _without(pc.utf8_trim_whitespace(pc.cast(array, pa.string())), missing)
+
+
+def _without(strings: pa.Array, missing: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     none = pc.is_in(strings, value_set=pa.array(missing, pa.string()))
     return pc.if_else(none, pa.scalar(None, pa.string()), strings)
+
+
+def alike(strings: pa.Array) -> pa.Array:
+    """Write what is the same category in the same way: 1.0 as 1, true and TRUE as True.
+
+    So true and false are the same whether pandas, R or Arrow wrote them.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    strings = pc.replace_substring_regex(strings, r"^([+-]?\d+)\.0*$", r"\1")
+    for truth in ("True", "False"):
+        others = pa.array([truth.lower(), truth.upper()])
+        strings = pc.if_else(pc.is_in(strings, value_set=others), truth, strings)
+    return strings
+
+
+def _written(values: pa.Array) -> pa.Array:
+    """Give numbers as texts, whole ones without a point; null where they are not finite."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+    whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 2.0**53))
+    as_whole = pc.cast(pc.if_else(whole, values, 0.0), pa.int64())
+    return pc.if_else(whole, pc.cast(as_whole, pa.string()), pc.cast(values, pa.string()))
 
 
 def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Floats:
@@ -86,18 +136,36 @@ def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Float
     if family(column.type) == "number":
         array = pc.cast(_one_chunk(column), pa.float64(), safe=False)
     else:
-        array = texts(column, missing)
+        array = stripped(column, missing)
         try:
             array = pc.cast(array, pa.float64())
         except pa.ArrowInvalid:
             row = int(np.argmax(_is_no_number(array)))
             raise CellError(row, str(array[row])) from None
     values = np.array(array.to_numpy(zero_copy_only=False), dtype=np.float64)
+    if none := [float(text) for text in missing if re.match(_NUMBER, text)]:
+        values[np.isin(values, none)] = np.nan  # -999.0, too, where -999 stands for no value
     infinite = np.isinf(values)
     if infinite.any():
         row = int(np.argmax(infinite))
         raise CellError(row, str(_one_chunk(column)[row]))
     return values
+
+
+def numbers_or_none(
+    column: pa.ChunkedArray | pa.Array, missing: Sequence[str]
+) -> tuple[Floats, list[str]]:
+    """Give the cells as numbers, NaN where there is none, and the texts that are no numbers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    array = texts(column, missing)
+    none = _is_no_number(array)
+    good = pc.if_else(pa.array(none), pa.scalar(None, pa.string()), array)
+    values = np.array(pc.cast(good, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+    infinite = np.isinf(values)
+    values[infinite] = np.nan
+    return values, array.filter(pa.array(none | infinite)).to_pylist()
 
 
 def count_numbers(strings: pa.Array) -> int:
@@ -106,10 +174,28 @@ def count_numbers(strings: pa.Array) -> int:
 
 
 def _is_no_number(strings: pa.Array) -> NDArray[np.bool_]:
+    return _differs(strings, _NUMBER)
+
+
+def count_dates(strings: pa.Array) -> int:
+    """Count the texts that look like dates in ISO 8601."""
+    return int(len(strings) - strings.null_count - _differs(strings, _DATE).sum())
+
+
+def _differs(strings: pa.Array, form: str) -> NDArray[np.bool_]:
+    """Mark the texts that are not of a form; no value is of any."""
     import pyarrow.compute as pc
 
-    matched = pc.match_substring_regex(strings, _NUMBER)
+    matched = pc.match_substring_regex(strings, form)
     return ~np.asarray(pc.fill_null(matched, True).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def date_form(distinct: Iterable[str]) -> str | None:
+    """Give a form, as of strptime, of which all texts are dates, or None."""
+    import pyarrow as pa
+
+    strings = pa.array(distinct, pa.string())
+    return next((form for form in _DATE_FORMS if _parsed(strings, form) is not None), None)
 
 
 def dates(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str) -> Floats:
@@ -123,7 +209,7 @@ def dates(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str)
 
     array = _one_chunk(column)
     if family(array.type) != "date":
-        array = texts(column, missing)
+        array = stripped(column, missing)
         stamps = _parsed(array, form)
         if stamps is None:
             row = _first_that_fails(array, form)
@@ -134,11 +220,6 @@ def dates(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str)
         pc.divide(pc.cast(micro, pa.float64(), safe=False), 1e6).to_numpy(zero_copy_only=False),
         dtype=np.float64,
     )
-
-
-def are_dates(strings: pa.Array, form: str = "") -> bool:
-    """Say whether all texts are dates."""
-    return _parsed(strings, form) is not None
 
 
 def _parsed(strings: pa.Array, form: str) -> pa.Array | None:

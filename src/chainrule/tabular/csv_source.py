@@ -26,8 +26,8 @@ class TextSource(Source):
     def __init__(self, path: str, reading: Reading) -> None:
         super().__init__(path)
         try:
-            codecs.lookup(reading.encoding)
-        except LookupError:
+            "".encode(reading.encoding)
+        except (LookupError, ValueError):  # none of that name, or none of text, such as hex
             raise TableError(f"there is no encoding {reading.encoding!r}") from None
         self._encoding = "utf-8-sig" if _is_utf_8(reading.encoding) else reading.encoding
         self._decimal_comma = reading.decimal == ","
@@ -46,6 +46,8 @@ class TextSource(Source):
             (name.strip() if header else "") or f"column_{i}"
             for i, name in enumerate(first, start=1)
         ]
+        if header and not first[0].strip():
+            self.unnamed = self.names[0]
 
     def place(self, row: int, column: str) -> str:
         """Say where a cell stands, by its line; see `Source`."""
@@ -91,6 +93,10 @@ class TextSource(Source):
         """Raise TableError for the first line that is no text, or has too many or few columns."""
         width = len(self.names)
         for line, cells in self._rows():
+            if len(cells) != width and _is_blank(cells):
+                raise TableError(
+                    f"{self.path}, line {line}: nothing but blanks; take the line out, or empty it"
+                )
             if len(cells) != width:
                 whose = "the header has" if self._has_header else "the first line has"
                 raise TableError(
@@ -119,7 +125,7 @@ class TextSource(Source):
             try:
                 for cells in records:
                     line, last = last + 1, records.line_num
-                    if last <= self._head_lines or _is_blank(cells):
+                    if last <= self._head_lines or not cells:
                         continue
                     yield line, cells
             except csv.Error as error:

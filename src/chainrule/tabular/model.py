@@ -16,6 +16,7 @@ import chainrule
 from chainrule import files
 from chainrule.tabular import target as targets
 from chainrule.tabular.cells import CellError
+from chainrule.tabular.measures import NAMES
 from chainrule.tabular.preprocessing import Notes, Preprocessing
 from chainrule.tabular.profile import listed
 from chainrule.tabular.rows import slice_of
@@ -52,6 +53,12 @@ class TableModel:
             raise ValueError(
                 f"its columns make {inputs} inputs and {outputs} outputs; its network has "
                 f"{self.network.sizes[0]} and {self.network.sizes[-1]}"
+            )
+        made = self.network.weighted_layers[-1].activation.name, self.network.loss.name
+        if self.schema.target.task == "classify" and made != ("softmax", "cross_entropy"):
+            raise ValueError(
+                f"its target has classes, but its network ends in {' and '.join(made)}; expected "
+                "softmax and cross_entropy"
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -90,11 +97,12 @@ class TableModel:
         return [name for name in source.names if name not in known]
 
     def samples(
-        self, source: Source, rows: slice, label: str | None = None
+        self, source: Source, rows: slice, label: str | None = None, leave_out: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[Any], pa.Table, Notes]:
         """Give inputs and targets of some rows, as the network takes them, and the rows themselves.
 
-        ``label`` is taken for the target where the file has none.
+        ``label`` is taken for the target where the file has none. A row without its target is an
+        error, unless it is to be left out of what is given.
         Raises TableError with the place of what does not fit; ValueError where no row is in the
         range.
         """
@@ -119,7 +127,7 @@ class TableModel:
         try:
             y = targets.encode(target, column, self.schema.missing)
             bad = y < 0 if target.task == "classify" else y != y
-            if bad.any():
+            if bad.any() and not leave_out:
                 raise CellError(int(bad.argmax()), "")
         except CellError as error:
             where = (
@@ -127,6 +135,10 @@ class TableModel:
             )
             words = targets.no_class(target, error.text) if error.text else "the target is missing"
             raise TableError(f"{where}: {words}") from None
+        if bad.any():
+            if bad.all():
+                raise TableError(f"{source.path}: no row in {rows.start}:{rows.stop} has a target")
+            X, y, batch = X[~bad], y[~bad], batch.filter(pa.array(~bad))
         if target.task == "regress":
             y = ((y - target.mean) / target.scale)[:, None]
         return X, y, batch, notes
@@ -144,18 +156,21 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
         return None
     network = files.load(path)
     try:
-        check(about)
-        return TableModel(
-            network, Schema.from_dict(about["schema"]), about["training"], about["measures"],
-            about["chainrule"],
-        )  # fmt: skip
+        return read(about, network)
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {str(error)[:400]}") from None
+        raise ValueError(f"{os.fspath(path)}: {files.harmless(str(error))}") from None
 
 
-def check(about: dict[str, Any]) -> None:
+def read(about: Any, network: Network) -> TableModel:
+    """Put a model together from its description; ValueError where that is not whole, or newer."""
+    check(about)
+    schema = Schema.from_dict(about["schema"])
+    return TableModel(network, schema, about["training"], about["measures"], about["chainrule"])
+
+
+def check(about: Any) -> None:
     """Raise ValueError where a description of a table is of the wrong kind, or newer."""
-    if type(about.get("version")) is not int:
+    if not isinstance(about, dict) or type(about.get("version")) is not int:
         raise ValueError("its description of the table has no version")
     if about["version"] > VERSION:
         raise ValueError(
@@ -168,3 +183,31 @@ def check(about: dict[str, Any]) -> None:
     for key, kind in kinds:
         if not isinstance(about.get(key), kind):
             raise ValueError(f"its description of the table lacks {key!r}")
+    _check_training(about["training"])
+    _check_measures(about["measures"])
+
+
+def _check_training(training: dict[str, Any]) -> None:
+    for name, value in training.items():
+        if name == "rows":
+            counts = value.values() if isinstance(value, dict) else [None]
+            if any(type(count) is not int or not 0 <= count < 2**63 for count in counts):
+                raise ValueError(f"its training has rows {value!r}; expected the counts of parts")
+        elif not isinstance(value, str | int | float | None):
+            raise ValueError(f"its training has {name!r}, {value!r}; expected a number or text")
+
+
+def _check_measures(of: dict[str, Any]) -> None:
+    for whose, measured in of.items():
+        if whose not in ("model", "baseline") or not isinstance(measured, dict):
+            raise ValueError(
+                f"its measures have {whose!r}, {measured!r}; expected those of model and baseline"
+            )
+        for name, value in measured.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if name not in NAMES or not (value is None or (number and _fits_float(value))):
+                raise ValueError(f"its measures of {whose} have {name!r}, {value!r}")
+
+
+def _fits_float(value: float) -> bool:
+    return isinstance(value, float) or abs(value) < 2**1000

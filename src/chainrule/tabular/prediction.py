@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 
 from chainrule.tabular import measures
 from chainrule.tabular import target as targets
-from chainrule.tabular.cells import CellError
 from chainrule.tabular.measures import Measured
 from chainrule.tabular.preprocessing import Notes
 from chainrule.tabular.source import Source, TableError
@@ -46,9 +46,9 @@ class Prediction:
                 raise TableError(f"there is no column {name!r} to keep in {source.path}")
             if name in self._own:
                 raise TableError(f"column {name!r} can't be kept: the predictions have one, too")
-        self._scored: list[tuple[NDArray[Any], NDArray[Any]]] | None = None
-        if target.name in source.names:
-            self._scored = []
+        self._has_target = target.name in source.names
+        self._scored: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        self.others: Counter[str] = Counter()  # targets that are no class of the model, or number
 
     def batches(self) -> Iterator[pa.Table]:
         """Give the predictions of all rows in order."""
@@ -56,7 +56,7 @@ class Prediction:
 
         model, target = self.model, self.model.schema.target
         names = dict.fromkeys([*(column.name for column in model.schema.columns), *self.kept])
-        if self._scored is not None:
+        if self._has_target:
             names[target.name] = None
         for batch in self.source.batches(list(names)):
             X = model.preprocessing.transform(batch, self.source, self.n_rows, self.notes)
@@ -72,19 +72,16 @@ class Prediction:
             raise TableError(f"{self.source.path} has a header and no rows")
 
     def _score(self, batch: pa.Table, outputs: NDArray[Any]) -> None:
-        if self._scored is None:
+        if not self._has_target:
             return
         schema = self.model.schema
-        try:
-            y = targets.encode(schema.target, batch.column(schema.target.name), schema.missing)
-        except CellError:
-            self._scored = None  # other classes: there is nothing to compare with
-            return
+        column = batch.column(schema.target.name)
+        y = targets.encode(schema.target, column, schema.missing, self.others)
         known = y >= 0 if schema.target.task == "classify" else ~np.isnan(y)
         self._scored.append((y[known], outputs[known]))
 
     def score(self) -> tuple[int, Measured]:
-        """Give how many rows had their target, and how good the predictions for these are."""
+        """Give how many rows had a target that is known, and how good the predictions are there."""
         if not self._scored:
             return 0, {}
         y = np.concatenate([part for part, _ in self._scored])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from chainrule.tabular import cells
 from chainrule.tabular.cells import CellError, Floats
 from chainrule.tabular.profile import Finding, listed
-from chainrule.tabular.schema import DATE_PARTS, Column, LeftOut, Schema
+from chainrule.tabular.schema import DATE_PARTS, LARGEST, SMALLEST, Column, LeftOut, Schema
 from chainrule.tabular.source import Source, TableError
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _RARE, _NONE = "\0rare", "\0missing"  # as the encoder knows them; no text of a file is like these
 _DAY, _YEAR = 86400.0, 365.2425
-_LARGEST = 1e150  # numbers beyond have no variance in float64
 _MOST_RARES = 200  # rare categories that are remembered, to tell them from unknown ones
 
 
@@ -45,7 +44,7 @@ def numeric_parts(
     try:
         if column.kind == "number":
             values = cells.numbers(cell, missing)
-            large = np.abs(values) > _LARGEST
+            large = np.abs(values) > LARGEST
             if large.any():
                 row = int(np.argmax(large))
                 raise CellError(row, f"{values[row]:.6g}")
@@ -156,6 +155,8 @@ class Fitting:
             value = _brief(float(self.low[first]), finding.kind)
             return LeftOut(name, f"it is {value} in every training row")
         kept = varied or places[:1]
+        if (smallest := min(self.scaler.scale_[i] for i in kept)) < SMALLEST:
+            return LeftOut(name, f"its numbers differ by too little, {smallest:.3g}")
         low, high = (_brief(float(x[first]), finding.kind) for x in (self.low, self.high))
         words = f"{low} to {high}"
         if finding.kind == "number":
@@ -259,7 +260,9 @@ class Preprocessing:
                 n_none = int(np.isnan(values[0]).sum())
                 if notes is not None and n_none and not column.missing:
                     notes.none[column.name] += n_none
-            blocks.append(self.imputer.transform(self.scaler.transform(np.column_stack(parts))))
+            scaled = self.scaler.transform(np.column_stack(parts))
+            self._check_range(scaled, source, start)
+            blocks.append(self.imputer.transform(scaled))
             blocks.append(self.indicator.transform(np.column_stack(bases)))
         if self.encoder is not None:
             columns = [self._known(batch, column, notes) for column in self.schema.categorical]
@@ -270,6 +273,17 @@ class Preprocessing:
             X[:, end : end + block.shape[1]] = block
             end += block.shape[1]
         return X
+
+    def _check_range(self, scaled: Floats, source: Source, start: int) -> None:
+        """Raise TableError for the first input that is infinite in float32."""
+        far = np.abs(scaled) > np.finfo(np.float32).max
+        if far.any():
+            row, unit = np.argwhere(far)[0].tolist()
+            name = [column.name for column in self.schema.numeric for _ in column.parts][unit]
+            raise TableError(
+                f"{source.place(start + row, name)}: it is {abs(scaled[row, unit]):.3g} deviations "
+                "away from the mean of the training rows, too far for a network"
+            )
 
     def _known(self, batch: pa.Table, column: Column, notes: Notes | None) -> NDArray[Any]:
         """Give the categories of a batch as the encoder knows them."""

@@ -17,13 +17,15 @@ from chainrule.tabular.source import Source, TableError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NUMBERS_FROM = 0.9  # a column with this share of numbers is one of numbers, some of them wrong
+NUMBERS_FROM = 0.9  # a column with this share of numbers is one of numbers, some of them wrong
 _MOST_DISTINCT = 10_000  # texts; a column with more is no category
 _NEAR_UNIQUE = (
     0.5  # distinct texts for each row; a column with more is free text, or names its rows
 )
 _FEW = 20  # rows with different texts that are still no reason to leave a column out
 _ID = re.compile(r"(?:^|[\W_])(?i:id|uuid|guid|index|rownames?|row)$|[a-z]I[Dd]$")
+_INDEX = re.compile(r"__index_level_\d+__")  # of a dataframe, in Parquet
+_UNNAMED = "Unnamed: 0"  # and one that went through CSV
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,13 @@ def look(source: Source, target: str, missing: Sequence[str], wishes: Wishes) ->
         kind = cells.family(column.type)
         if kind == "other":
             raise TableError(f"the target {target!r} has type {column.type}; no classes or numbers")
-        labels.append(
-            cells.numbers(column, missing) if kind == "number" else cells.texts(column, missing)
-        )
+        try:
+            labels.append(
+                cells.numbers(column, missing) if kind == "number" else cells.texts(column, missing)
+            )
+        except CellError as error:
+            place = source.place(n + error.row, target)
+            raise TableError(f"{place}: {error.text!r} is no finite number") from None
         n += batch.num_rows
     if not n:
         raise TableError(f"{source.path} has a header and no rows")
@@ -111,11 +117,12 @@ class _Look:
     def __init__(self, source: Source, name: str, missing: Sequence[str], wishes: Wishes) -> None:
         self.source, self.name, self.missing, self.wishes = source, name, missing, wishes
         self.family = "none"
-        self.rows = self.values = self.numbers = 0
+        self.rows = self.values = self.numbers = self.dates = 0
         self.first_text: tuple[int, str] | None = None
-        self.distinct: set[str] = set()
+        self.distinct: set[Any] = set()  # texts, or numbers of a column that may be an id
         self.distinct_rows: int | None = None  # after how many values there were too many
-        self.dates = True
+        self.all_dates = True
+        self.first_no_date: tuple[int, str] | None = None  # where most are dates
         self.counter: float | None = None  # a column that counts rows: what the next cell is
         self.counts = self.whole = True  # as far as has been seen
 
@@ -128,8 +135,12 @@ class _Look:
             self._try(column, start)
         if kind == "number":
             values = self._try(column, start)
-            self.values += int((~np.isnan(values)).sum())
+            present = values[~np.isnan(values)]
+            self.values += len(present)
+            self.numbers += len(present)
             self._count(values)
+            if self.whole and (self._may_be_index() or _ID.search(self.name)):
+                self._see_distinct(np.unique(present).tolist())
         elif kind == "text":
             self._see_texts(column, start)
         elif kind != "none":
@@ -151,7 +162,7 @@ class _Look:
     def _see_texts(self, column: pa.ChunkedArray, start: int) -> None:
         import pyarrow.compute as pc
 
-        strings = cells.texts(column, self.missing)
+        strings = cells.stripped(column, self.missing)
         present = strings.drop_null()
         self.values += len(present)
         try:
@@ -163,13 +174,29 @@ class _Look:
             if self.first_text is None:
                 self.first_text = (start + error.row, error.text)
             self.numbers += cells.count_numbers(present)
-        if self.distinct_rows is None or self.dates:
-            unique = pc.unique(present)
-            if self.distinct_rows is None:
-                self.distinct.update(unique.to_pylist())
-                if len(self.distinct) > _MOST_DISTINCT:
-                    self.distinct_rows = self.values
-            self.dates = self.dates and cells.are_dates(unique)
+        if self.distinct_rows is None:
+            self._see_distinct(cells.alike(pc.unique(present)).to_pylist())
+        self._see_dates(strings, start)
+
+    def _see_dates(self, strings: pa.Array, start: int) -> None:
+        """Count dates, and look for the first text that is none, while most texts are dates."""
+        present = len(strings) - strings.null_count
+        if 2 * self.dates < self.values - present:
+            return
+        self.dates += cells.count_dates(strings)
+        if 2 * self.dates < self.values:
+            self.all_dates = False
+        elif self.first_no_date is None:
+            try:
+                cells.dates(strings, (), "")
+            except CellError as error:
+                self.all_dates, self.first_no_date = False, (start + error.row, error.text)
+
+    def _see_distinct(self, found: list[Any]) -> None:
+        if self.distinct_rows is None:
+            self.distinct.update(found)
+            if len(self.distinct) > _MOST_DISTINCT:
+                self.distinct_rows = self.values
 
     def _count(self, values: Any) -> None:
         """See whether numbers are whole, and count their rows: 0, 1, 2, ... or 1, 2, 3, ..."""
@@ -192,6 +219,8 @@ class _Look:
             return Finding(name, "number", "as asked for", forced=True)
         if name in wishes.dates:
             return Finding(name, "date", "as asked for", wishes.dates[name], forced=True)
+        if _INDEX.fullmatch(name):
+            return Finding(name, "left out", "the index of a dataframe")
         if self.family == "other":
             return Finding(name, "left out", "its type holds no numbers, texts or dates")
         if not self.values:
@@ -199,6 +228,8 @@ class _Look:
         if self.family == "number" or (self.family == "text" and self.numbers == self.values):
             if self.counts and self.rows > _FEW:
                 return Finding(name, "left out", "it counts the rows")
+            if self._may_be_index() and self.whole and self._all_differ():
+                return Finding(name, "left out", "the index of a dataframe, it seems: no name")
             if _ID.search(name) and self.whole and self._differs():
                 return Finding(name, "left out", "it names the rows: an id, each another one")
             return Finding(name, "number")
@@ -207,39 +238,53 @@ class _Look:
         return self._decide_texts()
 
     def _decide_texts(self) -> Finding:
-        if self.dates:
+        if self.all_dates:
             return Finding(self.name, "date")
-        if self.numbers >= _NUMBERS_FROM * self.values:
+        if self.numbers >= NUMBERS_FROM * self.values:
             assert self.first_text is not None
-            row, text = self.first_text
-            share = f"{self.numbers:,} of {self.values:,} cells of this column are"
+            raise self._mistake(self.first_text, "is no finite number", self.numbers)
+        if self.first_no_date is not None and self.dates >= NUMBERS_FROM * self.values:
+            raise self._mistake(self.first_no_date, "is no date as the others", self.dates)
+        if (words := cells.with_commas(self.distinct)) is not None:
             raise TableError(
-                f"{self.source.place(row, self.name)}: {text!r} is no finite number, but {share}. "
-                f"Mend it, or say what it is: --missing {_quoted(text)} (no value), or "
-                f"--categorical {_quoted(self.name)} (all cells are categories)"
-            )
-        if (text := cells.with_commas(self.distinct)) is not None:
-            raise TableError(
-                f"{self.source.path}, column {self.name!r} holds texts such as {text!r}, numbers "
-                "with a decimal comma, it seems: read them with --decimal , or say what they are: "
-                f"--categorical {_quoted(self.name)}"
+                f"{self.source.path}, column {self.name!r} holds {words} or say what they are: "
+                f"--categorical {quoted(self.name)}"
             )
         if self._differs():
             count = "more than 10,000" if self.distinct_rows else f"{len(self.distinct):,}"
-            return Finding(self.name, "left out", f"free text or names: {count} different texts")
+            words = f"free text or names: {count} different texts"
+            if (form := cells.date_form(self.distinct)) is not None:
+                words = f"dates, it seems: --date {quoted(f'{self.name}={form}')} reads them"
+            return Finding(self.name, "left out", words)
         return Finding(self.name, "category")
 
+    def _mistake(self, first: tuple[int, str], what: str, good: int) -> TableError:
+        """Name the first cell that is not as most of its column are."""
+        row, text = first
+        return TableError(
+            f"{self.source.place(row, self.name)}: {text!r} {what}, but {good:,} of "
+            f"{self.values:,} cells of this column are. Mend it, or say what it is: --missing "
+            f"{quoted(text)} (no value), or --categorical {quoted(self.name)} (all cells are "
+            "categories)"
+        )
+
+    def _may_be_index(self) -> bool:
+        return self.name == self.source.unnamed or self.name == _UNNAMED
+
+    def _all_differ(self) -> bool:
+        """Say whether no two rows have the same, as far as was counted."""
+        return len(self.distinct) == (self.distinct_rows or self.rows)
+
     def _differs(self) -> bool:
-        """Say whether (nearly) each row has a text of its own."""
-        if self.family == "number":
-            return True  # not counted; the name says it
+        """Say whether (nearly) each row has a text, or an id, of its own."""
         seen = self.values if self.distinct_rows is None else self.distinct_rows
         if self.distinct_rows is not None and self.numbers < self.values:
             return True
         return len(self.distinct) > max(_FEW, _NEAR_UNIQUE * seen)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Write a text as a shell takes it."""
     return text if re.fullmatch(r"[\w.@+-]+", text) else "'" + text.replace("'", "'\\''") + "'"
 
 

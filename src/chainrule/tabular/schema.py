@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -15,7 +16,13 @@ Labels = Literal["text", "integer", "number"]
 DATE_PARTS = (
     "days", "year sin", "year cos", "week sin", "week cos", "day sin", "day cos",
 )  # fmt: skip
+LARGEST = 1e150  # numbers beyond have no variance in float64
+SMALLEST = 1e-100  # deviations below can't be divided by
 RARE, NONE = "(rare)", "(missing)"  # how the inputs of rare and of missing categories are called
+
+
+_WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
+_NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?(e[+-]?\d{1,3})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -48,14 +55,18 @@ class Column:
                 raise ValueError(f"column {self.name!r} has no categories")
             if len(set(self.categories)) < len(self.categories):
                 raise ValueError(f"column {self.name!r} has a category twice")
+            if any(category.startswith("\0") for category in self.categories):
+                raise ValueError(f"column {self.name!r} has a category that begins with NUL")
         else:
             known = ("value",) if self.kind == "number" else DATE_PARTS
-            if not self.parts or any(part not in known for part in self.parts):
+            if not self.parts or any(
+                part not in known or self.parts.count(part) > 1 for part in self.parts
+            ):
                 raise ValueError(f"column {self.name!r} has parts {self.parts}")
             if not len(self.parts) == len(self.mean) == len(self.variance) == len(self.scale):
                 raise ValueError(f"column {self.name!r} lacks a mean or scale")
-            if not all(scale > 0 for scale in self.scale):
-                raise ValueError(f"column {self.name!r} has a scale that is not above 0")
+            for mean, scale in zip(self.mean, self.scale, strict=True):
+                _check_scale(f"column {self.name!r}", mean, scale)
 
 
 @dataclass(frozen=True)
@@ -83,8 +94,16 @@ class Target:
     def __post_init__(self) -> None:
         if self.task == "classify" and len(self.classes) < 2:
             raise ValueError(f"the target {self.name!r} has {len(self.classes)} classes")
-        if not self.scale > 0:
-            raise ValueError(f"the target {self.name!r} has a scale of {self.scale}")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"the target {self.name!r} has a class twice")
+        if self.kind != "text":
+            form = _WHOLE if self.kind == "integer" else _NUMBER
+            for label in self.classes:
+                if not form.fullmatch(label):
+                    raise ValueError(
+                        f"the target {self.name!r} has the class {label!r}; its kind is {self.kind}"
+                    )
+        _check_scale(f"the target {self.name!r}", self.mean, self.scale)
 
 
 @dataclass(frozen=True)
@@ -150,6 +169,14 @@ class Schema:
         )
 
 
+def _check_scale(whose: str, mean: float, scale: float) -> None:
+    if not SMALLEST <= scale <= LARGEST:
+        what = "not above 0" if not scale > 0 else "too small" if scale < 1 else "too large"
+        raise ValueError(f"{whose} has a scale that is {what}: {scale:.6g}")
+    if not abs(mean) <= LARGEST:
+        raise ValueError(f"{whose} has a mean that is too large: {mean:.6g}")
+
+
 def levels(column: Column) -> list[str]:
     """Give the categories of a column as its inputs are called."""
     names = list(column.categories)
@@ -213,4 +240,6 @@ def _number(value: Any, name: str) -> float:
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"its {name} has {value!r}; expected text")
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise ValueError(f"its {name} has {value!r}, which is no text in Unicode")
     return value

@@ -46,6 +46,7 @@ class Source(ABC):
         self.path = path
         self._state = _state_of(path)
         self.names: list[str] = []
+        self.unnamed: str | None = None  # what the first column is called, if its name is empty
 
     @abstractmethod
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

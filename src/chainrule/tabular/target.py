@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 
 from chainrule.tabular import cells
 from chainrule.tabular.cells import CellError
-from chainrule.tabular.profile import listed
-from chainrule.tabular.schema import Labels, Target, Task
+from chainrule.tabular.profile import NUMBERS_FROM, listed, quoted
+from chainrule.tabular.schema import LARGEST, Labels, Target, Task
 from chainrule.tabular.source import Source, TableError
 
 if TYPE_CHECKING:
@@ -33,11 +34,10 @@ def understand(
     """
     numbers = _as_numbers(column)
     if numbers is None:
-        text = cells.with_commas(column.drop_null().unique().to_pylist())
-        if text is not None and task != "classify":
+        words = cells.with_commas(column.drop_null().unique().to_pylist())
+        if words is not None and task != "classify":
             raise TableError(
-                f"{source.path}: the target {name!r} holds texts such as {text!r}, numbers with a "
-                "decimal comma, it seems: read them with --decimal , or say that they are classes: "
+                f"{source.path}: the target {name!r} holds {words} or say that they are classes: "
                 "--task classify"
             )
         if task == "regress":
@@ -45,6 +45,8 @@ def understand(
             raise TableError(
                 f"{source.place(row, name)}: {text!r} is no number; --task regress needs numbers"
             )
+        if task is None and cells.count_numbers(column) >= NUMBERS_FROM * _present(column):
+            raise _mistake(source, name, column)
         return _classes(name, column, numbers)
     present = numbers[~np.isnan(numbers)]
     if not len(present):
@@ -57,7 +59,14 @@ def understand(
         task = "classify" if few and (distinct == np.floor(distinct)).all() else "regress"
     if task == "classify":
         return _classes(name, column, numbers)
-    kind: Labels = "integer" if (distinct == np.floor(distinct)).all() else "number"
+    large = np.abs(numbers) > LARGEST
+    if large.any():
+        row = int(np.argmax(large))
+        raise TableError(
+            f"{source.place(row, name)}: {numbers[row]:.6g} is too large for a target; at most "
+            f"{LARGEST:g} can be learned"
+        )
+    kind: Labels = "integer" if _are_whole(distinct) else "number"
     return Target(name, "regress", kind), numbers  # its mean and scale come with the split
 
 
@@ -70,7 +79,7 @@ def _classes(
         here = ~np.isnan(numbers)
         found, inverse = np.unique(numbers[here], return_inverse=True)
         labels = tuple(map(_written, found.tolist()))
-        kind = "integer" if (found == np.floor(found)).all() else "number"
+        kind = "integer" if _are_whole(found) else "number"
     else:
         here = np.asarray(column.is_valid().to_numpy(zero_copy_only=False))
         coded = column.drop_null().dictionary_encode()
@@ -99,25 +108,52 @@ def _classes(
     return Target(name, "classify", kind, labels), y
 
 
-def encode(target: Target, column: Any, missing: tuple[str, ...]) -> NDArray[Any]:
+def _mistake(source: Source, name: str, column: pa.Array) -> TableError:
+    """Name the first text of a column that is one of numbers else."""
+    row, text = _first_text(column)
+    share = f"{cells.count_numbers(column):,} of {_present(column):,}"
+    return TableError(
+        f"{source.place(row, name)}: {text!r} is no finite number, but {share} targets are. Mend "
+        f"it, or say what it is: --missing {quoted(text)} (no value), or --task classify (all "
+        "targets are classes)"
+    )
+
+
+def _present(column: pa.Array) -> int:
+    return len(column) - int(column.null_count)
+
+
+def encode(
+    target: Target, column: Any, missing: tuple[str, ...], others: Counter[str] | None = None
+) -> NDArray[Any]:
     """Give cells of new data as `understand` does.
 
-    Raises CellError for one that is no class of the model, or no number.
+    Raises CellError for one that is no class of the model, or no number; with ``others`` these are
+    counted there, and are as missing.
     """
-    if target.task == "regress":
-        return cells.numbers(column, missing)
-    if target.kind == "text":
-        texts: list[str | None] = cells.texts(column, missing).to_pylist()
+    texts: list[str | None]
+    if target.kind == "text" and target.task == "classify":
+        texts = cells.texts(column, missing).to_pylist()
     else:
-        numbers = cells.numbers(column, missing)
+        if others is None:
+            numbers = cells.numbers(column, missing)
+        else:
+            numbers, wrong = cells.numbers_or_none(column, missing)
+            others.update(wrong)
+        if target.task == "regress":
+            return numbers
         texts = [None if math.isnan(value) else _written(value) for value in numbers.tolist()]
     known = {label: i for i, label in enumerate(target.classes)}
     y = np.full(len(texts), -1, dtype=np.int64)
     for row, text in enumerate(texts):
-        if text is not None:
-            if text not in known:
-                raise CellError(row, text)
+        if text is None:
+            continue
+        if text in known:
             y[row] = known[text]
+        elif others is None:
+            raise CellError(row, text)
+        else:
+            others[text] += 1
     return y
 
 
@@ -145,6 +181,10 @@ def _first_text(column: pa.Array) -> tuple[int, str]:
     except CellError as error:
         return error.row, error.text
     raise AssertionError("every cell is a number")
+
+
+def _are_whole(values: NDArray[np.float64]) -> bool:
+    return bool((values == np.floor(values)).all() and np.abs(values).max() < 2**53)
 
 
 def _written(value: float) -> str:

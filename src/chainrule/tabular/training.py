@@ -21,7 +21,7 @@ from chainrule.tabular.measures import Measured
 from chainrule.tabular.model import TableModel
 from chainrule.tabular.preprocessing import Fitting, Preprocessing
 from chainrule.tabular.profile import Wishes
-from chainrule.tabular.schema import Schema, Task
+from chainrule.tabular.schema import SMALLEST, Schema, Task
 from chainrule.tabular.source import MISSING, Source, TableError
 from chainrule.tabular.split import PARTS, TEST, TRAIN, VALIDATION, split
 
@@ -102,8 +102,13 @@ def prepare(source: Source, settings: Settings) -> Prepared:
     if not classes:
         learned = y[parts == TRAIN]
         scale = float(learned.std())
-        if not (np.isfinite(scale) and scale > 0):
+        if learned.min() == learned.max():
             raise TableError(f"the target {target.name!r} is the same in every training row")
+        if scale < SMALLEST:
+            raise TableError(
+                f"the target {target.name!r} differs by too little, {np.ptp(learned):.3g} in all; "
+                "write it in another unit"
+            )
         target = replace(target, mean=float(learned.mean()), scale=scale)
     schema = Schema(tuple(columns), tuple(left_out), target, settings.missing)
     if not files.fits({files.TABLE: schema.to_dict()}):
