@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -502,3 +503,13 @@ def test_a_model_and_its_data(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert main(["explore", model, "--data", data, "--no-browser"]) == 0
     assert (made[0].network.parameters == net.parameters).all()
     assert made[0]._data.X.shape == (4, 2)
+
+    rows = "".join(f"{i % 7},{'ab'[i % 2]},{'yes' if i % 2 else 'no'}\n" for i in range(60))
+    table, model = tmp_path / "t.csv", str(tmp_path / "t.model")
+    table.write_text(f"size,kind,bought\n{rows},a,\n", encoding="utf-8")
+    assert main(["train", str(table), "--target", "bought", "--epochs", "2", "--hidden", "3",
+                 "--out", model, "--no-plot", "--plain"]) == 0  # fmt: skip
+    assert main(["explore", model, "--data", str(table), "--no-browser"]) == 0
+    X = made[1]._data.X  # the size, standardised, and the kind; without the row of no target
+    assert X.shape == (60, made[1].network.sizes[0])
+    assert np.abs(X).max() < 3

@@ -14,6 +14,8 @@ import click
 if TYPE_CHECKING:
     from chainrule.network import Network
 
+_MOST_ROWS = 10_000  # of a table
+
 
 def run(
     model: str | None,
@@ -68,14 +70,30 @@ def _subject(
     if data is not None:
         if network is None:
             raise click.UsageError("--data needs a network: MODEL, or --sizes such as 2,4,1")
+        name = os.path.basename(data)[:40]
+        if model is not None and (columns := _columns(model, data, header)) is not None:
+            return network, *columns, name
         table = tables.read(data, network, header)
-        return network, table.X, table.y, os.path.basename(data)[:40]
+        return network, table.X, table.y, name
     if chosen is None:
         return network, None, None, ""
     if network is None:
         outputs = chosen.y.shape[1]
         network = _network([chosen.X.shape[1], 4, 2, outputs], hidden, chosen.classes)
     return network, chosen.X, chosen.y, chosen.name
+
+
+def _columns(model: str, data: str, header: bool | None) -> tuple[Any, Any] | None:
+    """Give X and y of the first rows of a table for its own model; None for a network alone."""
+    from chainrule.tabular import model as models
+    from chainrule.tabular.source import Reading, open_table
+
+    found = models.load(model)
+    if found is None:
+        return None
+    source = open_table(data, Reading(header=header))
+    X, y, _, _ = found.samples(source, slice(0, _MOST_ROWS), leave_out=True)
+    return X, y
 
 
 def _sizes(text: str) -> list[int]:
