@@ -115,6 +115,12 @@ def test_accuracy_needs_classes(validated: bool) -> None:
         net.fit(X, fit_to, validation_data=validation, metrics=["accuracy"], verbose=0)
 
 
+def test_a_softmax_of_one_unit_has_nothing_to_train() -> None:
+    net = Network([2, 1], output="softmax", loss="cross_entropy", seed=0)
+    with pytest.raises(ValueError, match="a softmax of one unit is always 1"):
+        net.fit(np.ones((4, 2)), np.ones(4), epochs=1)
+
+
 def test_a_number_too_large_for_the_dtype() -> None:
     net, X, y = curve(dtype="float32")
     X[3, 1] = 1e39

@@ -138,7 +138,7 @@ class Network:
             raise ValueError("softmax is for the output layer, not for hidden ones")
         functions.append(activations.get(output))
         self.loss: Loss = losses.get(loss)
-        _check_loss_after(self.loss, functions[-1], self.sizes[-1])
+        _check_loss_after(self.loss, functions[-1])
         rates = [_check_rate(p) for p in _per_layer(dropout, L - 1, "dropout")]
         names = [initializers.check(name) for name in _per_layer(init, L, "init")]
         if dtype not in ("float32", "float64"):
@@ -462,14 +462,9 @@ def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(units) for units in checked)
 
 
-def _check_loss_after(loss: Loss, output: Activation, units: int) -> None:
+def _check_loss_after(loss: Loss, output: Activation) -> None:
     if isinstance(loss, LossFromZ) and loss.output and output.name != loss.output:
         raise ValueError(f"loss {loss.name!r} needs output={loss.output!r}, got {output.name!r}")
-    if isinstance(loss, losses.CrossEntropy) and units == 1:
-        raise ValueError(
-            "a softmax of one unit is always 1, so that 'cross_entropy' has nothing to learn; for "
-            "two classes take one unit with output='sigmoid', loss='binary_cross_entropy', or two"
-        )
     if loss.needs_positive_output and not output.positive:
         known = ", ".join(g.name for g in activations.ACTIVATIONS.values() if g.positive)
         raise ValueError(

@@ -27,6 +27,7 @@ from chainrule.data import Samples
 from chainrule.engines import Engine, EpochResult, Failure, Plan, State
 from chainrule.history import History
 from chainrule.keeper import Keeper
+from chainrule.losses import CrossEntropy
 from chainrule.metrics import Measure, Metric
 from chainrule.optimizers import Adam, Optimizer
 from chainrule.random import epoch_order
@@ -175,6 +176,11 @@ class _Task:
             positive(clip_norm, "clip_norm")
         _one_of((bool, np.bool_), shuffle, "shuffle must be True or False")
 
+        if network.sizes[-1] == 1 and isinstance(network.loss, CrossEntropy):
+            raise ValueError(
+                "a softmax of one unit is always 1, so that there is nothing to train; for two "
+                "classes take one unit with output='sigmoid', loss='binary_cross_entropy', or two"
+            )
         samples = _samples(network, X, y, sample_weight)
         if class_weight is not None:
             weights = data.class_weights(class_weight, samples.y, network.sizes[-1])
