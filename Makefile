@@ -60,6 +60,10 @@ sanitize: $(READY)-test ## run the core's tests under sanitizers (memory, undefi
 	@$(BIN)/python -m pip install --disable-pip-version-check -qq nanobind
 	@PYTHON=$(BIN)/python native/sanitize.sh
 
+.PHONY: installs
+installs: $(READY)-test ## install without a compiler, and without the core, and test what comes of it
+	@PYTHON=$(BIN)/python native/installs.sh
+
 .PHONY: torture
 torture: $(READY)-test ## kill runs with checkpoints, and saves, two hundred times, and look at what is left
 	@$(BIN)/python tests/torture.py --kills 200

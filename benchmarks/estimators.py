@@ -58,6 +58,7 @@ class Row:
 
 def measure(quick: bool = False, only: str | None = None) -> list[Row]:
     """Measure fits and predictions in both dtypes."""
+    warnings.simplefilter("ignore", ConvergenceWarning)  # all take a number of epochs
     rows = []
     X, y = load_digits(return_X_y=True)
     X /= 16
@@ -91,8 +92,10 @@ def _fit(
     for turn in range(rounds):
         for key in sorted(both, reverse=bool(turn % 2)):
             row.times[key].append(_time(lambda e=both[key]: e.fit(X, y)))
-    curves = [np.array(e.loss_curve_) for e in both.values()]
-    row.apart = float(np.max(np.abs(curves[0] - curves[1]) / np.abs(curves[0])))
+    # In float32 theirs is no measure of ours: small differences grow from step to step in both.
+    exact = _both(**options, n_iter_no_change=epochs)["scikit-learn"]
+    truth = np.array(exact.fit(X.astype(np.float64), y).loss_curve_)
+    row.apart = float(np.max(np.abs(np.array(both["ours"].loss_curve_) - truth) / truth))
     return row
 
 
@@ -138,8 +141,9 @@ def report(rows: list[Row]) -> str:
         for row in rows
     ]  # fmt: skip
     fair = (
-        "Adam, batch of 200, the same initial weights and shuffles; losses of every epoch and "
-        "probabilities agree to 1e-6 in float64 and 1e-3 in float32."
+        "Adam, batch of 200, the same initial weights and shuffles; losses of every epoch agree "
+        "with scikit-learn's in float64, and probabilities with its own, to 1e-6 in float64 and "
+        "1e-3 in float32."
     )
     return "\n\n".join(
         ["### MLPClassifier beside scikit-learn's", tables.markdown(head, body), fair]
@@ -151,7 +155,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     tables.add_options(parser)
     given = parser.parse_args()
-    warnings.simplefilter("ignore", ConvergenceWarning)
     rows = measure(given.quick, given.only)
     print(report(rows))
     if given.json:
