@@ -1,8 +1,9 @@
-"""Checks of numbers that users hand in: one clear error each."""
+"""Checks of numbers that users hand in, one clear error each, and names in the words of errors."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 
@@ -32,3 +33,18 @@ def _number(value: float, name: str) -> bool:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return math.isfinite(value)
+
+
+def guess(name: str, names: Sequence[str]) -> str:
+    """Give the name that may have been meant, as part of a message, or nothing."""
+    import difflib  # for those who have mistyped
+
+    by_lower = {known.lower(): known for known in names}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Give names as a list in words, the first ones of many."""
+    shown = ", ".join(map(repr, names[:most]))
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -96,8 +96,8 @@ def _write(prediction: Prediction, file: Any, form: str) -> None:
 
 
 def _tell_score(prediction: Prediction) -> None:
+    from chainrule.checks import listed
     from chainrule.tabular.measures import NAMES, text
-    from chainrule.tabular.profile import listed
 
     if counts := prediction.others:
         total, target = counts.total(), prediction.model.schema.target

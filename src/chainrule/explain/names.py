@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chainrule.checks import guess, listed
 from chainrule.explain.symbols import Quantity
 from chainrule.explain.terms import Equation
 from chainrule.formulas import Expr, Num
@@ -53,6 +55,35 @@ class Names:
         if q.letter == "a" and isinstance(q.layer, int):
             return self.of_unit(q.layer, unit, last)
         return None
+
+
+_NAMED = re.compile(
+    r"\s*(?P<start>x\[|w\[1\]\[\s*\d+\s*,|[bza]\[(?P<layer>\d+)\]\[)(?P<name>.*)\]\s*"
+)
+
+
+def by_index(
+    target: str, last: int, inputs: Sequence[Sequence[str]], outputs: Sequence[Sequence[str]]
+) -> str:
+    """Give a target whose unit is named, x[age] or b[2][yes], by the unit's index.
+
+    ``inputs`` and ``outputs``, the units of layer ``last``, are one or more lists of names to look
+    in, the shortest names first; a whole number is an index. Raises ValueError for an unknown name.
+    """
+    match = _NAMED.fullmatch(target)
+    if match is None or re.fullmatch(r"\s*-?\d+\s*", match["name"]):
+        return target
+    choices: Sequence[Sequence[str]] = inputs
+    if match["layer"] is not None:
+        choices = outputs if int(match["layer"]) == last else ()
+    name = match["name"].strip()
+    for known in choices:
+        if name in known:
+            return f"{match['start']}{known.index(name)}]"
+    if not any(choices):
+        return target
+    meant = guess(name, choices[0])
+    raise ValueError(f"{target}: there is no {name!r}; there are {listed(choices[0])}{meant}")
 
 
 def equations(why: Explanation, shown: Sequence[Equation]) -> list[Equation]:

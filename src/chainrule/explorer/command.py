@@ -54,14 +54,18 @@ def _subject(
     """Give network and samples, as far as they are named."""
     from chainrule import files, tables
     from chainrule.explorer import datasets
+    from chainrule.tabular import model as models
+    from chainrule.tabular.source import Reading, open_table
 
     if model is not None and sizes is not None:
         raise click.UsageError("MODEL and --sizes exclude each other.")
     if data is not None and dataset is not None:
         raise click.UsageError("--data and --dataset exclude each other.")
     network: Network | None = None
+    table = None
     if model is not None:
-        network = files.load(model)
+        table = models.load(model)
+        network = files.load(model) if table is None else table.network
     chosen = None
     if dataset is not None:
         chosen = datasets.make(dataset)
@@ -71,29 +75,18 @@ def _subject(
         if network is None:
             raise click.UsageError("--data needs a network: MODEL, or --sizes such as 2,4,1")
         name = os.path.basename(data)[:40]
-        if model is not None and (columns := _columns(model, data, header)) is not None:
-            return network, *columns, name
-        table = tables.read(data, network, header)
-        return network, table.X, table.y, name
+        if table is not None:
+            source = open_table(data, Reading(header=header))
+            X, y, _, _ = table.samples(source, slice(0, _MOST_ROWS), leave_out=True)
+            return network, X, y, name
+        samples = tables.read(data, network, header)
+        return network, samples.X, samples.y, name
     if chosen is None:
         return network, None, None, ""
     if network is None:
         outputs = chosen.y.shape[1]
         network = _network([chosen.X.shape[1], 4, 2, outputs], hidden, chosen.classes)
     return network, chosen.X, chosen.y, chosen.name
-
-
-def _columns(model: str, data: str, header: bool | None) -> tuple[Any, Any] | None:
-    """Give X and y of the first rows of a table for its own model; None for a network alone."""
-    from chainrule.tabular import model as models
-    from chainrule.tabular.source import Reading, open_table
-
-    found = models.load(model)
-    if found is None:
-        return None
-    source = open_table(data, Reading(header=header))
-    X, y, _, _ = found.samples(source, slice(0, _MOST_ROWS), leave_out=True)
-    return X, y
 
 
 def _sizes(text: str) -> list[int]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from sklearn.base import is_classifier
 
+from chainrule.explain import names as names_room
 from chainrule.explain.names import Names
-
-_NAMED = re.compile(
-    r"\s*(?P<start>x\[|w\[1\]\[\s*\d+\s*,|[bza]\[(?P<layer>\d+)\]\[)(?P<name>.*)\]\s*"
-)
 
 
 def names(estimator: Any) -> Names:
@@ -31,22 +27,11 @@ def by_index(target: Any, estimator: Any) -> Any:
     Columns name inputs, classes the units of the last layer; a whole number is an index. Raises
     ValueError for an unknown name.
     """
-    match = _NAMED.fullmatch(target) if isinstance(target, str) else None
-    if match is None or re.fullmatch(r"\s*-?\d+\s*", match["name"]):
+    if not isinstance(target, str):
         return target
-    if match["layer"] is None:
-        known = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
-    elif int(match["layer"]) == len(estimator.coefs_):
-        known = _classes(estimator)
-    else:
-        known = []
-    name = match["name"].strip()
-    if name in known:
-        return f"{match['start']}{known.index(name)}]"
-    if not known:
-        return target
-    shown = ", ".join(map(repr, known[:12])) + (", ..." if len(known) > 12 else "")
-    raise ValueError(f"{target}: there is no {name!r}; there are {shown}")
+    columns = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
+    last = len(estimator.coefs_)
+    return names_room.by_index(target, last, [columns], [_classes(estimator)])
 
 
 def _classes(estimator: Any) -> list[str]:

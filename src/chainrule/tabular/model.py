@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import chainrule
 from chainrule import files
+from chainrule.checks import listed
 from chainrule.tabular import target as targets
 from chainrule.tabular.cells import CellError
 from chainrule.tabular.measures import NAMES
 from chainrule.tabular.preprocessing import Notes, Preprocessing
-from chainrule.tabular.profile import listed
 from chainrule.tabular.rows import slice_of
 from chainrule.tabular.schema import Schema
 from chainrule.tabular.source import Source, TableError

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chainrule.explain import names as names_room
 from chainrule.explain.names import Names
 from chainrule.explain.symbols import quantity
 from chainrule.formulas import Div, Expr, Neg, Num, add
 from chainrule.tabular.preprocessing import numeric_parts
-from chainrule.tabular.profile import guess, listed
 from chainrule.tabular.schema import DATE_PARTS, Schema
 from chainrule.tabular.source import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_NAMED = re.compile(r"(x|w\[1\]\[\d+,|[bza]\[(?P<layer>\d+)\])\[?(?P<name>[^\]]*)\]")
 
 
 def names(schema: Schema, source: Source, batch: pa.Table, start: int) -> Names:
@@ -54,21 +51,6 @@ def by_index(target: str, schema: Schema, last: int) -> str:
 
     In the last layer a unit may be named by its class. Raises ValueError for an unknown name.
     """
-    match = _NAMED.fullmatch(target.strip())
-    if match is None or re.fullmatch(r"\s*-?\d+\s*", match["name"]):
-        return target
-    name = match["name"].strip()
-    if match["layer"] is None:
-        known = schema.inputs
-        short = [known_name.removesuffix(", standardised") for known_name in known]
-    elif int(match["layer"]) == last and schema.target.task == "classify":
-        known, short = schema.outputs, list(schema.target.classes)
-    else:
-        return target
-    for choices in (short, known):
-        if name in choices:
-            start = target[: match.start("name")]
-            return f"{start}{choices.index(name)}]"
-    raise ValueError(
-        f"{target}: there is no {name!r}{guess(name, short)}; there are {listed(short)}"
-    )
+    short = [name.removesuffix(", standardised") for name in schema.inputs]
+    classes = [schema.target.classes, schema.outputs] if schema.target.task == "classify" else []
+    return names_room.by_index(target, last, [short, schema.inputs], classes)

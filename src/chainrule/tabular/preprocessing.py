@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.checks import listed
 from chainrule.tabular import cells
 from chainrule.tabular.cells import CellError, Floats
-from chainrule.tabular.profile import Finding, listed
+from chainrule.tabular.profile import Finding
 from chainrule.tabular.schema import DATE_PARTS, LARGEST, SMALLEST, Column, LeftOut, Schema
 from chainrule.tabular.source import Source, TableError
 

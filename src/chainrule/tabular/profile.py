@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from chainrule.checks import guess, listed
 from chainrule.tabular import cells
 from chainrule.tabular.cells import CellError
 from chainrule.tabular.source import Source, TableError
@@ -286,16 +286,3 @@ class _Look:
 def quoted(text: str) -> str:
     """Write a text as a shell takes it."""
     return text if re.fullmatch(r"[\w.@+-]+", text) else "'" + text.replace("'", "'\\''") + "'"
-
-
-def guess(name: str, names: Sequence[str]) -> str:
-    """Give the name that may have been meant, as part of a message, or nothing."""
-    by_lower = {known.lower(): known for known in names}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
-    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
-
-
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """Give names as a list in words, the first ones of many."""
-    shown = ", ".join(map(repr, names[:most]))
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

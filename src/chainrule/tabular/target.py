@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.checks import listed
 from chainrule.tabular import cells
 from chainrule.tabular.cells import CellError
-from chainrule.tabular.profile import NUMBERS_FROM, listed, quoted
+from chainrule.tabular.profile import NUMBERS_FROM, quoted
 from chainrule.tabular.schema import LARGEST, Labels, Target, Task
 from chainrule.tabular.source import Source, TableError
 
