@@ -23,7 +23,8 @@ import chainrule
 from chainrule import checkpoints, cli
 from chainrule.tabular import model as models
 from chainrule.tabular import profile
-from chainrule.tabular.source import MISSING, open_table
+from chainrule.tabular.opening import open_table
+from chainrule.tabular.source import MISSING
 
 Result = tuple[int, str, str]
 Run = Callable[..., Result]

@@ -39,7 +39,8 @@ from chainrule.formulas import Expr, Mul, Num
 from chainrule.losses import LOSSES
 
 Array = NDArray[Any]
-REAL_CERTIFICATE = Explanation.__dict__["certificate"]
+import inspect
+REAL_CERTIFICATE = inspect.getattr_static(Explanation, "certificate")
 MATH = "{http://www.w3.org/1998/Math/MathML}"
 NOTATIONS = ["default", "C-a-L", "L-h"]
 

@@ -21,7 +21,8 @@ from chainrule.tabular import source as sources
 from chainrule.tabular.preprocessing import Fitting, Notes, Preprocessing, date_parts
 from chainrule.tabular.profile import Wishes
 from chainrule.tabular.schema import Column, Schema, Target
-from chainrule.tabular.source import MISSING, TableError, open_table
+from chainrule.tabular.opening import open_table
+from chainrule.tabular.source import MISSING, TableError
 from chainrule.tabular.target import understand
 
 TARGET = Target("y", "classify", "text", ("no", "yes"))

@@ -13,7 +13,8 @@ import pytest
 
 from chainrule.tabular import csv_source
 from chainrule.tabular import source as sources
-from chainrule.tabular.source import Reading, TableError, open_table
+from chainrule.tabular.opening import open_table
+from chainrule.tabular.source import Reading, TableError
 
 
 def write(folder: Path, content: str | bytes, name: str = "data.csv") -> Path:

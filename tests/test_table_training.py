@@ -25,7 +25,8 @@ from chainrule.tabular import measures, model, rows, training
 from chainrule.tabular.measures import of_classes, of_numbers
 from chainrule.tabular.prediction import Prediction
 from chainrule.tabular.schema import Schema, Target
-from chainrule.tabular.source import MISSING, TableError, open_table
+from chainrule.tabular.opening import open_table
+from chainrule.tabular.source import MISSING, TableError
 from chainrule.tabular.split import NONE, TEST, TRAIN, VALIDATION, split
 from chainrule.tabular.target import understand
 from chainrule.tabular.training import Prepared, Settings

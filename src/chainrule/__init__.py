@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from chainrule.checkpoints import CheckpointWarning
     from chainrule.engines import EngineWarning
     from chainrule.explain import Explanation, Notation
-    from chainrule.files import load
     from chainrule.history import History
     from chainrule.loggers import CSVLogger, MLflowLogger, TensorBoardLogger
     from chainrule.losses import Loss
-    from chainrule.network import Network
+    from chainrule.network import Network, load
     from chainrule.optimizers import AdaGrad, Adam, AdamW, GradientDescent, RMSProp
     from chainrule.schedules import (
         Constant,
@@ -46,11 +45,10 @@ _MODULES = {
     "checkpoints": ("CheckpointWarning",),
     "engines": ("EngineWarning",),
     "explain": ("Explanation", "Notation"),
-    "files": ("load",),
     "history": ("History",),
     "loggers": ("CSVLogger", "MLflowLogger", "TensorBoardLogger"),
     "losses": ("Loss",),
-    "network": ("Network",),
+    "network": ("Network", "load"),
     "optimizers": ("AdaGrad", "Adam", "AdamW", "GradientDescent", "RMSProp"),
     "schedules": (
         "Constant",

@@ -13,8 +13,8 @@ from chainrule.engines.base import State
 from chainrule.metrics import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
+    from chainrule.feedforward import FeedForward
     from chainrule.history import History
-    from chainrule.network import Network
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Run:
     epochs that it had.
     """
 
-    network: Network
+    network: FeedForward
     history: History
     epochs: int
     state: State = field(default_factory=State)

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from chainrule import files
 from chainrule.data import Samples, is_mapped
+from chainrule.feedforward import FeedForward
 from chainrule.history import History
-from chainrule.network import Network
 from chainrule.optimizers import Optimizer, Slots
 from chainrule.schedules import Schedule
 
@@ -78,7 +78,7 @@ class Checkpoint:
 # --- one file -------------------------------------------------------------------------------------
 
 
-def serialize(network: Network, checkpoint: Checkpoint) -> bytes:
+def serialize(network: FeedForward, checkpoint: Checkpoint) -> bytes:
     """Give the bytes of a checkpoint's file."""
     history = checkpoint.history
     settings = {key: value for key, value in checkpoint.settings.items() if key != "network"}
@@ -196,7 +196,7 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
 # --- what a run trains, on what, and how ----------------------------------------------------------
 
 
-def fingerprint(samples: Samples | None, network: Network) -> str | None:
+def fingerprint(samples: Samples | None, network: FeedForward) -> str | None:
     """Give a digest of samples as training sees them; of a memory map's many, of some rows."""
     if samples is None:
         return None

@@ -24,17 +24,18 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule import activations, losses
 from chainrule.activations import Activation
+from chainrule.feedforward import FeedForward
 from chainrule.losses import Loss
-from chainrule.network import Network
 
 Array = NDArray[Any]
+N = TypeVar("N", bound=FeedForward)
 VERSION = 1  # raised when a program that knows only the one before would misread the file
 
 CHECKPOINT, TABLE = "checkpoint", "table"
@@ -69,7 +70,7 @@ _MOST_OBJECTS = 1 << 16  # in a header; so many tensors take about 50 MB to read
 # --- saving ---------------------------------------------------------------------------------------
 
 
-def save(network: Network, path: str | os.PathLike[str]) -> None:
+def save(network: FeedForward, path: str | os.PathLike[str]) -> None:
     """Write a network to a file; whatever happens, the file is the old one or the new one.
 
     Raises ValueError where a parameter is NaN or infinite, or ``path`` is no regular file; OSError
@@ -80,7 +81,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
 
 def content(
-    network: Network,
+    network: FeedForward,
     parameters: Array,
     more: Mapping[str, Any] | None = None,
     tensors: Mapping[str, Array] | None = None,
@@ -202,7 +203,7 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-def describe(network: Network) -> dict[str, Any]:
+def describe(network: FeedForward) -> dict[str, Any]:
     """Give everything that makes a network but its parameters, as a model file states it."""
     functions = [layer.activation for layer in network.weighted_layers]
     formulas: dict[str, str] = {}
@@ -234,7 +235,11 @@ def _name(function: Activation | Loss, known: Mapping[str, object]) -> str | dic
 # --- loading --------------------------------------------------------------------------------------
 
 
-def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> Network:
+def load(
+    path: str | os.PathLike[str],
+    custom: Sequence[Activation | Loss] = (),
+    kind: type[N] = FeedForward,  # type: ignore[assignment]
+) -> N:
     """Read a network from a file that `save` wrote.
 
     ``custom`` are the activations and losses of your own that the network uses; they are found by
@@ -245,7 +250,7 @@ def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ())
     """
     own = _own(custom)
     with opened(path) as file:
-        return _build(file, own)
+        return _build(file, own, kind)
 
 
 @contextmanager
@@ -350,11 +355,11 @@ def _own(custom: Sequence[Activation | Loss]) -> dict[tuple[type, str], Activati
     return own
 
 
-def _build(file: OpenFile, own: Mapping[tuple[type, str], Activation | Loss]) -> Network:
+def _build(file: OpenFile, own: Mapping[tuple[type, str], Activation | Loss], kind: type[N]) -> N:
     about, _ = check(file)
     functions = [_function(entry, Activation, own) for entry in about["activations"]]
     loss = _function(about["loss"], Loss, own)
-    network = Network(
+    network = kind(
         about["sizes"], hidden=functions[:-1], output=functions[-1], loss=loss,
         biases=about["biases"], dtype=about["dtype"], seed=about["seed"], init="zeros",
         dropout=about["dropout"], l2=about["l2"],

@@ -18,7 +18,7 @@ from chainrule.losses import BinaryCrossEntropy, CrossEntropy
 
 if TYPE_CHECKING:
     from chainrule.data import Samples
-    from chainrule.network import Network
+    from chainrule.feedforward import FeedForward
 
 Array = NDArray[Any]
 Weights = NDArray[np.float64] | None
@@ -76,7 +76,7 @@ HIGHER_IS_BETTER = {name: name in ("accuracy", "r2") for name in _MEASURES}
 
 
 def choose(
-    metrics: Sequence[str | Metric] | None, network: Network, samples: Sequence[Samples]
+    metrics: Sequence[str | Metric] | None, network: FeedForward, samples: Sequence[Samples]
 ) -> dict[str, Measure]:
     """Give what to measure, by column name; None is accuracy for the cross-entropies, else nothing.
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from chainrule import data
 
 if TYPE_CHECKING:
-    from chainrule.network import Network
+    from chainrule.feedforward import FeedForward
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Table:
         return len(self.X)
 
 
-def read(path: str | os.PathLike[str], network: Network, header: bool | None = None) -> Table:
+def read(path: str | os.PathLike[str], network: FeedForward, header: bool | None = None) -> Table:
     """Read the samples of a file for a network.
 
     ``header`` says whether the first line names the columns; None looks.
@@ -68,7 +68,7 @@ _DAMAGED = (
 # --- NumPy files ----------------------------------------------------------------------------------
 
 
-def _read_npz(file: IO[bytes], network: Network) -> Table:
+def _read_npz(file: IO[bytes], network: FeedForward) -> Table:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             for key in ("X", "y"):
@@ -85,7 +85,7 @@ def _read_npz(file: IO[bytes], network: Network) -> Table:
 # --- text files -----------------------------------------------------------------------------------
 
 
-def _read_text(file: IO[bytes], network: Network, header: bool | None) -> Table:
+def _read_text(file: IO[bytes], network: FeedForward, header: bool | None) -> Table:
     lines = _decoded(file)
     head: list[str] = []
     while not (head and head[-1].strip()):
@@ -158,7 +158,7 @@ def _delimiter(line: str, widths: Sequence[int]) -> str:
     return fitting[0] if fitting else max(marks, key=line.count)
 
 
-def _check_width(width: int, network: Network, line: int) -> None:
+def _check_width(width: int, network: FeedForward, line: int) -> None:
     units_0, units_L = network.sizes[0], network.sizes[-1]
     if width == units_0 + units_L or width == units_0 + 1:
         return

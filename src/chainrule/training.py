@@ -33,7 +33,7 @@ from chainrule.optimizers import Adam, Optimizer
 from chainrule.random import epoch_order
 
 if TYPE_CHECKING:
-    from chainrule.network import Network
+    from chainrule.feedforward import FeedForward
 
 Array = NDArray[Any]
 _BATCH = 1024  # validation samples carried through the layers in one go
@@ -64,7 +64,7 @@ def _non_finite_error(message: str, attributes: dict[str, Any]) -> NonFiniteErro
 
 
 def fit(
-    network: Network,
+    network: FeedForward,
     X: ArrayLike,
     y: ArrayLike,
     *,
@@ -145,7 +145,7 @@ def fit(
 class _Task:
     """What a run works on, checked."""
 
-    network: Network
+    network: FeedForward
     samples: Samples
     validation: Samples | None
     plan: Plan
@@ -156,7 +156,7 @@ class _Task:
     @classmethod
     def check(
         cls,
-        network: Network,
+        network: FeedForward,
         X: ArrayLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None,
@@ -231,7 +231,7 @@ class _Task:
         }
 
 
-def _samples(network: Network, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
+def _samples(network: FeedForward, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
     """Check samples, and put X and y in the network's dtype now rather than in every epoch."""
     samples = data.samples(X, y, network.sizes, network.loss, weight)
     rows = samples.y if samples.y.ndim == 1 else data.in_dtype(samples.y, network.dtype, "y")
@@ -243,7 +243,7 @@ def _one_of(types: tuple[type, ...], value: object, need: str) -> None:
         raise TypeError(f"{need}, got {value!r}")
 
 
-def _validation_samples(network: Network, given: Sequence[Any]) -> Samples:
+def _validation_samples(network: FeedForward, given: Sequence[Any]) -> Samples:
     need = "validation_data must be (X, y) or (X, y, sample_weight)"
     if not isinstance(given, tuple | list):
         raise TypeError(f"{need}, got a {type(given).__name__}")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule import files, tables
+from chainrule import tables
 from chainrule.cli.shared import note
+from chainrule.network import load as load_network
 
 if TYPE_CHECKING:
     from chainrule.explain.names import Names
@@ -54,7 +55,7 @@ def load(
     for option, (given, unsaid) in mine.items():
         if given != unsaid:
             raise click.UsageError(f"{option} is for models of tables; {model} is a network alone")
-    network = files.load(model)
+    network = load_network(model)
     samples = tables.read(data, network, reading["header"])
     return Loaded(network, len(samples), lambda rows: (samples.X[rows], samples.y[rows], None))
 
@@ -68,8 +69,8 @@ def load_table(model: str) -> TableModel | None:
 
 def open_table(path: str, reading: dict[str, Any]) -> Source:
     """Open a table as the options of a command say."""
+    from chainrule.tabular.opening import open_table as open_source
     from chainrule.tabular.source import Reading
-    from chainrule.tabular.source import open_table as open_source
 
     names = ("header", "delimiter", "decimal", "encoding")
     return open_source(path, Reading(**{name: reading[name] for name in names}))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chainrule import data
 from chainrule.engines.base import Engine, EpochResult, Failure, Plan, Shortcut, State
 from chainrule.engines.reference import ReferenceEngine
 
 if TYPE_CHECKING:
-    from chainrule.network import Network
+    from chainrule.feedforward import FeedForward
 
 __all__ = [
     "Engine",
@@ -22,6 +26,7 @@ __all__ = [
     "State",
     "check_name",
     "choose",
+    "predict",
 ]
 
 
@@ -53,7 +58,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def choose(name: str, network: Network, plan: Plan | None = None) -> Engine:
+def choose(name: str, network: FeedForward, plan: Plan | None = None) -> Engine:
     """Give the engine of that name, or for "auto" the fastest that can do what is asked.
 
     Raises ValueError if an engine asked for by name lacks something. A run (with a plan) that falls
@@ -76,3 +81,11 @@ def choose(name: str, network: Network, plan: Plan | None = None) -> Engine:
             f"training with the {engine.name} engine: {reason}", EngineWarning, stacklevel=4
         )
     return engine
+
+
+def predict(network: FeedForward, X: ArrayLike) -> NDArray[Any]:
+    """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x."""
+    network._check_parameters()
+    inputs = data.inputs(X, network.sizes[0])
+    outputs = choose(network._requested_engine, network).predict(network, inputs)
+    return outputs[0] if np.ndim(X) == 1 else outputs

@@ -14,7 +14,7 @@ from chainrule.data import Samples
 from chainrule.optimizers import Optimizer, Slots
 
 if TYPE_CHECKING:
-    from chainrule.network import Network
+    from chainrule.feedforward import FeedForward
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ class Engine(Protocol):
         """What the engine is called."""
         ...
 
-    def lacks(self, network: Network, plan: Plan | None) -> str | None:
+    def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
         """Give what the engine can't do for this network and plan, or None."""
         ...
 
     def run_epoch(
         self,
-        network: Network,
+        network: FeedForward,
         samples: Samples,
         plan: Plan,
         state: State,
@@ -106,12 +106,12 @@ class Engine(Protocol):
         """
         ...
 
-    def predict(self, network: Network, inputs: NDArray[Any]) -> NDArray[Any]:
+    def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
         """Give a^(L) of checked inputs, (n, units_L), in the network's dtype, without dropout."""
         ...
 
     def losses(
-        self, network: Network, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
+        self, network: FeedForward, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
     ) -> NDArray[np.float64]:
         """Give C_i of checked samples, (n,), without penalty and dropout.
 
@@ -120,6 +120,6 @@ class Engine(Protocol):
         """
         ...
 
-    def shortcut(self, network: Network) -> Shortcut | None:
+    def shortcut(self, network: FeedForward) -> Shortcut | None:
         """Give a faster `predict` that checks what it is given by itself, or None."""
         ...

@@ -16,7 +16,7 @@ from chainrule.engines.base import EpochResult, Failure, Plan, Shortcut, State
 from chainrule.engines.reference import ReferenceEngine
 
 if TYPE_CHECKING:
-    from chainrule.network import Network
+    from chainrule.feedforward import FeedForward
 
 # In the order of the core's enumerations (native/core.h).
 _ACTIVATIONS = tuple(type(activations.ACTIVATIONS[name]) for name in (
@@ -41,13 +41,13 @@ class NativeEngine:
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads
-        self._trainers: weakref.WeakKeyDictionary[Network, tuple[Any, Any]]
+        self._trainers: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
         self._trainers = weakref.WeakKeyDictionary()
-        self._predictors: weakref.WeakKeyDictionary[Network, tuple[Any, _native.Predictor]]
+        self._predictors: weakref.WeakKeyDictionary[FeedForward, tuple[Any, _native.Predictor]]
         self._predictors = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    def lacks(self, network: Network, plan: Plan | None) -> str | None:
+    def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
         """Name the first activation, loss or optimiser that is not one of the package's own."""
         for l, layer in enumerate(network.weighted_layers, start=1):
             if type(layer.activation) not in _ACTIVATIONS:
@@ -65,7 +65,7 @@ class NativeEngine:
 
     def run_epoch(
         self,
-        network: Network,
+        network: FeedForward,
         samples: Samples,
         plan: Plan,
         state: State,
@@ -110,7 +110,7 @@ class NativeEngine:
             )
         return EpochResult(loss, steps, done, failure=failure, stopped=stopped)
 
-    def predict(self, network: Network, inputs: NDArray[Any]) -> NDArray[Any]:
+    def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
         """Give a^(L) of checked inputs, (n, units_L), in the network's dtype."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
         predictor = self._predictor(network)
@@ -121,7 +121,7 @@ class NativeEngine:
         return outputs
 
     def losses(
-        self, network: Network, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
+        self, network: FeedForward, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
     ) -> NDArray[np.float64]:
         """See `chainrule.engines.base.Engine.losses`."""
         C = np.empty(len(inputs))
@@ -131,7 +131,7 @@ class NativeEngine:
             return C
         return ReferenceEngine().losses(network, inputs, y, outputs)
 
-    def shortcut(self, network: Network) -> Shortcut:
+    def shortcut(self, network: FeedForward) -> Shortcut:
         """See `chainrule.engines.base.Engine.shortcut`."""
         predict, units, dtype = self._predictor(network).predict, network.sizes[-1], network.dtype
         empty, array = np.empty, np.ndarray
@@ -144,7 +144,7 @@ class NativeEngine:
 
         return shortcut
 
-    def _predictor(self, network: Network) -> _native.Predictor:
+    def _predictor(self, network: FeedForward) -> _native.Predictor:
         """Give the core's predictor for this network: the last one, if nothing changed."""
         loss = _LOSSES.index(type(network.loss))
         threads = self._threads(network)
@@ -158,7 +158,7 @@ class NativeEngine:
                 held = self._predictors[network] = (key, predictor)
         return held[1]
 
-    def _trainer(self, network: Network, plan: Plan, n: int) -> tuple[Any, threading.Lock]:
+    def _trainer(self, network: FeedForward, plan: Plan, n: int) -> tuple[Any, threading.Lock]:
         """Give the core's trainer for this network and plan: the last one, if nothing changed."""
         rule, loss, single = plan.optimizer, type(network.loss), network.dtype.char == "f"
         shape = (_layers(network), network.biases, loss, network.l2, single, network.seed)
@@ -172,7 +172,7 @@ class NativeEngine:
                 held = self._trainers[network] = (key, trainer)
         return held[1]
 
-    def _threads(self, network: Network) -> int:
+    def _threads(self, network: FeedForward) -> int:
         return self.threads or network.threads or _native.default_threads()
 
 
@@ -221,7 +221,7 @@ def _isa() -> str:
     return name
 
 
-def _layers(network: Network) -> list[tuple[int, int, float]]:
+def _layers(network: FeedForward) -> list[tuple[int, int, float]]:
     weighted = (
         (layer.units, _ACTIVATIONS.index(type(layer.activation)), layer.dropout)
         for layer in network.weighted_layers
@@ -239,7 +239,7 @@ def _is_read(array: NDArray[Any]) -> bool:
 
 
 def _find(
-    network: Network,
+    network: FeedForward,
     samples: Samples,
     plan: Plan,
     state: State,

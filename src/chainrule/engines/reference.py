@@ -18,7 +18,7 @@ from chainrule.layers import LayerOf, NetworkOf
 from chainrule.losses import Loss
 
 if TYPE_CHECKING:
-    from chainrule.network import Network
+    from chainrule.feedforward import FeedForward
 
 _ROWS = 1024  # carried through the layers in one go by predict
 
@@ -28,13 +28,13 @@ class ReferenceEngine:
 
     name = "reference"
 
-    def lacks(self, network: Network, plan: Plan | None) -> str | None:
+    def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
         """Give None: nothing is lacking."""
         return None
 
     def run_epoch(
         self,
-        network: Network,
+        network: FeedForward,
         samples: Samples,
         plan: Plan,
         state: State,
@@ -68,7 +68,7 @@ class ReferenceEngine:
                 return EpochResult(_mean(total, weight), steps, done, stopped=True)
         return EpochResult(_mean(total, weight), steps, done)
 
-    def predict(self, network: Network, inputs: NDArray[Any]) -> NDArray[Any]:
+    def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
         """See `chainrule.engines.base.Engine.predict`."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
         for start in range(0, len(inputs), _ROWS):
@@ -78,7 +78,7 @@ class ReferenceEngine:
         return outputs
 
     def losses(
-        self, network: Network, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
+        self, network: FeedForward, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
     ) -> NDArray[np.float64]:
         """See `chainrule.engines.base.Engine.losses`."""
         C = np.empty(len(inputs))
@@ -90,7 +90,7 @@ class ReferenceEngine:
                 outputs[rows] = passed.a[-1]
         return C
 
-    def shortcut(self, network: Network) -> None:
+    def shortcut(self, network: FeedForward) -> None:
         """Give None: there is none."""
         return None
 
@@ -104,7 +104,7 @@ class _Penalised:
     l2: float
 
 
-def _penalised(network: Network, plan: Plan, batch_weight: float) -> NetworkOf:
+def _penalised(network: FeedForward, plan: Plan, batch_weight: float) -> NetworkOf:
     """Give what the equations need of the network, with the λ of a batch of that weight."""
     if not (network.l2 and plan.l2_per_sample):
         return network
@@ -112,7 +112,9 @@ def _penalised(network: Network, plan: Plan, batch_weight: float) -> NetworkOf:
     return _Penalised(network.weighted_layers, network.loss, l2)
 
 
-def _step(network: Network, plan: Plan, state: State, g: Gradient, eta: float) -> Failure | None:
+def _step(
+    network: FeedForward, plan: Plan, state: State, g: Gradient, eta: float
+) -> Failure | None:
     """Update parameters and slots, or leave them as they were and say what is not finite."""
     if not math.isfinite(g.loss):
         return _failure_forward(state.step, g)

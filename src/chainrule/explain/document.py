@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from chainrule.explain import names
-from chainrule.explain.symbols import Factor, LossSymbol, Partial, Sum, quantity
+from chainrule.explain.derivative import Derivative
+from chainrule.explain.symbols import Factor, LossSymbol, Partial, Quantity, Sum, quantity
 from chainrule.explain.terms import Equation, Term
 from chainrule.formulas import Div, Expr, Name, Neg, Num, add, mul
 from chainrule.targets import Bias, Weight
-
-if TYPE_CHECKING:
-    from chainrule.explain.explanation import Explanation
 
 _ORDINALS = ("First", "Second", "Third", "Fourth")
 
@@ -29,22 +25,22 @@ class Section:
     has_samples: bool = False  # the table of all samples belongs here
 
 
-def sections(why: Explanation) -> list[Section]:
+def sections(why: Derivative) -> list[Section]:
     """Give the chain rule, its terms, what they combine to, the numbers, the mean, the update."""
     return _named(why, [*_terms(why), *_penalty(why), *_mean(why), *_update(why)])
 
 
-def _named(why: Explanation, made: list[Section]) -> list[Section]:
+def _named(why: Derivative, made: list[Section]) -> list[Section]:
     """Say, before the numbers are put in, what inputs and outputs in the formulas are called."""
     shown = [equation for section in made for equation in section.equations]
-    equations = names.equations(why, shown)
+    equations = _equations(why, shown)
     if equations:
         at = next(i for i, section in enumerate(made) if section.title.startswith("The numbers"))
         made.insert(at, Section("The names", equations))
     return made
 
 
-def _terms(why: Explanation) -> list[Section]:
+def _terms(why: Derivative) -> list[Section]:
     terms = _numbered(why)
     title = "The numbers"
     if why.n_samples > 1:
@@ -73,7 +69,7 @@ def _terms(why: Explanation) -> list[Section]:
     ]
 
 
-def _numbered(why: Explanation) -> list[Term]:
+def _numbered(why: Derivative) -> list[Term]:
     """Give the terms, their results numbered (1), (2), ... if the notation asks for it."""
     if not why.notation.tags:
         return list(why.terms)
@@ -84,21 +80,21 @@ def _numbered(why: Explanation) -> list[Term]:
     return numbered
 
 
-def _hence(why: Explanation) -> str:
+def _hence(why: Derivative) -> str:
     if not why.notation.tags:
         return "Combining all terms, we have"
     numbers = [f"({i})" for i in range(1, len(why.terms) + 1)]
     return f"Hence, from expressions {', '.join(numbers[:-1])} and {numbers[-1]}, we get"
 
 
-def _penalty(why: Explanation) -> list[Section]:
+def _penalty(why: Derivative) -> list[Section]:
     if why.penalty is None:
         return []
     steps = [*why.penalty.derivation, why.penalty.numbers]
     return [Section("The penalty", steps, why.penalty.symbol, why.penalty)]
 
 
-def _mean(why: Explanation) -> list[Section]:
+def _mean(why: Derivative) -> list[Section]:
     """∂C/∂w = (1/n) Σ_i ∂C_i/∂w, with weights of samples and the penalty where there are some."""
     n = why.n_samples
     if n == 1 and why.penalty is None:
@@ -118,7 +114,7 @@ def _mean(why: Explanation) -> list[Section]:
     return [Section(title, [Equation((*sides, Num(why.value)))], has_samples=n > 1)]
 
 
-def _update(why: Explanation) -> list[Section]:
+def _update(why: Derivative) -> list[Section]:
     """w ← w - η ∂C/∂w, for any parameter, for this one, and in numbers."""
     if not isinstance(why.target, Weight | Bias):
         return []
@@ -141,3 +137,31 @@ def _update(why: Explanation) -> list[Section]:
         sides = (why.symbol, add(Num(old), Neg(step)), new)
         equations.append(Equation(sides, "in numbers", relation=arrow))
     return [Section("The update", equations)]
+
+
+def _equations(why: Derivative, shown: Sequence[Equation]) -> list[Equation]:
+    """Say of each named quantity in some equations what it is, and its number."""
+    found: dict[Quantity, str] = {}
+    last = len(why.network.sizes) - 1
+    for equation in shown:
+        for side in equation.sides:
+            for q in _quantities(side):
+                if name := why.names.of(q, last):
+                    found[q] = name
+    made = []
+    for q in sorted(found, key=_order):
+        origin = why.names.origins.get(q)
+        sides = [q, *([] if origin is None else [origin]), Num(why.value_of(q))]
+        made.append(Equation(tuple(sides), f"{found[q]}:"))
+    return made
+
+
+def _order(q: Quantity) -> tuple[bool, int, str]:
+    return q.letter == "y", q.layer if isinstance(q.layer, int) else 0, f"{q.units[0]:>9}"
+
+
+def _quantities(expr: Expr) -> Iterator[Quantity]:
+    if isinstance(expr, Quantity):
+        yield expr
+    for child in expr.children():
+        yield from _quantities(child)

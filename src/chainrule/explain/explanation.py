@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from chainrule import data
-from chainrule.backprop import Gradient
-from chainrule.explain import derivation, document
+from chainrule.explain import document
 from chainrule.explain import notation as notations
+from chainrule.explain.derivative import Derivative, SampleRow
 from chainrule.explain.document import Section
 from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
-from chainrule.explain.pieces import Pieces
-from chainrule.explain.symbols import Quantity, quantity
-from chainrule.explain.terms import Term
-from chainrule.targets import Bias, PreActivation, Target, UnitOutput, Weight, resolve
+from chainrule.feedforward import FeedForward
+from chainrule.targets import Target, resolve
 
-if TYPE_CHECKING:
-    from chainrule.network import Network
-    from chainrule.verify import Certificate
+__all__ = ["Explanation", "SampleRow", "explain"]
 
 
-@dataclass(frozen=True)
-class SampleRow:
-    """One sample: the value of each term, in order, and their product."""
-
-    index: int
-    terms: tuple[float, ...]
-    product: float
-
-
-class Explanation:
+class Explanation(Derivative):
     """The derivative of the loss C with respect to one quantity, explained.
 
     ``value`` is the derivative: for a weight or bias exactly the number in `Network.gradient`.
@@ -49,86 +33,6 @@ class Explanation:
     training goes on.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        target: Target,
-        gradient: Gradient,
-        y: NDArray[Any],
-        *,
-        sample_weight: NDArray[np.float64] | None,
-        dropout_step: int | None,
-        learning_rate: float | None,
-        focus: int,
-        notation: Notation,
-        names: Names | None = None,
-    ) -> None:
-        self.network, self.target, self.gradient, self.y = network, target, gradient, y
-        self.sample_weight, self.dropout_step = sample_weight, dropout_step
-        self.learning_rate, self.focus, self.notation = learning_rate, focus, notation
-        self.names = names or Names()
-        self._pieces = Pieces(network, gradient, y, focus, notation)
-
-    # --- numbers --------------------------------------------------------------------------------
-
-    @property
-    def n_samples(self) -> int:
-        """The number of samples."""
-        return len(self.y)
-
-    @cached_property
-    def value(self) -> float:
-        """The derivative of C: the mean of the products, plus the penalty."""
-        g = self.gradient
-        match self.target:
-            case Weight(l, j, k):
-                return float(g.dW[l][j, k])
-            case Bias(l, j):
-                db = g.db[l]
-                assert db is not None  # a bias that does not exist is refused before
-                return float(db[j])
-        return float(self.products.mean())
-
-    @cached_property
-    def terms(self) -> tuple[Term, ...]:
-        """The factors in order."""
-        terms = derivation.chain(self._pieces, self.target)
-        if self.sample_weight is not None:
-            terms.append(derivation.weight_of_sample(self._pieces))
-        return tuple(terms)
-
-    @cached_property
-    def penalty(self) -> Term | None:
-        """The part of the L2 penalty, λ w, or None."""
-        return derivation.penalty(self._pieces, self.target)
-
-    @cached_property
-    def products(self) -> NDArray[np.float64]:
-        """The product of the terms for every sample, (n,)."""
-        product = np.ones(self.n_samples)
-        for term in self.terms:
-            product = product * term.values
-        return product
-
-    @cached_property
-    def samples(self) -> Sequence[SampleRow]:
-        """A row for each sample."""
-        columns = np.array([term.values for term in self.terms])
-        return [
-            SampleRow(i, tuple(map(float, columns[:, i])), float(self.products[i]))
-            for i in range(self.n_samples)
-        ]
-
-    @cached_property
-    def certificate(self) -> Certificate:
-        """The value beside finite differences, high precision and, if installed, PyTorch or JAX."""
-        from chainrule.verify import certify
-
-        return certify(
-            self.network, self.target, self.gradient.forward.a[0], self.y,
-            sample_weight=self.sample_weight, dropout_step=self.dropout_step, analytic=self.value,
-        )  # fmt: skip
-
     def in_notation(self, notation: Notation | str) -> Explanation:
         """Give the same explanation in another notation."""
         return Explanation(
@@ -137,33 +41,9 @@ class Explanation:
             notation=notations.get(notation), names=self.names,
         )  # fmt: skip
 
-    @property
-    def symbol(self) -> Quantity:
-        """The quantity that the derivative is taken with respect to."""
-        match self.target:
-            case Weight(l, j, k):
-                return quantity("w", l, j, k)
-            case Bias(l, j):
-                return quantity("b", l, j)
-            case PreActivation(l, j):
-                return quantity("z", l, j)
-            case UnitOutput(l, j):
-                return quantity("a", l, j)
-
-    @property
-    def target_value(self) -> float:
-        """The number of that quantity, for the sample in focus."""
-        return self._pieces.value_of(self.symbol)
-
-    def value_of(self, q: Quantity) -> float:
-        """Give the number of a quantity for the sample in focus."""
-        return self._pieces.value_of(q)
-
     def sections(self) -> list[Section]:
         """Give the whole derivation: chain rule, terms, combination, numbers, mean, update."""
         return document.sections(self)
-
-    # --- renderings -----------------------------------------------------------------------------
 
     def text(self, width: int = 100, depth: int = 1) -> str:
         """Give Unicode text of at most ``width`` columns; ``depth`` opens contributions further."""
@@ -214,7 +94,7 @@ class Explanation:
 
 
 def explain(
-    network: Network,
+    network: FeedForward,
     target: Target | str,
     X: ArrayLike,
     y: ArrayLike,

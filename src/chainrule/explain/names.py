@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from chainrule.checks import guess, listed
 from chainrule.explain.symbols import Quantity
-from chainrule.explain.terms import Equation
-from chainrule.formulas import Expr, Num
-
-if TYPE_CHECKING:
-    from chainrule.explain.explanation import Explanation
+from chainrule.formulas import Expr
 
 
 @dataclass(frozen=True)
@@ -84,31 +79,3 @@ def by_index(
         return target
     meant = guess(name, choices[0])
     raise ValueError(f"{target}: there is no {name!r}; there are {listed(choices[0])}{meant}")
-
-
-def equations(why: Explanation, shown: Sequence[Equation]) -> list[Equation]:
-    """Say of each named quantity in some equations what it is, and its number."""
-    found: dict[Quantity, str] = {}
-    last = len(why.network.sizes) - 1
-    for equation in shown:
-        for side in equation.sides:
-            for q in _quantities(side):
-                if name := why.names.of(q, last):
-                    found[q] = name
-    made = []
-    for q in sorted(found, key=_order):
-        origin = why.names.origins.get(q)
-        sides = [q, *([] if origin is None else [origin]), Num(why.value_of(q))]
-        made.append(Equation(tuple(sides), f"{found[q]}:"))
-    return made
-
-
-def _order(q: Quantity) -> tuple[bool, int, str]:
-    return q.letter == "y", q.layer if isinstance(q.layer, int) else 0, f"{q.units[0]:>9}"
-
-
-def _quantities(expr: Expr) -> Iterator[Quantity]:
-    if isinstance(expr, Quantity):
-        yield expr
-    for child in expr.children():
-        yield from _quantities(child)

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from chainrule.explain.document import sections
 from chainrule.explain.latex import LatexWriter
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Equation, Term
@@ -14,16 +15,16 @@ from chainrule.explain.words import setting
 from chainrule.formulas import Expr
 
 if TYPE_CHECKING:
-    from chainrule.explain.explanation import Explanation
+    from chainrule.explain.derivative import Derivative
 
 
-def as_dict(why: Explanation, depth: int) -> dict[str, Any]:
+def as_dict(why: Derivative, depth: int) -> dict[str, Any]:
     """Give the explanation as dictionaries, lists, texts and numbers."""
     return _Page(why).whole(depth)
 
 
 class _Page:
-    def __init__(self, why: Explanation) -> None:
+    def __init__(self, why: Derivative) -> None:
         self.why = why
         given = (why.notation, why.network.sizes, why.n_samples)
         self.writers = {
@@ -57,7 +58,7 @@ class _Page:
                     "symbol": None if section.symbol is None else self._formula(section.symbol),
                     "equations": [self._equation(equation) for equation in section.equations],
                 }
-                for section in why.sections()
+                for section in sections(why)
             ],
             "certificate": why.certificate.to_dict(),
         }

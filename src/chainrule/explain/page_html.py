@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
+from chainrule.explain.document import sections
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Contributions, Equation
 from chainrule.explain.words import column, headline, setting, shown_samples, what
 
 if TYPE_CHECKING:
-    from chainrule.explain.explanation import Explanation
+    from chainrule.explain.derivative import Derivative
 
 _ROWS = 100
 _NODES = 600  # contributions drawn of one term; of more the deepest are left out
@@ -44,7 +45,7 @@ _STYLE = """
 """
 
 
-def page(why: Explanation, depth: int) -> str:
+def page(why: Derivative, depth: int) -> str:
     """Give a whole page that needs nothing else: no script, no font, no network."""
     title = escape(f"chainrule: {why.target}")
     return (
@@ -55,16 +56,16 @@ def page(why: Explanation, depth: int) -> str:
     )
 
 
-def fragment(why: Explanation, depth: int) -> str:
+def fragment(why: Derivative, depth: int) -> str:
     """Give the explanation as one element, for a notebook or to put into a page."""
     return "\n".join(_Page(why, depth).lines())
 
 
-def equations_only(why: Explanation) -> str:
+def equations_only(why: Derivative) -> str:
     """Give one ``math`` element with all equations of the derivation, in order."""
     writer = _writer(why)
     rows: list[str] = []
-    for section in why.sections():
+    for section in sections(why):
         rows.append(_row([f"<mtext>{escape(section.title)}</mtext>"]))
         for equation in section.equations:
             if equation.lead:
@@ -75,7 +76,7 @@ def equations_only(why: Explanation) -> str:
 
 
 class _Page:
-    def __init__(self, why: Explanation, depth: int) -> None:
+    def __init__(self, why: Derivative, depth: int) -> None:
         self.why, self.depth = why, depth
         self.writer = _writer(why)
 
@@ -84,7 +85,7 @@ class _Page:
         yield f'<div class="chainrule">\n<style>{_STYLE}</style>'
         yield f'<h1 aria-label="{escape(what(why))}">{_math(headline(why, self.writer))}</h1>'
         yield f"<p>{escape(setting(why))}</p>"
-        for section in why.sections():
+        for section in sections(why):
             symbol = f": {_math(self.writer.write(section.symbol))}" if section.symbol else ""
             yield f"<h2>{escape(section.title)}{symbol}</h2>"
             for equation in section.equations:
@@ -204,5 +205,5 @@ def _math(inside: str) -> str:
     return f'<math xmlns="{_MATH}" displaystyle="true">{inside}</math>'
 
 
-def _writer(why: Explanation) -> MathmlWriter:
+def _writer(why: Derivative) -> MathmlWriter:
     return MathmlWriter(why.notation, why.network.sizes, why.n_samples)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chainrule.explain.document import sections
 from chainrule.explain.latex import LatexWriter, escape
 from chainrule.explain.terms import Contributions, Equation
 from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
-    from chainrule.explain.explanation import Explanation
+    from chainrule.explain.derivative import Derivative
 
 _ROWS = 20
 _FORMULAS = {"½ λ Σ w²": r"\frac{1}{2} \lambda \sum w^{2}", "λ": r"\lambda", "η": r"\eta"}
@@ -24,11 +25,11 @@ _DOCUMENT = r"""\documentclass{article}
 """
 
 
-def page(why: Explanation, standalone: bool) -> str:
+def page(why: Derivative, standalone: bool) -> str:
     """Give the whole explanation, as a document or as what stands in one."""
     writer = _writer(why)
     parts = [rf"\[ {headline(why, writer)} \]", words(setting(why)) + "."]
-    for section in why.sections():
+    for section in sections(why):
         symbol = rf": ${writer.write(section.symbol)}$" if section.symbol else ""
         parts.append(rf"\subsection*{{{section.title}{symbol}}}")
         parts += [display(writer, equation) for equation in section.equations]
@@ -46,9 +47,9 @@ def page(why: Explanation, standalone: bool) -> str:
     return _DOCUMENT % body if standalone else body
 
 
-def summary(why: Explanation) -> str:
+def summary(why: Derivative) -> str:
     """Give the chain rule, what is left of it and the value, in one aligned formula."""
-    for section in why.sections():
+    for section in sections(why):
         if section.title == "Combining the terms":
             return aligned(
                 _writer(why), section.equations[0], f" = {_writer(why).number(why.value)}"
@@ -77,7 +78,7 @@ def aligned(writer: LatexWriter, equation: Equation, end: str = "") -> str:
     return r"\begin{aligned} " + r" \\ ".join(rows) + r" \end{aligned}"
 
 
-def _contributions(why: Explanation, writer: LatexWriter, parts: Contributions) -> list[str]:
+def _contributions(why: Derivative, writer: LatexWriter, parts: Contributions) -> list[str]:
     if len(parts) < 2:
         return []
     shown, rest = parts.largest(why.notation.max_terms)
@@ -94,7 +95,7 @@ def _contributions(why: Explanation, writer: LatexWriter, parts: Contributions) 
     return [lead, r"\[ \begin{aligned} " + r" \\ ".join(rows) + r" \end{aligned} \]"]
 
 
-def _table(why: Explanation, writer: LatexWriter) -> str:
+def _table(why: Derivative, writer: LatexWriter) -> str:
     heads = ["sample", *(f"${writer.write(column(why, term))}$" for term in why.terms), "product"]
     rows = [
         [
@@ -112,7 +113,7 @@ def _table(why: Explanation, writer: LatexWriter) -> str:
     return "\n".join([rf"\begin{{tabular}}{{{'r' * len(heads)}}}", *lines, r"\end{tabular}"])
 
 
-def _writer(why: Explanation) -> LatexWriter:
+def _writer(why: Derivative) -> LatexWriter:
     return LatexWriter(why.notation, why.network.sizes, why.n_samples)
 
 

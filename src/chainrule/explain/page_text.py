@@ -7,32 +7,33 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from chainrule.explain.document import sections
 from chainrule.explain.terms import Contributions, Equation
 from chainrule.explain.text import TextWriter
 from chainrule.explain.words import column, headline, setting, shown_samples
 from chainrule.explain.writer import format_number
 
 if TYPE_CHECKING:
-    from chainrule.explain.explanation import Explanation
+    from chainrule.explain.derivative import Derivative
 
 _ROWS = 10
 _BREAKS = re.compile(r"(?<=\))(?=[(\[])|(?<=\])(?=\[)|(?<= )(?=[+−·=] )|(?<= )(?=∂[^/]|else )")
 
 
-def page(why: Explanation, width: int, depth: int) -> str:
+def page(why: Derivative, width: int, depth: int) -> str:
     """Give the whole explanation, no line longer than ``width`` (at least 40)."""
     return "\n".join(_Page(why, max(width, 40), depth).lines()) + "\n"
 
 
 class _Page:
-    def __init__(self, why: Explanation, width: int, depth: int) -> None:
+    def __init__(self, why: Derivative, width: int, depth: int) -> None:
         self.why, self.width, self.depth = why, width, depth
         self.writer = TextWriter(why.notation, why.network.sizes, why.n_samples)
 
     def lines(self) -> list[str]:
         why = self.why
         lines = [*self._fold(headline(why, self.writer), 0), *self._fold(setting(why), 0)]
-        for section in why.sections():
+        for section in sections(why):
             symbol = f": {self.writer.write(section.symbol)}" if section.symbol else ""
             lines += ["", section.title + symbol]
             for equation in section.equations:

@@ -31,7 +31,7 @@ from chainrule.formulas import Div, Expr, Num, add, evaluate, mul, parse
 from chainrule.losses import BinaryCrossEntropy, CrossEntropy
 
 if TYPE_CHECKING:
-    from chainrule.network import Network
+    from chainrule.feedforward import FeedForward
 
 Array = NDArray[Any]
 _WRITTEN_OUT = 5  # a sum of up to this many items is written out whole
@@ -41,7 +41,7 @@ class Pieces:
     """Symbols and numbers of one network on one set of samples, in one notation."""
 
     def __init__(
-        self, network: Network, gradient: Gradient, y: Array, focus: int, notation: Notation
+        self, network: FeedForward, gradient: Gradient, y: Array, focus: int, notation: Notation
     ) -> None:
         self.network, self.g, self.y = network, gradient, y
         self.focus, self.notation = focus, notation

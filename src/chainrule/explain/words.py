@@ -9,18 +9,18 @@ from chainrule.formulas import Expr
 from chainrule.targets import Bias, PreActivation, UnitOutput, Weight
 
 if TYPE_CHECKING:
-    from chainrule.explain.explanation import Explanation, SampleRow
+    from chainrule.explain.derivative import Derivative, SampleRow
     from chainrule.explain.terms import Term
     from chainrule.explain.writer import Writer
 
 
-def headline(why: Explanation, writer: Writer) -> str:
+def headline(why: Derivative, writer: Writer) -> str:
     """Give the derivative and its value: ∂C/∂w₁₂⁽²⁾ = 0.28, written by a writer."""
     derivative = writer.write(Partial(LossSymbol(), why.symbol))
     return writer.row([derivative, writer.operator("="), writer.number(why.value)])
 
 
-def column(why: Explanation, term: Term) -> Expr:
+def column(why: Derivative, term: Term) -> Expr:
     """Give the symbol of a term for any sample i, where it heads the numbers of all samples."""
     any_sample: dict[Expr, Expr] = {
         LossSymbol(why.focus): LossSymbol("sample"),
@@ -29,7 +29,7 @@ def column(why: Explanation, term: Term) -> Expr:
     return term.symbol.replace(any_sample.get)
 
 
-def shown_samples(why: Explanation, count: int) -> list[SampleRow]:
+def shown_samples(why: Derivative, count: int) -> list[SampleRow]:
     """Give the first samples, the one in focus among them."""
     rows = list(why.samples[:count])
     if why.focus >= count:
@@ -37,7 +37,7 @@ def shown_samples(why: Explanation, count: int) -> list[SampleRow]:
     return rows
 
 
-def what(why: Explanation) -> str:
+def what(why: Derivative) -> str:
     """Say what the target is."""
     first, last = why.notation.first_index, len(why.network.sizes) - 1
 
@@ -59,7 +59,7 @@ def what(why: Explanation) -> str:
             return f"the activation of unit {j + first} of layer {l}{name(l, j)}"
 
 
-def setting(why: Explanation) -> str:
+def setting(why: Derivative) -> str:
     """Say which network, loss and samples the numbers are of."""
     network, n = why.network, why.n_samples
     sizes = "-".join(map(str, network.sizes))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
-    from chainrule.network import Network
+    from chainrule.feedforward import FeedForward
 
 __all__ = ["Explorer"]
 
@@ -32,7 +32,7 @@ class Explorer:
 
     def __init__(
         self,
-        network: Network | None = None,
+        network: FeedForward | None = None,
         X: ArrayLike | None = None,
         y: ArrayLike | None = None,
         *,
@@ -47,9 +47,9 @@ class Explorer:
         self._widget: Any = None
 
     @property
-    def network(self) -> Network:
+    def network(self) -> FeedForward:
         """A copy of the network as it is now."""
-        network: Network = self.session.network.copy()
+        network: FeedForward = self.session.network.copy()
         return network
 
     @property

@@ -52,10 +52,12 @@ def _subject(
     dataset: str | None,
 ) -> tuple[Network | None, Any, Any, str]:
     """Give network and samples, as far as they are named."""
-    from chainrule import files, tables
+    from chainrule import tables
     from chainrule.explorer import datasets
+    from chainrule.network import load as load_network
     from chainrule.tabular import model as models
-    from chainrule.tabular.source import Reading, open_table
+    from chainrule.tabular.opening import open_table
+    from chainrule.tabular.source import Reading
 
     if model is not None and sizes is not None:
         raise click.UsageError("MODEL and --sizes exclude each other.")
@@ -65,7 +67,7 @@ def _subject(
     table = None
     if model is not None:
         table = models.load(model)
-        network = files.load(model) if table is None else table.network
+        network = load_network(model) if table is None else table.network
     chosen = None
     if dataset is not None:
         chosen = datasets.make(dataset)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from chainrule.backprop import Forward, Gradient
 from chainrule.explorer.protocol import HealthView, LayerHealth
 from chainrule.explorer.view import number
+from chainrule.feedforward import FeedForward
 from chainrule.losses import LossFromZ
-from chainrule.network import Network
 
 Array = NDArray[Any]
 _FLAT = 0.05  # saturated: |g'| stays below this share of the steepest slope, on 95% of samples
@@ -21,7 +21,7 @@ _SMALL = 0.01  # a gradient below this share of the largest is called small
 _STEEPEST = {"tanh": 1.0, "sigmoid": 0.25}
 
 
-def marks(network: Network, passed: Forward) -> list[list[str]]:
+def marks(network: FeedForward, passed: Forward) -> list[list[str]]:
     """Say of every unit of every layer whether it is "dead", "saturated" or well ("")."""
     found = [["" for _ in range(network.sizes[0])]]
     for l in range(1, len(network.sizes)):
@@ -42,7 +42,7 @@ def marks(network: Network, passed: Forward) -> list[list[str]]:
     return found
 
 
-def report(network: Network, gradient: Gradient, first: int = 0) -> HealthView:
+def report(network: FeedForward, gradient: Gradient, first: int = 0) -> HealthView:
     """Give the health of every layer; ``first`` is the index of the first unit in words."""
     L = len(network.sizes) - 1
     sizes = [_rms(gradient.dW[l]) for l in range(1, L + 1)]
@@ -69,7 +69,7 @@ def report(network: Network, gradient: Gradient, first: int = 0) -> HealthView:
 
 
 def _layer(
-    network: Network,
+    network: FeedForward,
     gradient: Gradient,
     l: int,
     size: float,
@@ -94,7 +94,7 @@ def _layer(
 
 
 def _words(
-    network: Network,
+    network: FeedForward,
     gradient: Gradient,
     l: int,
     share: float,
@@ -124,7 +124,7 @@ def _words(
     return " ".join(said) or "Well."
 
 
-def _cause(network: Network, gradient: Gradient, l: int, slope: float) -> str:
+def _cause(network: FeedForward, gradient: Gradient, l: int, slope: float) -> str:
     """Say which factor of the chain makes the gradient small: the smallest on the way down."""
     factors = []
     for m in range(l, len(network.sizes)):

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from chainrule import engines
 from chainrule.activations import ACTIVATIONS
 from chainrule.backprop import Gradient
 from chainrule.explain import Explanation
@@ -17,8 +18,8 @@ from chainrule.explorer import datasets, health, protocol, results, subject, vie
 from chainrule.explorer.datasets import Dataset
 from chainrule.explorer.formulas import is_bare, marks_of_layers, notation
 from chainrule.explorer.trainer import OPTIMIZERS, Recording, Trainer
+from chainrule.feedforward import FeedForward
 from chainrule.losses import LOSSES
-from chainrule.network import Network
 from chainrule.targets import resolve
 
 _BLOCK = 512  # samples of which the mean is explained
@@ -47,7 +48,7 @@ QUICK = Settings(learning_rate=0.5)
 class _Moment:
     """All that a change can change; the network is a copy."""
 
-    network: Network
+    network: FeedForward
     data: Dataset
     settings: Settings
     sample: int
@@ -67,7 +68,7 @@ class Place:
 
     def __init__(
         self,
-        network: Network | None = None,
+        network: FeedForward | None = None,
         X: ArrayLike | None = None,
         y: ArrayLike | None = None,
         *,
@@ -79,6 +80,7 @@ class Place:
         self._made: dict[str, Any] = {}
         self._made_for = -1
         usual = Settings()
+        self.kind = FeedForward if network is None else type(network)
         if X is None or y is None:
             if network is None:
                 self._data, usual = datasets.make("circles"), QUICK
@@ -126,7 +128,7 @@ class Place:
                 "loss": network.loss.name,
                 "parameters": int(network.parameters.size),
                 "biases": network.biases,
-                "engine": network.engine,
+                "engine": engines.choose(network._requested_engine, network).name,
                 "seed": int(network.seed) if network.seed < 2**53 else 0,
             },
             "layers": view.layers(network, gradient, dC_da, focus, shown, marks),

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.explain import Explanation, Notation
+from chainrule.explain import Explanation, Notation, explain
 from chainrule.explain.symbols import LossSymbol, Partial, quantity
 from chainrule.explorer.formulas import Scribe
 from chainrule.explorer.protocol import EquationView, QuestionView, VerdictView
+from chainrule.feedforward import FeedForward
 from chainrule.formulas import Expr, Name, Neg, Num, add, mul
-from chainrule.network import Network
 from chainrule.targets import Weight
 
 Array = NDArray[Any]
@@ -74,7 +74,7 @@ class Examiner:
     """Makes exercises for a network and samples."""
 
     def __init__(
-        self, network: Network, X: Array, y: Array, sample: int, notation: Notation, eta: float
+        self, network: FeedForward, X: Array, y: Array, sample: int, notation: Notation, eta: float
     ) -> None:
         self.network, self.X, self.y, self.sample = network, X, y, sample
         self.notation, self.eta = notation, eta
@@ -112,8 +112,13 @@ class Examiner:
 
     def _explain(self, target: Weight | str, rows: slice | None = None) -> Explanation:
         chosen = slice(self.sample, self.sample + 1) if rows is None else rows
-        return self.network.explain(
-            target, self.X[chosen], self.y[chosen], notation=self.notation, learning_rate=self.eta
+        return explain(
+            self.network,
+            target,
+            self.X[chosen],
+            self.y[chosen],
+            notation=self.notation,
+            learning_rate=self.eta,
         )
 
     def _slope(self, w: Weight) -> Exercise | None:

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule import engines
 from chainrule.explorer.datasets import Dataset
 from chainrule.explorer.protocol import ResultsView
 from chainrule.explorer.view import number, row
-from chainrule.network import Network
+from chainrule.feedforward import FeedForward
 
 Array = NDArray[Any]
 Kind = Literal["surface", "fit", "confusion", "none"]
@@ -19,7 +20,7 @@ _POINTS = 400
 _IMAGES = 40
 
 
-def kind_of(network: Network, dataset: Dataset) -> Kind:
+def kind_of(network: FeedForward, dataset: Dataset) -> Kind:
     """Say which picture suits: "surface", "fit", "confusion" or "none"."""
     if network.sizes[0] == 2 and network.sizes[-1] == 1:
         return "surface"
@@ -28,7 +29,7 @@ def kind_of(network: Network, dataset: Dataset) -> Kind:
     return "fit" if network.sizes[-1] == 1 else "none"
 
 
-def results(network: Network, dataset: Dataset, points: bool) -> ResultsView:
+def results(network: FeedForward, dataset: Dataset, points: bool) -> ResultsView:
     """Give the numbers of the picture that suits."""
     kind = kind_of(network, dataset)
     view: ResultsView = {
@@ -45,12 +46,12 @@ def results(network: Network, dataset: Dataset, points: bool) -> ResultsView:
     return view
 
 
-def accuracy(network: Network, dataset: Dataset) -> float | None:
+def accuracy(network: FeedForward, dataset: Dataset) -> float | None:
     """Give the share of samples whose class is right, of the validation data if there is some."""
     if not dataset.classes:
         return None
     X, y = (dataset.X_val, dataset.y_val) if len(dataset.X_val) else (dataset.X, dataset.y)
-    return float((network.predict_classes(X[:2000]) == classes(y[:2000])).mean())
+    return float((classes(engines.predict(network, X[:2000])) == classes(y[:2000])).mean())
 
 
 def classes(y: Array) -> Array:
@@ -60,7 +61,7 @@ def classes(y: Array) -> Array:
     return np.argmax(y, axis=1)
 
 
-def levels(network: Network, dataset: Dataset) -> list[float]:
+def levels(network: FeedForward, dataset: Dataset) -> list[float]:
     """Give the output that is drawn as lowest, the one between classes, and the highest."""
     if dataset.classes:
         return [0.0, 0.5, 1.0]
@@ -68,13 +69,13 @@ def levels(network: Network, dataset: Dataset) -> list[float]:
     return [low, (low + high) / 2, high]
 
 
-def _surface(view: ResultsView, network: Network, dataset: Dataset, points: bool) -> None:
+def _surface(view: ResultsView, network: FeedForward, dataset: Dataset, points: bool) -> None:
     low, high = dataset.X.min(axis=0), dataset.X.max(axis=0)
     margin = 0.15 * np.maximum(high - low, 1e-3)
     (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
     cells = (np.arange(_SIDE) + 0.5) / _SIDE
     across, down = np.meshgrid(x0 + cells * (x1 - x0), y1 + cells * (y0 - y1))
-    grid = network.predict(np.stack([across.ravel(), down.ravel()], axis=1))[:, 0]
+    grid = engines.predict(network, np.stack([across.ravel(), down.ravel()], axis=1))[:, 0]
     view["box"] = [x0, x1, y0, y1]
     rounded: Any = np.round(grid.astype(np.float64), 3).reshape(_SIDE, _SIDE)
     whole = bool(np.isfinite(rounded).all())
@@ -89,14 +90,17 @@ def _placed(X: Array, y: Array) -> list[Any]:
     return [row(r) for r in np.concatenate([X, y], axis=1)[:_POINTS]]
 
 
-def _pairs(network: Network, X: Array, y: Array) -> list[Any]:
+def _pairs(network: FeedForward, X: Array, y: Array) -> list[Any]:
     """Give (true, predicted)."""
-    return [[number(t), number(p)] for t, p in zip(y[:, 0], network.predict(X)[:, 0], strict=True)]
+    return [
+        [number(t), number(p)]
+        for t, p in zip(y[:, 0], engines.predict(network, X)[:, 0], strict=True)
+    ]
 
 
-def _confusion(view: ResultsView, network: Network, dataset: Dataset, points: bool) -> None:
+def _confusion(view: ResultsView, network: FeedForward, dataset: Dataset, points: bool) -> None:
     true = classes(dataset.y[:2000])
-    predicted = network.predict_classes(dataset.X[:2000])
+    predicted = classes(engines.predict(network, dataset.X[:2000]))
     matrix = np.zeros((dataset.classes, dataset.classes), dtype=int)
     np.add.at(matrix, (true, predicted), 1)
     view["matrix"] = matrix.tolist()

@@ -36,8 +36,8 @@ from chainrule.explorer.datasets import Dataset
 from chainrule.explorer.formulas import notation
 from chainrule.explorer.place import Place, Settings
 from chainrule.explorer.trainer import Trainer, optimizer
+from chainrule.feedforward import FeedForward
 from chainrule.losses import LOSSES, LossFromZ
-from chainrule.network import Network
 from chainrule.targets import Bias, UnitOutput, Weight, resolve
 
 Array = NDArray[Any]
@@ -118,7 +118,7 @@ class Session(Place):
         output, loss = self._output_and_loss(request)
         seed = network.seed if request.seed is None else request.seed
         same = sizes == list(network.sizes) and request.seed is None
-        built = Network(
+        built = self.kind(
             sizes, hidden=hidden, output=output, loss=loss, biases=network.biases, l2=network.l2,
             dtype="float32" if network.dtype == np.float32 else "float64", seed=seed,
         )  # fmt: skip
@@ -160,7 +160,7 @@ class Session(Place):
         hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
         fits = sizes == list(network.sizes) and subject.suits(network, dataset)
         if not fits:
-            network = subject.suited(sizes, hidden, dataset, network.seed)
+            network = subject.suited(sizes, hidden, dataset, network.seed, self.kind)
         self._before(f"take the data set {dataset.name}")
         self._versions += 1
         self._data = replace(dataset, version=self._versions)
@@ -409,7 +409,7 @@ class Session(Place):
         return self._exercise.judge(request.value)
 
     def _tour(self, request: protocol.Tour) -> protocol.TourView:
-        lesson = tour.lesson(request.lesson)
+        lesson = tour.lesson(request.lesson, self.kind)
         self._before("start the lesson")
         self._versions += 1
         self._data = replace(lesson.data, version=self._versions)
@@ -475,7 +475,7 @@ class Session(Place):
         network_state = state.get("net")
         if not isinstance(network_state, dict):
             raise ValueError("this is no state of the explorer: net")
-        network = share.network_from(network_state, protocol.MAX_PARAMETERS)
+        network = share.network_from(network_state, protocol.MAX_PARAMETERS, self.kind)
         dataset = self._data_of(state, network)
         settings = _settings_of(state.get("set"))
         at = state.get("at", 0)
@@ -487,7 +487,7 @@ class Session(Place):
         return self._restart()
 
     @staticmethod
-    def _data_of(state: dict[str, Any], network: Network) -> Dataset:
+    def _data_of(state: dict[str, Any], network: FeedForward) -> Dataset:
         name = state.get("data")
         if isinstance(name, str):
             dataset = datasets.make(name)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.explorer.datasets import Dataset
-from chainrule.network import Network
+from chainrule.feedforward import FeedForward
 
 MOST = 600  # parameters that fit into a URL
 _LONGEST = 256 * 2**10  # bytes of a state, unpacked
@@ -40,7 +40,7 @@ def unpack(text: str) -> dict[str, Any]:
     return state
 
 
-def network_state(network: Network) -> dict[str, Any]:
+def network_state(network: FeedForward) -> dict[str, Any]:
     """Give a network as plain data, every parameter to its last bit."""
     return {
         "sizes": list(network.sizes),
@@ -55,7 +55,9 @@ def network_state(network: Network) -> dict[str, Any]:
     }
 
 
-def network_from(state: dict[str, Any], most: int) -> Network:
+def network_from(
+    state: dict[str, Any], most: int, kind: type[FeedForward] = FeedForward
+) -> FeedForward:
     """Give the network of a state; ValueError or TypeError for what is none."""
     sizes = state.get("sizes")
     if not isinstance(sizes, list) or not all(type(u) is int and 0 < u <= 1024 for u in sizes):
@@ -67,7 +69,7 @@ def network_from(state: dict[str, Any], most: int) -> Network:
         for key in ("hidden", "output", "loss", "biases", "dtype", "l2", "seed")
         if key in state
     }
-    network = Network(sizes, **known)
+    network = kind(sizes, **known)
     values = state.get("p")
     if not isinstance(values, list) or len(values) != network.parameters.size:
         raise ValueError("this is no state of the explorer: the parameters do not fit")
@@ -78,7 +80,7 @@ def network_from(state: dict[str, Any], most: int) -> Network:
     return network
 
 
-def python(network: Network, dataset: Dataset, rule: str, batch_size: int, focus: int) -> str:
+def python(network: FeedForward, dataset: Dataset, rule: str, batch_size: int, focus: int) -> str:
     """Give code that makes this network, with its parameters where they are few."""
     hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
     output = network.weighted_layers[-1].activation.name

@@ -19,8 +19,8 @@ from chainrule.explain.symbols import Factor, LossSymbol, Partial, Word, fill, q
 from chainrule.explain.terms import Equation
 from chainrule.explorer.formulas import Scribe
 from chainrule.explorer.protocol import EquationView, StepView
+from chainrule.feedforward import FeedForward
 from chainrule.formulas import Expr, Name, Neg, Num, add, mul, parse
-from chainrule.network import Network
 from chainrule.targets import PreActivation, Weight
 
 _MOST = 4  # equations in a step, and items of a sum that are written out in numbers
@@ -31,7 +31,7 @@ class Steps:
 
     def __init__(
         self,
-        network: Network,
+        network: FeedForward,
         gradient: Gradient,
         y: Array,
         focus: int,

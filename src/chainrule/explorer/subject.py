@@ -12,7 +12,7 @@ from chainrule import data as data_room
 from chainrule.explorer import datasets
 from chainrule.explorer.datasets import Dataset
 from chainrule.explorer.protocol import MAX_PARAMETERS
-from chainrule.network import Network, count_parameters
+from chainrule.feedforward import FeedForward, count_parameters
 
 Array = NDArray[Any]
 
@@ -27,17 +27,23 @@ def check_size(sizes: list[int]) -> None:
         )
 
 
-def suited(sizes: list[int], hidden: Any, dataset: Dataset, seed: int) -> Network:
+def suited(
+    sizes: list[int],
+    hidden: Any,
+    dataset: Dataset,
+    seed: int,
+    kind: type[FeedForward] = FeedForward,
+) -> FeedForward:
     """Make a network whose output and loss suit the targets."""
     output, loss = "identity", "half_squared_error"
     if dataset.classes and sizes[-1] == 1:
         output, loss = "sigmoid", "binary_cross_entropy"
     elif dataset.classes:
         output, loss = "softmax", "cross_entropy"
-    return Network(sizes, hidden=hidden, output=output, loss=loss, seed=seed)
+    return kind(sizes, hidden=hidden, output=output, loss=loss, seed=seed)
 
 
-def suits(network: Network, dataset: Dataset) -> bool:
+def suits(network: FeedForward, dataset: Dataset) -> bool:
     """Say whether output and loss can take these targets."""
     output = network.weighted_layers[-1].activation.name
     if not dataset.classes and output in ("softmax", "sigmoid", "tanh"):
@@ -50,7 +56,7 @@ def suits(network: Network, dataset: Dataset) -> bool:
 
 
 def as_dataset(
-    network: Network, X: Any, y: Any, validation_data: tuple[Any, ...] | None, name: str
+    network: FeedForward, X: Any, y: Any, validation_data: tuple[Any, ...] | None, name: str
 ) -> Dataset:
     """Check samples for a network, with targets as rows."""
     units = network.sizes[-1]
@@ -70,7 +76,7 @@ def as_dataset(
     return dataset
 
 
-def random_data(network: Network) -> Dataset:
+def random_data(network: FeedForward) -> Dataset:
     """Make a few samples for a network that came without any."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(20, network.sizes[0]))

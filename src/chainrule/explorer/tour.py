@@ -10,7 +10,7 @@ from chainrule.explain import Explanation
 from chainrule.explorer.datasets import Dataset
 from chainrule.explorer.formulas import Scribe
 from chainrule.explorer.protocol import StopView
-from chainrule.network import Network
+from chainrule.feedforward import FeedForward
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class Lesson:
     target: str
     notation: str
     learning_rate: float
-    network: Network
+    network: FeedForward
     data: Dataset
 
 
-def lesson(name: str) -> Lesson:
+def lesson(name: str, kind: type[FeedForward] = FeedForward) -> Lesson:
     """Make the lesson of that name: "output weight" or "tanh chain"."""
     if name == "output weight":
-        network = Network(
+        network = kind(
             [3, 6, 4], hidden="sigmoid", output="sigmoid", loss="squared_error", biases=False,
             seed=4,
         )  # fmt: skip
@@ -36,7 +36,7 @@ def lesson(name: str) -> Lesson:
         y = np.array([[0.0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
         data = Dataset("the lesson's samples", X, y, X[:0], y[:0], classes=4)
         return Lesson("One weight of the output layer", "w[2][1,2]", "C-a-L", 0.1, network, data)
-    network = Network(
+    network = kind(
         [1, 1, 1], hidden="tanh", output="tanh", loss="half_squared_error",
         W=[[[0.6]], [[-0.4]]], b=[[0.1], [0.2]], seed=0,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from chainrule import data, engines
 from chainrule.engines import Engine, Failure, Plan, State
 from chainrule.explorer.datasets import Dataset
-from chainrule.network import Network
+from chainrule.feedforward import FeedForward
 from chainrule.optimizers import Adam, GradientDescent, Optimizer
 from chainrule.random import epoch_order
 
@@ -38,7 +38,7 @@ class Trainer:
     The batches are those of `Network.fit`: each epoch in the order drawn from the network's seed.
     """
 
-    def __init__(self, network: Network, dataset: Dataset, rule: Optimizer, batch_size: int):
+    def __init__(self, network: FeedForward, dataset: Dataset, rule: Optimizer, batch_size: int):
         samples = data.samples(dataset.X, dataset.y, network.sizes, network.loss, None)
         self._samples = data.Samples(data.in_dtype(samples.X, network.dtype),
                                      data.in_dtype(samples.y, network.dtype, "y"))  # fmt: skip

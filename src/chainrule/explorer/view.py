@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from chainrule.backprop import Gradient
 from chainrule.explorer.protocol import LayerView, Row, WeightsView
-from chainrule.network import Network
+from chainrule.feedforward import FeedForward
 
 Array = NDArray[Any]
 WHOLE = 12  # a layer of up to this many units is drawn whole
@@ -29,7 +29,7 @@ def number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def important(network: Network, gradient: Gradient, focus: int) -> list[list[int]]:
+def important(network: FeedForward, gradient: Gradient, focus: int) -> list[list[int]]:
     """Give the units to draw, layer by layer: all of a narrow layer, else those that matter most.
 
     What matters is |a · ∂C/∂a|: how much of the loss goes, to first order, with the unit. Outputs
@@ -51,7 +51,7 @@ def important(network: Network, gradient: Gradient, focus: int) -> list[list[int
 
 
 def layers(
-    network: Network,
+    network: FeedForward,
     gradient: Gradient,
     dC_da: Array,
     focus: int,
@@ -89,7 +89,7 @@ def layers(
 
 
 def weights(
-    network: Network, gradient: Gradient, shown: Sequence[Sequence[int]]
+    network: FeedForward, gradient: Gradient, shown: Sequence[Sequence[int]]
 ) -> list[WeightsView]:
     """Give the weights between units that are drawn, of layers 1 to L."""
     views: list[WeightsView] = []

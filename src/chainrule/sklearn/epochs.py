@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,57 +13,11 @@ from chainrule.data import Samples
 from chainrule.engines import Engine, Plan, State
 from chainrule.network import Network
 from chainrule.optimizers import GradientDescent
-from chainrule.sklearn import networks
+from chainrule.sklearn.part import Part
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver
 
 Array = NDArray[Any]
-
-
-@dataclass
-class Part:
-    """Rows of X and y, (n, units_L), with the weights that the loss takes.
-
-    A sparse X that is not large is made dense at once, a larger one as CSR, piece by piece.
-    """
-
-    X: Any
-    y: Array
-    weights: Array | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.X, np.ndarray):
-            small = self.X.shape[0] * self.X.shape[1] <= networks.DENSE
-            self.X = self.X.toarray() if small else self.X.tocsr()
-
-    def __len__(self) -> int:
-        return int(self.X.shape[0])
-
-    def rows(self, index: Any) -> Part:
-        """Give some of the rows, dense."""
-        X = self.X[index]
-        weights = None if self.weights is None else self.weights[index]
-        return Part(X if isinstance(X, np.ndarray) else X.toarray(), self.y[index], weights)
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether X is an array."""
-        return isinstance(self.X, np.ndarray)
-
-    @property
-    def dense_rows(self) -> int:
-        """How many rows may be dense at a time."""
-        return len(self) if self.is_dense else max(1, networks.DENSE // int(self.X.shape[1]))
-
-    def samples(self, network: Network) -> Samples:
-        """Give dense rows as an engine reads them fastest: one-hot rows as classes."""
-        one_hot = self.y.dtype == bool and self.y.shape[1] > 1
-        if one_hot and (np.count_nonzero(self.y, axis=1) == 1).all():
-            y: Array = self.y.argmax(axis=1)
-        else:
-            y = np.ascontiguousarray(self.y, network.dtype)
-        weights = None if self.weights is None else self.weights.astype(np.float64)
-        return Samples(np.ascontiguousarray(self.X, network.dtype), y, weights)
 
 
 class DivergedError(ArithmeticError):

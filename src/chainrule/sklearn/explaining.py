@@ -24,7 +24,7 @@ def explain_sklearn(
     from sklearn.pipeline import Pipeline
     from sklearn.utils.validation import check_is_fitted
 
-    from chainrule.sklearn import MLPClassifier, MLPRegressor
+    from chainrule.sklearn.estimators import MLPClassifier, MLPRegressor
 
     while True:
         if hasattr(fitted, "best_estimator_"):

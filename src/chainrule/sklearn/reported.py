@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from chainrule.losses import Loss
 
 if TYPE_CHECKING:
-    from chainrule.sklearn.epochs import Part
+    from chainrule.sklearn.part import Part
 
 Array = NDArray[Any]
 

@@ -21,8 +21,9 @@ from chainrule.callbacks import Callback, EarlyStopping, Run
 from chainrule.history import History
 from chainrule.network import Network
 from chainrule.sklearn import networks
-from chainrule.sklearn.epochs import DivergedError, Epochs, Part, loss_and_gradient
+from chainrule.sklearn.epochs import DivergedError, Epochs, loss_and_gradient
 from chainrule.sklearn.inside import NetworkInside
+from chainrule.sklearn.part import Part
 from chainrule.sklearn.solvers import Solver
 
 Array = NDArray[Any]

@@ -154,7 +154,9 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
         about = files.check(file)[0].get(files.TABLE)
     if about is None:
         return None
-    network = files.load(path)
+    from chainrule.network import load as load_network
+
+    network = load_network(path)
     try:
         return read(about, network)
     except ValueError as error:

@@ -15,7 +15,7 @@ from chainrule.verify import autodiff, finite_difference, high_precision, roundi
 from chainrule.verify.setting import Array, Setting, analytic_value, contributions, count_weights
 
 if TYPE_CHECKING:
-    from chainrule.network import Network
+    from chainrule.feedforward import FeedForward
 
 Verdict = Literal["pass", "fail", "kink"]
 Autodiff = Literal["auto", "torch", "jax", "off"]
@@ -130,7 +130,7 @@ class Certificate:
 
 @np.errstate(all="ignore")  # a number that is not finite fails; it need not warn as well
 def certify(
-    network: Network,
+    network: FeedForward,
     target: Target | str,
     X: ArrayLike,
     y: ArrayLike,

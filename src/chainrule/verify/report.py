@@ -17,7 +17,7 @@ from chainrule.verify.finite_difference import STEPS, Shifted, penalty_quotient,
 from chainrule.verify.setting import Array, Place, Setting
 
 if TYPE_CHECKING:
-    from chainrule.network import Network
+    from chainrule.feedforward import FeedForward
 
 TOLERANCE = 1e-6
 _FIRST_STEPS = (0, 2, 4, STEPS - 1)  # tried until no unit crosses a kink
@@ -129,7 +129,7 @@ class GradientReport:
 
 @np.errstate(all="ignore")  # a number that is not finite fails; it need not warn as well
 def check_gradient(
-    network: Network,
+    network: FeedForward,
     X: ArrayLike,
     y: ArrayLike,
     *,
@@ -187,7 +187,7 @@ def check_gradient(
 
 
 def _drawn(
-    network: Network, max_parameters: int, seed: int
+    network: FeedForward, max_parameters: int, seed: int
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Give for each layer the parameters to check, as places in [W, b] row by row.
 
@@ -207,7 +207,7 @@ def _drawn(
             yield l, np.sort(rng.choice(size, share[l], replace=False))
 
 
-def _layers(network: Network) -> Iterator[tuple[int, Any]]:
+def _layers(network: FeedForward) -> Iterator[tuple[int, Any]]:
     return enumerate(network.weighted_layers, start=1)
 
 

@@ -24,7 +24,7 @@ from chainrule.layers import ByLayer
 from chainrule.targets import PreActivation, Target, UnitOutput, Weight, resolve
 
 if TYPE_CHECKING:
-    from chainrule.network import Network
+    from chainrule.feedforward import FeedForward
 
 Array = NDArray[Any]
 
@@ -41,7 +41,7 @@ class Place:
 class Setting:
     """Checked data in float64, the sample weights s_i (1 if none were given), and the base pass."""
 
-    network: Network
+    network: FeedForward
     y: Array
     weights: Array
     forward: Forward
@@ -49,7 +49,7 @@ class Setting:
     @classmethod
     def of(
         cls,
-        network: Network,
+        network: FeedForward,
         X: ArrayLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
