@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
 import subprocess
 import sys
 import warnings
+import zlib
 from typing import Any
 
 import hypothesis.strategies as st
@@ -502,6 +504,43 @@ def test_python_code_makes_the_same_network(lesson: Any) -> None:
 @pytest.mark.parametrize("state", ["", "x", "AAAA", "eJwDAAAAAAE", "eJyrrgUAAXUA-Q"])
 def test_other_states_are_refused(session: Session, state: str) -> None:
     assert "no state of the explorer" in refused(session, {"kind": "restore", "state": state})
+
+
+def test_whatever_follows_a_state_is_not_ignored(session: Session) -> None:
+    """Each of these was read as if it were not there."""
+    from chainrule.explorer import share
+
+    good = share.unpack(ask(session, "share")["state"])
+    states = [share.pack({**good, "at": at}) for at in range(50)]
+    state = next(text for text in states if len(text) % 4 in (2, 3))
+    packed = base64.urlsafe_b64decode(state + "=" * (-len(state) % 4))
+    text = json.dumps(good)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    odd = letters[letters.index(state[-1]) + 1]  # differs in bits that carry nothing
+    for bad, words in (
+        (state[:-1] + odd, "last letter"),
+        (f"{state[:9]}!{state[9:]}", "Only base64 data is allowed"),
+        (text_of(packed + b"x"), "something follows its end"),
+        (text_of(packed[:-1]), "too long, or cut off"),
+        (text_of(zlib.compress(f'{text[:-1]}, "at": 1}}'.encode())), "has the key 'at' twice"),
+        (text_of(zlib.compress(text.replace('"l2"', '"seed"').encode())), "the key 'seed' twice"),
+        (share.pack({**good, "more": 1}), "it has 'more'"),
+        (share.pack({**good, "X": [[0, 0]]}), "it has 'X'"),
+        (share.pack({**good, "net": {**good["net"], "W": []}}), "it has 'W'"),
+        (share.pack({**good, "set": None}), "set"),
+        (share.pack({key: good[key] for key in good if key != "set"}), "it lacks 'set'"),
+        (share.pack({**good, "v": 0}), "has no version"),
+    ):
+        message = refused(session, {"kind": "restore", "state": bad})
+        assert "this is no state of the explorer: " in message
+        assert words in message
+    newer = refused(session, {"kind": "restore", "state": share.pack({**good, "v": 2})})
+    assert newer.startswith("this state was written by a newer explorer, in format 2; ")
+    assert ask(session, "restore", state=state)["kind"] == "frame"
+
+
+def text_of(packed: bytes) -> str:
+    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
 @settings(max_examples=60)

@@ -449,7 +449,7 @@ class Session(Place):
     def _state(self) -> dict[str, Any]:
         d = self._data
         state = {
-            "v": 1,
+            "v": share.VERSION,
             "net": share.network_state(self.network),
             "set": vars(self.settings),
             "at": self.sample,
@@ -472,13 +472,10 @@ class Session(Place):
 
     def _restore(self, request: protocol.Restore) -> protocol.Frame:
         state = share.unpack(request.state)
-        network_state = state.get("net")
-        if not isinstance(network_state, dict):
-            raise ValueError("this is no state of the explorer: net")
-        network = share.network_from(network_state, protocol.MAX_PARAMETERS, self.kind)
+        network = share.network_from(state["net"], protocol.MAX_PARAMETERS, self.kind)
         dataset = self._data_of(state, network)
-        settings = _settings_of(state.get("set"))
-        at = state.get("at", 0)
+        settings = _settings_of(state["set"])
+        at = state["at"]
         at = at if type(at) is int and 0 <= at < len(dataset.X) else 0
         self._before("open a link")
         self._versions += 1
@@ -488,14 +485,13 @@ class Session(Place):
 
     @staticmethod
     def _data_of(state: dict[str, Any], network: FeedForward) -> Dataset:
-        name = state.get("data")
-        if isinstance(name, str):
-            dataset = datasets.make(name)
+        if "data" in state:
+            dataset = datasets.make(state["data"])
             data_room.samples(dataset.X, dataset.y, network.sizes, network.loss, None)
             return dataset
-        label = state.get("name")
+        label = state["name"]
         label = label[:40] if isinstance(label, str) else "data"
-        return subject.as_dataset(network, state.get("X", []), state.get("y", []), None, label)
+        return subject.as_dataset(network, state["X"], state["y"], None, label)
 
 
 _LOSS_OF = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
@@ -504,6 +500,6 @@ _LOSS_OF = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
 def _settings_of(given: object) -> Settings:
     """Give the settings of a state, each checked as `Configure` checks it."""
     if not isinstance(given, dict):
-        return Settings()
-    request = protocol.parse({"kind": "configure", **given})
+        raise ValueError("this is no state of the explorer: set")
+    request = protocol.parse({**given, "kind": "configure"})
     return Settings(**{k: v for k, v in vars(request).items() if v is not None})
