@@ -615,7 +615,7 @@ def test_numbers_without_end_are_shown_as_that() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         frame = ask(session, "look")
-    assert frame["layers"][2]["a"] == [None]
+    assert frame["layers"][2]["a"] == ["inf"]
     ask(session, "explain", target="w[1][0,0]")
     ask(session, "steps")
     ask(session, "health")

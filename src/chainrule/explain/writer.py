@@ -6,7 +6,6 @@ as Unicode text, LaTeX or MathML. Writers never compute.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -25,6 +24,7 @@ from chainrule.explain.symbols import (
     Word,
 )  # fmt: skip
 from chainrule.formulas import Add, Call, Cases, Div, Expr, Mul, Name, Neg, Num, Pow
+from chainrule.numbers import format_number
 
 _ROLES = {
     "to": "to_index",
@@ -343,13 +343,6 @@ class Writer(ABC):
     @abstractmethod
     def row(self, parts: Sequence[str]) -> str:
         """Write parts one after the other."""
-
-
-def format_number(value: float, digits: int) -> str:
-    """Write a number with significant digits: integers whole, no trailing zeros."""
-    if math.isfinite(value) and value == int(value) and abs(value) < 1e15:
-        return str(int(value))
-    return f"{value:.{digits}g}"
 
 
 def _starts_below_zero(expr: Expr) -> bool:

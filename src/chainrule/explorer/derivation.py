@@ -13,6 +13,7 @@ from chainrule.explorer.protocol import (
     ExplanationView,
     SectionView,
     TermView,
+    Value,
 )
 from chainrule.explorer.view import number
 from chainrule.targets import Bias, UnitOutput, Weight
@@ -55,7 +56,7 @@ def explanation(why: Explanation, version: int) -> ExplanationView:
     }
 
 
-def _sample(why: Explanation, i: int) -> list[float | None]:
+def _sample(why: Explanation, i: int) -> list[Value]:
     """Give the terms of a sample, and their product."""
     return [*(number(float(t.values[i])) for t in why.terms), number(float(why.products[i]))]
 

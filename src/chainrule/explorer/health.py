@@ -12,6 +12,7 @@ from chainrule.explorer.protocol import HealthView, LayerHealth
 from chainrule.explorer.view import number
 from chainrule.feedforward import FeedForward
 from chainrule.losses import LossFromZ
+from chainrule.numbers import format_number
 
 Array = NDArray[Any]
 _FLAT = 0.05  # saturated: |g'| stays below this share of the steepest slope, on 95% of samples
@@ -47,12 +48,13 @@ def report(network: FeedForward, gradient: Gradient, first: int = 0) -> HealthVi
     L = len(network.sizes) - 1
     sizes = [_rms(gradient.dW[l]) for l in range(1, L + 1)]
     largest = max(sizes) or 1.0
+    shares = [size / largest for size in sizes]
     found = marks(network, gradient.forward)
     layers = [
-        _layer(network, gradient, l, sizes[l - 1], sizes[l - 1] / largest, found, first)
+        _layer(network, gradient, l, sizes[l - 1], shares[l - 1], found, first)
         for l in range(1, L + 1)
     ]
-    small = [view["layer"] for view in layers if (view["share"] or 0) < _SMALL]
+    small = [l for l, share in enumerate(shares, start=1) if not share >= _SMALL]  # nor what is nan
     ill = sum(len(view["marked"]) for view in layers)
     if not max(sizes):
         words = "Every gradient is 0: nothing can be learnt from these samples as things are."
@@ -108,7 +110,7 @@ def _words(
     if share == 0:
         said.append("No gradient arrives.")
     elif share < _SMALL:
-        part = f"1/{1 / share:,.0f}" if share >= 1e-4 else f"{share:.0e}".replace("e-0", "e-")
+        part = f"1/{1 / share:,.0f}" if share >= 1e-4 else format_number(share, 1)
         said.append(f"Its gradient is {part} of the largest: it learns that slowly.")
         said.append(_cause(network, gradient, l, slope))
     flat = f"{name} is flat there: the factor g′(z) is close to 0 on almost every sample"
@@ -139,7 +141,7 @@ def _cause(network: FeedForward, gradient: Gradient, l: int, slope: float) -> st
     inputs = float(np.sqrt(np.square(gradient.forward.a[l - 1]).mean()))
     factors.append((inputs, f"the activations a of layer {l - 1}"))
     value, name = min(factors)
-    return f"The smallest factor of its chain: {name}, {value:.2g} on average."
+    return f"The smallest factor of its chain: {name}, {format_number(value, 2)} on average."
 
 
 def _rms(values: Array) -> float:

@@ -278,7 +278,7 @@ REQUESTS: dict[str, type[Any]] = {
 
 # --- replies --------------------------------------------------------------------------------------
 
-Value = float | None  # None: not finite
+Value = float | Literal["nan", "inf", "-inf"]  # what is not finite, JSON has no number for
 Row = list[Value]
 
 
@@ -323,9 +323,9 @@ class TrainingView(TypedDict):
     step: int
     epoch: Value
     loss: Value
-    val_loss: Value
+    val_loss: Value | None
     metric: str
-    curve: list[Row]
+    curve: list[list[Value | None]]
     records: list[int]  # the step of each record
     record: int  # the one that is shown
     message: str  # why it stopped, if it did by itself
@@ -417,7 +417,7 @@ class ResultsView(TypedDict):
     matrix: list[list[int]]
     samples: list[list[int]]
     images: list[Row]
-    accuracy: Value
+    accuracy: float | None
     levels: list[float]  # the outputs' span: lowest, boundary, highest
 
 

@@ -38,6 +38,7 @@ from chainrule.explorer.place import Place, Settings
 from chainrule.explorer.trainer import Trainer, optimizer
 from chainrule.feedforward import FeedForward
 from chainrule.losses import LOSSES, LossFromZ
+from chainrule.numbers import format_number
 from chainrule.targets import Bias, UnitOutput, Weight, resolve
 
 Array = NDArray[Any]
@@ -287,7 +288,7 @@ class Session(Place):
             where = "the loss" if failure.what == "loss" else f"layer {failure.layer}"
             self._message = (
                 f"Training stopped: a number of {where} was no longer finite. The learning rate "
-                f"{self.settings.learning_rate:g} may be too large. The weights from before that "
+                f"{format_number(self.settings.learning_rate, 12)} may be too large. The weights from before that "
                 "step are kept."
             )
         if taken:

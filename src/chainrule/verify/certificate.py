@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from chainrule.numbers import plain
 from chainrule.targets import Target
 from chainrule.verify import autodiff, finite_difference, high_precision, rounding
 from chainrule.verify.setting import Array, Setting, analytic_value, contributions, count_weights
@@ -321,10 +322,3 @@ def _listed(samples: Array) -> str:
 
 def _wrapped(label: str, note: str, width: int) -> list[str]:
     return textwrap.wrap(f"{label}: {note}", width, subsequent_indent="  ")
-
-
-def plain(value: Any) -> Any:
-    """Give a number as JSON holds it: one that is not finite as a text."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else repr(value)
-    return value

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chainrule.numbers import plain
 from chainrule.targets import Bias, Target, Weight
 from chainrule.verify import rounding
-from chainrule.verify.certificate import plain
 from chainrule.verify.finite_difference import STEPS, Shifted, penalty_quotient, quotients
 from chainrule.verify.setting import Array, Place, Setting
 
