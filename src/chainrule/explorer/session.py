@@ -286,10 +286,10 @@ class Session(Place):
         self._message = ""
         if failure is not None:
             where = "the loss" if failure.what == "loss" else f"layer {failure.layer}"
+            rate = format_number(self.settings.learning_rate, 12)
             self._message = (
                 f"Training stopped: a number of {where} was no longer finite. The learning rate "
-                f"{format_number(self.settings.learning_rate, 12)} may be too large. The weights from before that "
-                "step are kept."
+                f"{rate} may be too large. The weights from before that step are kept."
             )
         if taken:
             self._keep_while_training(trainer)
