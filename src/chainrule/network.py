@@ -52,6 +52,8 @@ class Network(FeedForward):
     (1, 2)
     """
 
+    __module__ = "chainrule"
+
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
     @staticmethod

@@ -20,6 +20,7 @@ import chainrule as cr
 from chainrule.explorer import protocol, uploads
 from chainrule.explorer.session import Session
 from chainrule.teach import datasets
+from chainrule.training import fit
 
 SCHEMAS = protocol.schema()
 
@@ -147,7 +148,7 @@ def test_training_in_pieces_is_that_of_fit(name: str) -> None:
         "momentum": cr.GradientDescent(0.05, momentum=0.9),
         "gradient descent": cr.GradientDescent(0.05),
     }[name]
-    twin.fit(data.X, data.y, optimizer=rule, epochs=3, batch_size=7, verbose=0)
+    fit(twin, data.X, data.y, optimizer=rule, epochs=3, batch_size=7, verbose=0)
     steps = 3 * math.ceil(160 / 7)
     ask(session, "train", steps=5)
     ask(session, "train", epochs=1, again=True)
@@ -585,7 +586,7 @@ def test_numbers_without_end_are_shown_as_that() -> None:
 
 @pytest.mark.parametrize(
     ("package", "command"),
-    [("pydantic", ["explore", "--no-browser"]), ("fastapi", ["explore", "--no-browser"]),
+    [("fastapi", ["explore", "--no-browser"]),
      ("uvicorn", ["explore", "--no-browser"])],
 )  # fmt: skip
 def test_missing_packages_are_named(package: str, command: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +10,34 @@ from numpy.typing import NDArray
 from chainrule.equations.backprop import Forward, Gradient
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import LossFromZ
-from chainrule.explorer.protocol import HealthView, LayerHealth
-from chainrule.explorer.view import number
 
 Array = NDArray[Any]
+Value = float | None  # None: not finite
 _FLAT = 0.05  # saturated: |g'| stays below this share of the steepest slope, on 95% of samples
 _SHARE = 0.95
 _SMALL = 0.01  # a gradient below this share of the largest is called small
 # The steepest slope of the functions that saturate; at z = 0 all have it.
 _STEEPEST = {"tanh": 1.0, "sigmoid": 0.25}
+
+
+class LayerHealth(TypedDict):
+    """The health of a layer."""
+
+    layer: int
+    gradient: Value
+    share: Value  # of the largest gradient of all layers, 0 to 1
+    slope: Value  # the mean of |g'|
+    arriving: Value  # the mean of |∂C/∂a|
+    marked: list[list[Any]]  # (unit, "dead" or "saturated")
+    words: str
+
+
+class HealthView(TypedDict):
+    """The health of all layers."""
+
+    kind: Literal["health"]
+    words: str
+    layers: list[LayerHealth]
 
 
 def marks(network: FeedForward, passed: Forward) -> list[list[str]]:
@@ -87,8 +106,8 @@ def _layer(
         slope = float(np.abs(g.derivative(z, a)).mean())
     marked: list[list[Any]] = [[j, word] for j, word in enumerate(found[l]) if word]
     return {
-        "layer": l, "gradient": number(size), "share": number(share), "slope": number(slope),
-        "arriving": number(arriving), "marked": marked,
+        "layer": l, "gradient": _number(size), "share": _number(share), "slope": _number(slope),
+        "arriving": _number(arriving), "marked": marked,
         "words": _words(network, gradient, l, share, slope, marked, first, float(_rms(delta))),
     }  # fmt: skip
 
@@ -140,6 +159,10 @@ def _cause(network: FeedForward, gradient: Gradient, l: int, slope: float) -> st
     factors.append((inputs, f"the activations a of layer {l - 1}"))
     value, name = min(factors)
     return f"The smallest factor of its chain: {name}, {value:.2g} on average."
+
+
+def _number(value: float) -> Value:
+    return float(value) if np.isfinite(value) else None
 
 
 def _rms(values: Array) -> float:

@@ -33,6 +33,8 @@ __all__ = [
 class EngineWarning(UserWarning):
     """A run falls back to a slower engine."""
 
+    __module__ = "chainrule"
+
 
 def _engines() -> dict[str, Engine]:
     """Give the engines that are installed, the fastest first."""

@@ -37,6 +37,8 @@ class Activation(ABC):
     ``positive`` says that g(z) > 0 everywhere, which the logarithm of a loss may need.
     """
 
+    __module__ = "chainrule"
+
     name: ClassVar[str]
     formula: ClassVar[str]
     derivative_formula: ClassVar[str]

@@ -35,6 +35,8 @@ Array = NDArray[Any]
 class Forward:
     """The numbers of a forward pass: ``z[l]``, ``a[l]``, and ``masks[l]`` with dropout."""
 
+    __module__ = "chainrule"
+
     z: ByLayer[Array]
     a: ByLayer[Array]
     masks: ByLayer[Array | None]
@@ -48,6 +50,8 @@ class Gradient:
     ``penalty`` is the part ½ λ Σ w²; ``sample_losses`` are the C_i, (n,); ``delta[l]`` is
     ∂C_i/∂z^(l), (n, units_l), not yet averaged; ``shares`` are the s_i / Σs, (n,).
     """
+
+    __module__ = "chainrule"
 
     dW: ByLayer[Array]
     db: ByLayer[Array | None]

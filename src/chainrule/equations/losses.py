@@ -25,6 +25,8 @@ class Loss(ABC):
     ``output`` names the only output activation that the loss may follow, if it needs one.
     """
 
+    __module__ = "chainrule"
+
     name: ClassVar[str]
     formula: ClassVar[str]
     derivative_formula: ClassVar[str]

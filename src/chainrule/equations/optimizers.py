@@ -49,6 +49,8 @@ class GradientDescent(Optimizer):
     With momentum μ: v ← μ v + g and θ ← θ - η v, or with Nesterov's θ ← θ - η (g + μ v).
     """
 
+    __module__ = "chainrule"
+
     learning_rate: float | Schedule = 0.01
     momentum: float = 0.0
     nesterov: bool = False
@@ -78,6 +80,8 @@ class GradientDescent(Optimizer):
 class AdaGrad(Optimizer):
     """s ← s + g², θ ← θ - η g / (√s + ε) (Duchi et al., 2011)."""
 
+    __module__ = "chainrule"
+
     learning_rate: float | Schedule = 0.01
     epsilon: float = 1e-10
 
@@ -96,6 +100,8 @@ class AdaGrad(Optimizer):
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
     """s ← ρ s + (1 - ρ) g², θ ← θ - η g / (√s + ε) (Tieleman and Hinton, 2012); ρ is ``decay``."""
+
+    __module__ = "chainrule"
 
     learning_rate: float | Schedule = 0.001
     decay: float = 0.99
@@ -122,6 +128,8 @@ class Adam(Optimizer):
     m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g²,
     θ ← θ - η · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + ε).
     """
+
+    __module__ = "chainrule"
 
     learning_rate: float | Schedule = 0.001
     beta1: float = 0.9
@@ -153,6 +161,8 @@ class AdamW(Adam):
 
     The decay acts on weights and biases and is no part of the loss.
     """
+
+    __module__ = "chainrule"
 
     weight_decay: float = 0.01
 

@@ -35,6 +35,8 @@ class Schedule(ABC):
 class Constant(Schedule):
     """η = initial."""
 
+    __module__ = "chainrule"
+
     initial: float
 
     def __post_init__(self) -> None:
@@ -50,6 +52,8 @@ class Constant(Schedule):
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """η = initial · factor^⌊epoch / every⌋."""
+
+    __module__ = "chainrule"
 
     initial: float
     every: int
@@ -68,6 +72,8 @@ class StepDecay(Schedule):
 class ExponentialDecay(Schedule):
     """η = initial · factor^epoch."""
 
+    __module__ = "chainrule"
+
     initial: float
     factor: float
 
@@ -85,6 +91,8 @@ class Cosine(Schedule):
 
     Source: Loshchilov and Hutter, arXiv 1608.03983, without restarts.
     """
+
+    __module__ = "chainrule"
 
     initial: float
     epochs: float
@@ -105,6 +113,8 @@ class Cosine(Schedule):
 @dataclass(frozen=True)
 class WarmUp(Schedule):
     """η rises evenly from 0 over the first ``epochs`` to where ``then`` begins, which follows."""
+
+    __module__ = "chainrule"
 
     epochs: float
     then: Schedule | float
@@ -127,6 +137,8 @@ class ReduceOnPlateau(Schedule):
     The loss is that of validation if there is validation data, else that of training. Better means
     lower by more than ``min_delta``. η never falls below ``minimum``.
     """
+
+    __module__ = "chainrule"
 
     initial: float
     factor: float = 0.5

@@ -16,6 +16,8 @@ from typing import Any
 class Weight:
     """Weight w_jk^(l), from unit k of layer l-1 to unit j of layer l."""
 
+    __module__ = "chainrule"
+
     layer: int
     j: int
     k: int
@@ -28,6 +30,8 @@ class Weight:
 class Bias:
     """Bias b_j^(l) of unit j of layer l."""
 
+    __module__ = "chainrule"
+
     layer: int
     j: int
 
@@ -39,6 +43,8 @@ class Bias:
 class PreActivation:
     """Pre-activation z_j^(l) of unit j of layer l."""
 
+    __module__ = "chainrule"
+
     layer: int
     j: int
 
@@ -49,6 +55,8 @@ class PreActivation:
 @dataclass(frozen=True)
 class UnitOutput:
     """Activation a_j^(l) of unit j of layer l; in layer 0 it is the input x_j."""
+
+    __module__ = "chainrule"
 
     layer: int
     j: int

@@ -33,6 +33,8 @@ class Explanation(Derivative):
     training goes on.
     """
 
+    __module__ = "chainrule"
+
     def in_notation(self, notation: Notation | str) -> Explanation:
         """Give the same explanation in another notation."""
         return Explanation(

@@ -28,6 +28,8 @@ class Notation:
     ``digits``: significant digits; ``max_terms``: how many contributions of a long sum are printed.
     """
 
+    __module__ = "chainrule"
+
     name: str = "own"
     activation: str = "a"
     loss: str = "C"

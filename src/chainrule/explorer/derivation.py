@@ -9,7 +9,7 @@ from chainrule.explain import Explanation
 from chainrule.explain.scribe import Scribe, math
 from chainrule.explain.terms import Term
 from chainrule.explain.words import headline, setting
-from chainrule.explorer.protocol import (
+from chainrule.explorer.protocol.replies import (
     ContributionsView,
     ExplanationView,
     SectionView,

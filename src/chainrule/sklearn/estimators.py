@@ -61,6 +61,8 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
     of the last ``fit`` and of every ``partial_fit`` after it, NaN where there was no validation.
     """
 
+    __module__ = "chainrule.sklearn"
+
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         **neural_network.MLPClassifier._parameter_constraints,
         **_CONSTRAINTS,
@@ -230,6 +232,8 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     since it had converged or a callback called ``run.stop``. ``history_`` has a row for each epoch
     of the last ``fit`` and of every ``partial_fit`` after it, NaN where there was no validation.
     """
+
+    __module__ = "chainrule.sklearn"
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         **neural_network.MLPRegressor._parameter_constraints,

@@ -13,7 +13,6 @@ from chainrule.equations.checks import not_negative, whole
 from chainrule.training.metrics import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
-    from chainrule.equations.feedforward import FeedForward
     from chainrule.training.history import History
 
 
@@ -27,7 +26,7 @@ class Run:
     epochs that it had.
     """
 
-    network: FeedForward
+    network: Any  # a FeedForward, of the class that was handed to fit
     history: History
     epochs: int
     state: State = field(default_factory=State)
@@ -56,6 +55,8 @@ class Callback:
     Parameters may be read and set in ``run.network``. An exception ends the run and reaches the
     caller of ``fit``; the network keeps its parameters.
     """
+
+    __module__ = "chainrule"
 
     def on_start(self, run: Run) -> None:
         """Do something before the first epoch; nothing has been changed yet."""
@@ -88,6 +89,8 @@ class EarlyStopping(Callback):
     Raises ValueError or TypeError for bad arguments, and at the start of a run for a column that
     it does not have.
     """
+
+    __module__ = "chainrule"
 
     def __init__(
         self,

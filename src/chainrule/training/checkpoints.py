@@ -54,6 +54,8 @@ _SETTINGS = (
 class CheckpointWarning(UserWarning):
     """A run goes on, but from an older checkpoint, or not to the same bits."""
 
+    __module__ = "chainrule"
+
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -19,6 +19,8 @@ class NonFiniteError(FloatingPointError):
     or "parameters" (after the update). ``history`` has the epochs before.
     """
 
+    __module__ = "chainrule"
+
     def __init__(
         self, message: str, *, epoch: int, step: int, layer: int, what: str, history: History
     ) -> None:

@@ -27,6 +27,8 @@ class History(Mapping[str, list[float]]):
     ``val_loss``; None without validation.
     """
 
+    __module__ = "chainrule"
+
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns: dict[str, list[float]] = {name: [] for name in columns}
         self._best_epoch: int | None = None

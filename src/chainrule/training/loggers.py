@@ -26,6 +26,8 @@ class CSVLogger(Callback):
     run where the file is another one than a log.
     """
 
+    __module__ = "chainrule"
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._file: IO[str] | None = None
@@ -117,6 +119,8 @@ class TensorBoardLogger(_Deliverer):
     new run takes the place of the one before.
     """
 
+    __module__ = "chainrule"
+
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._writers: dict[str, Any] = {}
@@ -165,6 +169,8 @@ class MLflowLogger(_Deliverer):
     Raises ImportError without the package, and what MLflow raises where a run can't be begun.
     Later on a server that fails ends nothing: what could not be sent is sent with the next row.
     """
+
+    __module__ = "chainrule"
 
     def __init__(
         self,

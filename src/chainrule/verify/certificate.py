@@ -39,6 +39,8 @@ class Evidence:
     where it does not count). ``left`` and ``right`` are set where a unit stands on a kink.
     """
 
+    __module__ = "chainrule.verify"
+
     method: str
     value: float | None
     compared: float
@@ -62,6 +64,8 @@ class Certificate:
     which chainrule and PyTorch take there; ``left`` and ``right`` are then the derivatives from
     both sides. ``passed`` is true unless the verdict is "fail".
     """
+
+    __module__ = "chainrule.verify"
 
     target: Target
     n_samples: int

@@ -36,6 +36,8 @@ class Compared:
     parameter moves stands on a kink; ``numeric`` then follows the slope taken there.
     """
 
+    __module__ = "chainrule.verify"
+
     parameter: Target
     analytic: float
     numeric: float
@@ -53,6 +55,8 @@ class GradientReport:
     analytic value is the one that follows the slope taken there. ``checked`` of ``total``
     parameters were looked at.
     """
+
+    __module__ = "chainrule.verify"
 
     worst: Compared | None
     failures: tuple[Compared, ...]
