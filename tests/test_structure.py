@@ -28,8 +28,9 @@ ORDER = [
     ["training"],
     ["diagnose", "verify", "engines", "storage"],
     ["equations"],
-    ["random", "_version"],
+    ["random", "_version", "_exports"],
 ]
+GROUND = ORDER[-1]
 FLOOR = {room: floor for floor, rooms in enumerate(reversed(ORDER)) for room in rooms}
 
 
@@ -84,7 +85,12 @@ def faults(source: Path) -> list[str]:
             if there != here and FLOOR[there] >= FLOOR[here]:
                 found.append(f"{place} imports {there}, which does not stand below {here}")
             private = [part for part in (*target.split("."), name) if part.startswith("_")]
-            if there != here and private and target != "_version" and not name.startswith("__"):
+            if (
+                there != here
+                and private
+                and there not in ("_version", "_exports")
+                and not name.startswith("__")
+            ):
                 found.append(f"{place} uses {'.'.join(private)}, which is private to {there}")
     try:
         TopologicalSorter(graph).prepare()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chainrule._exports import exported
 from chainrule.engines.base import Engine, EpochResult, Failure, Plan, Shortcut, State
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import data
+from chainrule.equations.checks import warn
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
@@ -30,10 +31,9 @@ __all__ = [
 ]
 
 
+@exported("chainrule")
 class EngineWarning(UserWarning):
     """A run falls back to a slower engine."""
-
-    __module__ = "chainrule"
 
 
 def _engines() -> dict[str, Engine]:
@@ -81,9 +81,7 @@ def choose(name: str, network: FeedForward, plan: Plan | None = None) -> Engine:
         reason = reason or lack
     if reason and plan is not None and reason not in _said:
         _said.add(reason)
-        warnings.warn(
-            f"training with the {engine.name} engine: {reason}", EngineWarning, stacklevel=4
-        )
+        warn(f"training with the {engine.name} engine: {reason}", EngineWarning)
     return engine
 
 

@@ -24,11 +24,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._exports import exported
 from chainrule.equations.formulas import names_in, parse
 
 Array = NDArray[Any]
 
 
+@exported("chainrule")
 class Activation(ABC):
     """An activation function g with its derivative g'.
 
@@ -36,8 +38,6 @@ class Activation(ABC):
     letters z and a; the first form of each uses z alone. ``kinks`` lists the z where g' jumps.
     ``positive`` says that g(z) > 0 everywhere, which the logarithm of a loss may need.
     """
-
-    __module__ = "chainrule"
 
     name: ClassVar[str]
     formula: ClassVar[str]

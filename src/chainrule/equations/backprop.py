@@ -25,23 +25,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._exports import exported
 from chainrule.equations.layers import ByLayer, NetworkOf
 from chainrule.equations.losses import LossFromZ
 
 Array = NDArray[Any]
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class Forward:
     """The numbers of a forward pass: ``z[l]``, ``a[l]``, and ``masks[l]`` with dropout."""
-
-    __module__ = "chainrule"
 
     z: ByLayer[Array]
     a: ByLayer[Array]
     masks: ByLayer[Array | None]
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class Gradient:
     """The gradient of the loss C that is reported, and what it was made from.
@@ -50,8 +51,6 @@ class Gradient:
     ``penalty`` is the part ½ λ Σ w²; ``sample_losses`` are the C_i, (n,); ``delta[l]`` is
     ∂C_i/∂z^(l), (n, units_l), not yet averaged; ``shares`` are the s_i / Σs, (n,).
     """
-
-    __module__ = "chainrule"
 
     dW: ByLayer[Array]
     db: ByLayer[Array | None]

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from chainrule.equations import activations, backprop, data, initializers, losses
 from chainrule.equations.activations import Activation
 from chainrule.equations.backprop import Forward, Gradient
-from chainrule.equations.checks import not_negative, whole
+from chainrule.equations.checks import integer, not_negative, whole
 from chainrule.equations.losses import Loss, LossFromZ
 from chainrule.random import dropout_mask
 
@@ -235,8 +235,7 @@ class FeedForward:
         """Give the dropout masks of a training step as `backprop.forward` takes them, or None."""
         if step is None:
             return None
-        if isinstance(step, bool) or not isinstance(step, int | np.integer):
-            raise TypeError(f"dropout_step must be the number of a training step, got {step!r}")
+        step = integer(step, "dropout_step must be the number of a training step")
         if step < 0:
             raise ValueError(f"dropout_step must be 0 or more, got {step}")
         if not any(layer.dropout for layer in self.layers):
@@ -326,12 +325,10 @@ def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
         raise TypeError(f"sizes must be a list of integers, got {sizes!r}") from None
     if len(checked) < 2:
         raise ValueError(f"sizes {list(checked)} needs an input and at least one layer")
-    for units in checked:
-        if isinstance(units, bool) or not isinstance(units, int | np.integer):
-            raise TypeError(f"sizes must be integers, got {units!r}")
-        if units < 1:
-            raise ValueError(f"sizes must be at least 1, got {units}")
-    return tuple(int(units) for units in checked)
+    units = tuple(integer(units, "sizes must be integers") for units in checked)
+    if min(units) < 1:
+        raise ValueError(f"sizes must be at least 1, got {min(units)}")
+    return units
 
 
 def _check_loss_after(loss: Loss, output: Activation) -> None:
@@ -353,8 +350,7 @@ def _check_rate(value: float) -> float:
 
 
 def _check_seed(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise TypeError(f"seed must be an integer, got {seed!r}")
+    seed = integer(seed, "seed must be an integer")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must be from 0 to 2**63 - 1, got {seed}")
-    return int(seed)
+    return seed

@@ -12,11 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._exports import exported
 from chainrule.equations.activations import check_formulas
 
 Array = NDArray[Any]
 
 
+@exported("chainrule")
 class Loss(ABC):
     """The loss of a sample and its derivative with respect to the outputs.
 
@@ -24,8 +26,6 @@ class Loss(ABC):
     language of `formulas`. ``kinks`` lists the a - y where the derivative jumps.
     ``output`` names the only output activation that the loss may follow, if it needs one.
     """
-
-    __module__ = "chainrule"
 
     name: ClassVar[str]
     formula: ClassVar[str]

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._exports import exported
 from chainrule.equations.checks import not_negative, positive
 from chainrule.equations.schedules import Schedule, as_schedule
 
@@ -42,14 +43,13 @@ class Optimizer(ABC):
         """Move θ in place, and the slots; t = 1 for the first step."""
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class GradientDescent(Optimizer):
     """θ ← θ - η g.
 
     With momentum μ: v ← μ v + g and θ ← θ - η v, or with Nesterov's θ ← θ - η (g + μ v).
     """
-
-    __module__ = "chainrule"
 
     learning_rate: float | Schedule = 0.01
     momentum: float = 0.0
@@ -76,11 +76,10 @@ class GradientDescent(Optimizer):
         theta -= eta * (g + self.momentum * v if self.nesterov else v)
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class AdaGrad(Optimizer):
     """s ← s + g², θ ← θ - η g / (√s + ε) (Duchi et al., 2011)."""
-
-    __module__ = "chainrule"
 
     learning_rate: float | Schedule = 0.01
     epsilon: float = 1e-10
@@ -97,11 +96,10 @@ class AdaGrad(Optimizer):
         theta -= eta * g / (np.sqrt(s) + self.epsilon)
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
     """s ← ρ s + (1 - ρ) g², θ ← θ - η g / (√s + ε) (Tieleman and Hinton, 2012); ρ is ``decay``."""
-
-    __module__ = "chainrule"
 
     learning_rate: float | Schedule = 0.001
     decay: float = 0.99
@@ -121,6 +119,7 @@ class RMSProp(Optimizer):
         theta -= eta * g / (np.sqrt(s) + self.epsilon)
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """Running means of g and g², freed of their bias towards 0 (Kingma and Ba, arXiv 1412.6980).
@@ -128,8 +127,6 @@ class Adam(Optimizer):
     m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g²,
     θ ← θ - η · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + ε).
     """
-
-    __module__ = "chainrule"
 
     learning_rate: float | Schedule = 0.001
     beta1: float = 0.9
@@ -155,14 +152,13 @@ class Adam(Optimizer):
         theta -= step * m / (np.sqrt(v) / root + self.epsilon)
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class AdamW(Adam):
     """Adam after θ ← (1 - η λ) θ (Loshchilov and Hutter, arXiv 1711.05101); λ is ``weight_decay``.
 
     The decay acts on weights and biases and is no part of the loss.
     """
-
-    __module__ = "chainrule"
 
     weight_decay: float = 0.01
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._exports import exported
 from chainrule.equations.checks import not_negative, positive, whole
 
 
@@ -31,11 +32,10 @@ class Schedule(ABC):
         return np.array([self.rate(position, losses) for position in positions], dtype=np.float64)
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class Constant(Schedule):
     """η = initial."""
-
-    __module__ = "chainrule"
 
     initial: float
 
@@ -49,11 +49,10 @@ class Constant(Schedule):
         return np.full(steps, self.initial, dtype=np.float64)
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """η = initial · factor^⌊epoch / every⌋."""
-
-    __module__ = "chainrule"
 
     initial: float
     every: int
@@ -68,11 +67,10 @@ class StepDecay(Schedule):
         return self.initial * self.factor ** math.floor(epoch / self.every)
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
     """η = initial · factor^epoch."""
-
-    __module__ = "chainrule"
 
     initial: float
     factor: float
@@ -85,14 +83,13 @@ class ExponentialDecay(Schedule):
         return float(self.initial * self.factor**epoch)
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class Cosine(Schedule):
     """η falls from initial to final along half a cosine over ``epochs``, then stays.
 
     Source: Loshchilov and Hutter, arXiv 1608.03983, without restarts.
     """
-
-    __module__ = "chainrule"
 
     initial: float
     epochs: float
@@ -110,11 +107,10 @@ class Cosine(Schedule):
         return self.final + (self.initial - self.final) * (1 + math.cos(math.pi * part)) / 2
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class WarmUp(Schedule):
     """η rises evenly from 0 over the first ``epochs`` to where ``then`` begins, which follows."""
-
-    __module__ = "chainrule"
 
     epochs: float
     then: Schedule | float
@@ -130,6 +126,7 @@ class WarmUp(Schedule):
         return schedule.rate(epoch - self.epochs, losses[math.ceil(self.epochs) :])
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class ReduceOnPlateau(Schedule):
     """η is multiplied by factor after ``patience`` epochs without a better monitored loss.
@@ -137,8 +134,6 @@ class ReduceOnPlateau(Schedule):
     The loss is that of validation if there is validation data, else that of training. Better means
     lower by more than ``min_delta``. η never falls below ``minimum``.
     """
-
-    __module__ = "chainrule"
 
     initial: float
     factor: float = 0.5

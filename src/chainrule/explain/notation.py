@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from chainrule._exports import exported
 
+
+@exported("chainrule")
 @dataclass(frozen=True)
 class Notation:
     """How symbols are written. Make your own with ``dataclasses.replace(Notation(), loss="E")``.
@@ -27,8 +30,6 @@ class Notation:
     (else C). ``tags``: number the results (1), (2), (3). ``assign``: the sign of the update.
     ``digits``: significant digits; ``max_terms``: how many contributions of a long sum are printed.
     """
-
-    __module__ = "chainrule"
 
     name: str = "own"
     activation: str = "a"

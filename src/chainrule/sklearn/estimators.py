@@ -15,6 +15,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from chainrule._exports import exported
 from chainrule.equations import losses
 from chainrule.equations.activations import ACTIVATIONS, Activation
 from chainrule.equations.checks import not_negative
@@ -39,6 +40,7 @@ def _partial(estimator: Any) -> bool:
     return super(kind, estimator).partial_fit is not None
 
 
+@exported("chainrule.sklearn")
 class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[misc]
     """scikit-learn's `MLPClassifier`, trained by chainrule's engines.
 
@@ -60,8 +62,6 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
     since it had converged or a callback called ``run.stop``. ``history_`` has a row for each epoch
     of the last ``fit`` and of every ``partial_fit`` after it, NaN where there was no validation.
     """
-
-    __module__ = "chainrule.sklearn"
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         **neural_network.MLPClassifier._parameter_constraints,
@@ -208,6 +208,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         return X, self._label_binarizer.transform(y).astype(bool)
 
 
+@exported("chainrule.sklearn")
 class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     """scikit-learn's `MLPRegressor`, trained by chainrule's engines.
 
@@ -232,8 +233,6 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     since it had converged or a callback called ``run.stop``. ``history_`` has a row for each epoch
     of the last ``fit`` and of every ``partial_fit`` after it, NaN where there was no validation.
     """
-
-    __module__ = "chainrule.sklearn"
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         **neural_network.MLPRegressor._parameter_constraints,

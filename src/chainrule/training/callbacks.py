@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from chainrule._exports import exported
 from chainrule.engines.base import State
 from chainrule.equations.checks import not_negative, whole
 from chainrule.training.metrics import HIGHER_IS_BETTER
@@ -49,14 +50,13 @@ class Run:
             self.history.stop_reason, self.finished = reason, finished
 
 
+@exported("chainrule")
 class Callback:
     """What is called during a run; override what you need.
 
     Parameters may be read and set in ``run.network``. An exception ends the run and reaches the
     caller of ``fit``; the network keeps its parameters.
     """
-
-    __module__ = "chainrule"
 
     def on_start(self, run: Run) -> None:
         """Do something before the first epoch; nothing has been changed yet."""
@@ -78,6 +78,7 @@ class Callback:
         """
 
 
+@exported("chainrule")
 class EarlyStopping(Callback):
     """Stop when a column of the history has not improved for ``patience`` epochs.
 
@@ -89,8 +90,6 @@ class EarlyStopping(Callback):
     Raises ValueError or TypeError for bad arguments, and at the start of a run for a column that
     it does not have.
     """
-
-    __module__ = "chainrule"
 
     def __init__(
         self,

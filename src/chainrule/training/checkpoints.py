@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._exports import exported
 from chainrule.equations.data import Samples, is_mapped
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Optimizer, Slots
@@ -51,10 +52,9 @@ _SETTINGS = (
 )  # fmt: skip
 
 
+@exported("chainrule")
 class CheckpointWarning(UserWarning):
     """A run goes on, but from an older checkpoint, or not to the same bits."""
-
-    __module__ = "chainrule"
 
 
 @dataclass(frozen=True)

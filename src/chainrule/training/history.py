@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from chainrule._exports import exported
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BACKENDS = ("pandas", "polars", "pyarrow")
 
 
+@exported("chainrule")
 class History(Mapping[str, list[float]]):
     """The columns of a run, one number for each epoch.
 
@@ -26,8 +29,6 @@ class History(Mapping[str, list[float]]):
     the one that `chainrule.EarlyStopping` found best; without it, the one of the lowest
     ``val_loss``; None without validation.
     """
-
-    __module__ = "chainrule"
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._columns: dict[str, list[float]] = {name: [] for name in columns}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from time import monotonic, time_ns
 from typing import IO, Any
 
+from chainrule._exports import exported
+from chainrule.equations.checks import warn
 from chainrule.storage import models as files
 from chainrule.training.callbacks import Callback, Run
 
@@ -18,6 +19,7 @@ _LONGEST = 500  # characters of a parameter, and 100 of them and 1,000 numbers a
 _AT_ONCE = (100, 1000)
 
 
+@exported("chainrule")
 class CSVLogger(Callback):
     """Write the history to a CSV file, a row at each epoch's end.
 
@@ -25,8 +27,6 @@ class CSVLogger(Callback):
     in its file, a new run takes the place of the one before. Raises ValueError at the start of a
     run where the file is another one than a log.
     """
-
-    __module__ = "chainrule"
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
@@ -98,10 +98,9 @@ class _Deliverer(Callback):
         except Exception as error:
             if not self._warned:
                 self._warned = True
-                warnings.warn(
+                warn(
                     f"{type(self).__name__} could not deliver ({type(error).__name__}: {error}); "
-                    "the run goes on, and what is missing is tried again",
-                    stacklevel=2,
+                    "the run goes on, and what is missing is tried again"
                 )
             return
         self._sent = count
@@ -111,6 +110,7 @@ class _Deliverer(Callback):
         raise NotImplementedError
 
 
+@exported("chainrule")
 class TensorBoardLogger(_Deliverer):
     """Write each epoch's numbers as scalars that TensorBoard draws; needs tensorboardX.
 
@@ -118,8 +118,6 @@ class TensorBoardLogger(_Deliverer):
     val_loss into one picture; the step is the epoch. A run that is resumed goes on in its curves; a
     new run takes the place of the one before.
     """
-
-    __module__ = "chainrule"
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
@@ -158,6 +156,7 @@ class TensorBoardLogger(_Deliverer):
             writer.flush()
 
 
+@exported("chainrule")
 class MLflowLogger(_Deliverer):
     """Send settings and each epoch's numbers to MLflow; needs mlflow or mlflow-skinny.
 
@@ -169,8 +168,6 @@ class MLflowLogger(_Deliverer):
     Raises ImportError without the package, and what MLflow raises where a run can't be begun.
     Later on a server that fails ends nothing: what could not be sent is sent with the next row.
     """
-
-    __module__ = "chainrule"
 
     def __init__(
         self,
@@ -215,7 +212,7 @@ class MLflowLogger(_Deliverer):
             if not self._joined:
                 client.set_terminated(self._run_id, _status(run))
         except Exception as error:
-            warnings.warn(f"MLflowLogger could not end its run: {error}", stacklevel=2)
+            warn(f"MLflowLogger could not end its run: {error}")
 
     def _begin(self, run: Run) -> None:
         active = import_module("mlflow").active_run()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from chainrule._exports import exported
 from chainrule.equations.targets import Target
 from chainrule.verify import autodiff, finite_difference, high_precision, rounding
 from chainrule.verify.setting import Array, Setting, analytic_value, contributions, count_weights
@@ -28,6 +29,7 @@ _BUDGET = 12_000_000  # integer multiplications; about 2 s
 _WEIGHTS_COST = 5  # a weight's turn into an integer, once
 
 
+@exported("chainrule.verify")
 @dataclass(frozen=True)
 class Evidence:
     """One way in which the derivative was found.
@@ -38,8 +40,6 @@ class Evidence:
     ``allowed`` is the largest absolute error that passes, and ``agrees`` says whether it does (None
     where it does not count). ``left`` and ``right`` are set where a unit stands on a kink.
     """
-
-    __module__ = "chainrule.verify"
 
     method: str
     value: float | None
@@ -54,6 +54,7 @@ class Evidence:
     right: float | None = None
 
 
+@exported("chainrule.verify")
 @dataclass(frozen=True)
 class Certificate:
     """The evidence for one derivative, and what it comes to.
@@ -64,8 +65,6 @@ class Certificate:
     which chainrule and PyTorch take there; ``left`` and ``right`` are then the derivatives from
     both sides. ``passed`` is true unless the verdict is "fail".
     """
-
-    __module__ = "chainrule.verify"
 
     target: Target
     n_samples: int
