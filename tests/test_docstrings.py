@@ -43,7 +43,7 @@ def _room(cls: type[Any]) -> str:
     raise AssertionError(f"{cls} is in no module")
 
 
-@pytest.mark.parametrize("example", examples())
+@pytest.mark.parametrize("example", list(examples()))
 def test_example(example: doctest.DocTest) -> None:
     runner = doctest.DocTestRunner(optionflags=FLAGS)
     said: list[str] = []
