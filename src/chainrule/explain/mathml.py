@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from chainrule.equations.numbers import format_number
 from chainrule.explain.writer import Writer
-from chainrule.numbers import format_number
 
 _LETTERS = {
     "lambda": "<mi>λ</mi>",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from chainrule.equations.formulas import Expr
+from chainrule.equations.numbers import plain
 from chainrule.explain.document import sections
 from chainrule.explain.latex import LatexWriter
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Equation, Term
 from chainrule.explain.text import TextWriter
 from chainrule.explain.words import setting
-from chainrule.formulas import Expr
-from chainrule.numbers import plain
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative

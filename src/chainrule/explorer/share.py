@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import files
-from chainrule.explorer.datasets import Dataset
-from chainrule.feedforward import FeedForward
+from chainrule.equations.feedforward import FeedForward
+from chainrule.storage import models as files
+from chainrule.teach.datasets import Dataset
 
 VERSION = 1  # raised when an explorer that knows only the one before would misread a state
 MOST = 600  # parameters that fit into a URL

@@ -1,4 +1,4 @@
-/** How numbers are written: as Python writes them, with the rule of chainrule.numbers. */
+/** How numbers are written: as Python writes them, with the rule of chainrule.equations.numbers. */
 
 /** @typedef {import("./types").Value} Value */
 
