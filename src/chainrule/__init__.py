@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Cosine,
         ExponentialDecay,
         ReduceOnPlateau,
+        Schedule,
         StepDecay,
         WarmUp,
     )
@@ -55,6 +56,7 @@ _MODULES = {
         "Cosine",
         "ExponentialDecay",
         "ReduceOnPlateau",
+        "Schedule",
         "StepDecay",
         "WarmUp",
     ),
@@ -91,6 +93,7 @@ __all__ = [
     "PreActivation",
     "RMSProp",
     "ReduceOnPlateau",
+    "Schedule",
     "StepDecay",
     "TensorBoardLogger",
     "UnitOutput",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from chainrule.checks import not_negative, whole
 from chainrule.engines.base import State
+from chainrule.forks import cached_property
 from chainrule.metrics import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:

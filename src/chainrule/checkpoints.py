@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule import files
-from chainrule.data import Samples, is_mapped
+from chainrule.arrays import is_mapped
+from chainrule.data import Samples
 from chainrule.feedforward import FeedForward
 from chainrule.history import History
 from chainrule.optimizers import Optimizer, Slots
-from chainrule.schedules import Schedule
+from chainrule.schedules import HasRate
 
 Array = NDArray[Any]
 BEST = "best.safetensors"
@@ -225,8 +226,8 @@ def plain(value: object) -> Any:
     held: dict[str, Any] = {}
     if dataclasses.is_dataclass(value):
         held = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    elif isinstance(value, Optimizer | Schedule):
-        held = vars(value)
+    elif isinstance(value, Optimizer | HasRate):
+        held = getattr(value, "__dict__", {})
     return {"name": type(value).__qualname__, **{key: plain(item) for key, item in held.items()}}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.checks import not_negative, positive
-from chainrule.schedules import Schedule, as_schedule
+from chainrule.schedules import HasRate, Schedule, as_schedule
 
 Array = NDArray[Any]
 Slots = dict[str, Array]
@@ -26,7 +26,7 @@ class Optimizer(ABC):
     """An update rule; ``slot_names`` are the vectors that it remembers."""
 
     slot_names: ClassVar[tuple[str, ...]] = ()
-    learning_rate: float | Schedule
+    learning_rate: float | HasRate
 
     @property
     def schedule(self) -> Schedule:
@@ -49,7 +49,7 @@ class GradientDescent(Optimizer):
     With momentum μ: v ← μ v + g and θ ← θ - η v, or with Nesterov's θ ← θ - η (g + μ v).
     """
 
-    learning_rate: float | Schedule = 0.01
+    learning_rate: float | HasRate = 0.01
     momentum: float = 0.0
     nesterov: bool = False
 
@@ -78,7 +78,7 @@ class GradientDescent(Optimizer):
 class AdaGrad(Optimizer):
     """s ← s + g², θ ← θ - η g / (√s + ε) (Duchi et al., 2011)."""
 
-    learning_rate: float | Schedule = 0.01
+    learning_rate: float | HasRate = 0.01
     epsilon: float = 1e-10
 
     slot_names: ClassVar[tuple[str, ...]] = ("s",)
@@ -97,7 +97,7 @@ class AdaGrad(Optimizer):
 class RMSProp(Optimizer):
     """s ← ρ s + (1 - ρ) g², θ ← θ - η g / (√s + ε) (Tieleman and Hinton, 2012); ρ is ``decay``."""
 
-    learning_rate: float | Schedule = 0.001
+    learning_rate: float | HasRate = 0.001
     decay: float = 0.99
     epsilon: float = 1e-8
 
@@ -123,7 +123,7 @@ class Adam(Optimizer):
     θ ← θ - η · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + ε).
     """
 
-    learning_rate: float | Schedule = 0.001
+    learning_rate: float | HasRate = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from chainrule.explain.pieces import Pieces
 from chainrule.explain.symbols import Quantity, quantity
 from chainrule.explain.terms import Term
 from chainrule.feedforward import FeedForward
+from chainrule.forks import cached_property
 from chainrule.targets import Bias, PreActivation, Target, UnitOutput, Weight
 
 if TYPE_CHECKING:

@@ -124,7 +124,7 @@ def explain(
 
         positive(learning_rate, "learning_rate")
     # copies, so that an explanation stays as it is when the caller's arrays are filled anew
-    X = np.array(data.inputs(X, network.sizes[0]), dtype=np.float64)
+    X = np.array(data.inputs(X, network.sizes[0]), dtype=np.float64, order="C")
     gradient = network.gradient(X, y, sample_weight=sample_weight, dropout_step=dropout_step)
     n = len(gradient.sample_losses)
     if isinstance(focus, bool) or not isinstance(focus, int | np.integer):

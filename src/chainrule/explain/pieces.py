@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from chainrule.explain.symbols import (
     turn_residual,
 )  # fmt: skip
 from chainrule.explain.terms import Contributions, Equation, Term
+from chainrule.forks import cached_property
 from chainrule.formulas import Div, Expr, Num, add, evaluate, mul, parse
 from chainrule.losses import BinaryCrossEntropy, CrossEntropy
 

@@ -12,7 +12,8 @@ from chainrule import data as data_room
 from chainrule.explorer import datasets
 from chainrule.explorer.datasets import Dataset
 from chainrule.explorer.protocol import MAX_PARAMETERS
-from chainrule.feedforward import FeedForward, count_parameters
+from chainrule.feedforward import FeedForward
+from chainrule.parameters import count_parameters
 
 Array = NDArray[Any]
 

@@ -30,6 +30,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from chainrule.explorer import assets, protocol
 from chainrule.explorer.session import Session
+from chainrule.forks import Lock
 
 MAX_SESSIONS = 256
 MAX_BODY = 64 * 2**10
@@ -60,7 +61,7 @@ class _Hosted:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.lock = threading.Lock()
+        self.lock = Lock()
         self.used = monotonic()
 
     def answer(self, request: Any) -> bytes:
@@ -81,7 +82,7 @@ class Sessions:
     def __init__(self, make: Callable[[], Session], most: int = MAX_SESSIONS) -> None:
         self._make, self._most = make, most
         self._hosted: OrderedDict[str, _Hosted] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def open(self) -> tuple[str, _Hosted]:
         """Make a session with a name that can't be guessed."""

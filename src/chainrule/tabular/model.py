@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import chainrule
 from chainrule import files
 from chainrule.checks import listed
+from chainrule.forks import cached_property
 from chainrule.tabular import target as targets
 from chainrule.tabular.cells import CellError
 from chainrule.tabular.measures import NAMES
