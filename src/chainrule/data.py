@@ -159,12 +159,12 @@ def ratios(weights: Array, name: str) -> tuple[NDArray[np.float64], float]:
 
 def multiplied(
     a: NDArray[np.float64] | None, b: NDArray[np.float64], name: str
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], float]:
     """Give the products of two weights of each sample, of which one may be missing, as `ratios`."""
-    b = ratios(b, name)[0]
+    b, unit = ratios(b, name)
     if a is None:
-        return b
-    a = ratios(a, name)[0]
+        return b, unit
+    a, other = ratios(a, name)
     product = a * b
     lost = (product == 0) & (a != 0) & (b != 0)
     if lost.any():
@@ -173,7 +173,8 @@ def multiplied(
             f"{name}[{i}] is {a[i]:.6g} · {b[i]:.6g} of the largest, which is too small to count; "
             "make it 0"
         )
-    return ratios(product, name)[0]
+    found, own = ratios(product, name)
+    return found, unit * other * own
 
 
 def classes(y: Array, units: int) -> NDArray[np.int64] | None:

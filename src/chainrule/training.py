@@ -183,8 +183,9 @@ class _Task:
             )
         samples = _samples(network, X, y, sample_weight)
         if class_weight is not None:
+            name = "(class_weight · sample_weight)"
             weights = data.class_weights(class_weight, samples.y, network.sizes[-1])
-            weights = data.multiplied(samples.weights, weights, "(class_weight · sample_weight)")
+            weights = data.multiplied(samples.weights, weights, name)[0]
             if not weights.any():
                 raise ValueError("class_weight leaves every sample a weight of 0; one must count")
             samples = Samples(samples.X, samples.y, weights)

@@ -119,10 +119,11 @@ class NativeEngine:
         """Give a^(L) of checked inputs, (n, units_L), in the network's dtype."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
         predictor = self._predictor(network)
-        step = len(inputs) if _is_read(inputs) else _CONVERTED
+        as_it_is = _is_read(inputs) and inputs.flags.aligned
+        step = len(inputs) if as_it_is else _CONVERTED
         for start in range(0, len(inputs), step):
             rows = slice(start, start + step)
-            X = _readable(inputs[rows], network.dtype)
+            X = inputs if as_it_is else _converted(inputs[rows], network.dtype)
             if predictor.predict(network.parameters, X, outputs[rows]) != _DONE:
                 # It does not take these arrays, or a number is not finite, which is to be named.
                 return ReferenceEngine().predict(network, inputs)
@@ -243,15 +244,18 @@ def _layers(network: FeedForward) -> list[tuple[int, int, float]]:
 
 
 def _readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Give an array that the core can read: itself, or a copy if it is out of the ordinary."""
-    if _is_read(array):
-        return array
+    """Give an array that the core can read: itself, unless its dtype is out of the ordinary."""
+    return array if _is_read(array) else _converted(array, dtype)
+
+
+def _converted(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Give an ordinary array of the same kind of number, or of a dtype where the core lacks it."""
     own = array.dtype.newbyteorder("=")
     return contiguous(array, own if own in _READABLE else dtype)
 
 
 def _is_read(array: NDArray[Any]) -> bool:
-    return array.dtype in _READABLE and array.dtype.isnative and array.flags.aligned
+    return array.dtype in _READABLE and array.dtype.isnative
 
 
 def _find(

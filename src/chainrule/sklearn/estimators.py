@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chainrule import losses
 from chainrule.activations import ACTIVATIONS, Activation
+from chainrule.arrays import refuse_masked
 from chainrule.checks import not_negative
 from chainrule.losses import LOSSES, Loss
 from chainrule.sklearn import networks
@@ -107,8 +108,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
     ) -> MLPClassifier:
         """Fit to X, (n, features), dense or sparse, and the labels y; see the class."""
         self._check_class_weight()
-        self._with_validation(validation_data, lambda: super(MLPClassifier, self).fit(
-            X, y, sample_weight=sample_weight))  # fmt: skip
+        self._train(super().fit, X, y, sample_weight, validation_data)
         return self
 
     @available_if(_partial)  # type: ignore[untyped-decorator]
@@ -124,8 +124,8 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
                 "of y; give a dict, compute_class_weight('balanced', classes=..., y=...) of all y"
             )
         self._check_class_weight()
-        self._with_validation(validation_data, lambda: super(MLPClassifier, self).partial_fit(
-            X, y, sample_weight=sample_weight, classes=classes))  # fmt: skip
+        refuse_masked(classes, "classes")
+        self._train(super().partial_fit, X, y, sample_weight, validation_data, classes=classes)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -178,6 +178,17 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         if self.class_weight is None:
             return None
         weights: Array = compute_sample_weight(self.class_weight, self._labels(y))
+        lost = ~np.isfinite(weights)
+        if isinstance(self.class_weight, list) and all(
+            map(all, map(dict.values, self.class_weight))
+        ):
+            lost |= weights == 0  # the product of those of its labels
+        if lost.any():
+            i = int(np.argmax(lost))
+            raise ValueError(
+                f"class_weight: the weights of the labels of sample {i} multiply to "
+                f"{weights[i]:g}, which is out of range"
+            )
         return weights
 
     def _labels(self, y: Array) -> Array:
@@ -185,6 +196,8 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         return labels
 
     def _encoded(self, X: Any, y: Any) -> tuple[Any, Array]:
+        refuse_masked(X, "X")
+        refuse_masked(y, "y")
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
             dtype=(np.float64, np.float32), reset=False,
@@ -274,8 +287,7 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPRegressor:
         """Fit to X, (n, features), dense or sparse, and the numbers y; see the class."""
-        self._with_validation(validation_data, lambda: super(MLPRegressor, self).fit(
-            X, y, sample_weight=sample_weight))  # fmt: skip
+        self._train(super().fit, X, y, sample_weight, validation_data)
         return self
 
     @available_if(_partial)  # type: ignore[untyped-decorator]
@@ -284,8 +296,7 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     ) -> MLPRegressor:
         """Take one epoch over X and y."""
         self._check_for_partial_fit()
-        self._with_validation(validation_data, lambda: super(MLPRegressor, self).partial_fit(
-            X, y, sample_weight=sample_weight))  # fmt: skip
+        self._train(super().partial_fit, X, y, sample_weight, validation_data)
         return self
 
     def predict(self, X: Any) -> Array:
