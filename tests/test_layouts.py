@@ -324,16 +324,24 @@ def test_the_example_of_uninitialised_memory() -> None:
         np.testing.assert_array_equal(net.predict(X), expected)
 
 
-@pytest.mark.parametrize("layout", [backwards, every_second, column_major, unaligned, of_records])
-def test_large_products_have_the_same_bits(layout: Layout, tmp_path: Path) -> None:
-    """BLAS adds up strided matrices in another order than contiguous ones."""
-    X, y = DRAWN.normal(size=(300, 60)), DRAWN.normal(size=(300, 4))
-    net = cr.Network([60, 30, 4], hidden="tanh", seed=0, engine="reference")
-    expected, given = net.gradient(X, y), (layout(X, tmp_path), layout(y, tmp_path))
-    found = net.gradient(*given)
+@pytest.mark.parametrize(
+    "sizes", [(26, 64, 1), (56, 1, 11), (1, 56, 12), (13, 12, 1), (300, 60, 30)]
+)
+@pytest.mark.parametrize(
+    "layout", [backwards, every_second, column_major, broadcast, unaligned, of_records]
+)
+def test_products_of_many_shapes(
+    layout: Layout, sizes: tuple[int, int, int], tmp_path: Path
+) -> None:
+    """NumPy multiplies strided matrices in another order than contiguous ones, at some sizes."""
+    n, inputs, hidden = sizes
+    given = [layout(DRAWN.normal(size=(n, k)), tmp_path) for k in (inputs, 2)]
+    X, y = map(plain, given)
+    net = cr.Network([inputs, hidden, 2], hidden="tanh", seed=0, engine="reference")
+    expected, found = net.gradient(X, y), net.gradient(*given)
     for l in (1, 2):
         np.testing.assert_array_equal(found.dW[l], expected.dW[l])
-    for j, k in ((0, 0), (7, 31), (29, 59)):
+    for j, k in ((0, 0), (hidden - 1, inputs - 1)):
         assert net.explain(f"w[1][{j},{k}]", *given).value == expected.dW[1][j, k]
     np.testing.assert_array_equal(net.predict(given[0]), net.predict(X))
     assert net.loss_value(*given) == net.loss_value(X, y)

@@ -23,7 +23,7 @@ Array = NDArray[Any]
 def scaled(sample_weight: Any, name: str = "sample_weight") -> tuple[Any, float]:
     """Return the ratios of weights and their unit; as they are where scikit-learn will refuse them.
 
-    Raises ValueError for masked weights, and for weights that differ by more than a factor of 1e300.
+    Raises ValueError for masked weights, and where weights differ by more than a factor of 1e300.
     """
     refuse_masked(sample_weight, name)
     if sample_weight is None:
