@@ -177,7 +177,8 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
     def _weights_of_classes(self, y: Array) -> Array | None:
         if self.class_weight is None:
             return None
-        weights: Array = compute_sample_weight(self.class_weight, self._labels(y))
+        with np.errstate(over="ignore"):
+            weights: Array = compute_sample_weight(self.class_weight, self._labels(y))
         lost = ~np.isfinite(weights)
         if isinstance(self.class_weight, list) and all(
             map(all, map(dict.values, self.class_weight))
