@@ -59,6 +59,18 @@ def refuse_masked(values: object, name: str) -> None:
         )
 
 
+def taken(values: Any, name: str) -> Any:
+    """Return what NumPy can make an array of: tensors as arrays, anything else as it is.
+
+    For scikit-learn, which takes the numbers under a mask, and no tensor with a gradient.
+    Raises ValueError for masked values, TypeError for a tensor that can't be read.
+    """
+    refuse_masked(values, name)
+    if isinstance(values, list | tuple) and _unusual(values):
+        return _of_list(values, name)
+    return _of_tensor(values, name) if _is_tensor(type(values)) else values
+
+
 def check_finite(array: Array, name: str, dtype: Any = np.float64) -> None:
     """Raise ValueError, with its place, for NaN, infinity, or a number too large for a dtype."""
     if array.dtype.kind != "f":
@@ -110,8 +122,7 @@ def _as_array(values: Any, name: str) -> Array:
 
 
 def _of_list(values: list[Any] | tuple[Any, ...], name: str) -> Array:
-    unusual = {t for t in set(map(type, values)) if issubclass(t, np.ndarray) or _is_tensor(t)}
-    if unusual:
+    if unusual := _unusual(values):
         values = [
             _as_array(item, f"{name}[{i}]") if type(item) in unusual else item
             for i, item in enumerate(values)
@@ -122,6 +133,11 @@ def _of_list(values: list[Any] | tuple[Any, ...], name: str) -> Array:
         raise ValueError(f"{name} is not rectangular: {error}") from None
     except Exception as error:  # of an object in the list, as it is turned into a number
         raise _unreadable(values, name, error) from None
+
+
+def _unusual(values: list[Any] | tuple[Any, ...]) -> set[type]:
+    """Return the classes of items that may not be what NumPy takes them for."""
+    return {t for t in set(map(type, values)) if issubclass(t, np.ndarray) or _is_tensor(t)}
 
 
 def _is_tensor(kind: type) -> bool:

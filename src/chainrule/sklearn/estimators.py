@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from chainrule import losses
 from chainrule.activations import ACTIVATIONS, Activation
-from chainrule.arrays import refuse_masked
+from chainrule.arrays import taken
 from chainrule.checks import not_negative
 from chainrule.losses import LOSSES, Loss
 from chainrule.sklearn import networks
@@ -124,7 +124,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
                 "of y; give a dict, compute_class_weight('balanced', classes=..., y=...) of all y"
             )
         self._check_class_weight()
-        refuse_masked(classes, "classes")
+        classes = taken(classes, "classes")
         self._train(super().partial_fit, X, y, sample_weight, validation_data, classes=classes)
         return self
 
@@ -197,10 +197,8 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         return labels
 
     def _encoded(self, X: Any, y: Any) -> tuple[Any, Array]:
-        refuse_masked(X, "X")
-        refuse_masked(y, "y")
         X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
+            self, taken(X, "X"), taken(y, "y"), accept_sparse=["csr", "csc"], multi_output=True,
             dtype=(np.float64, np.float32), reset=False,
         )  # fmt: skip
         if issparse(y):
@@ -332,7 +330,8 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
 
     def _encoded(self, X: Any, y: Any) -> tuple[Any, Array]:
         X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
+            self, taken(X, "X"), taken(y, "y"), accept_sparse=["csr", "csc"], multi_output=True,
+            y_numeric=True,
             dtype=(np.float64, np.float32), reset=False,
         )  # fmt: skip
         if y.dtype.kind not in "fiub":

@@ -12,7 +12,7 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from chainrule.activations import Activation, Softmax
-from chainrule.arrays import refuse_masked
+from chainrule.arrays import taken
 from chainrule.explain import Explanation
 from chainrule.losses import Loss
 from chainrule.network import Network
@@ -203,8 +203,7 @@ class NetworkInside:
             if plain and len(X) and "feature_names_in_" not in self.__dict__:
                 with suppress(ValueError):  # scikit-learn's check says it in its words
                     return network.predict(X)
-            refuse_masked(X, "X")
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            X = validate_data(self, taken(X, "X"), accept_sparse=["csr", "csc"], reset=False)
         return networks.outputs(network, X)
 
     # --- explanation ------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from chainrule import activations, engines, losses
 from chainrule.activations import Activation
-from chainrule.arrays import refuse_masked
+from chainrule.arrays import taken
 from chainrule.losses import Loss, LossFromZ, Poisson
 from chainrule.network import Network
 
@@ -162,7 +162,7 @@ def views(network: Network) -> tuple[list[Array], list[Array]]:
 
 def numbers(given: Any, name: str, what: str) -> NDArray[np.float64]:
     """Give a list of numbers as an array, or raise TypeError."""
-    refuse_masked(given, name)
+    given = taken(given, name)
     try:
         array = np.asarray(given)
     except ValueError:  # lists of several lengths

@@ -17,7 +17,7 @@ from sklearn.neural_network import _multilayer_perceptron as theirs
 from sklearn.utils.validation import _check_sample_weight
 
 from chainrule import callbacks as callback_room
-from chainrule.arrays import refuse_masked
+from chainrule.arrays import taken
 from chainrule.callbacks import Callback, EarlyStopping, Run
 from chainrule.history import History
 from chainrule.network import Network
@@ -308,8 +308,7 @@ class Training(NetworkInside):
         self, fit: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any, **more: Any
     ) -> None:
         """Call scikit-learn's fit or partial_fit, with the validation data at hand."""
-        refuse_masked(X, "X")
-        refuse_masked(y, "y")
+        X, y = taken(X, "X"), taken(y, "y")
         callback_room.check(self.callbacks or ())
         of_epochs = {
             "validation_data": validation_data is not None,
@@ -328,9 +327,8 @@ class Training(NetworkInside):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the mean accuracy, or R², on X, (n, features), and y, as in scikit-learn."""
-        refuse_masked(y, "y")
         scaled, _ = weights.scaled(sample_weight)
-        score: float = super().score(X, y, sample_weight=scaled)  # type: ignore[misc]
+        score: float = super().score(X, taken(y, "y"), sample_weight=scaled)  # type: ignore[misc]
         return score
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule import data
-from chainrule.arrays import refuse_masked
+from chainrule.arrays import taken
 
 Array = NDArray[Any]
 
@@ -25,7 +25,7 @@ def scaled(sample_weight: Any, name: str = "sample_weight") -> tuple[Any, float]
 
     Raises ValueError for masked weights, and where weights differ by more than a factor of 1e300.
     """
-    refuse_masked(sample_weight, name)
+    sample_weight = taken(sample_weight, name)
     if sample_weight is None:
         return None, 1.0
     try:
@@ -59,7 +59,7 @@ def penalty(alpha: float, unit: float) -> float:
     found = alpha / unit if unit else alpha and math.inf
     if math.isinf(found):
         raise ValueError(
-            f"sample_weight: with weights of at most {2 * unit:.6g} the penalty alpha / (sum of the "
-            "weights) is infinite; multiply the weights, or set alpha=0"
+            f"sample_weight: with weights of at most {2 * unit:.6g} the penalty alpha / (sum of "
+            "the weights) is infinite; multiply the weights, or set alpha=0"
         )
     return float(found)
