@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chainrule import _forks as forks
 from chainrule import training, verify
 from chainrule._exports import exported
-from chainrule.engines import Shortcut, check_name, choose
-from chainrule.equations import data
+from chainrule.engines import Shortcut, check_name, choose, predict
 from chainrule.equations.activations import Activation
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import Loss
@@ -61,7 +61,11 @@ class Network(FeedForward):
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a copy or a pickle holds: all but what only this object can use."""
-        return {**self.__dict__, "_shortcut": None}
+        return {**super().__getstate__(), "_shortcut": None}
+
+    def _forked(self) -> None:
+        """Let go, in a forked child, of what another thread of the parent may have been using."""
+        self._shortcut = None
 
     @property
     def engine(self) -> str:
@@ -69,17 +73,19 @@ class Network(FeedForward):
         return choose(self._requested_engine, self).name
 
     def predict(self, X: ArrayLike) -> Array:
-        """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x."""
+        """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x.
+
+        Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
+        Raises ValueError or TypeError for data that do not fit, with the place.
+        """
         if self._shortcut is not None:
-            quick = self._shortcut(X, self.parameters)
+            quick = self._shortcut(X, self._parameters)
             if quick is not None:
                 return quick
-        self._check_parameters()
-        inputs = data.inputs(X, self.sizes[0])
-        engine = choose(self._requested_engine, self)
-        outputs = engine.predict(self, inputs)
-        self._shortcut = engine.shortcut(self)
-        return outputs[0] if np.ndim(X) == 1 else outputs
+        outputs = predict(self, X)
+        self._shortcut = choose(self._requested_engine, self).shortcut(self)
+        forks.register(self)
+        return outputs
 
     def predict_classes(self, X: ArrayLike) -> NDArray[np.int64]:
         """Give the class of each sample, (n,): the largest output, or a >= ½ of a single one."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from chainrule._exports import exported
 from chainrule.equations.checks import not_negative, positive
-from chainrule.equations.schedules import Schedule, as_schedule
+from chainrule.equations.schedules import HasRate, Schedule, as_schedule
 
 Array = NDArray[Any]
 Slots = dict[str, Array]
@@ -27,7 +27,7 @@ class Optimizer(ABC):
     """An update rule; ``slot_names`` are the vectors that it remembers."""
 
     slot_names: ClassVar[tuple[str, ...]] = ()
-    learning_rate: float | Schedule
+    learning_rate: float | HasRate
 
     @property
     def schedule(self) -> Schedule:
@@ -51,7 +51,7 @@ class GradientDescent(Optimizer):
     With momentum μ: v ← μ v + g and θ ← θ - η v, or with Nesterov's θ ← θ - η (g + μ v).
     """
 
-    learning_rate: float | Schedule = 0.01
+    learning_rate: float | HasRate = 0.01
     momentum: float = 0.0
     nesterov: bool = False
 
@@ -81,7 +81,7 @@ class GradientDescent(Optimizer):
 class AdaGrad(Optimizer):
     """s ← s + g², θ ← θ - η g / (√s + ε) (Duchi et al., 2011)."""
 
-    learning_rate: float | Schedule = 0.01
+    learning_rate: float | HasRate = 0.01
     epsilon: float = 1e-10
 
     slot_names: ClassVar[tuple[str, ...]] = ("s",)
@@ -101,7 +101,7 @@ class AdaGrad(Optimizer):
 class RMSProp(Optimizer):
     """s ← ρ s + (1 - ρ) g², θ ← θ - η g / (√s + ε) (Tieleman and Hinton, 2012); ρ is ``decay``."""
 
-    learning_rate: float | Schedule = 0.001
+    learning_rate: float | HasRate = 0.001
     decay: float = 0.99
     epsilon: float = 1e-8
 
@@ -128,7 +128,7 @@ class Adam(Optimizer):
     θ ← θ - η · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + ε).
     """
 
-    learning_rate: float | Schedule = 0.001
+    learning_rate: float | HasRate = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8

@@ -125,7 +125,7 @@ def explain(
     if learning_rate is not None:
         positive(learning_rate, "learning_rate")
     # copies, so that an explanation stays as it is when the caller's arrays are filled anew
-    X = np.array(data.inputs(X, network.sizes[0]), dtype=np.float64)
+    X = np.array(data.inputs(X, network.sizes[0]), dtype=np.float64, order="C")
     gradient = network.gradient(X, y, sample_weight=sample_weight, dropout_step=dropout_step)
     n = len(gradient.sample_losses)
     focus = integer(focus, "focus must be the index of a sample")

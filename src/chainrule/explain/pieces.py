@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._forks import cached_property
 from chainrule.equations.activations import Softmax
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.formulas import Div, Expr, Num, add, evaluate, mul, parse

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from chainrule import engines
 from chainrule.equations import activations, losses
 from chainrule.equations.activations import Activation
+from chainrule.equations.arrays import taken
 from chainrule.equations.losses import Loss, LossFromZ, Poisson
 from chainrule.network import Network
 
@@ -162,6 +163,7 @@ def views(network: Network) -> tuple[list[Array], list[Array]]:
 
 def numbers(given: Any, name: str, what: str) -> NDArray[np.float64]:
     """Give a list of numbers as an array, or raise TypeError."""
+    given = taken(given, name)
     try:
         array = np.asarray(given)
     except ValueError:  # lists of several lengths

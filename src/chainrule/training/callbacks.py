@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from chainrule._exports import exported
+from chainrule._forks import cached_property
 from chainrule.engines.base import State
 from chainrule.equations.checks import not_negative, whole
 from chainrule.training.metrics import HIGHER_IS_BETTER

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule import _forks as forks
 from chainrule.equations.checks import integer, warn, whole
 from chainrule.storage import models as files
 from chainrule.training import checkpoints
@@ -261,10 +262,10 @@ def _locked(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    held = _Descriptor(folder)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a kill lets go of it too
+            fcntl.flock(held.number, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a kill lets go of it too
         except BlockingIOError:
             raise ValueError(
                 f"checkpoint folder {str(folder)!r} is in use: another fit writes into it"
@@ -273,4 +274,20 @@ def _locked(folder: Path) -> Iterator[None]:
             pass  # a file system without locks
         yield
     finally:
-        os.close(descriptor)
+        held.close()
+
+
+class _Descriptor:
+    """An open folder; a forked child closes its own, with which it would keep the lock as well."""
+
+    def __init__(self, folder: Path) -> None:
+        self.number = os.open(folder, os.O_RDONLY)
+        forks.register(self)
+
+    def close(self) -> None:
+        """Close it, if it is open."""
+        number, self.number = self.number, -1
+        if number >= 0:
+            os.close(number)
+
+    _forked = close

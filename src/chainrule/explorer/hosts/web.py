@@ -28,6 +28,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from chainrule._forks import Lock
 from chainrule.explorer import protocol
 from chainrule.explorer.hosts import assets
 from chainrule.explorer.protocol import checks, replies, requests
@@ -62,7 +63,7 @@ class _Hosted:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.lock = threading.Lock()
+        self.lock = Lock()
         self.used = monotonic()
 
     def answer(self, request: Any) -> bytes:
@@ -83,7 +84,7 @@ class Sessions:
     def __init__(self, make: Callable[[], Session], most: int = MAX_SESSIONS) -> None:
         self._make, self._most = make, most
         self._hosted: OrderedDict[str, _Hosted] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def open(self) -> tuple[str, _Hosted]:
         """Make a session with a name that can't be guessed."""
