@@ -11,7 +11,7 @@ from chainrule.backprop import Forward, Gradient
 from chainrule.explorer.protocol import HealthView, LayerHealth
 from chainrule.explorer.view import number
 from chainrule.feedforward import FeedForward
-from chainrule.losses import LossFromZ
+from chainrule.losses import BinaryCrossEntropy, CrossEntropy
 
 Array = NDArray[Any]
 _FLAT = 0.05  # saturated: |g'| stays below this share of the steepest slope, on 95% of samples
@@ -28,7 +28,9 @@ def marks(network: FeedForward, passed: Forward) -> list[list[str]]:
         g = network.layers[l].activation
         z, a = passed.z[l], passed.a[l]
         words = [""] * network.sizes[l]
-        if l == len(network.sizes) - 1 and isinstance(network.loss, LossFromZ):
+        if l == len(network.sizes) - 1 and isinstance(
+            network.loss, BinaryCrossEntropy | CrossEntropy
+        ):
             found.append(words)  # ∂C/∂z is a - y there: no flat g' stands in the way
             continue
         if g.name == "relu":

@@ -37,7 +37,7 @@ from chainrule.explorer.formulas import notation
 from chainrule.explorer.place import Place, Settings
 from chainrule.explorer.trainer import Trainer, optimizer
 from chainrule.feedforward import FeedForward
-from chainrule.losses import LOSSES, LossFromZ
+from chainrule.losses import LOSSES
 from chainrule.targets import Bias, UnitOutput, Weight, resolve
 
 Array = NDArray[Any]
@@ -136,7 +136,7 @@ class Session(Place):
         if loss not in LOSSES or output not in ACTIVATIONS:
             return output, loss  # the network says what is wrong with it
         found = LOSSES[loss]
-        needs = found.output if isinstance(found, LossFromZ) else None
+        needs = found.output
         if needs and needs != output:
             if request.output is None:
                 return needs, loss

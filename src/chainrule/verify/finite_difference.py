@@ -93,7 +93,7 @@ class Shifted:
                 a = self._activate(m, i, slice(None), z, along, crossed, on_kink)
         y = self.setting.y[i]
         if isinstance(self.loss, LossFromZ) and z.size:
-            return self.loss.value_from_z(z, y), crossed, on_kink
+            return self.loss.value_from_z(self.layers[-1].activation, z, y), crossed, on_kink
         c = self.loss.value(a, y)
         if self.loss.kinks:
             a0 = f.a[L][i]

@@ -163,8 +163,9 @@ def _nudged(setting: Setting, rng: np.random.Generator) -> _Pass:
     a[-1], y = np.where(over, f.a[L], a[-1]), np.where(over, setting.y, y)
 
     own = _within(loss, losses.LOSSES)
+    g = layers[-1].activation
     if isinstance(loss, LossFromZ):
-        C = nudge(loss.value_from_z(z[-1], y), 1.0)  # it holds ln(1 + x)
+        C = nudge(loss.value_from_z(g, z[-1], y), 1.0)  # it holds ln(1 + x)
     else:
         C = nudge(loss.value(a[-1], y).sum(-1), own)
 
@@ -173,7 +174,7 @@ def _nudged(setting: Setting, rng: np.random.Generator) -> _Pass:
         return nudge(g.pull_back(dC_da, z, nudge(a)), within * np.abs(dC_da))
 
     if isinstance(loss, LossFromZ):
-        delta = [nudge(loss.delta(nudge(a[-1]), y), own)]
+        delta = [nudge(loss.delta(g, z[-1], nudge(a[-1]), y), own)]
     else:
         dC_da = nudge(loss.derivative(a[-1], y), own)
         delta = [pull_back(layers[-1].activation, dC_da, z[-1], a[-1])]
