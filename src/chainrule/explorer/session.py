@@ -19,7 +19,7 @@ from chainrule.diagnose import health
 from chainrule.equations import data as data_room
 from chainrule.equations.activations import ACTIVATIONS
 from chainrule.equations.feedforward import FeedForward
-from chainrule.equations.losses import LOSSES, LossFromZ
+from chainrule.equations.losses import LOSSES
 from chainrule.equations.numbers import format_number
 from chainrule.equations.targets import Bias, UnitOutput, Weight, resolve
 from chainrule.explain import steps
@@ -130,7 +130,7 @@ class Session(Place):
         if loss not in LOSSES or output not in ACTIVATIONS:
             return output, loss  # the network says what is wrong with it
         found = LOSSES[loss]
-        needs = found.output if isinstance(found, LossFromZ) else None
+        needs = found.output
         if needs and needs != output:
             if request.output is None:
                 return needs, loss

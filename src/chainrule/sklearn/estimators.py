@@ -321,8 +321,6 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     def _plain_loss(self) -> Loss:
         if self.loss == "squared_error":
             return LOSSES["half_squared_error"]
-        if self.loss == "poisson" and self.out_activation_ == "exp":
-            return networks.PoissonAfterExp()
         return losses.get(self.loss)
 
     def _weights_of_classes(self, y: Array) -> None:
