@@ -27,7 +27,7 @@ from chainrule.cli.shared import (
     read_options,
     test_rows,
 )
-from chainrule.storage import models as files
+from chainrule.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from chainrule.tables.training import Prepared, Settings
@@ -346,7 +346,7 @@ def _draw(history: History, path: str, data: str) -> bool:
     figure.suptitle(os.path.basename(data))
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
-    files.write_atomically(path, image.getvalue())
+    write_atomically(path, image.getvalue())
     return True
 
 

@@ -71,7 +71,7 @@ class Explorer:
         ``steps`` steps of training are recorded from the weights as they are, with the derivation
         of all that is drawn, for the sample that is chosen. The session stays as it is.
         """
-        from chainrule.storage.models import write_atomically
+        from chainrule.storage.atomic import write_atomically
 
         text: str = load("hosts.offline").page(self.session.copy(), steps, on_progress)
         write_atomically(path, text.encode())

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.equations.feedforward import FeedForward
-from chainrule.storage import models as files
+from chainrule.storage.container import from_json
 from chainrule.teach.datasets import Dataset
 
 VERSION = 1  # raised when an explorer that knows only the one before would misread a state
@@ -45,7 +45,7 @@ def unpack(text: str) -> dict[str, Any]:
             raise ValueError("it is too long, or cut off")
         if unpacker.unused_data:
             raise ValueError("something follows its end")
-        state = files.from_json(raw.decode(), "it")
+        state = from_json(raw.decode(), "it")
     except (ValueError, binascii.Error, zlib.error) as error:
         raise ValueError(f"this is no state of the explorer: {error}") from None
     if not isinstance(state, dict):

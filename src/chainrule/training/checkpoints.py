@@ -27,7 +27,8 @@ from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Optimizer, Slots
 from chainrule.equations.schedules import HasRate
-from chainrule.storage import models as files
+from chainrule.storage import models
+from chainrule.storage.container import opened
 from chainrule.training.history import History
 
 Array = NDArray[Any]
@@ -105,8 +106,8 @@ def serialize(network: FeedForward, checkpoint: Checkpoint) -> bytes:
         "slots": list(checkpoint.slots),
         "callbacks": states,
     }
-    named = {f"{files.CHECKPOINT}.{name}": array for name, array in tensors.items()}
-    return files.content(network, checkpoint.parameters, {files.CHECKPOINT: about}, named)
+    named = {f"{models.CHECKPOINT}.{name}": array for name, array in tensors.items()}
+    return models.content(network, checkpoint.parameters, {models.CHECKPOINT: about}, named)
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
@@ -115,11 +116,11 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     Raises ValueError where the file is none, damaged, or from a newer version; OSError where it
     can't be read.
     """
-    with files.opened(path) as file:
-        network, own = files.check(file)
-        if files.CHECKPOINT not in network:
+    with opened(path) as file:
+        network, own = models.check(file)
+        if models.CHECKPOINT not in network:
             raise ValueError("a model file, but no checkpoint")
-        about = network.pop(files.CHECKPOINT)
+        about = network.pop(models.CHECKPOINT)
         if about.keys() == {"version", "best"}:
             raise ValueError("the best network of a run, but no checkpoint")
         _check(about)
@@ -128,7 +129,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         if not np.isfinite(parameters).all():
             raise ValueError("a parameter is NaN or infinite")
         tensors = {
-            name.removeprefix(f"{files.CHECKPOINT}."): file.get_tensor(name)
+            name.removeprefix(f"{models.CHECKPOINT}."): file.get_tensor(name)
             for name in set(file.keys()).difference(own)
         }
         try:
@@ -140,11 +141,11 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 def is_best(path: Path) -> bool:
     """Tell whether a file is the best network of a run."""
     try:
-        with files.opened(path) as file:
-            about, _ = files.check(file)
+        with opened(path) as file:
+            about, _ = models.check(file)
     except (OSError, ValueError):
         return False
-    return files.CHECKPOINT in about
+    return models.CHECKPOINT in about
 
 
 def _check(about: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from chainrule.equations.data import Samples
 from chainrule.equations.losses import CrossEntropy
 from chainrule.equations.optimizers import Adam, Optimizer
 from chainrule.random import epoch_order
-from chainrule.storage import models as files
+from chainrule.storage import models
 from chainrule.training import callbacks as callback_room
 from chainrule.training import checkpoints, progress
 from chainrule.training import keeper as keepers
@@ -197,7 +197,7 @@ class _Task:
         """Give what is trained, on what, and how, in plain values."""
         plan, validation = self.plan, self.validation
         return {
-            "network": files.describe(self.network),
+            "network": models.describe(self.network),
             "engine": self.engine.name,
             "optimizer": checkpoints.plain(plan.optimizer),
             "batch_size": plan.batch_size,

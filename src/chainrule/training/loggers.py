@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from chainrule._exports import exported
 from chainrule.equations.checks import warn
-from chainrule.storage import models as files
+from chainrule.storage.atomic import write_atomically
 from chainrule.training.callbacks import Callback, Run
 
 _PAUSE = 1.0  # seconds between two deliveries of rows, so that short epochs are not slowed down
@@ -42,7 +42,7 @@ class CSVLogger(Callback):
                     f"CSVLogger: {self.path!r} is a file, but no log; it would be lost"
                 )
         lines = [",".join(run.history), *(self._line(run, epoch) for epoch in range(run.epoch))]
-        files.write_atomically(self.path, "".join(f"{line}\n" for line in lines).encode())
+        write_atomically(self.path, "".join(f"{line}\n" for line in lines).encode())
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  until the run ends
 
     def on_epoch_end(self, run: Run) -> None:
