@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -186,3 +189,18 @@ def test_the_estimators() -> None:
             assert message.startswith("z of layer 1 is not finite for sample 1: ")
             _, message = told(lambda: m.predict(np.array([[1.0, 2], [1e308, 1e308]])))  # noqa: B023
             assert message.startswith("z of layer 1 is not finite for sample 1: ")
+
+
+def test_the_command_line_says_it_in_one_line(tmp_path: Any) -> None:
+    model, data = tmp_path / "net.safetensors", tmp_path / "far.csv"
+    network().save(model)
+    data.write_text("a,b,y\n1,2,0\n1e308,0,0\n")
+    found = subprocess.run(
+        [sys.executable, "-m", "chainrule", "explain", str(model), "w[2][0,0]", "--data", str(data),
+         "--all-rows"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert re.fullmatch(
+        r"chainrule: z of layer 2 is not finite for sample 1: numbers became too large for .*\n",
+        found.stderr,
+    )
