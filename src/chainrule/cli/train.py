@@ -7,9 +7,6 @@ import itertools
 import math
 import os
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,8 +147,7 @@ def train(data: str, out: str, **given: Any) -> int:
     _check_memory(prepared)
     network = training.make_network(prepared)
     page.fact("network", str(network))
-    with _one_line_warnings():
-        history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
+    history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
     if history.stop_reason == "interrupted":
         epoch = _reached(given["checkpoint"])
         where = "" if epoch is None else f"; go on with --resume (epoch {epoch} is kept)"
@@ -348,15 +344,3 @@ def _draw(history: History, path: str, data: str) -> bool:
     figure.savefig(image, format="png", dpi=120)
     write_atomically(path, image.getvalue())
     return True
-
-
-@contextmanager
-def _one_line_warnings() -> Iterator[None]:
-    """Say warnings as the command line says things: in one line."""
-
-    def show(message: Any, *_: Any, **__: Any) -> None:
-        note(str(message))
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield

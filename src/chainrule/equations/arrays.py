@@ -85,7 +85,8 @@ def check_finite(array: Array, name: str, dtype: Any = np.float64) -> None:
             start, *rest = (int(i) for i in np.unravel_index(int(np.argmax(wrong)), part.shape))
             at = ", ".join(map(str, (start + rows.start, *rest)))
             if np.isfinite(value):
-                raise ValueError(f"{name}[{at}] is {value:.6g}, too large for {dtype}")
+                shown = str(value) if part.itemsize > 8 else f"{value:.6g}"  # by way of float64
+                raise ValueError(f"{name}[{at}] is {shown}, too large for {dtype}")
             raise ValueError(f"{name}[{at}] is {value}; every number must be finite")
 
 

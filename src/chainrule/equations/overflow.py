@@ -6,6 +6,7 @@ and ``over="raise"`` raises FloatingPointError.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from chainrule.equations.backprop import Forward, Gradient
 
 Array = NDArray[Any]
+_INSIDE = ("chainrule", "contextlib")
 
 
 class Overflow:
@@ -47,8 +49,8 @@ class Overflow:
             if not self._where and not np.isfinite(g.dW[l]).all():
                 self._where = f"the gradient of layer {l}"
 
-    def tell(self, dtype: Any, stacklevel: int) -> None:
-        """Warn of what was found, if anything was."""
+    def tell(self, dtype: Any) -> None:
+        """Warn of what was found, if anything was, where the package was called."""
         how = np.geterr()["over"]
         if not self._where or how == "ignore":
             return
@@ -61,7 +63,10 @@ class Overflow:
         )
         if how == "raise":
             raise FloatingPointError(message)
-        warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
+        level, frame = 1, sys._getframe()
+        while frame.f_back is not None and frame.f_globals["__name__"].split(".")[0] in _INSIDE:
+            level, frame = level + 1, frame.f_back
+        warnings.warn(message, RuntimeWarning, stacklevel=level)
 
 
 @contextmanager
@@ -70,4 +75,4 @@ def named(dtype: Any = np.float64) -> Iterator[Overflow]:
     found = Overflow()
     with np.errstate(over="ignore", invalid="ignore"):
         yield found
-    found.tell(dtype, stacklevel=5)
+    found.tell(dtype)
