@@ -70,7 +70,7 @@ class Network(FeedForward):
     @property
     def engine(self) -> str:
         """The name of the engine that computes an epoch of this network."""
-        return choose(self._requested_engine, self).name
+        return choose(self.requested_engine, self).name
 
     def predict(self, X: ArrayLike) -> Array:
         """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x.
@@ -83,7 +83,7 @@ class Network(FeedForward):
             if quick is not None:
                 return quick
         outputs = predict(self, X)
-        self._shortcut = choose(self._requested_engine, self).shortcut(self)
+        self._shortcut = choose(self.requested_engine, self).shortcut(self)
         forks.register(self)
         return outputs
 

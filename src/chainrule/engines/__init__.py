@@ -90,8 +90,8 @@ def predict(network: FeedForward, X: ArrayLike) -> NDArray[Any]:
 
     Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
     """
-    network._check_parameters()
+    network.check_parameters()
     array = numeric(X, "X")
     inputs = data.inputs(array, network.sizes[0], network.dtype)
-    outputs = choose(network._requested_engine, network).predict(network, inputs)
+    outputs = choose(network.requested_engine, network).predict(network, inputs)
     return outputs[0] if array.ndim == 1 else outputs

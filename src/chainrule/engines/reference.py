@@ -137,7 +137,7 @@ def _step(
     slots = {name: values.copy() for name, values in state.slots.items()}
     plan.optimizer.update(theta, flat, slots, eta, state.step + 1)
     if not (np.isfinite(theta).all() and np.isfinite(flat).all()):
-        for l, (dW, (W, b)) in enumerate(zip(g.dW, network._views(theta), strict=True), start=1):
+        for l, (dW, (W, b)) in enumerate(zip(g.dW, network.views_of(theta), strict=True), start=1):
             if not np.isfinite(dW).all():
                 return Failure(state.step, l, "gradient")
             if not (np.isfinite(W).all() and (b is None or np.isfinite(b).all())):

@@ -79,9 +79,9 @@ class FeedForward:
         not_negative(l2, "l2")
         self.l2 = float(l2)
         self._biases = bool(biases)
-        self._seed_given = seed is not None
+        self.seed_given = seed is not None
         self.seed = secrets.randbits(63) if seed is None else _check_seed(seed)
-        self._requested_engine = self._check_engine(engine)
+        self.requested_engine = self._check_engine(engine)
         self.threads = threads
 
         self._parameters: Array = np.zeros(count_parameters(self.sizes, self.biases), dtype=dtype)
@@ -143,7 +143,7 @@ class FeedForward:
         """The dtype of the parameters and of training."""
         return self.parameters.dtype
 
-    def _views(self, flat: Array) -> list[tuple[Array, Array | None]]:
+    def views_of(self, flat: Array) -> list[tuple[Array, Array | None]]:
         """Cut a flat vector into the (W, b) of layers 1 to L, as views."""
         return views(flat, self.sizes, self.biases)
 
@@ -169,7 +169,7 @@ class FeedForward:
             if b is not None and layer.b is not None:
                 assign(layer.b, b[i], f"b[{i}]")
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
         """Raise ValueError where a parameter that was set in place is NaN or infinite."""
         # A finite sum of squares is the quick answer; one that overflows proves nothing.
         squares = float(np.vdot(self.parameters, self.parameters))
@@ -189,7 +189,7 @@ class FeedForward:
 
         Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
         """
-        self._check_parameters()
+        self.check_parameters()
         X = contiguous(data.inputs(X, self.sizes[0]), np.float64)
         with overflow.named() as found:
             passed = backprop.forward(self, X)
@@ -210,7 +210,7 @@ class FeedForward:
         as they stood in its batch; without it there is no dropout. Warns (RuntimeWarning) where a
         number overflows, and says in which sample and layer.
         """
-        self._check_parameters()
+        self.check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
         X, y, weights = samples.rows(slice(None), self.sizes[-1], np.float64)
         with overflow.named() as found:
@@ -244,7 +244,7 @@ class FeedForward:
 
         Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
         """
-        self._check_parameters()
+        self.check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
         total = 0.0
         with overflow.named() as found:

@@ -132,7 +132,7 @@ class Place:
                 "loss": network.loss.name,
                 "parameters": int(network.parameters.size),
                 "biases": network.biases,
-                "engine": engines.choose(network._requested_engine, network).name,
+                "engine": engines.choose(network.requested_engine, network).name,
                 "seed": int(network.seed) if network.seed < 2**53 else 0,
             },
             "layers": view.layers(network, gradient, dC_da, focus, shown, marks),

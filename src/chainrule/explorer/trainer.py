@@ -46,7 +46,7 @@ class Trainer:
                                      data.in_dtype(samples.y, dtype))  # fmt: skip
         self._network, self._n = network, len(samples)
         self._plan = Plan(rule, min(batch_size, self._n))
-        self._engine: Engine = engines.choose(network._requested_engine, network, self._plan)
+        self._engine: Engine = engines.choose(network.requested_engine, network, self._plan)
         self._state = State(slots=rule.start(network.parameters))
         self._rate = float(rule.schedule.rates(0, 1, [])[0])
         self.epoch, self.loss = 0, float("nan")  # whole epochs; the loss of the last piece

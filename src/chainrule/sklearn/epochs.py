@@ -105,7 +105,7 @@ def loss_and_gradient(
     try:
         loss, gradient, total = _of_data(network, part, report)
         network.l2 = weights.penalty(alpha, part.unit) / total
-        for layer, (dW, _) in zip(network.weighted_layers, network._views(gradient), strict=True):
+        for layer, (dW, _) in zip(network.weighted_layers, network.views_of(gradient), strict=True):
             dW += network.l2 * layer.W
         return loss + network.penalty(), gradient
     finally:

@@ -166,7 +166,7 @@ def check_shape(y: Array, row: tuple[int, ...], meaning: str) -> None:
 
 def outputs(network: Network, X: Any) -> Array:
     """Give a^(L) of checked inputs, dense or sparse, in the dtype that NumPy would promote to."""
-    engine = engines.choose(network._requested_engine, network)
+    engine = engines.choose(network.requested_engine, network)
     if isinstance(X, np.ndarray):
         a = engine.predict(network, X)
     else:

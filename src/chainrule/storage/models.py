@@ -71,7 +71,7 @@ def save(network: FeedForward, path: str | os.PathLike[str]) -> None:
     Raises ValueError where a parameter is NaN or infinite, or ``path`` is no regular file; OSError
     (no such folder, no permission, disk full) with the old file, if any, as it was.
     """
-    network._check_parameters()
+    network.check_parameters()
     write_atomically(path, content(network, network.parameters))
 
 
@@ -93,7 +93,7 @@ def content(
             f"characters, too many for a model file"
         )
     named = dict(tensors or {})
-    for l, (W, b) in enumerate(network._views(parameters), start=1):
+    for l, (W, b) in enumerate(network.views_of(parameters), start=1):
         named[f"layers.{l}.W"] = W
         if b is not None:
             named[f"layers.{l}.b"] = b
@@ -193,7 +193,7 @@ def _build(file: OpenFile, own: Mapping[tuple[type, str], Activation | Loss], ki
         layer.W[...] = file.get_tensor(f"layers.{l}.W")
         if layer.b is not None:
             layer.b[...] = file.get_tensor(f"layers.{l}.b")
-    network._check_parameters()
+    network.check_parameters()
     return network
 
 

@@ -72,7 +72,7 @@ class TableModel:
             "training": self.training,
             "measures": self.measures,
         }
-        self.network._check_parameters()
+        self.network.check_parameters()
         content = models.content(self.network, self.network.parameters, {models.TABLE: about})
         write_atomically(path, content)
 

@@ -93,7 +93,7 @@ def fit(
     written; `NonFiniteError` where a number stops being finite; the parameters from before stay.
     Warns (`CheckpointWarning`) where the newest checkpoint is damaged and an older one is taken.
     """
-    network._check_parameters()
+    network.check_parameters()
     task = _Task.check(
         network, X, y, sample_weight, class_weight, validation_data, optimizer, batch_size,
         clip_norm, shuffle, metrics,
@@ -173,7 +173,7 @@ class _Task:
         both = [samples] if validation is None else [samples, validation]
         measures = metric_room.choose(metrics, network, both)
         plan = Plan(optimizer, min(batch_size, len(samples)), clip_norm)
-        engine = engines.choose(network._requested_engine, network, plan)
+        engine = engines.choose(network.requested_engine, network, plan)
         return cls(network, samples, validation, plan, engine, bool(shuffle), measures)
 
     @property
@@ -377,7 +377,7 @@ def _go_on(run: Run, found: Checkpoint | None) -> list[tuple[str, Mapping[str, A
         run.state.slots[name][...] = values
     run.state.step, run.epoch = found.step, found.epoch
     run.history._take(found.history, found.epoch)
-    run.history._best_epoch = found.history._best_epoch
+    run.history.keep_best_of(found.history)
     if found.finished:
         run.stop(found.history.stop_reason or "stopped by a callback")
     return list(found.callbacks)

@@ -48,6 +48,10 @@ class History(Mapping[str, list[float]]):
     def best_epoch(self, epoch: int | None) -> None:
         self._best_epoch = epoch
 
+    def keep_best_of(self, other: History) -> None:
+        """Take over the best epoch that was set in another history, if one was."""
+        self._best_epoch = other._best_epoch
+
     def append(self, row: Mapping[str, float]) -> None:
         """Add an epoch: one number for each column."""
         for name, column in self._columns.items():

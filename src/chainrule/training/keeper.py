@@ -177,7 +177,7 @@ class _FolderKeeper(Keeper):
         """Raise ValueError for the checkpoint of another run."""
         new = json.loads(as_json(run.settings))
         old = dict(found.settings)
-        if not run.network._seed_given:
+        if not run.network.seed_given:
             new["network"]["seed"] = old["network"]["seed"]  # it is drawn anew in each process
         if different := checkpoints.differences(old, new):
             raise ValueError(

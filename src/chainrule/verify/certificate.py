@@ -196,7 +196,7 @@ def certify(
 
     Raises ValueError or TypeError for a target that does not exist, or data that do not fit.
     """
-    network._check_parameters()
+    network.check_parameters()
     setting = Setting.of(network, X, y, sample_weight, dropout_step)
     target = setting.resolve(target)
     package = _package(autodiff)
