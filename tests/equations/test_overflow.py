@@ -14,6 +14,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import engines
+from chainrule.equations.activations import ACTIVATIONS
 from chainrule.sklearn import MLPClassifier, MLPRegressor
 from chainrule.verify import certify
 
@@ -169,7 +170,7 @@ def test_ordinary_numbers_say_nothing() -> None:
     X, y = rng.normal(size=(50, 2)), rng.normal(size=50)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for hidden in cr.activations.ACTIVATIONS:
+        for hidden in ACTIVATIONS:
             if hidden == "softmax":
                 continue
             net = cr.Network([2, 5, 1], hidden=hidden, seed=0)

@@ -31,6 +31,7 @@ class HasRate(Protocol):
         ...
 
 
+@exported("chainrule")
 class Schedule(ABC):
     """A learning rate that changes over a run: a base for schedules of your own.
 
