@@ -904,3 +904,16 @@ def test_digits_are_learned() -> None:
     m = MLPClassifier((64, 32), random_state=0, max_iter=60).fit(X[:1200] / 16, y[:1200])
     assert m.score(X[1200:] / 16, y[1200:]) > 0.9
     assert all(b < a * 1.05 for a, b in pairwise(m.loss_curve_))
+
+
+@pytest.mark.parametrize("missing", [["sklearn"], ["scipy", "sklearn"]])
+def test_without_scikit_learn(missing: list[str]) -> None:
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({missing!r}))\n"
+        "from chainrule.sklearn import MLPClassifier"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert ran.stderr.endswith(
+        "MLPClassifier needs scikit-learn 1.7 or newer: pip install 'chainrule[sklearn]'\n"
+    )
