@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import data
-from chainrule.feedforward import FeedForward
+from chainrule.equations import data
+from chainrule.equations.feedforward import FeedForward
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from chainrule.activations import Activation
-    from chainrule.callbacks import Callback
     from chainrule.engines import Shortcut
+    from chainrule.equations.activations import Activation
+    from chainrule.equations.losses import Loss
+    from chainrule.equations.optimizers import Optimizer
+    from chainrule.equations.targets import Target
     from chainrule.explain import Explanation, Notation
     from chainrule.explain.names import Names
     from chainrule.explorer import Explorer
-    from chainrule.history import History
-    from chainrule.losses import Loss
-    from chainrule.metrics import Metric
-    from chainrule.optimizers import Optimizer
-    from chainrule.targets import Target
+    from chainrule.training.callbacks import Callback
+    from chainrule.training.history import History
+    from chainrule.training.metrics import Metric
     from chainrule.verify import GradientReport
 
 Array = NDArray[Any]
@@ -114,8 +114,8 @@ class Network(FeedForward):
         resume: bool = False,
         verbose: int = 1,
     ) -> History:
-        """Train on X, (n, units_0), and y; see `chainrule.training.fit`."""
-        from chainrule.training import fit
+        """Train on X, (n, units_0), and y; see `chainrule.training.fit.fit`."""
+        from chainrule.training.fit import fit
 
         return fit(
             self, X, y, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
@@ -166,14 +166,14 @@ class Network(FeedForward):
         return check_gradient(self, X, y, sample_weight=sample_weight, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to a safetensors file, atomically; see `chainrule.files`."""
-        from chainrule.files import save
+        """Write the network to a safetensors file, atomically; see `chainrule.storage.models`."""
+        from chainrule.storage.models import save
 
         save(self, path)
 
 
 def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> Network:
-    """Read a network from a file; see `chainrule.files.load`."""
-    from chainrule import files
+    """Read a network from a file; see `chainrule.storage.models.load`."""
+    from chainrule.storage import models as files
 
     return files.load(path, custom, Network)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import data
 from chainrule.engines.base import Engine, EpochResult, Failure, Plan, Shortcut, State
 from chainrule.engines.reference import ReferenceEngine
+from chainrule.equations import data
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 __all__ = [
     "Engine",
@@ -37,7 +37,9 @@ class EngineWarning(UserWarning):
 def _engines() -> dict[str, Engine]:
     """Give the engines that are installed, the fastest first."""
     found: dict[str, Engine] = {}
-    if importlib.util.find_spec("chainrule._native") is not None:  # not in a pure installation
+    if (
+        importlib.util.find_spec("chainrule.engines._native") is not None
+    ):  # not in a pure installation
         from chainrule.engines.native import NativeEngine
 
         found["native"] = NativeEngine()

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chainrule import data
+from chainrule.equations import data
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.targets import Target, resolve
 from chainrule.explain import document
 from chainrule.explain import notation as notations
 from chainrule.explain.derivative import Derivative, SampleRow
 from chainrule.explain.document import Section
 from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
-from chainrule.feedforward import FeedForward
-from chainrule.targets import Target, resolve
 
 __all__ = ["Explanation", "SampleRow", "explain"]
 
@@ -120,7 +120,7 @@ def explain(
     resolved = resolve(target, network.sizes, network.biases)
     chosen = notations.get(notation)
     if learning_rate is not None:
-        from chainrule.checks import positive
+        from chainrule.equations.checks import positive
 
         positive(learning_rate, "learning_rate")
     # copies, so that an explanation stays as it is when the caller's arrays are filled anew

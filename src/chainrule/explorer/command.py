@@ -52,12 +52,12 @@ def _subject(
     dataset: str | None,
 ) -> tuple[Network | None, Any, Any, str]:
     """Give network and samples, as far as they are named."""
-    from chainrule import tables
-    from chainrule.explorer import datasets
+    from chainrule.cli import samples as tables
     from chainrule.network import load as load_network
-    from chainrule.tabular import model as models
-    from chainrule.tabular.opening import open_table
-    from chainrule.tabular.source import Reading
+    from chainrule.tables import model as models
+    from chainrule.tables.opening import open_table
+    from chainrule.tables.source import Reading
+    from chainrule.teach import datasets
 
     if model is not None and sizes is not None:
         raise click.UsageError("MODEL and --sizes exclude each other.")
@@ -142,9 +142,9 @@ def _serve(
     browser: bool,
     quick: bool,
 ) -> int:
+    from chainrule.explorer.hosts.web import Server, is_loopback
     from chainrule.explorer.place import QUICK
     from chainrule.explorer.session import Session
-    from chainrule.explorer.web import Server, is_loopback
 
     def make() -> Session:
         return Session(network, X, y, name=name or "data", settings=QUICK if quick else None)

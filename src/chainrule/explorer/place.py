@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chainrule import engines
-from chainrule.activations import ACTIVATIONS
-from chainrule.backprop import Gradient
+from chainrule.diagnose import health
+from chainrule.equations.activations import ACTIVATIONS
+from chainrule.equations.backprop import Gradient
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.losses import LOSSES
+from chainrule.equations.targets import resolve
 from chainrule.explain import Explanation
 from chainrule.explain.notation import NOTATIONS
-from chainrule.explorer import datasets, health, protocol, results, subject, view
-from chainrule.explorer.datasets import Dataset
-from chainrule.explorer.formulas import is_bare, marks_of_layers, notation
+from chainrule.explain.scribe import is_bare, marks_of_layers, notation
+from chainrule.explorer import protocol, results, subject, view
 from chainrule.explorer.trainer import OPTIMIZERS, Recording, Trainer
-from chainrule.feedforward import FeedForward
-from chainrule.losses import LOSSES
-from chainrule.targets import resolve
+from chainrule.teach import datasets
+from chainrule.teach.datasets import Dataset
 
 _BLOCK = 512  # samples of which the mean is explained
 _MARKED = 64  # samples by which units are marked as dead or saturated

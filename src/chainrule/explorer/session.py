@@ -15,30 +15,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import data as data_room
-from chainrule.activations import ACTIVATIONS
+from chainrule.diagnose import health
+from chainrule.equations import data as data_room
+from chainrule.equations.activations import ACTIVATIONS
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.losses import LOSSES, LossFromZ
+from chainrule.equations.targets import Bias, UnitOutput, Weight, resolve
+from chainrule.explain import steps
 from chainrule.explain.notation import NOTATIONS
-from chainrule.explorer import (
-    datasets,
-    derivation,
-    health,
-    practice,
-    protocol,
-    results,
-    share,
-    steps,
-    subject,
-    tour,
-    uploads,
-    view,
-)
-from chainrule.explorer.datasets import Dataset
-from chainrule.explorer.formulas import notation
+from chainrule.explain.scribe import notation
+from chainrule.explorer import derivation, protocol, results, share, subject, uploads, view
 from chainrule.explorer.place import Place, Settings
 from chainrule.explorer.trainer import Trainer, optimizer
-from chainrule.feedforward import FeedForward
-from chainrule.losses import LOSSES, LossFromZ
-from chainrule.targets import Bias, UnitOutput, Weight, resolve
+from chainrule.teach import datasets
+from chainrule.teach import exercises as practice
+from chainrule.teach import lessons as tour
+from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
 _HEALTH = 512  # samples by which health is judged

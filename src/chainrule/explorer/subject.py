@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import data as data_room
-from chainrule.explorer import datasets
-from chainrule.explorer.datasets import Dataset
+from chainrule.equations import data as data_room
+from chainrule.equations.feedforward import FeedForward, count_parameters
 from chainrule.explorer.protocol import MAX_PARAMETERS
-from chainrule.feedforward import FeedForward, count_parameters
+from chainrule.teach import datasets
+from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
 

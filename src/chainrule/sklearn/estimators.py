@@ -15,10 +15,10 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from chainrule import losses
-from chainrule.activations import ACTIVATIONS, Activation
-from chainrule.checks import not_negative
-from chainrule.losses import LOSSES, Loss
+from chainrule.equations import losses
+from chainrule.equations.activations import ACTIVATIONS, Activation
+from chainrule.equations.checks import not_negative
+from chainrule.equations.losses import LOSSES, Loss
 from chainrule.sklearn import networks
 from chainrule.sklearn.training import Training
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chainrule.targets import Target
+from chainrule.equations.targets import Target
 from chainrule.verify import autodiff, finite_difference, high_precision, rounding
 from chainrule.verify.setting import Array, Setting, analytic_value, contributions, count_weights
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 Verdict = Literal["pass", "fail", "kink"]
 Autodiff = Literal["auto", "torch", "jax", "off"]

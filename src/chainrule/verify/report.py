@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.targets import Bias, Target, Weight
+from chainrule.equations.targets import Bias, Target, Weight
 from chainrule.verify import rounding
 from chainrule.verify.certificate import plain
 from chainrule.verify.finite_difference import STEPS, Shifted, penalty_quotient, quotients
 from chainrule.verify.setting import Array, Place, Setting
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 TOLERANCE = 1e-6
 _FIRST_STEPS = (0, 2, 4, STEPS - 1)  # tried until no unit crosses a kink
