@@ -3,29 +3,34 @@
 Needs mpmath.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from mpmath import atanh, chebyfit, erfc, exp, log, mp, mpf, nstr, pi, sqrt
+
+Function = Callable[[Any], Any]
 
 mp.dps = 60
 
 
-def show(name, f, low, high, terms, digits):
+def show(name: str, f: Function, low: Any, high: Any, terms: int, digits: int) -> None:
     """Print the coefficients of f on [low, high], powers ascending, and the error."""
     coefficients, error = chebyfit(f, [mpf(low), mpf(high)], terms, error=True)
     print(f"{name}, error {nstr(error, 3)}:")
     print("    " + ", ".join(nstr(c, digits) for c in reversed(coefficients)))
 
 
-def exp_tail(r):
+def exp_tail(r: Any) -> Any:
     """Give (e^r - 1 - r) / r^2."""
     return (exp(r) - 1 - r) / r**2 if abs(r) > mpf("1e-15") else mpf(1) / 2 + r / 6
 
 
-def atanh_tail(u):
+def atanh_tail(u: Any) -> Any:
     """Give (2 atanh(s) / s - 2) / s^2 with u = s^2."""
     return (2 * atanh(sqrt(u)) / sqrt(u) - 2) / u if u > mpf("1e-20") else mpf(2) / 3
 
 
-def erfcx(t):
+def erfcx(t: Any) -> Any:
     """Give e^(x^2) erfc(x) (1 + 2x) with t = (x - 2) / (x + 2)."""
     if t >= 1:
         return 2 / sqrt(pi)
@@ -39,7 +44,7 @@ def erfcx(t):
     return (1 + 2 * x) / (x * sqrt(pi)) * total
 
 
-def above_half(t):
+def above_half(t: Any) -> Any:
     """Give (f - 1/2) / (1 + t) for f = (1 + x) e^(x^2/2) Phi(-x) with t = (x - 4) / (x + 4)."""
     t = max(t, mpf("1e-15") - 1)
     if t >= 1:

@@ -17,7 +17,7 @@ from chainrule.equations import normal
 
 Array = NDArray[Any]
 
-EXACT = {normal.cdf: mpmath.ncdf, normal.density: mpmath.npdf}
+EXACT: dict[Any, Any] = {normal.cdf: mpmath.ncdf, normal.density: mpmath.npdf}
 MOST = 3  # units in the last place
 
 

@@ -1,5 +1,8 @@
 """Learning-rate schedules: against values worked out by hand, and against PyTorch's."""
 
+# mypy: disable-error-code="arg-type"
+# Arguments of the wrong type are refused, which is tested here.
+
 from __future__ import annotations
 
 import math

@@ -181,7 +181,7 @@ def test_residual_in_the_other_order(formula: str) -> None:
     (expr,) = parse(formula)
     turned = turn_residual(fill(expr, {"a": a, "y": y}))
     assert text(turned) == RESIDUALS[formula]
-    functions = {"abs": abs, "sign": np.sign, "ln": np.log}
+    functions: dict[str, Any] = {"abs": abs, "sign": np.sign, "ln": np.log}
     back = turned.replace(lambda q: Name(q.letter) if q in (a, y) else None)
     for values in ({"a": 0.3, "y": 0.8}, {"a": 2.0, "y": 0.1}):
         first, second = (evaluate(e, values, functions) for e in (expr, back))

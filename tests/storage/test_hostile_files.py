@@ -87,8 +87,8 @@ def test_a_header_over_the_limit(tmp_path: Path) -> None:
         path.write_bytes(len(text).to_bytes(8, "little") + text)
         with pytest.raises(ValueError, match=r"its header has more than 65,536 objects\)"):
             files.load(path)
-    text = json.dumps({"x": {"y": [{"z": 1}] * 70_000}}, separators=(",", ":"))
-    assert files._too_many_objects(text.encode())
+    text = json.dumps({"x": {"y": [{"z": 1}] * 70_000}}, separators=(",", ":")).encode()
+    assert files._too_many_objects(text)
     assert not files._too_many_objects(json.dumps({"__metadata__": {"chainrule": text}}).encode())
     network = Network([1, 1])
     tensors = {f"checkpoint.{i}": np.zeros(1) for i in range(130_000)}

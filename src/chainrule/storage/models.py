@@ -24,7 +24,7 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, Protocol, TypeVar
+from typing import IO, Any, Protocol, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,11 +235,19 @@ def _name(function: Activation | Loss, known: Mapping[str, object]) -> str | dic
 # --- loading --------------------------------------------------------------------------------------
 
 
+@overload
+def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> FeedForward: ...
+
+
+@overload
+def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss], kind: type[N]) -> N: ...
+
+
 def load(
     path: str | os.PathLike[str],
     custom: Sequence[Activation | Loss] = (),
-    kind: type[N] = FeedForward,  # type: ignore[assignment]
-) -> N:
+    kind: type[FeedForward] = FeedForward,
+) -> FeedForward:
     """Read a network from a file that `save` wrote.
 
     ``custom`` are the activations and losses of your own that the network uses; they are found by
