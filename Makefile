@@ -7,6 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -qq
+SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema
 NODE   := node_modules/.ready
 NPX    := node_modules/.bin
 CPP    := native/*.h native/*.cpp
@@ -39,8 +40,8 @@ test-lowest: $(READY)-package ## run the tests with the oldest versions that pyp
 	@$(BIN)/uv pip install --quiet --python build/lowest --resolution lowest-direct --no-sources '.[test]'
 	@build/lowest/bin/python -m pytest -p no:cacheprovider $(or $(PYTEST),tests)
 
-.PHONY: lint lint-python lint-core lint-page lint-prose lint-workflows
-lint: lint-python lint-core lint-page lint-prose lint-workflows ## check style, types, sentences and workflow files
+.PHONY: lint lint-python lint-core lint-page lint-prose lint-project
+lint: lint-python lint-core lint-page lint-prose lint-project ## check style, types, sentences and the files of the project
 
 lint-python: $(READY)-lint
 	@$(BIN)/ruff check .
@@ -56,9 +57,15 @@ lint-page: $(NODE)
 lint-prose: $(NODE)
 	@$(NPX)/textlint --format unix $(PROSE)
 
-lint-workflows: $(READY)-lint
-	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+lint-project: $(READY)-lint
+	@$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	@$(SCHEMA) custom.github-workflows-require-timeout .github/workflows/*.yml
+	@$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	@$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	@$(SCHEMA) vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+	@$(SCHEMA) vendor.citation-file-format CITATION.cff
+	@! grep -ohE 'https?://[^/"]+' uv.lock package-lock.json | grep -E 'pypi|pythonhosted|npmjs|registry|mirror|proxy' \
+	  | grep -vE '^https://(pypi.org|files.pythonhosted.org)$$'
 	@$(BIN)/zizmor --offline --quiet .github
 
 .PHONY: format

@@ -1,4 +1,4 @@
-"""Audit what chainrule brings with it: known vulnerabilities, licences, and the notices that it ships.
+"""Audit what chainrule brings with it: known vulnerabilities, licences, and notices.
 
     python tools/audit.py
 
@@ -58,7 +58,9 @@ def required(name: str, seen: set[str]) -> set[str]:
 def licence(name: str) -> str:
     """Return the licence that a distribution states: an SPDX expression, classifiers or text."""
     about = metadata.metadata(name)
-    classifiers = [c.rpartition("::")[2] for c in about.get_all("Classifier", ()) if "License ::" in c]
+    classifiers = [
+        c.rpartition("::")[2] for c in about.get_all("Classifier", ()) if "License ::" in c
+    ]
     texts = (about["License-Expression"], *classifiers, about["License"], "none stated")
     return next(text.strip().partition("\n")[0] for text in texts if text)
 
@@ -71,7 +73,7 @@ def licences() -> list[str]:
 
 
 def notices() -> list[str]:
-    """Return a line for each library linked into the core whose licence THIRD_PARTY_NOTICES lacks."""
+    """Return a line for each library in the core whose licence THIRD_PARTY_NOTICES lacks."""
     shipped = " ".join((ROOT / "THIRD_PARTY_NOTICES").read_text(encoding="utf-8").split())
     spec = importlib.util.find_spec("nanobind")
     if spec is None or spec.origin is None:

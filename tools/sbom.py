@@ -2,8 +2,8 @@
 
     python tools/sbom.py
 
-It is CycloneDX, in JSON: the distributions that installing the wheel brings into a fresh environment,
-and the libraries that are linked into the core.
+It is CycloneDX, in JSON: the distributions that the wheel brings into a fresh environment, and the
+libraries that are linked into the core.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import venv
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 LINKED = (  # as in THIRD_PARTY_NOTICES
@@ -33,13 +34,12 @@ def installed(folder: Path) -> Path:
     return python
 
 
-def bill(python: Path) -> dict[str, object]:
+def bill(python: Path) -> dict[str, Any]:
     """Return the bill of an environment, with what is linked into chainrule as parts of it."""
     command = [sys.executable, "-m", "cyclonedx_py", "environment", str(python), "--of", "JSON"]
     ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, object] = json.loads(ran.stdout)
+    found: dict[str, Any] = json.loads(ran.stdout)
     components = found["components"]
-    assert isinstance(components, list)
     found["components"] = components = [c for c in components if c["name"] != "pip"]
     next(c for c in components if c["name"] == "chainrule")["components"] = [
         {
@@ -60,4 +60,6 @@ if __name__ == "__main__":
     file = ROOT / "build" / "sbom.cdx.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print(f"{file.relative_to(ROOT)}: {len(found['components'])} distributions, {len(LINKED)} linked")
+    print(
+        f"{file.relative_to(ROOT)}: {len(found['components'])} distributions, {len(LINKED)} linked"
+    )
