@@ -86,6 +86,11 @@ def test_help_teaches(command: str, run: Run) -> None:
         assert words in out
 
 
+@pytest.mark.parametrize("command", ["", *cli.cli.commands])
+def test_help_shows_no_range_without_ends(command: str, run: Run) -> None:
+    assert "None" not in run(*command.split(), "--help")[1]
+
+
 def test_examples_in_the_help_work(run: Run) -> None:
     Network([5, 4, 4, 1], seed=0).save("net.safetensors")
     np.savetxt("samples.csv", np.random.default_rng(0).normal(size=(110, 6)), delimiter=",")
@@ -222,7 +227,7 @@ def test_check_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         ([*EXPLAIN, "--row", "1", "--all-rows"], "--row, --rows and --all-rows exclude each other"),
         ([*EXPLAIN, "--row", "0", "--format", "pdf"], "'pdf' is not one of"),
         ([*EXPLAIN, "--row", "0", "--notation", "x"], "unknown notation 'x'; known: default"),
-        ([*EXPLAIN, "--row", "0", "--learning-rate", "-1"], "learning_rate must be above 0"),
+        ([*EXPLAIN, "--row", "0", "--learning-rate", "-1"], "-1.0 is not in the range x>0"),
         ([*EXPLAIN, "--row", "0", "--out", "none/why"], "none/why: No such file or directory"),
         ([*EXPLAIN, "--row", "0", "--out", "."], ".: Is a directory"),
         (["explain", "net.safetensors", "w[3][1,2]", *EXPLAIN[3:], "--row", "0"],

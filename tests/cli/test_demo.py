@@ -184,6 +184,24 @@ def test_without_scikit_learn_one_line_says_what_to_do(
         "pip install 'chainrule[demo]'\n"
     )
     assert printed.out == ""
+    assert not list(tmp_path.iterdir())  # no empty folder, either
+
+
+@pytest.mark.parametrize("there", [[], ["a"], ["a/b", "a/b/own.txt"]])
+def test_a_failure_takes_away_no_more_than_it_made(
+    there: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in there:
+        (tmp_path / name).touch() if "." in name else (tmp_path / name).mkdir(parents=True)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Network, "fit", full)
+    with pytest.raises(OSError, match="No space"):
+        demo.run(tmp_path / "a" / "b", plain=True)
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert left == (["a", *there] if len(there) == 2 else there)
 
 
 def test_ctrl_c_while_it_learns(tmp_path: Path) -> None:
@@ -200,7 +218,7 @@ def test_ctrl_c_while_it_learns(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert err.strip() == "chainrule: interrupted"
     assert "test accuracy" not in out
-    assert not list((tmp_path / "demo-output").iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("plain", [True, False])

@@ -821,16 +821,19 @@ def test_memory_map_of_another_dtype(dtype: str, tmp_path: Path, monkeypatch: An
     nets[0].fit(X.astype("float32"), X[:, :1].astype("float32"), epochs=2, verbose=0)
     expected = nets[0].predict(X.astype("float32"))
 
-    def convert(array: Any) -> Any:
-        assert len(array) <= 100 or array.dtype == "float32"
-        return real(array)
+    lengths = []
 
-    real = native._readable
+    def convert(array: Any, dtype: Any) -> Any:
+        lengths.append(len(array))
+        return real(array, dtype)
+
+    real = native._converted
     monkeypatch.setattr(native, "_CONVERTED", 100)
-    monkeypatch.setattr(native, "_readable", convert)
+    monkeypatch.setattr(native, "_converted", convert)
     nets[1].fit(maps, maps[:, :1], epochs=2, verbose=0)
     found = NativeEngine(2).predict(nets[1], maps)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert lengths == [100] * 10
 
 
 def environment(**variables: str) -> subprocess.CompletedProcess[str]:

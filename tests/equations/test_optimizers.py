@@ -1,8 +1,5 @@
 """The update rules: against the papers' formulas written for one number, and against PyTorch."""
 
-# mypy: disable-error-code="arg-type"
-# Arguments of the wrong type are refused, which is tested here.
-
 from __future__ import annotations
 
 import math

@@ -1,8 +1,5 @@
 """What explain and Notation refuse, each with its message."""
 
-# mypy: disable-error-code="arg-type"
-# Arguments of the wrong type are refused, which is tested here.
-
 from __future__ import annotations
 
 import dataclasses

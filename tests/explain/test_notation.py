@@ -11,6 +11,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.equations.formulas import Expr, Name, Neg, Num, add, evaluate, mul, parse
+from chainrule.equations.numbers import format_number
 from chainrule.explain import NOTATIONS, Explanation, Notation
 from chainrule.explain.latex import LatexWriter
 from chainrule.explain.mathml import MathmlWriter
@@ -28,7 +29,6 @@ from chainrule.explain.symbols import (
     turn_residual,
 )
 from chainrule.explain.text import TextWriter
-from chainrule.explain.writer import format_number
 
 SIZES = (3, 12, 4)
 W = quantity("w", 2, 1, 2)

@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def model(tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any], bytes]:
 
 
 def refused(path: Path, header: dict[str, Any], about: object, data: bytes) -> str:
-    header["__metadata__"] = {"chainrule": json.dumps(about)}
+    text = json.dumps(about, separators=(",", ":"))
+    header["__metadata__"] = {"chainrule": text}
     path.write_bytes(FUZZ["put_together"](header, data))
     with pytest.raises(
         ValueError, match=f"{re.escape(str(path))}(:| is no chainrule model)"
@@ -136,6 +138,69 @@ def test_a_digest_that_does_not_fit(tmp_path: Path) -> None:
         tmp_path / "mine", header, {**about, "digest": "0" * 64}, data
     )
     assert "wrong kind" in refused(tmp_path / "mine", header, {**about, "digest": 0}, data)
+
+
+def test_what_follows_the_digest_is_refused(tmp_path: Path) -> None:
+    """Whatever is read was once hashed: the file of another network loaded with the old digest."""
+    Network([2, 2, 1], hidden="tanh", seed=0).save(tmp_path / "good")
+    header, about, data = FUZZ["take_apart"]((tmp_path / "good").read_bytes())
+    text = header["__metadata__"]["chainrule"]
+    assert text.endswith(f'"digest":"{about["digest"]}"}}')
+    for more, message in (
+        (',"activations":["relu","softplus"],"l2":0.5', "has the key 'activations' twice"),
+        (',"table":{}', "its digest is not what its description ends"),
+        (" ", "its digest is not what"),
+        (f',"digest":"{about["digest"]}"', "has the key 'digest' twice"),
+        (f',"x":{{"digest":"{about["digest"]}"}}', "'x', which format 1 does not know"),
+    ):
+        header["__metadata__"] = {"chainrule": f"{text[:-1]}{more}}}"}
+        (tmp_path / "mine").write_bytes(FUZZ["put_together"](header, data))
+        with pytest.raises(ValueError, match=re.escape(message)):
+            files.load(tmp_path / "mine")
+    for bad in (text + " ", text.replace(',"digest":', ', "digest":')):
+        header["__metadata__"] = {"chainrule": bad}
+        (tmp_path / "mine").write_bytes(FUZZ["put_together"](header, data))
+        with pytest.raises(ValueError, match="its digest is not what"):
+            files.load(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("seed", range(len(SEEDS)))
+def test_a_key_that_is_there_twice_is_refused(seed: int, tmp_path: Path) -> None:
+    """At every level of the header and of the description, signed or not: readers differ."""
+    content, path = SEEDS[seed], tmp_path / "mine"
+    length = int.from_bytes(content[:8], "little")
+    header, data = content[8 : 8 + length].decode(), content[8 + length :]
+    path.write_bytes(FUZZ["put_together"](json.loads(header), data))
+    files.load(path)
+
+    for bad, _ in with_a_key_twice(header):
+        path.write_bytes(len(bad.encode()).to_bytes(8, "little") + bad.encode() + data)
+        with pytest.raises(ValueError, match=r"has the key .* twice|no chainrule model"):
+            files.load(path)
+
+    outer = json.loads(header)
+    tensors = {name: entry for name, entry in outer.items() if name != "__metadata__"}
+    about = json.loads(outer["__metadata__"]["chainrule"])
+    del about["digest"]
+    levels = set()
+    for bad, depth in with_a_key_twice(json.dumps(about, separators=(",", ":"))):
+        for text in (bad, FUZZ["signed"](bad, tensors, data)):
+            whole = tensors | {"__metadata__": {"chainrule": text}}
+            path.write_bytes(FUZZ["put_together"](whole, data))
+            with pytest.raises(ValueError, match=r"its description has the key .* twice"):
+                files.load(path)
+        levels.add(depth)
+    assert levels >= ({0, 1} if len(about) > 9 else {0})  # a checkpoint or table has more below
+
+
+def with_a_key_twice(text: str) -> Iterator[tuple[str, int]]:
+    """A JSON object with one key of one of its objects said once more, with another value."""
+    for match in re.finditer(r'\{("(?:[^"\\]|\\.)*"):', text):
+        depth = text[: match.start()].count("{") - text[: match.start()].count("}")
+        again = f"{{{match[1]}:0,"
+        yield text[: match.start()] + again + text[match.start() + 1 :], depth
+        escaped = "".join(f"\\u{ord(c):04x}" for c in json.loads(match[1]))
+        yield text[: match.start()] + f'{{"{escaped}":0,' + text[match.start() + 1 :], depth
 
 
 def test_a_file_without_a_digest_is_read(tmp_path: Path) -> None:

@@ -30,9 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return USAGE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "chainrule"
         return _complain(f"{error.format_message()} ({where} --help tells more)")
@@ -92,11 +89,17 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
 @click.group(
     help=_HELP,
     epilog=EXIT_CODES,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
 )
 @click.version_option(__version__, message="chainrule %(version)s")
-def cli() -> None:
-    """Hold the commands."""
+@click.pass_context
+def cli(context: click.Context) -> int:
+    """Hold the commands; without one, show the help."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+    return USAGE
 
 
 for _command in (demo, train, predict, inspect, explain, check, explore):

@@ -7,6 +7,8 @@ import shlex
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,10 +50,29 @@ def run(out: Path, *, seed: int = 0, epochs: int | None = None, plain: bool = Fa
     Raises ImportError without scikit-learn, OSError where ``out`` can't be written, and
     KeyboardInterrupt if the training was interrupted.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    digits = load_digits()
+    with _folder(out):
+        return _run(out, digits, seed, epochs, plain)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """Make a folder for what is written in the block; one that stays empty goes when it fails."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it is not empty
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+def _run(out: Path, digits: tuple[Digits, ...], seed: int, epochs: int | None, plain: bool) -> int:
     console = _console(plain)
     width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
-    train, validation, test = load_digits()
+    train, validation, test = digits
     network = make_network(seed)
 
     def say(text: str = "", style: str | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule.cli.loaded import load
-from chainrule.cli.shared import WIDEST, Finite, Rows, choose, data_options, has
+from chainrule.cli.shared import ABOVE_0, WIDEST, Rows, choose, data_options, has
 from chainrule.storage import models as files
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--rows", type=Rows(), help="The mean over some samples: 0:32 is the first 32.")
 @click.option("--all-rows", is_flag=True, help="The mean over all samples.")
 @click.option(
-    "--learning-rate", type=Finite(), metavar="X", help="Show the update with this step size, too."
+    "--learning-rate", type=ABOVE_0, metavar="X", help="Show the update with this step size, too."
 )
 @click.option(
     "--notation",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.equations.backprop import Forward, Gradient
 from chainrule.equations.feedforward import FeedForward
-from chainrule.equations.losses import LossFromZ
-from chainrule.explorer.protocol import HealthView, LayerHealth
-from chainrule.explorer.view import number
+from chainrule.equations.losses import BinaryCrossEntropy, CrossEntropy
+from chainrule.equations.numbers import Value, format_number, plain
 
 Array = NDArray[Any]
 _FLAT = 0.05  # saturated: |g'| stays below this share of the steepest slope, on 95% of samples
@@ -21,6 +20,26 @@ _SMALL = 0.01  # a gradient below this share of the largest is called small
 _STEEPEST = {"tanh": 1.0, "sigmoid": 0.25}
 
 
+class LayerHealth(TypedDict):
+    """The health of a layer."""
+
+    layer: int
+    gradient: Value
+    share: Value  # of the largest gradient of all layers, 0 to 1
+    slope: Value  # the mean of |g'|
+    arriving: Value  # the mean of |∂C/∂a|
+    marked: list[list[Any]]  # (unit, "dead" or "saturated")
+    words: str
+
+
+class HealthView(TypedDict):
+    """The health of all layers."""
+
+    kind: Literal["health"]
+    words: str
+    layers: list[LayerHealth]
+
+
 def marks(network: FeedForward, passed: Forward) -> list[list[str]]:
     """Say of every unit of every layer whether it is "dead", "saturated" or well ("")."""
     found = [["" for _ in range(network.sizes[0])]]
@@ -28,7 +47,9 @@ def marks(network: FeedForward, passed: Forward) -> list[list[str]]:
         g = network.layers[l].activation
         z, a = passed.z[l], passed.a[l]
         words = [""] * network.sizes[l]
-        if l == len(network.sizes) - 1 and isinstance(network.loss, LossFromZ):
+        if l == len(network.sizes) - 1 and isinstance(
+            network.loss, BinaryCrossEntropy | CrossEntropy
+        ):
             found.append(words)  # ∂C/∂z is a - y there: no flat g' stands in the way
             continue
         if g.name == "relu":
@@ -47,12 +68,13 @@ def report(network: FeedForward, gradient: Gradient, first: int = 0) -> HealthVi
     L = len(network.sizes) - 1
     sizes = [_rms(gradient.dW[l]) for l in range(1, L + 1)]
     largest = max(sizes) or 1.0
+    shares = [size / largest for size in sizes]
     found = marks(network, gradient.forward)
     layers = [
-        _layer(network, gradient, l, sizes[l - 1], sizes[l - 1] / largest, found, first)
+        _layer(network, gradient, l, sizes[l - 1], shares[l - 1], found, first)
         for l in range(1, L + 1)
     ]
-    small = [view["layer"] for view in layers if (view["share"] or 0) < _SMALL]
+    small = [l for l, share in enumerate(shares, start=1) if not share >= _SMALL]  # nor what is nan
     ill = sum(len(view["marked"]) for view in layers)
     if not max(sizes):
         words = "Every gradient is 0: nothing can be learnt from these samples as things are."
@@ -87,8 +109,8 @@ def _layer(
         slope = float(np.abs(g.derivative(z, a)).mean())
     marked: list[list[Any]] = [[j, word] for j, word in enumerate(found[l]) if word]
     return {
-        "layer": l, "gradient": number(size), "share": number(share), "slope": number(slope),
-        "arriving": number(arriving), "marked": marked,
+        "layer": l, "gradient": plain(size), "share": plain(share), "slope": plain(slope),
+        "arriving": plain(arriving), "marked": marked,
         "words": _words(network, gradient, l, share, slope, marked, first, float(_rms(delta))),
     }  # fmt: skip
 
@@ -108,7 +130,7 @@ def _words(
     if share == 0:
         said.append("No gradient arrives.")
     elif share < _SMALL:
-        part = f"1/{1 / share:,.0f}" if share >= 1e-4 else f"{share:.0e}".replace("e-0", "e-")
+        part = f"1/{1 / share:,.0f}" if share >= 1e-4 else format_number(share, 1)
         said.append(f"Its gradient is {part} of the largest: it learns that slowly.")
         said.append(_cause(network, gradient, l, slope))
     flat = f"{name} is flat there: the factor g′(z) is close to 0 on almost every sample"
@@ -139,7 +161,7 @@ def _cause(network: FeedForward, gradient: Gradient, l: int, slope: float) -> st
     inputs = float(np.sqrt(np.square(gradient.forward.a[l - 1]).mean()))
     factors.append((inputs, f"the activations a of layer {l - 1}"))
     value, name = min(factors)
-    return f"The smallest factor of its chain: {name}, {value:.2g} on average."
+    return f"The smallest factor of its chain: {name}, {format_number(value, 2)} on average."
 
 
 def _rms(values: Array) -> float:

@@ -25,12 +25,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._exports import exported
 from chainrule.equations.layers import ByLayer, NetworkOf
 from chainrule.equations.losses import LossFromZ
 
 Array = NDArray[Any]
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class Forward:
     """The numbers of a forward pass: ``z[l]``, ``a[l]``, and ``masks[l]`` with dropout."""
@@ -40,6 +42,7 @@ class Forward:
     masks: ByLayer[Array | None]
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class Gradient:
     """The gradient of the loss C that is reported, and what it was made from.
@@ -93,7 +96,7 @@ def sample_losses(network: NetworkOf, z: Array, a: Array, y: Array) -> Array:
     """Give C_i of every sample, (n,), from z, a and y of the output layer."""
     loss = network.loss
     if isinstance(loss, LossFromZ):
-        return loss.value_from_z(z, y)
+        return loss.value_from_z(network.weighted_layers[-1].activation, z, y)
     total: Array = loss.value(a, y).sum(axis=-1)
     return total
 
@@ -105,11 +108,12 @@ def backward(network: NetworkOf, forward: Forward, y: Array) -> ByLayer[Array]:
     z, a = forward.z, forward.a
 
     # (1) at the output
+    g = layers[L - 1].activation
     if isinstance(loss, LossFromZ):
-        delta = loss.delta(a[L], y)
+        delta = loss.delta(g, z[L], a[L], y)  # the product, reduced, since a may round to 0 or 1
     else:
         dC_da = loss.derivative(a[L], y)
-        delta = layers[L - 1].activation.pull_back(dC_da, z[L], a[L])
+        delta = g.pull_back(dC_da, z[L], a[L])
     deltas = [delta]
 
     # (2) from layer l+1 to layer l; with dropout a = m g(z), so that ∂a/∂z = m g'(z)

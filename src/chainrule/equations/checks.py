@@ -1,8 +1,10 @@
-"""Checks of numbers that users hand in, one clear error each, and names in the words of errors."""
+"""Checks of what users hand in, names in the words of errors, and warnings at the user's line."""
 
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 
@@ -19,13 +21,19 @@ def not_negative(value: float, name: str) -> None:
         raise ValueError(f"{name} must be 0 or more, got {value}")
 
 
-def whole(value: int, name: str) -> int:
-    """Give an integer of at least 1, or raise."""
+def integer(value: int, need: str) -> int:
+    """Return an integer, of Python's or NumPy's, or raise TypeError with what is needed."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{need}, got {value!r}")
+    return int(value)
+
+
+def whole(value: int, name: str) -> int:
+    """Return an integer of at least 1, or raise."""
+    value = integer(value, f"{name} must be an integer")
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value}")
-    return int(value)
+    return value
 
 
 def _number(value: float, name: str) -> bool:
@@ -48,3 +56,15 @@ def listed(names: Sequence[str], most: int = 12) -> str:
     """Give names as a list in words, the first ones of many."""
     shown = ", ".join(map(repr, names[:most]))
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line outside of chainrule that led here, as Python 3.12's skip_file_prefixes."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_inside(module: str) -> bool:
+    return module.partition(".")[0] in ("chainrule", "contextlib")

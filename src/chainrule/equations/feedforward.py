@@ -2,79 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import secrets
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.equations import activations, backprop, data, initializers, losses
+from chainrule.equations import activations, backprop, data, initializers, losses, overflow
 from chainrule.equations.activations import Activation
+from chainrule.equations.arrays import contiguous
 from chainrule.equations.backprop import Forward, Gradient
-from chainrule.equations.checks import not_negative, whole
+from chainrule.equations.checks import integer, not_negative, whole
 from chainrule.equations.losses import Loss, LossFromZ
+from chainrule.equations.parameters import Layer, Layers, assign, count_parameters, views
 from chainrule.random import dropout_mask
 
 Array = NDArray[Any]
 DTypeName = Literal["float32", "float64"]
 _BATCH = 1024  # rows carried through the layers in one go by loss_value
-
-
-class Layer:
-    """One layer: its units, and for l >= 1 its ``W``, ``b`` and activation.
-
-    ``W`` and ``b`` are views into the network's parameters: change them in place
-    (``layer.W[1, 2] = 0.5``) or assign whole arrays of the same shape.
-    """
-
-    def __init__(
-        self,
-        units: int,
-        activation: Activation | None = None,
-        W: Array | None = None,
-        b: Array | None = None,
-        dropout: float = 0.0,
-    ) -> None:
-        self.units, self.dropout = units, dropout
-        self._activation, self._W, self._b = activation, W, b
-
-    @property
-    def activation(self) -> Activation:
-        """The activation g of the layer."""
-        if self._activation is None:
-            raise AttributeError("layer 0 is the input and has no activation")
-        return self._activation
-
-    @property
-    def W(self) -> Array:
-        """The weights, (units_l, units_{l-1})."""
-        if self._W is None:
-            raise AttributeError("layer 0 is the input and has no weights")
-        return self._W
-
-    @W.setter
-    def W(self, values: ArrayLike) -> None:
-        _assign(self.W, values, "W")
-
-    @property
-    def b(self) -> Array | None:
-        """The biases, (units_l,), or None in a network without biases."""
-        return self._b
-
-    @b.setter
-    def b(self, values: ArrayLike) -> None:
-        if self._b is None:
-            raise AttributeError("this layer has no biases")
-        _assign(self._b, values, "b")
-
-    def __repr__(self) -> str:
-        if self._activation is None:
-            return f"Layer({self.units} inputs)"
-        return f"Layer({self.units} units, {self._activation.name}, W {self.W.shape})"
+_MOST_THREADS = 1024
 
 
 class FeedForward:
@@ -116,7 +64,7 @@ class FeedForward:
         engine: str = "auto",
         threads: int | None = None,
     ) -> None:
-        self.sizes = _check_sizes(sizes)
+        self._sizes = _check_sizes(sizes)
         L = len(self.sizes) - 1
         functions = [activations.get(g) for g in _per_layer(hidden, L - 1, "hidden")]
         if any(isinstance(g, activations.Softmax) for g in functions):
@@ -130,18 +78,55 @@ class FeedForward:
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         not_negative(l2, "l2")
         self.l2 = float(l2)
-        self.biases = bool(biases)
+        self._biases = bool(biases)
         self._seed_given = seed is not None
         self.seed = secrets.randbits(63) if seed is None else _check_seed(seed)
         self._requested_engine = self._check_engine(engine)
-        self.threads = None if threads is None else whole(threads, "threads")
+        self.threads = threads
 
-        self.parameters: Array = np.zeros(count_parameters(self.sizes, self.biases), dtype=dtype)
-        self.layers: list[Layer] = [Layer(self.sizes[0])]
-        views = self._views(self.parameters)
-        for (W_l, b_l), g, p in zip(views, functions, [*rates, 0.0], strict=True):
-            self.layers.append(Layer(len(W_l), g, W_l, b_l, p))
+        self._parameters: Array = np.zeros(count_parameters(self.sizes, self.biases), dtype=dtype)
+        of_layers = [(None, 0.0), *zip(functions, [*rates, 0.0], strict=True)]
+        self._layers = Layers.of(self._parameters, self.sizes, self.biases, of_layers)
         self._initialize(names, W, b)
+
+    @property
+    def parameters(self) -> Array:
+        """All weights and biases as one vector, in the order of the layers, W before b.
+
+        Every ``layers[l].W`` and ``.b`` is a view of it. An assignment copies the numbers into it;
+        ValueError or TypeError for another length, NaN, infinity, or what is not numeric.
+        """
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: ArrayLike) -> None:
+        assign(self._parameters, values, "parameters")
+
+    @property
+    def threads(self) -> int | None:
+        """How many threads the native engine may use; None: as many as it finds fit."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, threads: int | None) -> None:
+        if threads is not None and whole(threads, "threads") > _MOST_THREADS:
+            raise ValueError(f"threads must be from 1 to {_MOST_THREADS:,}, got {threads:,}")
+        self._threads = None if threads is None else int(threads)
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """Layers 0 (the input) to L."""
+        return self._layers
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The units of layers 0 to L."""
+        return self._sizes
+
+    @property
+    def biases(self) -> bool:
+        """Whether layers 1 to L have biases."""
+        return self._biases
 
     @staticmethod
     def _check_engine(engine: str) -> str:
@@ -160,15 +145,7 @@ class FeedForward:
 
     def _views(self, flat: Array) -> list[tuple[Array, Array | None]]:
         """Cut a flat vector into the (W, b) of layers 1 to L, as views."""
-        views: list[tuple[Array, Array | None]] = []
-        start = 0
-        for fan_in, units in pairwise(self.sizes):
-            W = flat[start : start + units * fan_in].reshape(units, fan_in)
-            start += W.size
-            b = flat[start : start + units] if self.biases else None
-            start += units if self.biases else 0
-            views.append((W, b))
-        return views
+        return views(flat, self.sizes, self.biases)
 
     def _initialize(
         self, names: list[str], W: Sequence[ArrayLike] | None, b: Sequence[ArrayLike] | None
@@ -184,13 +161,13 @@ class FeedForward:
         rng = np.random.default_rng(self.seed)
         for i, layer in enumerate(self.weighted_layers):
             if W is not None:
-                _assign(layer.W, W[i], f"W[{i}]")
+                assign(layer.W, W[i], f"W[{i}]")
             else:
                 units, fan_in = layer.W.shape
                 name = layer.activation.name
                 layer.W[...] = initializers.weights(names[i], name, units, fan_in, rng)
             if b is not None and layer.b is not None:
-                _assign(layer.b, b[i], f"b[{i}]")
+                assign(layer.b, b[i], f"b[{i}]")
 
     def _check_parameters(self) -> None:
         """Raise ValueError where a parameter that was set in place is NaN or infinite."""
@@ -208,9 +185,16 @@ class FeedForward:
                     )
 
     def forward(self, X: ArrayLike) -> Forward:
-        """Give every ``z[l]`` and ``a[l]`` for X, (n, units_0), in float64, without dropout."""
+        """Give every ``z[l]`` and ``a[l]`` for X, (n, units_0), in float64, without dropout.
+
+        Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
+        """
         self._check_parameters()
-        return backprop.forward(self, np.asarray(data.inputs(X, self.sizes[0]), dtype=np.float64))
+        X = contiguous(data.inputs(X, self.sizes[0]), np.float64)
+        with overflow.named() as found:
+            passed = backprop.forward(self, X)
+            found.look_at(passed)
+        return passed
 
     def gradient(
         self,
@@ -223,20 +207,24 @@ class FeedForward:
         """Give the gradient of the loss C with respect to every weight and bias, in float64.
 
         With ``dropout_step`` the dropout masks of that training step are applied, for the samples
-        as they stood in its batch; without it there is no dropout.
+        as they stood in its batch; without it there is no dropout. Warns (RuntimeWarning) where a
+        number overflows, and says in which sample and layer.
         """
         self._check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
         X, y, weights = samples.rows(slice(None), self.sizes[-1], np.float64)
-        passed = backprop.forward(self, X, self.masks(dropout_step))
-        return backprop.gradient(self, passed, y, weights)
+        with overflow.named() as found:
+            passed = backprop.forward(self, X, self.masks(dropout_step))
+            g = backprop.gradient(self, passed, y, weights)
+            found.look_at(passed, g.sample_losses)
+            found.look_at_gradient(g)
+        return g
 
     def masks(self, step: int | None) -> Callable[[int, Array], Array | None] | None:
         """Give the dropout masks of a training step as `backprop.forward` takes them, or None."""
         if step is None:
             return None
-        if isinstance(step, bool) or not isinstance(step, int | np.integer):
-            raise TypeError(f"dropout_step must be the number of a training step, got {step!r}")
+        step = integer(step, "dropout_step must be the number of a training step")
         if step < 0:
             raise ValueError(f"dropout_step must be 0 or more, got {step}")
         if not any(layer.dropout for layer in self.layers):
@@ -252,15 +240,20 @@ class FeedForward:
     def loss_value(
         self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Give the loss C, penalty included, in float64."""
+        """Give the loss C, penalty included, in float64.
+
+        Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
+        """
         self._check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
         total = 0.0
-        for start in range(0, len(samples), _BATCH):
-            X_b, y_b, s = samples.rows(slice(start, start + _BATCH), self.sizes[-1], np.float64)
-            passed = backprop.forward(self, X_b)
-            C_i = backprop.sample_losses(self, passed.z[-1], passed.a[-1], y_b)
-            total += float(C_i.sum() if s is None else s @ C_i)
+        with overflow.named() as found:
+            for start in range(0, len(samples), _BATCH):
+                X_b, y_b, s = samples.rows(slice(start, start + _BATCH), self.sizes[-1], np.float64)
+                passed = backprop.forward(self, X_b)
+                C_i = backprop.sample_losses(self, passed.z[-1], passed.a[-1], y_b)
+                found.look_at(passed, C_i, start)
+                total += float(C_i.sum() if s is None else s @ C_i)
         count = len(samples) if samples.weights is None else float(samples.weights.sum())
         return total / count + self.penalty()
 
@@ -271,15 +264,31 @@ class FeedForward:
         squares = (np.square(layer.W, dtype=np.float64).sum() for layer in self.weighted_layers)
         return self.l2 / 2 * float(sum(squares))
 
+    # --- copies: the parameters are one vector, whoever looks at them -----------------------------
+
     def copy(self) -> Self:
         """Give a network with the same settings and a copy of the parameters."""
-        twin = copy.copy(self)
-        twin.parameters = self.parameters.copy()
-        twin.layers = [Layer(self.sizes[0])]
-        views = twin._views(twin.parameters)
-        for layer, (W, b) in zip(self.weighted_layers, views, strict=True):
-            twin.layers.append(Layer(layer.units, layer.activation, W, b, layer.dropout))
+        twin = object.__new__(type(self))
+        twin.__setstate__({**self.__getstate__(), "_parameters": self._parameters.copy()})
         return twin
+
+    def __copy__(self) -> Self:
+        """Give another object with the same layers and parameters, which both then share."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update({**self.__getstate__(), "_layers": self._layers})
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what a copy or a pickle holds: the parameters once, and no views of them."""
+        return {**self.__dict__, "_layers": self._layers.functions}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take that, and cut the parameters into views."""
+        flat = state["_parameters"]
+        if not flat.flags.writeable:  # joblib has mapped them from a file
+            flat = flat.copy()
+        layers = Layers.of(flat, state["_sizes"], state["_biases"], state["_layers"])
+        self.__dict__.update(state, _parameters=flat, _layers=layers)
 
     def __repr__(self) -> str:
         shape = "-".join(map(str, self.sizes))
@@ -290,24 +299,6 @@ class FeedForward:
             f"{type(self).__name__}({shape}: {functions}; {self.loss.name}; "
             f"{self.parameters.size:,} parameters, {self.dtype})"
         )
-
-
-def count_parameters(sizes: Sequence[int], biases: bool = True) -> int:
-    """Give the number of weights and biases of a network."""
-    return sum(units * (fan_in + biases) for fan_in, units in pairwise(sizes))
-
-
-def _assign(target: Array, values: ArrayLike, name: str) -> None:
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected numbers")
-    if array.shape != target.shape:
-        raise ValueError(f"{name} has shape {array.shape}; expected {target.shape}")
-    with np.errstate(over="ignore"):
-        converted = array.astype(target.dtype)
-    if not np.isfinite(converted).all():
-        raise ValueError(f"{name} holds NaN or infinity (in {target.dtype}); it must be finite")
-    target[...] = converted
 
 
 def _per_layer(value: Any, count: int, name: str) -> list[Any]:
@@ -326,12 +317,10 @@ def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
         raise TypeError(f"sizes must be a list of integers, got {sizes!r}") from None
     if len(checked) < 2:
         raise ValueError(f"sizes {list(checked)} needs an input and at least one layer")
-    for units in checked:
-        if isinstance(units, bool) or not isinstance(units, int | np.integer):
-            raise TypeError(f"sizes must be integers, got {units!r}")
-        if units < 1:
-            raise ValueError(f"sizes must be at least 1, got {units}")
-    return tuple(int(units) for units in checked)
+    units = tuple(integer(units, "sizes must be integers") for units in checked)
+    if min(units) < 1:
+        raise ValueError(f"sizes must be at least 1, got {min(units)}")
+    return units
 
 
 def _check_loss_after(loss: Loss, output: Activation) -> None:
@@ -353,8 +342,7 @@ def _check_rate(value: float) -> float:
 
 
 def _check_seed(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise TypeError(f"seed must be an integer, got {seed!r}")
+    seed = integer(seed, "seed must be an integer")
     if not 0 <= seed < 2**63:
         raise ValueError(f"seed must be from 0 to 2**63 - 1, got {seed}")
-    return int(seed)
+    return seed

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._exports import exported
 from chainrule.equations.checks import not_negative, positive
-from chainrule.equations.schedules import Schedule, as_schedule
+from chainrule.equations.schedules import HasRate, Schedule, as_schedule
 
 Array = NDArray[Any]
 Slots = dict[str, Array]
@@ -26,7 +27,7 @@ class Optimizer(ABC):
     """An update rule; ``slot_names`` are the vectors that it remembers."""
 
     slot_names: ClassVar[tuple[str, ...]] = ()
-    learning_rate: float | Schedule
+    learning_rate: float | HasRate
 
     @property
     def schedule(self) -> Schedule:
@@ -42,6 +43,7 @@ class Optimizer(ABC):
         """Move θ in place, and the slots; t = 1 for the first step."""
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class GradientDescent(Optimizer):
     """θ ← θ - η g.
@@ -49,7 +51,7 @@ class GradientDescent(Optimizer):
     With momentum μ: v ← μ v + g and θ ← θ - η v, or with Nesterov's θ ← θ - η (g + μ v).
     """
 
-    learning_rate: float | Schedule = 0.01
+    learning_rate: float | HasRate = 0.01
     momentum: float = 0.0
     nesterov: bool = False
 
@@ -74,11 +76,12 @@ class GradientDescent(Optimizer):
         theta -= eta * (g + self.momentum * v if self.nesterov else v)
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class AdaGrad(Optimizer):
     """s ← s + g², θ ← θ - η g / (√s + ε) (Duchi et al., 2011)."""
 
-    learning_rate: float | Schedule = 0.01
+    learning_rate: float | HasRate = 0.01
     epsilon: float = 1e-10
 
     slot_names: ClassVar[tuple[str, ...]] = ("s",)
@@ -93,11 +96,12 @@ class AdaGrad(Optimizer):
         theta -= eta * g / (np.sqrt(s) + self.epsilon)
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
     """s ← ρ s + (1 - ρ) g², θ ← θ - η g / (√s + ε) (Tieleman and Hinton, 2012); ρ is ``decay``."""
 
-    learning_rate: float | Schedule = 0.001
+    learning_rate: float | HasRate = 0.001
     decay: float = 0.99
     epsilon: float = 1e-8
 
@@ -115,6 +119,7 @@ class RMSProp(Optimizer):
         theta -= eta * g / (np.sqrt(s) + self.epsilon)
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """Running means of g and g², freed of their bias towards 0 (Kingma and Ba, arXiv 1412.6980).
@@ -123,7 +128,7 @@ class Adam(Optimizer):
     θ ← θ - η · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + ε).
     """
 
-    learning_rate: float | Schedule = 0.001
+    learning_rate: float | HasRate = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -147,6 +152,7 @@ class Adam(Optimizer):
         theta -= step * m / (np.sqrt(v) / root + self.epsilon)
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class AdamW(Adam):
     """Adam after θ ← (1 - η λ) θ (Loshchilov and Hutter, arXiv 1711.05101); λ is ``weight_decay``.

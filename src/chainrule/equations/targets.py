@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from numbers import Integral
 from typing import Any
 
+from chainrule._exports import exported
+from chainrule.equations.checks import integer
 
+
+@exported("chainrule")
 @dataclass(frozen=True)
 class Weight:
     """Weight w_jk^(l), from unit k of layer l-1 to unit j of layer l."""
@@ -24,6 +27,7 @@ class Weight:
         return f"w[{self.layer}][{self.j},{self.k}]"
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class Bias:
     """Bias b_j^(l) of unit j of layer l."""
@@ -35,6 +39,7 @@ class Bias:
         return f"b[{self.layer}][{self.j}]"
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class PreActivation:
     """Pre-activation z_j^(l) of unit j of layer l."""
@@ -46,6 +51,7 @@ class PreActivation:
         return f"z[{self.layer}][{self.j}]"
 
 
+@exported("chainrule")
 @dataclass(frozen=True)
 class UnitOutput:
     """Activation a_j^(l) of unit j of layer l; in layer 0 it is the input x_j."""
@@ -91,10 +97,9 @@ def _with_integers(target: Target) -> Target:
     """Give a target with plain integers as indices, which may have been NumPy's."""
     indices = {field.name: getattr(target, field.name) for field in fields(target)}
     for name, index in indices.items():
-        if isinstance(index, bool) or not isinstance(index, Integral):
-            raise TypeError(f"{type(target).__name__}.{name} must be an integer, got {index!r}")
+        indices[name] = integer(index, f"{type(target).__name__}.{name} must be an integer")
     kind: type[Any] = type(target)
-    plain: Target = kind(**{name: int(index) for name, index in indices.items()})
+    plain: Target = kind(**indices)
     return plain
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._forks import cached_property
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.targets import Bias, PreActivation, Target, UnitOutput, Weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 from chainrule.equations.formulas import Expr
 from chainrule.explain import notation as notations
@@ -10,9 +11,17 @@ from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.notation import Notation
 from chainrule.explain.terms import Equation
 from chainrule.explain.text import TextWriter
-from chainrule.explorer.protocol import EquationView
 
 _MATH = "http://www.w3.org/1998/Math/MathML"
+
+
+class EquationView(TypedDict):
+    """An equation, the words before it, and what opens when it is clicked."""
+
+    lead: str
+    mathml: str
+    text: str
+    target: str
 
 
 class Scribe:

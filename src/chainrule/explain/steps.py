@@ -7,6 +7,7 @@ symbols; the derivatives are the terms of explanations.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -18,12 +19,21 @@ from chainrule.explain import Explanation
 from chainrule.explain.derivation import _weighted_sum
 from chainrule.explain.notation import Notation
 from chainrule.explain.pieces import Array, Pieces
-from chainrule.explain.scribe import Scribe
+from chainrule.explain.scribe import EquationView, Scribe
 from chainrule.explain.symbols import Factor, LossSymbol, Partial, Word, fill, quantity
 from chainrule.explain.terms import Equation
-from chainrule.explorer.protocol import EquationView, StepView
 
 _MOST = 4  # equations in a step, and items of a sum that are written out in numbers
+
+
+class StepView(TypedDict):
+    """One step of the passes: what is computed, from what, and the equations in numbers."""
+
+    phase: Literal["input", "forward", "loss", "backward", "gradient", "update"]
+    layer: int
+    title: str
+    words: str
+    equations: list[EquationView]
 
 
 class Steps:

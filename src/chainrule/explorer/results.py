@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from chainrule import engines
 from chainrule.equations.feedforward import FeedForward
-from chainrule.explorer.protocol import ResultsView
+from chainrule.explorer.protocol.replies import ResultsView
 from chainrule.explorer.view import number, row
 from chainrule.teach.datasets import Dataset
 

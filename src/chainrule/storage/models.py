@@ -4,7 +4,8 @@ The tensors are ``layers.1.W``, ``layers.1.b`` and so on, in the network's dtype
 ``chainrule`` of the header's metadata is JSON: the version of this format and everything else that
 makes the network. An activation or loss of a user's own is stored by name and formula only;
 `load` wants the object itself. Its last key is a SHA-256 digest of all that stands before it and of
-the tensors, which tells damage.
+the tensors, which tells damage; nothing comes after it. No object of the header or of the
+description has a key twice, of which readers might take one or the other.
 
 A checkpoint (`chainrule.training.checkpoints`) is a model file with more in it: the description
 has a key ``checkpoint``, and the names of its tensors begin with ``checkpoint.``. The model of
@@ -53,6 +54,8 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "l2": (int, float),
 }
 _OPTIONAL: dict[str, type] = {CHECKPOINT: dict, TABLE: dict, "digest": str}
+_TOKEN = re.compile(rb'[{}]|(?P<text>"(?:[^"\\]++|\\.)*+")(?P<colon>\s*:)?')
+_SIGNED = re.compile(r'(.*),"digest":"[0-9a-f]{64}"\}', re.DOTALL)
 _LONGEST = 1 << 22  # characters of JSON; a table of 10,000 columns of numbers fits
 _ROOM = 1 << 17  # of these, for the network itself
 _LONGEST_HEADER = 1 << 23  # bytes; of a file's own, so that reading it takes no memory to speak of
@@ -130,6 +133,29 @@ def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:
 def as_json(value: object) -> str:
     """Give a value as JSON, as short as it can be."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def from_json(text: str, what: str) -> Any:
+    """Read JSON; ValueError says of ``what`` that it is none, or that an object has a key twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise _TwiceError(f"{what} has the key {key!r} twice in one object")
+            found[key] = value
+        return found
+
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except _TwiceError:
+        raise
+    except (ValueError, RecursionError):  # a number of too many digits is a ValueError, too
+        raise ValueError(f"{what} is not JSON") from None
+
+
+class _TwiceError(ValueError):
+    pass
 
 
 def write_atomically(
@@ -266,7 +292,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
     """Open a safetensors file; what is wrong with it, or found to be, is a ValueError naming it."""
     name = os.fspath(path)
     _check_readable(name)
-    if detail := _too_much(name):
+    header, detail = _header(name)
+    if detail:
         raise ValueError(f"{name} is no chainrule model file: {_why(name, detail)}")
 
     from safetensors import SafetensorError, safe_open
@@ -277,6 +304,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
         raise ValueError(f"{name} is no chainrule model file: {_why(name, str(error))}") from None
     with file:
         try:
+            _check_keys(header)
             yield file
         except (ValueError, TypeError, OverflowError, SafetensorError) as error:
             raise ValueError(f"{name}: {harmless(str(error))}") from None
@@ -318,14 +346,14 @@ def _check_readable(path: str) -> None:
         pass
 
 
-def _too_much(path: str) -> str | None:
-    """Say what is too much about a header, before anything parses it: its tensors take memory."""
+def _header(path: str) -> tuple[bytes, str | None]:
+    """Give a header, and what is too much about it, before anything parses it: it takes memory."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _LONGEST_HEADER:
-            return f"its header would be {length:,} bytes long"
+            return b"", f"its header would be {length:,} bytes long"
         header = file.read(length)
-    return _too_many_objects(header)
+    return header, _too_many_objects(header)
 
 
 def _too_many_objects(header: bytes) -> str | None:
@@ -334,6 +362,21 @@ def _too_many_objects(header: bytes) -> str | None:
     if sum(1 for _ in objects) <= _MOST_OBJECTS:
         return None
     return f"its header has more than {_MOST_OBJECTS:,} objects"
+
+
+def _check_keys(header: bytes) -> None:
+    """Raise ValueError where a header that was read has a key twice; no value is built for that."""
+    objects: list[set[str]] = []
+    for token in _TOKEN.finditer(header):
+        if token[0] == b"{":
+            objects.append(set())
+        elif token[0] == b"}":
+            objects.pop()
+        elif token["colon"]:
+            key = json.loads(token["text"])
+            if key in objects[-1]:
+                raise ValueError(f"its header has the key {key!r} twice in one object")
+            objects[-1].add(key)
 
 
 def _why(path: str, detail: str) -> str:
@@ -400,9 +443,11 @@ def check(file: OpenFile) -> tuple[dict[str, Any], list[str]]:
     more = {name for name in names if name.startswith(f"{CHECKPOINT}.") and CHECKPOINT in about}
     _check_tensors(file, names - more, shapes, about["dtype"])
     if "digest" in about and text is not None:
-        body, _, _ = text.rpartition(',"digest":')
+        signed = _SIGNED.fullmatch(text)
+        if signed is None:
+            raise ValueError("it is damaged: its digest is not what its description ends with")
         tensors = ((name, file.get_tensor(name)) for name in sorted(names))
-        if _digest(body, tensors) != about["digest"]:
+        if _digest(signed[1], tensors) != about["digest"]:
             raise ValueError("it is damaged: its contents are not those that were written")
     return about, list(shapes)
 
@@ -414,10 +459,7 @@ def _read_description(text: str | None) -> dict[str, Any]:
         )
     if len(text) > _LONGEST:
         raise ValueError(f"its description is too long: {len(text):,} characters")
-    try:
-        about = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError("its description is not JSON") from None
+    about = from_json(text, "its description")
     if not isinstance(about, dict) or type(about.get("version")) is not int or about["version"] < 1:
         raise ValueError("its description has no version")
     if about["version"] > VERSION:

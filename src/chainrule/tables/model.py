@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from chainrule._forks import cached_property
 from chainrule._version import __version__
 from chainrule.equations.checks import listed
 from chainrule.storage import models as files

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,35 @@ from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.formulas import Expr, Name, Neg, Num, add, mul
 from chainrule.equations.targets import Weight
 from chainrule.explain import Explanation, Notation, explain
-from chainrule.explain.scribe import Scribe
+from chainrule.explain.scribe import EquationView, Scribe
 from chainrule.explain.symbols import LossSymbol, Partial, quantity
-from chainrule.explorer.protocol import EquationView, QuestionView, VerdictView
 
 Array = NDArray[Any]
 _NEAR = 0.01  # an answer is right, or a mistake found, within this share
 _TRIES = 60
 _SAMPLES = 4  # in an exercise about the mean
+
+
+class QuestionView(TypedDict):
+    """An exercise."""
+
+    kind: Literal["question"]
+    words: str
+    mathml: str
+    target: str
+    given: list[EquationView]
+    hint: str
+
+
+class VerdictView(TypedDict):
+    """What is said about an answer."""
+
+    kind: Literal["verdict"]
+    right: bool
+    fault: str  # "", "sign", "slope", "transposed", "sum", "after", "input", "units" or "other"
+    words: str
+    solution: str
+    target: str
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
 from chainrule.equations.feedforward import FeedForward
 from chainrule.explain import Explanation
-from chainrule.explain.scribe import Scribe
-from chainrule.explorer.protocol import StopView
+from chainrule.explain.scribe import EquationView, Scribe
 from chainrule.teach.datasets import Dataset
+
+
+class StopView(TypedDict):
+    """A stop of a tour."""
+
+    title: str
+    words: str
+    equations: list[EquationView]
+    target: str
+    phase: str
+    layer: int
+    act: str  # what the page offers to do: "", "update", "prove"
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from chainrule._exports import exported
+from chainrule._forks import cached_property
 from chainrule.engines.base import State
 from chainrule.equations.checks import not_negative, whole
 from chainrule.training.metrics import HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
-    from chainrule.equations.feedforward import FeedForward
     from chainrule.training.history import History
 
 
@@ -27,7 +27,7 @@ class Run:
     epochs that it had.
     """
 
-    network: FeedForward
+    network: Any  # a FeedForward, of the class that was handed to fit
     history: History
     epochs: int
     state: State = field(default_factory=State)
@@ -50,6 +50,7 @@ class Run:
             self.history.stop_reason, self.finished = reason, finished
 
 
+@exported("chainrule")
 class Callback:
     """What is called during a run; override what you need.
 
@@ -77,6 +78,7 @@ class Callback:
         """
 
 
+@exported("chainrule")
 class EarlyStopping(Callback):
     """Stop when a column of the history has not improved for ``patience`` epochs.
 

@@ -21,10 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.equations.data import Samples, is_mapped
+from chainrule._exports import exported
+from chainrule.equations.arrays import is_mapped
+from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Optimizer, Slots
-from chainrule.equations.schedules import Schedule
+from chainrule.equations.schedules import HasRate
 from chainrule.storage import models as files
 from chainrule.training.history import History
 
@@ -51,6 +53,7 @@ _SETTINGS = (
 )  # fmt: skip
 
 
+@exported("chainrule")
 class CheckpointWarning(UserWarning):
     """A run goes on, but from an older checkpoint, or not to the same bits."""
 
@@ -225,8 +228,8 @@ def plain(value: object) -> Any:
     held: dict[str, Any] = {}
     if dataclasses.is_dataclass(value):
         held = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    elif isinstance(value, Optimizer | Schedule):
-        held = vars(value)
+    elif isinstance(value, Optimizer | HasRate):
+        held = getattr(value, "__dict__", {})
     return {"name": type(value).__qualname__, **{key: plain(item) for key, item in held.items()}}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chainrule._exports import exported
 from chainrule.engines import Failure
 from chainrule.training.history import History
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from chainrule.training.callbacks import Run
 
 
+@exported("chainrule")
 class NonFiniteError(FloatingPointError):
     """A number of a training run was NaN or infinite; that step was not applied.
 

@@ -161,8 +161,9 @@ class _Task:
             )
         samples = _samples(network, X, y, sample_weight)
         if class_weight is not None:
+            name = "(class_weight · sample_weight)"
             weights = data.class_weights(class_weight, samples.y, network.sizes[-1])
-            weights = weights if samples.weights is None else weights * samples.weights
+            weights = data.multiplied(samples.weights, weights, name)[0]
             if not weights.any():
                 raise ValueError("class_weight leaves every sample a weight of 0; one must count")
             samples = Samples(samples.X, samples.y, weights)
@@ -211,8 +212,8 @@ class _Task:
 
 def _samples(network: FeedForward, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
     """Check samples, and put X and y in the network's dtype now rather than in every epoch."""
-    samples = data.samples(X, y, network.sizes, network.loss, weight)
-    rows = samples.y if samples.y.ndim == 1 else data.in_dtype(samples.y, network.dtype, "y")
+    samples = data.samples(X, y, network.sizes, network.loss, weight, network.dtype)
+    rows = samples.y if samples.y.ndim == 1 else data.in_dtype(samples.y, network.dtype)
     return Samples(data.in_dtype(samples.X, network.dtype), rows, samples.weights)
 
 
@@ -305,7 +306,8 @@ def _measure_training(
     y, weights, a = task.samples.y, task.samples.weights, outputs
     if result.samples < len(y):  # the run was interrupted
         seen = order[: result.samples] if order is not None else np.arange(result.samples)
-        y, a, weights = y[seen], a[seen], None if weights is None else weights[seen]
+        y, a = y[seen], a[seen]
+        weights = None if weights is None else data.ratios(weights[seen], "sample_weight")[0]
     if weights is not None and not weights.any():
         return dict.fromkeys(task.measures, float("nan"))
     return {name: measure(y, a, weights) for name, measure in task.measures.items()}

@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from chainrule._exports import exported
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BACKENDS = ("pandas", "polars", "pyarrow")
 
 
+@exported("chainrule")
 class History(Mapping[str, list[float]]):
     """The columns of a run, one number for each epoch.
 

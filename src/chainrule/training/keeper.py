@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.equations.checks import whole
+from chainrule import _forks as forks
+from chainrule.equations.checks import integer, warn, whole
 from chainrule.storage import models as files
 from chainrule.training import checkpoints
 from chainrule.training.callbacks import Callback, Run
@@ -139,9 +139,7 @@ class _FolderKeeper(Keeper):
                 damage.append(str(error))
                 continue
             for what in damage:
-                warnings.warn(
-                    f"{what}; the run goes on from {path.name}", CheckpointWarning, stacklevel=6
-                )
+                warn(f"{what}; the run goes on from {path.name}", CheckpointWarning)
             self._check(found, path, run)
             return found
         if damage:
@@ -167,11 +165,10 @@ class _FolderKeeper(Keeper):
                         self._pending = found
                         return
             self._best = None
-            warnings.warn(
+            warn(
                 f"the best network so far is lost ({error}); {BEST} will be the best of the "
                 "epochs from here on",
                 CheckpointWarning,
-                stacklevel=6,
             )
 
     def _check(self, found: Checkpoint, path: Path, run: Run) -> None:
@@ -190,11 +187,10 @@ class _FolderKeeper(Keeper):
                 f"{path} has the slots {[*found.slots]}; expected {[*run.state.slots]}"
             )
         if old["engine"] != new["engine"]:
-            warnings.warn(
+            warn(
                 f"the run began with the {old['engine']} engine and goes on with the "
                 f"{new['engine']} one: it comes to the same numbers, but not to the same bits",
                 CheckpointWarning,
-                stacklevel=7,
             )
 
 
@@ -236,10 +232,8 @@ def choose(
     if isinstance(every, timedelta):
         if every < timedelta(0):
             raise ValueError(f"every must not be negative, got {every!r}")
-    elif isinstance(every, bool) or not isinstance(every, int | np.integer):
-        raise TypeError(f"every must be a number of epochs or a timedelta, got {every!r}")
     else:
-        every = whole(int(every), "every")
+        every = whole(integer(every, "every must be a number of epochs or a timedelta"), "every")
     keep = whole(keep, "keep")
     if not isinstance(resume, bool | np.bool_):
         raise TypeError(f"resume must be True or False, got {resume!r}")
@@ -268,10 +262,10 @@ def _locked(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    held = _Descriptor(folder)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a kill lets go of it too
+            fcntl.flock(held.number, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a kill lets go of it too
         except BlockingIOError:
             raise ValueError(
                 f"checkpoint folder {str(folder)!r} is in use: another fit writes into it"
@@ -280,4 +274,20 @@ def _locked(folder: Path) -> Iterator[None]:
             pass  # a file system without locks
         yield
     finally:
-        os.close(descriptor)
+        held.close()
+
+
+class _Descriptor:
+    """An open folder; a forked child closes its own, with which it would keep the lock as well."""
+
+    def __init__(self, folder: Path) -> None:
+        self.number = os.open(folder, os.O_RDONLY)
+        forks.register(self)
+
+    def close(self) -> None:
+        """Close it, if it is open."""
+        number, self.number = self.number, -1
+        if number >= 0:
+            os.close(number)
+
+    _forked = close

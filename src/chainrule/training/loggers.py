@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from time import monotonic, time_ns
 from typing import IO, Any
 
+from chainrule._exports import exported
+from chainrule.equations.checks import warn
 from chainrule.storage import models as files
 from chainrule.training.callbacks import Callback, Run
 
@@ -18,6 +19,7 @@ _LONGEST = 500  # characters of a parameter, and 100 of them and 1,000 numbers a
 _AT_ONCE = (100, 1000)
 
 
+@exported("chainrule")
 class CSVLogger(Callback):
     """Write the history to a CSV file, a row at each epoch's end.
 
@@ -96,10 +98,9 @@ class _Deliverer(Callback):
         except Exception as error:
             if not self._warned:
                 self._warned = True
-                warnings.warn(
+                warn(
                     f"{type(self).__name__} could not deliver ({type(error).__name__}: {error}); "
-                    "the run goes on, and what is missing is tried again",
-                    stacklevel=2,
+                    "the run goes on, and what is missing is tried again"
                 )
             return
         self._sent = count
@@ -109,6 +110,7 @@ class _Deliverer(Callback):
         raise NotImplementedError
 
 
+@exported("chainrule")
 class TensorBoardLogger(_Deliverer):
     """Write each epoch's numbers as scalars that TensorBoard draws; needs tensorboardX.
 
@@ -154,6 +156,7 @@ class TensorBoardLogger(_Deliverer):
             writer.flush()
 
 
+@exported("chainrule")
 class MLflowLogger(_Deliverer):
     """Send settings and each epoch's numbers to MLflow; needs mlflow or mlflow-skinny.
 
@@ -209,7 +212,7 @@ class MLflowLogger(_Deliverer):
             if not self._joined:
                 client.set_terminated(self._run_id, _status(run))
         except Exception as error:
-            warnings.warn(f"MLflowLogger could not end its run: {error}", stacklevel=2)
+            warn(f"MLflowLogger could not end its run: {error}")
 
     def _begin(self, run: Run) -> None:
         active = import_module("mlflow").active_run()

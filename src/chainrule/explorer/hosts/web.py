@@ -28,13 +28,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
+from chainrule._forks import Lock
 from chainrule.explorer import protocol
 from chainrule.explorer.hosts import assets
+from chainrule.explorer.protocol import checks, replies, requests
 from chainrule.explorer.session import Session
 
 MAX_SESSIONS = 256
 MAX_BODY = 64 * 2**10
-_MAX_UPLOAD = protocol.MAX_CSV + 2**16
+_MAX_UPLOAD = requests.MAX_CSV + 2**16
 _LONGEST_RUN = 1800.0  # seconds of one training run
 _PIECE = 0.0455  # seconds of training between two frames: 20 frames a second
 _WARMING = 5.0  # seconds that an end waits for what is being loaded
@@ -61,7 +63,7 @@ class _Hosted:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.lock = threading.Lock()
+        self.lock = Lock()
         self.used = monotonic()
 
     def answer(self, request: Any) -> bytes:
@@ -82,7 +84,7 @@ class Sessions:
     def __init__(self, make: Callable[[], Session], most: int = MAX_SESSIONS) -> None:
         self._make, self._most = make, most
         self._hosted: OrderedDict[str, _Hosted] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def open(self) -> tuple[str, _Hosted]:
         """Make a session with a name that can't be guessed."""
@@ -242,7 +244,10 @@ def create_app(
     async def schema() -> Response:
         return Response(as_json(app.openapi()), media_type="application/json")
 
-    @app.post("/api/sessions", status_code=201, response_model=protocol.Opened, responses=_ERRORS)
+    @app.post(
+        "/api/sessions", status_code=201, response_model=None,
+        responses={201: _body(replies.Opened), **_ERRORS},
+    )  # fmt: skip
     async def open_session() -> Response:
         """Open a session."""
 
@@ -254,26 +259,36 @@ def create_app(
 
         return Response(await compute(work), 201, media_type="application/json")
 
-    def add(kind: str, model: type[Any]) -> None:
-        async def endpoint(session: _SessionName, request: Any) -> Response:
+    def add(kind: str, cls: type[Any]) -> None:
+        async def endpoint(session: _SessionName, request: Request) -> Response:
             hosted = sessions.get(session)
             if hosted is None:
                 return _error(404, "this session is over; reload the page")
             try:
-                body = await compute(hosted.answer, request)
+                fields = json.loads(await request.body())
+            except (ValueError, RecursionError):
+                return _error(422, "the body must be JSON")
+            if not isinstance(fields, dict):
+                return _error(422, f"the body must be an object, got {type(fields).__name__}")
+            try:
+                asked = protocol.parse({**fields, "kind": kind})
+            except ValueError as error:
+                return _error(422, str(error))
+            try:
+                body = await compute(hosted.answer, asked)
             except (ValueError, TypeError) as error:
                 return _error(409, str(error))  # well formed, but not here: no such layer, say
             return Response(body, media_type="application/json")
 
-        endpoint.__annotations__ = {"session": _SessionName, "request": model}
-        endpoint.__doc__ = model.__doc__
+        endpoint.__doc__ = cls.__doc__
         app.post(
-            f"/api/sessions/{{session}}/{kind}", name=kind, operation_id=kind,
-            response_model=protocol.reply_of(kind), responses=_ERRORS,
+            f"/api/sessions/{{session}}/{kind}", name=kind, operation_id=kind, response_model=None,
+            responses={200: _body(protocol.reply_of(kind)), **_ERRORS},
+            openapi_extra={"requestBody": {"required": True, **_body(cls)}},
         )(endpoint)  # fmt: skip
 
-    for kind, model in protocol.REQUESTS.items():
-        add(kind, model)
+    for kind, cls in protocol.REQUESTS.items():
+        add(kind, cls)
 
     @app.websocket("/api/sessions/{session}/train")
     async def train(socket: WebSocket, session: str) -> None:
@@ -305,8 +320,16 @@ def create_app(
 
 
 _SessionName = Annotated[str, Path(max_length=64)]
+
+
+def _body(cls: Any) -> dict[str, Any]:
+    """Return the schema of a message as OpenAPI writes it."""
+    content = {"application/json": {"schema": checks.schema(cls)}}
+    return {"description": cls.__doc__, "content": content}
+
+
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": protocol.Error} for status in (400, 403, 404, 409, 413, 422)
+    status: _body(replies.Error) for status in (400, 403, 404, 409, 413, 422)
 }
 
 
@@ -361,7 +384,7 @@ async def _receive(socket: WebSocket) -> dict[str, Any]:
 class Run:
     """A training run in pieces."""
 
-    def __init__(self, hosted: _Hosted, first: protocol.Train) -> None:
+    def __init__(self, hosted: _Hosted, first: requests.Train) -> None:
         self._hosted, self._request = hosted, first
         self._left: int | None = None
         self._pieces = 0
