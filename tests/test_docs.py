@@ -36,7 +36,7 @@ PAGES = [
 def commands(block: str) -> Iterator[tuple[str, str]]:
     """Each command of a console block with the output that the page shows."""
     lines = iter(block.splitlines())
-    command, shown = "", []
+    command, shown = "", list[str]()
     for line in lines:
         if line.startswith("$ "):
             if command:

@@ -90,7 +90,7 @@ by_group = pytest.mark.parametrize("group", GROUPS, ids=lambda group: str(group[
 def build(s: Setting, seed: int = 1) -> tuple[Network, Array, Array, Array | None]:
     net = Network(
         s.sizes, hidden=list(s.hidden), output=s.output, loss=s.loss, biases=s.biases, l2=s.l2,
-        dtype=s.dtype, seed=seed,
+        dtype=s.dtype, seed=seed,  # type: ignore[arg-type]
     )  # fmt: skip
     rng = np.random.default_rng(seed)
     net.parameters[...] += rng.normal(scale=0.3, size=net.parameters.shape)  # biases too

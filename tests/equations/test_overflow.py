@@ -114,13 +114,14 @@ def test_numbers_beyond_float64() -> None:
     for ask in (net.predict, net.forward):
         with pytest.raises(ValueError, match=r"X\[3, 1\] is 1e\+4000, too large for float64"):
             ask(X)
-    for ask in (net.gradient, net.loss_value, net.check_gradient):
+    both: tuple[Callable[..., object], ...] = (net.gradient, net.loss_value, net.check_gradient)
+    for ask_both in both:
         with pytest.raises(ValueError, match=r"X\[3, 1\] is 1e\+4000, too large for float64"):
-            ask(X, y)
+            ask_both(X, y)
         with pytest.raises(ValueError, match=r"y\[3, 0\] is 1e\+4000, too large for float64"):
-            ask(np.zeros((4, 2)), X[:, 1])
+            ask_both(np.zeros((4, 2)), X[:, 1])
         with pytest.raises(ValueError, match=r"sample_weight\[3\] is 1e\+4000, too large"):
-            ask(np.zeros((4, 2)), y, sample_weight=X[:, 1])
+            ask_both(np.zeros((4, 2)), y, sample_weight=X[:, 1])
 
 
 def test_in_float64_passes() -> None:

@@ -7,6 +7,7 @@ import io
 import multiprocessing
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ def train(net: cr.Network) -> None:
     net.fit(X, Y, optimizer=cr.Adam(0.05), epochs=3, batch_size=7, verbose=0)
 
 
+def by_pickle(protocol: int, net: cr.Network) -> Any:
+    return pickle.loads(pickle.dumps(net, protocol))
+
+
 def by_joblib(net: cr.Network, **options: Any) -> cr.Network:
     file = io.BytesIO()
     joblib.dump(net, file)
@@ -58,10 +63,10 @@ def by_joblib(net: cr.Network, **options: Any) -> cr.Network:
     return joblib.load(file, **options)
 
 
-TWINS: dict[str, Callable[[cr.Network], cr.Network]] = {
+TWINS: dict[str, Callable[[Any], Any]] = {
     "copy()": lambda net: net.copy(),
     "deepcopy": copy.deepcopy,
-    **{f"pickle {p}": lambda net, p=p: pickle.loads(pickle.dumps(net, p)) for p in (2, 4, 5)},
+    **{f"pickle {p}": partial(by_pickle, p) for p in (2, 4, 5)},
     "joblib": by_joblib,
     "twice": lambda net: copy.deepcopy(pickle.loads(pickle.dumps(net.copy()))),
     "in a list": lambda net: copy.deepcopy([net, net.layers[1].W])[0],

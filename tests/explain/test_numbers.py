@@ -179,7 +179,7 @@ def shifted_loss(net: cr.Network, given: dict[str, Any], target: Target, h: floa
     return float((weights * C_i).sum() / weights.sum()) + penalty
 
 
-def difference(net: cr.Network, given: dict[str, Any], target: Any, h: float = 2e-4) -> float:
+def difference(net: Any, given: dict[str, Any], target: Any, h: float = 2e-4) -> float:
     """Five points around: the error is that of h⁴."""
     f = [shifted_loss(net, given, target, step * h) for step in (-2, -1, 1, 2)]
     return (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h)
@@ -224,7 +224,7 @@ def test_numbers_of_every_target(setting: Setting) -> None:
             assert np.array_equal(term.values, values)
             assert term.value == values[setting.n - 1]
         # the value is the number that training uses
-        if kind == "Weight":
+        if isinstance(why.target, cr.Weight):
             assert why.value == gradient.dW[l][j, why.target.k]
         elif kind == "Bias":
             assert why.value == gradient.db[l][j]
@@ -245,7 +245,7 @@ def test_weights_and_penalty_are_terms(setting: Setting) -> None:
     some = ["x[0]", "z[1][0]", "a[1][0]", "w[1][0,0]", f"z[{last}][0]", f"w[{last}][0,0]"]
     for why in (net.explain(target, **given) for target in some):
         assert (why.penalty is not None) == (setting.l2 > 0 and isinstance(why.target, cr.Weight))
-        if why.penalty is not None:
+        if isinstance(why.target, cr.Weight) and why.penalty is not None:
             w = why.network.layers[why.target.layer].W[why.target.j, why.target.k]
             assert why.penalty.value == setting.l2 * w
             assert np.array_equal(why.penalty.values, np.full(setting.n, why.penalty.value))
@@ -512,8 +512,9 @@ def test_the_update_is_the_one_that_training_makes(target: str, dropout: float) 
         given["X"], given["y"], sample_weight=given["sample_weight"], shuffle=False, epochs=1,
         optimizer=cr.GradientDescent(learning_rate=0.25), batch_size=5, verbose=0,
     )  # fmt: skip
-    layer = net.layers[why.target.layer]
-    trained = layer.W[why.target.j, why.target.k] if "w" in target else layer.b[why.target.j]
+    unit: Any = why.target
+    layer = net.layers[unit.layer]
+    trained = layer.W[unit.j, unit.k] if "w" in target else layer.b[unit.j]
     assert new.value == pytest.approx(float(trained), rel=1e-14, abs=0)
     assert why.target_value != trained
 
@@ -539,14 +540,15 @@ def test_integer_classes_and_one_sample() -> None:
 def test_named_targets_are_what_the_texts_say() -> None:
     setting = Setting((3, 4, 2), "tanh", "sigmoid", "squared_error")
     net, given = setting.network(), setting.given()
-    for target, text in [
+    named: list[tuple[Any, str]] = [
         (cr.Weight(layer=2, j=1, k=3), "w[2][1,3]"),
         (cr.Bias(layer=1, j=2), "b[1][2]"),
         (cr.PreActivation(layer=1, j=0), "z[1][0]"),
         (cr.UnitOutput(layer=2, j=1), "a[2][1]"),
         (cr.UnitOutput(layer=0, j=2), "x[2]"),
         (cr.UnitOutput(layer=0, j=2), "a[0][2]"),
-    ]:
+    ]
+    for target, text in named:
         assert net.explain(target, **given).value == net.explain(text, **given).value
         assert net.explain(text, **given).target == target
 

@@ -74,7 +74,7 @@ def seeds() -> list[bytes]:
 
 def table_model(target: Target) -> TableModel:
     """The model of a table with a column of each kind."""
-    one = {"mean": (0.5,), "variance": (4.0,), "scale": (2.0,)}
+    one: dict[str, Any] = {"mean": (0.5,), "variance": (4.0,), "scale": (2.0,)}
     schema = Schema(
         (Column("age", "number", True, ("value",), words="0 to 9", **one),
          Column("born", "date", parts=("days",), form="%d/%m/%Y", **one),
@@ -112,7 +112,8 @@ def check(content: bytes) -> str:
             continue
         if isinstance(found, TableModel):
             tell(PAGE, found)
-        parameters = getattr(found, "network", found).parameters
+        network: Any = getattr(found, "network", found)
+        parameters = network.parameters
         assert np.isfinite(parameters).all()
         assert parameters.nbytes <= len(content)
         became.append("read")

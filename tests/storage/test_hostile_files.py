@@ -89,9 +89,9 @@ def test_a_header_over_the_limit(tmp_path: Path) -> None:
         path.write_bytes(len(text).to_bytes(8, "little") + text)
         with pytest.raises(ValueError, match=r"its header has more than 65,536 objects\)"):
             models.load(path)
-    text = json.dumps({"x": {"y": [{"z": 1}] * 70_000}}, separators=(",", ":"))
-    assert container._too_many_objects(text.encode())
-    header = json.dumps({"__metadata__": {"chainrule": text}})
+    deep = json.dumps({"x": {"y": [{"z": 1}] * 70_000}}, separators=(",", ":"))
+    assert container._too_many_objects(deep.encode())
+    header = json.dumps({"__metadata__": {"chainrule": deep}})
     assert not container._too_many_objects(header.encode())
     network = Network([1, 1])
     tensors = {f"checkpoint.{i}": np.zeros(1) for i in range(130_000)}

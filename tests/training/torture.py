@@ -21,11 +21,11 @@ import os
 import random
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def torture_run(
 
         threads = chance.choice((1, 2))
         life = chance.uniform(0, longest) if left else None
-        status = forked(lambda here=here, threads=threads: run(here, seen, threads), life)
+        status = forked(partial(run, here, seen, threads), life)
         there = checkpoints.checkpoints(here) if here.exists() else []
         if status == -signal.SIGKILL:
             left, count["kills of runs"] = left - 1, count["kills of runs"] + 1
@@ -200,4 +200,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule._exports import exported
+from chainrule.equations import normal
 from chainrule.equations.formulas import names_in, parse
 
 Array = NDArray[Any]
@@ -180,18 +181,10 @@ class GELU(Activation):
     derivative_formula = "Phi(z) + z*phi(z)"
 
     def value(self, z: Array) -> Array:
-        return z * _normal_cdf(z)
+        return z * normal.cdf(z)
 
     def derivative(self, z: Array, a: Array) -> Array:
-        density = np.exp(-z * z / 2) * z.dtype.type(0.3989422804014327)  # 1/√(2π)
-        return _normal_cdf(z) + z * density
-
-
-def _normal_cdf(z: Array) -> Array:
-    from scipy.special import ndtr  # NumPy has no erf; loaded by those who use GELU
-
-    result: Array = ndtr(z)
-    return result
+        return normal.cdf(z) + z * normal.density(z)
 
 
 class SiLU(Activation):

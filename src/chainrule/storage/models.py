@@ -18,7 +18,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,11 +148,19 @@ def _name(function: Activation | Loss, known: Mapping[str, object]) -> str | dic
 # --- loading --------------------------------------------------------------------------------------
 
 
+@overload
+def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> FeedForward: ...
+
+
+@overload
+def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss], kind: type[N]) -> N: ...
+
+
 def load(
     path: str | os.PathLike[str],
     custom: Sequence[Activation | Loss] = (),
-    kind: type[N] = FeedForward,  # type: ignore[assignment]
-) -> N:
+    kind: type[FeedForward] = FeedForward,
+) -> FeedForward:
     """Read a network from a file that `save` wrote.
 
     ``custom`` are the activations and losses of your own that the network uses; they are found by
