@@ -36,6 +36,7 @@ from typing import Any
 
 ROOT = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").exists())
 COLUMNS = 88  # of the terminal in which commands run; wider lines would scroll on the site
+_MOST_LINES = 3  # that a "..." within a line may become
 
 _BLOCK = re.compile(
     r"^(?P<indent> *)```(?P<language>python|console|\{rendered\})(?P<caption>[^\n]*)\n"
@@ -148,22 +149,21 @@ def _python(block: Block, namespace: dict[str, Any], figures: Path | None) -> st
 
 
 def merged(want: str, got: str) -> str:
-    """Fill in the ``...`` within lines; one that stands alone for lines is kept."""
+    """Fill in each ``...`` that stands within a line; one that stands alone for lines is kept."""
     want = re.sub(r"^<BLANKLINE>$", "", want, flags=re.MULTILINE)
-    if "..." not in want:
-        return want
-    pattern, parts = "", re.split(r"(^ *\.\.\.$|\.\.\.)", want, flags=re.MULTILINE)
-    for i, part in enumerate(parts):
-        within = i % 2 and part == "..." and not _is_alone(parts, i)
-        pattern += r"([^\n]*?)" if within else "(?:.*?)" if i % 2 else re.escape(part)
-    match = re.fullmatch(pattern, got.rstrip("\n") + "\n", re.DOTALL)
-    if match is None:  # a "..." at the end of a line stands for more lines, too
-        return want
-    found = iter(match.groups())
-    return "".join(
-        next(found) if i % 2 and part == "..." and not _is_alone(parts, i) else part
-        for i, part in enumerate(parts)
-    )
+    parts = re.split(r"(\.\.\.)", want)
+    for within in (r"([^\n]*?)", r"(.*?)"):  # the second for one that stands for a line's end and more
+        pattern = "".join(
+            re.escape(part) if i % 2 == 0 else r"(?:.*?)" if _is_alone(parts, i) else within
+            for i, part in enumerate(parts)
+        )
+        if match := re.fullmatch(pattern, got.rstrip("\n") + "\n", re.DOTALL):
+            found = iter(match.groups())
+            for i in range(1, len(parts), 2):
+                if not _is_alone(parts, i) and (text := next(found)).count("\n") <= _MOST_LINES:
+                    parts[i] = text
+            return "".join(parts)
+    return want
 
 
 def _is_alone(parts: list[str], i: int) -> bool:
