@@ -32,6 +32,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     # those of this folder
+    "code_of",
     "executed",
     "live",
     "mathml",
