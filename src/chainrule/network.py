@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import data
-from chainrule.feedforward import FeedForward
+from chainrule import training, verify
+from chainrule._exports import exported
+from chainrule.engines import Shortcut, check_name, choose
+from chainrule.equations import data
+from chainrule.equations.activations import Activation
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.losses import Loss
+from chainrule.explain import explanation
+from chainrule.storage import models
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from chainrule.activations import Activation
-    from chainrule.callbacks import Callback
-    from chainrule.engines import Shortcut
-    from chainrule.explain import Explanation, Notation
-    from chainrule.explain.names import Names
     from chainrule.explorer import Explorer
-    from chainrule.history import History
-    from chainrule.losses import Loss
-    from chainrule.metrics import Metric
-    from chainrule.optimizers import Optimizer
-    from chainrule.targets import Target
-    from chainrule.verify import GradientReport
 
 Array = NDArray[Any]
 
 
+@exported("chainrule")
 class Network(FeedForward):
     """A feed-forward network of fully connected layers.
 
@@ -52,12 +47,16 @@ class Network(FeedForward):
     (1, 2)
     """
 
+    # What the face can do stands in the rooms; each function takes the network first.
+    fit = training.fit
+    explain = explanation.explain
+    check_gradient = verify.check_gradient
+    save = models.save
+
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
     @staticmethod
     def _check_engine(engine: str) -> str:
-        from chainrule.engines import check_name
-
         return check_name(engine)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -67,8 +66,6 @@ class Network(FeedForward):
     @property
     def engine(self) -> str:
         """The name of the engine that computes an epoch of this network."""
-        from chainrule.engines import choose
-
         return choose(self._requested_engine, self).name
 
     def predict(self, X: ArrayLike) -> Array:
@@ -77,8 +74,6 @@ class Network(FeedForward):
             quick = self._shortcut(X, self.parameters)
             if quick is not None:
                 return quick
-        from chainrule.engines import choose
-
         self._check_parameters()
         inputs = data.inputs(X, self.sizes[0])
         engine = choose(self._requested_engine, self)
@@ -93,58 +88,6 @@ class Network(FeedForward):
             return np.asarray(outputs[..., 0] >= 0.5, dtype=np.int64)
         return np.asarray(np.argmax(outputs, axis=-1), dtype=np.int64)
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        optimizer: Optimizer | None = None,
-        epochs: int = 10,
-        batch_size: int = 32,
-        shuffle: bool = True,
-        validation_data: tuple[Any, ...] | None = None,
-        sample_weight: ArrayLike | None = None,
-        class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
-        clip_norm: float | None = None,
-        metrics: Sequence[str | Metric] | None = None,
-        callbacks: Sequence[Callback | Callable[..., None]] = (),
-        checkpoint: str | os.PathLike[str] | None = None,
-        every: int | timedelta = 1,
-        keep: int = 2,
-        resume: bool = False,
-        verbose: int = 1,
-    ) -> History:
-        """Train on X, (n, units_0), and y; see `chainrule.training.fit`."""
-        from chainrule.training import fit
-
-        return fit(
-            self, X, y, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
-            validation_data=validation_data, sample_weight=sample_weight, class_weight=class_weight,
-            clip_norm=clip_norm, metrics=metrics, callbacks=callbacks, checkpoint=checkpoint,
-            every=every, keep=keep, resume=resume, verbose=verbose,
-        )  # fmt: skip
-
-    def explain(
-        self,
-        target: Target | str,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        dropout_step: int | None = None,
-        learning_rate: float | None = None,
-        focus: int = 0,
-        notation: Notation | str = "default",
-        names: Names | None = None,
-    ) -> Explanation:
-        """Explain the derivative of the loss by one quantity; see `chainrule.explain.explain`."""
-        from chainrule.explain import explain
-
-        return explain(
-            self, target, X, y, sample_weight=sample_weight, dropout_step=dropout_step,
-            learning_rate=learning_rate, focus=focus, notation=notation, names=names,
-        )  # fmt: skip
-
     def explore(
         self,
         X: ArrayLike | None = None,
@@ -157,23 +100,7 @@ class Network(FeedForward):
 
         return Explorer(self, X, y, validation_data=validation_data)
 
-    def check_gradient(
-        self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, **options: Any
-    ) -> GradientReport:
-        """Compare the gradient with finite differences; see `chainrule.verify.check_gradient`."""
-        from chainrule.verify import check_gradient
-
-        return check_gradient(self, X, y, sample_weight=sample_weight, **options)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to a safetensors file, atomically; see `chainrule.files`."""
-        from chainrule.files import save
-
-        save(self, path)
-
 
 def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> Network:
-    """Read a network from a file; see `chainrule.files.load`."""
-    from chainrule import files
-
-    return files.load(path, custom, Network)
+    """Read a network from a file; see `chainrule.storage.models.load`."""
+    return models.load(path, custom, Network)

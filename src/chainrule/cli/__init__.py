@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-import chainrule
+from chainrule._version import __version__
 from chainrule.cli.check import check
 from chainrule.cli.demo import demo
 from chainrule.cli.explain import explain
@@ -94,7 +94,7 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
 )
-@click.version_option(chainrule.__version__, message="chainrule %(version)s")
+@click.version_option(__version__, message="chainrule %(version)s")
 def cli() -> None:
     """Hold the commands."""
 

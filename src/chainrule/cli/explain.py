@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule import files
 from chainrule.cli.loaded import load
 from chainrule.cli.shared import WIDEST, Finite, Rows, choose, data_options, has
+from chainrule.storage import models as files
 
 if TYPE_CHECKING:
     from chainrule.explain import Explanation
@@ -93,7 +93,7 @@ def explain(
         )
     chosen = slice(row, row + 1) if row is not None else choose(rows or slice(None), n_rows, data)
     if loaded.table is not None:
-        from chainrule.tabular.naming import by_index
+        from chainrule.tables.naming import by_index
 
         target = by_index(target, loaded.table.schema, len(loaded.network.sizes) - 1)
     X, y, names = loaded.take(chosen)

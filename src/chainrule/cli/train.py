@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule import files
 from chainrule.cli.loaded import open_table
 from chainrule.cli.shared import INTERRUPTED, Finite, Page, note, read_options, test_rows
+from chainrule.storage import models as files
 
 if TYPE_CHECKING:
-    from chainrule.history import History
-    from chainrule.tabular.training import Prepared, Settings
+    from chainrule.tables.training import Prepared, Settings
+    from chainrule.training.history import History
 
 _LISTED = 30  # columns; of more, the numbers and categories are told in sum
 _COPIES = 4  # of the parameters: themselves, their gradient, and two of Adam's
@@ -134,7 +134,7 @@ def train(data: str, out: str, **given: Any) -> int:
     _check(data, out, plot, given)
     settings = _settings(given)
     source = open_table(data, given)
-    from chainrule.tabular import training
+    from chainrule.tables import training
 
     with page.working(f"reading {data}"):
         prepared = training.prepare(source, settings)
@@ -229,7 +229,7 @@ def _memory() -> float:
 
 def _reached(folder: str | None) -> int | None:
     """Give the epoch of the newest checkpoint in a folder, or None."""
-    from chainrule.checkpoints import checkpoints
+    from chainrule.training.checkpoints import checkpoints
 
     if folder is None or not os.path.isdir(folder):
         return None
@@ -237,9 +237,9 @@ def _reached(folder: str | None) -> int | None:
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    from chainrule.tabular.profile import Wishes
-    from chainrule.tabular.source import MISSING
-    from chainrule.tabular.training import Settings
+    from chainrule.tables.profile import Wishes
+    from chainrule.tables.source import MISSING
+    from chainrule.tables.training import Settings
 
     dates = {}
     for wish in given["dates"]:
@@ -313,7 +313,7 @@ def _target_words(prepared: Prepared) -> str:
 
 
 def _tell_measures(page: Page, prepared: Prepared, measured: Any, beside: Any) -> None:
-    from chainrule.tabular.measures import lines
+    from chainrule.tables.measures import lines
 
     if not measured:
         page.fact("test", "no rows were held out, so nothing is known of how good the model is")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.data import Samples
-from chainrule.optimizers import Optimizer, Slots
+from chainrule.equations.data import Samples
+from chainrule.equations.optimizers import Optimizer, Slots
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 
 @dataclass(frozen=True)

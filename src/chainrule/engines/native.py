@@ -1,4 +1,4 @@
-"""The native engine: whole epochs in the C++ core (`chainrule._native`), and predictions."""
+"""The native engine: whole epochs, and predictions, in the C++ core (`_native`)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import _native, activations, losses, optimizers
-from chainrule.data import Samples, is_mapped
+from chainrule.engines import _native
 from chainrule.engines.base import EpochResult, Failure, Plan, Shortcut, State
 from chainrule.engines.reference import ReferenceEngine
+from chainrule.equations import activations, losses, optimizers
+from chainrule.equations.data import Samples, is_mapped
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 # In the order of the core's enumerations (native/core.h).
 _ACTIVATIONS = tuple(type(activations.ACTIVATIONS[name]) for name in (

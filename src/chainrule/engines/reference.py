@@ -1,4 +1,4 @@
-"""The reference engine: `chainrule.backprop`, batch by batch, in NumPy."""
+"""The reference engine: `chainrule.equations.backprop`, batch by batch, in NumPy."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import backprop
-from chainrule.backprop import Gradient
-from chainrule.data import Samples
 from chainrule.engines.base import EpochResult, Failure, Plan, State
-from chainrule.layers import LayerOf, NetworkOf
-from chainrule.losses import Loss
+from chainrule.equations import backprop
+from chainrule.equations.backprop import Gradient
+from chainrule.equations.data import Samples
+from chainrule.equations.layers import LayerOf, NetworkOf
+from chainrule.equations.losses import Loss
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 _ROWS = 1024  # carried through the layers in one go by predict
 

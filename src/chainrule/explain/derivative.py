@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.backprop import Gradient
+from chainrule.equations.backprop import Gradient
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.targets import Bias, PreActivation, Target, UnitOutput, Weight
 from chainrule.explain import derivation
 from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
 from chainrule.explain.pieces import Pieces
 from chainrule.explain.symbols import Quantity, quantity
 from chainrule.explain.terms import Term
-from chainrule.feedforward import FeedForward
-from chainrule.targets import Bias, PreActivation, Target, UnitOutput, Weight
 
 if TYPE_CHECKING:
     from chainrule.verify import Certificate

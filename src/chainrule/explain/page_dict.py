@@ -6,13 +6,13 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from chainrule.equations.formulas import Expr
 from chainrule.explain.document import sections
 from chainrule.explain.latex import LatexWriter
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Equation, Term
 from chainrule.explain.text import TextWriter
 from chainrule.explain.words import setting
-from chainrule.formulas import Expr
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.activations import Softmax
-from chainrule.backprop import Gradient
+from chainrule.equations.activations import Softmax
+from chainrule.equations.backprop import Gradient
+from chainrule.equations.formulas import Div, Expr, Num, add, evaluate, mul, parse
+from chainrule.equations.losses import BinaryCrossEntropy, CrossEntropy
 from chainrule.explain.notation import Notation
 from chainrule.explain.symbols import (
     Dots,
@@ -27,11 +29,9 @@ from chainrule.explain.symbols import (
     turn_residual,
 )  # fmt: skip
 from chainrule.explain.terms import Contributions, Equation, Term
-from chainrule.formulas import Div, Expr, Num, add, evaluate, mul, parse
-from chainrule.losses import BinaryCrossEntropy, CrossEntropy
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 Array = NDArray[Any]
 _WRITTEN_OUT = 5  # a sum of up to this many items is written out whole

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from chainrule.equations.formulas import Call, Div, Expr, Neg, Num, add, mul, parse
+from chainrule.equations.losses import CrossEntropy
 from chainrule.explain.pieces import Array, Pieces
 from chainrule.explain.symbols import Factor, Index, Iverson, Partial, Sum, fill, quantity
 from chainrule.explain.terms import Contribution, Contributions, Equation, Term
-from chainrule.formulas import Call, Div, Expr, Neg, Num, add, mul, parse
-from chainrule.losses import CrossEntropy
 
 TermOf = Callable[[int], Term]
 

@@ -11,7 +11,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.formulas import Expr
+from chainrule.equations.formulas import Expr
 
 Array = NDArray[Any]
 

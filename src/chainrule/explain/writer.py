@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from chainrule.equations.formulas import Add, Call, Cases, Div, Expr, Mul, Name, Neg, Num, Pow
 from chainrule.explain.notation import Notation
 from chainrule.explain.symbols import (
     Differentiate,
@@ -24,7 +25,6 @@ from chainrule.explain.symbols import (
     Sum,
     Word,
 )  # fmt: skip
-from chainrule.formulas import Add, Call, Cases, Div, Expr, Mul, Name, Neg, Num, Pow
 
 _ROLES = {
     "to": "to_index",
@@ -294,7 +294,7 @@ class Writer(ABC):
 
     @abstractmethod
     def function_name(self, name: str) -> str:
-        """Write the name of a function of `chainrule.formulas`."""
+        """Write the name of a function of `chainrule.equations.formulas`."""
 
     @abstractmethod
     def partial(self, of: str, by: str) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chainrule.equations.targets import Bias, UnitOutput, Weight
 from chainrule.explain import Explanation
+from chainrule.explain.scribe import Scribe, math
 from chainrule.explain.terms import Term
 from chainrule.explain.words import headline, setting
-from chainrule.explorer.formulas import Scribe, math
-from chainrule.explorer.protocol import (
+from chainrule.explorer.protocol.replies import (
     ContributionsView,
     ExplanationView,
     SectionView,
     TermView,
 )
 from chainrule.explorer.view import number
-from chainrule.targets import Bias, UnitOutput, Weight
 
 _ROWS = 100  # samples in the table
 

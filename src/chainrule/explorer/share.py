@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.explorer.datasets import Dataset
-from chainrule.feedforward import FeedForward
+from chainrule.equations.feedforward import FeedForward
+from chainrule.teach.datasets import Dataset
 
 MOST = 600  # parameters that fit into a URL
 _LONGEST = 256 * 2**10  # bytes of a state, unpacked

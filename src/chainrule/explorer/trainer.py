@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import data, engines
+from chainrule import engines
 from chainrule.engines import Engine, Failure, Plan, State
-from chainrule.explorer.datasets import Dataset
-from chainrule.feedforward import FeedForward
-from chainrule.optimizers import Adam, GradientDescent, Optimizer
+from chainrule.equations import data
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.optimizers import Adam, GradientDescent, Optimizer
 from chainrule.random import epoch_order
+from chainrule.teach.datasets import Dataset
 
 T = TypeVar("T", bound=tuple[Any, ...])
 OPTIMIZERS = ("gradient descent", "momentum", "adam")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.backprop import Gradient
-from chainrule.explorer.protocol import LayerView, Row, WeightsView
-from chainrule.feedforward import FeedForward
+from chainrule.equations.backprop import Gradient
+from chainrule.equations.feedforward import FeedForward
+from chainrule.explorer.protocol.replies import LayerView, Row, WeightsView
 
 Array = NDArray[Any]
 WHOLE = 12  # a layer of up to this many units is drawn whole

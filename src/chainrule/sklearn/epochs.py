@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import backprop, engines
-from chainrule.data import Samples
+from chainrule import engines
 from chainrule.engines import Engine, Plan, State
+from chainrule.equations import backprop
+from chainrule.equations.data import Samples
+from chainrule.equations.optimizers import GradientDescent
 from chainrule.network import Network
-from chainrule.optimizers import GradientDescent
 from chainrule.sklearn.part import Part
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver

@@ -15,10 +15,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from chainrule import losses
-from chainrule.activations import ACTIVATIONS, Activation
-from chainrule.checks import not_negative
-from chainrule.losses import LOSSES, Loss
+from chainrule._exports import exported
+from chainrule.equations import losses
+from chainrule.equations.activations import ACTIVATIONS, Activation
+from chainrule.equations.checks import not_negative
+from chainrule.equations.losses import LOSSES, Loss
 from chainrule.sklearn import networks
 from chainrule.sklearn.training import Training
 
@@ -39,6 +40,7 @@ def _partial(estimator: Any) -> bool:
     return super(kind, estimator).partial_fit is not None
 
 
+@exported("chainrule.sklearn")
 class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[misc]
     """scikit-learn's `MLPClassifier`, trained by chainrule's engines.
 
@@ -206,6 +208,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         return X, self._label_binarizer.transform(y).astype(bool)
 
 
+@exported("chainrule.sklearn")
 class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     """scikit-learn's `MLPRegressor`, trained by chainrule's engines.
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from chainrule.activations import Activation, Softmax
+from chainrule.equations.activations import Activation, Softmax
+from chainrule.equations.losses import Loss
 from chainrule.explain import Explanation
-from chainrule.losses import Loss
 from chainrule.network import Network
 from chainrule.sklearn import naming, networks
 from chainrule.sklearn.reported import Report

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import activations, engines, losses
-from chainrule.activations import Activation
-from chainrule.losses import Loss, LossFromZ, Poisson
+from chainrule import engines
+from chainrule.equations import activations, losses
+from chainrule.equations.activations import Activation
+from chainrule.equations.losses import Loss, LossFromZ, Poisson
 from chainrule.network import Network
 
 Array = NDArray[Any]

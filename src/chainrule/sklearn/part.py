@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.data import Samples
-from chainrule.feedforward import FeedForward
+from chainrule.equations.data import Samples
+from chainrule.equations.feedforward import FeedForward
 from chainrule.sklearn import networks
 
 Array = NDArray[Any]

@@ -16,15 +16,15 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import _multilayer_perceptron as theirs
 from sklearn.utils.validation import _check_sample_weight
 
-from chainrule import callbacks as callback_room
-from chainrule.callbacks import Callback, EarlyStopping, Run
-from chainrule.history import History
 from chainrule.network import Network
 from chainrule.sklearn import networks
 from chainrule.sklearn.epochs import DivergedError, Epochs, loss_and_gradient
 from chainrule.sklearn.inside import NetworkInside
 from chainrule.sklearn.part import Part
 from chainrule.sklearn.solvers import Solver
+from chainrule.training import callbacks as callback_room
+from chainrule.training.callbacks import Callback, EarlyStopping, Run
+from chainrule.training.history import History
 
 Array = NDArray[Any]
 _COLUMNS = ("epoch", "loss", "val_loss", "val_score", "learning_rate", "seconds")

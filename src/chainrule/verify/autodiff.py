@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from chainrule import activations, losses
-from chainrule.activations import Activation
-from chainrule.formulas import evaluate, parse
-from chainrule.losses import Loss, LossFromZ
-from chainrule.targets import Bias, PreActivation, Target, UnitOutput, Weight
+from chainrule.equations import activations, losses
+from chainrule.equations.activations import Activation
+from chainrule.equations.formulas import evaluate, parse
+from chainrule.equations.losses import Loss, LossFromZ
+from chainrule.equations.targets import Bias, PreActivation, Target, UnitOutput, Weight
 from chainrule.verify.setting import Array, Setting
 
 Package = Literal["torch", "jax"]

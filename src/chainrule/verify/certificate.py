@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chainrule.targets import Target
+from chainrule._exports import exported
+from chainrule.equations.targets import Target
 from chainrule.verify import autodiff, finite_difference, high_precision, rounding
 from chainrule.verify.setting import Array, Setting, analytic_value, contributions, count_weights
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 Verdict = Literal["pass", "fail", "kink"]
 Autodiff = Literal["auto", "torch", "jax", "off"]
@@ -28,6 +29,7 @@ _BUDGET = 12_000_000  # integer multiplications; about 2 s
 _WEIGHTS_COST = 5  # a weight's turn into an integer, once
 
 
+@exported("chainrule.verify")
 @dataclass(frozen=True)
 class Evidence:
     """One way in which the derivative was found.
@@ -52,6 +54,7 @@ class Evidence:
     right: float | None = None
 
 
+@exported("chainrule.verify")
 @dataclass(frozen=True)
 class Certificate:
     """The evidence for one derivative, and what it comes to.

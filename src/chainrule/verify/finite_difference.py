@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import backprop
-from chainrule.losses import LossFromZ
-from chainrule.targets import Target
+from chainrule.equations import backprop
+from chainrule.equations.losses import LossFromZ
+from chainrule.equations.targets import Target
 from chainrule.verify.rounding import Kinks, side_changed
 from chainrule.verify.setting import Array, Place, Setting, count_weights, place_of
 

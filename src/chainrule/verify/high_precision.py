@@ -1,6 +1,6 @@
 """The derivative to 30 digits, from the definitions of the forward pass alone.
 
-Nothing of `chainrule.backprop` and no derivative formula is used. The forward pass is written a
+Nothing of `backprop` and no derivative formula is used. The forward pass is written a
 second time: sums are exact integers in units of 2^-bits, and g and c are the formulas that the
 activations and losses state as text, computed by mpmath. The derivative is the central difference
 quotient with a step of 2^-133, about 1e-40, in arithmetic of 135 digits. Where that leaves fewer
@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.activations import Activation, Softmax
-from chainrule.formulas import Expr, evaluate, parse
-from chainrule.losses import LossFromZ
-from chainrule.targets import Target, Weight
+from chainrule.equations.activations import Activation, Softmax
+from chainrule.equations.formulas import Expr, evaluate, parse
+from chainrule.equations.losses import LossFromZ
+from chainrule.equations.targets import Target, Weight
 from chainrule.verify.rounding import Kinks
 from chainrule.verify.setting import Array, Place, Setting, count_weights, place_of
 
@@ -396,7 +396,7 @@ def _rounded(number: Any) -> float:
 
 
 def _functions(mp: Any) -> dict[str, Callable[..., Any]]:
-    """Give the functions of `chainrule.formulas` in mpmath."""
+    """Give the functions of `chainrule.equations.formulas` in mpmath."""
     return {
         "number": mp.mpf, "exp": mp.exp, "ln": mp.ln, "sqrt": mp.sqrt, "abs": abs, "sign": mp.sign,
         "sin": mp.sin, "cos": mp.cos, "tanh": mp.tanh, "sinh": mp.sinh, "cosh": mp.cosh,

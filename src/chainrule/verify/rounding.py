@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import activations, losses
-from chainrule.activations import Activation
-from chainrule.layers import ByLayer, LayerOf
-from chainrule.losses import Loss, LossFromZ
-from chainrule.targets import Target
+from chainrule.equations import activations, losses
+from chainrule.equations.activations import Activation
+from chainrule.equations.layers import ByLayer, LayerOf
+from chainrule.equations.losses import Loss, LossFromZ
+from chainrule.equations.targets import Target
 from chainrule.verify.setting import Array, Setting, contributions, count_weights
 
 EPS = float(np.finfo(np.float64).eps)

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import backprop, data
-from chainrule.backprop import Forward
-from chainrule.layers import ByLayer
-from chainrule.targets import PreActivation, Target, UnitOutput, Weight, resolve
+from chainrule.equations import backprop, data
+from chainrule.equations.backprop import Forward
+from chainrule.equations.layers import ByLayer
+from chainrule.equations.targets import PreActivation, Target, UnitOutput, Weight, resolve
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 Array = NDArray[Any]
 
@@ -80,7 +80,7 @@ class Setting:
         return Setting(self.network, self.y[index], self.weights[index], passed)
 
     def resolve(self, target: Target | str) -> Target:
-        """Give the target that a text names, or raise what `chainrule.targets.resolve` raises."""
+        """Give the target that a text names, or raise what `targets.resolve` raises."""
         return resolve(target, self.network.sizes, self.network.biases)
 
     def factors(self, target: Target, a: ByLayer[Array] | None = None) -> Array:

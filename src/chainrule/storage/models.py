@@ -1,0 +1,475 @@
+"""Model files: a network as a safetensors file, without pickle and without code.
+
+The tensors are ``layers.1.W``, ``layers.1.b`` and so on, in the network's dtype. The entry
+``chainrule`` of the header's metadata is JSON: the version of this format and everything else that
+makes the network. An activation or loss of a user's own is stored by name and formula only;
+`load` wants the object itself. Its last key is a SHA-256 digest of all that stands before it and of
+the tensors, which tells damage.
+
+A checkpoint (`chainrule.training.checkpoints`) is a model file with more in it: the description
+has a key ``checkpoint``, and the names of its tensors begin with ``checkpoint.``. The model of
+a table (`chainrule.tables.model`) has a key ``table``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.equations import activations, losses
+from chainrule.equations.activations import Activation
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.losses import Loss
+
+Array = NDArray[Any]
+N = TypeVar("N", bound=FeedForward)
+VERSION = 1  # raised when a program that knows only the one before would misread the file
+
+CHECKPOINT, TABLE = "checkpoint", "table"
+
+_ENTRY = "chainrule"
+_KEYS: dict[str, type | tuple[type, ...]] = {
+    "version": int,
+    "sizes": list,
+    "activations": list,
+    "loss": (str, dict),
+    "biases": bool,
+    "dtype": str,
+    "seed": int,
+    "dropout": list,
+    "l2": (int, float),
+}
+_OPTIONAL: dict[str, type] = {CHECKPOINT: dict, TABLE: dict, "digest": str}
+_LONGEST = 1 << 22  # characters of JSON; a table of 10,000 columns of numbers fits
+_ROOM = 1 << 17  # of these, for the network itself
+_LONGEST_HEADER = 1 << 23  # bytes; of a file's own, so that reading it takes no memory to speak of
+_MOST_UNITS = 1 << 40
+_DTYPES = {"F32": "float32", "F64": "float64"}
+_FOREIGN = (
+    (b"\x89PNG", "it is a PNG image"),
+    (b"PK\x03\x04", "it is a zip archive, as PyTorch's and NumPy's files are"),
+    (b"\x80", "it is a Python pickle, which could run code and is never read"),
+    (b"\x89HDF", "it is an HDF5 file"),
+    (b"<", "it is an HTML or XML page"),
+)
+_MOST_OBJECTS = 1 << 16  # in a header; so many tensors take about 50 MB to read
+
+# --- saving ---------------------------------------------------------------------------------------
+
+
+def save(network: FeedForward, path: str | os.PathLike[str]) -> None:
+    """Write a network to a file; whatever happens, the file is the old one or the new one.
+
+    Raises ValueError where a parameter is NaN or infinite, or ``path`` is no regular file; OSError
+    (no such folder, no permission, disk full) with the old file, if any, as it was.
+    """
+    network._check_parameters()
+    write_atomically(path, content(network, network.parameters))
+
+
+def content(
+    network: FeedForward,
+    parameters: Array,
+    more: Mapping[str, Any] | None = None,
+    tensors: Mapping[str, Array] | None = None,
+) -> bytes:
+    """Give the bytes of the file of a network with these parameters.
+
+    ``more`` goes into its description, and ``tensors`` beside its own, their names beginning with
+    the key in ``more`` that they belong to.
+    """
+    from safetensors.numpy import save as serialize
+
+    text = as_json(describe(network) | dict(more or {}))
+    if len(text) > _LONGEST:
+        raise ValueError(
+            f"the description of this network of {len(network.sizes):,} layers has {len(text):,} "
+            f"characters, too many for a model file"
+        )
+    named = dict(tensors or {})
+    for l, (W, b) in enumerate(network._views(parameters), start=1):
+        named[f"layers.{l}.W"] = W
+        if b is not None:
+            named[f"layers.{l}.b"] = b
+    body = text.removesuffix("}")
+    digest = _digest(body, sorted(named.items()))
+    written: bytes = serialize(named, {_ENTRY: f'{body},"digest":"{digest}"}}'})
+    length = int.from_bytes(written[:8], "little")
+    if length > _LONGEST_HEADER or _too_many_objects(written[8 : 8 + length]):
+        raise ValueError(f"a model file can't hold {len(named):,} arrays")
+    return written
+
+
+def fits(more: Mapping[str, Any]) -> bool:
+    """Say whether a model file has room for this in the description of a network."""
+    text = as_json(more)
+    return len(text) < _LONGEST - _ROOM and len(as_json(text).encode()) < _LONGEST_HEADER - _ROOM
+
+
+def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:
+    digest = hashlib.sha256(body.encode("utf-8", "surrogatepass"))
+    for name, array in tensors:
+        digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def as_json(value: object) -> str:
+    """Give a value as JSON, as short as it can be."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def write_atomically(
+    path: str | os.PathLike[str], content: bytes, prefix: str = ".chainrule-"
+) -> None:
+    """Write a file so that a kill, a crash or an error at any moment leaves the old or the new one.
+
+    See `atomic_file`.
+    """
+    with atomic_file(path, prefix) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str], prefix: str = ".chainrule-") -> Iterator[IO[bytes]]:
+    """Give a file to write to, which takes the place of ``path`` when the block ends well.
+
+    It is a temporary file in the same folder, whose name begins with ``prefix``; at the end it goes
+    down to the disk, then over the old file in one step. Raises ValueError if ``path`` exists and
+    is no regular file, else OSError.
+    """
+    target = os.path.realpath(path)  # a link stays a link: its target is replaced
+    folder = os.path.dirname(target)
+    temporary = os.path.join(folder, f"{prefix}{secrets.token_hex(8)}.tmp")
+    try:
+        mode = _mode_of_old(target)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with open(descriptor, "wb") as file:
+            if mode is not None:
+                os.chmod(temporary, mode)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        ours = isinstance(error, OSError) and error.filename in (None, temporary, target)
+        if isinstance(error, OSError) and error.errno is not None and ours:
+            # the user knows the file that was to be written, not the temporary one
+            raise type(error)(error.errno, os.strerror(error.errno), os.fspath(path)) from None
+        raise
+    _sync_folder(folder)
+
+
+def _mode_of_old(target: str) -> int | None:
+    """Give the permissions of the file that will be replaced, or None if there is none."""
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{target} is no regular file; it can't be replaced")
+    effective = os.access in os.supports_effective_ids
+    if not os.access(target, os.W_OK, effective_ids=effective):  # a rename would not ask
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
+    return stat.S_IMODE(mode)
+
+
+def _sync_folder(folder: str) -> None:
+    """Bring the new name down to the disk, where the system can."""
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):  # the file stands; some file systems have no such call
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def describe(network: FeedForward) -> dict[str, Any]:
+    """Give everything that makes a network but its parameters, as a model file states it."""
+    functions = [layer.activation for layer in network.weighted_layers]
+    formulas: dict[str, str] = {}
+    for g in functions:
+        if formulas.setdefault(g.name, g.formula) != g.formula:
+            raise ValueError(
+                f"two activations are called {g.name!r}, with formulas {formulas[g.name]!r} and "
+                f"{g.formula!r}; a model file tells them apart by name"
+            )
+    return {
+        "version": VERSION,
+        "sizes": list(network.sizes),
+        "activations": [_name(g, activations.ACTIVATIONS) for g in functions],
+        "loss": _name(network.loss, losses.LOSSES),
+        "biases": network.biases,
+        "dtype": network.dtype.name,
+        "seed": network.seed,
+        "dropout": [layer.dropout for layer in network.layers[1:-1]],
+        "l2": network.l2,
+    }
+
+
+def _name(function: Activation | Loss, known: Mapping[str, object]) -> str | dict[str, str]:
+    if type(function) is type(known.get(function.name)):
+        return function.name
+    return {"own": function.name, "formula": function.formula}
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+
+def load(
+    path: str | os.PathLike[str],
+    custom: Sequence[Activation | Loss] = (),
+    kind: type[N] = FeedForward,  # type: ignore[assignment]
+) -> N:
+    """Read a network from a file that `save` wrote.
+
+    ``custom`` are the activations and losses of your own that the network uses; they are found by
+    name. Nothing is built before all of the file is known to fit together.
+
+    Raises ValueError where the file is foreign, damaged, cut short, or from a newer version, or
+    where an activation or loss is missing; OSError where it can't be read.
+    """
+    own = _own(custom)
+    with opened(path) as file:
+        return _build(file, own, kind)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
+    """Open a safetensors file; what is wrong with it, or found to be, is a ValueError naming it."""
+    name = os.fspath(path)
+    _check_readable(name)
+    if detail := _too_much(name):
+        raise ValueError(f"{name} is no chainrule model file: {_why(name, detail)}")
+
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        file: OpenFile = safe_open(name, framework="numpy")
+    except SafetensorError as error:
+        raise ValueError(f"{name} is no chainrule model file: {_why(name, str(error))}") from None
+    with file:
+        try:
+            yield file
+        except (ValueError, TypeError, OverflowError, SafetensorError) as error:
+            raise ValueError(f"{name}: {harmless(str(error))}") from None
+
+
+def harmless(reason: str) -> str:
+    """Make a message fit for a screen: it may quote a file, which may say anything at length."""
+    reason = reason if len(reason) <= 400 else f"{reason[:400]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in reason)
+
+
+class OpenFile(Protocol):
+    """What is used of an open safetensors file, whose own methods have no types."""
+
+    def __enter__(self) -> Any: ...
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
+    def metadata(self) -> dict[str, str] | None:
+        """Give the texts of the header."""
+        ...
+
+    def keys(self) -> Sequence[str]:
+        """Give the names of the tensors."""
+        ...
+
+    def get_slice(self, name: str) -> Any:
+        """Give the shape and dtype of a tensor, unread."""
+        ...
+
+    def get_tensor(self, name: str) -> Any:
+        """Give a tensor."""
+        ...
+
+
+def _check_readable(path: str) -> None:
+    """Raise OSError in Python's own words, and refuse what would never end (a pipe, a device)."""
+    if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
+        raise ValueError(f"{path} is no regular file")
+    with open(path, "rb"):
+        pass
+
+
+def _too_much(path: str) -> str | None:
+    """Say what is too much about a header, before anything parses it: its tensors take memory."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _LONGEST_HEADER:
+            return f"its header would be {length:,} bytes long"
+        header = file.read(length)
+    return _too_many_objects(header)
+
+
+def _too_many_objects(header: bytes) -> str | None:
+    """Say it of a header's JSON, where a tensor is an object; those within texts do not count."""
+    objects = itertools.islice(re.finditer(rb'\{\s*"', header), _MOST_OBJECTS + 1)
+    if sum(1 for _ in objects) <= _MOST_OBJECTS:
+        return None
+    return f"its header has more than {_MOST_OBJECTS:,} objects"
+
+
+def _why(path: str, detail: str) -> str:
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if not start:
+        return "it is empty"
+    if start[8:] != b"{":  # a safetensors file has its header's length in 8 bytes, then the header
+        for magic, what in _FOREIGN:
+            if start.startswith(magic):
+                return what
+    detail = detail.removeprefix("Error while deserializing header: ")
+    return f"it is damaged, cut short, or of another kind ({harmless(detail)})"
+
+
+def _own(custom: Sequence[Activation | Loss]) -> dict[tuple[type, str], Activation | Loss]:
+    own: dict[tuple[type, str], Activation | Loss] = {}
+    for function in custom:
+        if isinstance(function, Activation):
+            own[Activation, function.name] = activations.get(function)
+        elif isinstance(function, Loss):
+            own[Loss, function.name] = losses.get(function)
+        else:
+            raise TypeError(
+                f"custom holds {function!r}; expected objects of your Activation and Loss classes"
+            )
+    return own
+
+
+def _build(file: OpenFile, own: Mapping[tuple[type, str], Activation | Loss], kind: type[N]) -> N:
+    about, _ = check(file)
+    functions = [_function(entry, Activation, own) for entry in about["activations"]]
+    loss = _function(about["loss"], Loss, own)
+    network = kind(
+        about["sizes"], hidden=functions[:-1], output=functions[-1], loss=loss,
+        biases=about["biases"], dtype=about["dtype"], seed=about["seed"], init="zeros",
+        dropout=about["dropout"], l2=about["l2"],
+    )  # fmt: skip
+    for l, layer in enumerate(network.weighted_layers, start=1):
+        layer.W[...] = file.get_tensor(f"layers.{l}.W")
+        if layer.b is not None:
+            layer.b[...] = file.get_tensor(f"layers.{l}.b")
+    network._check_parameters()
+    return network
+
+
+def check(file: OpenFile) -> tuple[dict[str, Any], list[str]]:
+    """Give the description of a network and the names of its tensors, once all fits together.
+
+    The shapes that it states are compared with those that the file really holds, so that no size
+    can ask for more memory than the file has.
+    """
+    text = (file.metadata() or {}).get(_ENTRY)
+    about = _read_description(text)
+    sizes = about["sizes"]
+    if len(sizes) < 2 or any(
+        type(units) is not int or not 1 <= units < _MOST_UNITS for units in sizes
+    ):
+        raise ValueError("its sizes are not whole numbers from 1, for an input and a layer or more")
+    if len(about["activations"]) != len(sizes) - 1 or len(about["dropout"]) != len(sizes) - 2:
+        raise ValueError("its activations or dropout rates do not fit its layers")
+    shapes = _expected_shapes(sizes, about["biases"])
+    names = set(file.keys())
+    more = {name for name in names if name.startswith(f"{CHECKPOINT}.") and CHECKPOINT in about}
+    _check_tensors(file, names - more, shapes, about["dtype"])
+    if "digest" in about and text is not None:
+        body, _, _ = text.rpartition(',"digest":')
+        tensors = ((name, file.get_tensor(name)) for name in sorted(names))
+        if _digest(body, tensors) != about["digest"]:
+            raise ValueError("it is damaged: its contents are not those that were written")
+    return about, list(shapes)
+
+
+def _read_description(text: str | None) -> dict[str, Any]:
+    if text is None:
+        raise ValueError(
+            f"a safetensors file, but its header has no {_ENTRY!r}: no network of ours"
+        )
+    if len(text) > _LONGEST:
+        raise ValueError(f"its description is too long: {len(text):,} characters")
+    try:
+        about = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("its description is not JSON") from None
+    if not isinstance(about, dict) or type(about.get("version")) is not int or about["version"] < 1:
+        raise ValueError("its description has no version")
+    if about["version"] > VERSION:
+        raise ValueError(
+            f"written by a newer chainrule, in format {about['version']}; this one reads format "
+            f"{VERSION}: update chainrule"
+        )
+    if missing := [key for key in _KEYS if key not in about]:
+        raise ValueError(f"its description lacks {missing[0]!r}")
+    known = _KEYS | {key: kind for key, kind in _OPTIONAL.items() if key in about}
+    if extra := [key for key in about if key not in known]:
+        raise ValueError(f"its description has {extra[0]!r}, which format {VERSION} does not know")
+    for key, kind in known.items():
+        if not isinstance(about[key], kind) or (kind is not bool and isinstance(about[key], bool)):
+            raise ValueError(f"its {key} is {about[key]!r}, which is of the wrong kind")
+    return about
+
+
+def _function(entry: Any, kind: type, own: Mapping[tuple[type, str], Activation | Loss]) -> Any:
+    """Give the activation or loss that an entry of the description names."""
+    get = activations.get if kind is Activation else losses.get
+    if isinstance(entry, str):
+        return get(entry)
+    word = kind.__name__.lower()
+    if not (isinstance(entry, dict) and entry.keys() == {"own", "formula"}):
+        raise ValueError(f"its {word} {entry!r} is of the wrong kind")
+    name, formula = entry["own"], entry["formula"]
+    if not isinstance(name, str) or (kind, name) not in own:
+        raise ValueError(
+            f"it uses the {word} {name!r}, which is not chainrule's own; hand it in: "
+            f"load(path, custom=[...])"
+        )
+    function = own[kind, name]
+    if function.formula != formula:
+        raise ValueError(
+            f"its {word} {name!r} has the formula {formula!r}; the one handed in has "
+            f"{function.formula!r}"
+        )
+    return function
+
+
+def _expected_shapes(sizes: list[int], biases: bool) -> dict[str, list[int]]:
+    shapes = {}
+    for l, (fan_in, units) in enumerate(itertools.pairwise(sizes), start=1):
+        shapes[f"layers.{l}.W"] = [units, fan_in]
+        if biases:
+            shapes[f"layers.{l}.b"] = [units]
+    return shapes
+
+
+def _check_tensors(
+    file: OpenFile, names: set[str], shapes: dict[str, list[int]], dtype: str
+) -> None:
+    if missing := [name for name in shapes if name not in names]:
+        raise ValueError(f"it lacks the tensor {missing[0]!r}")
+    if extra := sorted(names - shapes.keys()):
+        raise ValueError(f"it has a tensor {extra[0]!r}, which its network has no place for")
+    for name, shape in shapes.items():
+        tensor = file.get_slice(name)
+        if tensor.get_shape() != shape:
+            raise ValueError(f"tensor {name!r} has shape {tensor.get_shape()}; expected {shape}")
+        if _DTYPES.get(tensor.get_dtype()) != dtype:
+            raise ValueError(f"tensor {name!r} has dtype {tensor.get_dtype()}; expected {dtype}")
