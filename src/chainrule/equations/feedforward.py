@@ -25,10 +25,31 @@ _BATCH = 1024  # rows carried through the layers in one go by loss_value
 
 
 class Layer:
-    """One layer: its units, and for l >= 1 its ``W``, ``b`` and activation.
+    """One layer: its units and, for layers 1 to L, its weights, biases and activation.
 
-    ``W`` and ``b`` are views into the network's parameters: change them in place
-    (``layer.W[1, 2] = 0.5``) or assign whole arrays of the same shape.
+    ``net.layers[l]`` is layer l; you do not make layers yourself. ``W`` and ``b`` are views into
+    the network's parameters: change them in place, or assign whole arrays of the same shape.
+
+    Args:
+        units: The number of units.
+        activation: The activation g, or None for the input.
+        W: The weights, (units_l, units_{l-1}).
+        b: The biases, (units_l,), or None.
+        dropout: The rate at which the units are dropped in training.
+
+    Attributes:
+        units: The number of units.
+        dropout: The rate at which the units are dropped in training.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([2, 3, 1], seed=0)
+        >>> net.layers[1]
+        Layer(3 units, relu, W (3, 2))
+        >>> net.layers[1].W[2, 0] = 0.5
+        >>> net.layers[1].b = [0.1, 0.2, 0.3]
+        >>> net.layers[0]
+        Layer(2 inputs)
     """
 
     def __init__(
@@ -44,14 +65,14 @@ class Layer:
 
     @property
     def activation(self) -> Activation:
-        """The activation g of the layer."""
+        """Return the activation g of the layer."""
         if self._activation is None:
             raise AttributeError("layer 0 is the input and has no activation")
         return self._activation
 
     @property
     def W(self) -> Array:
-        """The weights, (units_l, units_{l-1})."""
+        """Return the weights, (units_l, units_{l-1})."""
         if self._W is None:
             raise AttributeError("layer 0 is the input and has no weights")
         return self._W
@@ -62,7 +83,7 @@ class Layer:
 
     @property
     def b(self) -> Array | None:
-        """The biases, (units_l,), or None in a network without biases."""
+        """Return the biases, (units_l,), or None in a network without biases."""
         return self._b
 
     @b.setter
@@ -150,12 +171,12 @@ class FeedForward:
 
     @property
     def weighted_layers(self) -> Sequence[Layer]:
-        """Layers 1 to L: those with weights."""
+        """Return layers 1 to L: those with weights."""
         return self.layers[1:]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of the parameters and of training."""
+        """Return the dtype of the parameters and of training."""
         return self.parameters.dtype
 
     def _views(self, flat: Array) -> list[tuple[Array, Array | None]]:
@@ -208,7 +229,25 @@ class FeedForward:
                     )
 
     def forward(self, X: ArrayLike) -> Forward:
-        """Give every ``z[l]`` and ``a[l]`` for X, (n, units_0), in float64, without dropout."""
+        """Carry samples through the layers, in float64 and without dropout.
+
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+
+        Returns:
+            Every pre-activation ``z[l]`` and activation ``a[l]``.
+
+        Raises:
+            TypeError: X does not hold numbers.
+            ValueError: X has the wrong shape, or X or a parameter is NaN or infinite.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], output="tanh", W=[[[2.0, 3.0]]], b=[[1.0]])
+            >>> passed = net.forward([1, -1])
+            >>> passed.z[1].tolist(), passed.a[1].tolist()
+            ([[0.0]], [[0.0]])
+        """
         self._check_parameters()
         return backprop.forward(self, np.asarray(data.inputs(X, self.sizes[0]), dtype=np.float64))
 
@@ -220,10 +259,35 @@ class FeedForward:
         sample_weight: ArrayLike | None = None,
         dropout_step: int | None = None,
     ) -> Gradient:
-        """Give the gradient of the loss C with respect to every weight and bias, in float64.
+        """Compute the gradient of the loss C with respect to every weight and bias, in float64.
 
-        With ``dropout_step`` the dropout masks of that training step are applied, for the samples
-        as they stood in its batch; without it there is no dropout.
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+            y: The targets, (n, units_L). Classes as integers and the targets of a single output may
+                be (n,).
+            sample_weight: The weight of each sample in the mean, (n,).
+            dropout_step: Apply the dropout masks of this training step, counted from 0, to the
+                samples as they stood in its batch. None leaves dropout out.
+
+        Returns:
+            The gradient, with the loss, the losses of the samples and δ of every layer.
+
+        Raises:
+            TypeError: X, y or the weights do not hold numbers, or ``dropout_step`` is not an
+                integer.
+            ValueError: Shapes do not fit, a number is NaN or infinite, or a target is impossible
+                for the loss.
+
+        Source:
+            Rumelhart, Hinton and Williams, 1986; the four equations are those of the page of that
+            name.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], W=[[[2.0, 3.0]]], b=[[1.0]], loss="half_squared_error")
+            >>> g = net.gradient([[1, 1]], [4])
+            >>> g.loss, g.dW[1].tolist(), g.db[1].tolist()
+            (2.0, [[2.0, 2.0]], [2.0])
         """
         self._check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
@@ -232,7 +296,20 @@ class FeedForward:
         return backprop.gradient(self, passed, y, weights)
 
     def masks(self, step: int | None) -> Callable[[int, Array], Array | None] | None:
-        """Give the dropout masks of a training step as `backprop.forward` takes them, or None."""
+        """Return the dropout masks of a training step, as the equations take them.
+
+        Args:
+            step: The number of the step, from 0, or None for no dropout.
+
+        Returns:
+            A function of the layer l and its activations, (n, units_l), that returns the mask m of
+            that shape, 0 or 1 / (1 − rate), or None where the layer has no dropout. None if no
+            layer has.
+
+        Raises:
+            TypeError: ``step`` is not an integer.
+            ValueError: ``step`` is below 0.
+        """
         if step is None:
             return None
         step = integer(step, "dropout_step must be the number of a training step")
@@ -251,7 +328,27 @@ class FeedForward:
     def loss_value(
         self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Give the loss C, penalty included, in float64."""
+        """Compute the loss C, penalty included, in float64.
+
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+            y: The targets, as for `Network.gradient`.
+            sample_weight: The weight of each sample in the mean, (n,).
+
+        Returns:
+            The weighted mean of the samples' losses plus ½ λ Σ w².
+
+        Raises:
+            TypeError: X, y or the weights do not hold numbers.
+            ValueError: Shapes do not fit, a number is NaN or infinite, or a target is impossible
+                for the loss.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], W=[[[2.0, 3.0]]], loss="half_squared_error", l2=0.1)
+            >>> net.loss_value([[1, 1], [0, 1]], [4, 3])
+            0.9...
+        """
         self._check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
         total = 0.0
@@ -264,14 +361,23 @@ class FeedForward:
         return total / count + self.penalty()
 
     def penalty(self) -> float:
-        """Give ½ λ Σ w², the part of the loss that depends on the weights alone, in float64."""
+        """Compute ½ λ Σ w², the part of the loss that depends on the weights alone, in float64."""
         if not self.l2:
             return 0.0
         squares = (np.square(layer.W, dtype=np.float64).sum() for layer in self.weighted_layers)
         return self.l2 / 2 * float(sum(squares))
 
     def copy(self) -> Self:
-        """Give a network with the same settings and a copy of the parameters."""
+        """Return a network with the same settings and a copy of the parameters.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], seed=0)
+            >>> twin = net.copy()
+            >>> twin.layers[1].W[0, 0] += 1
+            >>> bool(twin.layers[1].W[0, 0] == net.layers[1].W[0, 0])
+            False
+        """
         twin = copy.copy(self)
         twin.parameters = self.parameters.copy()
         twin.layers = [Layer(self.sizes[0])]

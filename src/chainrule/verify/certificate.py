@@ -32,13 +32,28 @@ _WEIGHTS_COST = 5  # a weight's turn into an integer, once
 @exported("chainrule.verify")
 @dataclass(frozen=True)
 class Evidence:
-    """One way in which the derivative was found.
+    """Hold one number that was found for the derivative, and how it compares.
 
-    ``value`` is the number found (None: it could not be found, ``note`` says why), ``digits`` its
-    decimal digits. ``compared`` is the analytic number that it stands beside, over the same
-    samples; ``absolute_error`` and ``relative_error`` are those of ``compared`` against ``value``,
-    ``allowed`` is the largest absolute error that passes, and ``agrees`` says whether it does (None
-    where it does not count). ``left`` and ``right`` are set where a unit stands on a kink.
+    Attributes:
+        method: How it was found.
+        value: The number, or None if it could not be found; ``note`` then says why.
+        compared: The analytic number that it stands beside, over the same samples.
+        absolute_error: The absolute error of ``compared`` against ``value``.
+        relative_error: The relative error.
+        allowed: The largest absolute error that passes.
+        agrees: Whether it passes, or None where it does not count.
+        digits: The number in decimal digits.
+        note: What else is to say.
+        left: The derivative from the left, where a unit stands on a kink.
+        right: The derivative from the right.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> from chainrule.verify import certify
+        >>> net = cr.Network([1, 1], output="tanh", W=[[[0.5]]], b=[[0.0]])
+        >>> evidence = certify(net, "w[1][0,0]", [[2.0]], [0.0], autodiff="off").high_precision
+        >>> evidence.agrees, evidence.digits[:12]
+        (True, '0.6397000084')
     """
 
     method: str
@@ -57,13 +72,27 @@ class Evidence:
 @exported("chainrule.verify")
 @dataclass(frozen=True)
 class Certificate:
-    """The evidence for one derivative, and what it comes to.
+    """Hold the evidence for one derivative, and the verdict that it comes to.
 
-    ``analytic`` is the value under proof. ``verdict`` is "pass" if all evidence agrees with it,
-    "fail" if some does not, and "kink" if the derivative does not exist, because some unit stands
-    where its g' (or that of the loss) jumps, and ``analytic`` is the one that follows the slope
-    which chainrule and PyTorch take there; ``left`` and ``right`` are then the derivatives from
-    both sides. ``passed`` is true unless the verdict is "fail".
+    Attributes:
+        target: The quantity that the derivative is taken with respect to.
+        n_samples: The number of samples.
+        analytic: The value under proof.
+        central_difference: A difference quotient in float64.
+        high_precision: A number good to 30 digits, from a second forward pass without derivatives.
+        autodiff: The number of PyTorch or JAX, if installed.
+        verdict: "pass" if all evidence agrees with the value, "fail" if some does not, and "kink"
+            if the derivative does not exist, because a unit stands where a derivative jumps, and
+            the value is the one along the slope that chainrule and PyTorch take there.
+        left: The derivative from the left, at a kink.
+        right: The derivative from the right, at a kink.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> from chainrule.verify import certify
+        >>> net = cr.Network([1, 1], output="tanh", W=[[[0.5]]], b=[[0.0]])
+        >>> certify(net, "w[1][0,0]", [[2.0]], [0.0], autodiff="off").verdict
+        'pass'
     """
 
     target: Target
@@ -78,16 +107,20 @@ class Certificate:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing speaks against the analytic value."""
+        """Return whether nothing speaks against the value: the verdict is not "fail"."""
         return self.verdict != "fail"
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
-        """The evidence, in the order in which it is printed."""
+        """Return the evidence, in the order in which it is printed."""
         return self.central_difference, self.high_precision, self.autodiff
 
     def text(self, width: int = 100) -> str:
-        """Give a table that fits into a width from 61 columns; a narrow one has fewer errors."""
+        """Return the certificate as a table.
+
+        Args:
+            width: How many columns it may have, 61 or more. A narrow table has fewer errors.
+        """
         samples = "1 sample" if self.n_samples == 1 else f"{self.n_samples:,} samples"
         lines = [f"∂C/∂{self.target} on {samples}: {self.verdict}", ""]
         heads = ["abs. error", "allowed", "rel. error"]
@@ -112,7 +145,7 @@ class Certificate:
         return "\n".join(lines).rstrip()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as plain data for JSON; numbers that are not finite as texts."""
+        """Return everything as plain data for JSON; numbers that are not finite become texts."""
         return {
             "target": str(self.target),
             "samples": self.n_samples,
@@ -145,31 +178,39 @@ def certify(
 ) -> Certificate:
     """Prove the derivative of the loss C with respect to one w, b, z, a or x.
 
-    The value under proof is that of backpropagation, or ``analytic``. It is compared with
+    The value of backpropagation, or your own, is compared with a central difference, with a
+    high-precision number, and with automatic differentiation. How much error is allowed follows
+    from the rounding error of float64, which is measured. For z, a and x over many samples, that
+    quantity is shifted equally in each sample. With many samples or a large network, the
+    high-precision number is taken over the samples that contribute most, and says so.
 
-    - a central difference in float64: the 4th-order stencil, each sample with the step that serves
-      it best, and never over a kink;
-    - high precision: a difference quotient good to 30 digits, from a second forward pass that uses
-      the formulas of activations and losses and no derivative of any kind;
-    - automatic differentiation by PyTorch, or JAX, if installed. ``autodiff`` = "off" leaves it
-      out (importing PyTorch takes seconds), "torch" and "jax" ask for one.
+    Args:
+        network: The network.
+        target: The quantity to differentiate with respect to, as for `Network.explain`.
+        X: The inputs, (n, units_0), or one sample, (units_0,).
+        y: The targets, as for `Network.fit`.
+        sample_weight: The weight of each sample in the mean, (n,).
+        dropout_step: Apply the dropout masks of this training step.
+        analytic: The value to prove, instead of that of backpropagation.
+        autodiff: "auto" takes PyTorch, or else JAX, if installed; "torch" and "jax" ask for one,
+            and "off" leaves it out.
 
-    How much error is allowed:
+    Returns:
+        The certificate.
 
-    - always the rounding error of float64: 4 times the scatter of the result when every number of
-      both passes is nudged by up to 4 units in its last place;
-    - for high precision, 1e-10 of the value;
-    - for the central difference, 1e-10 of the value and 4 times its own estimate of its error (of
-      the stencil: what a smaller step changes; of rounding: the scatter of C_i over the step);
-    - for automatic differentiation, 1e-10 of the value and 64 ε of the size of what it adds up
-      (it computes tanh' as 1 - a², which leaves nothing where a rounds to 1).
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: The network has no such quantity, the data do not fit, or ``autodiff`` is
+            unknown.
 
-    For a derivative with respect to z, a or x over many samples, that quantity is shifted equally
-    in each sample. With many samples or a large network the high-precision evidence is taken over
-    the samples that contribute most, as many as about 3 seconds allow, and says so; it is then
-    compared with the analytic number of these samples, and the analytic total with its parts.
-
-    Raises ValueError or TypeError for a target that does not exist, or data that do not fit.
+    Examples:
+        >>> import chainrule as cr
+        >>> from chainrule.verify import certify
+        >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)
+        >>> certify(net, "b[1][2]", [[0.5, -1.0]], [1.0], autodiff="off").passed
+        True
+        >>> certify(net, "b[1][2]", [[0.5, -1.0]], [1.0], analytic=0.5, autodiff="off").passed
+        False
     """
     network._check_parameters()
     setting = Setting.of(network, X, y, sample_weight, dropout_step)
