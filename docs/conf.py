@@ -75,7 +75,6 @@ autodoc_typehints_format = "short"
 autodoc_type_aliases = {"Array": "Array", "ArrayLike": "ArrayLike"}
 autodoc_preserve_defaults = True
 add_module_names = False
-python_maximum_signature_line_length = 70
 toc_object_entries_show_parents = "hide"
 
 # Prompts and results of a block are not copied.

@@ -34,19 +34,20 @@ GROUPS = (
         "Networks",
         "Make, train, ask, prove and save a network.",
         ("chainrule.Network", "chainrule.load", "chainrule.Layer", "chainrule.Forward",
-         "chainrule.Gradient", "chainrule.Activation", "chainrule.Loss"),
+         "chainrule.Gradient", "chainrule.ByLayer", "chainrule.Activation", "chainrule.Loss"),
     ),
     Group(
         "Optimisers",
         "How a parameter θ moves, given its gradient g and the learning rate η.",
         ("chainrule.GradientDescent", "chainrule.AdaGrad", "chainrule.RMSProp", "chainrule.Adam",
-         "chainrule.AdamW"),
+         "chainrule.AdamW", "chainrule.Optimizer"),
     ),
     Group(
         "Learning-rate schedules",
         "The learning rate as a function of the epochs that have passed.",
         ("chainrule.Constant", "chainrule.StepDecay", "chainrule.ExponentialDecay",
-         "chainrule.Cosine", "chainrule.WarmUp", "chainrule.ReduceOnPlateau"),
+         "chainrule.Cosine", "chainrule.WarmUp", "chainrule.ReduceOnPlateau",
+         "chainrule.Schedule"),
     ),
     Group(
         "Training runs",
@@ -88,50 +89,57 @@ GROUPS = (
     ),
 )  # fmt: skip
 
-# The members that a page shows, where they are not simply all public ones.
-_RULE = ""  # an optimiser or a schedule is used by its parameters alone
+# The members that a page shows, in order, where they are not simply all public ones. An optimiser,
+# a schedule or a logger is used by its parameters alone.
 MEMBERS = {
-    "chainrule.GradientDescent": _RULE,
-    "chainrule.AdaGrad": _RULE,
-    "chainrule.RMSProp": _RULE,
-    "chainrule.Adam": _RULE,
-    "chainrule.AdamW": _RULE,
-    "chainrule.Constant": "rate",
-    "chainrule.StepDecay": "rate",
-    "chainrule.ExponentialDecay": "rate",
-    "chainrule.Cosine": "rate",
-    "chainrule.WarmUp": "rate",
-    "chainrule.ReduceOnPlateau": "rate",
-    "chainrule.EarlyStopping": _RULE,
-    "chainrule.CSVLogger": _RULE,
-    "chainrule.TensorBoardLogger": _RULE,
-    "chainrule.MLflowLogger": _RULE,
-    "chainrule.History": "best_epoch, to_frame, plot, summary",
-    "chainrule.Notation": _RULE,
-    "chainrule.Run": "settings, stop",
-    "chainrule.Contributions": "largest",
-    "chainrule.CheckpointWarning": "",
-    "chainrule.EngineWarning": "",
-    "chainrule.NonFiniteError": "",
-    "chainrule.Network": "fit, predict, predict_classes, forward, gradient, loss_value, explain, "
-    "check_gradient, explore, save, copy, penalty, masks, engine, dtype, weighted_layers",
-    "chainrule.sklearn.MLPClassifier": "fit, partial_fit, predict, predict_proba, explain, "
-    "network_",
-    "chainrule.sklearn.MLPRegressor": "fit, partial_fit, predict, explain, network_",
+    "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
+    "check_gradient explore save copy penalty masks engine dtype weighted_layers",
+    "chainrule.Layer": "activation W b",
+    "chainrule.GradientDescent": "",
+    "chainrule.AdaGrad": "",
+    "chainrule.RMSProp": "",
+    "chainrule.Adam": "",
+    "chainrule.AdamW": "",
+    "chainrule.Constant": "",
+    "chainrule.StepDecay": "",
+    "chainrule.ExponentialDecay": "",
+    "chainrule.Cosine": "",
+    "chainrule.WarmUp": "",
+    "chainrule.ReduceOnPlateau": "",
+    "chainrule.EarlyStopping": "",
+    "chainrule.CSVLogger": "",
+    "chainrule.TensorBoardLogger": "",
+    "chainrule.MLflowLogger": "",
+    "chainrule.History": "best_epoch to_frame plot summary",
+    "chainrule.Explanation": "value terms penalty samples products certificate text latex mathml "
+    "html to_dict in_notation n_samples target_value",
+    "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
+    "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
 }
 
-SEE_ALSO: dict[str, list[str]] = {}
+# Classes that users meet but do not make: their pages show no constructor.
+NOT_MADE = {
+    "chainrule.Layer", "chainrule.Forward", "chainrule.Gradient", "chainrule.ByLayer",
+    "chainrule.History", "chainrule.Run", "chainrule.Explanation", "chainrule.Term",
+    "chainrule.Contribution", "chainrule.Contributions", "chainrule.Equation",
+    "chainrule.SampleRow", "chainrule.verify.Certificate", "chainrule.verify.Evidence",
+    "chainrule.verify.GradientReport", "chainrule.verify.Compared", "chainrule.NonFiniteError",
+    "chainrule.CheckpointWarning", "chainrule.EngineWarning", "chainrule.Optimizer",
+    "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss", "chainrule.Callback",
+}  # fmt: skip
 
 # Names in annotations that stand for something else.
 ALIASES = {
-    "Array": "numpy.ndarray",
-    "NDArray": "numpy.ndarray",
-    "Axes": "matplotlib.axes.Axes",
-    "np.dtype": "numpy.dtype",
+    "Array": "ndarray",
+    "NDArray": "ndarray",
+    "FeedForward": "Network",
 }
 
 # Names in annotations that lead nowhere: aliases and private types.
-PLAIN = {"DTypeName", "T", "Verdict", "Autodiff", "Metric", "Target"}
+PLAIN = {
+    "DTypeName", "T", "Verdict", "Autodiff", "Metric", "Target", "Expr", "Section", "Quantity",
+    "State", "Names", "Slots",
+}  # fmt: skip
 
 _PYTHON = "https://docs.python.org/3/library"
 _NUMPY = "https://numpy.org/doc/stable/reference"

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import runner
+from docutils import nodes
+from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
@@ -59,8 +61,21 @@ def put_in_results(app: Sphinx, docname: str, content: list[str]) -> None:
         content[0] = ran.stdout
 
 
+class NotRun(Directive):
+    """Stand in for a ``{rendered}`` block in a page that has not been run."""
+
+    has_content = True
+    optional_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return the caption."""
+        return [nodes.paragraph("", f"[{self.arguments[0]}]")] if self.arguments else []
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the above."""
+    app.add_directive("rendered", NotRun)
     app.add_config_value("executed_pages", True, "env", bool)
     app.add_config_value("executed_except", (), "env", (list, tuple))
     app.connect("builder-inited", start, priority=100)  # before the gallery, which takes a while

@@ -6,13 +6,25 @@ library writes its own formulas in the same way.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
-from latex2mathml.converter import convert
+from latex2mathml import converter
 from sphinx.application import Sphinx
 from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
+
+
+_FUNCTION = re.compile(r"<m([io])>(cos|exp|ln|max|sign|tanh)</m\1>(?!<mo stretchy=.false.>&#x00028;)")
+_BAR = re.compile(r"<mo>(&#x0007C;|&#x02016;)</mo>")
+
+
+def convert(latex: str, display: str = "inline") -> str:
+    """Convert a formula; bars keep the size of a letter, and ln z has a space."""
+    text: str = converter.convert(latex, display=display)
+    text = _FUNCTION.sub(r'<mi>\2</mi><mspace width="0.17em"/>', text)
+    return _BAR.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', text)
 
 
 def inline(self: HTML5Translator, node: nodes.math) -> None:

@@ -13,6 +13,7 @@ import pkgutil
 import re
 import textwrap
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from myst_parser.parsers.sphinx_ import MystParser
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util.inspect import TypeAliasForwardRef
 from sphinx.util.docutils import SphinxDirective, new_document
 from sphinx.util.nodes import make_refnode
 
@@ -75,10 +77,14 @@ class MarkdownDocstring(SphinxDirective):
     """Turn a docstring into nodes."""
 
     has_content = True
+    optional_arguments = 1  # the name of what is documented
 
     def run(self) -> list[nodes.Node]:
         """Return the nodes of the text, then a field list, then the example."""
         text, sections = parts_of("\n".join(self.content))
+        if self.arguments and self.arguments[0] in catalogue.NOT_MADE:
+            arguments = sections.pop("Args", "")
+            sections = {"Attributes": sections.get("Attributes") or arguments, **sections}
         result = self._markdown(text)
         fields = nodes.field_list()
         for name, content in sections.items():
@@ -94,6 +100,8 @@ class MarkdownDocstring(SphinxDirective):
 
     def _named(self, name: str, content: str) -> list[nodes.field]:
         found = [(entry, self._markdown(text)) for entry, text in entries(content)]
+        if self.arguments and self.arguments[0].startswith("chainrule.Network."):
+            found = [(entry, text) for entry, text in found if entry != "network"]  # that is self
         kind = _FIELDS[name]
         if kind in ("param", "raises"):
             return [_field(f"{kind} {entry}", body) for entry, body in found]
@@ -126,17 +134,21 @@ def as_markdown(
     """Wrap a docstring for `MarkdownDocstring`."""
     text = "\n".join(lines).strip()
     if text:
-        lines[:] = [
-            ".. markdown-docstring::", "", *("   " + line for line in text.splitlines()), "",
-        ]  # fmt: skip
+        body = ("   " + line for line in text.splitlines())
+        lines[:] = [f".. markdown-docstring:: {name}", "", *body, ""]
 
 
-def short_aliases(
+def tidy_signature(
     app: Sphinx, what: str, name: str, obj: object, options: Any, signature: str | None, result: str
 ) -> tuple[str | None, str | None]:
-    """Print the type aliases in a union by their names; Sphinx prints its wrapper around them."""
-    wrapper = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
-    return wrapper.sub(r"\1", signature or "") or None, wrapper.sub(r"\1", result or "") or None
+    """Leave out the constructor of a class that users do not make, and types, which stand below."""
+    types = app.env.current_document.autodoc_annotations
+    if name in catalogue.NOT_MADE:
+        types.pop(name, None)
+        return None, None
+    if name.startswith("chainrule.Network.") and name in types:
+        types[name].pop("network", None)  # that is self
+    return signature, None
 
 
 # --- pages ----------------------------------------------------------------------------------------
@@ -148,19 +160,23 @@ def found(name: str) -> Any:
     package = importlib.import_module(module)
     if attribute in getattr(package, "__all__", ()) or hasattr(package, attribute):
         return getattr(package, attribute)
-    for info in pkgutil.walk_packages(chainrule.__path__, "chainrule."):
-        if info.name.endswith("__main__") or "._" in info.name:
-            continue
+    for info in sorted(_modules(), key=lambda info: info.name.count(".")):
         value = getattr(importlib.import_module(info.name), attribute, None)
-        if inspect.isclass(value) and value.__module__.startswith("chainrule"):
+        if inspect.isclass(value) and value.__module__ in (info.name, module):
             return value
     raise LookupError(f"{name}: no such class")
+
+
+def _modules() -> Iterator[pkgutil.ModuleInfo]:
+    for info in pkgutil.walk_packages(chainrule.__path__, "chainrule."):
+        if not info.name.endswith("__main__") and "._" not in info.name:
+            yield info
 
 
 def summary(obj: Any) -> str:
     """Return the first sentence of a docstring."""
     text, _ = parts_of(obj.__doc__ or "")
-    return " ".join(re.split(r"(?<=[.;:])(?:\s|$)|\n\n", text + " ", maxsplit=1)[0].split())
+    return " ".join(re.split(r"(?<=\.)\s|\n\n", text + "\n\n", maxsplit=1)[0].split())
 
 
 def write_pages(app: Sphinx) -> None:
@@ -177,7 +193,7 @@ def write_pages(app: Sphinx) -> None:
             module, _, attribute = name.rpartition(".")
             setattr(importlib.import_module(module), attribute, obj)  # where autodoc looks for it
             page = f"{short}.md"
-            _write(folder / page, _page(name, obj))
+            _write(folder / page, _page(app, name, obj))
             wanted.add(page)
             pages.append(page.removesuffix(".md"))
             said = summary(obj).replace("|", "\\|")
@@ -190,24 +206,43 @@ def write_pages(app: Sphinx) -> None:
         (folder / old).unlink()
 
 
-def _page(name: str, obj: Any) -> str:
+def _page(app: Sphinx, name: str, obj: Any) -> str:
     kind = "autoclass" if inspect.isclass(obj) else "autofunction"
     short = name.rpartition(".")[2]
     lines = [f"# {short}", "", "```{eval-rst}", f".. currentmodule:: {name.rpartition('.')[0]}", ""]
     lines += [f".. {kind}:: {name}"]
     if kind == "autoclass":
-        lines += [f"   :{key}: {value}".rstrip() for key, value in _members(name, obj).items()]
+        for member, value in _members(name, obj).items():
+            lines += ["", f"   .. auto{_kind(value)}:: {member}"]
     lines += ["```", ""]
-    if examples := catalogue.SEE_ALSO.get(name):
-        lines += ["**See also:** " + " · ".join(examples), ""]
+    if _is_used(app, name):
+        lines += ["## In the gallery", "", "```{eval-rst}", f".. minigallery:: {name}", "```", ""]
     return "\n".join(lines)
 
 
-def _members(name: str, obj: type) -> dict[str, str]:
-    chosen = catalogue.MEMBERS.get(name)
-    if chosen is not None:
-        return {"members": chosen} if chosen else {}
-    return {"members": "", "inherited-members": "Mapping, Sequence, BaseException, Warning"}
+def _is_used(app: Sphinx, name: str) -> bool:
+    """Tell whether a program of the gallery uses a name; it has been run before."""
+    file = app.srcdir / "gallery" / "used" / f"{name}.examples"
+    return file.exists() and "sphx-glr-thumbcontainer" in file.read_text(encoding="utf-8")
+
+
+def _members(name: str, obj: type) -> dict[str, Any]:
+    """Return the members that a page shows, in order: those chosen, or all that are public."""
+    if name in catalogue.MEMBERS:
+        return {member: getattr(obj, member) for member in catalogue.MEMBERS[name].split()}
+    classes = [cls for cls in obj.__mro__ if cls.__module__.startswith("chainrule")]
+    return {
+        member: value
+        for cls in classes
+        for member, value in vars(cls).items()
+        if member[0] != "_" and _kind(value) != "attribute"
+    }
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, property | cached_property):
+        return "property"
+    return "method" if callable(value) else "attribute"
 
 
 def _write(file: Path, text: str) -> None:
@@ -225,7 +260,8 @@ def resolve(
     if node.get("refdomain") != "py":
         return None
     target = node["reftarget"]
-    name = catalogue.ALIASES.get(target, target).rpartition(".")[2]
+    name = target.rpartition(".")[2]
+    name = catalogue.ALIASES.get(name, name)
     if target.count(".") == 1 and target[0].isupper():  # Network.fit
         name = target
     documented = env.domains["py"].objects
@@ -235,7 +271,7 @@ def resolve(
     for place in (target, name):
         if url := catalogue.EXTERNAL.get(place):
             return nodes.reference("", "", contnode, refuri=url, internal=False)
-    if name in catalogue.PLAIN:
+    if name in catalogue.PLAIN or node.get("if_known"):
         return contnode
     return None
 
@@ -254,10 +290,24 @@ def link_names(app: Sphinx, doctree: nodes.document) -> None:
         if head in names and re.fullmatch(r"[A-Za-z_]\w*(\.[a-z_]\w*)?", text):
             link = addnodes.pending_xref(
                 "", refdomain="py", reftype="obj", reftarget=text, refdoc=app.env.docname,
-                refwarn=False, refexplicit=True,
+                refwarn=False, refexplicit=True, if_known=True,
             )  # fmt: skip
             literal.replace_self(link)
             link += literal
+
+
+def join_result(app: Sphinx, doctree: nodes.document) -> None:
+    """Put the type of a result beside what is said of it, as it stands beside a parameter."""
+    for fields in doctree.findall(nodes.field_list):
+        by_name = {field[0].astext(): field for field in fields if isinstance(field, nodes.field)}
+        said, kind = by_name.get("Returns"), by_name.get("Return type")
+        if said is None or kind is None:
+            continue
+        paragraphs = list(said[1].findall(nodes.paragraph))
+        types = next(iter(kind[1].findall(nodes.paragraph)), None)
+        if paragraphs and types is not None:
+            paragraphs[0][:0] = [nodes.Text("("), *types.children, nodes.Text(") – ")]
+            fields.remove(kind)
 
 
 def source_module(app: Sphinx, module: str, name: str) -> str | None:
@@ -275,11 +325,14 @@ def source_module(app: Sphinx, module: str, name: str) -> str | None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the above."""
+    # A type alias in a union is printed by its name, not as "TypeAliasForwardRef('Array')".
+    TypeAliasForwardRef.__repr__ = lambda self: self.name  # type: ignore[method-assign]
     app.add_directive("markdown-docstring", MarkdownDocstring)
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", as_markdown)
-    app.connect("autodoc-process-signature", short_aliases)
+    app.connect("autodoc-process-signature", tidy_signature)
     app.connect("doctree-read", link_names)
+    app.connect("doctree-read", join_result)
     app.connect("missing-reference", resolve)
     app.connect("viewcode-follow-imported", source_module)
     return {"parallel_read_safe": False, "parallel_write_safe": True}
