@@ -33,7 +33,13 @@ __all__ = [
 
 @exported("chainrule")
 class EngineWarning(UserWarning):
-    """A run falls back to a slower engine."""
+    """Warn that a run falls back to a slower engine, because the faster one lacks what is asked.
+
+    Examples:
+        >>> import warnings
+        >>> import chainrule as cr
+        >>> warnings.filterwarnings("ignore", category=cr.EngineWarning)  # doctest: +SKIP
+    """
 
 
 def _engines() -> dict[str, Engine]:

@@ -135,12 +135,12 @@ class FeedForward:
 
     @property
     def weighted_layers(self) -> Sequence[Layer]:
-        """Layers 1 to L: those with weights."""
+        """Return layers 1 to L: those with weights."""
         return self.layers[1:]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of the parameters and of training."""
+        """Return the dtype of the parameters and of training."""
         return self.parameters.dtype
 
     def views_of(self, flat: Array) -> list[tuple[Array, Array | None]]:
@@ -185,9 +185,28 @@ class FeedForward:
                     )
 
     def forward(self, X: ArrayLike) -> Forward:
-        """Give every ``z[l]`` and ``a[l]`` for X, (n, units_0), in float64, without dropout.
+        """Carry samples through the layers, in float64 and without dropout.
 
-        Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+
+        Returns:
+            Every pre-activation ``z[l]`` and activation ``a[l]``.
+
+        Warns:
+            RuntimeWarning: A number overflows; the warning names sample and layer.
+
+
+        Raises:
+            TypeError: X does not hold numbers.
+            ValueError: X has the wrong shape, or X or a parameter is NaN or infinite.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], output="tanh", W=[[[2.0, 3.0]]], b=[[1.0]])
+            >>> passed = net.forward([1, -1])
+            >>> passed.z[1].tolist(), passed.a[1].tolist()
+            ([[0.0]], [[0.0]])
         """
         self.check_parameters()
         X = contiguous(data.inputs(X, self.sizes[0]), np.float64)
@@ -204,11 +223,39 @@ class FeedForward:
         sample_weight: ArrayLike | None = None,
         dropout_step: int | None = None,
     ) -> Gradient:
-        """Give the gradient of the loss C with respect to every weight and bias, in float64.
+        """Compute the gradient of the loss C with respect to every weight and bias, in float64.
 
-        With ``dropout_step`` the dropout masks of that training step are applied, for the samples
-        as they stood in its batch; without it there is no dropout. Warns (RuntimeWarning) where a
-        number overflows, and says in which sample and layer.
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+            y: The targets, (n, units_L). Classes as integers and the targets of a single output may
+                be (n,).
+            sample_weight: The weight of each sample in the mean, (n,).
+            dropout_step: Apply the dropout masks of this training step, counted from 0, to the
+                samples as they stood in its batch. None leaves dropout out.
+
+        Returns:
+            The gradient, with the loss, the losses of the samples and δ of every layer.
+
+        Warns:
+            RuntimeWarning: A number overflows; the warning names sample and layer.
+
+
+        Raises:
+            TypeError: X, y or the weights do not hold numbers, or ``dropout_step`` is not an
+                integer.
+            ValueError: Shapes do not fit, a number is NaN or infinite, or a target is impossible
+                for the loss.
+
+        Source:
+            Rumelhart, Hinton and Williams, 1986; the four equations are those of the page of that
+            name.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], W=[[[2.0, 3.0]]], b=[[1.0]], loss="half_squared_error")
+            >>> g = net.gradient([[1, 1]], [4])
+            >>> g.loss, g.dW[1].tolist(), g.db[1].tolist()
+            (2.0, [[2.0, 2.0]], [2.0])
         """
         self.check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
@@ -221,7 +268,20 @@ class FeedForward:
         return g
 
     def masks(self, step: int | None) -> Callable[[int, Array], Array | None] | None:
-        """Give the dropout masks of a training step as `backprop.forward` takes them, or None."""
+        """Return the dropout masks of a training step, as the equations take them.
+
+        Args:
+            step: The number of the step, from 0, or None for no dropout.
+
+        Returns:
+            A function of the layer l and its activations, (n, units_l), that returns the mask m of
+            that shape, 0 or 1 / (1 − rate), or None where the layer has no dropout. None if no
+            layer has.
+
+        Raises:
+            TypeError: ``step`` is not an integer.
+            ValueError: ``step`` is below 0.
+        """
         if step is None:
             return None
         step = integer(step, "dropout_step must be the number of a training step")
@@ -240,9 +300,30 @@ class FeedForward:
     def loss_value(
         self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Give the loss C, penalty included, in float64.
+        """Compute the loss C, penalty included, in float64.
 
-        Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+            y: The targets, as for `Network.gradient`.
+            sample_weight: The weight of each sample in the mean, (n,).
+
+        Returns:
+            The weighted mean of the samples' losses plus ½ λ Σ w².
+
+        Warns:
+            RuntimeWarning: A number overflows; the warning names sample and layer.
+
+
+        Raises:
+            TypeError: X, y or the weights do not hold numbers.
+            ValueError: Shapes do not fit, a number is NaN or infinite, or a target is impossible
+                for the loss.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], W=[[[2.0, 3.0]]], loss="half_squared_error", l2=0.1)
+            >>> net.loss_value([[1, 1], [0, 1]], [4, 3])
+            0.9...
         """
         self.check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
@@ -258,7 +339,7 @@ class FeedForward:
         return total / count + self.penalty()
 
     def penalty(self) -> float:
-        """Give ½ λ Σ w², the part of the loss that depends on the weights alone, in float64."""
+        """Compute ½ λ Σ w², the part of the loss that depends on the weights alone, in float64."""
         if not self.l2:
             return 0.0
         squares = (np.square(layer.W, dtype=np.float64).sum() for layer in self.weighted_layers)
@@ -267,7 +348,16 @@ class FeedForward:
     # --- copies: the parameters are one vector, whoever looks at them -----------------------------
 
     def copy(self) -> Self:
-        """Give a network with the same settings and a copy of the parameters."""
+        """Return a network with the same settings and a copy of the parameters.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], seed=0)
+            >>> twin = net.copy()
+            >>> twin.layers[1].W[0, 0] += 1
+            >>> bool(twin.layers[1].W[0, 0] == net.layers[1].W[0, 0])
+            False
+        """
         twin = object.__new__(type(self))
         twin.__setstate__({**self.__getstate__(), "_parameters": self._parameters.copy()})
         return twin

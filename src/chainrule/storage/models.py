@@ -66,10 +66,25 @@ _DTYPES = {"F32": "float32", "F64": "float64"}
 
 
 def save(network: FeedForward, path: str | os.PathLike[str]) -> None:
-    """Write a network to a file; whatever happens, the file is the old one or the new one.
+    """Write the network to a safetensors file.
 
-    Raises ValueError where a parameter is NaN or infinite, or ``path`` is no regular file; OSError
-    (no such folder, no permission, disk full) with the old file, if any, as it was.
+    The write is atomic: whatever happens, the file is the old one or the new one.
+
+    Args:
+        path: The file to write. One that exists is replaced.
+
+    Raises:
+        OSError: The file cannot be written, for example because the folder does not exist or the
+            disk is full. The old file, if any, stays as it was.
+        ValueError: A parameter is NaN or infinite, or ``path`` exists and is not a regular file.
+
+    Examples:
+        >>> import os, tempfile
+        >>> import chainrule as cr
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
+        >>> cr.Network([2, 3, 1], seed=0).save(path)
+        >>> cr.load(path).sizes
+        (2, 3, 1)
     """
     network.check_parameters()
     write_atomically(path, content(network, network.parameters))

@@ -56,7 +56,13 @@ _SETTINGS = (
 
 @exported("chainrule")
 class CheckpointWarning(UserWarning):
-    """A run goes on, but from an older checkpoint, or not to the same bits."""
+    """Warn that a run continues from an older checkpoint, or not to the same bits.
+
+    Examples:
+        >>> import warnings
+        >>> import chainrule as cr
+        >>> warnings.filterwarnings("error", category=cr.CheckpointWarning)  # doctest: +SKIP
+    """
 
 
 @dataclass(frozen=True)

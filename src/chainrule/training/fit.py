@@ -62,36 +62,65 @@ def fit(
     resume: bool = False,
     verbose: int = 1,
 ) -> History:
-    """Train a network on X, (n, units_0), and y, (n, units_L) or integer classes (n,).
+    """Train the network on samples.
 
-    Each epoch takes every sample once, in an order drawn from the network's seed (``shuffle``), in
-    batches of ``batch_size``; the last may be shorter. A step moves the parameters along the
-    gradient of the batch's loss, as ``optimizer`` says; Adam() if there is none. ``clip_norm``
-    shortens gradients of a larger norm to it.
+    Each epoch takes every sample once, in batches, and a step moves the parameters after each
+    batch, as the optimiser says. Ctrl-C ends the run after the step that is under way; a second one
+    raises KeyboardInterrupt.
 
-    ``validation_data`` is (X, y) or (X, y, sample_weight), measured after each epoch.
-    ``sample_weight``, (n,), weighs the samples in every mean, and ``class_weight``, a dict or
-    "balanced", those of a class; given both, they are multiplied. ``metrics`` are names or
-    functions (y_true, y_pred) -> float; by default accuracy for the cross-entropies.
-    ``callbacks`` are `Callback` objects, or functions that are called with the `Run` after each
-    epoch. ``verbose=0`` draws no progress bar; none is drawn either where no one sees a terminal.
+    Args:
+        X: The inputs, (n, units_0): an array, a memory map, a dataframe, or what NumPy can make an
+            array of.
+        y: The targets, (n, units_L). Classes as integers and the targets of a single output may be
+            (n,).
+        optimizer: How a step moves the parameters; None is ``Adam()``.
+        epochs: How many times to go through the samples, counted from the beginning of the run.
+        batch_size: How many samples a step takes. The last batch of an epoch may be smaller.
+        shuffle: Whether each epoch takes the samples in a new order, which follows from the
+            network's seed.
+        validation_data: (X, y) or (X, y, sample_weight), measured after each epoch.
+        sample_weight: The weight of each sample in every mean, (n,).
+        class_weight: The weight of each class: a dict, in which classes that it leaves out have 1,
+            or "balanced" for n / (number of classes · samples of the class). Multiplied with
+            ``sample_weight``.
+        clip_norm: Shorten a gradient whose norm, over all parameters, is above this to it.
+        metrics: What to measure besides the loss: "accuracy", "mean_squared_error",
+            "mean_absolute_error", "r2", or functions (y_true, y_pred) -> float. None measures the
+            accuracy after a cross-entropy, and else nothing.
+        callbacks: `Callback` objects, or functions that are called with the `Run` after each epoch.
+        checkpoint: A folder in which the run is kept, so that it survives a crash. It is made if it
+            does not exist.
+        every: Write a checkpoint after every so many epochs, or after so much time (a timedelta).
+            One is written at the end in any case.
+        keep: How many checkpoints stay, besides the best network.
+        resume: Continue from the newest checkpoint in the folder, to the same bits as a run that
+            was never interrupted. In an empty folder the run begins; a finished run is left as it
+            is.
+        verbose: 0 draws no progress bar. None is drawn where nobody sees a terminal or a notebook.
 
-    ``checkpoint`` is a folder, made if need be, in which the run is kept: after every ``every``-th
-    epoch, or when so much time has passed (a timedelta), and in any case when it ends, its state is
-    written to ``epoch-000012.safetensors``; the last ``keep`` of these stay. ``best.safetensors``
-    has the network of the best epoch: the one that `EarlyStopping` found best, else that of the
-    lowest ``val_loss`` or, without validation, ``loss``. `chainrule.load` reads them all.
-    ``resume=True`` goes on from the newest checkpoint up to ``epochs`` and ends in the same bits as
-    a run that was never cut short; in an empty folder it begins, and a finished run it leaves as it
-    is. A network made without a seed takes the one of the run.
+    Returns:
+        The history: the loss and the metrics of each epoch, and why the run ended.
 
-    Ctrl-C ends the run after the step that is under way, and a validation that takes longer than
-    a moment (its columns are then NaN); a second one raises KeyboardInterrupt. The checkpoint is
-    then that of the last whole epoch.
-    Raises ValueError or TypeError for bad arguments, a folder that holds another run, or whose
-    checkpoints are all damaged, before anything is changed; OSError where a checkpoint can't be
-    written; `NonFiniteError` where a number stops being finite; the parameters from before stay.
-    Warns (`CheckpointWarning`) where the newest checkpoint is damaged and an older one is taken.
+    Raises:
+        TypeError: An argument has the wrong type. Nothing has been changed.
+        ValueError: An argument has an impossible value, data do not fit the network, or the folder
+            holds another run or only damaged checkpoints. Nothing has been changed.
+        NonFiniteError: A number stopped being finite. The network has the parameters from before
+            that step, or the best ones with `EarlyStopping`.
+        OSError: A checkpoint cannot be written.
+
+    Warns:
+        CheckpointWarning: The newest checkpoint is damaged, and the run continues from an older
+            one.
+        EngineWarning: The compiled core lacks what is asked, and NumPy trains.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+        >>> net = cr.Network([2, 4, 1], hidden="tanh", output="tanh", seed=0)
+        >>> history = net.fit(X, y, optimizer=cr.Adam(0.05), epochs=200, batch_size=4)
+        >>> history.loss[-1] < history.loss[0] / 100
+        True
     """
     network.check_parameters()
     task = _Task.check(
