@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import backprop, overflow
+from chainrule import backprop
 from chainrule.arrays import contiguous
 from chainrule.backprop import Gradient
 from chainrule.data import Samples
 from chainrule.engines.base import EpochResult, Failure, Plan, State
 from chainrule.layers import LayerOf, NetworkOf
 from chainrule.losses import Loss
+from chainrule.overflow import Overflow
 
 if TYPE_CHECKING:
     from chainrule.feedforward import FeedForward
@@ -72,7 +73,7 @@ class ReferenceEngine:
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
         """See `chainrule.engines.base.Engine.predict`."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
-        with overflow.named(network.dtype) as found:
+        with Overflow(network.dtype) as found:
             for start in range(0, len(inputs), _ROWS):
                 rows = slice(start, start + _ROWS)
                 passed = backprop.forward(network, contiguous(inputs[rows], network.dtype))
