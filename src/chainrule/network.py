@@ -117,7 +117,6 @@ class Network(FeedForward):
         Warns:
             RuntimeWarning: A number overflows; the warning names sample and layer.
 
-
         Raises:
             TypeError: X does not hold numbers.
             ValueError: X has the wrong shape, or X or a parameter is NaN or infinite.

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.engines.base import EpochResult, Failure, Plan, State
-from chainrule.equations import backprop, overflow
+from chainrule.equations import backprop
 from chainrule.equations.arrays import contiguous
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.data import Samples
 from chainrule.equations.layers import LayerOf, NetworkOf
 from chainrule.equations.losses import Loss
+from chainrule.equations.overflow import Overflow
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
@@ -72,7 +73,7 @@ class ReferenceEngine:
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
         """See `chainrule.engines.base.Engine.predict`."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
-        with overflow.named(network.dtype) as found:
+        with Overflow(network.dtype) as found:
             for start in range(0, len(inputs), _ROWS):
                 rows = slice(start, start + _ROWS)
                 passed = backprop.forward(network, contiguous(inputs[rows], network.dtype))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
@@ -10,12 +9,13 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.equations import activations, backprop, data, initializers, losses, overflow
+from chainrule.equations import activations, backprop, data, initializers, losses
 from chainrule.equations.activations import Activation
-from chainrule.equations.arrays import contiguous
+from chainrule.equations.arrays import all_finite, contiguous
 from chainrule.equations.backprop import Forward, Gradient
 from chainrule.equations.checks import integer, not_negative, whole
 from chainrule.equations.losses import Loss, LossFromZ
+from chainrule.equations.overflow import Overflow
 from chainrule.equations.parameters import Layer, Layers, assign, count_parameters, views
 from chainrule.random import dropout_mask
 
@@ -171,9 +171,7 @@ class FeedForward:
 
     def check_parameters(self) -> None:
         """Raise ValueError where a parameter that was set in place is NaN or infinite."""
-        # A finite sum of squares is the quick answer; one that overflows proves nothing.
-        squares = float(np.vdot(self.parameters, self.parameters))
-        if math.isfinite(squares) or np.isfinite(self.parameters).all():
+        if all_finite(self._parameters):
             return
         for l, layer in enumerate(self.layers[1:], start=1):
             for name, array in (("W", layer.W), ("b", layer.b)):
@@ -196,7 +194,6 @@ class FeedForward:
         Warns:
             RuntimeWarning: A number overflows; the warning names sample and layer.
 
-
         Raises:
             TypeError: X does not hold numbers.
             ValueError: X has the wrong shape, or X or a parameter is NaN or infinite.
@@ -210,7 +207,7 @@ class FeedForward:
         """
         self.check_parameters()
         X = contiguous(data.inputs(X, self.sizes[0]), np.float64)
-        with overflow.named() as found:
+        with Overflow() as found:
             passed = backprop.forward(self, X)
             found.look_at(passed)
         return passed
@@ -239,7 +236,6 @@ class FeedForward:
         Warns:
             RuntimeWarning: A number overflows; the warning names sample and layer.
 
-
         Raises:
             TypeError: X, y or the weights do not hold numbers, or ``dropout_step`` is not an
                 integer.
@@ -260,7 +256,7 @@ class FeedForward:
         self.check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
         X, y, weights = samples.rows(slice(None), self.sizes[-1], np.float64)
-        with overflow.named() as found:
+        with Overflow() as found:
             passed = backprop.forward(self, X, self.masks(dropout_step))
             g = backprop.gradient(self, passed, y, weights)
             found.look_at(passed, g.sample_losses)
@@ -313,7 +309,6 @@ class FeedForward:
         Warns:
             RuntimeWarning: A number overflows; the warning names sample and layer.
 
-
         Raises:
             TypeError: X, y or the weights do not hold numbers.
             ValueError: Shapes do not fit, a number is NaN or infinite, or a target is impossible
@@ -328,7 +323,7 @@ class FeedForward:
         self.check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
         total = 0.0
-        with overflow.named() as found:
+        with Overflow() as found:
             for start in range(0, len(samples), _BATCH):
                 X_b, y_b, s = samples.rows(slice(start, start + _BATCH), self.sizes[-1], np.float64)
                 passed = backprop.forward(self, X_b)
