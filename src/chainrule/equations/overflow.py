@@ -6,8 +6,6 @@ and ``over="raise"`` raises FloatingPointError.
 
 from __future__ import annotations
 
-import sys
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from chainrule.equations.arrays import all_finite
 from chainrule.equations.backprop import Forward, Gradient
+from chainrule.equations.checks import warn
 
 Array = NDArray[Any]
 
@@ -77,7 +76,4 @@ class Overflow:
         )
         if how == "raise":
             raise FloatingPointError(message)
-        level, frame = 1, sys._getframe()
-        while frame.f_back is not None and frame.f_globals["__name__"].startswith("chainrule."):
-            level, frame = level + 1, frame.f_back
-        warnings.warn(message, RuntimeWarning, stacklevel=level)
+        warn(message, RuntimeWarning)
