@@ -2,7 +2,8 @@
 
 Bound to this machine unless told otherwise. A page needs the token of the opened URL (it then has a
 cookie), the right Host, and no foreign Origin. Files come from a fixed table; no path of a request
-reaches the file system. Requests, networks, training time and the number of sessions are limited.
+reaches the file system. Requests, networks, training time, connections, and the number and bytes of
+sessions are limited.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import json
 import secrets
 import socket
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -30,15 +30,18 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from chainrule.explorer import protocol
 from chainrule.explorer.hosts import assets
+from chainrule.explorer.hosts.connections import MAX_STRANGERS, Connection, Strangers
+from chainrule.explorer.hosts.sessions import MAX_SESSIONS, Hosted, Sessions, as_json
 from chainrule.explorer.protocol import checks, replies, requests
 from chainrule.explorer.session import Session
 
-MAX_SESSIONS = 256
 MAX_BODY = 64 * 2**10
 _MAX_UPLOAD = requests.MAX_CSV + 2**16
 _LONGEST_RUN = 1800.0  # seconds of one training run
 _PIECE = 0.0455  # seconds of training between two frames: 20 frames a second
 _WARMING = 5.0  # seconds that an end waits for what is being loaded
+_SILENCE = 10.0  # seconds in which a stream must say what it asks for
+_WEIGHED = 20  # pieces of training, after which the bytes of the session are counted
 _AT_ONCE = 8  # requests that compute at a time; others wait
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -57,55 +60,6 @@ _NO_TOKEN = (
 )
 
 
-class _Hosted:
-    """A session and the lock that lets one message at a time in."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.lock = threading.Lock()
-        self.used = monotonic()
-
-    def answer(self, request: Any) -> bytes:
-        """Answer a request as JSON; ValueError or TypeError says what is wrong with it."""
-        with self.lock:
-            self.used = monotonic()
-            return as_json(self.session.answer(request))
-
-
-def as_json(reply: Any) -> bytes:
-    """Give a reply as JSON text."""
-    return json.dumps(reply, separators=(",", ":"), allow_nan=False).encode()
-
-
-class Sessions:
-    """The sessions of all pages; of too many, the one unused for longest goes."""
-
-    def __init__(self, make: Callable[[], Session], most: int = MAX_SESSIONS) -> None:
-        self._make, self._most = make, most
-        self._hosted: OrderedDict[str, _Hosted] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def open(self) -> tuple[str, _Hosted]:
-        """Make a session with a name that can't be guessed."""
-        hosted, name = _Hosted(self._make()), secrets.token_urlsafe(16)
-        with self._lock:
-            while len(self._hosted) >= self._most:
-                self._hosted.popitem(last=False)
-            self._hosted[name] = hosted
-        return name, hosted
-
-    def get(self, name: str) -> _Hosted | None:
-        """Give the session of that name, if it is still there."""
-        with self._lock:
-            hosted = self._hosted.get(name)
-            if hosted is not None:
-                self._hosted.move_to_end(name)
-            return hosted
-
-    def __len__(self) -> int:
-        return len(self._hosted)
-
-
 class Guard:
     """Middleware: Host, Origin, token and size of every request, and the headers of every reply."""
 
@@ -119,7 +73,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        headers = _texts(scope["headers"])
         refusal = self._refusal(scope, headers)
         if refusal is not None:
             await self._refuse(scope, receive, send, *refusal)
@@ -157,6 +111,10 @@ class Guard:
     def _is_our_origin(self, origin: str) -> bool:
         scheme, mark, host = origin.partition("://")
         return bool(mark) and scheme in ("http", "https") and self._is_ours(host)
+
+    def is_known(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Say whether the headers of a request show the token."""
+        return self._has_token(_texts(headers))
 
     def _has_token(self, headers: dict[str, str]) -> bool:
         given = headers.get("x-chainrule-token", "")
@@ -203,13 +161,14 @@ class Guard:
         return sending
 
 
-def create_app(
-    make_session: Callable[[], Session], token: str, port: int, names: Iterable[str]
-) -> Any:
+def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+
+
+def create_app(sessions: Sessions, token: str, port: int, names: Iterable[str]) -> Any:
     """Give the ASGI application; ``names`` are the hosts it answers to, "*" any IP address."""
     app = FastAPI(title="chainrule explorer", docs_url=None, redoc_url=None, openapi_url=None)
     guard = Guard(app, token, port, names)
-    sessions = Sessions(make_session)
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def compute(work: Callable[..., bytes], *arguments: Any) -> bytes:
@@ -252,17 +211,18 @@ def create_app(
 
         def work() -> bytes:
             name, hosted = sessions.open()
-            with hosted.lock:
-                frame = hosted.session.frame()
-            return as_json({"kind": "opened", "session": name, "frame": frame})
+            return hosted.use(
+                lambda: {"kind": "opened", "session": name, "frame": hosted.session.frame()}
+            )
 
         return Response(await compute(work), 201, media_type="application/json")
 
     def add(kind: str, cls: type[Any]) -> None:
         async def endpoint(session: _SessionName, request: Request) -> Response:
-            hosted = sessions.get(session)
-            if hosted is None:
-                return _error(404, "this session is over; reload the page")
+            try:
+                hosted = sessions.get(session)
+            except LookupError as error:
+                return _error(404, str(error.args[0]))
             try:
                 fields = json.loads(await request.body())
             except (ValueError, RecursionError):
@@ -291,16 +251,17 @@ def create_app(
 
     @app.websocket("/api/sessions/{session}/train")
     async def train(socket: WebSocket, session: str) -> None:
-        hosted = sessions.get(session)
         await socket.accept()
-        if hosted is None:
-            await socket.close(1008)
-            return
+        code = 1000
         with suppress(WebSocketDisconnect, RuntimeError):
-            await _stream(socket, hosted, compute)
+            try:
+                await _stream(socket, sessions.get(session), compute)
+            except (LookupError, TimeoutError) as error:
+                code = 1008
+                await _tell(socket, str(error.args[0]))
         if socket.client_state is WebSocketState.CONNECTED:
             with suppress(WebSocketDisconnect, RuntimeError):
-                await socket.close()
+                await socket.close(code)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -337,13 +298,19 @@ def _error(status: int, message: str) -> Response:
     return Response(body, status, media_type="application/json")
 
 
-async def _stream(socket: WebSocket, hosted: _Hosted, compute: Any) -> None:
-    """Train in pieces, a frame after each, until it is done, stopped, or nobody is there."""
-    asked = await asyncio.wait_for(_receive(socket), 10)
+async def _stream(socket: WebSocket, hosted: Hosted, compute: Any) -> None:
+    """Train in pieces, a frame after each, until it is done, stopped, or nobody is there.
+
+    Raises TimeoutError where nothing is asked for.
+    """
+    try:
+        asked = await asyncio.wait_for(_receive(socket), _SILENCE)
+    except TimeoutError:
+        raise TimeoutError(f"nothing was asked for in {_SILENCE:g} seconds") from None
     try:
         first = protocol.parse({**asked, "kind": "train", "seconds": _PIECE, "results": True})
     except (ValueError, TypeError) as error:
-        await socket.send_text(as_json({"kind": "error", "message": str(error)}).decode())
+        await _tell(socket, str(error))
         return
     stopped = asyncio.create_task(_receive(socket))  # any message stops; so does a lost connection
     run = Run(hosted, first)
@@ -364,11 +331,15 @@ async def _stream(socket: WebSocket, hosted: _Hosted, compute: Any) -> None:
                 await asyncio.sleep(max(due - monotonic(), 0))
                 piece = asyncio.create_task(compute(run.piece))
     except (ValueError, TypeError) as error:
-        await socket.send_text(as_json({"kind": "error", "message": str(error)}).decode())
+        await _tell(socket, str(error))
     finally:
         stopped.cancel()
         with suppress(BaseException):
             await piece
+
+
+async def _tell(socket: WebSocket, message: str) -> None:
+    await socket.send_text(as_json({"kind": "error", "message": message}).decode())
 
 
 async def _receive(socket: WebSocket) -> dict[str, Any]:
@@ -383,7 +354,7 @@ async def _receive(socket: WebSocket) -> dict[str, Any]:
 class Run:
     """A training run in pieces."""
 
-    def __init__(self, hosted: _Hosted, first: requests.Train) -> None:
+    def __init__(self, hosted: Hosted, first: requests.Train) -> None:
         self._hosted, self._request = hosted, first
         self._left: int | None = None
         self._pieces = 0
@@ -391,29 +362,30 @@ class Run:
 
     def piece(self) -> bytes:
         """Train for a piece, and give the frame as JSON."""
-        hosted, request = self._hosted, self._request
-        with hosted.lock:
-            hosted.used = monotonic()
-            before = hosted.session.step
-            # The pictures and the curve come with every second frame: the eye asks for no more.
-            self._pieces += 1
-            pictures = self._pieces % 2 == 1
-            frame = hosted.session.answer(replace(request, results=pictures))
-            if not pictures:
-                frame["training"]["curve"] = []
-            taken = hosted.session.step - before
-            if request.steps is not None or request.epochs is not None:
-                if self._left is None:
-                    self._left = hosted.session.steps_asked(request)
-                self._left -= taken
-                self.over = self._left <= 0
-                self._request = replace(request, steps=max(self._left, 1), epochs=None, again=True)
-            else:
-                self._request = replace(request, again=True)
-            self.over = self.over or bool(frame["training"]["message"]) or not taken
-            if self.over:
-                frame["training"] = hosted.session.frame()["training"]
-        return as_json(frame)
+        self._pieces += 1
+        return self._hosted.use(self._train, weigh=self._pieces % _WEIGHED == 1)
+
+    def _train(self) -> replies.Frame:
+        session, request = self._hosted.session, self._request
+        before = session.step
+        # The pictures and the curve come with every second frame: the eye asks for no more.
+        pictures = self._pieces % 2 == 1
+        frame: replies.Frame = session.answer(replace(request, results=pictures))
+        if not pictures:
+            frame["training"]["curve"] = []
+        taken = session.step - before
+        if request.steps is not None or request.epochs is not None:
+            if self._left is None:
+                self._left = session.steps_asked(request)
+            self._left -= taken
+            self.over = self._left <= 0
+            self._request = replace(request, steps=max(self._left, 1), epochs=None, again=True)
+        else:
+            self._request = replace(request, again=True)
+        self.over = self.over or bool(frame["training"]["message"]) or not taken
+        if self.over:
+            frame["training"] = session.frame()["training"]
+        return frame
 
 
 # --- running it -----------------------------------------------------------------------------------
@@ -467,13 +439,19 @@ class Server:
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         shown = f"[{shown}]" if ":" in shown else shown
         self.url = f"http://{shown}:{self.port}/?token={self.token}"
-        app = create_app(make_session, self.token, self.port, names_of(host))
+        self.sessions = Sessions(make_session)
+        app = create_app(self.sessions, self.token, self.port, names_of(host))
+        strangers = Strangers()
+
+        def connection(**options: Any) -> Connection:
+            return Connection(strangers, app.is_known, **options)
+
         self._server = uvicorn.Server(
             uvicorn.Config(
-                app, log_level="error", access_log=False, ws="websockets-sansio",
+                app, log_level="error", access_log=False, http=connection, ws="websockets-sansio",
                 ws_per_message_deflate=False,  # it would cost more than it saves
                 ws_max_size=MAX_BODY, ws_ping_interval=20, timeout_keep_alive=30,
-                limit_concurrency=4 * MAX_SESSIONS, timeout_graceful_shutdown=2,
+                limit_concurrency=4 * MAX_SESSIONS + MAX_STRANGERS, timeout_graceful_shutdown=2,
                 server_header=False,
             )
         )  # fmt: skip
