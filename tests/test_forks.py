@@ -209,7 +209,7 @@ def test_a_fork_during_a_run_with_checkpoints_lets_go_of_the_folder(tmp_path: Pa
 
 
 def test_the_explorers_locks() -> None:
-    web = pytest.importorskip("chainrule.explorer.hosts.web")
+    web = pytest.importorskip("chainrule.explorer.hosts.sessions")
     from chainrule.explorer.session import Session
 
     sessions = web.Sessions(lambda: Session())

@@ -17,7 +17,7 @@ import pytest
 import chainrule as cr
 from chainrule.explain import explain
 from chainrule.explorer import Explorer
-from chainrule.explorer.hosts.web import Server
+from chainrule.explorer.hosts.server import Server
 from chainrule.explorer.session import Session
 
 playwright = pytest.importorskip("playwright.sync_api")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import logging
 import os
 import re
 import signal
@@ -12,7 +14,9 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -26,8 +30,11 @@ from websockets.sync.client import connect
 import chainrule as cr
 from chainrule.cli import main
 from chainrule.explorer import protocol
-from chainrule.explorer.hosts import web
-from chainrule.explorer.hosts.web import Server
+from chainrule.explorer.hosts import connections
+from chainrule.explorer.hosts import guard as guards
+from chainrule.explorer.hosts import stream as streams
+from chainrule.explorer.hosts.server import Server, names_of
+from chainrule.explorer.hosts.sessions import NO_ROOM, Sessions, bytes_of, weight
 from chainrule.explorer.session import Session
 
 
@@ -129,11 +136,11 @@ def test_our_own_origin_is_taken(server: Server, session: str, client: httpx.Cli
 
 
 def test_hosts_of_an_open_address() -> None:
-    guard = web.Guard(None, "t", 80, web.names_of("0.0.0.0"))
+    guard = guards.Guard(None, "t", 80, names_of("0.0.0.0"))
     assert guard._is_ours("192.168.1.7:80")
     assert guard._is_ours("[::1]:80")
     assert not guard._is_ours("evil.example:80")
-    assert not web.Guard(None, "t", 80, web.names_of("127.0.0.1"))._is_ours("192.168.1.7:80")
+    assert not guards.Guard(None, "t", 80, names_of("127.0.0.1"))._is_ours("192.168.1.7:80")
 
 
 # --- messages ------------------------------------------------------------------------------------
@@ -175,7 +182,7 @@ def test_malformed_messages_are_refused(
 
 
 def test_oversized_messages_are_refused(client: httpx.Client, session: str) -> None:
-    big = b'{"refocus": "' + b"x" * web.MAX_BODY + b'"}'
+    big = b'{"refocus": "' + b"x" * guards.MAX_BODY + b'"}'
     reply = client.post(f"{session}/look", content=big)
     assert reply.status_code == 413
     reply = client.post(f"{session}/upload", json={"text": "1,2\n" * 1_200_000})
@@ -223,14 +230,88 @@ def test_no_path_reaches_the_file_system(client: httpx.Client, path: str) -> Non
 
 
 def test_sessions_are_apart_and_limited(client: httpx.Client) -> None:
-    made = web.Sessions(Session, most=3)
+    made = Sessions(Session, most=3)
     names = [made.open()[0] for _ in range(3)]
-    assert made.get(names[0]) is not None  # used again, so that it stays
+    made.get(names[0]).answer(protocol.parse({"kind": "look"}))  # used again, so that it stays
     made.open()
     assert len(made) == 3
-    assert made.get(names[1]) is None
-    assert made.get(names[0]) is not None
-    assert client.post("/api/sessions/none/look", json={}).status_code == 404
+    with pytest.raises(LookupError, match="the one unused for longest when others needed"):
+        made.get(names[1])
+    assert made.get(names[0]).session
+    reply = client.post("/api/sessions/none/look", json={})
+    assert reply.status_code == 404
+    assert reply.json()["message"] == "this session is over; reload the page"
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def wide() -> Session:
+    """A session of a network of 8 MB."""
+    return Session(cr.Network([1000, 1000, 1], seed=0), np.ones((2, 1000)), np.ones(2))
+
+
+def test_sessions_that_have_no_room_go_the_one_unused_for_longest_first() -> None:
+    """256 sessions with large networks took 25 GB: their bytes are bounded, too."""
+    each = weight(wide())
+    assert each > 8e6
+    made = Sessions(wide, most_bytes=4 * each)
+    names = [made.open()[0] for _ in range(4)]
+    assert (len(made), made.bytes) == (4, 4 * each)
+    look, edit = ({"kind": "look"}, {"kind": "edit", "target": "w[1][0,0]", "value": 0.5})
+    made.get(names[0]).answer(protocol.parse(look))
+    oldest = made.get(names[1])
+    made.get(names[3]).answer(protocol.parse(edit))  # keeps what was, to undo it
+    assert made.bytes <= 4 * each
+    with pytest.raises(LookupError, match="needed its memory; reload the page"):
+        made.get(names[1])
+    with pytest.raises(ValueError, match="needed its memory; reload the page"):
+        oldest.answer(protocol.parse(look))  # a request that had begun
+    assert json.loads(made.get(names[0]).answer(protocol.parse(look)))["kind"] == "frame"
+
+    alone = Sessions(wide, most_bytes=each // 2)  # one has always room
+    name, _ = alone.open()
+    assert alone.get(name).bytes == each
+    alone.open()
+    assert len(alone) == 1
+
+
+def test_a_training_whose_session_had_to_go_ends(server: Server, client: httpx.Client) -> None:
+    opened = client.post("/api/sessions", json={}).json()["session"]
+    with stream(server, f"/api/sessions/{opened}") as ws:
+        ws.send("{}")
+        ws.recv(5)
+        server.sessions.get(opened).is_over = True
+        assert rest(ws)[-1] == {"kind": "error", "message": NO_ROOM}
+
+
+def test_the_bytes_of_a_session_are_those_that_it_takes() -> None:
+    """Networks to undo, records, data, the optimiser's state, gradients and explanations."""
+
+    def ask(session: Session, kind: str, **fields: Any) -> None:
+        assert session.handle({"kind": kind, **fields})["kind"] != "error"
+
+    def busy() -> Session:
+        session = Session()
+        ask(session, "build", hidden_sizes=[300, 300], hidden=["relu", "relu"])
+        ask(session, "configure", scope="all", optimizer="adam")
+        for i in range(5):
+            ask(session, "edit", target=f"w[1][{i},0]", value=0.1)
+        ask(session, "undo")
+        ask(session, "train", steps=20, seconds=4.0)
+        ask(session, "explain", target="w[1][0,0]")
+        return session
+
+    kept = [busy()]  # what is loaded and cached once
+    gc.collect()
+    tracemalloc.start()
+    try:
+        kept.append(busy())
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert bytes_of(kept[1]) == pytest.approx(taken, rel=0.1)
 
 
 # --- training ------------------------------------------------------------------------------------
@@ -294,10 +375,48 @@ def test_an_oversized_training_message_closes_the_stream(
     server: Server, client: httpx.Client, session: str
 ) -> None:
     with stream(server, session) as ws:
-        ws.send("x" * (web.MAX_BODY + 1))
+        ws.send("x" * (guards.MAX_BODY + 1))
         with pytest.raises(ConnectionClosed):
             ws.recv(5)
     assert lives(client, session)
+
+
+def test_a_stream_that_asks_for_nothing_is_closed_without_a_trace(
+    server: Server, client: httpx.Client, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It printed a traceback, and the page saw the code 1006."""
+    monkeypatch.setattr(streams, "_SILENCE", 0.2)
+    with logged() as records, stream(server, session) as ws:
+        assert json.loads(ws.recv(5)) == {
+            "kind": "error", "message": "nothing was asked for in 0.2 seconds",
+        }  # fmt: skip
+        with pytest.raises(ConnectionClosed) as closed:
+            ws.recv(5)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
+    assert records == []
+    assert lives(client, session)
+
+
+def test_a_stream_of_no_session_says_so(server: Server) -> None:
+    with stream(server, "/api/sessions/none") as ws:
+        assert "this session is over" in json.loads(ws.recv(5))["message"]
+        with pytest.raises(ConnectionClosed):
+            ws.recv(5)
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """What the server would print."""
+    records: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("uvicorn.error")
+    logger.addHandler(handler)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_a_client_that_vanishes_stops_the_training(
@@ -406,6 +525,79 @@ def test_schemathesis_finds_nothing(server: Server) -> None:
 
         try_it()
     assert httpx.post(f"{base}/api/sessions/{name}/look", json={}, headers=headers).is_success
+
+
+# --- connections that are held open ---------------------------------------------------------------
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Room for thousands of open connections, of both ends."""
+    resource = pytest.importorskip("resource")
+    old = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, old[1]), old[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, old)
+
+
+@pytest.mark.usefixtures("many_files")
+@pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nhost: 127.0.0.1"])
+def test_connections_that_say_nothing_shut_nobody_out(
+    server: Server, client: httpx.Client, session: str, start: bytes
+) -> None:
+    """1,100 of them, without the token, had everybody answered 503."""
+    held: list[socket.socket] = []
+    try:
+        for _ in range(1300):
+            held.append(socket.create_connection(("127.0.0.1", server.port)))
+            held[-1].sendall(start)
+            if len(held) % 100 == 0:
+                assert lives(client, session)
+        page = httpx.get(server.url, follow_redirects=True)  # one that comes later, too
+        assert page.status_code == 200
+        held[0].settimeout(5)
+        with suppress(ConnectionResetError):
+            assert held[0].recv(1) == b""  # the oldest ones are closed
+    finally:
+        for each in held:
+            each.close()
+
+
+def test_a_request_that_trickles_is_closed(
+    server: Server, client: httpx.Client, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte now and then kept a connection, with and without a request before it."""
+    monkeypatch.setattr(connections, "_PATIENCE", 0.3)
+    whole = f"GET /favicon.ico HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\n\r\n".encode()
+    for before in (b"", whole):
+        with socket.create_connection(("127.0.0.1", server.port)) as held:
+            held.settimeout(5)
+            held.sendall(before)
+            if before:
+                assert b" 204 " in held.recv(1000)
+            with pytest.raises((BrokenPipeError, ConnectionResetError, ConnectionAbortedError)):
+                trickle(held, whole * 40)  # at most 15 seconds
+    assert lives(client, session)
+
+
+def trickle(held: socket.socket, content: bytes) -> None:
+    for byte in content:
+        held.sendall(bytes([byte]))
+        time.sleep(0.05)
+
+
+def test_an_answer_may_take_its_time(
+    server: Server, client: httpx.Client, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_PATIENCE", 0.2)
+    answer = Session.answer
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.6)
+        return answer(*arguments)
+
+    monkeypatch.setattr(Session, "answer", slowly)
+    assert lives(client, session)
 
 
 # --- the command ----------------------------------------------------------------------------------
