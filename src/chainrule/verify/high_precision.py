@@ -38,6 +38,7 @@ _GUARD_BITS = 60
 _RAISED = (0, 1_000, 4_000, 16_000, 64_000)  # bits more at an output of a user's own
 _LARGEST_GROWTH = 5_000  # bits; beyond, float64 has long overflowed
 _ACTIVATION_COST = 400  # multiplications of integers, at about 0.2 µs
+_SLOWER = 12  # times, in the second precision
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,27 @@ def derivative(setting: Setting, target: Target, kinks: Kinks) -> Precise:
 
 
 def derivatives(
-    setting: Setting, targets: Sequence[Target], kinks: Kinks
+    setting: Setting, targets: Sequence[Target], kinks: Kinks, room: float = math.inf
 ) -> Iterator[Precise | ValueError]:
-    """Differentiate C by each target, or say why that can't be done; they share the base passes."""
+    """Differentiate C by each target, or say why that can't be done; they share the base passes.
+
+    ``room`` is the cost that they may have together, in integer multiplications; what is beyond is
+    left out.
+    """
     bases: list[ManyDigits | ValueError] = []
     S = max(_growth(setting, target) for target in targets)
     for target in targets:
         found: Precise | ValueError | None = None
         for number, (bits, step_bits) in enumerate(_PRECISIONS):
+            first = number == len(bases)
+            work = shift_cost(setting, target) + (base_cost(setting) if first else 0)
+            work *= len(setting) * (_SLOWER if number else 1)
+            if work > room:
+                found = ValueError("left out: too slow")
+                break
+            room -= work
             try:
-                if number == len(bases):
+                if first:
                     last = number == len(_PRECISIONS) - 1
                     bases.append(_base(setting, kinks, bits + 2 * S, last))
                 base = bases[number]
