@@ -13,7 +13,7 @@ import numpy as np
 from .bounds import Arithmetic, bounds
 from .cases import Built
 from .exact import solve
-from .functions import Array, Real
+from .functions import ULPS, Array, Real, sigma
 from .record import Record
 
 _T = Arithmetic.of("float64")
@@ -53,8 +53,9 @@ def check_explanations(record: Record, built: Built) -> None:
         record.counts["explanations"] += 1
         _value(record, built, why, g, target)
         _samples(record, built, why, target)
+        summands = _summands(built, g) if built.case.loss == "binary_cross_entropy" else None
         for term in why.terms:
-            _parts(record, term, target, depth=2)
+            _parts(record, term, target, summands, depth=2)
 
 
 def may_overflow(built: Built, step: int | None) -> bool:
@@ -110,24 +111,34 @@ def _samples(record: Record, built: Built, why: Any, target: str) -> None:
     record.same("explain: terms multiply", f"{target}, terms in focus", np.array(focus), np.array(why.samples[why.focus].terms))
 
 
-def _parts(record: Record, term: Any, target: str, depth: int) -> None:
+def _summands(built: Built, g: Any) -> Array:
+    """The size of what ∂C/∂a · ∂a/∂z adds up after a sigmoid: (1 - y) a and y (1 - a)."""
+    y, z = built.numbers[1], np.asarray(g.forward.z[-1])
+    return np.asarray((1 - y) * sigma(z) + y * sigma(-z))
+
+
+def _parts(
+    record: Record, term: Any, target: str, summands: Array | None, depth: int
+) -> None:  # fmt: skip
     """The contributions of a term add up to it; each is the product of its own terms."""
     parts = term.contributions
     if parts is None or depth == 0:
         return
     values = parts.values.astype(Real)
     size = np.abs(values).sum(axis=1).astype(float)
-    room = _T.gamma(parts.values.shape[1] + 8) * size + _reduced(term) + _T.eta * (1 + parts.values.shape[1])
+    room = _T.gamma(parts.values.shape[1] + 8) * size + _T.eta * (1 + parts.values.shape[1])
     record.compare("explain: contributions add up", f"{target}: {term.symbol}", term.values, values.sum(axis=1), room)
     largest, _ = parts.largest(2)
     for part in largest:
         product = np.prod([Real(inner.value) for inner in part.terms])
         sizes: Array = np.array([abs(inner.value) for inner in part.terms])
         room_of_part = _T.gamma(len(part.terms) + 4) * abs(float(product)) + _inner(part)
+        if summands is not None and part.terms[0].contributions is None and len(part.terms) == 2:
+            room_of_part += ULPS * _T.u * float(summands[part.focus, part.unit])
         room_of_part += _T.eta * float(np.maximum(1, sizes).prod())
         record.compare("explain: contributions multiply", f"{target}: {part}", part.value, product, room_of_part)
         for inner in part.terms:
-            _parts(record, inner, target, depth - 1)
+            _parts(record, inner, target, summands, depth - 1)
 
 
 def _inner(part: Any) -> float:
@@ -142,6 +153,3 @@ def _inner(part: Any) -> float:
         total += _T.gamma(2 * len(inner.contributions) + 8) * float(size * others)
     return total
 
-
-def _reduced(term: Any) -> float:
-    return 0.0

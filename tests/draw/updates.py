@@ -92,7 +92,7 @@ def update(
             s = slots["s"] + g * g
             new["s"], errors["s"] = s, square_error + t.u * np.abs(s).astype(float)
             numerator, numerator_error = g, e
-            root = 1.0
+            root, root_error = 1.0, 0.0
             least = slots["s"].astype(float) + low * low
             weight = 1.0
         elif rule.name == "RMSProp":
@@ -102,7 +102,8 @@ def update(
             new["s"] = s
             errors["s"] = weight * square_error + _OPS * t.u * np.abs(s).astype(float) + t.eta
             numerator, numerator_error = g, e
-            root, least = 1.0, float(rho) * slots["s"].astype(float) + weight * low * low
+            root, root_error = 1.0, 0.0
+            least = float(rho) * slots["s"].astype(float) + weight * low * low
         else:
             beta1, beta2 = rule["beta1"], rule["beta2"]
             m = beta1 * slots["m"] + (1 - beta1) * g
@@ -113,12 +114,13 @@ def update(
             errors["m"] = float(1 - beta1) * e + _OPS * t.u * size_m + 2 * t.eta
             errors["v"] = weight * square_error + _OPS * t.u * np.abs(s).astype(float) + t.eta
             numerator = m / (1 - beta1**step)
-            numerator_error = (errors["m"] + _OPS * t.u * size_m) / float(1 - beta1**step)
-            root = float(np.sqrt(1 - beta2**step))
+            part = _OPS * t.u + _power_error(beta1, step)
+            numerator_error = (errors["m"] + part * size_m) / float(1 - beta1**step)
+            root, root_error = float(np.sqrt(1 - beta2**step)), _power_error(beta2, step)
             least = float(beta2) * slots["v"].astype(float) + weight * low * low
         D = np.sqrt(s) / root + epsilon
         # √ moves by at most √weight e with g, by its own rounding, and by √η where s underflows
-        rounding = _OPS * t.u * np.abs(D).astype(float) + 2 * np.sqrt(t.eta) / root
+        rounding = (_OPS * t.u + root_error) * np.abs(D).astype(float) + 2 * np.sqrt(t.eta) / root
         D_error = np.sqrt(weight) * e / root + rounding
         D_least = np.maximum(np.sqrt(least) / root + float(epsilon) - rounding, float(epsilon) / 2)
         quotient = numerator / D
@@ -131,3 +133,9 @@ def update(
     error = delta_error + 4 * t.u * (np.abs(theta) + np.abs(delta)).astype(float) + 2 * t.eta
     overflows |= bool((np.abs(theta) + np.abs(delta) + error > high).any())
     return Updated(result, error, new, errors, overflows)
+
+
+def _power_error(beta: Array, step: int) -> float:
+    """The relative error of 1 - βᵗ in float64, which cancels: βᵗ is a product of t factors."""
+    power = float(beta**step)
+    return (step + 1) * float(np.finfo(float).eps) / 2 * (1 + power / (1 - power))
