@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     from .draws import PARTS
 
-    parser = argparse.ArgumentParser(prog="python -m tests.draw", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.draw", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--draws", type=int, default=1000, help="how many (default: 1000)")
     parser.add_argument("--seed", type=int, help="the first seed (default: a new one, printed)")
     parser.add_argument("--only", type=int, metavar="K", help="draw K of the seed alone")
@@ -48,7 +50,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long")
     parser.add_argument("--jobs", type=int, default=cores(), help="processes (default: one a core)")
     parser.add_argument("--shrink", type=float, default=_SHRINK, help="seconds to shrink a finding")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to check")
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to check"
+    )
     options = parser.parse_args(arguments)
     if options.only is not None and options.seed is None:
         parser.error("--only needs the --seed that the draw came from")

@@ -17,15 +17,15 @@ comes after it by the derivative of that by z^(m), which is known: with D = m g'
     ∂C_i/∂z^(m)   = δ^(m),
 
 so that |error of z^(l)| <= Σ_m |J| r^(m), |error of δ^(l)| <= Σ_m |H| r^(m) + Σ_m |Jᵀ| r_δ^(m),
-|error of C_i| <= Σ_m |δ^(m)| r^(m). The absolute values are taken of whole paths, after the sum over
-the units between: a product of the |W| of all layers, which is what plain running error analysis
-gives, would forgive anything in a deep network. The gradient's entries follow by the product rule
-and γ_n for the sum over n samples.
+|error of C_i| <= Σ_m |δ^(m)| r^(m). The absolute values are taken of whole paths, after the sum
+over the units between: a product of the |W| of all layers, which is what plain running error
+analysis gives, would forgive anything in a deep network. The gradient's entries follow by the
+product rule, and γ_n for the sum over n samples.
 
 **Beyond the first order.** Where z moves by e and g' by its curvature, r_a and the error of g' get
 |g''| e² and sup|g'''| e²/2 more. All this holds as long as every e is small beside the length over
-which g' changes (1 for most functions): a sample counts as *resolved* if e is at most 1/64 of it, in
-every unit whose g' is not flat for all that it is worth. The result is then multiplied by
+which g' changes (1 for most functions): a sample counts as *resolved* if e is at most 1/64 of it in
+every unit, but for those so far out that g' is flat. The result is then multiplied by
 (1 + 1/32)^2L for what is left. At a kink that lies within e, g' may be that of either side, and the
 local error gets the whole jump. What is not resolved, or may overflow, is counted and not compared.
 
@@ -166,7 +166,9 @@ def at_output(
         else:
             v_slope = np.where(d <= 1 + moved, 2.0 if p.loss == "squared_error" else 1.0, v_slope)
             r_v = v_slope * (r_a + more_a) + 3 * t.u * v
-        r_C = (v * r_a + t.u * (units + 8) * (c + (d + 1) * (p.loss == "huber")) + 2 * t.eta).sum(-1)
+        r_C = (v * r_a + t.u * (units + 8) * (c + (d + 1) * (p.loss == "huber")) + 2 * t.eta).sum(
+            -1
+        )
         r_delta = slope * r_v + v * r_slope + r_v * r_slope + 2 * t.u * delta + t.eta * (1 + v)
         r_delta = r_delta + 3 * v_slope * slope * np.abs(bend) * e * e
     return r_C, r_delta, r_a + more_a, slope, resolved
@@ -214,7 +216,9 @@ def _at_softmax(
             r_v = np.where(d <= moved + t.u * d, 2.0, 0.0)
         else:
             r_v = v_slope * r_a + 3 * t.u * v
-        r_C = (v * r_a + t.u * (units + 8) * (c + (d + 1) * (p.loss == "huber")) + 2 * t.eta).sum(-1)
+        r_C = (v * r_a + t.u * (units + 8) * (c + (d + 1) * (p.loss == "huber")) + 2 * t.eta).sum(
+            -1
+        )
         mean = (a * v).sum(-1, keepdims=True)
         r_mean = (a * r_v + v * r_a).sum(-1, keepdims=True)
         r_delta = a * (r_v + r_mean) + r_a * (v + mean) + t.gamma(units + 4) * a * (v + mean)
@@ -226,7 +230,11 @@ def _at_softmax(
     alone = far.all(-1) & ((below == 0).sum(-1) == 1)
     resolved = np.isfinite(e).all(-1) & ((largest_e[:, 0] <= 1 / _LENGTHS) | alone)
     more_a = np.where(alone[:, None], 0.0, more_a)
-    r_delta = np.where((alone & (largest_e[:, 0] > 1 / _LENGTHS))[:, None], t.u * delta + r_a * size_y.sum(-1, keepdims=True) + t.u * size_y, r_delta)
+    r_delta = np.where(
+        (alone & (largest_e[:, 0] > 1 / _LENGTHS))[:, None],
+        t.u * delta + r_a * size_y.sum(-1, keepdims=True) + t.u * size_y,
+        r_delta,
+    )
     return r_C, r_delta, r_a + more_a, np.abs(jacobian(o.a)), resolved
 
 
@@ -284,10 +292,7 @@ def bounds(p: Problem, x: Exact, t: Arithmetic) -> Bounds:
     # The output
     r_C, r_delta_L, r_out, by_z, good = at_output(t, p, x, e[-1])
     resolved &= good
-    if by_z.ndim == 3:
-        e_out = r_out + _of(by_z, e[-1])
-    else:
-        e_out = r_out + by_z * e[-1]
+    e_out = r_out + (_of(by_z, e[-1]) if by_z.ndim == 3 else by_z * e[-1])
     G = x.output.G
     first = [np.abs(x.delta[m]).astype(float) for m in range(L)]
     e_C = r_C + sum((first[m] * r[m]).sum(-1) for m in range(L))

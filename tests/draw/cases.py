@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Case:
     weights: str = "none"
     dropout: tuple[float, ...] = ()
     l2: float = 0.0
-    layout_X: str = "C"
+    layout_X: str = "C"  # noqa: N815 (X is the letter)
     layout_y: str = "C"
     layout_weights: str = "C"
     optimizer: str = "GradientDescent"
@@ -138,7 +139,7 @@ def cut(case: Case, theta: Array) -> tuple[list[Array], list[Array | None]]:
     W: list[Array] = []
     b: list[Array | None] = []
     start = 0
-    for fan_in, units in zip(case.sizes, case.sizes[1:], strict=False):
+    for fan_in, units in pairwise(case.sizes):
         W.append(theta[start : start + units * fan_in].reshape(units, fan_in).astype(Real))
         start += units * fan_in
         b.append(theta[start : start + units].astype(Real) if case.biases else None)
@@ -184,7 +185,7 @@ def build(case: Case) -> Built:
     L = len(case.sizes) - 1
     gains, shifts = case.gains or (1.0,) * L, case.shifts or (0.0,) * L
     W, b = [], []
-    for fan_in, units, gain, shift in zip(case.sizes, case.sizes[1:], gains, shifts, strict=False):
+    for (fan_in, units), gain, shift in zip(pairwise(case.sizes), gains, shifts, strict=True):
         W.append(_fit(gain * rng.normal(size=(units, fan_in)) / np.sqrt(fan_in), case.dtype))
         b.append(rng.normal(scale=0.3, size=units) + shift * (rng.random(units) < 0.5))
     network = _network(case, W=W, b=b if case.biases else None)

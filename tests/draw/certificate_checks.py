@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .cases import Built
 from .exact import Exact, Problem, solve
 from .explain_checks import targets
 from .functions import Real
+from .package import called
 from .record import Record
 
 _COST = 800  # weights times samples, above which high precision takes too long for a draw
@@ -24,7 +26,7 @@ _SEEN = 1e-6  # and by this part of the value
 def wanted(built: Built) -> bool:
     """Whether a certificate is cheap here."""
     sizes = built.case.sizes
-    weights = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+    weights = sum(a * b for a, b in pairwise(sizes))
     return weights * built.case.n <= _COST
 
 
@@ -68,22 +70,30 @@ def check_certificates(record: Record, built: Built) -> None:
         "sample_weight": built.weights, "dropout_step": step,
         "autodiff": "auto" if case.seed % 3 == 0 else "off",
     }  # fmt: skip
-    own = certify(built.network, target, built.X, built.y, **options)
+    with called():
+        own = certify(built.network, target, built.X, built.y, **options)
     record.counts["certificates"] += 1
     record.counts[f"certificates: {own.verdict}"] += 1
     exact, error, size = exact_derivative(p, x, b, target)
     if not b.resolved.all() or not math.isfinite(error):
         return
     if own.verdict == "fail" and abs(Real(own.analytic) - Real(exact)) <= error:
-        record.fault("certificate: right value fails", f"{target} is {own.analytic!r}, exactly {exact!r}:\n{own}")
+        record.fault(
+            "certificate: right value fails",
+            f"{target} is {own.analytic!r}, exactly {exact!r}:\n{own}",
+        )
     for wrong in _wrong_values(case.seed, exact, size):
         if not abs(wrong - exact) > max(_FAR * error, _SEEN * abs(exact)):
             continue
-        verdict = certify(built.network, target, built.X, built.y, analytic=wrong, **options)
+        with called():
+            verdict = certify(built.network, target, built.X, built.y, analytic=wrong, **options)
         record.counts["certificates of wrong values"] += 1
         record.counts[f"certificates of wrong values: {verdict.verdict}"] += 1
         if verdict.passed:
-            record.fault("certificate: wrong value passes", f"{target} = {wrong!r}, exactly {exact!r}:\n{verdict}")
+            record.fault(
+                "certificate: wrong value passes",
+                f"{target} = {wrong!r}, exactly {exact!r}:\n{verdict}",
+            )
 
 
 def _wrong_values(seed: int, exact: float, size: float) -> list[float]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -54,8 +52,7 @@ def run(case: Case, parts: Sequence[str] = tuple(PARTS)) -> Record:
     for part in parts:
         of_part = Record()
         try:
-            with package.instruction_set(case.isa), np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with package.instruction_set(case.isa), np.errstate(all="ignore"):
                 PARTS[part](of_part, build(case))
         except Exception as error:
             where = traceback.format_exc(limit=-3)
@@ -98,7 +95,9 @@ class Smallest:
     finding: Finding
 
 
-def shrink(number: int, index: int, finding: Finding, seconds: float, count: int = OF_A_SEED) -> Smallest | None:
+def shrink(
+    number: int, index: int, finding: Finding, seconds: float, count: int = OF_A_SEED
+) -> Smallest | None:
     """Let Hypothesis make the case of a finding smaller, for so many seconds."""
     best: list[Smallest] = []
     failed: set[Case] = set()
@@ -128,9 +127,3 @@ def shrink(number: int, index: int, finding: Finding, seconds: float, count: int
 
 class _Found(Exception):  # noqa: N818 (it says that the case still fails)
     pass
-
-
-def listed(values: dict[str, Any]) -> list[str]:
-    """Lines of a table of names and numbers."""
-    width = max(map(len, values), default=0)
-    return [f"  {name:<{width}}  {value}" for name, value in values.items()]

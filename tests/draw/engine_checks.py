@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +11,10 @@ import numpy as np
 import chainrule as cr
 
 from .bounds import Arithmetic, Bounds, bounds
-from .cases import Built, build_network, cut, flat
+from .cases import Built, build_network, flat
 from .exact import Exact, Problem, solve
 from .functions import Array, Real
-from .package import Plan, Samples, State, epoch_order
+from .package import Plan, Samples, State, called, epoch_order
 from .record import Record
 from .updates import Rule, Updated, clip, update
 
@@ -89,12 +88,13 @@ def run_fit(built: Built, engine: str) -> Run:
     history = None
     validation = (built.X, built.y) if built.weights is None else (built.X, built.y, built.weights)
     try:
-        history = net.fit(
-            built.X, built.y, optimizer=built.optimizer(), epochs=case.epochs,
-            batch_size=case.batch_size, shuffle=case.shuffle, sample_weight=built.weights,
-            clip_norm=case.clip_norm, callbacks=[note], verbose=0, metrics=[],
-            validation_data=validation if case.seed % 2 else None,
-        )  # fmt: skip
+        with called():
+            history = net.fit(
+                built.X, built.y, optimizer=built.optimizer(), epochs=case.epochs,
+                batch_size=case.batch_size, shuffle=case.shuffle, sample_weight=built.weights,
+                clip_norm=case.clip_norm, callbacks=[note], verbose=0, metrics=[],
+                validation_data=validation if case.seed % 2 else None,
+            )  # fmt: skip
     except (cr.NonFiniteError, ValueError) as caught:
         error, history = caught, getattr(caught, "history", seen[0] if seen else None)
     return Run(states, history, error)
@@ -136,7 +136,9 @@ def check_runs(record: Record, built: Built, engines: dict[str, Any]) -> None:
             comparable &= last.comparable
             moved = {}
             for name, engine in engines.items():
-                moved[name] = _take(record, built, name, engine, samples, plan, theta, slots, rates[i], number, last)
+                moved[name] = _take(
+                    record, built, name, engine, samples, plan, theta, slots, rates[i], number, last
+                )
             record.counts["steps"] += 1
             record.counts["steps compared"] += last.comparable
             if last.overflows:
@@ -153,7 +155,9 @@ def check_runs(record: Record, built: Built, engines: dict[str, Any]) -> None:
             if comparable:
                 record.fault("fit: stopped", f"{leader} stopped in epoch {epoch + 1}: {run.error}")
             return
-        _compare_epoch(record, run, leader, epoch, theta, slots, last, short=n % plan.batch_size != 0)
+        _compare_epoch(
+            record, run, leader, epoch, theta, slots, last, short=n % plan.batch_size != 0
+        )
         theta, slots = run.states[epoch]
         losses = list(run.history["val_loss" if case.seed % 2 else "loss"][: epoch + 1])
         if weight and comparable:
@@ -161,7 +165,9 @@ def check_runs(record: Record, built: Built, engines: dict[str, Any]) -> None:
             # the same numbers, in another order and another precision of the weights
             t = Arithmetic.of(case.dtype)
             room = 2 * last.bounds.loss + t.gamma(2 * n + 16) * abs(expected) + t.eta
-            record.compare("fit: loss", f"{leader}: loss of epoch {epoch + 1}", got, Real(expected), room)
+            record.compare(
+                "fit: loss", f"{leader}: loss of epoch {epoch + 1}", got, Real(expected), room
+            )
         if case.seed % 2:
             _check_validation(record, built, leader, run, epoch, theta)
 
@@ -177,9 +183,11 @@ def _take(
     state = State(number, {key: slot.copy() for key, slot in slots.items()})
     outputs = np.full((len(samples), case.sizes[-1]), np.nan, case.dtype)
     parts = np.full((1, 2), np.nan)
-    result = engine.run_epoch(
-        twin, samples, plan, state, None, np.array([float(eta)]), outputs, lambda *_: False, parts
-    )
+    rates = np.array([float(eta)])
+    with called():
+        result = engine.run_epoch(
+            twin, samples, plan, state, None, rates, outputs, lambda *_: False, parts
+        )
     where = f"{name}, step {number}"
     if result.failure is not None:
         if step.comparable:
@@ -193,13 +201,23 @@ def _take(
     if step.comparable:
         b, x, u = step.bounds, step.exact, step.updated
         for key in u.slots:
-            record.compare(f"{name}: slots", f"{where}: {key}", state.slots[key], u.slots[key], u.slot_errors[key])
-        record.compare(f"{name}: parameters", f"{where}: parameters", twin.parameters, u.theta, u.theta_error)
+            record.compare(
+                f"{name}: slots",
+                f"{where}: {key}",
+                state.slots[key],
+                u.slots[key],
+                u.slot_errors[key],
+            )
+        record.compare(
+            f"{name}: parameters", f"{where}: parameters", twin.parameters, u.theta, u.theta_error
+        )
         record.compare(f"{name}: outputs", f"{where}: a", outputs, x.output.a, b.a)
         record.compare(f"{name}: loss", f"{where}: loss", result.loss, _loss_of(step), b.loss)
         if step.problem.shares.any():
             told = np.array([x.loss - x.penalty, x.penalty])
-            record.compare(f"{name}: loss", f"{where}: step_losses", parts[0], told, [b.loss, b.penalty])
+            record.compare(
+                f"{name}: loss", f"{where}: step_losses", parts[0], told, [b.loss, b.penalty]
+            )
     return twin.parameters, state.slots, result.loss
 
 
@@ -224,8 +242,8 @@ def _compare_epoch(
 ) -> None:  # fmt: skip
     """Hold the state that `fit` had after an epoch to the one that single steps lead to.
 
-    They are equal to the bit where the last batch is as long as the others; a short one may be added
-    up in another order when it comes alone, and is held to the bounds of its step.
+    They are equal to the bit where the last batch is as long as the others; a short one may be
+    added up in another order when it comes alone, and is held to the bounds of its step.
     """
     assert last is not None
     where = f"{leader}, epoch {epoch + 1}"
@@ -238,10 +256,14 @@ def _compare_epoch(
         u = last.updated
         record.compare("fit: last batch", f"{where}: parameters", after, u.theta, u.theta_error)
         for key, slot in u.slots.items():
-            record.compare("fit: last batch", f"{where}: {key}", slots_after[key], slot, u.slot_errors[key])
+            record.compare(
+                "fit: last batch", f"{where}: {key}", slots_after[key], slot, u.slot_errors[key]
+            )
 
 
-def _check_validation(record: Record, built: Built, leader: str, run: Run, epoch: int, theta: Array) -> None:
+def _check_validation(
+    record: Record, built: Built, leader: str, run: Run, epoch: int, theta: Array
+) -> None:
     X, y, weights = built.numbers
     dtype = built.case.dtype
     p = built.problem(X, y, weights, dtype=dtype, theta=theta)
@@ -272,19 +294,34 @@ def check_predictions(record: Record, built: Built, engines: dict[str, Any]) -> 
     record.counts["predictions compared"] += int(keep.sum())
     plain = X.astype(case.dtype)
     for name, engine in engines.items():
-        net = build_network(case, built.network, name)
-        first = _quietly(lambda: net.predict(built.X))
-        record.compare(f"{name}: predict", f"{name}: predict of {case.layout_X}", first[keep], x.output.a[keep], b.a[keep])
-        second = _quietly(lambda: net.predict(built.X))
-        record.same(f"{name}: predict again", f"{name}: the second predict of {case.layout_X}", second, first)
-        again = _quietly(lambda: net.predict(plain))
-        record.compare(f"{name}: predict", f"{name}: predict", again[keep], x.output.a[keep], b.a[keep])
-        row = _quietly(lambda: net.predict(np.asarray(built.X)[case.n // 2]))
-        at = case.n // 2
-        if keep[at]:
-            record.compare(f"{name}: predict", f"{name}: predict of row {at}", row, x.output.a[at], b.a[at])
+        net, at = build_network(case, built.network, name), case.n // 2
         outputs = np.full((case.n, case.sizes[-1]), np.nan, case.dtype)
-        C = engine.losses(built.network, plain, y.astype(case.dtype), outputs)
+        with called():
+            first = net.predict(built.X)
+            second = net.predict(built.X)
+            again = net.predict(plain)
+            row = net.predict(np.asarray(built.X)[at])
+            C = engine.losses(built.network, plain, y.astype(case.dtype), outputs)
+        record.compare(
+            f"{name}: predict",
+            f"{name}: predict of {case.layout_X}",
+            first[keep],
+            x.output.a[keep],
+            b.a[keep],
+        )
+        record.same(
+            f"{name}: predict again",
+            f"{name}: the second predict of {case.layout_X}",
+            second,
+            first,
+        )
+        record.compare(
+            f"{name}: predict", f"{name}: predict", again[keep], x.output.a[keep], b.a[keep]
+        )
+        if keep[at]:
+            record.compare(
+                f"{name}: predict", f"{name}: predict of row {at}", row, x.output.a[at], b.a[at]
+            )
         record.compare(f"{name}: losses", f"{name}: C", C[keep], x.output.C[keep], b.C[keep])
         record.compare(f"{name}: losses", f"{name}: a", outputs[keep], x.output.a[keep], b.a[keep])
 
@@ -302,19 +339,13 @@ def check_threads(record: Record, built: Built, engine_of: Callable[[int], Any])
     for threads in (1, max(2, case.threads)):
         twin = built.network.copy()
         state = State(slots=optimizer.start(twin.parameters))
-        engine_of(threads).run_epoch(
-            twin, samples, plan, state, None, rates, None, lambda *_: False
-        )
+        with called():
+            engine_of(threads).run_epoch(
+                twin, samples, plan, state, None, rates, None, lambda *_: False
+            )
         ends.append((twin.parameters, state.slots))
-    record.same("native: threads", f"parameters with {max(2, case.threads)} threads", ends[1][0], ends[0][0])
+    record.same(
+        "native: threads", f"parameters with {max(2, case.threads)} threads", ends[1][0], ends[0][0]
+    )
     for key, slot in ends[0][1].items():
         record.same("native: threads", key, ends[1][1][key], slot)
-
-
-def _quietly(call: Callable[[], Any]) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return call()
-
-
-__all__ = ["check_predictions", "check_runs", "check_threads", "cut", "exact_step"]

@@ -32,7 +32,7 @@ class Problem:
     masks: list[Array | None] = field(default_factory=list)
 
     @property
-    def L(self) -> int:
+    def L(self) -> int:  # noqa: N802 (the letter of the layers)
         return len(self.W)
 
     def mask(self, l: int) -> Array | None:

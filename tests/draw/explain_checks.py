@@ -14,6 +14,7 @@ from .bounds import Arithmetic, bounds
 from .cases import Built
 from .exact import solve
 from .functions import ULPS, Array, Real, sigma
+from .package import called
 from .record import Record
 
 _T = Arithmetic.of("float64")
@@ -35,9 +36,7 @@ def targets(built: Built, count: int) -> list[str]:
         if kind == "a" and l == len(case.sizes) - 1 and last:
             kind = "z"  # ∂C/∂a is y/a there, which no one needs
         x = int(rng.integers(case.sizes[0]))
-        chosen.append(
-            {"w": f"w[{l}][{j},{k}]", "x": f"x[{x}]"}.get(kind, f"{kind}[{l}][{j}]")
-        )
+        chosen.append({"w": f"w[{l}][{j},{k}]", "x": f"x[{x}]"}.get(kind, f"{kind}[{l}][{j}]"))
     return chosen
 
 
@@ -47,9 +46,12 @@ def check_explanations(record: Record, built: Built) -> None:
     if may_overflow(built, step):
         return
     options: dict[str, Any] = {"sample_weight": built.weights, "dropout_step": step}
-    g = built.network.gradient(built.X, built.y, **options)
+    with called():
+        g = built.network.gradient(built.X, built.y, **options)
     for target in targets(built, _EXPLAINED):
-        why = built.network.explain(target, built.X, built.y, **options)
+        with called():
+            why = built.network.explain(target, built.X, built.y, **options)
+            why.value, why.samples, str(why)
         record.counts["explanations"] += 1
         _value(record, built, why, g, target)
         _samples(record, built, why, target)
@@ -78,7 +80,12 @@ def _value(record: Record, built: Built, why: Any, g: Any, target: str) -> None:
     penalty = Real(why.penalty.value) if why.penalty is not None else Real(0)
     exact = products.mean() + penalty
     size = float(np.abs(products).mean())
-    room = _products_error(why, n) + _T.gamma(n + 8) * size + _T.eta * (n + 1) + 4 * _T.u * abs(float(penalty))
+    room = (
+        _products_error(why, n)
+        + _T.gamma(n + 8) * size
+        + _T.eta * (n + 1)
+        + 4 * _T.u * abs(float(penalty))
+    )
     record.compare("explain: samples average", target, why.value, exact, room)
     if kind == "z":
         exact = (share * np.asarray(g.delta[l])[:, index[0]].astype(Real)).sum()
@@ -96,7 +103,9 @@ def _products_error(why: Any, n: int) -> float:
         for j, other in enumerate(why.terms):
             if j != i:
                 others = others * np.abs(other.values)
-        total += _T.gamma(2 * units + 8) * float((np.abs(term.contributions.values).sum(1) * others).mean())
+        total += _T.gamma(2 * units + 8) * float(
+            (np.abs(term.contributions.values).sum(1) * others).mean()
+        )
     return total
 
 
@@ -105,10 +114,19 @@ def _samples(record: Record, built: Built, why: Any, target: str) -> None:
     for row in why.samples:
         terms = np.array(row.terms).astype(Real)
         exact = terms.prod()
-        room = _T.gamma(len(terms) + 1) * abs(float(exact)) + _T.eta * float(np.maximum(1, np.abs(terms)).prod())
-        record.compare("explain: terms multiply", f"{target}, sample {row.index}", row.product, exact, room)
+        room = _T.gamma(len(terms) + 1) * abs(float(exact)) + _T.eta * float(
+            np.maximum(1, np.abs(terms)).prod()
+        )
+        record.compare(
+            "explain: terms multiply", f"{target}, sample {row.index}", row.product, exact, room
+        )
     focus = tuple(term.value for term in why.terms)
-    record.same("explain: terms multiply", f"{target}, terms in focus", np.array(focus), np.array(why.samples[why.focus].terms))
+    record.same(
+        "explain: terms multiply",
+        f"{target}, terms in focus",
+        np.array(focus),
+        np.array(why.samples[why.focus].terms),
+    )
 
 
 def _summands(built: Built, g: Any) -> Array:
@@ -127,7 +145,13 @@ def _parts(
     values = parts.values.astype(Real)
     size = np.abs(values).sum(axis=1).astype(float)
     room = _T.gamma(parts.values.shape[1] + 8) * size + _T.eta * (1 + parts.values.shape[1])
-    record.compare("explain: contributions add up", f"{target}: {term.symbol}", term.values, values.sum(axis=1), room)
+    record.compare(
+        "explain: contributions add up",
+        f"{target}: {term.symbol}",
+        term.values,
+        values.sum(axis=1),
+        room,
+    )
     largest, _ = parts.largest(2)
     for part in largest:
         product = np.prod([Real(inner.value) for inner in part.terms])
@@ -136,7 +160,13 @@ def _parts(
         if summands is not None and part.terms[0].contributions is None and len(part.terms) == 2:
             room_of_part += ULPS * _T.u * float(summands[part.focus, part.unit])
         room_of_part += _T.eta * float(np.maximum(1, sizes).prod())
-        record.compare("explain: contributions multiply", f"{target}: {part}", part.value, product, room_of_part)
+        record.compare(
+            "explain: contributions multiply",
+            f"{target}: {part}",
+            part.value,
+            product,
+            room_of_part,
+        )
         for inner in part.terms:
             _parts(record, inner, target, summands, depth - 1)
 
@@ -152,4 +182,3 @@ def _inner(part: Any) -> float:
         size = np.abs(inner.contributions.values[focus]).sum()
         total += _T.gamma(2 * len(inner.contributions) + 8) * float(size * others)
     return total
-

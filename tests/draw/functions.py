@@ -104,7 +104,8 @@ def steps(below: Any, above: Any) -> Callable[[Array], Array]:
 
 
 def ulps_of(function: Callable[[Array], Array], count: float = ULPS) -> Callable[[Array], Array]:
-    return lambda z: count * np.abs(function(z))
+    """So many u of a function; above 0 everywhere, because it may underflow."""
+    return lambda z: count * np.abs(function(z)) + np.finfo(Real).tiny
 
 
 # --- the functions --------------------------------------------------------------------------------
@@ -161,21 +162,22 @@ FUNCTIONS: dict[str, Function] = {
     ),
     "elu": Function(
         _elu, _elu_slope, lambda z: np.where(z > 0, 0, _elu_slope(z)),
-        ulps_of(lambda z: np.minimum(_elu(z), 0)), ulps_of(lambda z: np.where(z > 0, 0, _elu_slope(z))),
+        ulps_of(lambda z: np.minimum(_elu(z), 0)),
+        ulps_of(lambda z: np.where(z > 0, 0, _elu_slope(z))),
         constant(1.0), _elu_slope, bend_jump=1.0,
     ),
     # e^(-x²) from x = z/√2 with three roundings in x² is off by at most 5 x² u = 2.5 z² u more
     "gelu": Function(
         lambda z: z * normal(z), _gelu_slope, lambda z: density(z) * (2 - z * z),
-        lambda z: (ULPS + 2.5 * z * z) * np.abs(z) * normal(z),
-        lambda z: (ULPS + 2.5 * z * z) * (normal(z) + np.abs(z) * density(z)),
+        ulps_of(lambda z: (ULPS + 2.5 * z * z) * z * normal(z), 1),
+        ulps_of(lambda z: (ULPS + 2.5 * z * z) * (normal(z) + np.abs(z) * density(z)), 1),
         lambda z: 1 / (1 + np.abs(z)),
         lambda z: density(z) * (1 + 4 * np.abs(z) + np.abs(z) ** 3),
     ),
     "silu": Function(
         lambda z: z * sigma(z), _silu_slope, _silu_bend,
         ulps_of(lambda z: z * sigma(z)),
-        lambda z: ULPS * (sigma(z) + np.abs(z) * sigma_slope(z)),
+        ulps_of(lambda z: sigma(z) + np.abs(z) * sigma_slope(z)),
         constant(1.0), lambda z: sigma_slope(z) * (3 + np.abs(z)),
     ),
     "softplus": Function(

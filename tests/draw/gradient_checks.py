@@ -9,8 +9,10 @@ import numpy as np
 from . import by_torch
 from .bounds import Arithmetic, Bounds, at_output, bounds, slope_error, value_error
 from .cases import Built
-from .exact import Exact, Problem, at_output as exact_output, solve
+from .exact import Exact, Problem, solve
+from .exact import at_output as exact_output
 from .functions import FUNCTIONS, Array, Real
+from .package import called
 from .record import Record
 
 _FLOAT64 = Arithmetic.of("float64")
@@ -18,28 +20,26 @@ _TORCH = Arithmetic.of("float64", autodiff=True)
 _FEWER_DIGITS = 100  # PyTorch's rounding is the larger where its bound is this many times ours
 
 
-def check_gradient(record: Record, built: Built) -> Any:
-    """Hold `gradient`, `forward` and `loss_value` to the oracle; give the package's gradient."""
+def check_gradient(record: Record, built: Built) -> None:
+    """Hold `gradient`, its forward pass and `loss_value` to the oracle."""
     X, y, weights = built.numbers
     step = built.case.seed % 7 if any(built.case.dropout) else None
     p = built.problem(X, y, weights, dtype="float64", dropout_step=step)
     x = solve(p)
     b = bounds(p, x, _FLOAT64)
-    g = built.network.gradient(
-        built.X, built.y, sample_weight=built.weights, dropout_step=step
-    )
     record.counts["gradients"] += 1
     if b.overflows:
         record.counts["gradients that may overflow"] += 1
-        return None
+        return
+    with called():
+        g = built.network.gradient(built.X, built.y, sample_weight=built.weights, dropout_step=step)
     _by_layer(record, p, g)
     if not b.resolved.all():
         record.counts["gradients not resolved"] += 1
-        return g
+        return
     _whole(record, built, p, x, b, g, dropout=step is not None)
     if by_torch.available():
         _by_torch(record, p, x, b)
-    return g
 
 
 def _by_layer(record: Record, p: Problem, g: Any) -> None:
@@ -88,13 +88,23 @@ def _by_layer(record: Record, p: Problem, g: Any) -> None:
         size = np.abs(weighted).T @ np.abs(a[l])
         penalty = Real(p.l2) * p.W[l]
         room = t.of_sum(n + 8, size) + 4 * t.u * np.abs(penalty).astype(float)
-        record.compare(kind, f"dW[{l + 1}]", g.dW[l + 1], weighted.T @ a[l] + penalty, room + t.eta * (n + 1) * (1 + np.abs(a[l]).max(0).astype(float)))
+        record.compare(
+            kind,
+            f"dW[{l + 1}]",
+            g.dW[l + 1],
+            weighted.T @ a[l] + penalty,
+            room + t.eta * (n + 1) * (1 + np.abs(a[l]).max(0).astype(float)),
+        )
         if p.b[l] is not None:
             room = t.of_sum(n + 8, np.abs(weighted).sum(0))
-            record.compare(kind, f"db[{l + 1}]", g.db[l + 1], weighted.sum(0), room + t.eta * (n + 1))
+            record.compare(
+                kind, f"db[{l + 1}]", g.db[l + 1], weighted.sum(0), room + t.eta * (n + 1)
+            )
 
 
-def _whole(record: Record, built: Built, p: Problem, x: Exact, b: Bounds, g: Any, *, dropout: bool) -> None:
+def _whole(
+    record: Record, built: Built, p: Problem, x: Exact, b: Bounds, g: Any, *, dropout: bool
+) -> None:
     kind = "gradient: as a whole"
     for l in range(p.L):
         record.compare(kind, f"dW[{l + 1}]", g.dW[l + 1], x.dW[l], b.dW[l])
@@ -103,7 +113,8 @@ def _whole(record: Record, built: Built, p: Problem, x: Exact, b: Bounds, g: Any
     record.compare(kind, "loss", g.loss, x.loss, b.loss)
     record.compare(kind, "penalty", g.penalty, x.penalty, b.penalty)
     if not dropout:
-        got = built.network.loss_value(built.X, built.y, sample_weight=built.weights)
+        with called():
+            got = built.network.loss_value(built.X, built.y, sample_weight=built.weights)
         record.compare("loss_value", "loss_value", got, x.loss, b.loss)
 
 

@@ -81,8 +81,22 @@ LAYOUTS: dict[str, Callable[[Array], Any]] = {
     "int8": _as("int8", 127),
     "bool": lambda array: np.asarray(array > 0),
 }
-OF_WEIGHTS = tuple(name for name in LAYOUTS if name not in ("longdouble", "bool", "int8", "int64", "float16", "float32"))
-OF_CLASSES = ("C", "every second row", "reversed", "unaligned", "record", "byte-swapped", "read-only", "list", "int8")
+OF_WEIGHTS = tuple(
+    name
+    for name in LAYOUTS
+    if name not in ("longdouble", "bool", "int8", "int64", "float16", "float32")
+)
+OF_CLASSES = (
+    "C",
+    "every second row",
+    "reversed",
+    "unaligned",
+    "record",
+    "byte-swapped",
+    "read-only",
+    "list",
+    "int8",
+)
 
 
 def lay_out(array: Array, layout: str) -> Any:

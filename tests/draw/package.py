@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 from chainrule.data import Samples
 from chainrule.engines.base import Plan, State
@@ -16,7 +19,18 @@ try:
 except ImportError:  # a pure Python installation
     native = None  # type: ignore[assignment]
 
-__all__ = ["Plan", "ReferenceEngine", "Samples", "State", "engines", "epoch_order", "instruction_set"]
+__all__ = [
+    "Plan", "ReferenceEngine", "Samples", "State", "called", "engines", "epoch_order",
+    "instruction_set",
+]  # fmt: skip
+
+
+@contextlib.contextmanager
+def called() -> Iterator[None]:
+    """Around calls of the package: a warning of NumPy or of its own is an error there."""
+    with np.errstate(all="warn", under="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
 
 
 def engines(threads: int) -> dict[str, Any]:

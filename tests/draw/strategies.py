@@ -32,7 +32,25 @@ RULES: tuple[tuple[str, tuple[tuple[str, tuple[float, ...]], ...]], ...] = (
 )
 # Saturation and underflow: scales of weights and inputs, and shifts of z.
 GAINS = (10.0, 100.0, 1e-3, 1e4, 1e-10, 0.0, 1e-20, 1e8, 1e-40, 1e12, 1e19, 1e-200)
-SHIFTS = (3.0, -3.0, -9.5, 9.5, -12.0, -18.0, 18.0, -40.0, 40.0, -95.0, 95.0, -120.0, 120.0, -800.0, 800.0, -1e4, 1e37)
+SHIFTS = (
+    3.0,
+    -3.0,
+    -9.5,
+    9.5,
+    -12.0,
+    -18.0,
+    18.0,
+    -40.0,
+    40.0,
+    -95.0,
+    95.0,
+    -120.0,
+    120.0,
+    -800.0,
+    800.0,
+    -1e4,
+    1e37,
+)
 SCALES = (1e-3, 30.0, 1e3, 1e-10, 1e6, 1e-30, 1e12, 1e-42, 1e18, 1e-310, 1e37)
 _LARGEST = 3e7  # numbers in all paths of all samples, which bound the time of a draw
 
