@@ -51,7 +51,7 @@ def check_explanations(record: Record, built: Built) -> None:
     for target in targets(built, _EXPLAINED):
         with called():
             why = built.network.explain(target, built.X, built.y, **options)
-            why.value, why.samples, str(why)
+            assert why.samples
         record.counts["explanations"] += 1
         _value(record, built, why, g, target)
         _samples(record, built, why, target)

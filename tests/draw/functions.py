@@ -132,7 +132,7 @@ def _silu_slope(z: Array) -> Array:
 
 
 def _silu_bend(z: Array) -> Array:
-    return sigma_slope(z) * (2 + z * (sigma(-z) - sigma(z)))
+    return sigma_slope(z) * (2 - z * np.tanh(z / 2))
 
 
 _hundredth = Real(1) / 100
@@ -153,7 +153,7 @@ FUNCTIONS: dict[str, Function] = {
         _everywhere, _nowhere, jump=0.99,
     ),
     "sigmoid": Function(
-        sigma, sigma_slope, lambda z: sigma_slope(z) * (sigma(-z) - sigma(z)),
+        sigma, sigma_slope, lambda z: -sigma_slope(z) * np.tanh(z / 2),
         ulps_of(sigma), ulps_of(sigma_slope), constant(1.0), sigma_slope,
     ),
     "tanh": Function(
