@@ -53,7 +53,7 @@ screenshots: $(READY)-test ## take the pictures of the explorer in README.md and
 
 .PHONY: explorer-load
 explorer-load: $(READY)-test ## 200 sessions at once, with clients that vanish, and longer fuzzing
-	@CHAINRULE_SESSIONS=200 CHAINRULE_FUZZ=100 $(BIN)/python -m pytest -q tests/test_explorer_web.py
+	@CHAINRULE_SESSIONS=200 CHAINRULE_FUZZ=100 $(BIN)/python -m pytest -q tests/explorer/test_web.py
 
 .PHONY: sanitize
 sanitize: $(READY)-test ## run the core's tests under sanitizers (memory, undefined behaviour, threads)
@@ -66,11 +66,11 @@ installs: $(READY)-test ## install without a compiler, and without the core, and
 
 .PHONY: torture
 torture: $(READY)-test ## kill runs with checkpoints, and saves, two hundred times, and look at what is left
-	@$(BIN)/python tests/torture.py --kills 200
+	@$(BIN)/python tests/training/torture.py --kills 200
 
 .PHONY: fuzz
 fuzz: $(READY)-fuzz ## read hostile model files for a minute, guided by coverage
-	@$(BIN)/python tests/fuzz.py --seconds 60
+	@$(BIN)/python tests/storage/fuzz.py --seconds 60
 
 .PHONY: docs
 docs: $(READY)-docs ## build the pages into docs/_build/html; a warning is an error

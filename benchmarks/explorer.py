@@ -28,10 +28,10 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 import chainrule as cr
-from chainrule.explorer import datasets
+from chainrule.explorer.hosts.web import Server, warm_up
 from chainrule.explorer.session import Session
 from chainrule.explorer.trainer import Trainer
-from chainrule.explorer.web import Server, warm_up
+from chainrule.teach import datasets
 
 # Runs in the page: do something, wait until the page is no longer busy and has drawn a frame.
 _TIMED = """async (act) => {

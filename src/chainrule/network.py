@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import data
-from chainrule.feedforward import FeedForward
+from chainrule import _forks as forks
+from chainrule import training, verify
+from chainrule._exports import exported
+from chainrule.engines import Shortcut, check_name, choose, predict
+from chainrule.equations.activations import Activation
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.losses import Loss
+from chainrule.explain import explanation
+from chainrule.storage import models
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from chainrule.activations import Activation
-    from chainrule.callbacks import Callback
-    from chainrule.engines import Shortcut
-    from chainrule.explain import Explanation, Notation
-    from chainrule.explain.names import Names
     from chainrule.explorer import Explorer
-    from chainrule.history import History
-    from chainrule.losses import Loss
-    from chainrule.metrics import Metric
-    from chainrule.optimizers import Optimizer
-    from chainrule.targets import Target
-    from chainrule.verify import GradientReport
 
 Array = NDArray[Any]
 
 
+@exported("chainrule")
 class Network(FeedForward):
     """A feed-forward network of fully connected layers.
 
@@ -52,39 +47,45 @@ class Network(FeedForward):
     (1, 2)
     """
 
+    # What the face can do stands in the rooms; each function takes the network first.
+    fit = training.fit
+    explain = explanation.explain
+    check_gradient = verify.check_gradient
+    save = models.save
+
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
     @staticmethod
     def _check_engine(engine: str) -> str:
-        from chainrule.engines import check_name
-
         return check_name(engine)
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a copy or a pickle holds: all but what only this object can use."""
-        return {**self.__dict__, "_shortcut": None}
+        return {**super().__getstate__(), "_shortcut": None}
+
+    def _forked(self) -> None:
+        """Let go, in a forked child, of what another thread of the parent may have been using."""
+        self._shortcut = None
 
     @property
     def engine(self) -> str:
         """The name of the engine that computes an epoch of this network."""
-        from chainrule.engines import choose
-
         return choose(self._requested_engine, self).name
 
     def predict(self, X: ArrayLike) -> Array:
-        """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x."""
+        """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x.
+
+        Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
+        Raises ValueError or TypeError for data that do not fit, with the place.
+        """
         if self._shortcut is not None:
-            quick = self._shortcut(X, self.parameters)
+            quick = self._shortcut(X, self._parameters)
             if quick is not None:
                 return quick
-        from chainrule.engines import choose
-
-        self._check_parameters()
-        inputs = data.inputs(X, self.sizes[0])
-        engine = choose(self._requested_engine, self)
-        outputs = engine.predict(self, inputs)
-        self._shortcut = engine.shortcut(self)
-        return outputs[0] if np.ndim(X) == 1 else outputs
+        outputs = predict(self, X)
+        self._shortcut = choose(self._requested_engine, self).shortcut(self)
+        forks.register(self)
+        return outputs
 
     def predict_classes(self, X: ArrayLike) -> NDArray[np.int64]:
         """Give the class of each sample, (n,): the largest output, or a >= ½ of a single one."""
@@ -92,58 +93,6 @@ class Network(FeedForward):
         if self.sizes[-1] == 1:
             return np.asarray(outputs[..., 0] >= 0.5, dtype=np.int64)
         return np.asarray(np.argmax(outputs, axis=-1), dtype=np.int64)
-
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        optimizer: Optimizer | None = None,
-        epochs: int = 10,
-        batch_size: int = 32,
-        shuffle: bool = True,
-        validation_data: tuple[Any, ...] | None = None,
-        sample_weight: ArrayLike | None = None,
-        class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
-        clip_norm: float | None = None,
-        metrics: Sequence[str | Metric] | None = None,
-        callbacks: Sequence[Callback | Callable[..., None]] = (),
-        checkpoint: str | os.PathLike[str] | None = None,
-        every: int | timedelta = 1,
-        keep: int = 2,
-        resume: bool = False,
-        verbose: int = 1,
-    ) -> History:
-        """Train on X, (n, units_0), and y; see `chainrule.training.fit`."""
-        from chainrule.training import fit
-
-        return fit(
-            self, X, y, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
-            validation_data=validation_data, sample_weight=sample_weight, class_weight=class_weight,
-            clip_norm=clip_norm, metrics=metrics, callbacks=callbacks, checkpoint=checkpoint,
-            every=every, keep=keep, resume=resume, verbose=verbose,
-        )  # fmt: skip
-
-    def explain(
-        self,
-        target: Target | str,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        dropout_step: int | None = None,
-        learning_rate: float | None = None,
-        focus: int = 0,
-        notation: Notation | str = "default",
-        names: Names | None = None,
-    ) -> Explanation:
-        """Explain the derivative of the loss by one quantity; see `chainrule.explain.explain`."""
-        from chainrule.explain import explain
-
-        return explain(
-            self, target, X, y, sample_weight=sample_weight, dropout_step=dropout_step,
-            learning_rate=learning_rate, focus=focus, notation=notation, names=names,
-        )  # fmt: skip
 
     def explore(
         self,
@@ -157,23 +106,7 @@ class Network(FeedForward):
 
         return Explorer(self, X, y, validation_data=validation_data)
 
-    def check_gradient(
-        self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, **options: Any
-    ) -> GradientReport:
-        """Compare the gradient with finite differences; see `chainrule.verify.check_gradient`."""
-        from chainrule.verify import check_gradient
-
-        return check_gradient(self, X, y, sample_weight=sample_weight, **options)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to a safetensors file, atomically; see `chainrule.files`."""
-        from chainrule.files import save
-
-        save(self, path)
-
 
 def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> Network:
-    """Read a network from a file; see `chainrule.files.load`."""
-    from chainrule import files
-
-    return files.load(path, custom, Network)
+    """Read a network from a file; see `chainrule.storage.models.load`."""
+    return models.load(path, custom, Network)

@@ -25,6 +25,6 @@ def demo(out: str, seed: int, epochs: int | None, plain: bool) -> int:
     the highest loss is shown, and the weight with the largest gradient for it is explained: the
     chain rule in symbols, in numbers, and the proof. Takes less than a minute.
     """
-    from chainrule.demo import run
+    from chainrule.cli.digits import run
 
     return run(Path(out), seed=seed, epochs=epochs, plain=plain)

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import webbrowser
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
 import click
+
+if TYPE_CHECKING:
+    from chainrule.network import Network
+
+_MOST_ROWS = 10_000  # of a table
 
 
 @click.command(
@@ -51,9 +62,128 @@ def explore(
     A page in the browser shows the network of the file MODEL (or a new one), steps through its
     passes, trains it, and opens every number into its chain rule.
     """
-    from chainrule.explorer.command import run
+    from chainrule.explorer import load
 
-    return run(
-        model, sizes, data, header, hidden=hidden, dataset=dataset, save=save, steps=steps,
-        host=host, port=port, browser=browser,
-    )  # fmt: skip
+    for name in ("session", "hosts.offline" if save is not None else "hosts.web"):
+        load(name)  # says which packages are missing, before anything is read
+    subject = _subject(model, sizes, data, header, hidden, dataset)
+    quick = dataset is not None
+    if save is not None:
+        return _save(*subject, save, steps, quick)
+    return _serve(*subject, host, port, browser, quick)
+
+
+def _subject(
+    model: str | None,
+    sizes: str | None,
+    data: str | None,
+    header: bool | None,
+    hidden: str,
+    dataset: str | None,
+) -> tuple[Network | None, Any, Any, str]:
+    """Give network and samples, as far as they are named."""
+    from chainrule.cli import samples as tables
+    from chainrule.explorer.subject import suited
+    from chainrule.network import Network
+    from chainrule.network import load as load_network
+    from chainrule.tables import model as models
+    from chainrule.tables.opening import open_table
+    from chainrule.tables.source import Reading
+    from chainrule.teach import datasets
+
+    if model is not None and sizes is not None:
+        raise click.UsageError("MODEL and --sizes exclude each other.")
+    if data is not None and dataset is not None:
+        raise click.UsageError("--data and --dataset exclude each other.")
+    network: Network | None = None
+    table = None
+    if model is not None:
+        table = models.load(model)
+        network = load_network(model) if table is None else table.network
+    chosen = None
+    if dataset is not None:
+        chosen = datasets.make(dataset)
+    if sizes is not None:
+        units = _sizes(sizes)
+        classes = units[-1] if chosen is None else chosen.classes
+        network = suited(units, hidden, classes, 0, Network)
+    if data is not None:
+        if network is None:
+            raise click.UsageError("--data needs a network: MODEL, or --sizes such as 2,4,1")
+        name = os.path.basename(data)[:40]
+        if table is not None:
+            source = open_table(data, Reading(header=header))
+            X, y, _, _ = table.samples(source, slice(0, _MOST_ROWS), leave_out=True)
+            return network, X, y, name
+        samples = tables.read(data, network, header)
+        return network, samples.X, samples.y, name
+    if chosen is None:
+        return network, None, None, ""
+    if network is None:
+        units = [chosen.X.shape[1], 4, 2, chosen.y.shape[1]]
+        network = suited(units, hidden, chosen.classes, 0, Network)
+    return network, chosen.X, chosen.y, chosen.name
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(part) for part in text.replace("-", ",").split(",")]
+    except ValueError:
+        raise click.UsageError(f"--sizes is {text!r}; write units such as 2,4,1") from None
+    if len(sizes) < 2:
+        raise click.UsageError(f"--sizes is {text}; it needs two or more")
+    return sizes
+
+
+def _save(
+    network: Network | None, X: Any, y: Any, name: str, save: str, steps: int, quick: bool
+) -> int:
+    from chainrule.explorer import Explorer
+    from chainrule.explorer.place import QUICK
+
+    explorer = Explorer(network, X, y, name=name or "data")
+    if quick:
+        explorer.session.settings = QUICK
+
+    def on_progress(done: int, count: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\rRecording step {done} of {count} ", nl=done == count, err=True)
+
+    explorer.save(save, steps=steps, on_progress=on_progress)
+    size = os.path.getsize(save) / 1e6
+    click.echo(f"{save}: {steps} steps, {size:.1f} MB; it opens in any browser, without a network")
+    return 0
+
+
+def _serve(
+    network: Network | None,
+    X: Any,
+    y: Any,
+    name: str,
+    host: str,
+    port: int | None,
+    browser: bool,
+    quick: bool,
+) -> int:
+    from chainrule.explorer.hosts.web import Server, is_loopback
+    from chainrule.explorer.place import QUICK
+    from chainrule.explorer.session import Session
+
+    def make() -> Session:
+        return Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
+
+    make()  # what is wrong with the data is said now, not in the page
+    server = Server(make, host, port)
+    if not is_loopback(host):
+        click.echo(
+            f"Warning: {host} can be reached by other machines. Whoever has the address with its "
+            "token can use this computer's processor; what is sent is not encrypted.",
+            err=True,
+        )
+    click.echo(f"The explorer is at\n\n    {server.url}\n\nCtrl-C ends it.")
+    if browser:
+        webbrowser.open(server.url)
+    with suppress(KeyboardInterrupt):  # the way to end it
+        server.run()
+    click.echo("Ended.")
+    return 0

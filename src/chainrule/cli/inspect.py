@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule import files
 from chainrule.cli.loaded import load_table
 from chainrule.cli.shared import Page, test_rows
+from chainrule.storage.models import describe
 
 if TYPE_CHECKING:
     from chainrule.network import Network
-    from chainrule.tabular.model import TableModel
+    from chainrule.tables.model import TableModel
 
 
 @click.command(
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def inspect(model: str, as_json: bool) -> None:
     """Say what the file MODEL is: columns, classes, network, training and measures."""
+    from chainrule.network import load
+
     table = load_table(model)
-    network = files.load(model) if table is None else table.network
+    network = load(model) if table is None else table.network
     if as_json:
         about: dict[str, Any] = {"network": _network(network)}
         if table is not None:
@@ -49,7 +51,7 @@ def inspect(model: str, as_json: bool) -> None:
 
 
 def _network(network: Network) -> dict[str, Any]:
-    about = files.describe(network)
+    about = describe(network)
     return {**about, "parameters": int(network.parameters.size)}
 
 
@@ -84,7 +86,7 @@ def tell(page: Page, table: TableModel) -> None:
     if stopped is not None:
         page.fact("ended", f"by {stopped}" if str(stopped).startswith("early") else str(stopped))
     if table.measures.get("model"):
-        from chainrule.tabular.measures import lines
+        from chainrule.tables.measures import lines
 
         page.fact("measures", f"on the {test_rows(counts.get('test', 0))}")
         whose = "largest class" if target.task == "classify" else "mean"

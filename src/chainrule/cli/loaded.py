@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule import tables
+from chainrule.cli import samples as tables
 from chainrule.cli.shared import note
 from chainrule.network import load as load_network
 
 if TYPE_CHECKING:
     from chainrule.explain.names import Names
     from chainrule.network import Network
-    from chainrule.tabular.model import TableModel
-    from chainrule.tabular.source import Source
+    from chainrule.tables.model import TableModel
+    from chainrule.tables.source import Source
 
 Taken = tuple[Any, Any, "Names | None"]
 
@@ -62,15 +62,15 @@ def load(
 
 def load_table(model: str) -> TableModel | None:
     """Load the model of a table, or give None for a network alone."""
-    from chainrule.tabular import model as models
+    from chainrule.tables import model as models
 
     return models.load(model)
 
 
 def open_table(path: str, reading: dict[str, Any]) -> Source:
     """Open a table as the options of a command say."""
-    from chainrule.tabular.opening import open_table as open_source
-    from chainrule.tabular.source import Reading
+    from chainrule.tables.opening import open_table as open_source
+    from chainrule.tables.source import Reading
 
     names = ("header", "delimiter", "decimal", "encoding")
     return open_source(path, Reading(**{name: reading[name] for name in names}))
@@ -79,7 +79,7 @@ def open_table(path: str, reading: dict[str, Any]) -> Source:
 def _columns(
     table: TableModel, data: str, reading: dict[str, Any], label: str | None, leave_out: bool
 ) -> Loaded:
-    from chainrule.tabular.naming import names
+    from chainrule.tables.naming import names
 
     source = open_table(data, reading)
     table.check_columns(source)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule import files
 from chainrule.cli.loaded import load_table, open_table
 from chainrule.cli.shared import note, read_options
+from chainrule.storage.atomic import atomic_file
 
 if TYPE_CHECKING:
-    from chainrule.tabular.prediction import Prediction
+    from chainrule.tables.prediction import Prediction
 
 
 @click.command(
@@ -53,7 +53,7 @@ def predict(
         )
     form = _form(out, (data, model))
     source = open_table(data, reading)
-    from chainrule.tabular.prediction import Prediction
+    from chainrule.tables.prediction import Prediction
 
     prediction = Prediction(table, source, keep)
     if prediction.unknown:
@@ -62,7 +62,7 @@ def predict(
         _write(prediction, sys.stdout.buffer, form)
         sys.stdout.flush()
     else:
-        with files.atomic_file(out) as file:
+        with atomic_file(out) as file:
             _write(prediction, file, form)
     for line in prediction.notes.words(table.schema):
         note(line)
@@ -71,7 +71,7 @@ def predict(
 
 def _form(out: str | None, inputs: tuple[str, ...]) -> str:
     """Give the format of the output; an error, if it would overwrite what is read."""
-    from chainrule.tabular.prediction import FORMATS
+    from chainrule.tables.prediction import FORMATS
 
     if out is None:
         return ".csv"
@@ -85,7 +85,7 @@ def _form(out: str | None, inputs: tuple[str, ...]) -> str:
 
 
 def _write(prediction: Prediction, file: Any, form: str) -> None:
-    from chainrule.tabular.prediction import writer
+    from chainrule.tables.prediction import writer
 
     batches = prediction.batches()
     first = next(batches)
@@ -96,8 +96,8 @@ def _write(prediction: Prediction, file: Any, form: str) -> None:
 
 
 def _tell_score(prediction: Prediction) -> None:
-    from chainrule.checks import listed
-    from chainrule.tabular.measures import NAMES, text
+    from chainrule.equations.checks import listed
+    from chainrule.tables.measures import NAMES, text
 
     if counts := prediction.others:
         total, target = counts.total(), prediction.model.schema.target

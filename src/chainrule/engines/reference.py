@@ -1,4 +1,4 @@
-"""The reference engine: `chainrule.backprop`, batch by batch, in NumPy."""
+"""The reference engine: `chainrule.equations.backprop`, batch by batch, in NumPy."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import backprop
-from chainrule.backprop import Gradient
-from chainrule.data import Samples
 from chainrule.engines.base import EpochResult, Failure, Plan, State
-from chainrule.layers import LayerOf, NetworkOf
-from chainrule.losses import Loss
+from chainrule.equations import backprop, overflow
+from chainrule.equations.arrays import contiguous
+from chainrule.equations.backprop import Gradient
+from chainrule.equations.data import Samples
+from chainrule.equations.layers import LayerOf, NetworkOf
+from chainrule.equations.losses import Loss
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 _ROWS = 1024  # carried through the layers in one go by predict
 
@@ -71,10 +72,12 @@ class ReferenceEngine:
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
         """See `chainrule.engines.base.Engine.predict`."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
-        for start in range(0, len(inputs), _ROWS):
-            rows = slice(start, start + _ROWS)
-            batch = np.asarray(inputs[rows], dtype=network.dtype)
-            outputs[rows] = backprop.forward(network, batch).a[-1]
+        with overflow.named(network.dtype) as found:
+            for start in range(0, len(inputs), _ROWS):
+                rows = slice(start, start + _ROWS)
+                passed = backprop.forward(network, contiguous(inputs[rows], network.dtype))
+                found.look_at(passed, first=start)
+                outputs[rows] = passed.a[-1]
         return outputs
 
     def losses(

@@ -1,13 +1,15 @@
 """Derivations: from a network and its numbers to the terms of a chain rule.
 
 The order is the one in which it is taught: the definition, the sum written out, what is left of it,
-the result. Numbers come from `chainrule.backprop` alone.
+the result. Numbers come from `backprop` alone.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from chainrule.equations.formulas import Div, Expr, Name, Num, add, mul, parse
+from chainrule.equations.targets import Bias, PreActivation, Target, UnitOutput, Weight
 from chainrule.explain import reduction
 from chainrule.explain.pieces import Array, Pieces
 from chainrule.explain.symbols import (
@@ -25,8 +27,6 @@ from chainrule.explain.symbols import (
     quantity,
 )  # fmt: skip
 from chainrule.explain.terms import Contribution, Contributions, Equation, Term
-from chainrule.formulas import Div, Expr, Name, Num, add, mul, parse
-from chainrule.targets import Bias, PreActivation, Target, UnitOutput, Weight
 
 
 def chain(p: Pieces, target: Target) -> list[Term]:

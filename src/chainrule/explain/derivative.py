@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.backprop import Gradient
+from chainrule._forks import cached_property
+from chainrule.equations.backprop import Gradient
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.targets import Bias, PreActivation, Target, UnitOutput, Weight
 from chainrule.explain import derivation
 from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
 from chainrule.explain.pieces import Pieces
 from chainrule.explain.symbols import Quantity, quantity
 from chainrule.explain.terms import Term
-from chainrule.feedforward import FeedForward
-from chainrule.targets import Bias, PreActivation, Target, UnitOutput, Weight
 
 if TYPE_CHECKING:
     from chainrule.verify import Certificate

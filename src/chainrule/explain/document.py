@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from chainrule.equations.formulas import Div, Expr, Name, Neg, Num, add, mul
+from chainrule.equations.targets import Bias, Weight
 from chainrule.explain.derivative import Derivative
 from chainrule.explain.symbols import Factor, LossSymbol, Partial, Quantity, Sum, quantity
 from chainrule.explain.terms import Equation, Term
-from chainrule.formulas import Div, Expr, Name, Neg, Num, add, mul
-from chainrule.targets import Bias, Weight
 
 _ORDINALS = ("First", "Second", "Third", "Fourth")
 

@@ -7,19 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chainrule import data
+from chainrule._exports import exported
+from chainrule.equations import data
+from chainrule.equations.checks import integer, positive
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.targets import Target, resolve
 from chainrule.explain import document
 from chainrule.explain import notation as notations
 from chainrule.explain.derivative import Derivative, SampleRow
 from chainrule.explain.document import Section
 from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
-from chainrule.feedforward import FeedForward
-from chainrule.targets import Target, resolve
 
 __all__ = ["Explanation", "SampleRow", "explain"]
 
 
+@exported("chainrule")
 class Explanation(Derivative):
     """The derivative of the loss C with respect to one quantity, explained.
 
@@ -120,21 +123,18 @@ def explain(
     resolved = resolve(target, network.sizes, network.biases)
     chosen = notations.get(notation)
     if learning_rate is not None:
-        from chainrule.checks import positive
-
         positive(learning_rate, "learning_rate")
     # copies, so that an explanation stays as it is when the caller's arrays are filled anew
-    X = np.array(data.inputs(X, network.sizes[0]), dtype=np.float64)
+    X = np.array(data.inputs(X, network.sizes[0]), dtype=np.float64, order="C")
     gradient = network.gradient(X, y, sample_weight=sample_weight, dropout_step=dropout_step)
     n = len(gradient.sample_losses)
-    if isinstance(focus, bool) or not isinstance(focus, int | np.integer):
-        raise TypeError(f"focus must be the index of a sample, got {focus!r}")
+    focus = integer(focus, "focus must be the index of a sample")
     if not 0 <= focus < n:
         raise ValueError(f"focus is {focus}; there are samples 0 to {n - 1}")
     units = network.sizes[-1]
     rows = data.one_hot(data.targets(y, n, units, network.loss), units, np.float64).copy()
     return Explanation(
         network.copy(), resolved, gradient, rows, sample_weight=data.weights(sample_weight, n),
-        dropout_step=dropout_step, learning_rate=learning_rate, focus=int(focus), notation=chosen,
+        dropout_step=dropout_step, learning_rate=learning_rate, focus=focus, notation=chosen,
         names=None if names is None else names.check(network.sizes),
     )  # fmt: skip

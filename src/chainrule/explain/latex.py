@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chainrule.explain.writer import Writer, format_number
+from chainrule.equations.numbers import format_number
+from chainrule.explain.writer import Writer
 
 _LETTERS = {"lambda": r"\lambda", "eta": r"\eta", "mean_s": r"\bar{s}", "sum_w2": r"\sum w^{2}"}
 _NAMES = {

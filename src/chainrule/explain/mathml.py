@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from chainrule.explain.writer import Writer, format_number
+from chainrule.equations.numbers import format_number
+from chainrule.explain.writer import Writer
 
 _LETTERS = {
     "lambda": "<mi>λ</mi>",

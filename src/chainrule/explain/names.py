@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from chainrule.checks import guess, listed
+from chainrule.equations.checks import guess, listed
+from chainrule.equations.formulas import Expr
 from chainrule.explain.symbols import Quantity
-from chainrule.formulas import Expr
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from chainrule._exports import exported
 
+
+@exported("chainrule")
 @dataclass(frozen=True)
 class Notation:
     """How symbols are written. Make your own with ``dataclasses.replace(Notation(), loss="E")``.

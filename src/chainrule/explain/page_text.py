@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from chainrule.equations.numbers import format_number
 from chainrule.explain.document import sections
 from chainrule.explain.terms import Contributions, Equation
 from chainrule.explain.text import TextWriter
 from chainrule.explain.words import column, headline, setting, shown_samples
-from chainrule.explain.writer import format_number
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative

@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chainrule.formulas import Add, Call, Cases, Compare, Div, Expr, Mul, Name, Neg, Num, Pow
+from chainrule.equations.formulas import (
+    Add,
+    Call,
+    Cases,
+    Compare,
+    Div,
+    Expr,
+    Mul,
+    Name,
+    Neg,
+    Num,
+    Pow,
+)
 
 Index = int | str  # a unit, counted from 0, or a role: "to", "from", "next", "other", "sample"
 

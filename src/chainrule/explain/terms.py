@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.formulas import Expr
+from chainrule._forks import cached_property
+from chainrule.equations.formulas import Expr
 
 Array = NDArray[Any]
 

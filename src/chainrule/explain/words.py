@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chainrule.equations.formulas import Expr
+from chainrule.equations.targets import Bias, PreActivation, UnitOutput, Weight
 from chainrule.explain.symbols import LossSymbol, Partial, quantity
-from chainrule.formulas import Expr
-from chainrule.targets import Bias, PreActivation, UnitOutput, Weight
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative, SampleRow

@@ -6,10 +6,11 @@ as Unicode text, LaTeX or MathML. Writers never compute.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from chainrule.equations.formulas import Add, Call, Cases, Div, Expr, Mul, Name, Neg, Num, Pow
+from chainrule.equations.numbers import format_number
 from chainrule.explain.notation import Notation
 from chainrule.explain.symbols import (
     Differentiate,
@@ -24,7 +25,6 @@ from chainrule.explain.symbols import (
     Sum,
     Word,
 )  # fmt: skip
-from chainrule.formulas import Add, Call, Cases, Div, Expr, Mul, Name, Neg, Num, Pow
 
 _ROLES = {
     "to": "to_index",
@@ -294,7 +294,7 @@ class Writer(ABC):
 
     @abstractmethod
     def function_name(self, name: str) -> str:
-        """Write the name of a function of `chainrule.formulas`."""
+        """Write the name of a function of `formulas`."""
 
     @abstractmethod
     def partial(self, of: str, by: str) -> str:
@@ -343,13 +343,6 @@ class Writer(ABC):
     @abstractmethod
     def row(self, parts: Sequence[str]) -> str:
         """Write parts one after the other."""
-
-
-def format_number(value: float, digits: int) -> str:
-    """Write a number with significant digits: integers whole, no trailing zeros."""
-    if math.isfinite(value) and value == int(value) and abs(value) < 1e15:
-        return str(int(value))
-    return f"{value:.{digits}g}"
 
 
 def _starts_below_zero(expr: Expr) -> bool:

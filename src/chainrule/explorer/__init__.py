@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 __all__ = ["Explorer"]
 
@@ -56,7 +56,7 @@ class Explorer:
     def widget(self) -> Any:
         """The anywidget, for hosts that want to be given it."""
         if self._widget is None:
-            self._widget = load("notebook").Widget(self.session)
+            self._widget = load("hosts.notebook").Widget(self.session)
         return self._widget
 
     def save(
@@ -71,9 +71,9 @@ class Explorer:
         ``steps`` steps of training are recorded from the weights as they are, with the derivation
         of all that is drawn, for the sample that is chosen. The session stays as it is.
         """
-        from chainrule.files import write_atomically
+        from chainrule.storage.atomic import write_atomically
 
-        text: str = load("offline").page(self.session.copy(), steps, on_progress)
+        text: str = load("hosts.offline").page(self.session.copy(), steps, on_progress)
         write_atomically(path, text.encode())
 
     def _repr_mimebundle_(self, **options: Any) -> Any:

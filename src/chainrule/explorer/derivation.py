@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chainrule.equations.numbers import Value
+from chainrule.equations.targets import Bias, UnitOutput, Weight
 from chainrule.explain import Explanation
+from chainrule.explain.scribe import Scribe, math
 from chainrule.explain.terms import Term
 from chainrule.explain.words import headline, setting
-from chainrule.explorer.formulas import Scribe, math
-from chainrule.explorer.protocol import (
+from chainrule.explorer.protocol.replies import (
     ContributionsView,
     ExplanationView,
     SectionView,
     TermView,
 )
 from chainrule.explorer.view import number
-from chainrule.targets import Bias, UnitOutput, Weight
 
 _ROWS = 100  # samples in the table
 
@@ -55,7 +56,7 @@ def explanation(why: Explanation, version: int) -> ExplanationView:
     }
 
 
-def _sample(why: Explanation, i: int) -> list[float | None]:
+def _sample(why: Explanation, i: int) -> list[Value]:
     """Give the terms of a sample, and their product."""
     return [*(number(float(t.values[i])) for t in why.terms), number(float(why.products[i]))]
 

@@ -10,17 +10,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chainrule import engines
-from chainrule.activations import ACTIVATIONS
-from chainrule.backprop import Gradient
+from chainrule.diagnose import health
+from chainrule.equations.activations import ACTIVATIONS
+from chainrule.equations.backprop import Gradient
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.losses import LOSSES
+from chainrule.equations.targets import resolve
 from chainrule.explain import Explanation
 from chainrule.explain.notation import NOTATIONS
-from chainrule.explorer import datasets, health, protocol, results, subject, view
-from chainrule.explorer.datasets import Dataset
-from chainrule.explorer.formulas import is_bare, marks_of_layers, notation
+from chainrule.explain.scribe import is_bare, marks_of_layers, notation
+from chainrule.explorer import results, subject, view
+from chainrule.explorer.protocol import replies
 from chainrule.explorer.trainer import OPTIMIZERS, Recording, Trainer
-from chainrule.feedforward import FeedForward
-from chainrule.losses import LOSSES
-from chainrule.targets import resolve
+from chainrule.teach import datasets
+from chainrule.teach.datasets import Dataset
 
 _BLOCK = 512  # samples of which the mean is explained
 _MARKED = 64  # samples by which units are marked as dead or saturated
@@ -84,7 +87,7 @@ class Place:
         if X is None or y is None:
             if network is None:
                 self._data, usual = datasets.make("circles"), QUICK
-                network = subject.suited([2, 4, 2, 1], "tanh", self._data, seed=0)
+                network = subject.suited([2, 4, 2, 1], "tanh", self._data.classes, 0, FeedForward)
             else:
                 self._data = subject.random_data(network)
         else:
@@ -110,14 +113,15 @@ class Place:
 
     # --- the frame ------------------------------------------------------------------------------
 
-    def frame(self, training: bool = False) -> protocol.Frame:
+    def frame(self, training: bool = False) -> replies.Frame:
         """Give all that is drawn."""
         network, dataset, s = self.network, self._data, self.settings
         gradient, focus = self._gradient(), self._focus()
         shown = self._units_shown(gradient, focus)
         marks = health.marks(network, network.forward(dataset.X[:_MARKED]))
         y = dataset.y[self.sample]
-        dC_da = network.loss.derivative(gradient.forward.a[-1][[focus]], y[None])[0]
+        z, a = (passed[-1][[focus]] for passed in (gradient.forward.z, gradient.forward.a))
+        dC_da = network.loss.derivative_at_output(z, a, y[None])[0]
         chosen = notation(s.notation, s.digits)
         return {
             "kind": "frame",
@@ -173,7 +177,7 @@ class Place:
             "redo": self._redo[-1].name if self._redo else "",
         }
 
-    def _sample_view(self, gradient: Gradient, focus: int) -> protocol.SampleView:
+    def _sample_view(self, gradient: Gradient, focus: int) -> replies.SampleView:
         x, y = self._data.X[self.sample], self._data.y[self.sample]
         a = gradient.forward.a[-1][focus]
         predicted = expected = ""
@@ -192,7 +196,7 @@ class Place:
             "expected": expected,
         }
 
-    def _training_view(self, training: bool) -> protocol.TrainingView:
+    def _training_view(self, training: bool) -> replies.TrainingView:
         curve = self._recording.curve
         loss, val_loss = curve[-1][1:] if training and curve else self._losses()
         accuracy = None if training else results.accuracy(self.network, self._data)
@@ -291,7 +295,7 @@ class Place:
         most = max(_UNDO_BYTES // max(self.network.parameters.nbytes, 1), 2)
         del self._undo[: -min(_UNDO, most)]
 
-    def _step_back(self, source: list[_Moment], other: list[_Moment]) -> protocol.Frame:
+    def _step_back(self, source: list[_Moment], other: list[_Moment]) -> replies.Frame:
         if not source:
             raise ValueError("there is nothing to undo" if other is self._redo
                              else "there is nothing to redo")  # fmt: skip
@@ -309,14 +313,14 @@ class Place:
             self._shown = []
         return self._changed()
 
-    def _changed(self) -> protocol.Frame:
+    def _changed(self) -> replies.Frame:
         """Forget what was true before a change, and give the frame."""
         self._version += 1
         self._trainer = None
         self._message = ""
         return self.frame()
 
-    def _restart(self) -> protocol.Frame:
+    def _restart(self) -> replies.Frame:
         """Start a new recording, with the network as it is."""
         self._recording, self._record, self._step, self._epoch = Recording(), 0, 0, 0.0
         self._shown = []

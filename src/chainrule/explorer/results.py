@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule import engines
-from chainrule.explorer.datasets import Dataset
-from chainrule.explorer.protocol import ResultsView
+from chainrule.equations.feedforward import FeedForward
+from chainrule.explorer.protocol.replies import ResultsView
 from chainrule.explorer.view import number, row
-from chainrule.feedforward import FeedForward
+from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
 Kind = Literal["surface", "fit", "confusion", "none"]

@@ -15,30 +15,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import data as data_room
-from chainrule.activations import ACTIVATIONS
+from chainrule.diagnose import health
+from chainrule.equations import data as data_room
+from chainrule.equations.activations import ACTIVATIONS
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.losses import LOSSES
+from chainrule.equations.numbers import format_number
+from chainrule.equations.targets import Bias, UnitOutput, Weight, resolve
+from chainrule.explain import steps
 from chainrule.explain.notation import NOTATIONS
-from chainrule.explorer import (
-    datasets,
-    derivation,
-    health,
-    practice,
-    protocol,
-    results,
-    share,
-    steps,
-    subject,
-    tour,
-    uploads,
-    view,
-)
-from chainrule.explorer.datasets import Dataset
-from chainrule.explorer.formulas import notation
+from chainrule.explain.scribe import notation
+from chainrule.explorer import derivation, protocol, results, share, subject, uploads, view
 from chainrule.explorer.place import Place, Settings
+from chainrule.explorer.protocol import replies, requests
 from chainrule.explorer.trainer import Trainer, optimizer
-from chainrule.feedforward import FeedForward
-from chainrule.losses import LOSSES, LossFromZ
-from chainrule.targets import Bias, UnitOutput, Weight, resolve
+from chainrule.teach import datasets
+from chainrule.teach import exercises as practice
+from chainrule.teach import lessons as tour
+from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
 _HEALTH = 512  # samples by which health is judged
@@ -63,45 +57,45 @@ class Session(Place):
     def answer(self, request: Any) -> Any:
         """Answer a request; ValueError or TypeError says what is wrong with it."""
         answers: dict[type[Any], Callable[[Any], Any]] = {
-            protocol.Look: self._look,
-            protocol.Build: self._build,
-            protocol.Data: self._take_data,
-            protocol.Upload: self._upload,
-            protocol.Select: self._select,
-            protocol.Show: self._show,
-            protocol.Edit: self._edit,
-            protocol.Configure: self._configure,
-            protocol.Update: self._update,
-            protocol.Train: self._train,
-            protocol.Seek: self._seek,
-            protocol.Undo: lambda _: self._step_back(self._undo, self._redo),
-            protocol.Redo: lambda _: self._step_back(self._redo, self._undo),
-            protocol.Explain: self._explain,
-            protocol.Open: self._open,
-            protocol.Latex: self._latex,
-            protocol.Prove: self._prove,
-            protocol.Steps: self._steps,
-            protocol.Results: lambda r: results.results(self.network, self._data, r.points),
-            protocol.Health: self._health,
-            protocol.Ask: self._ask,
-            protocol.Answer: self._judge,
-            protocol.Tour: self._tour,
-            protocol.Share: self._share,
-            protocol.Restore: self._restore,
+            requests.Look: self._look,
+            requests.Build: self._build,
+            requests.Data: self._take_data,
+            requests.Upload: self._upload,
+            requests.Select: self._select,
+            requests.Show: self._show,
+            requests.Edit: self._edit,
+            requests.Configure: self._configure,
+            requests.Update: self._update,
+            requests.Train: self._train,
+            requests.Seek: self._seek,
+            requests.Undo: lambda _: self._step_back(self._undo, self._redo),
+            requests.Redo: lambda _: self._step_back(self._redo, self._undo),
+            requests.Explain: self._explain,
+            requests.Open: self._open,
+            requests.Latex: self._latex,
+            requests.Prove: self._prove,
+            requests.Steps: self._steps,
+            requests.Results: lambda r: results.results(self.network, self._data, r.points),
+            requests.Health: self._health,
+            requests.Ask: self._ask,
+            requests.Answer: self._judge,
+            requests.Tour: self._tour,
+            requests.Share: self._share,
+            requests.Restore: self._restore,
         }
         with np.errstate(all="ignore"):  # what is not finite is shown as that
             return answers[type(request)](request)
 
     # --- what is looked at ------------------------------------------------------------------------
 
-    def _look(self, request: protocol.Look) -> protocol.Frame:
+    def _look(self, request: requests.Look) -> replies.Frame:
         if request.refocus:
             self._shown = []
         return self.frame()
 
     # --- changes ----------------------------------------------------------------------------------
 
-    def _build(self, request: protocol.Build) -> protocol.Frame:
+    def _build(self, request: requests.Build) -> replies.Frame:
         network = self.network
         hidden_sizes = list(network.sizes[1:-1])
         hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
@@ -112,8 +106,8 @@ class Session(Place):
         if request.hidden is not None:
             hidden = request.hidden
         sizes = [network.sizes[0], *hidden_sizes, network.sizes[-1]]
-        if any(not 1 <= units <= protocol.MAX_UNITS for units in hidden_sizes):
-            raise ValueError(f"a layer has 1 to {protocol.MAX_UNITS} units, got {hidden_sizes}")
+        if any(not 1 <= units <= requests.MAX_UNITS for units in hidden_sizes):
+            raise ValueError(f"a layer has 1 to {requests.MAX_UNITS} units, got {hidden_sizes}")
         subject.check_size(sizes)
         output, loss = self._output_and_loss(request)
         seed = network.seed if request.seed is None else request.seed
@@ -129,14 +123,14 @@ class Session(Place):
         self.network = built
         return self._restart()
 
-    def _output_and_loss(self, request: protocol.Build) -> tuple[str, str]:
+    def _output_and_loss(self, request: requests.Build) -> tuple[str, str]:
         """Give output and loss; of two that do not go together, the one not asked for gives way."""
         output = request.output or self.network.weighted_layers[-1].activation.name
         loss = request.loss or self.network.loss.name
         if loss not in LOSSES or output not in ACTIVATIONS:
             return output, loss  # the network says what is wrong with it
         found = LOSSES[loss]
-        needs = found.output if isinstance(found, LossFromZ) else None
+        needs = found.output
         if needs and needs != output:
             if request.output is None:
                 return needs, loss
@@ -146,13 +140,13 @@ class Session(Place):
             return output, _LOSS_OF[output]
         return output, loss
 
-    def _take_data(self, request: protocol.Data) -> protocol.Frame:
+    def _take_data(self, request: requests.Data) -> replies.Frame:
         return self._set_data(datasets.make(request.name, request.noise, request.seed))
 
-    def _upload(self, request: protocol.Upload) -> protocol.Frame:
+    def _upload(self, request: requests.Upload) -> replies.Frame:
         return self._set_data(uploads.read(request.text, request.name))
 
-    def _set_data(self, dataset: Dataset) -> protocol.Frame:
+    def _set_data(self, dataset: Dataset) -> replies.Frame:
         """Take a data set; the network is made anew where it does not fit."""
         network = self.network
         sizes = [dataset.X.shape[1], *network.sizes[1:-1], dataset.y.shape[1]]
@@ -160,14 +154,14 @@ class Session(Place):
         hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
         fits = sizes == list(network.sizes) and subject.suits(network, dataset)
         if not fits:
-            network = subject.suited(sizes, hidden, dataset, network.seed, self.kind)
+            network = subject.suited(sizes, hidden, dataset.classes, network.seed, self.kind)
         self._before(f"take the data set {dataset.name}")
         self._versions += 1
         self._data = replace(dataset, version=self._versions)
         self.network, self.sample = network.copy(), 0
         return self._restart()
 
-    def _select(self, request: protocol.Select) -> protocol.Frame:
+    def _select(self, request: requests.Select) -> replies.Frame:
         if request.sample >= len(self._data.X):
             raise ValueError(
                 f"sample is {request.sample}; there are samples 0 to {len(self._data.X) - 1}"
@@ -176,7 +170,7 @@ class Session(Place):
         self._version += 1
         return self.frame()
 
-    def _show(self, request: protocol.Show) -> protocol.Frame:
+    def _show(self, request: requests.Show) -> replies.Frame:
         resolve(UnitOutput(request.layer, request.unit), self.network.sizes)
         self._units_shown(self._gradient(), self._focus())
         shown = self._shown[request.layer]
@@ -185,7 +179,7 @@ class Session(Place):
             self._shown[request.layer] = sorted([*kept, request.unit])
         return self.frame()
 
-    def _edit(self, request: protocol.Edit) -> protocol.Frame:
+    def _edit(self, request: requests.Edit) -> replies.Frame:
         match = _TARGET_OF_SAMPLE.fullmatch(request.target)
         if match:
             return self._edit_data(y=(int(match[1]), request.value), name=request.target)
@@ -217,7 +211,7 @@ class Session(Place):
         x: tuple[int, float] | None = None,
         y: tuple[int, float] | None = None,
         name: str = "",
-    ) -> protocol.Frame:
+    ) -> replies.Frame:
         X_new, y_new = self._data.X.copy(), self._data.y.copy()
         if x is not None:
             X_new[self.sample, x[0]] = x[1]
@@ -233,7 +227,7 @@ class Session(Place):
         self._shown_for = (self._data.version, self.sample)
         return self._changed()
 
-    def _configure(self, request: protocol.Configure) -> protocol.Frame:
+    def _configure(self, request: requests.Configure) -> replies.Frame:
         changes = {name: value for name, value in vars(request).items() if value is not None}
         if changes.keys() & {"learning_rate", "optimizer", "batch_size"}:
             self._before("change how it trains")
@@ -244,7 +238,7 @@ class Session(Place):
 
     # --- training -------------------------------------------------------------------------------
 
-    def _update(self, request: protocol.Update) -> protocol.Frame:
+    def _update(self, request: requests.Update) -> replies.Frame:
         gradient, rate = self._gradient(), self.settings.learning_rate
         moved = self.network.copy()
         for l, layer in enumerate(moved.weighted_layers, start=1):
@@ -266,7 +260,7 @@ class Session(Place):
         if self._record < len(self._recording.records) - 1:
             self._recording = self._recording.until(self._record)
 
-    def _train(self, request: protocol.Train) -> protocol.Frame:
+    def _train(self, request: requests.Train) -> replies.Frame:
         if not request.again:
             self._before("train")
         self._cut_recording()
@@ -285,10 +279,10 @@ class Session(Place):
         self._message = ""
         if failure is not None:
             where = "the loss" if failure.what == "loss" else f"layer {failure.layer}"
+            rate = format_number(self.settings.learning_rate, 12)
             self._message = (
                 f"Training stopped: a number of {where} was no longer finite. The learning rate "
-                f"{self.settings.learning_rate:g} may be too large. The weights from before that "
-                "step are kept."
+                f"{rate} may be too large. The weights from before that step are kept."
             )
         if taken:
             self._keep_while_training(trainer)
@@ -303,7 +297,7 @@ class Session(Place):
         """The steps of training taken so far."""
         return self._step
 
-    def steps_asked(self, request: protocol.Train) -> int:
+    def steps_asked(self, request: requests.Train) -> int:
         """Give how many steps a request for steps or epochs comes to."""
         epochs = request.epochs or 0
         return (request.steps or 0) + epochs * self._ready_trainer().steps_per_epoch
@@ -328,7 +322,7 @@ class Session(Place):
         )
         self._record = len(self._recording.records) - 1
 
-    def _seek(self, request: protocol.Seek) -> protocol.Frame:
+    def _seek(self, request: requests.Seek) -> replies.Frame:
         records = self._recording.records
         if request.record >= len(records):
             raise ValueError(
@@ -341,11 +335,11 @@ class Session(Place):
 
     # --- explanations ---------------------------------------------------------------------------
 
-    def _explain(self, request: protocol.Explain) -> protocol.ExplanationView:
+    def _explain(self, request: requests.Explain) -> replies.ExplanationView:
         why = self._why(request.target)
         return derivation.explanation(why, self._version)
 
-    def _open(self, request: protocol.Open) -> protocol.TermsView:
+    def _open(self, request: requests.Open) -> replies.TermsView:
         why = self._why(request.target)
         terms = why.terms
         for unit in request.units:
@@ -362,11 +356,11 @@ class Session(Place):
             "terms": derivation.terms(why, terms),
         }
 
-    def _latex(self, request: protocol.Latex) -> protocol.LatexView:
+    def _latex(self, request: requests.Latex) -> replies.LatexView:
         why = self._why(request.target)
         return {"kind": "latex", "target": str(why.target), "latex": why.latex()}
 
-    def _prove(self, request: protocol.Prove) -> protocol.CertificateView:
+    def _prove(self, request: requests.Prove) -> replies.CertificateView:
         certificate = self._why(request.target).certificate
         return {
             "kind": "certificate",
@@ -375,7 +369,7 @@ class Session(Place):
             "text": certificate.text(),
         }
 
-    def _steps(self, request: protocol.Steps) -> protocol.StepsView:
+    def _steps(self, request: requests.Steps) -> replies.StepsView:
         gradient, focus = self._gradient(), self._focus()
         shown = self._units_shown(gradient, focus)
         s = self.settings
@@ -385,7 +379,7 @@ class Session(Place):
         )  # fmt: skip
         return {"kind": "steps", "version": self._version, "steps": all_steps.views()}
 
-    def _health(self, request: protocol.Health) -> protocol.HealthView:
+    def _health(self, request: requests.Health) -> health.HealthView:
         most = int(np.clip(2e7 / self.network.parameters.size, 32, _HEALTH))
         gradient = self.network.gradient(self._data.X[:most], self._data.y[:most])
         first = NOTATIONS[self.settings.notation].first_index
@@ -393,7 +387,7 @@ class Session(Place):
 
     # --- learning by doing ----------------------------------------------------------------------
 
-    def _ask(self, request: protocol.Ask) -> protocol.QuestionView:
+    def _ask(self, request: requests.Ask) -> practice.QuestionView:
         s = self.settings
         examiner = practice.Examiner(
             self.network, self._data.X, self._data.y, self.sample,
@@ -403,12 +397,12 @@ class Session(Place):
         self._asked += 1
         return self._exercise.view
 
-    def _judge(self, request: protocol.Answer) -> protocol.VerdictView:
+    def _judge(self, request: requests.Answer) -> practice.VerdictView:
         if self._exercise is None:
             raise ValueError("there is no exercise to answer; ask for one first")
         return self._exercise.judge(request.value)
 
-    def _tour(self, request: protocol.Tour) -> protocol.TourView:
+    def _tour(self, request: requests.Tour) -> replies.TourView:
         lesson = tour.lesson(request.lesson, self.kind)
         self._before("start the lesson")
         self._versions += 1
@@ -430,7 +424,7 @@ class Session(Place):
 
     # --- sharing --------------------------------------------------------------------------------
 
-    def _share(self, request: protocol.Share) -> protocol.ShareView:
+    def _share(self, request: requests.Share) -> replies.ShareView:
         d, s = self._data, self.settings
         known = d.name in datasets.names()
         why_not = state = ""
@@ -440,7 +434,7 @@ class Session(Place):
             why_not = "a link holds the explorer's own data sets, or a few samples"
         else:
             state = share.pack(self._state())
-            if len(state) > protocol.MAX_STATE:
+            if len(state) > requests.MAX_STATE:
                 state, why_not = "", "this is too much for a link"
         rule = optimizer(s.optimizer, s.learning_rate)
         code = share.python(self.network, d, repr(rule), s.batch_size, self.sample)
@@ -449,7 +443,7 @@ class Session(Place):
     def _state(self) -> dict[str, Any]:
         d = self._data
         state = {
-            "v": 1,
+            "v": share.VERSION,
             "net": share.network_state(self.network),
             "set": vars(self.settings),
             "at": self.sample,
@@ -470,15 +464,12 @@ class Session(Place):
         made = datasets.make(d.name)
         return np.array_equal(made.X, d.X) and np.array_equal(made.y, d.y)
 
-    def _restore(self, request: protocol.Restore) -> protocol.Frame:
+    def _restore(self, request: requests.Restore) -> replies.Frame:
         state = share.unpack(request.state)
-        network_state = state.get("net")
-        if not isinstance(network_state, dict):
-            raise ValueError("this is no state of the explorer: net")
-        network = share.network_from(network_state, protocol.MAX_PARAMETERS, self.kind)
+        network = share.network_from(state["net"], requests.MAX_PARAMETERS, self.kind)
         dataset = self._data_of(state, network)
-        settings = _settings_of(state.get("set"))
-        at = state.get("at", 0)
+        settings = _settings_of(state["set"])
+        at = state["at"]
         at = at if type(at) is int and 0 <= at < len(dataset.X) else 0
         self._before("open a link")
         self._versions += 1
@@ -488,14 +479,13 @@ class Session(Place):
 
     @staticmethod
     def _data_of(state: dict[str, Any], network: FeedForward) -> Dataset:
-        name = state.get("data")
-        if isinstance(name, str):
-            dataset = datasets.make(name)
+        if "data" in state:
+            dataset = datasets.make(state["data"])
             data_room.samples(dataset.X, dataset.y, network.sizes, network.loss, None)
             return dataset
-        label = state.get("name")
+        label = state["name"]
         label = label[:40] if isinstance(label, str) else "data"
-        return subject.as_dataset(network, state.get("X", []), state.get("y", []), None, label)
+        return subject.as_dataset(network, state["X"], state["y"], None, label)
 
 
 _LOSS_OF = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
@@ -504,6 +494,6 @@ _LOSS_OF = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
 def _settings_of(given: object) -> Settings:
     """Give the settings of a state, each checked as `Configure` checks it."""
     if not isinstance(given, dict):
-        return Settings()
-    request = protocol.parse({"kind": "configure", **given})
+        raise ValueError("this is no state of the explorer: set")
+    request = protocol.parse({**given, "kind": "configure"})
     return Settings(**{k: v for k, v in vars(request).items() if v is not None})

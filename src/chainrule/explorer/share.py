@@ -6,16 +6,22 @@ import base64
 import binascii
 import json
 import zlib
+from collections.abc import Mapping, Set
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from chainrule.explorer.datasets import Dataset
-from chainrule.feedforward import FeedForward
+from chainrule.equations.feedforward import FeedForward
+from chainrule.storage.container import from_json
+from chainrule.teach.datasets import Dataset
 
+VERSION = 1  # raised when an explorer that knows only the one before would misread a state
 MOST = 600  # parameters that fit into a URL
 _LONGEST = 256 * 2**10  # bytes of a state, unpacked
+_COMMON = frozenset({"v", "net", "set", "at"})
+_KNOWN_DATA, _OWN_DATA = frozenset({"data"}), frozenset({"X", "y", "classes", "name"})
+_NETWORK = frozenset({"sizes", "hidden", "output", "loss", "biases", "dtype", "l2", "seed", "p"})
 
 
 def pack(state: dict[str, Any]) -> str:
@@ -25,19 +31,46 @@ def pack(state: dict[str, Any]) -> str:
 
 
 def unpack(text: str) -> dict[str, Any]:
-    """Give the data of such a text; ValueError for any other."""
+    """Give the data of such a text; ValueError for any other.
+
+    Every letter counts into the checksum that zlib puts at the end.
+    """
     try:
-        packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        if base64.urlsafe_b64encode(packed).decode().rstrip("=") != text:
+            raise ValueError("its last letter is not one that was written")
         unpacker = zlib.decompressobj()
         raw = unpacker.decompress(packed, _LONGEST)
         if not unpacker.eof:
             raise ValueError("it is too long, or cut off")
-        state = json.loads(raw)
-    except (ValueError, binascii.Error, zlib.error, RecursionError) as error:
+        if unpacker.unused_data:
+            raise ValueError("something follows its end")
+        state = from_json(raw.decode(), "it")
+    except (ValueError, binascii.Error, zlib.error) as error:
         raise ValueError(f"this is no state of the explorer: {error}") from None
     if not isinstance(state, dict):
         raise ValueError("this is no state of the explorer")
+    _check_version(state.get("v"))
+    _check_keys(state, _COMMON | (_KNOWN_DATA if "data" in state else _OWN_DATA))
     return state
+
+
+def _check_version(version: object) -> None:
+    if type(version) is not int or version < 1:
+        raise ValueError("this is no state of the explorer: it has no version")
+    if version > VERSION:
+        raise ValueError(
+            f"this state was written by a newer explorer, in format {version}; this one reads "
+            f"format {VERSION}: update chainrule"
+        )
+
+
+def _check_keys(state: Mapping[str, Any], known: Set[str]) -> None:
+    """Raise ValueError where a key is missing, or is not known."""
+    if missing := sorted(known - state.keys()):
+        raise ValueError(f"this is no state of the explorer: it lacks {missing[0]!r}")
+    if extra := sorted(state.keys() - known):
+        raise ValueError(f"this is no state of the explorer: it has {extra[0]!r}")
 
 
 def network_state(network: FeedForward) -> dict[str, Any]:
@@ -55,22 +88,18 @@ def network_state(network: FeedForward) -> dict[str, Any]:
     }
 
 
-def network_from(
-    state: dict[str, Any], most: int, kind: type[FeedForward] = FeedForward
-) -> FeedForward:
+def network_from(state: object, most: int, kind: type[FeedForward] = FeedForward) -> FeedForward:
     """Give the network of a state; ValueError or TypeError for what is none."""
-    sizes = state.get("sizes")
+    if not isinstance(state, dict):
+        raise ValueError("this is no state of the explorer: net")
+    _check_keys(state, _NETWORK)
+    sizes = state["sizes"]
     if not isinstance(sizes, list) or not all(type(u) is int and 0 < u <= 1024 for u in sizes):
         raise ValueError("this is no state of the explorer: sizes")
     if not 2 <= len(sizes) <= 16 or sum(a * b for a, b in pairwise(sizes)) > most:
         raise ValueError("this is no state of the explorer: the network is too large")
-    known = {
-        key: state[key]
-        for key in ("hidden", "output", "loss", "biases", "dtype", "l2", "seed")
-        if key in state
-    }
-    network = kind(sizes, **known)
-    values = state.get("p")
+    network = kind(**{key: value for key, value in state.items() if key != "p"})
+    values = state["p"]
     if not isinstance(values, list) or len(values) != network.parameters.size:
         raise ValueError("this is no state of the explorer: the parameters do not fit")
     parameters = np.array(values, dtype=np.float64)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import data as data_room
-from chainrule.explorer import datasets
-from chainrule.explorer.datasets import Dataset
-from chainrule.explorer.protocol import MAX_PARAMETERS
-from chainrule.feedforward import FeedForward, count_parameters
+from chainrule.equations import data as data_room
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.parameters import count_parameters
+from chainrule.explorer.protocol.requests import MAX_PARAMETERS
+from chainrule.teach import datasets
+from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
+N = TypeVar("N", bound=FeedForward)
 
 
 def check_size(sizes: list[int]) -> None:
@@ -27,18 +30,12 @@ def check_size(sizes: list[int]) -> None:
         )
 
 
-def suited(
-    sizes: list[int],
-    hidden: Any,
-    dataset: Dataset,
-    seed: int,
-    kind: type[FeedForward] = FeedForward,
-) -> FeedForward:
-    """Make a network whose output and loss suit the targets."""
+def suited(sizes: Sequence[int], hidden: Any, classes: int, seed: int, kind: type[N]) -> N:
+    """Make a network whose output and loss suit targets of that many classes (0: numbers)."""
     output, loss = "identity", "half_squared_error"
-    if dataset.classes and sizes[-1] == 1:
+    if classes and sizes[-1] == 1:
         output, loss = "sigmoid", "binary_cross_entropy"
-    elif dataset.classes:
+    elif classes:
         output, loss = "softmax", "cross_entropy"
     return kind(sizes, hidden=hidden, output=output, loss=loss, seed=seed)
 

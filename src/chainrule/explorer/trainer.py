@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import data, engines
+from chainrule import engines
 from chainrule.engines import Engine, Failure, Plan, State
-from chainrule.explorer.datasets import Dataset
-from chainrule.feedforward import FeedForward
-from chainrule.optimizers import Adam, GradientDescent, Optimizer
+from chainrule.equations import data
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.optimizers import Adam, GradientDescent, Optimizer
 from chainrule.random import epoch_order
+from chainrule.teach.datasets import Dataset
 
 T = TypeVar("T", bound=tuple[Any, ...])
 OPTIMIZERS = ("gradient descent", "momentum", "adam")
@@ -39,9 +40,10 @@ class Trainer:
     """
 
     def __init__(self, network: FeedForward, dataset: Dataset, rule: Optimizer, batch_size: int):
-        samples = data.samples(dataset.X, dataset.y, network.sizes, network.loss, None)
-        self._samples = data.Samples(data.in_dtype(samples.X, network.dtype),
-                                     data.in_dtype(samples.y, network.dtype, "y"))  # fmt: skip
+        dtype = network.dtype
+        samples = data.samples(dataset.X, dataset.y, network.sizes, network.loss, None, dtype)
+        self._samples = data.Samples(data.in_dtype(samples.X, dtype),
+                                     data.in_dtype(samples.y, dtype))  # fmt: skip
         self._network, self._n = network, len(samples)
         self._plan = Plan(rule, min(batch_size, self._n))
         self._engine: Engine = engines.choose(network._requested_engine, network, self._plan)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from chainrule.explorer.datasets import Dataset, scaled, split
+from chainrule.teach.datasets import Dataset, scaled, split
 
 _MOST_CLASSES = 20
 _MOST_INPUTS = 1024

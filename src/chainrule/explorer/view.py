@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.backprop import Gradient
-from chainrule.explorer.protocol import LayerView, Row, WeightsView
-from chainrule.feedforward import FeedForward
+from chainrule.equations.backprop import Gradient
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.numbers import Value, plain
+from chainrule.explorer.protocol.replies import LayerView, Row, WeightsView
 
 Array = NDArray[Any]
 WHOLE = 12  # a layer of up to this many units is drawn whole
@@ -18,15 +19,17 @@ PART = 8  # of a wider one this many
 
 
 def row(values: Array | None) -> Row:
-    """Give numbers as JSON has them, with 9 significant digits; None for what is not finite."""
+    """Return numbers as JSON holds them, whole, so that the page rounds each once."""
     if values is None:
         return []
-    return [float(f"{v:.9g}") if np.isfinite(v) else None for v in values.tolist()]
+    numbers: Row = values.tolist()
+    return numbers if np.isfinite(values).all() else [plain(value) for value in numbers]
 
 
-def number(value: float) -> float | None:
-    """Give a number as JSON has it, whole; None if it is not finite."""
-    return float(value) if np.isfinite(value) else None
+def number(value: float) -> Value:
+    """Return a number as JSON holds it, whole."""
+    shown: Value = plain(float(value))
+    return shown
 
 
 def important(network: FeedForward, gradient: Gradient, focus: int) -> list[list[int]]:

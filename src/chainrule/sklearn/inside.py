@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from chainrule.activations import Activation, Softmax
+from chainrule.equations.activations import Activation, Softmax
+from chainrule.equations.arrays import taken
+from chainrule.equations.losses import Loss
 from chainrule.explain import Explanation
-from chainrule.losses import Loss
 from chainrule.network import Network
-from chainrule.sklearn import naming, networks
+from chainrule.sklearn import naming, networks, weights
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver
 
@@ -151,7 +152,7 @@ class NetworkInside:
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = {**super().__getstate__()}  # type: ignore[dict-item]
-        for name in ("_network", "_held", "_held_activation", "_given_validation"):
+        for name in ("_network", "_held", "_held_activation", "_given_validation", "_unit"):
             state.pop(name, None)
         return state
 
@@ -202,7 +203,7 @@ class NetworkInside:
             if plain and len(X) and "feature_names_in_" not in self.__dict__:
                 with suppress(ValueError):  # scikit-learn's check says it in its words
                     return network.predict(X)
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            X = validate_data(self, taken(X, "X"), accept_sparse=["csr", "csc"], reset=False)
         return networks.outputs(network, X)
 
     # --- explanation ------------------------------------------------------------------------------
@@ -220,18 +221,19 @@ class NetworkInside:
         Raises NotFittedError before ``fit``, ValueError or TypeError for bad arguments.
         """
         check_is_fitted(self)
-        weights = self._output_weights()
-        if weights is not None and not (weights == 1).all():
+        of_outputs = self._output_weights()
+        if of_outputs is not None and not (of_outputs == 1).all():
             raise ValueError("explain: a loss with output_weight can't be stated as a formula yet")
         rows, encoded = self._encoded(X, y)
         if not isinstance(rows, np.ndarray):
             rows = rows.toarray()
         total = float(len(rows))
+        sample_weight, unit = weights.scaled(sample_weight)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, rows)
             total = float(sample_weight.sum())
         network = self._inner().copy()
-        network.l2 = float(self.alpha) / total if total else 0.0
+        network.l2 = weights.penalty(float(self.alpha), unit) / total if total else 0.0
         y = np.asarray(encoded, dtype=np.float64)
         options.setdefault("names", naming.names(self))
         target = naming.by_index(target, self)

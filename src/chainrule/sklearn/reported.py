@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.losses import Loss
+from chainrule.equations.losses import Loss
 
 if TYPE_CHECKING:
     from chainrule.sklearn.part import Part

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.engines import State
+from chainrule.equations.optimizers import Adam, GradientDescent, Optimizer
 from chainrule.network import Network
-from chainrule.optimizers import Adam, GradientDescent, Optimizer
 
 _LATE = 1 << 60  # a multiple of 2³², so that the counters of dropout start at 0
 _SMALLEST = 1e-6  # where "adaptive" ends

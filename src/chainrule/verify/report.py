@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.targets import Bias, Target, Weight
+from chainrule._exports import exported
+from chainrule.equations.checks import whole
+from chainrule.equations.numbers import plain
+from chainrule.equations.targets import Bias, Target, Weight
 from chainrule.verify import rounding
-from chainrule.verify.certificate import plain
 from chainrule.verify.finite_difference import STEPS, Shifted, penalty_quotient, quotients
 from chainrule.verify.setting import Array, Place, Setting
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 TOLERANCE = 1e-6
 _FIRST_STEPS = (0, 2, 4, STEPS - 1)  # tried until no unit crosses a kink
@@ -26,6 +28,7 @@ _LISTED = 10
 _NUMBERS = 1 << 21  # (parameter, sample) pairs at once
 
 
+@exported("chainrule.verify")
 @dataclass(frozen=True)
 class Compared:
     """One parameter: its analytic derivative beside the difference quotient.
@@ -44,6 +47,7 @@ class Compared:
     right: float | None = None
 
 
+@exported("chainrule.verify")
 @dataclass(frozen=True)
 class GradientReport:
     """What the check of a gradient came to; true if it passed.
@@ -151,10 +155,7 @@ def check_gradient(
 
     Raises ValueError or TypeError for data that do not fit.
     """
-    if isinstance(max_parameters, bool) or not isinstance(max_parameters, int | np.integer):
-        raise TypeError(f"max_parameters must be an integer, got {max_parameters!r}")
-    if max_parameters < 1:
-        raise ValueError(f"max_parameters must be at least 1, got {max_parameters}")
+    max_parameters = whole(max_parameters, "max_parameters")
     start = time.perf_counter()
     gradient = network.gradient(X, y, sample_weight=sample_weight)
     setting = Setting.of(network, X, y, sample_weight)
@@ -162,7 +163,7 @@ def check_gradient(
     noise, scatter = rounding.spread_of_gradient(setting)
 
     results: list[Compared] = []
-    for layer, places in _drawn(network, int(max_parameters), seed):
+    for layer, places in _drawn(network, max_parameters, seed):
         W, b = gradient.dW[layer], gradient.db[layer]
         columns = W.shape[1]
         flat = W if b is None else np.concatenate([W, b[:, None]], axis=1)

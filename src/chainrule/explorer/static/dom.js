@@ -1,4 +1,4 @@
-/** Small helpers to build elements, and to write numbers as the page writes them. */
+/** Small helpers to build elements, and to write symbols as the page writes them. */
 
 /**
  * Make an element: el("button.main", { type: "button", onclick }, "text", child).
@@ -101,32 +101,6 @@ function split(row, signs, least) {
 /** @param {string} inside */
 function wrapped(inside) {
   return `<math xmlns="http://www.w3.org/1998/Math/MathML" displaystyle="true">${inside}</math>`;
-}
-
-/**
- * Write a number with significant digits.
- * @param {number | null | undefined} value
- * @param {number} digits
- */
-export function number(value, digits) {
-  if (value === null || value === undefined) return "∞";
-  const size = Math.abs(value);
-  const text = size !== 0 && size < 1e-4 ? value.toExponential(Math.min(digits, 4) - 1) : value.toPrecision(digits);
-  const [mantissa, power] = text.split("e");
-  const short = mantissa.includes(".") ? mantissa.replace(/\.?0+$/, "") : mantissa;
-  return (power ? `${short}e${power.replace("+", "")}` : short).replace(/-/g, "−");
-}
-
-/**
- * Write a number in at most five characters, for a place where there is no room for more.
- * @param {number | null | undefined} value
- */
-export function brief(value) {
-  if (value === null || value === undefined) return "∞";
-  const size = Math.abs(value);
-  if (size !== 0 && size < 0.005) return value.toExponential(0).replace(/-/g, "−");
-  if (size >= 1000) return value.toExponential(0).replace("e+", "e").replace("-", "−");
-  return String(Number(value.toFixed(size < 10 ? 2 : size < 100 ? 1 : 0))).replace("-", "−");
 }
 
 const BELOW = "₀₁₂₃₄₅₆₇₈₉";

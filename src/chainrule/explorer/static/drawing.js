@@ -1,6 +1,7 @@
 /** The network, drawn: units, weights, the sample on the left, target and loss on the right. */
 
-import { brief, el, number, svg, symbol } from "./dom.js";
+import { el, svg, symbol } from "./dom.js";
+import { brief, drawn, number } from "./numbers.js";
 
 /** @typedef {import("./types").Frame} Frame */
 /** @typedef {{ kind: string, layer: number, j: number, k?: number }} Part */
@@ -340,7 +341,7 @@ export class Drawing {
 
   /** @param {Frame} frame */
   paint(frame) {
-    const largest = frame.weights.map((w) => Math.max(...w.w.flat().map((v) => Math.abs(v ?? 0)), 1e-12));
+    const largest = frame.weights.map((w) => Math.max(...w.w.flat().map((v) => Math.abs(drawn(v))), 1e-12));
     for (const [target, part] of this.parts) {
       if (part.kind === "w") this.paintEdge(frame, target, part, largest[part.layer - 1]);
       else if (part.kind === "a") this.paintUnit(frame, part);
@@ -364,8 +365,8 @@ export class Drawing {
    */
   paintEdge(frame, target, part, largest) {
     const w = frame.weights[part.layer - 1].w[part.row][part.from];
-    part.line.style.strokeWidth = String(0.8 + (4.6 * Math.abs(w ?? 0)) / largest);
-    part.node.classList.toggle("negative", (w ?? 0) < 0);
+    part.line.style.strokeWidth = String(0.8 + (4.6 * Math.abs(drawn(w))) / largest);
+    part.node.classList.toggle("negative", drawn(w) < 0);
     if (part.label) part.label.textContent = brief(w);
     part.node.setAttribute("aria-label", this.describe(target, part));
   }
@@ -377,11 +378,11 @@ export class Drawing {
   paintUnit(frame, part) {
     const layer = frame.layers[part.layer];
     const a = layer.a[part.j];
-    const top = Math.max(...layer.a.map((v) => Math.abs(v ?? 0)), 1e-12);
+    const top = Math.max(...layer.a.map((v) => Math.abs(drawn(v))), 1e-12);
     const known = this.reached("a", part.layer);
     part.value.textContent = known ? brief(a) : "·";
-    part.disc.style.setProperty("--much", known ? String(Math.round((65 * Math.abs(a ?? 0)) / top)) : "0");
-    part.node.classList.toggle("negative", (a ?? 0) < 0);
+    part.disc.style.setProperty("--much", known ? String(Math.round((65 * Math.abs(drawn(a))) / top)) : "0");
+    part.node.classList.toggle("negative", drawn(a) < 0);
     const back = part.layer > 0 && this.reached("delta", part.layer);
     part.delta.textContent = back ? `δ ${brief(layer.delta[part.j])}` : "";
     const mark = layer.marks[part.row];
@@ -398,14 +399,14 @@ export class Drawing {
     const canvas = el("canvas", { width: part.columns, height: part.rows });
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     const pixels = context.createImageData(part.columns, part.rows);
-    const top = Math.max(...values.map((v) => Math.abs(v ?? 0)), 1e-12);
+    const top = Math.max(...values.map((v) => Math.abs(drawn(v))), 1e-12);
     const [positive, negative] = ["--positive-rgb", "--negative-rgb"].map((name) => rgb(this.node, name));
     const image = this.isImage(frame, part.layer);
     const ink = image ? rgb(this.node, "--ink-rgb") : positive;
     const paper = rgb(this.node, "--card-rgb");
     values.forEach((v, i) => {
-      const share = Math.min(Math.abs(v ?? 0) / top, 1);
-      const colour = (v ?? 0) < 0 ? negative : ink;
+      const share = Math.min(Math.abs(drawn(v)) / top, 1);
+      const colour = drawn(v) < 0 ? negative : ink;
       for (let c = 0; c < 3; c += 1) pixels.data[4 * i + c] = paper[c] + share * (colour[c] - paper[c]);
       pixels.data[4 * i + 3] = 255;
     });
@@ -556,7 +557,7 @@ export class Drawing {
   facts(target, part) {
     const frame = /** @type {Frame} */ (this.frame);
     const digits = frame.settings.digits;
-    const write = (/** @type {number | null | undefined} */ v) => number(v, digits);
+    const write = (/** @type {import("./types").Value} */ v) => number(v, digits);
     const { a, C, x } = frame.settings.letters;
     if (part.kind === "loss") return [[`${C} of this sample`, write(frame.sample.loss)], ["loss", frame.network.loss.replace(/_/g, " ")]];
     const layer = frame.layers[part.layer];

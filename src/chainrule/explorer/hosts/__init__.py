@@ -1,0 +1,1 @@
+"""Hosts: what carries messages between a page and its session."""

@@ -1,0 +1,217 @@
+"""The model of a table: a network, the columns that it takes, and where it comes from; one file.
+
+The file is that of the network (see `chainrule.storage.models`), which `chainrule.load` reads as
+one; the key ``table`` of its description holds the rest as plain data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from chainrule._forks import cached_property
+from chainrule._version import __version__
+from chainrule.equations.checks import listed
+from chainrule.storage import models
+from chainrule.storage.atomic import write_atomically
+from chainrule.storage.container import harmless, opened
+from chainrule.tables import target as targets
+from chainrule.tables.cells import CellError
+from chainrule.tables.measures import NAMES
+from chainrule.tables.preprocessing import Notes, Preprocessing
+from chainrule.tables.rows import slice_of
+from chainrule.tables.schema import Schema
+from chainrule.tables.source import Source, TableError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from chainrule.network import Network
+
+VERSION = 1  # raised when a program that knows only the one before would misread the description
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """A network with the schema of its table.
+
+    ``training`` are the settings and facts of its training, ``measures`` how good it was on the
+    held-out rows, with the baseline's beside them; both are plain data, for people to read.
+    """
+
+    network: Network
+    schema: Schema
+    training: dict[str, Any] = field(default_factory=dict)
+    measures: dict[str, Any] = field(default_factory=dict)
+    version: str = __version__
+
+    def __post_init__(self) -> None:
+        inputs, outputs = len(self.schema.inputs), len(self.schema.outputs)
+        if (inputs, outputs) != (self.network.sizes[0], self.network.sizes[-1]):
+            raise ValueError(
+                f"its columns make {inputs} inputs and {outputs} outputs; its network has "
+                f"{self.network.sizes[0]} and {self.network.sizes[-1]}"
+            )
+        made = self.network.weighted_layers[-1].activation.name, self.network.loss.name
+        if self.schema.target.task == "classify" and made != ("softmax", "cross_entropy"):
+            raise ValueError(
+                f"its target has classes, but its network ends in {' and '.join(made)}; expected "
+                "softmax and cross_entropy"
+            )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one file, atomically; see `chainrule.storage.models`."""
+        about = {
+            "version": VERSION,
+            "chainrule": self.version,
+            "schema": self.schema.to_dict(),
+            "training": self.training,
+            "measures": self.measures,
+        }
+        self.network._check_parameters()
+        content = models.content(self.network, self.network.parameters, {models.TABLE: about})
+        write_atomically(path, content)
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """The preprocessing, built again from the schema."""
+        return Preprocessing(self.schema)
+
+    # --- new data -------------------------------------------------------------------------------
+
+    def check_columns(self, source: Source) -> list[str]:
+        """Give the names of columns that the model does not know.
+
+        Raises TableError where a column is missing that it needs.
+        """
+        needed = [column.name for column in self.schema.columns]
+        there = set(source.names)
+        if missing := [name for name in needed if name not in there]:
+            raise TableError(
+                f"{source.path} lacks {'column' if len(missing) == 1 else 'columns'} "
+                f"{listed(missing)}, which the model needs; it has {listed(source.names)}"
+            )
+        known = {*needed, self.schema.target.name, *(c.name for c in self.schema.left_out)}
+        return [name for name in source.names if name not in known]
+
+    def samples(
+        self, source: Source, rows: slice, label: str | None = None, leave_out: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[Any], pa.Table, Notes]:
+        """Give inputs and targets of some rows, as the network takes them, and the rows themselves.
+
+        ``label`` is taken for the target where the file has none. A row without its target is an
+        error, unless it is to be left out of what is given.
+        Raises TableError with the place of what does not fit; ValueError where no row is in the
+        range.
+        """
+        import pyarrow as pa
+
+        self.check_columns(source)
+        target = self.schema.target
+        names = [column.name for column in self.schema.columns]
+        if label is None:
+            if target.name not in source.names:
+                raise TableError(
+                    f"{source.path} has no column {target.name!r}, the target, of which the loss "
+                    "is made; say which value to take for it with --label"
+                )
+            names.append(target.name)
+        batch, n = slice_of(source, names, rows.start, rows.stop)
+        if batch is None:
+            raise TableError(f"{source.path} has {n:,} rows; none in {rows.start}:{rows.stop}")
+        column = batch.column(target.name) if label is None else pa.array([label] * len(batch))
+        notes = Notes()
+        X = self.preprocessing.transform(batch, source, rows.start, notes)
+        try:
+            y = targets.encode(target, column, self.schema.missing)
+            bad = y < 0 if target.task == "classify" else y != y
+            if bad.any() and not leave_out:
+                raise CellError(int(bad.argmax()), "")
+        except CellError as error:
+            where = (
+                source.place(rows.start + error.row, target.name) if label is None else "--label"
+            )
+            words = targets.no_class(target, error.text) if error.text else "the target is missing"
+            raise TableError(f"{where}: {words}") from None
+        if bad.any():
+            if bad.all():
+                raise TableError(f"{source.path}: no row in {rows.start}:{rows.stop} has a target")
+            X, y, batch = X[~bad], y[~bad], batch.filter(pa.array(~bad))
+        if target.task == "regress":
+            y = ((y - target.mean) / target.scale)[:, None]
+        return X, y, batch, notes
+
+
+def load(path: str | os.PathLike[str]) -> TableModel | None:
+    """Read the model of a table from a file, or give None for a network without columns.
+
+    Raises ValueError where the file is damaged or from a newer version, OSError where it can't be
+    read.
+    """
+    with opened(path) as file:
+        about = models.check(file)[0].get(models.TABLE)
+    if about is None:
+        return None
+    from chainrule.network import load as load_network
+
+    network = load_network(path)
+    try:
+        return read(about, network)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {harmless(str(error))}") from None
+
+
+def read(about: Any, network: Network) -> TableModel:
+    """Put a model together from its description; ValueError where that is not whole, or newer."""
+    check(about)
+    schema = Schema.from_dict(about["schema"])
+    return TableModel(network, schema, about["training"], about["measures"], about["chainrule"])
+
+
+def check(about: Any) -> None:
+    """Raise ValueError where a description of a table is of the wrong kind, or newer."""
+    if not isinstance(about, dict) or type(about.get("version")) is not int:
+        raise ValueError("its description of the table has no version")
+    if about["version"] > VERSION:
+        raise ValueError(
+            f"its table was written by a newer chainrule, in format {about['version']}; this one "
+            f"reads format {VERSION}: update chainrule"
+        )
+    kinds: Sequence[tuple[str, type]] = (
+        ("schema", dict), ("training", dict), ("measures", dict), ("chainrule", str),
+    )  # fmt: skip
+    for key, kind in kinds:
+        if not isinstance(about.get(key), kind):
+            raise ValueError(f"its description of the table lacks {key!r}")
+    _check_training(about["training"])
+    _check_measures(about["measures"])
+
+
+def _check_training(training: dict[str, Any]) -> None:
+    for name, value in training.items():
+        if name == "rows":
+            counts = value.values() if isinstance(value, dict) else [None]
+            if any(type(count) is not int or not 0 <= count < 2**63 for count in counts):
+                raise ValueError(f"its training has rows {value!r}; expected the counts of parts")
+        elif not isinstance(value, str | int | float | None):
+            raise ValueError(f"its training has {name!r}, {value!r}; expected a number or text")
+
+
+def _check_measures(of: dict[str, Any]) -> None:
+    for whose, measured in of.items():
+        if whose not in ("model", "baseline") or not isinstance(measured, dict):
+            raise ValueError(
+                f"its measures have {whose!r}, {measured!r}; expected those of model and baseline"
+            )
+        for name, value in measured.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if name not in NAMES or not (value is None or (number and _fits_float(value))):
+                raise ValueError(f"its measures of {whose} have {name!r}, {value!r}")
+
+
+def _fits_float(value: float) -> bool:
+    return isinstance(value, float) or abs(value) < 2**1000

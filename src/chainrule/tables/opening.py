@@ -1,0 +1,73 @@
+"""Opening a table: which kind of file it is, told by its first bytes."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from chainrule.tables.arrow_source import Arrow, ArrowStream, Parquet
+from chainrule.tables.csv_source import TextSource
+from chainrule.tables.source import Reading, Source, TableError
+
+_FOREIGN = (
+    (b"PK\x03\x04", "a zip archive (a spreadsheet, perhaps: save it as CSV)"),
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet (save it as CSV)"),
+    (b"\x1f\x8b", "compressed by gzip (unpack it first)"),
+    (b"\x93NUMPY", "a NumPy array without names for its columns"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"SQLite f", "an SQLite database"),
+    (b"\x80", "a Python pickle, which could run code and is never read"),
+)
+
+
+def open_table(path: str | os.PathLike[str], reading: Reading | None = None) -> Source:
+    """Open a table: Parquet and Arrow files are known by their first bytes; all else is text.
+
+    Raises TableError for a file that is no table, OSError where it can't be read, ImportError
+    without PyArrow.
+    """
+    need_packages()
+    name = os.fspath(path)
+    reading = reading or Reading()
+    if not stat.S_ISREG(mode := os.stat(name).st_mode) and not stat.S_ISDIR(mode):
+        raise TableError(f"{name} is no regular file; a table is read more than once")
+    with open(name, "rb") as file:
+        start = file.read(8)
+    if not start:
+        raise TableError(f"{name} is empty")
+    if start.startswith(b"PAR1"):
+        source: Source = Parquet(name)
+    elif start.startswith(b"ARROW1"):
+        source = Arrow(name)
+    elif start.startswith(b"\xff\xff\xff\xff"):
+        source = ArrowStream(name)
+    else:
+        for magic, what in _FOREIGN:
+            if start.startswith(magic):
+                raise TableError(f"{name} is {what}; expected CSV, TSV, Parquet or Arrow")
+        source = TextSource(name, reading)
+    _check_names(source)
+    return source
+
+
+def need_packages() -> None:
+    """Raise ImportError, with what to do, where PyArrow or scikit-learn is not installed."""
+    from importlib.util import find_spec
+
+    missing = [
+        name for name, module in (("PyArrow", "pyarrow"), ("scikit-learn", "sklearn"))
+        if find_spec(module) is None
+    ]  # fmt: skip
+    if missing:
+        raise ImportError(f"tables need {' and '.join(missing)}: pip install 'chainrule[tables]'")
+
+
+def _check_names(source: Source) -> None:
+    seen: dict[str, int] = {}
+    for i, name in enumerate(source.names, start=1):
+        if name in seen:
+            raise TableError(
+                f"{source.path}: columns {seen[name]} and {i} are both called {name!r}; every "
+                "column needs a name of its own"
+            )
+        seen[name] = i
