@@ -56,7 +56,7 @@ class Case:
     threads: int = 1
 
     def to_json(self) -> str:
-        """Give all that differs from the defaults."""
+        """Return all that differs from the defaults."""
         values = asdict(self)
         told = {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
         return json.dumps(told)

@@ -100,11 +100,11 @@ OF_CLASSES = (
 
 
 def lay_out(array: Array, layout: str) -> Any:
-    """Give the array in a layout."""
+    """Return the array in a layout."""
     with np.errstate(all="ignore"):
         return LAYOUTS[layout](array)
 
 
 def plain(given: Any) -> Array:
-    """Give the numbers of an array in any layout, as float64 in C order."""
+    """Return the numbers of an array in any layout, as float64 in C order."""
     return np.array(np.asarray(given).tolist(), dtype=np.float64).reshape(np.shape(given))

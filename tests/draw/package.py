@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data import Samples
+from chainrule.equations.data import Samples
 from chainrule.engines.base import Plan, State
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.random import epoch_order
