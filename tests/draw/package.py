@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.equations.data import Samples
 from chainrule.engines.base import Plan, State
 from chainrule.engines.reference import ReferenceEngine
+from chainrule.equations.data import Samples
 from chainrule.random import epoch_order
 
 try:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from chainrule.equations import activations, backprop, optimizers
+from chainrule.equations.layers import ByLayer
 from chainrule.explain import derivation
 from chainrule.explain.terms import Contributions
-from chainrule.equations.layers import ByLayer
 
 from . import certificate_checks, draws, engine_checks, explain_checks, gradient_checks
 from .cases import Case, build
