@@ -17,7 +17,6 @@ from chainrule.equations.checks import whole
 from chainrule.equations.numbers import plain
 from chainrule.equations.targets import Bias, Target, Weight
 from chainrule.verify import high_precision, rounding
-from chainrule.verify.certificate import plain
 from chainrule.verify.finite_difference import STEPS, Shifted, penalty_quotient, quotients
 from chainrule.verify.setting import Array, Place, Setting
 
