@@ -92,7 +92,7 @@ class Network(FeedForward):
         return check_name(engine)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy or a pickle holds: all but what only this object can use."""
+        """Return what a copy or a pickle holds: all but what only this object can use."""
         return {**super().__getstate__(), "_shortcut": None}
 
     def _forked(self) -> None:

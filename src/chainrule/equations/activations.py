@@ -294,11 +294,11 @@ class Softmax(Activation):
         return e / e.sum(axis=-1, keepdims=True)
 
     def derivative(self, z: Array, a: Array) -> Array:
-        """Give the diagonal ∂a_j/∂z_j alone; `jacobian` gives all."""
+        """Return the diagonal ∂a_j/∂z_j alone; `jacobian` gives all."""
         return a * others(a)
 
     def jacobian(self, a: Array) -> Array:
-        """Give ∂a_m/∂z_j at [..., m, j] from the outputs a."""
+        """Return ∂a_m/∂z_j at [..., m, j] from the outputs a."""
         same = np.eye(a.shape[-1], dtype=bool)
         return np.where(same, (a * others(a))[..., None], -a[..., :, None] * a[..., None, :])
 
@@ -336,7 +336,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def get(activation: str | Activation) -> Activation:
-    """Give the activation of that name, or the user's own one after a check of its formulas.
+    """Return the activation of that name, or the user's own one after a check of its formulas.
 
     Raises ValueError for an unknown name or a formula that can't be read, TypeError for anything
     that is neither a name nor an `Activation`.

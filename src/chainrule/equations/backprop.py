@@ -130,7 +130,7 @@ def forward(
 
 
 def sample_losses(network: NetworkOf, z: Array, a: Array, y: Array) -> Array:
-    """Give C_i of every sample, (n,), from z, a and y of the output layer."""
+    """Return C_i of every sample, (n,), from z, a and y of the output layer."""
     loss = network.loss
     if isinstance(loss, LossFromZ):
         return loss.value_from_z(network.weighted_layers[-1].activation, z, y)
@@ -139,7 +139,7 @@ def sample_losses(network: NetworkOf, z: Array, a: Array, y: Array) -> Array:
 
 
 def backward(network: NetworkOf, forward: Forward, y: Array) -> ByLayer[Array]:
-    """Give δ^(l) = ∂C_i/∂z^(l) for l = 1..L: equations (1) and (2)."""
+    """Return δ^(l) = ∂C_i/∂z^(l) for l = 1..L: equations (1) and (2)."""
     layers, loss = network.weighted_layers, network.loss
     L = len(layers)
     z, a = forward.z, forward.a
@@ -167,7 +167,7 @@ def backward(network: NetworkOf, forward: Forward, y: Array) -> ByLayer[Array]:
 def gradient(
     network: NetworkOf, forward: Forward, y: Array, weights: Array | None = None
 ) -> Gradient:
-    """Give the gradient of C: equations (3) and (4). y is (n, units_L), weights (n,) or None."""
+    """Return the gradient of C: equations (3) and (4). y is (n, units_L), weights (n,) or None."""
     a, delta = forward.a, backward(network, forward, y)
     C_i = sample_losses(network, forward.z[-1], a[-1], y)
     share = shares(len(y), weights, C_i.dtype)
@@ -189,7 +189,7 @@ def gradient(
 
 
 def shares(n_samples: int, weights: Array | None, dtype: Any) -> Array:
-    """Give s_i / Σs, the share of each sample in the mean: 1/n without weights; 0 if Σs = 0."""
+    """Return s_i / Σs, the share of each sample in the mean: 1/n without weights; 0 if Σs = 0."""
     if weights is None:
         return np.full(n_samples, 1 / n_samples, dtype=dtype)
     total = weights.sum()

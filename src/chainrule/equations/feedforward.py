@@ -358,13 +358,13 @@ class FeedForward:
         return twin
 
     def __copy__(self) -> Self:
-        """Give another object with the same layers and parameters, which both then share."""
+        """Return another object with the same layers and parameters, which both then share."""
         twin = object.__new__(type(self))
         twin.__dict__.update({**self.__getstate__(), "_layers": self._layers})
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy or a pickle holds: the parameters once, and no views of them."""
+        """Return what a copy or a pickle holds: the parameters once, and no views of them."""
         return {**self.__dict__, "_layers": self._layers.functions}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -286,7 +286,7 @@ LOSSES: dict[str, Loss] = {
 
 
 def get(loss: str | Loss) -> Loss:
-    """Give the loss of that name, or the user's own one after a check of its formulas.
+    """Return the loss of that name, or the user's own one after a check of its formulas.
 
     Raises ValueError for an unknown name or a formula that can't be read, TypeError for anything
     that is neither a name nor a `Loss`.

@@ -53,7 +53,7 @@ class NetworkInside:
         return self._inner()
 
     def _inner(self) -> Network:
-        """Give the network, with the values that ``coefs_`` and ``intercepts_`` have now."""
+        """Return the network, with the values that ``coefs_`` and ``intercepts_`` have now."""
         network = getattr(self, "_network", None)
         arrays = (*self.coefs_, *self.intercepts_)
         if network is None or self._held_activation != self.activation:
@@ -93,7 +93,7 @@ class NetworkInside:
         )  # fmt: skip
 
     def _hidden(self, count: int) -> list[Activation]:
-        """Give the activation of each hidden layer."""
+        """Return the activation of each hidden layer."""
         given = self.activation
         if isinstance(given, str | Activation):
             given = [given] * count
@@ -109,13 +109,13 @@ class NetworkInside:
         return found
 
     def _output(self, count: int) -> Activation:
-        """Give the activation of the output layer."""
+        """Return the activation of the output layer."""
         if not isinstance(self.activation, str | Activation) and len(self.activation) > count:
             return networks.activation(self.activation[count])
         return networks.activation(self.out_activation_)
 
     def _loss(self) -> Loss:
-        """Give the loss whose gradient is followed."""
+        """Return the loss whose gradient is followed."""
         return networks.weighted(self._plain_loss(), self._output_weights())
 
     def _output_weights(self) -> Array | None:
@@ -140,7 +140,7 @@ class NetworkInside:
         return Report(kind, self._loss(), self.n_outputs_, 1 if u is None else u)
 
     def _dropout(self, count: int) -> list[float]:
-        """Give the dropout rate of each hidden layer."""
+        """Return the dropout rate of each hidden layer."""
         if not isinstance(self.dropout, list | tuple):
             return [float(self.dropout)] * count
         rates = networks.numbers(self.dropout, "dropout", "one for each hidden layer").tolist()

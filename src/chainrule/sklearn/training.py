@@ -236,7 +236,7 @@ class Training(NetworkInside):
     def _parts(
         self, X: Any, y: Array, sample_weight: Array | None
     ) -> tuple[Part, Validation | None]:
-        """Give the rows to train on, and those that are held out."""
+        """Return the rows to train on, and those that are held out."""
         classes = self._weights_of_classes(y)
         if self._given_validation is not None or not self.early_stopping:
             held = None if self._given_validation is None else self._validation()

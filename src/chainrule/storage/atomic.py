@@ -25,7 +25,7 @@ def write_atomically(
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str], prefix: str = ".chainrule-") -> Iterator[IO[bytes]]:
-    """Give a file to write to, which takes the place of ``path`` when the block ends well.
+    """Open a file for writing that replaces ``path`` when the block ends without an error.
 
     It is a temporary file in the same folder, whose name begins with ``prefix``; at the end it goes
     down to the disk, then over the old file in one step. Raises ValueError if ``path`` exists and
@@ -56,7 +56,7 @@ def atomic_file(path: str | os.PathLike[str], prefix: str = ".chainrule-") -> It
 
 
 def _mode_of_old(target: str) -> int | None:
-    """Give the permissions of the file that will be replaced, or None if there is none."""
+    """Return the permissions of the file that will be replaced, or None if there is none."""
     try:
         mode = os.stat(target).st_mode
     except FileNotFoundError:

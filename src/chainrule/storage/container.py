@@ -75,19 +75,19 @@ class OpenFile(Protocol):
     def __enter__(self) -> Any: ...
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
     def metadata(self) -> dict[str, str] | None:
-        """Give the texts of the header."""
+        """Return the texts of the header."""
         ...
 
     def keys(self) -> Sequence[str]:
-        """Give the names of the tensors."""
+        """Return the names of the tensors."""
         ...
 
     def get_slice(self, name: str) -> Any:
-        """Give the shape and dtype of a tensor, unread."""
+        """Return the shape and dtype of a tensor, unread."""
         ...
 
     def get_tensor(self, name: str) -> Any:
-        """Give a tensor."""
+        """Return a tensor."""
         ...
 
 
@@ -100,7 +100,7 @@ def _check_readable(path: str) -> None:
 
 
 def _header(path: str) -> tuple[bytes, str | None]:
-    """Give a header, and what is too much about it, before anything parses it: it takes memory."""
+    """Return a header, and what is too much about it, before anything parses it: it takes memory."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > LONGEST_HEADER:
@@ -110,7 +110,7 @@ def _header(path: str) -> tuple[bytes, str | None]:
 
 
 def _too_many_objects(header: bytes) -> str | None:
-    """Say it of a header's JSON, where a tensor is an object; those within texts do not count."""
+    """Return what is wrong with a header's JSON, where a tensor is an object; those within texts do not count."""
     objects = itertools.islice(re.finditer(rb'\{\s*"', header), _MOST_OBJECTS + 1)
     if sum(1 for _ in objects) <= _MOST_OBJECTS:
         return None
@@ -146,7 +146,7 @@ def _why(path: str, detail: str) -> str:
 
 
 def as_json(value: object) -> str:
-    """Give a value as JSON, as short as it can be."""
+    """Write a value as JSON, as short as it can be."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 

@@ -96,7 +96,7 @@ def content(
     more: Mapping[str, Any] | None = None,
     tensors: Mapping[str, Array] | None = None,
 ) -> bytes:
-    """Give the bytes of the file of a network with these parameters.
+    """Return the bytes of the file of a network with these parameters.
 
     ``more`` goes into its description, and ``tensors`` beside its own, their names beginning with
     the key in ``more`` that they belong to.
@@ -118,7 +118,7 @@ def content(
 
 
 def fits(more: Mapping[str, Any]) -> bool:
-    """Say whether a model file has room for this in the description of a network."""
+    """Return whether a model file has room for this in the description of a network."""
     text = as_json(more)
     return len(text) < _LONGEST - _ROOM and len(as_json(text).encode()) < LONGEST_HEADER - _ROOM
 
@@ -132,7 +132,7 @@ def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:
 
 
 def describe(network: FeedForward) -> dict[str, Any]:
-    """Give everything that makes a network but its parameters, as a model file states it."""
+    """Return everything that makes a network but its parameters, as a model file states it."""
     functions = [layer.activation for layer in network.weighted_layers]
     formulas: dict[str, str] = {}
     for g in functions:
@@ -221,7 +221,7 @@ def _build(file: OpenFile, own: Mapping[tuple[type, str], Activation | Loss], ki
 
 
 def check(file: OpenFile) -> tuple[dict[str, Any], list[str]]:
-    """Give the description of a network and the names of its tensors, once all fits together.
+    """Return the description of a network and the names of its tensors, once all fits together.
 
     The shapes that it states are compared with those that the file really holds, so that no size
     can ask for more memory than the file has.
@@ -276,7 +276,7 @@ def _read_description(text: str | None) -> dict[str, Any]:
 
 
 def _function(entry: Any, kind: type, own: Mapping[tuple[type, str], Activation | Loss]) -> Any:
-    """Give the activation or loss that an entry of the description names."""
+    """Return the activation or loss that an entry of the description names."""
     get = activations.get if kind is Activation else losses.get
     if isinstance(entry, str):
         return get(entry)

@@ -72,7 +72,7 @@ class Prepared:
         return self.n_rows - sum(self.counts.values())
 
     def targets(self, part: int) -> NDArray[Any]:
-        """Give the targets of a part as the network takes them."""
+        """Return the targets of a part as the network takes them."""
         target = self.schema.target
         if target.task == "classify":
             return self.y[part]
@@ -134,19 +134,19 @@ _BATCHES = ((5_000, 32), (50_000, 128), (500_000, 512), (math.inf, 1024))  # by 
 
 
 def batch_size(settings: Settings, n: int) -> int:
-    """Give the samples of a batch: more of them where there are many training rows."""
+    """Return the samples of a batch: more of them where there are many training rows."""
     if settings.batch_size is not None:
         return settings.batch_size
     return next(size for most, size in _BATCHES if n <= most)
 
 
 def penalty(settings: Settings, n: int) -> float:
-    """Give λ of the L2 penalty: 3 / n, since many rows need less of it than few."""
+    """Return λ of the L2 penalty: 3 / n, since many rows need less of it than few."""
     return min(0.01, 3 / n) if settings.l2 is None else settings.l2
 
 
 def make_network(prepared: Prepared) -> Network:
-    """Give the network as it is before training."""
+    """Return the network as it is before training."""
     settings, schema = prepared.settings, prepared.schema
     classify = schema.target.task == "classify"
     return Network(

@@ -89,7 +89,7 @@ class Checkpoint:
 
 
 def serialize(network: FeedForward, checkpoint: Checkpoint) -> bytes:
-    """Give the bytes of a checkpoint's file."""
+    """Return the bytes of a checkpoint's file."""
     history = checkpoint.history
     settings = {key: value for key, value in checkpoint.settings.items() if key != "network"}
     tensors = {f"slots.{name}": values for name, values in checkpoint.slots.items()}
@@ -198,7 +198,7 @@ def _build(
 
 
 def checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """Give the epochs and paths of the checkpoints in a folder, in order; other files stay out."""
+    """Return the epochs and paths of the checkpoints in a folder, in order; other files stay out."""
     found = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir() if path.is_file()]
     return sorted((int(match[1]), path) for match, path in found if match)
 
@@ -207,7 +207,7 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 
 def fingerprint(samples: Samples | None, network: FeedForward) -> str | None:
-    """Give a digest of samples as training sees them; of a memory map's many, of some rows."""
+    """Return a digest of samples as training sees them; of a memory map's many, of some rows."""
     if samples is None:
         return None
     n = len(samples)
@@ -223,7 +223,7 @@ def fingerprint(samples: Samples | None, network: FeedForward) -> str | None:
 
 
 def plain(value: object) -> Any:
-    """Give an optimiser or a schedule, and what it holds, as what JSON knows."""
+    """Return an optimiser or a schedule, and what it holds, as what JSON knows."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):

@@ -223,7 +223,7 @@ class _Task:
         return [] if self.validation is None else [f"val_{name}" for name in names]
 
     def settings(self) -> dict[str, Any]:
-        """Give what is trained, on what, and how, in plain values."""
+        """Return what is trained, on what, and how, in plain values."""
         plan, validation = self.plan, self.validation
         return {
             "network": models.describe(self.network),
@@ -343,7 +343,7 @@ def _measure_training(
 
 
 def _measure_validation(task: _Task, interrupt: Interrupt) -> dict[str, float] | None:
-    """Give the loss and metrics of the validation data; None if Ctrl-C cuts it short.
+    """Return the loss and metrics of the validation data; None if Ctrl-C cuts it short.
 
     The loss is that of `Network.loss_value`, but computed in the network's dtype, which is what
     training takes; only the sum over samples is taken in float64.

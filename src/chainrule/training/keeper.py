@@ -33,7 +33,7 @@ class Keeper:
 
     @contextmanager
     def keeping(self, run: Run, callbacks: Sequence[Callback]) -> Iterator[Checkpoint | None]:
-        """Give where the run goes on, or None; when it ends, keep its last whole epoch."""
+        """Return where the run goes on, or None; when it ends, keep its last whole epoch."""
         yield None
 
     def epoch_ended(self, run: Run) -> None:
@@ -78,7 +78,7 @@ class _FolderKeeper(Keeper):
             self._write(run, self._pending)
 
     def _snapshot(self, run: Run, copied: bool = True) -> Checkpoint:
-        """Give the state of the run; the rows of its history are filled in when it is written."""
+        """Return the state of the run; the rows of its history are filled in when it is written."""
         self._find_best(run)
         parameters, slots = run.network.parameters, run.state.slots
         if copied:
@@ -120,7 +120,7 @@ class _FolderKeeper(Keeper):
             old.unlink(missing_ok=True)
 
     def _find(self, run: Run) -> Checkpoint | None:
-        """Give the newest checkpoint that is whole; warn of those that are not."""
+        """Return the newest checkpoint that is whole; warn of those that are not."""
         there = checkpoints.checkpoints(self._folder)
         if there and not self._resume:
             raise ValueError(
