@@ -36,7 +36,7 @@ class Samples:
         return int(self.X.shape[0])
 
     def rows(self, index: Any, units: int, dtype: Any) -> tuple[Array, Array, Array | None]:
-        """Return X and y (classes as one-hot rows) of some samples in a dtype, and their weights."""
+        """Return X and y (classes as one-hot rows) of some samples, and their weights."""
         X = contiguous(self.X[index], dtype)
         y = one_hot(self.y[index], units, dtype)
         return X, y, None if self.weights is None else self.weights[index]
@@ -160,7 +160,7 @@ def ratios(weights: Array, name: str) -> tuple[NDArray[np.float64], float]:
 def multiplied(
     a: NDArray[np.float64] | None, b: NDArray[np.float64], name: str
 ) -> tuple[NDArray[np.float64], float]:
-    """Return the products of two weights of each sample, of which one may be missing, as `ratios`."""
+    """Return the products of two weights of each sample, either of which may be missing."""
     b, unit = ratios(b, name)
     if a is None:
         return b, unit

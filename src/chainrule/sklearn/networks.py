@@ -122,7 +122,7 @@ def build(
     dropout: float | Sequence[float] = 0.0,
     seed: int = 0,
 ) -> Network:
-    """Return a network of these weights, which are copied; they may be NaN, as scikit-learn's can."""
+    """Return a network with copies of these weights, which may be NaN as in scikit-learn."""
     network = Network(
         [len(coefs[0]), *(c.shape[1] for c in coefs)],
         hidden=list(hidden), output=output, loss=loss, l2=l2, dropout=dropout, seed=seed,

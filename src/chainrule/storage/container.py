@@ -100,7 +100,7 @@ def _check_readable(path: str) -> None:
 
 
 def _header(path: str) -> tuple[bytes, str | None]:
-    """Return a header, and what is too much about it, before anything parses it: it takes memory."""
+    """Return a header, and why it is too large to parse, if it is."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > LONGEST_HEADER:
@@ -110,7 +110,7 @@ def _header(path: str) -> tuple[bytes, str | None]:
 
 
 def _too_many_objects(header: bytes) -> str | None:
-    """Return what is wrong with a header's JSON, where a tensor is an object; those within texts do not count."""
+    """Return what is wrong with a header that has too many objects; a tensor is one."""
     objects = itertools.islice(re.finditer(rb'\{\s*"', header), _MOST_OBJECTS + 1)
     if sum(1 for _ in objects) <= _MOST_OBJECTS:
         return None

@@ -37,7 +37,7 @@ class CellError(Exception):
 
 
 def family(dtype: pa.DataType) -> Literal["text", "number", "date", "category", "none", "other"]:
-    """Describe how a column of a type is read: as what, or not at all ("none": it has only nulls)."""
+    """Return what a column of a type is read as; "none" if it has only nulls."""
     from pyarrow import types
 
     if types.is_dictionary(dtype):

@@ -101,7 +101,7 @@ class TableModel:
     def samples(
         self, source: Source, rows: slice, label: str | None = None, leave_out: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[Any], pa.Table, Notes]:
-        """Return inputs and targets of some rows, as the network takes them, and the rows themselves.
+        """Return the inputs and targets of some rows for the network, and the rows themselves.
 
         ``label`` is taken for the target where the file has none. A row without its target is an
         error, unless it is to be left out of what is given.

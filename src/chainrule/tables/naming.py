@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def names(schema: Schema, source: Source, batch: pa.Table, start: int) -> Names:
-    """Return the names of inputs and outputs, and how those of the first row come from its cells."""
+    """Return the names of inputs and outputs, and how the first row's come from its cells."""
     origins: dict[Expr, Expr] = {}
     unit = 0
     for column in schema.numeric:

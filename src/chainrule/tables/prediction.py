@@ -81,7 +81,7 @@ class Prediction:
         self._scored.append((y[known], outputs[known]))
 
     def score(self) -> tuple[int, Measured]:
-        """Return how many rows had a target that is known, and how good the predictions are there."""
+        """Return how many rows had a known target, and how good the predictions are there."""
         if not self._scored:
             return 0, {}
         y = np.concatenate([part for part, _ in self._scored])

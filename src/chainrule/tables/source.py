@@ -56,7 +56,7 @@ class Source(ABC):
         """Say where a cell stands: the file, its line or row, the column. Rows count from 0."""
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Return all rows in batches of `BATCH`, the last one shorter; a file of any format alike."""
+        """Yield all rows in batches of `BATCH`, whatever the format; the last may be shorter."""
         import pyarrow as pa
 
         chosen = list(self.names if columns is None else columns)

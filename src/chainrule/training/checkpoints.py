@@ -198,7 +198,7 @@ def _build(
 
 
 def checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """Return the epochs and paths of the checkpoints in a folder, in order; other files stay out."""
+    """Return the epochs and paths of the checkpoints in a folder, in order."""
     found = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir() if path.is_file()]
     return sorted((int(match[1]), path) for match, path in found if match)
 

@@ -78,7 +78,7 @@ HIGHER_IS_BETTER = {name: name in ("accuracy", "r2") for name in _MEASURES}
 def choose(
     metrics: Sequence[str | Metric] | None, network: FeedForward, samples: Sequence[Samples]
 ) -> dict[str, Measure]:
-    """Return what to measure, by column name; None is accuracy for the cross-entropies, else nothing.
+    """Return what to measure, by column name; None means accuracy for cross-entropies.
 
     Raises ValueError for an unknown or doubled name, or for accuracy where y are no classes,
     TypeError for what is neither a name nor a function.
