@@ -197,7 +197,7 @@ def test_a_failure_takes_away_no_more_than_it_made(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(demo.Network, "fit", full)
+    monkeypatch.setattr(Network, "fit", full)
     with pytest.raises(OSError, match="No space"):
         demo.run(tmp_path / "a" / "b", plain=True)
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))

@@ -11,6 +11,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.equations.formulas import Expr, Name, Neg, Num, add, evaluate, mul, parse
+from chainrule.equations.numbers import format_number
 from chainrule.explain import NOTATIONS, Explanation, Notation
 from chainrule.explain.latex import LatexWriter
 from chainrule.explain.mathml import MathmlWriter
@@ -28,7 +29,6 @@ from chainrule.explain.symbols import (
     turn_residual,
 )
 from chainrule.explain.text import TextWriter
-from chainrule.explain.writer import format_number
 
 SIZES = (3, 12, 4)
 W = quantity("w", 2, 1, 2)
@@ -181,7 +181,7 @@ def test_residual_in_the_other_order(formula: str) -> None:
     (expr,) = parse(formula)
     turned = turn_residual(fill(expr, {"a": a, "y": y}))
     assert text(turned) == RESIDUALS[formula]
-    functions = {"abs": abs, "sign": np.sign, "ln": np.log}
+    functions: dict[str, Any] = {"abs": abs, "sign": np.sign, "ln": np.log}
     back = turned.replace(lambda q: Name(q.letter) if q in (a, y) else None)
     for values in ({"a": 0.3, "y": 0.8}, {"a": 2.0, "y": 0.1}):
         first, second = (evaluate(e, values, functions) for e in (expr, back))

@@ -527,11 +527,11 @@ def test_to_dict_is_json_with_the_same_numbers() -> None:
             assert (row["index"], row["product"]) == (given.index, given.product)
             assert row["terms"] == list(given.terms)
         assert (plain["penalty"] is None) == (why.penalty is None)
-        for term, given in zip(plain["terms"], why.terms, strict=True):
-            if given.contributions is None:
+        for term, ours in zip(plain["terms"], why.terms, strict=True):
+            if ours.contributions is None:
                 assert term["contributions"] is None
                 continue
-            shown, rest = given.contributions.largest(why.notation.max_terms)
+            shown, rest = ours.contributions.largest(why.notation.max_terms)
             assert term["contributions"]["rest"] == rest
             for part, one in zip(term["contributions"]["largest"], shown, strict=True):
                 assert (part["unit"], part["value"]) == (one.unit, one.value)
@@ -556,7 +556,7 @@ def test_to_dict_opens_to_its_depth() -> None:
 # --- the formula and its numbers ----------------------------------------------------------------
 
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, Any] = {
     "exp": math.exp, "ln": math.log, "sqrt": math.sqrt, "abs": abs, "tanh": math.tanh,
     "sign": lambda z: (z > 0) - (z < 0), "max": max, "min": min,
     "sigma": lambda z: (1 + math.tanh(z / 2)) / 2,

@@ -143,7 +143,7 @@ def test_training_in_pieces_is_that_of_fit(name: str) -> None:
     """Steps, epochs and pieces of any length come to the same weights as one call of fit."""
     session = Session()
     ask(session, "configure", optimizer=name, learning_rate=0.05, batch_size=7)
-    twin = session.network.copy()
+    twin: Any = session.network.copy()
     data = session._data
     rule = {
         "adam": cr.Adam(learning_rate=0.05),

@@ -121,7 +121,7 @@ def test_a_foreign_origin_is_refused(server: Server, session: str, client: httpx
     assert reply.status_code == 403
     with pytest.raises(InvalidStatus):
         connect(
-            f"ws://127.0.0.1:{server.port}{session}/train", origin=origin,  # type: ignore[arg-type]
+            f"ws://127.0.0.1:{server.port}{session}/train", origin=origin,
             additional_headers={"x-chainrule-token": server.token},
         )  # fmt: skip
     assert lives(client, session)
@@ -589,7 +589,12 @@ def test_an_answer_may_take_its_time(
 ) -> None:
     monkeypatch.setattr(connections, "_PATIENCE", 0.2)
     answer = Session.answer
-    monkeypatch.setattr(Session, "answer", lambda *a: time.sleep(0.6) or answer(*a))  # type: ignore[func-returns-value]
+
+    def slow(self: Session, request: Any) -> Any:
+        time.sleep(0.6)
+        return answer(self, request)
+
+    monkeypatch.setattr(Session, "answer", slow)
     assert lives(client, session)
 
 
@@ -598,7 +603,7 @@ def test_an_answer_may_take_its_time(
 
 def test_the_command_prints_its_address_and_ends_at_an_interrupt() -> None:
     command = [sys.executable, "-m", "chainrule", "explore", "--no-browser", "--sizes", "2,3,1"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, text=True, **pipes) as process:
         assert process.stdout is not None
         text = ""

@@ -29,7 +29,7 @@ import chainrule as cr
 from chainrule.equations.activations import ACTIVATIONS, Activation
 from chainrule.equations.losses import Loss
 from chainrule.network import Network
-from chainrule.storage import models as files
+from chainrule.storage import models
 
 
 class Gaussian(Activation):
@@ -179,7 +179,7 @@ def parts(network: Network) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors and the description of a network's file, to be tampered with."""
     tensors = {f"layers.{l}.W": layer.W for l, layer in enumerate(network.layers) if l}
     tensors |= {f"layers.{l}.b": layer.b for l, layer in enumerate(network.layers) if l}
-    return dict(tensors), files.describe(network)
+    return dict(tensors), models.describe(network)
 
 
 def put(path: Path, tensors: dict[str, np.ndarray], about: Any) -> None:

@@ -148,7 +148,7 @@ def test_early_stopping_goes_on_where_it_was(tmp_path: Path) -> None:
         return [EarlyStopping(patience=3), EarlyStopping("accuracy", patience=40)]
 
     whole = net()
-    options = {"optimizer": Adam(0.3), "epochs": 50}
+    options: dict[str, Any] = {"optimizer": Adam(0.3), "epochs": 50}
     history = fit(whole, callbacks=stopping(), **options)
     assert history.stop_reason
     assert history.best_epoch
@@ -300,7 +300,7 @@ def test_what_a_checkpoint_says(tmp_path: Path) -> None:
 
 def test_one_number_of_many_that_differs_is_seen(tmp_path: Path) -> None:
     many = np.random.default_rng(0).normal(size=(20_000, 30))
-    how = {"epochs": 1, "verbose": 0, "checkpoint": tmp_path}
+    how: dict[str, Any] = {"epochs": 1, "verbose": 0, "checkpoint": tmp_path}
     Network([30, 1], seed=0).fit(many, many[:, 0], **how)
     for change in ((19_998, 29), (0, 1), (12_345, 6)):
         other = many.copy()

@@ -85,7 +85,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
 @pytest.mark.parametrize(("arguments", "error", "message"), REFUSED, ids=lambda x: str(x)[:40])
 def test_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     before = NET.parameters.copy()
-    arguments = {"X": X, "y": Y, "verbose": 0} | arguments
+    arguments = dict[str, Any](X=X, y=Y, verbose=0) | arguments
     with pytest.raises(error, match=message):
         NET.fit(arguments.pop("X"), arguments.pop("y"), **arguments)
     assert (NET.parameters == before).all()

@@ -34,7 +34,7 @@ def regression(**settings: Any) -> tuple[Network, np.ndarray, np.ndarray]:
 def classification(**settings: Any) -> tuple[Network, np.ndarray, np.ndarray]:
     X = np.random.default_rng(0).normal(size=(N, 3))
     y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0.3)
-    settings = {"output": "softmax", "loss": "cross_entropy", "seed": 3} | settings
+    settings = dict[str, Any](output="softmax", loss="cross_entropy", seed=3) | settings
     return Network([3, 6, 3], hidden="tanh", **settings), X, y
 
 

@@ -20,7 +20,7 @@ from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import Cosine
 from chainrule.equations.targets import Weight
 from chainrule.network import Network
-from chainrule.storage.models import write_atomically
+from chainrule.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -84,6 +85,18 @@ def printable(text: str) -> str:
 def note(words: str) -> None:
     """Say something in one line on the standard error."""
     click.echo(f"chainrule: {printable(' '.join(words.split()))}", err=True)
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Say warnings as the command line says things: in one line."""
+
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        note(str(message))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def choose(rows: slice, n_rows: int, path: str) -> slice:

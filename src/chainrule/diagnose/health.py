@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from chainrule.equations.backprop import Forward, Gradient
 from chainrule.equations.feedforward import FeedForward
-from chainrule.equations.losses import LossFromZ
+from chainrule.equations.losses import BinaryCrossEntropy, CrossEntropy
 from chainrule.equations.numbers import Value, format_number, plain
 
 Array = NDArray[Any]
@@ -47,7 +47,9 @@ def marks(network: FeedForward, passed: Forward) -> list[list[str]]:
         g = network.layers[l].activation
         z, a = passed.z[l], passed.a[l]
         words = [""] * network.sizes[l]
-        if l == len(network.sizes) - 1 and isinstance(network.loss, LossFromZ):
+        if l == len(network.sizes) - 1 and isinstance(
+            network.loss, BinaryCrossEntropy | CrossEntropy
+        ):
             found.append(words)  # ∂C/∂z is a - y there: no flat g' stands in the way
             continue
         if g.name == "relu":

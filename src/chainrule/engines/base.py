@@ -107,7 +107,10 @@ class Engine(Protocol):
         ...
 
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
-        """Give a^(L) of checked inputs, (n, units_L), in the network's dtype, without dropout."""
+        """Give a^(L) of checked inputs, (n, units_L), in the network's dtype, without dropout.
+
+        The inputs may be laid out in any way. Warns where a number overflows (`overflow`).
+        """
         ...
 
     def losses(

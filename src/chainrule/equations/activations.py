@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule._exports import exported
+from chainrule.equations import normal
 from chainrule.equations.formulas import names_in, parse
 
 Array = NDArray[Any]
@@ -32,11 +33,35 @@ Array = NDArray[Any]
 
 @exported("chainrule")
 class Activation(ABC):
-    """An activation function g with its derivative g'.
+    """State an activation function g and its derivative g'.
 
-    ``formula`` and ``derivative_formula`` state both in the language of `formulas`, in the
-    letters z and a; the first form of each uses z alone. ``kinks`` lists the z where g' jumps.
-    ``positive`` says that g(z) > 0 everywhere, which the logarithm of a loss may need.
+    Derive from this class to write your own. It works everywhere: in training (by NumPy),
+    explanations, certificates and model files.
+
+    Attributes:
+        name: The name that is printed, and stored in model files.
+        formula: g(z) as text, in the letter z.
+        derivative_formula: g'(z) as text, in the letter z. Equal forms may follow after " = ", and
+            may use a = g(z).
+        kinks: The z where g' jumps. A certificate says "kink" there.
+        positive: Whether g(z) > 0 everywhere, which a loss with a logarithm needs.
+        log_derivative_formula: g'(z) / g(z) as text, of an activation that knows its logarithm;
+            it then computes `log_value` and `log_derivative`, exact where a rounds to 0.
+
+    Examples:
+        >>> import numpy as np
+        >>> import chainrule as cr
+        >>> class Gaussian(cr.Activation):
+        ...     name = "gaussian"
+        ...     formula = "exp(-z**2)"
+        ...     derivative_formula = "-2*z*exp(-z**2) = -2*z*a"
+        ...     def value(self, z):
+        ...         return np.exp(-(z**2))
+        ...     def derivative(self, z, a):
+        ...         return -2 * z * a
+        >>> net = cr.Network([2, 3, 1], hidden=Gaussian(), seed=0)
+        >>> bool(net.check_gradient([[0.3, -0.4]], [1.0]))
+        True
     """
 
     name: ClassVar[str]
@@ -44,18 +69,55 @@ class Activation(ABC):
     derivative_formula: ClassVar[str]
     kinks: ClassVar[tuple[float, ...]] = ()
     positive: ClassVar[bool] = False
+    log_derivative_formula: ClassVar[str | None] = None
 
     @abstractmethod
     def value(self, z: Array) -> Array:
-        """Give a = g(z), shaped as z."""
+        """Compute a = g(z).
+
+        Args:
+            z: The pre-activations, an array of any shape.
+
+        Returns:
+            The activations, shaped as z and in its dtype.
+        """
 
     @abstractmethod
     def derivative(self, z: Array, a: Array) -> Array:
-        """Give g'(z), shaped as z; a = g(z) is handed in, since many derivatives are short in a."""
+        """Compute g'(z).
+
+        Args:
+            z: The pre-activations, an array of any shape.
+            a: The activations g(z), because many derivatives are short in a.
+
+        Returns:
+            The derivatives, shaped as z and in its dtype.
+        """
 
     def pull_back(self, dC_da: Array, z: Array, a: Array) -> Array:
-        """Give ∂C/∂z from ∂C/∂a: the factor ∂a/∂z of the chain rule, applied."""
+        """Compute ∂C/∂z from ∂C/∂a: apply the factor ∂a/∂z of the chain rule.
+
+        Args:
+            dC_da: The derivatives of the loss with respect to a, shaped as z.
+            z: The pre-activations.
+            a: The activations g(z).
+
+        Returns:
+            ∂C/∂a · g'(z), shaped as z. `softmax` overrides this with a sum over its outputs.
+        """
         return dC_da * self.derivative(z, a)
+
+    def log_value(self, z: Array) -> Array:
+        """Return ln g(z), shaped as z."""
+        return np.asarray(np.log(self.value(z)))
+
+    def log_derivative(self, z: Array, a: Array) -> Array:
+        """Return ∂ ln a/∂z = g'(z) / g(z), shaped as z."""
+        return self.derivative(z, a) / a
+
+    def log_pull_back(self, dC_dlog: Array, z: Array, a: Array) -> Array:
+        """Return ∂C/∂z from a ∂C/∂a, the derivative by ln a: the factor ∂ ln a/∂z, applied."""
+        return dC_dlog * self.log_derivative(z, a)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -81,6 +143,7 @@ class Sigmoid(Activation):
     name = "sigmoid"
     formula = "sigma(z) = 1/(1 + exp(-z))"
     derivative_formula = "sigma(z)*(1 - sigma(z)) = a*(1 - a)"
+    log_derivative_formula = "1 - sigma(z) = 1 - a"
     positive = True
 
     def value(self, z: Array) -> Array:
@@ -89,6 +152,12 @@ class Sigmoid(Activation):
 
     def derivative(self, z: Array, a: Array) -> Array:
         return a * self.value(-z)  # 1 - σ(z) = σ(-z), exact also where a rounds to 1
+
+    def log_value(self, z: Array) -> Array:
+        return -np.logaddexp(0, -z)  # ln σ(z) = -ln(1 + e^-z)
+
+    def log_derivative(self, z: Array, a: Array) -> Array:
+        return self.value(-z)
 
 
 class Tanh(Activation):
@@ -158,18 +227,10 @@ class GELU(Activation):
     derivative_formula = "Phi(z) + z*phi(z)"
 
     def value(self, z: Array) -> Array:
-        return z * _normal_cdf(z)
+        return z * normal.cdf(z)
 
     def derivative(self, z: Array, a: Array) -> Array:
-        density = np.exp(-z * z / 2) * z.dtype.type(0.3989422804014327)  # 1/√(2π)
-        return _normal_cdf(z) + z * density
-
-
-def _normal_cdf(z: Array) -> Array:
-    from scipy.special import ndtr  # NumPy has no erf; loaded by those who use GELU
-
-    result: Array = ndtr(z)
-    return result
+        return normal.cdf(z) + z * normal.density(z)
 
 
 class SiLU(Activation):
@@ -192,6 +253,7 @@ class Softplus(Activation):
     name = "softplus"
     formula = "ln(1 + exp(z))"
     derivative_formula = "exp(z)/(1 + exp(z)) = sigma(z)"
+    log_derivative_formula = "sigma(z)/ln(1 + exp(z)) = sigma(z)/a"
     positive = True
 
     def value(self, z: Array) -> Array:
@@ -199,6 +261,20 @@ class Softplus(Activation):
 
     def derivative(self, z: Array, a: Array) -> Array:
         return _sigmoid.value(z)
+
+    def log_value(self, z: Array) -> Array:
+        # ln(1 + e^z) = e^z r with r = ln(1 + e^z) / e^z, which tends to 1 where e^z vanishes
+        return np.where(z < 0, z + np.log(self._ratio(z)), np.log(self.value(np.maximum(z, 0))))
+
+    def log_derivative(self, z: Array, a: Array) -> Array:
+        above = _sigmoid.value(z) / np.where(z < 0, 1, a)
+        return np.where(z < 0, _sigmoid.value(-z) / self._ratio(z), above)
+
+    @staticmethod
+    def _ratio(z: Array) -> Array:
+        """Return ln(1 + e^z) / e^z where z < 0, else 1."""
+        e = np.exp(np.minimum(z, 0))
+        return np.where((z < 0) & (e > 0), np.log1p(e) / np.where(e > 0, e, 1), 1)
 
 
 class Softmax(Activation):
@@ -210,6 +286,7 @@ class Softmax(Activation):
     name = "softmax"
     formula = "exp(z) / S"
     derivative_formula = "a*(1 - a)"
+    log_derivative_formula = "1 - a"
     positive = True
 
     def value(self, z: Array) -> Array:
@@ -218,15 +295,33 @@ class Softmax(Activation):
 
     def derivative(self, z: Array, a: Array) -> Array:
         """Give the diagonal ∂a_j/∂z_j alone; `jacobian` gives all."""
-        return a * (1 - a)
+        return a * others(a)
 
     def jacobian(self, a: Array) -> Array:
         """Give ∂a_m/∂z_j at [..., m, j] from the outputs a."""
-        return a[..., :, None] * (np.eye(a.shape[-1], dtype=a.dtype) - a[..., None, :])
+        same = np.eye(a.shape[-1], dtype=bool)
+        return np.where(same, (a * others(a))[..., None], -a[..., :, None] * a[..., None, :])
 
     def pull_back(self, dC_da: Array, z: Array, a: Array) -> Array:
-        # Σ_m ∂C/∂a_m a_m ([m = j] - a_j) = a_j (∂C/∂a_j - Σ_m ∂C/∂a_m a_m)
-        return a * (dC_da - (dC_da * a).sum(axis=-1, keepdims=True))
+        # Σ_m ∂C/∂a_m a_m ([m = j] - a_j) = a_j Σ_{m≠j} a_m (∂C/∂a_j - ∂C/∂a_m), as Σ_m a_m = 1
+        return a * (dC_da * others(a) - others(dC_da * a))
+
+    def log_value(self, z: Array) -> Array:
+        # ln a_j = z_j - ln Σ_m e^z_m, with the largest z taken out so that nothing overflows
+        shifted = z - z.max(axis=-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+    def log_pull_back(self, dC_dlog: Array, z: Array, a: Array) -> Array:
+        # Σ_m ∂C/∂ln a_m ([m = j] - a_j), in which 1 - a_j is the sum of the other a
+        return dC_dlog * others(a) - a * others(dC_dlog)
+
+
+def others(values: Array) -> Array:
+    """Return Σ_{m≠j} v_m for every j of a row, added up: Σ_m v_m - v_j would cancel."""
+    result = np.zeros_like(values)
+    result[..., 1:] = np.cumsum(values[..., :-1], axis=-1)
+    result[..., :-1] += np.cumsum(values[..., :0:-1], axis=-1)[..., ::-1]
+    return result
 
 
 _sigmoid = Sigmoid()

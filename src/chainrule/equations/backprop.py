@@ -35,7 +35,19 @@ Array = NDArray[Any]
 @exported("chainrule")
 @dataclass(frozen=True)
 class Forward:
-    """The numbers of a forward pass: ``z[l]``, ``a[l]``, and ``masks[l]`` with dropout."""
+    """Hold the numbers of a forward pass, which `Network.forward` returns.
+
+    Attributes:
+        z: ``z[l]`` are the pre-activations of layer l, (n, units_l), for l = 1 to L.
+        a: ``a[l]`` are the activations of layer l, (n, units_l), for l = 0 to L; ``a[0]`` is X.
+        masks: ``masks[l]`` is the dropout mask of layer l, (n, units_l), or None.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> passed = cr.Network([2, 3, 1], seed=0).forward([[1.0, 2.0]])
+        >>> passed.a[0].tolist(), passed.z[1].shape, passed.a[2].shape
+        ([[1.0, 2.0]], (1, 3), (1, 1))
+    """
 
     z: ByLayer[Array]
     a: ByLayer[Array]
@@ -45,11 +57,28 @@ class Forward:
 @exported("chainrule")
 @dataclass(frozen=True)
 class Gradient:
-    """The gradient of the loss C that is reported, and what it was made from.
+    """Hold the gradient of the loss C that is reported, and what it was made from.
 
-    ``dW[l]`` and ``db[l]`` are shaped as W and b (None without biases); ``loss`` is C, of which
-    ``penalty`` is the part ½ λ Σ w²; ``sample_losses`` are the C_i, (n,); ``delta[l]`` is
-    ∂C_i/∂z^(l), (n, units_l), not yet averaged; ``shares`` are the s_i / Σs, (n,).
+    `Network.gradient` returns it.
+
+    Attributes:
+        dW: ``dW[l]`` is ∂C/∂W^(l), (units_l, units_{l-1}), for l = 1 to L.
+        db: ``db[l]`` is ∂C/∂b^(l), (units_l,), or None in a network without biases.
+        loss: The loss C, penalty included.
+        penalty: The part ½ λ Σ w² of it.
+        sample_losses: The loss C_i of each sample, (n,).
+        delta: ``delta[l]`` is ∂C_i/∂z^(l), (n, units_l), for each sample, not yet averaged.
+        forward: The forward pass.
+        shares: The share s_i / Σs of each sample in the mean, (n,).
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([2, 3, 1], seed=0)
+        >>> g = net.gradient([[1.0, 2.0], [0.5, -1.0]], [1.0, 0.0])
+        >>> g.dW[1].shape, g.db[2].shape, g.delta[1].shape
+        ((3, 2), (1,), (2, 3))
+        >>> bool(abs(g.shares @ g.sample_losses - g.loss) < 1e-15)
+        True
     """
 
     dW: ByLayer[Array]
@@ -62,11 +91,19 @@ class Gradient:
     shares: Array
 
     def sample_dW(self, layer: int) -> Array:
-        """Give ∂C_i/∂W^(l) of every sample, (n, units_l, units_{l-1}), without s_i or penalty."""
+        """Return ∂C_i/∂W^(l) of every sample, (n, units_l, units_{l-1}), without s_i and penalty.
+
+        Args:
+            layer: The layer l, from 1 to L.
+        """
         return self.delta[layer][:, :, None] * self.forward.a[layer - 1][:, None, :]
 
     def sample_db(self, layer: int) -> Array:
-        """Give ∂C_i/∂b^(l) of every sample, (n, units_l)."""
+        """Return ∂C_i/∂b^(l) of every sample, (n, units_l), without s_i.
+
+        Args:
+            layer: The layer l, from 1 to L.
+        """
         return self.delta[layer]
 
 
@@ -96,7 +133,7 @@ def sample_losses(network: NetworkOf, z: Array, a: Array, y: Array) -> Array:
     """Give C_i of every sample, (n,), from z, a and y of the output layer."""
     loss = network.loss
     if isinstance(loss, LossFromZ):
-        return loss.value_from_z(z, y)
+        return loss.value_from_z(network.weighted_layers[-1].activation, z, y)
     total: Array = loss.value(a, y).sum(axis=-1)
     return total
 
@@ -108,11 +145,12 @@ def backward(network: NetworkOf, forward: Forward, y: Array) -> ByLayer[Array]:
     z, a = forward.z, forward.a
 
     # (1) at the output
+    g = layers[L - 1].activation
     if isinstance(loss, LossFromZ):
-        delta = loss.delta(a[L], y)
+        delta = loss.delta(g, z[L], a[L], y)  # the product, reduced, since a may round to 0 or 1
     else:
         dC_da = loss.derivative(a[L], y)
-        delta = layers[L - 1].activation.pull_back(dC_da, z[L], a[L])
+        delta = g.pull_back(dC_da, z[L], a[L])
     deltas = [delta]
 
     # (2) from layer l+1 to layer l; with dropout a = m g(z), so that ∂a/∂z = m g'(z)

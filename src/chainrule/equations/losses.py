@@ -13,18 +13,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule._exports import exported
-from chainrule.equations.activations import check_formulas
+from chainrule.equations.activations import Activation, Sigmoid, check_formulas
 
 Array = NDArray[Any]
 
 
 @exported("chainrule")
 class Loss(ABC):
-    """The loss of a sample and its derivative with respect to the outputs.
+    """State the loss of a sample, C_i = Σ_j c(a_j, y_j), and its derivative.
 
-    ``formula`` and ``derivative_formula`` are those of one output, in the letters a and y, in the
-    language of `formulas`. ``kinks`` lists the a - y where the derivative jumps.
-    ``output`` names the only output activation that the loss may follow, if it needs one.
+    Derive from this class to write your own. State the loss c of *one output*; it is summed over
+    the outputs and averaged over the samples for you.
+
+    Attributes:
+        name: The name that is printed, and stored in model files.
+        formula: c as text, in the letters a and y.
+        derivative_formula: ∂c/∂a as text, in the letters a and y.
+        kinks: The a − y where the derivative jumps. A certificate says "kink" there.
+        output: The only output activation that the loss may follow, or None.
+        needs_positive_output: Whether the output must stay above 0.
+
+    Examples:
+        >>> import numpy as np
+        >>> import chainrule as cr
+        >>> class LogCosh(cr.Loss):
+        ...     name = "log_cosh"
+        ...     formula = "ln(cosh(a - y))"
+        ...     derivative_formula = "tanh(a - y)"
+        ...     def value(self, a, y):
+        ...         return np.log(np.cosh(a - y))
+        ...     def derivative(self, a, y):
+        ...         return np.tanh(a - y)
+        >>> net = cr.Network([2, 3, 1], loss=LogCosh(), seed=0)
+        >>> bool(net.check_gradient([[0.3, -0.4]], [1.0]))
+        True
     """
 
     name: ClassVar[str]
@@ -36,14 +58,41 @@ class Loss(ABC):
 
     @abstractmethod
     def value(self, a: Array, y: Array) -> Array:
-        """Give c(a_j, y_j) for every output, shaped as a; C_i is the sum over the last axis."""
+        """Compute c(a_j, y_j) for every output.
+
+        Args:
+            a: The outputs, (n, units_L).
+            y: The targets, (n, units_L).
+
+        Returns:
+            The losses of the outputs, shaped as a; C_i is the sum over the last axis.
+        """
 
     @abstractmethod
     def derivative(self, a: Array, y: Array) -> Array:
-        """Give ∂C_i/∂a_j, shaped as a."""
+        """Compute ∂C_i/∂a_j.
+
+        Args:
+            a: The outputs, (n, units_L).
+            y: The targets, (n, units_L).
+
+        Returns:
+            The derivatives, shaped as a.
+        """
+
+    def derivative_at_output(self, z: Array, a: Array, y: Array) -> Array:
+        """Return ∂C_i/∂a_j, shaped as a; z tells 1 - a where that rounds to 0."""
+        return self.derivative(a, y)
 
     def check_targets(self, y: Array) -> None:  # noqa: B027 (most losses take any number)
-        """Raise ValueError where a target is impossible for this loss."""
+        """Refuse targets that are impossible for this loss. By default all numbers are possible.
+
+        Args:
+            y: The targets, (n, units_L).
+
+        Raises:
+            ValueError: A target is impossible; the message names its place.
+        """
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -52,16 +101,17 @@ class Loss(ABC):
 class LossFromZ(Loss):
     """A loss computed from z, because a may round to 0 or 1 where its logarithm is taken.
 
-    ∂C_i/∂a · ∂a/∂z is reduced by hand, which removes the division by a.
+    ∂C_i/∂a · ∂a/∂z is reduced by hand, which removes the division by a. g is the activation of the
+    output layer; z and a are its numbers, (n, units_L).
     """
 
     @abstractmethod
-    def value_from_z(self, z: Array, y: Array) -> Array:
-        """Give C_i of every sample, shape (n,), from the pre-activations of the output layer."""
+    def value_from_z(self, g: Activation, z: Array, y: Array) -> Array:
+        """Return C_i of every sample, shape (n,)."""
 
     @abstractmethod
-    def delta(self, a: Array, y: Array) -> Array:
-        """Give ∂C_i/∂z_j = ∂C_i/∂a · ∂a/∂z, reduced, shaped as a."""
+    def delta(self, g: Activation, z: Array, a: Array, y: Array) -> Array:
+        """Return ∂C_i/∂z_j = ∂C_i/∂a · ∂a/∂z, reduced, shaped as a."""
 
 
 class SquaredError(Loss):
@@ -122,8 +172,11 @@ class Huber(Loss):
         return np.clip(a - y, -1, 1)
 
 
-class Poisson(Loss):
-    """C_i = Σ_j a_j - y_j ln a_j: the negative log-likelihood of counts y, without ln y!."""
+class Poisson(LossFromZ):
+    """C_i = Σ_j a_j - y_j ln a_j: the negative log-likelihood of counts y, without ln y!.
+
+    ∂C_i/∂z = (1 - y/a) g'(z) = (a - y) g'(z)/a for every output that knows its logarithm.
+    """
 
     name = "poisson"
     formula = "a - y*ln(a)"
@@ -138,6 +191,17 @@ class Poisson(Loss):
     def derivative(self, a: Array, y: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             return 1 - np.where(y == 0, 0, y / a)
+
+    def value_from_z(self, g: Activation, z: Array, y: Array) -> Array:
+        a = g.value(z)
+        if g.log_derivative_formula is None:
+            return np.asarray(self.value(a, y).sum(axis=-1))
+        return np.asarray((a - y * g.log_value(z)).sum(axis=-1))
+
+    def delta(self, g: Activation, z: Array, a: Array, y: Array) -> Array:
+        if g.log_derivative_formula is None:
+            return g.pull_back(self.derivative(a, y), z, a)
+        return g.log_pull_back(a - y, z, a)
 
     def check_targets(self, y: Array) -> None:
         _refuse(y < 0, y, "loss 'poisson' needs counts of 0 or more")
@@ -159,15 +223,11 @@ class CrossEntropy(LossFromZ):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(y == 0, 0, -y / a)
 
-    def value_from_z(self, z: Array, y: Array) -> Array:
-        # -ln a_j = ln Σ_m e^z_m - z_j, with the largest z taken out so that nothing overflows
-        shifted = z - z.max(axis=-1, keepdims=True)
-        log_sum = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        result: Array = (y * (log_sum - shifted)).sum(axis=-1)
-        return result
+    def value_from_z(self, g: Activation, z: Array, y: Array) -> Array:
+        return np.asarray((-y * g.log_value(z)).sum(axis=-1))
 
-    def delta(self, a: Array, y: Array) -> Array:
-        return a * y.sum(axis=-1, keepdims=True) - y
+    def delta(self, g: Activation, z: Array, a: Array, y: Array) -> Array:
+        return g.log_pull_back(-y, z, a)  # a_j Σ_m y_m - y_j, exact also where a rounds to 1
 
     def check_targets(self, y: Array) -> None:
         _refuse((y < 0) | (y > 1), y, "loss 'cross_entropy' needs probabilities")
@@ -200,13 +260,17 @@ class BinaryCrossEntropy(LossFromZ):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(y == 1, 0, (1 - y) / (1 - a)) - np.where(y == 0, 0, y / a)
 
-    def value_from_z(self, z: Array, y: Array) -> Array:
+    def value_from_z(self, g: Activation, z: Array, y: Array) -> Array:
         # -ln σ(z) = ln(1 + e^-z) and -ln(1 - σ(z)) = ln(1 + e^z)
         result: Array = (y * np.logaddexp(0, -z) + (1 - y) * np.logaddexp(0, z)).sum(axis=-1)
         return result
 
-    def delta(self, a: Array, y: Array) -> Array:
-        return a - y
+    def delta(self, g: Activation, z: Array, a: Array, y: Array) -> Array:
+        return a * (1 - y) - y * _rest(z)  # a - y, exact also where a rounds to 1
+
+    def derivative_at_output(self, z: Array, a: Array, y: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(y == 1, 0, (1 - y) / _rest(z)) - np.where(y == 0, 0, y / a)
 
     def check_targets(self, y: Array) -> None:
         _refuse((y < 0) | (y > 1), y, "loss 'binary_cross_entropy' needs probabilities")
@@ -236,6 +300,11 @@ def get(loss: str | Loss) -> Loss:
     if type(loss) not in {type(c) for c in LOSSES.values()}:
         check_formulas(loss, {"a", "y"}, {"a", "y"})
     return loss
+
+
+def _rest(z: Array) -> Array:
+    """Return 1 - σ(z) = σ(-z)."""
+    return Sigmoid().value(-z)
 
 
 def _refuse(wrong: Array, y: Array, need: str) -> None:

@@ -1,7 +1,7 @@
 """Derivations: from a network and its numbers to the terms of a chain rule.
 
 The order is the one in which it is taught: the definition, the sum written out, what is left of it,
-the result. Numbers come from `chainrule.equations.backprop` alone.
+the result. Numbers come from `backprop` alone.
 """
 
 from __future__ import annotations

@@ -15,20 +15,47 @@ from chainrule._exports import exported
 @exported("chainrule")
 @dataclass(frozen=True)
 class Notation:
-    """How symbols are written. Make your own with ``dataclasses.replace(Notation(), loss="E")``.
+    """Choose the letters and index positions of formulas.
 
-    ``activation``, ``loss``: their letters. ``input``: the letter of layer 0, or None to write it
-    as an activation. ``first_index``: 0 or 1, for units and samples. ``to_index``, ``from_index``,
-    ``next_index``, ``other_index``, ``sample_index``: the letters of the unit, of one in the layer
-    before, of one in the layer after, of another output, of a sample. ``layer_above``: "(l)" writes
-    w_jk^(l), "l" writes w^l_jk. ``layer_names``: "number", or "relative" for L, L-1, ...
-    ``single_units``: where every layer has one unit, "hide" writes w_2 for w_11^(2).
-    ``residual``: "a - y" or "y - a". ``function``: "g" keeps g and g' abstract, "name" writes tanh,
-    "both" goes from one to the other. ``factors``: "( )" or "" around ∂C/∂a where they stand in a
-    row; ``results``: "( )" or "[ ]" around what is left of them. ``counts``: "number" writes the
-    number of units and samples at a Σ, "n" writes n. ``name_sample``: write C_0 for a single sample
-    (else C). ``tags``: number the results (1), (2), (3). ``assign``: the sign of the update.
-    ``digits``: significant digits; ``max_terms``: how many contributions of a long sum are printed.
+    Make your own with ``dataclasses.replace(Notation(), loss="E")``. Three ship, by name:
+    "default", "C-a-L" and "L-h".
+
+    Args:
+        name: What the notation is called.
+        activation: The letter of an activation.
+        loss: The letter of the loss.
+        input: The letter of layer 0, or None to write it as an activation.
+        first_index: Whether units and samples are counted from 0 or 1.
+        to_index: The letter of the unit.
+        from_index: The letter of a unit in the layer before.
+        next_index: The letter of a unit in the layer after.
+        other_index: The letter of another output.
+        sample_index: The letter of a sample.
+        layer_above: "(l)" writes w_jk^(l), "l" writes w^l_jk.
+        layer_names: "number", or "relative" for L, L−1, ...
+        single_units: Where every layer has one unit, "hide" writes w_2 for w_11^(2).
+        residual: "a - y" or "y - a".
+        function: "g" keeps g and g' abstract, "name" writes tanh, "both" goes from one to the
+            other.
+        factors: "( )" or "" around ∂C/∂a where factors stand in a row.
+        results: "( )" or "[ ]" around what is left of them.
+        counts: "number" writes the number of units and samples at a Σ, "n" writes n.
+        name_sample: Whether a single sample's loss is C_0, or C.
+        tags: Whether results are numbered (1), (2), (3).
+        assign: The sign of the update, "←" or "=".
+        digits: How many significant digits numbers have, 1 to 17.
+        max_terms: How many contributions of a long sum are printed.
+
+    Raises:
+        ValueError: A field has an impossible value, or two index letters are the same.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> import chainrule as cr
+        >>> mine = replace(cr.Notation(), loss="E", first_index=1)
+        >>> net = cr.Network([1, 1], output="tanh", W=[[[0.5]]], b=[[0.0]])
+        >>> print(net.explain("b[1][0]", [[2.0]], [0.0], notation=mine).text().splitlines()[0])
+        ∂E/∂b₁⁽¹⁾ = 0.31985
     """
 
     name: str = "own"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._forks import cached_property
 from chainrule.equations.activations import Softmax
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.formulas import Div, Expr, Num, add, evaluate, mul, parse
-from chainrule.equations.losses import BinaryCrossEntropy, CrossEntropy
+from chainrule.equations.losses import BinaryCrossEntropy, CrossEntropy, Poisson
 from chainrule.explain.notation import Notation
 from chainrule.explain.symbols import (
     Dots,
@@ -58,8 +58,9 @@ class Pieces:
     @cached_property
     def dC_da_output(self) -> Array:
         """∂C_i/∂a_j^(L) of every sample and output, (n, units_L)."""
+        passed = self.g.forward
         with np.errstate(over="ignore"):
-            return self.network.loss.derivative(self.g.forward.a[-1], self.y)
+            return self.network.loss.derivative_at_output(passed.z[-1], passed.a[-1], self.y)
 
     def value_of(self, q: Quantity) -> float:
         """Give the number of a quantity for the sample in focus."""
@@ -93,8 +94,10 @@ class Pieces:
         return isinstance(self.network.layers[self.L].activation, Softmax)
 
     def is_reduced(self, l: int) -> bool:
-        """Say whether ∂C/∂z of layer l is one term: after a softmax, or for a cross-entropy."""
-        cancels = isinstance(self.network.loss, CrossEntropy | BinaryCrossEntropy)
+        """Say whether ∂C/∂z of layer l is one term: after a softmax, or where a cancels."""
+        loss, g = self.network.loss, self.network.layers[l].activation
+        cancels = isinstance(loss, CrossEntropy | BinaryCrossEntropy)
+        cancels |= isinstance(loss, Poisson) and g.log_derivative_formula is not None
         return l == self.L and (self.softmax or cancels)
 
     def at(self, unit: int) -> int:

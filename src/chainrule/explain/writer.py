@@ -294,7 +294,7 @@ class Writer(ABC):
 
     @abstractmethod
     def function_name(self, name: str) -> str:
-        """Write the name of a function of `chainrule.equations.formulas`."""
+        """Write the name of a function of `formulas`."""
 
     @abstractmethod
     def partial(self, of: str, by: str) -> str:

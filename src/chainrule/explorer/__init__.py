@@ -20,14 +20,28 @@ __all__ = ["Explorer"]
 
 
 class Explorer:
-    """A network with data, to look at, to train and to ask: a notebook shows it as a widget.
+    """Show a network with data, to look at, to train and to ask. A notebook shows it as a widget.
 
-    ``network`` is copied; ``explorer.network`` is the one that the page has changed. X is
-    (n, units_0), y as for `Network.fit`; without them a few random samples are made, and without
-    a network a small one for a classic data set. Made by `Network.explore`.
+    `Network.explore` makes it.
 
-    Raises ImportError without the packages of ``chainrule[explorer]``, ValueError or TypeError for
-    data that do not fit.
+    Args:
+        network: The network, which is copied. None makes a small one for a classic data set.
+        X: The inputs, (n, units_0). Without X and y, a few random samples are made.
+        y: The targets, as for `Network.fit`.
+        validation_data: (X, y), whose loss is drawn as well.
+        name: What the data are called on the page.
+
+    Raises:
+        ImportError: The packages of ``chainrule[explorer]`` are not installed.
+        TypeError: The data do not hold numbers.
+        ValueError: The data do not fit the network, or only one of X and y was given.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=2)
+        >>> explorer = net.explore([[0, 1], [1, 1]], [1, 0])
+        >>> explorer.network.sizes
+        (2, 3, 1)
     """
 
     def __init__(
@@ -48,13 +62,13 @@ class Explorer:
 
     @property
     def network(self) -> FeedForward:
-        """A copy of the network as it is now."""
+        """Return a copy of the network as it is now, changed and trained on the page."""
         network: FeedForward = self.session.network.copy()
         return network
 
     @property
     def widget(self) -> Any:
-        """The anywidget, for hosts that want to be given it."""
+        """Return the anywidget, for hosts that want to be given it."""
         if self._widget is None:
             self._widget = load("hosts.notebook").Widget(self.session)
         return self._widget
@@ -68,10 +82,18 @@ class Explorer:
     ) -> None:
         """Write one HTML file that shows the explorer without Python and without a network.
 
-        ``steps`` steps of training are recorded from the weights as they are, with the derivation
-        of all that is drawn, for the sample that is chosen. The session stays as it is.
+        Training is recorded from the weights as they are, with the derivation of everything that is
+        drawn, for the sample that is chosen. The session stays as it is.
+
+        Args:
+            path: The file to write.
+            steps: How many steps of training to record.
+            on_progress: Called with the steps that are done and all of them.
+
+        Raises:
+            OSError: The file cannot be written.
         """
-        from chainrule.storage.models import write_atomically
+        from chainrule.storage.atomic import write_atomically
 
         text: str = load("hosts.offline").page(self.session.copy(), steps, on_progress)
         write_atomically(path, text.encode())

@@ -120,7 +120,8 @@ class Place:
         shown = self._units_shown(gradient, focus)
         marks = health.marks(network, network.forward(dataset.X[:_MARKED]))
         y = dataset.y[self.sample]
-        dC_da = network.loss.derivative(gradient.forward.a[-1][[focus]], y[None])[0]
+        z, a = (passed[-1][[focus]] for passed in (gradient.forward.z, gradient.forward.a))
+        dC_da = network.loss.derivative_at_output(z, a, y[None])[0]
         chosen = notation(s.notation, s.digits)
         return {
             "kind": "frame",
@@ -131,7 +132,7 @@ class Place:
                 "loss": network.loss.name,
                 "parameters": int(network.parameters.size),
                 "biases": network.biases,
-                "engine": engines.choose(network._requested_engine, network).name,
+                "engine": engines.choose(network.requested_engine, network).name,
                 "seed": int(network.seed) if network.seed < 2**53 else 0,
             },
             "layers": view.layers(network, gradient, dC_da, focus, shown, marks),

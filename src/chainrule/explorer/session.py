@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,28 +17,28 @@ from numpy.typing import NDArray
 from chainrule.diagnose import health
 from chainrule.equations import data as data_room
 from chainrule.equations.activations import ACTIVATIONS
-from chainrule.equations.feedforward import FeedForward
-from chainrule.equations.losses import LOSSES, LossFromZ
-from chainrule.equations.numbers import format_number
+from chainrule.equations.losses import LOSSES
 from chainrule.equations.targets import Bias, UnitOutput, Weight, resolve
 from chainrule.explain import steps
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explain.scribe import notation
 from chainrule.explorer import derivation, protocol, results, share, subject, uploads, view
-from chainrule.explorer.place import Place, Settings
+from chainrule.explorer.place import Settings
 from chainrule.explorer.protocol import replies, requests
-from chainrule.explorer.trainer import Trainer, optimizer
+from chainrule.explorer.running import Running
+from chainrule.explorer.trainer import optimizer
 from chainrule.teach import datasets
 from chainrule.teach import exercises as practice
 from chainrule.teach import lessons as tour
 from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
-_HEALTH = 512  # samples by which health is judged
+_HEALTH = 32, 512  # samples by which health is judged, the fewest and the most
+_LOOKED_AT = 2e7  # parameters times these samples
 _TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
 
 
-class Session(Place):
+class Session(Running):
     """A network with data, explored by messages."""
 
     _exercise: practice.Exercise | None = None
@@ -130,7 +129,7 @@ class Session(Place):
         if loss not in LOSSES or output not in ACTIVATIONS:
             return output, loss  # the network says what is wrong with it
         found = LOSSES[loss]
-        needs = found.output if isinstance(found, LossFromZ) else None
+        needs = found.output
         if needs and needs != output:
             if request.output is None:
                 return needs, loss
@@ -200,12 +199,6 @@ class Session(Place):
         self._put_into_record()
         return self._changed()
 
-    def _put_into_record(self) -> None:
-        """Let the record at hand hold the parameters as they were set; later ones go."""
-        kept = self._recording.until(self._record)
-        self._recording = replace(kept, curve=kept.curve[:-1], records=kept.records[:-1])
-        self._keep()
-
     def _edit_data(
         self,
         x: tuple[int, float] | None = None,
@@ -235,103 +228,6 @@ class Session(Place):
         self.settings = replace(self.settings, **changes)
         self._version += 1
         return self.frame()
-
-    # --- training -------------------------------------------------------------------------------
-
-    def _update(self, request: requests.Update) -> replies.Frame:
-        gradient, rate = self._gradient(), self.settings.learning_rate
-        moved = self.network.copy()
-        for l, layer in enumerate(moved.weighted_layers, start=1):
-            layer.W[...] -= rate * gradient.dW[l]
-            db = gradient.db[l]
-            if layer.b is not None and db is not None:
-                layer.b[...] -= rate * db
-        if not np.isfinite(moved.parameters).all():
-            raise ValueError("the update is not finite; take a smaller learning rate")
-        self._before("update")
-        self.network = moved
-        self._cut_recording()
-        self._step += 1
-        self._keep()
-        return self._changed()
-
-    def _cut_recording(self) -> None:
-        """Training goes on from the record at hand; later ones go."""
-        if self._record < len(self._recording.records) - 1:
-            self._recording = self._recording.until(self._record)
-
-    def _train(self, request: requests.Train) -> replies.Frame:
-        if not request.again:
-            self._before("train")
-        self._cut_recording()
-        trainer = self._ready_trainer()
-        steps = request.steps
-        if request.epochs is not None:
-            steps = (steps or 0) + request.epochs * trainer.steps_per_epoch
-        if request.pace is not None:
-            steps = min(steps or request.pace, request.pace)
-        before, begun = trainer.step, perf_counter()
-        failure = trainer.run(steps, request.seconds)
-        taken = trainer.step - before
-        self._speed = float(f"{taken / max(perf_counter() - begun, 1e-6):.3g}")
-        self._step += taken
-        self._epoch += taken / trainer.steps_per_epoch
-        self._message = ""
-        if failure is not None:
-            where = "the loss" if failure.what == "loss" else f"layer {failure.layer}"
-            rate = format_number(self.settings.learning_rate, 12)
-            self._message = (
-                f"Training stopped: a number of {where} was no longer finite. The learning rate "
-                f"{rate} may be too large. The weights from before that step are kept."
-            )
-        if taken:
-            self._keep_while_training(trainer)
-        self._version += 1
-        frame = self.frame(training=request.again)
-        if request.results:
-            frame["results"] = results.results(self.network, self._data, points=False)
-        return frame
-
-    @property
-    def step(self) -> int:
-        """The steps of training taken so far."""
-        return self._step
-
-    def steps_asked(self, request: requests.Train) -> int:
-        """Give how many steps a request for steps or epochs comes to."""
-        epochs = request.epochs or 0
-        return (request.steps or 0) + epochs * self._ready_trainer().steps_per_epoch
-
-    def _ready_trainer(self) -> Trainer:
-        if self._trainer is None:
-            s = self.settings
-            rule = optimizer(s.optimizer, s.learning_rate)
-            self._trainer = Trainer(self.network, self._data, rule, s.batch_size)
-        return self._trainer
-
-    def _keep_while_training(self, trainer: Trainer) -> None:
-        d = self._data
-        most = int(np.clip(1e6 / self.network.parameters.size, 20, 400))
-        val_loss = None
-        if len(d.X_val):
-            val_loss = self.network.loss_value(d.X_val[:most], d.y_val[:most])
-        started = self._step - trainer.step  # steps taken before this trainer
-        points = [(at + started, loss) for at, loss in trainer.points]
-        self._recording = self._recording.add(
-            self._step, self._epoch, trainer.loss, val_loss, self.network.parameters, points
-        )
-        self._record = len(self._recording.records) - 1
-
-    def _seek(self, request: requests.Seek) -> replies.Frame:
-        records = self._recording.records
-        if request.record >= len(records):
-            raise ValueError(
-                f"record is {request.record}; there are records 0 to {len(records) - 1}"
-            )
-        self._step, self._epoch, parameters = records[request.record]
-        self.network.parameters[...] = parameters
-        self._record = request.record
-        return self._changed()
 
     # --- explanations ---------------------------------------------------------------------------
 
@@ -380,7 +276,7 @@ class Session(Place):
         return {"kind": "steps", "version": self._version, "steps": all_steps.views()}
 
     def _health(self, request: requests.Health) -> health.HealthView:
-        most = int(np.clip(2e7 / self.network.parameters.size, 32, _HEALTH))
+        most = int(np.clip(_LOOKED_AT / self.network.parameters.size, *_HEALTH))
         gradient = self.network.gradient(self._data.X[:most], self._data.y[:most])
         first = NOTATIONS[self.settings.notation].first_index
         return health.report(self.network, gradient, first)
@@ -433,42 +329,19 @@ class Session(Place):
         elif not known and d.X.size + d.y.size > share.MOST:
             why_not = "a link holds the explorer's own data sets, or a few samples"
         else:
-            state = share.pack(self._state())
+            state = share.pack(share.state_of(self.network, d, vars(s), self.sample))
             if len(state) > requests.MAX_STATE:
                 state, why_not = "", "this is too much for a link"
         rule = optimizer(s.optimizer, s.learning_rate)
         code = share.python(self.network, d, repr(rule), s.batch_size, self.sample)
         return {"kind": "share", "state": state, "why_not": why_not, "python": code}
 
-    def _state(self) -> dict[str, Any]:
-        d = self._data
-        state = {
-            "v": share.VERSION,
-            "net": share.network_state(self.network),
-            "set": vars(self.settings),
-            "at": self.sample,
-        }
-        if d.name in datasets.names() and self._is_original(d):
-            return {**state, "data": d.name}
-        rows = slice(0, max(share.MOST // (d.X.shape[1] + d.y.shape[1]), 1))
-        if d.name in datasets.names():  # an edited one: the sample at hand is what matters
-            rows = slice(self.sample, self.sample + 1)
-            state["at"] = 0
-        return {
-            **state, "X": d.X[rows].tolist(), "y": d.y[rows].tolist(), "classes": d.classes,
-            "name": d.name,
-        }  # fmt: skip
-
-    @staticmethod
-    def _is_original(d: Dataset) -> bool:
-        made = datasets.make(d.name)
-        return np.array_equal(made.X, d.X) and np.array_equal(made.y, d.y)
-
     def _restore(self, request: requests.Restore) -> replies.Frame:
         state = share.unpack(request.state)
         network = share.network_from(state["net"], requests.MAX_PARAMETERS, self.kind)
-        dataset = self._data_of(state, network)
-        settings = _settings_of(state["set"])
+        dataset = share.dataset_of(state, network)
+        asked = protocol.parse({**share.settings_of(state), "kind": "configure"})
+        settings = Settings(**{k: v for k, v in vars(asked).items() if v is not None})
         at = state["at"]
         at = at if type(at) is int and 0 <= at < len(dataset.X) else 0
         self._before("open a link")
@@ -477,23 +350,5 @@ class Session(Place):
         self.network, self.settings, self.sample = network, settings, at
         return self._restart()
 
-    @staticmethod
-    def _data_of(state: dict[str, Any], network: FeedForward) -> Dataset:
-        if "data" in state:
-            dataset = datasets.make(state["data"])
-            data_room.samples(dataset.X, dataset.y, network.sizes, network.loss, None)
-            return dataset
-        label = state["name"]
-        label = label[:40] if isinstance(label, str) else "data"
-        return subject.as_dataset(network, state["X"], state["y"], None, label)
-
 
 _LOSS_OF = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
-
-
-def _settings_of(given: object) -> Settings:
-    """Give the settings of a state, each checked as `Configure` checks it."""
-    if not isinstance(given, dict):
-        raise ValueError("this is no state of the explorer: set")
-    request = protocol.parse({**given, "kind": "configure"})
-    return Settings(**{k: v for k, v in vars(request).items() if v is not None})

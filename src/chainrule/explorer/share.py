@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.equations import data
 from chainrule.equations.feedforward import FeedForward
-from chainrule.storage import models as files
+from chainrule.explorer import subject
+from chainrule.storage.container import from_json
+from chainrule.teach import datasets
 from chainrule.teach.datasets import Dataset
 
 VERSION = 1  # raised when an explorer that knows only the one before would misread a state
@@ -45,7 +48,7 @@ def unpack(text: str) -> dict[str, Any]:
             raise ValueError("it is too long, or cut off")
         if unpacker.unused_data:
             raise ValueError("something follows its end")
-        state = files.from_json(raw.decode(), "it")
+        state = from_json(raw.decode(), "it")
     except (ValueError, binascii.Error, zlib.error) as error:
         raise ValueError(f"this is no state of the explorer: {error}") from None
     if not isinstance(state, dict):
@@ -149,3 +152,45 @@ def python(network: FeedForward, dataset: Dataset, rule: str, batch_size: int, f
 
 def _literal(array: Any) -> str:
     return repr(np.asarray(array, dtype=np.float64).tolist())
+
+
+def state_of(
+    network: FeedForward, d: Dataset, settings: dict[str, Any], sample: int
+) -> dict[str, Any]:
+    """Return what a link says: network, settings, the sample at hand, and data or their name."""
+    state = {"v": VERSION, "net": network_state(network), "set": settings, "at": sample}
+    known = d.name in datasets.names()
+    if known and _is_original(d):
+        return {**state, "data": d.name}
+    rows = slice(0, max(MOST // (d.X.shape[1] + d.y.shape[1]), 1))
+    if known:  # an edited one: the sample at hand is what matters
+        rows = slice(sample, sample + 1)
+        state["at"] = 0
+    return {
+        **state, "X": d.X[rows].tolist(), "y": d.y[rows].tolist(), "classes": d.classes,
+        "name": d.name,
+    }  # fmt: skip
+
+
+def _is_original(d: Dataset) -> bool:
+    made = datasets.make(d.name)
+    return np.array_equal(made.X, d.X) and np.array_equal(made.y, d.y)
+
+
+def dataset_of(state: dict[str, Any], network: FeedForward) -> Dataset:
+    """Return the data of a state, checked for its network."""
+    if "data" in state:
+        dataset = datasets.make(state["data"])
+        data.samples(dataset.X, dataset.y, network.sizes, network.loss, None)
+        return dataset
+    label = state["name"]
+    label = label[:40] if isinstance(label, str) else "data"
+    return subject.as_dataset(network, state["X"], state["y"], None, label)
+
+
+def settings_of(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a state, which are still to be checked one by one."""
+    given = state["set"]
+    if not isinstance(given, dict):
+        raise ValueError("this is no state of the explorer: set")
+    return given

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.equations import data as data_room
-from chainrule.equations.feedforward import FeedForward, count_parameters
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.parameters import count_parameters
 from chainrule.explorer.protocol.requests import MAX_PARAMETERS
 from chainrule.teach import datasets
 from chainrule.teach.datasets import Dataset

@@ -40,12 +40,13 @@ class Trainer:
     """
 
     def __init__(self, network: FeedForward, dataset: Dataset, rule: Optimizer, batch_size: int):
-        samples = data.samples(dataset.X, dataset.y, network.sizes, network.loss, None)
-        self._samples = data.Samples(data.in_dtype(samples.X, network.dtype),
-                                     data.in_dtype(samples.y, network.dtype, "y"))  # fmt: skip
+        dtype = network.dtype
+        samples = data.samples(dataset.X, dataset.y, network.sizes, network.loss, None, dtype)
+        self._samples = data.Samples(data.in_dtype(samples.X, dtype),
+                                     data.in_dtype(samples.y, dtype))  # fmt: skip
         self._network, self._n = network, len(samples)
         self._plan = Plan(rule, min(batch_size, self._n))
-        self._engine: Engine = engines.choose(network._requested_engine, network, self._plan)
+        self._engine: Engine = engines.choose(network.requested_engine, network, self._plan)
         self._state = State(slots=rule.start(network.parameters))
         self._rate = float(rule.schedule.rates(0, 1, [])[0])
         self.epoch, self.loss = 0, float("nan")  # whole epochs; the loss of the last piece

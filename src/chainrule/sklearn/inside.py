@@ -12,10 +12,11 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from chainrule.equations.activations import Activation, Softmax
+from chainrule.equations.arrays import taken
 from chainrule.equations.losses import Loss
 from chainrule.explain import Explanation
 from chainrule.network import Network
-from chainrule.sklearn import naming, networks
+from chainrule.sklearn import naming, networks, weights
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver
 
@@ -41,9 +42,12 @@ class NetworkInside:
 
     @property
     def network_(self) -> Network:
-        """The `chainrule.Network` inside; its parameters are ``coefs_`` and ``intercepts_``.
+        """Return the `Network` inside; its parameters are ``coefs_`` and ``intercepts_``.
 
-        Its loss is the one whose gradient training follows, its l2 that of a full batch.
+        Its loss is the one whose gradient training follows, and its l2 is that of a full batch.
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
         """
         check_is_fitted(self)
         return self._inner()
@@ -151,7 +155,7 @@ class NetworkInside:
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = {**super().__getstate__()}  # type: ignore[dict-item]
-        for name in ("_network", "_held", "_held_activation", "_given_validation"):
+        for name in ("_network", "_held", "_held_activation", "_given_validation", "_unit"):
             state.pop(name, None)
         return state
 
@@ -202,7 +206,7 @@ class NetworkInside:
             if plain and len(X) and "feature_names_in_" not in self.__dict__:
                 with suppress(ValueError):  # scikit-learn's check says it in its words
                     return network.predict(X)
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            X = validate_data(self, taken(X, "X"), accept_sparse=["csr", "csc"], reset=False)
         return networks.outputs(network, X)
 
     # --- explanation ------------------------------------------------------------------------------
@@ -210,28 +214,42 @@ class NetworkInside:
     def explain(
         self, target: Any, X: Any, y: Any, *, sample_weight: Any = None, **options: Any
     ) -> Explanation:
-        """Explain the derivative of the loss on X and y by one quantity, "w[1][2,0]" say.
+        """Explain the derivative of the loss with respect to one quantity.
 
-        y are labels, as in ``fit``. The loss is the one whose gradient training follows, on these
-        samples, penalty (½ α Σ w² / n) included. A unit may be named: an input by its column,
-        "x[age]", if ``fit`` has seen column names, one of the last layer by its class, "b[2][yes]";
-        a whole number is an index. ``options`` are those of `Network.explain`; ``names`` are
-        those of columns and classes unless given.
-        Raises NotFittedError before ``fit``, ValueError or TypeError for bad arguments.
+        The loss is the one whose gradient training follows, on these samples, penalty ½ α Σ w² / n
+        included.
+
+        Args:
+            target: The quantity to differentiate with respect to, as for `Network.explain`. An
+                input may be named by its column, "x[age]", if ``fit`` has seen names of columns,
+                and a unit of the last layer by its class, "b[2][yes]". A whole number is an index.
+            X: The inputs, as for ``fit``.
+            y: The labels or numbers, as for ``fit``.
+            sample_weight: The weight of each sample in the mean, (n,).
+            **options: Those of `Network.explain`.
+
+        Returns:
+            The explanation.
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            TypeError: An argument has the wrong type.
+            ValueError: The network has no such quantity, or the data do not fit.
         """
         check_is_fitted(self)
-        weights = self._output_weights()
-        if weights is not None and not (weights == 1).all():
+        of_outputs = self._output_weights()
+        if of_outputs is not None and not (of_outputs == 1).all():
             raise ValueError("explain: a loss with output_weight can't be stated as a formula yet")
         rows, encoded = self._encoded(X, y)
         if not isinstance(rows, np.ndarray):
             rows = rows.toarray()
         total = float(len(rows))
+        sample_weight, unit = weights.scaled(sample_weight)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, rows)
             total = float(sample_weight.sum())
         network = self._inner().copy()
-        network.l2 = float(self.alpha) / total if total else 0.0
+        network.l2 = weights.penalty(float(self.alpha), unit) / total if total else 0.0
         y = np.asarray(encoded, dtype=np.float64)
         options.setdefault("names", naming.names(self))
         target = naming.by_index(target, self)

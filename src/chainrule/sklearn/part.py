@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.equations.arrays import contiguous
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.sklearn import networks
@@ -17,7 +18,7 @@ Array = NDArray[Any]
 
 @dataclass
 class Part:
-    """Rows of X and y, (n, units_L), with the weights that the loss takes.
+    """Rows of X and y, (n, units_L), with the weights that the loss takes, as ratios of a unit.
 
     A sparse X that is not large is made dense at once, a larger one as CSR, piece by piece.
     """
@@ -25,6 +26,7 @@ class Part:
     X: Any
     y: Array
     weights: Array | None = None
+    unit: float = 1.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.X, np.ndarray):
@@ -38,7 +40,8 @@ class Part:
         """Give some of the rows, dense."""
         X = self.X[index]
         weights = None if self.weights is None else self.weights[index]
-        return Part(X if isinstance(X, np.ndarray) else X.toarray(), self.y[index], weights)
+        X = X if isinstance(X, np.ndarray) else X.toarray()
+        return Part(X, self.y[index], weights, self.unit)
 
     @property
     def is_dense(self) -> bool:
@@ -56,6 +59,6 @@ class Part:
         if one_hot and (np.count_nonzero(self.y, axis=1) == 1).all():
             y: Array = self.y.argmax(axis=1)
         else:
-            y = np.ascontiguousarray(self.y, network.dtype)
+            y = contiguous(self.y, network.dtype)
         weights = None if self.weights is None else self.weights.astype(np.float64)
-        return Samples(np.ascontiguousarray(self.X, network.dtype), y, weights)
+        return Samples(contiguous(self.X, network.dtype), y, weights)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from chainrule._forks import cached_property
 from chainrule._version import __version__
 from chainrule.equations.checks import listed
-from chainrule.storage import models as files
+from chainrule.storage import models
+from chainrule.storage.atomic import write_atomically
+from chainrule.storage.container import harmless, opened
 from chainrule.tables import target as targets
 from chainrule.tables.cells import CellError
 from chainrule.tables.measures import NAMES
@@ -70,9 +72,9 @@ class TableModel:
             "training": self.training,
             "measures": self.measures,
         }
-        self.network._check_parameters()
-        content = files.content(self.network, self.network.parameters, {files.TABLE: about})
-        files.write_atomically(path, content)
+        self.network.check_parameters()
+        content = models.content(self.network, self.network.parameters, {models.TABLE: about})
+        write_atomically(path, content)
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -150,8 +152,8 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
     Raises ValueError where the file is damaged or from a newer version, OSError where it can't be
     read.
     """
-    with files.opened(path) as file:
-        about = files.check(file)[0].get(files.TABLE)
+    with opened(path) as file:
+        about = models.check(file)[0].get(models.TABLE)
     if about is None:
         return None
     from chainrule.network import load as load_network
@@ -160,7 +162,7 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
     try:
         return read(about, network)
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {files.harmless(str(error))}") from None
+        raise ValueError(f"{os.fspath(path)}: {harmless(str(error))}") from None
 
 
 def read(about: Any, network: Network) -> TableModel:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
-from chainrule.storage import models as files
+from chainrule.storage import models
 from chainrule.tables import measures, profile, rows
 from chainrule.tables import target as targets
 from chainrule.tables.measures import Measured
@@ -111,7 +111,7 @@ def prepare(source: Source, settings: Settings) -> Prepared:
             )
         target = replace(target, mean=float(learned.mean()), scale=scale)
     schema = Schema(tuple(columns), tuple(left_out), target, settings.missing)
-    if not files.fits({files.TABLE: schema.to_dict()}):
+    if not models.fits({models.TABLE: schema.to_dict()}):
         raise TableError(
             f"{source.path} has {len(columns):,} columns that make {len(schema.inputs):,} inputs, "
             "too many for a model file: --drop some, or take fewer with --max-categories"

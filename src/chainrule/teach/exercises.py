@@ -365,7 +365,7 @@ class Examiner:
                 number = why.terms[0].value
             return self.scribe.equation(symbol, Num(number))
         q = quantity(letter, l, *units)
-        return self.scribe.equation(q, Num(why._pieces.value_of(q)))
+        return self.scribe.equation(q, Num(why.value_of(q)))
 
 
 def _near(value: float, other: float, share: float = _NEAR) -> bool:

@@ -22,11 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule._exports import exported
-from chainrule.equations.data import Samples, is_mapped
+from chainrule.equations.arrays import is_mapped
+from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Optimizer, Slots
-from chainrule.equations.schedules import Schedule
-from chainrule.storage import models as files
+from chainrule.equations.schedules import HasRate
+from chainrule.storage import models
+from chainrule.storage.container import opened
 from chainrule.training.history import History
 
 Array = NDArray[Any]
@@ -54,7 +56,13 @@ _SETTINGS = (
 
 @exported("chainrule")
 class CheckpointWarning(UserWarning):
-    """A run goes on, but from an older checkpoint, or not to the same bits."""
+    """Warn that a run continues from an older checkpoint, or not to the same bits.
+
+    Examples:
+        >>> import warnings
+        >>> import chainrule as cr
+        >>> warnings.filterwarnings("error", category=cr.CheckpointWarning)  # doctest: +SKIP
+    """
 
 
 @dataclass(frozen=True)
@@ -104,8 +112,8 @@ def serialize(network: FeedForward, checkpoint: Checkpoint) -> bytes:
         "slots": list(checkpoint.slots),
         "callbacks": states,
     }
-    named = {f"{files.CHECKPOINT}.{name}": array for name, array in tensors.items()}
-    return files.content(network, checkpoint.parameters, {files.CHECKPOINT: about}, named)
+    named = {f"{models.CHECKPOINT}.{name}": array for name, array in tensors.items()}
+    return models.content(network, checkpoint.parameters, {models.CHECKPOINT: about}, named)
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
@@ -114,11 +122,11 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     Raises ValueError where the file is none, damaged, or from a newer version; OSError where it
     can't be read.
     """
-    with files.opened(path) as file:
-        network, own = files.check(file)
-        if files.CHECKPOINT not in network:
+    with opened(path) as file:
+        network, own = models.check(file)
+        if models.CHECKPOINT not in network:
             raise ValueError("a model file, but no checkpoint")
-        about = network.pop(files.CHECKPOINT)
+        about = network.pop(models.CHECKPOINT)
         if about.keys() == {"version", "best"}:
             raise ValueError("the best network of a run, but no checkpoint")
         _check(about)
@@ -127,7 +135,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         if not np.isfinite(parameters).all():
             raise ValueError("a parameter is NaN or infinite")
         tensors = {
-            name.removeprefix(f"{files.CHECKPOINT}."): file.get_tensor(name)
+            name.removeprefix(f"{models.CHECKPOINT}."): file.get_tensor(name)
             for name in set(file.keys()).difference(own)
         }
         try:
@@ -139,11 +147,11 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 def is_best(path: Path) -> bool:
     """Tell whether a file is the best network of a run."""
     try:
-        with files.opened(path) as file:
-            about, _ = files.check(file)
+        with opened(path) as file:
+            about, _ = models.check(file)
     except (OSError, ValueError):
         return False
-    return files.CHECKPOINT in about
+    return models.CHECKPOINT in about
 
 
 def _check(about: dict[str, Any]) -> None:
@@ -227,8 +235,8 @@ def plain(value: object) -> Any:
     held: dict[str, Any] = {}
     if dataclasses.is_dataclass(value):
         held = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    elif isinstance(value, Optimizer | Schedule):
-        held = vars(value)
+    elif isinstance(value, Optimizer | HasRate):
+        held = getattr(value, "__dict__", {})
     return {"name": type(value).__qualname__, **{key: plain(item) for key, item in held.items()}}
 
 

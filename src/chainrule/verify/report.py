@@ -31,12 +31,24 @@ _NUMBERS = 1 << 21  # (parameter, sample) pairs at once
 @exported("chainrule.verify")
 @dataclass(frozen=True)
 class Compared:
-    """One parameter: its analytic derivative beside the difference quotient.
+    """Hold one parameter: its derivative beside the difference quotient.
 
-    ``relative_error`` is that of the larger of the two, but at least of what the differences
-    resolve: their own error divided by the tolerance, so that a derivative which vanishes beside
-    the rounding of C raises no alarm. ``left`` and ``right`` are set where a unit that the
-    parameter moves stands on a kink; ``numeric`` then follows the slope taken there.
+    Attributes:
+        parameter: The `Weight` or `Bias`.
+        analytic: The derivative of backpropagation.
+        numeric: The difference quotient. At a kink it follows the slope that is taken there.
+        relative_error: The error relative to the larger of the two, but at least to what
+            differences resolve, so that a derivative which vanishes beside the rounding of C raises
+            no alarm.
+        left: The derivative from the left, at a kink.
+        right: The derivative from the right, at a kink.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 1], W=[[[2.0]]], b=[[0.0]])
+        >>> worst = net.check_gradient([[1.0]], [1.0]).worst
+        >>> worst.relative_error < 1e-6
+        True
     """
 
     parameter: Target
@@ -50,12 +62,24 @@ class Compared:
 @exported("chainrule.verify")
 @dataclass(frozen=True)
 class GradientReport:
-    """What the check of a gradient came to; true if it passed.
+    """Hold what the check of a gradient came to. It is true if the check passed.
 
-    ``worst`` is the parameter with the largest relative error (None if all stand on kinks),
-    ``failures`` are those above ``tolerance``, the largest first, ``kinks`` those at a kink whose
-    analytic value is the one that follows the slope taken there. ``checked`` of ``total``
-    parameters were looked at.
+    Attributes:
+        worst: The parameter with the largest relative error, or None if all stand on kinks.
+        failures: The parameters beyond the tolerance, the worst first.
+        kinks: The parameters at a kink whose derivative follows the slope that is taken there.
+        checked: How many parameters were checked.
+        total: How many there are.
+        n_samples: The number of samples.
+        seconds: How long it took.
+        tolerance: The relative error that is allowed.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)
+        >>> report = net.check_gradient([[0.5, -1.0]], [1.0])
+        >>> bool(report), report.checked, report.failures
+        (True, 13, ())
     """
 
     worst: Compared | None
@@ -69,19 +93,19 @@ class GradientReport:
 
     @property
     def passed(self) -> bool:
-        """Whether no parameter is beyond the tolerance."""
+        """Return whether no parameter is beyond the tolerance."""
         return not self.failures
 
     @property
     def worst_relative_error(self) -> float:
-        """The largest relative error; 0 if all parameters stand on kinks."""
+        """Return the largest relative error; 0 if all parameters stand on kinks."""
         return 0.0 if self.worst is None else self.worst.relative_error
 
     def __bool__(self) -> bool:
         return self.passed
 
     def text(self) -> str:
-        """Give the report in lines of at most 100 columns."""
+        """Return the report in lines of at most 100 columns."""
         checked = f"all {self.total:,} parameters"
         if self.checked < self.total:
             checked = f"{self.checked:,} of {self.total:,} parameters, drawn at random,"
@@ -105,7 +129,7 @@ class GradientReport:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as plain data for JSON; numbers that are not finite as texts."""
+        """Return everything as plain data for JSON; numbers that are not finite become texts."""
         return {
             "passed": self.passed,
             "worst": None if self.worst is None else _plain(self.worst),
@@ -143,17 +167,31 @@ def check_gradient(
 ) -> GradientReport:
     """Compare the gradient of every weight and bias with central differences of the loss.
 
-    Each parameter is shifted by itself, by the 4th-order stencil; where a shift carries a unit of
-    some sample over a kink, the step shrinks for that sample. A parameter that differs is looked at
-    again with six steps. It fails if it differs by more than 1e-6 of the larger value, and by more
-    than 4 times what rounding and the differences' own error come to, which are estimated as for a
-    certificate. Parameters at a kink are reported apart; they fail only if the analytic value does
-    not follow the slope that is taken at kinks.
+    Each parameter is shifted by itself, by a 4th-order stencil whose step shrinks where it would
+    carry a unit over a kink. A parameter fails if it differs by more than 1e-6 of the larger value,
+    and by more than 4 times what rounding and the differences' own error come to. Everything is
+    computed in float64 from the parameters as stored, without dropout.
 
-    With more than ``max_parameters`` so many are drawn with ``seed``, from every W and b alike, and
-    the report says so. Computed in float64 from the parameters as stored, without dropout.
+    Args:
+        network: The network.
+        X: The inputs, (n, units_0), or one sample, (units_0,).
+        y: The targets, as for `Network.fit`.
+        sample_weight: The weight of each sample in the mean, (n,).
+        max_parameters: Of a larger network so many are drawn, from every layer alike.
+        seed: The seed of that draw.
 
-    Raises ValueError or TypeError for data that do not fit.
+    Returns:
+        The report, which is true if the check passed.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: The data do not fit, or ``max_parameters`` is below 1.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)
+        >>> net.check_gradient([[0.5, -1.0]], [1.0]).passed
+        True
     """
     max_parameters = whole(max_parameters, "max_parameters")
     start = time.perf_counter()

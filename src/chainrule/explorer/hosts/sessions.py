@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule._forks import Lock
 from chainrule.explorer.session import Session
 
 MAX_SESSIONS = 256
@@ -32,7 +32,7 @@ class Hosted:
 
     def __init__(self, session: Session, make_room: Callable[[Hosted], None]) -> None:
         self.session = session
-        self.lock = threading.Lock()
+        self.lock = Lock()
         self.is_over = False
         self._make_room = make_room
         self.used, self.bytes = monotonic(), weight(session)
@@ -71,7 +71,7 @@ class Sessions:
         self._make, self._most, self._most_bytes = make, most, most_bytes
         self._hosted: dict[str, Hosted] = {}
         self._gone: deque[str] = deque(maxlen=_REMEMBERED)
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def open(self) -> tuple[str, Hosted]:
         """Make a session with a name that can't be guessed."""
