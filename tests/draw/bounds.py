@@ -39,8 +39,8 @@ from typing import Any
 
 import numpy as np
 
-from .exact import Exact, Problem, elementwise, jacobian, softmax
-from .functions import FUNCTIONS, ULPS, Array, Real
+from .exact import Exact, Problem, elementwise, jacobian, others
+from .functions import FUNCTIONS, ULPS, Array, Real, sigma
 
 _REAL_U = float(np.finfo(Real).eps) / 2
 _LENGTHS = 64  # an error this many times smaller than the length of g' keeps to the first order
@@ -150,7 +150,8 @@ def at_output(
             "softplus"
         ].value(z)
         r_C = (t.u * (ULPS + units + 4) * terms + 2 * t.eta).astype(float).sum(-1)
-        r_delta = r_a + 2 * t.u * delta + more_a
+        parts = a * np.abs(1 - y) + size_y * sigma(-z)  # (1 - y) σ(z) - y σ(-z)
+        r_delta = ((ULPS + 4) * t.u * parts + t.eta).astype(float) + more_a
     elif p.loss == "poisson":
         log_a = np.abs((o.a - _log_terms(p, x)) / np.where(y == 0, 1, y)).astype(float)
         r_C = (t.u * (ULPS + units + 4) * (a + size_y * (1 + log_a)) + 2 * t.eta).sum(-1)
@@ -190,10 +191,14 @@ def _at_softmax(
 ) -> tuple[Array, Array, Array, Array, Array]:
     z, y, o = x.z[-1], p.y, x.output
     units = z.shape[1]
-    a, delta = np.abs(o.a).astype(float), np.abs(o.delta).astype(float)
+    a = np.abs(o.a).astype(float)
     below = (z.max(-1, keepdims=True) - z).astype(float)
     mean_below = (a * below).sum(-1, keepdims=True)
-    largest_e = e.max(-1, keepdims=True)
+    # Flat where every other unit is far below the largest, whatever e is.
+    far = (below == 0) | (below - e - e.max(-1, keepdims=True) >= t.flat)
+    alone = far.all(-1) & ((below == 0).sum(-1) == 1)
+    resolved = np.isfinite(e).all(-1) & ((e.max(-1) <= 1 / _LENGTHS) | alone)
+    largest_e = np.where(alone, 0.0, e.max(-1))[:, None]
     # e^(z - max) from a rounded z - max is off by |z - max| u more; what e moves twice
     r_a = t.u * a * (2 * ULPS + units + below + mean_below) + t.eta
     more_a = 4 * a * largest_e * largest_e
@@ -204,9 +209,14 @@ def _at_softmax(
         r_C = (t.u * (ULPS + units + 8) * terms + 2 * t.eta).sum(-1)
         if p.loss == "poisson":
             r_C = r_C + t.u * (units + 8)
+        # a_j Σ_{m≠j} y_m - y_j Σ_{m≠j} a_m; the first sum may be found as Σ y - y_j
         total = size_y.sum(-1, keepdims=True)
-        r_delta = total * (r_a + more_a) + t.u * (units + 3) * (a * total + size_y)
-        if p.loss == "poisson":  # also as a (1 - y/a - Σ_m a_m (1 - y_m / a_m))
+        rest_y, moved = others(size_y), r_a + more_a
+        r_delta = (rest_y + t.eta) * moved + size_y * others(moved)
+        r_delta = r_delta + t.gamma(units + 4) * (a * rest_y + size_y * others(a))
+        several = (size_y > 0).sum(-1, keepdims=True) > 1
+        r_delta = r_delta + np.where(several, t.gamma(units) * a * total, 0.0)
+        if p.loss == "poisson":  # its count in a, too
             r_delta = r_delta + ULPS * t.u * (a * (1 + total) + size_y) + t.eta * (1 + size_y)
     else:
         c, v, v_slope = (np.abs(part).astype(float) for part in elementwise(p.loss, o.a, y))
@@ -225,16 +235,6 @@ def _at_softmax(
         r_delta = r_delta + t.eta * (1 + v + mean)
         steepest = v_slope.max(-1, keepdims=True)
         r_delta = r_delta + 4 * a * largest_e**2 * (v + mean + 3 * steepest)
-    # Flat where every other unit is far below the largest.
-    far = np.where(below > 0, below - e - largest_e >= t.flat, True)
-    alone = far.all(-1) & ((below == 0).sum(-1) == 1)
-    resolved = np.isfinite(e).all(-1) & ((largest_e[:, 0] <= 1 / _LENGTHS) | alone)
-    more_a = np.where(alone[:, None], 0.0, more_a)
-    r_delta = np.where(
-        (alone & (largest_e[:, 0] > 1 / _LENGTHS))[:, None],
-        t.u * delta + r_a * size_y.sum(-1, keepdims=True) + t.u * size_y,
-        r_delta,
-    )
     return r_C, r_delta, r_a + more_a, np.abs(jacobian(o.a)), resolved
 
 
@@ -359,4 +359,4 @@ def _of(matrices: Array, vectors: Array) -> Array:
     return np.asarray((matrices @ vectors[:, :, None])[:, :, 0])
 
 
-__all__ = ["Arithmetic", "Bounds", "at_output", "bounds", "slope_error", "softmax", "value_error"]
+__all__ = ["Arithmetic", "Bounds", "at_output", "bounds", "slope_error", "value_error"]

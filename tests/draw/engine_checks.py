@@ -14,7 +14,7 @@ from .bounds import Arithmetic, Bounds, bounds
 from .cases import Built, build_network, flat
 from .exact import Exact, Problem, solve
 from .functions import Array, Real
-from .package import Plan, Samples, State, called, epoch_order
+from .package import Plan, Samples, State, called, epoch_order, sample_weights
 from .record import Record
 from .updates import Rule, Updated, clip, update
 
@@ -33,7 +33,9 @@ class Step:
 
     @property
     def comparable(self) -> bool:
-        return bool(self.bounds.resolved.all()) and not self.overflows
+        errors = (self.updated.theta_error, *self.updated.slot_errors.values())
+        known = all(np.isfinite(error).all() for error in errors)
+        return bool(self.bounds.resolved.all()) and known and not self.overflows
 
     @property
     def overflows(self) -> bool:
@@ -106,70 +108,147 @@ def check_runs(record: Record, built: Built, engines: dict[str, Any]) -> None:
     names = list(engines)
     leader = names[case.seed % len(names)] if case.seed % 4 == 0 else names[0]
     run = run_fit(built, leader)
-    if isinstance(run.error, ValueError):
-        if case.weights in _REFUSES_WEIGHTS and "weight" in str(run.error):
-            record.counts["refused weights"] += 1
-        else:
-            record.fault("fit: refused", f"{leader}: {run.error}")
-        return
-    X, y, weights = (None if part is None else part for part in built.numbers)
-    X, y = X.astype(case.dtype), y.astype(case.dtype)
-    n, optimizer = case.n, built.optimizer()
-    plan = Plan(optimizer, min(case.batch_size, n), case.clip_norm)
-    steps = -(-n // plan.batch_size)
-    theta = built.network.parameters.copy()
-    slots = optimizer.start(theta)
-    losses: list[float] = []
-    number = 0
-    for epoch in range(case.epochs):
+    if not isinstance(run.error, ValueError):
+        _Followed(record, built, engines, leader, run).follow()
+    elif case.weights in _REFUSES_WEIGHTS and "weight" in str(run.error):
+        record.counts["refused weights"] += 1
+    else:
+        record.fault("fit: refused", f"{leader}: {run.error}")
+
+
+class _Followed:
+    """A run of `fit`, and the same run in single steps.
+
+    The parameters and slots after an epoch are those of `fit`; from there the leading engine goes
+    on by itself, one batch at a time, and all engines take each of its steps beside it.
+    """
+
+    def __init__(
+        self, record: Record, built: Built, engines: dict[str, Any], leader: str, run: Run
+    ) -> None:
+        case = built.case
+        self.record, self.built, self.engines = record, built, engines
+        self.leader, self.run = leader, run
+        X, y, weights = built.numbers
+        s = sample_weights(weights, case.n)
+        self.samples = Samples(X.astype(case.dtype), y.astype(case.dtype), s)
+        self.optimizer = built.optimizer()
+        self.plan = Plan(self.optimizer, min(case.batch_size, case.n), case.clip_norm)
+        self.theta = built.network.parameters.copy()
+        self.slots: dict[str, Array] = self.optimizer.start(self.theta)
+        self.number = 0  # of the step of the run
+
+    def follow(self) -> None:
+        """Follow all epochs, or as many as `_STEPS` allows."""
+        case, run = self.built.case, self.run
+        steps = -(-case.n // self.plan.batch_size)
+        validated = case.seed % 2
+        for epoch in range(case.epochs):
+            if self.number + steps > _STEPS:
+                self.record.counts["runs cut short"] += 1
+                return
+            losses = run.history["val_loss" if validated else "loss"][:epoch] if epoch else []
+            rates = self.optimizer.schedule.rates(epoch, steps, losses)
+            followed = self.epoch(epoch, rates)
+            if not followed:
+                return
+            if len(run.states) <= epoch:
+                if all(step.comparable for step in followed):
+                    place = f"in epoch {epoch + 1}: {run.error}"
+                    self.record.fault("fit: stopped", f"{self.leader} stopped {place}")
+                return
+            self.theta, self.slots = run.states[epoch]
+            if validated:
+                _check_validation(self.record, self.built, self.leader, run, epoch, self.theta)
+
+    def epoch(self, epoch: int, rates: Array) -> list[Step]:
+        """Take an epoch's steps, and compare its end; nothing where it stopped."""
+        case, record, n = self.built.case, self.record, self.built.case.n
         order = epoch_order(case.seed, epoch, n) if case.shuffle else np.arange(n)
-        rates = optimizer.schedule.rates(epoch, steps, losses)
+        theta, slots = self.theta, self.slots
+        followed: list[Step] = []
         total = weight = 0.0
-        comparable, last = True, None
-        for i, start in enumerate(range(0, n, plan.batch_size)):
-            if number == _STEPS:
-                record.counts["runs cut short"] += 1
-                return
-            rows = order[start : start + plan.batch_size]
-            samples = Samples(X[rows], y[rows], None if weights is None else weights[rows])
-            last = exact_step(built, rows, theta, slots, float(rates[i]), number)
-            comparable &= last.comparable
-            moved = {}
-            for name, engine in engines.items():
-                moved[name] = _take(
-                    record, built, name, engine, samples, plan, theta, slots, rates[i], number, last
+        for i, start in enumerate(range(0, n, self.plan.batch_size)):
+            rows = order[start : start + self.plan.batch_size]
+            samples = self.of(rows)
+            step = exact_step(self.built, rows, theta, slots, float(rates[i]), self.number)
+            moved = {
+                name: _take(
+                    record, self.built, name, engine, samples, self.plan, theta, slots, rates[i],
+                    self.number, step,
                 )
+                for name, engine in self.engines.items()
+            }  # fmt: skip
             record.counts["steps"] += 1
-            record.counts["steps compared"] += last.comparable
-            if last.overflows:
-                record.counts["steps that may overflow"] += 1
-            ours = moved[leader]
+            record.counts["steps compared"] += step.comparable
+            record.counts["steps that may overflow"] += step.overflows
+            ours = moved[self.leader]
             if ours is None:  # not finite
-                _must_have_stopped(record, run, leader, epoch, number)
-                return
+                _must_have_stopped(record, self.run, self.leader, epoch, self.number)
+                return []
             theta, slots, loss = ours
-            s = len(rows) if weights is None else float(weights[rows].sum())
-            total, weight = total + s * loss, weight + s
-            number += 1
-        if len(run.states) <= epoch:
-            if comparable:
-                record.fault("fit: stopped", f"{leader} stopped in epoch {epoch + 1}: {run.error}")
+            of_batch = len(rows) if samples.weights is None else float(samples.weights.sum())
+            total, weight = total + of_batch * loss, weight + of_batch
+            followed.append(step)
+            self.number += 1
+        if len(self.run.states) > epoch:
+            self.compare_state(epoch, order, rates, theta, slots, followed[-1])
+            if weight and all(step.comparable for step in followed):
+                got, expected = self.run.history["loss"][epoch], Real(total / weight)
+                # the same numbers, but a short last batch, and added up in another order
+                t, last = Arithmetic.of(case.dtype), followed[-1]
+                room = 2 * last.bounds.loss + t.gamma(2 * n + 16) * abs(float(expected)) + t.eta
+                record.compare("fit: loss", f"{self.where(epoch)}: loss", got, expected, room)
+        return followed
+
+    def of(self, rows: Array) -> Samples:
+        s = self.samples
+        return Samples(s.X[rows], s.y[rows], None if s.weights is None else s.weights[rows])
+
+    def where(self, epoch: int) -> str:
+        return f"{self.leader}, epoch {epoch + 1}"
+
+    def compare_state(
+        self, epoch: int, order: Array, rates: Array, theta: Array, slots: dict[str, Array],
+        last: Step,
+    ) -> None:  # fmt: skip
+        """Hold the state that `fit` had after an epoch to the one that single steps lead to.
+
+        They are equal to the bit, but for two things: a short last batch may be added up in another
+        order when it comes alone, and the powers of Adam's β may be multiplied up over an epoch.
+        Then the last step of `fit` is held to the bounds that it has from where it began.
+        """
+        after, slots_after = self.run.states[epoch]
+        where, batch = self.where(epoch), self.plan.batch_size
+        adam = self.built.case.optimizer.startswith("Adam")
+        if adam and len(rates) > 1:
+            before = self.prefix(order[: batch * (len(rates) - 1)], rates[:-1])
+            rows = order[batch * (len(rates) - 1) :]
+            last = exact_step(self.built, rows, *before, float(rates[-1]), self.number - 1)
+        elif len(order) % batch == 0:
+            self.record.same("fit: run", f"{where}: parameters", after, theta)
+            for key, slot in slots.items():
+                self.record.same("fit: run", f"{where}: {key}", slots_after[key], slot)
             return
-        _compare_epoch(
-            record, run, leader, epoch, theta, slots, last, short=n % plan.batch_size != 0
-        )
-        theta, slots = run.states[epoch]
-        losses = list(run.history["val_loss" if case.seed % 2 else "loss"][: epoch + 1])
-        if weight and comparable:
-            got, expected = run.history["loss"][epoch], total / weight
-            # the same numbers, in another order and another precision of the weights
-            t = Arithmetic.of(case.dtype)
-            room = 2 * last.bounds.loss + t.gamma(2 * n + 16) * abs(expected) + t.eta
-            record.compare(
-                "fit: loss", f"{leader}: loss of epoch {epoch + 1}", got, Real(expected), room
+        if last.comparable:
+            u = last.updated
+            kind = "fit: last batch"
+            self.record.compare(kind, f"{where}: parameters", after, u.theta, u.theta_error)
+            for key, slot in u.slots.items():
+                room = u.slot_errors[key]
+                self.record.compare(kind, f"{where}: {key}", slots_after[key], slot, room)
+
+    def prefix(self, rows: Array, rates: Array) -> tuple[Array, dict[str, Array]]:
+        """Take the first steps of an epoch in one go, as `fit` does."""
+        twin = self.built.network.copy()
+        twin.parameters[...] = self.theta
+        slots = {name: slot.copy() for name, slot in self.slots.items()}
+        state = State(self.number - len(rates) - 1, slots)
+        with called():
+            self.engines[self.leader].run_epoch(
+                twin, self.of(rows), self.plan, state, None, rates, None, lambda *_: False
             )
-        if case.seed % 2:
-            _check_validation(record, built, leader, run, epoch, theta)
+        return twin.parameters, state.slots
 
 
 def _take(
@@ -234,31 +313,6 @@ def _must_have_stopped(record: Record, run: Run, leader: str, epoch: int, number
     elif (error.epoch, error.step) != (epoch + 1, number):
         place = f"epoch {error.epoch}, step {error.step}"
         record.fault("fit: stopped", f"{leader}: {place}; alone it is step {number} that fails")
-
-
-def _compare_epoch(
-    record: Record, run: Run, leader: str, epoch: int, theta: Array, slots: dict[str, Array],
-    last: Step | None, short: bool,
-) -> None:  # fmt: skip
-    """Hold the state that `fit` had after an epoch to the one that single steps lead to.
-
-    They are equal to the bit where the last batch is as long as the others; a short one may be
-    added up in another order when it comes alone, and is held to the bounds of its step.
-    """
-    assert last is not None
-    where = f"{leader}, epoch {epoch + 1}"
-    after, slots_after = run.states[epoch]
-    if not short:
-        record.same("fit: run", f"{where}: parameters", after, theta)
-        for key, slot in slots.items():
-            record.same("fit: run", f"{where}: {key}", slots_after[key], slot)
-    elif last.comparable:
-        u = last.updated
-        record.compare("fit: last batch", f"{where}: parameters", after, u.theta, u.theta_error)
-        for key, slot in u.slots.items():
-            record.compare(
-                "fit: last batch", f"{where}: {key}", slots_after[key], slot, u.slot_errors[key]
-            )
 
 
 def _check_validation(
@@ -330,7 +384,7 @@ def check_threads(record: Record, built: Built, engine_of: Callable[[int], Any])
     """An epoch has the same bits with any number of threads."""
     case = built.case
     X, y, weights = built.numbers
-    samples = Samples(X.astype(case.dtype), y.astype(case.dtype), weights)
+    samples = Samples(X.astype(case.dtype), y.astype(case.dtype), sample_weights(weights, case.n))
     optimizer = built.optimizer()
     plan = Plan(optimizer, min(case.batch_size, case.n), case.clip_norm)
     steps = -(-case.n // plan.batch_size)

@@ -155,13 +155,20 @@ def _after_softmax(loss: str, z: Array, y: Array) -> Output:
         log_a = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
         total = y.sum(axis=-1, keepdims=True)
         C = -(y * log_a).sum(-1) + (1 if loss == "poisson" else 0)
-        return Output(a, C, a * total - y, total.astype(float)[:, :, None] * J)
+        # a_j Σ_m y_m - y_j with 1 - a_j as the sum of the other a, so that nothing cancels at 1
+        delta = a * others(y) - y * others(a)
+        return Output(a, C, delta, total.astype(float)[:, :, None] * J)
     c, v, v_slope = elementwise(loss, a, y)
     mean = (v * a).sum(-1, keepdims=True)
     delta = a * (v - mean)
     outer = a[:, :, None] * v[:, None, :]
     inner = _diagonal(v - mean) - outer.astype(float) + J * v_slope.astype(float)[:, None, :]
     return Output(a, c.sum(-1), delta, inner @ J)
+
+
+def others(values: Array) -> Array:
+    """Σ_{m≠j} v_m for every j of a row, without a difference."""
+    return np.asarray(values @ (1 - np.eye(values.shape[-1])))
 
 
 def jacobian(a: Array) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 from chainrule.engines.base import Plan, State
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations.data import Samples
+from chainrule.equations.data import weights as sample_weights
 from chainrule.random import epoch_order
 
 try:
@@ -21,7 +22,7 @@ except ImportError:  # a pure Python installation
 
 __all__ = [
     "Plan", "ReferenceEngine", "Samples", "State", "called", "engines", "epoch_order",
-    "instruction_set",
+    "instruction_set", "sample_weights",
 ]  # fmt: skip
 
 
