@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from chainrule import backprop
 from chainrule.backprop import Gradient
 from chainrule.data import Samples
-from chainrule.engines.base import EpochResult, Failure, Plan, State
+from chainrule.engines.base import EpochResult, Failure, Plan, State, check_state
 from chainrule.layers import LayerOf, NetworkOf
 from chainrule.losses import Loss
 
@@ -45,6 +45,7 @@ class ReferenceEngine:
         step_losses: NDArray[np.float64] | None = None,
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
+        check_state(plan.optimizer, network.parameters, state)
         n, units, dtype = len(samples), network.sizes[-1], network.dtype
         total, weight, done, steps = 0.0, 0.0, 0, 0
         for steps, start in enumerate(range(0, n, plan.batch_size), start=1):
