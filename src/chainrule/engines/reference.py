@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.engines.base import EpochResult, Failure, Plan, State
+from chainrule.engines.base import EpochResult, Failure, Plan, State, check_state
 from chainrule.equations import backprop
 from chainrule.equations.arrays import contiguous
 from chainrule.equations.backprop import Gradient
@@ -47,6 +47,7 @@ class ReferenceEngine:
         step_losses: NDArray[np.float64] | None = None,
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
+        check_state(plan.optimizer, network.parameters, state)
         n, units, dtype = len(samples), network.sizes[-1], network.dtype
         total, weight, done, steps = 0.0, 0.0, 0, 0
         for steps, start in enumerate(range(0, n, plan.batch_size), start=1):

@@ -41,13 +41,18 @@ class Optimizer(ABC):
         """Return the learning rate as a schedule."""
         return as_schedule(self.learning_rate)
 
+    @property
+    def used_slots(self) -> tuple[str, ...]:
+        """Return the names of the slots that its hyperparameters call for."""
+        return self.slot_names
+
     def start(self, theta: Array) -> Slots:
         """Return the vectors of a new run, each 0.
 
         Args:
             theta: All parameters as one vector.
         """
-        return {name: np.zeros_like(theta) for name in self.slot_names}
+        return {name: np.zeros_like(theta) for name in self.used_slots}
 
     @abstractmethod
     def update(self, theta: Array, g: Array, slots: Slots, eta: float, t: int) -> None:
@@ -102,8 +107,10 @@ class GradientDescent(Optimizer):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs a momentum above 0")
 
-    def start(self, theta: Array) -> Slots:
-        return super().start(theta) if self.momentum else {}
+    @property
+    def used_slots(self) -> tuple[str, ...]:
+        """Return none without momentum."""
+        return self.slot_names if self.momentum else ()
 
     def update(self, theta: Array, g: Array, slots: Slots, eta: float, t: int) -> None:
         if not self.momentum:
