@@ -237,7 +237,7 @@ def test_check_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         (["explain", "none", "x[0]", *EXPLAIN[3:]], "none: No such file or directory"),
         (["explain", ".", "x[0]", *EXPLAIN[3:]], ".: Is a directory"),
         (["explain", "samples.csv", "x[0]", *EXPLAIN[3:]],
-         "samples.csv is no chainrule model file: it is damaged, cut short, or of another kind"),
+         "samples.csv is not a chainrule model file: it is damaged, cut short, or of another kind"),
         (["check", "net.safetensors", "--data", "none"], "none: No such file or directory"),
         (["check", "net.safetensors", "--data", "net.safetensors"],
          "net.safetensors, line 1: not text"),
