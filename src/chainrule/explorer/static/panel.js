@@ -316,12 +316,18 @@ function bar(share) {
 
 /** @param {any} found */
 function certificate(found) {
-  const verdict = { pass: "✓ pass: all agree", fail: "✕ fail: they do not agree", kink: "∧ kink: no derivative exists here; it follows one side" }[/** @type {"pass"} */ (found.verdict)];
+  const verdict = {
+    pass: "✓ pass: all agree",
+    fail: "✕ fail: they do not agree",
+    kink: "∧ kink: no derivative exists here; it follows one side",
+    "not resolved": "? not resolved: no evidence has digits enough",
+  }[/** @type {"pass"} */ (found.verdict)];
   const row = (/** @type {string} */ method, /** @type {string} */ digits, /** @type {unknown} */ error) => el("li", {}, el("b", {}, method),
     el("span.error", {}, typeof error === "number" ? `rel. error ${number(error, 2)}` : ""), el("span.value", {}, digits));
   const others = found.evidence.filter((/** @type {any} */ e) => e.value !== null);
   return [
-    el(`p.verdict.${found.verdict}`, {}, verdict),
+    el(`p.verdict.${found.verdict.replace(" ", "-")}`, {}, verdict),
+    ...(found.advice ? [el("p", {}, `${found.advice[0].toUpperCase()}${found.advice.slice(1)}.`)] : []),
     el("ul.evidence", { "aria-label": "Evidence" }, row("backpropagation", String(found.analytic), null),
       ...others.map((/** @type {any} */ e) => row(e.method, e.digits, e.relative_error))),
   ];
