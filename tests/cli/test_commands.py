@@ -72,7 +72,11 @@ def test_help_teaches(command: str, run: Run) -> None:
     assert all(len(line) <= 100 for line in out.splitlines())
     assert run(*command.split(), "-h")[1] == out
     taught = {
-        "": ["chainrule demo ", "'w[2][1,2]'", "Exit codes: 0 done, 1 a check failed, 2 usage"],
+        "": [
+            "chainrule demo ",
+            "'w[2][1,2]'",
+            "Exit codes: 0 done, 1 a check did not pass, 2 usage",
+        ],
         "demo": ["1,797 images", "pip install 'chainrule[demo]'"],
         "explain": [
             "b[2][1]",

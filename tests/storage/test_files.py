@@ -132,7 +132,10 @@ def test_own_activation_and_loss_come_back_when_handed_in(tmp_path: Path) -> Non
     [
         ([], r"activation 'gaussian', which is not chainrule's own. Pass it: load\("),
         ([Gaussian()], r"loss 'quartic', which is not chainrule's own"),
-        ([Wider(), Quartic()], r"'gaussian' has the formula 'exp\(-z\*\*2\)'; the one that was passed"),
+        (
+            [Wider(), Quartic()],
+            r"'gaussian' has the formula 'exp\(-z\*\*2\)'; the one that was passed",
+        ),
     ],
 )
 def test_own_functions_that_are_missing_are_named(

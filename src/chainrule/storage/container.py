@@ -54,7 +54,9 @@ def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
     try:
         file: OpenFile = safe_open(name, framework="numpy")
     except SafetensorError as error:
-        raise ValueError(f"{name} is not a chainrule model file: {_why(name, str(error))}") from None
+        raise ValueError(
+            f"{name} is not a chainrule model file: {_why(name, str(error))}"
+        ) from None
     with file:
         try:
             _check_keys(header)
