@@ -41,9 +41,9 @@ class _Reader(HTMLParser):
         self.page.anchors |= {values[name] for name in ("id", "name") if name in values}
         if tag == "a" and "href" in values:
             self.page.links.append(values["href"])
-        if tag in _LOADS and (url := values.get(_LOADS[tag])):
-            if tag != "link" or values.get("rel") in ("stylesheet", "icon", "preload"):
-                self.page.loads.append(url)
+        is_loaded = tag != "link" or values.get("rel") in ("stylesheet", "icon", "preload")
+        if is_loaded and (url := values.get(_LOADS.get(tag, ""))):
+            self.page.loads.append(url)
         self._in_style = tag == "style"
 
     def handle_data(self, data: str) -> None:
@@ -72,9 +72,12 @@ def faults(site: Path) -> list[str]:
     ]
     for sheet in sorted(site.rglob("*.css")):
         text = sheet.read_text(encoding="utf-8")
-        for url in _URL.findall(text) + _IMPORT.findall(text):
-            if fault := _fault_of_load(sheet, url):
-                found.append(f"{sheet.relative_to(site)}: {fault}")
+        urls = _URL.findall(text) + _IMPORT.findall(text)
+        found += [
+            f"{sheet.relative_to(site)}: {fault}"
+            for url in urls
+            if (fault := _fault_of_load(sheet, url))
+        ]
     return found
 
 
@@ -89,9 +92,9 @@ def _faults_of(file: Path, page: Page, pages: dict[Path, Page]) -> list[str]:
             target /= "index.html"
         if not target.exists():
             found.append(f"dead link {link!r}")
-        elif parts.fragment and target in pages:
-            if unquote(parts.fragment) not in pages[target].anchors:
-                found.append(f"no such place {link!r}")
+        elif target in pages and parts.fragment:
+            place = unquote(parts.fragment)
+            found += [f"no such place {link!r}"] * (place not in pages[target].anchors)
     return found
 
 

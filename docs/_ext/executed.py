@@ -35,9 +35,10 @@ def start(app: Sphinx) -> None:
     pool = ThreadPoolExecutor(max_workers=os.cpu_count())
     for docname in sorted(app.project.discover(app.config.exclude_patterns)):
         page = Path(app.srcdir, f"{docname}.md")
-        if page.exists() and docname not in app.config.executed_except:
-            if any(True for _ in runner.blocks(page.read_text(encoding="utf-8"))):
-                _runs[docname] = pool.submit(_run, page, app.srcdir / FIGURES / docname)
+        if not page.exists() or docname in app.config.executed_except:
+            continue
+        if any(True for _ in runner.blocks(page.read_text(encoding="utf-8"))):
+            _runs[docname] = pool.submit(_run, page, app.srcdir / FIGURES / docname)
     pool.shutdown(wait=False)
 
 

@@ -1,4 +1,4 @@
-"""The explorer as a page of the site: one file that needs no Python, made when the site is built."""
+"""The explorer as a page of the site: a file that needs no Python, made when the site is built."""
 
 from __future__ import annotations
 

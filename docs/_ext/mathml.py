@@ -15,8 +15,9 @@ from sphinx.application import Sphinx
 from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
 
-
-_FUNCTION = re.compile(r"<m([io])>(cos|exp|ln|max|sign|tanh)</m\1>(?!<mo stretchy=.false.>&#x00028;)")
+_FUNCTION = re.compile(
+    r"<m([io])>(cos|exp|ln|max|sign|tanh)</m\1>(?!<mo stretchy=.false.>&#x00028;)"
+)
 _BAR = re.compile(r"<mo>(&#x0007C;|&#x02016;)</mo>")
 
 

@@ -11,8 +11,8 @@ A page is one run from top to bottom, in an empty folder that links to the repos
   succeed. A command continues in the next line after a backslash.
 - A ``{rendered}`` block holds an expression whose figure or HTML the page shows in its place; what
   follows the name is the caption.
-- ``<!-- skip: next -->`` leaves the next block out, and ``<!-- needs: torch -->`` does so unless the
-  package is installed.
+- ``<!-- skip: next -->`` leaves the next block out, and ``<!-- needs: torch -->`` does so unless
+  the package is installed.
 
 `execute` is what the tests call. Run as a program, this file prints the page as the site shows it,
 with the results of this run in place of ``...``, and writes its figures into a folder.
@@ -154,7 +154,10 @@ def merged(want: str, got: str) -> str:
         return got
     want = re.sub(r"^<BLANKLINE>$", "", want, flags=re.MULTILINE)
     parts = re.split(r"(\.\.\.)", want)
-    for within in (r"([^\n]*?)", r"(.*?)"):  # the second for one that stands for a line's end and more
+    for within in (
+        r"([^\n]*?)",
+        r"(.*?)",
+    ):  # the second for one that stands for a line's end and more
         pattern = "".join(
             re.escape(part) if i % 2 == 0 else r"(?:.*?)" if _is_alone(parts, i) else within
             for i, part in enumerate(parts)

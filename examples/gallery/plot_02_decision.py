@@ -2,8 +2,8 @@
 How a boundary forms
 ====================
 
-Two interleaved moons, and what a small network makes of the plane after 1, 10, 40 and 400 epochs. A
-callback copies the network as it trains.
+Two interleaved moons, and what a small network makes of the plane after 1, 10, 40 and 400 epochs.
+A callback copies the network as it trains.
 """
 
 import matplotlib.pyplot as plt
@@ -13,7 +13,9 @@ from sklearn.datasets import make_moons
 import chainrule as cr
 
 X, y = make_moons(300, noise=0.2, random_state=0)
-net = cr.Network([2, 16, 16, 1], hidden="tanh", output="sigmoid", loss="binary_cross_entropy", seed=1)
+net = cr.Network(
+    [2, 16, 16, 1], hidden="tanh", output="sigmoid", loss="binary_cross_entropy", seed=1
+)
 moments = {}
 
 

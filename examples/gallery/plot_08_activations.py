@@ -2,8 +2,8 @@
 Activations and their derivatives
 =================================
 
-The activations that act on each unit by itself, g in blue and g′ in orange. Where g′ jumps, the slope
-that is taken is PyTorch's; a certificate says "kink" there.
+The activations that act on each unit by itself, g in blue and g′ in orange. Where g′ jumps, the
+slope that is taken is PyTorch's; a certificate says "kink" there.
 """
 
 import matplotlib.pyplot as plt
@@ -11,7 +11,7 @@ import numpy as np
 
 import chainrule as cr
 
-names = "identity sigmoid tanh relu leaky_relu elu gelu silu softplus".split()
+names = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus"]
 z = np.linspace(-4, 4, 401)
 
 figure, panels = plt.subplots(3, 3, figsize=(8, 5.4), sharex=True, sharey=True)

@@ -3,7 +3,8 @@ Early stopping
 ==============
 
 ``History.plot`` draws the losses of a run and marks the best epoch. A network that is too large for
-60 noisy samples shows why one stops early.
+forty noisy samples shows why one stops early: the validation loss rises while the training loss
+still falls.
 """
 
 import matplotlib.pyplot as plt
@@ -17,8 +18,14 @@ y = np.sin(x[:, 0]) + rng.normal(scale=0.3, size=120)
 
 net = cr.Network([1, 64, 64, 1], hidden="tanh", seed=0)
 history = net.fit(
-    x[:60], y[:60], optimizer=cr.Adam(0.005), epochs=2000, batch_size=60,
-    validation_data=(x[60:], y[60:]), callbacks=[cr.EarlyStopping(patience=300)], verbose=0,
+    x[:60],
+    y[:60],
+    optimizer=cr.Adam(0.005),
+    epochs=2000,
+    batch_size=60,
+    validation_data=(x[60:], y[60:]),
+    callbacks=[cr.EarlyStopping(patience=300)],
+    verbose=0,
 )
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.4))
