@@ -1,7 +1,7 @@
 /** The derivation of one number, opened: terms, contributions, samples, proof, update. */
 
 import { el, formula, unique } from "./dom.js";
-import { parse } from "./drawing.js";
+import { parse } from "./facts.js";
 import { drawn, exact, number, scientific, typed } from "./numbers.js";
 
 /** @typedef {import("./types").Derivation} Derivation */
