@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule import activations, backprop, data, initializers, losses
 from chainrule.activations import Activation
-from chainrule.arrays import all_finite, contiguous
+from chainrule.arrays import all_finite, contiguous, is_mapped
 from chainrule.backprop import Forward, Gradient
 from chainrule.checks import not_negative, whole
 from chainrule.losses import Loss, LossFromZ
@@ -284,8 +284,8 @@ class FeedForward:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take that, and cut the parameters into views."""
         flat = state["_parameters"]
-        if not flat.flags.writeable:  # joblib has mapped them from a file
-            flat = flat.copy()
+        if is_mapped(flat) or not flat.flags.writeable:  # joblib maps large arrays from a file
+            flat = np.array(flat)
         layers = Layers.of(flat, state["_sizes"], state["_biases"], state["_layers"])
         self.__dict__.update(state, _parameters=flat, _layers=layers)
 
