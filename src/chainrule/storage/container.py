@@ -153,7 +153,7 @@ def as_json(value: object) -> str:
 
 
 def from_json(text: str, what: str) -> Any:
-    """Read JSON; ValueError says of ``what`` that it is not JSON, or that an object has a key twice."""
+    """Read JSON; ValueError says that ``what`` is not JSON, or has a key twice in one object."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
