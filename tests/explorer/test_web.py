@@ -53,7 +53,7 @@ def server() -> Iterator[Server]:
 def client(server: Server) -> Iterator[httpx.Client]:
     headers = {"x-chainrule-token": server.token}
     base = f"http://127.0.0.1:{server.port}"
-    with httpx.Client(base_url=base, headers=headers, timeout=20) as client:
+    with httpx.Client(base_url=base, headers=headers, timeout=300) as client:
         yield client
 
 
@@ -280,7 +280,7 @@ def test_a_training_whose_session_had_to_go_ends(server: Server, client: httpx.C
     opened = client.post("/api/sessions", json={}).json()["session"]
     with stream(server, f"/api/sessions/{opened}") as ws:
         ws.send("{}")
-        ws.recv(5)
+        ws.recv(300)
         server.sessions.get(opened).is_over = True
         assert rest(ws)[-1] == {"kind": "error", "message": NO_ROOM}
 
@@ -329,7 +329,7 @@ def rest(ws: Any) -> list[Any]:
     messages = []
     try:
         while True:
-            messages.append(json.loads(ws.recv(5)))
+            messages.append(json.loads(ws.recv(300)))
     except ConnectionClosed:
         return messages
 
@@ -339,7 +339,7 @@ def test_training_is_streamed_until_it_is_stopped(
 ) -> None:
     with stream(server, session) as ws:
         ws.send("{}")
-        frames = [json.loads(ws.recv(5)) for _ in range(10)]
+        frames = [json.loads(ws.recv(300)) for _ in range(10)]
         ws.send('{"stop": true}')
         frames += rest(ws)
     steps = [f["training"]["step"] for f in frames]
@@ -366,7 +366,7 @@ def test_bad_training_messages_are_refused(
 ) -> None:
     with stream(server, session) as ws:
         ws.send(message)
-        reply = json.loads(ws.recv(5))
+        reply = json.loads(ws.recv(300))
         assert reply["kind"] in ("error", "frame")  # what is no object asks for nothing special
     assert lives(client, session)
 
@@ -377,7 +377,7 @@ def test_an_oversized_training_message_closes_the_stream(
     with stream(server, session) as ws:
         ws.send("x" * (guards.MAX_BODY + 1))
         with pytest.raises(ConnectionClosed):
-            ws.recv(5)
+            ws.recv(300)
     assert lives(client, session)
 
 
@@ -387,11 +387,11 @@ def test_a_stream_that_asks_for_nothing_is_closed_without_a_trace(
     """It printed a traceback, and the page saw the code 1006."""
     monkeypatch.setattr(streams, "_SILENCE", 0.2)
     with logged() as records, stream(server, session) as ws:
-        assert json.loads(ws.recv(5)) == {
+        assert json.loads(ws.recv(300)) == {
             "kind": "error", "message": "nothing was asked for in 0.2 seconds",
         }  # fmt: skip
         with pytest.raises(ConnectionClosed) as closed:
-            ws.recv(5)
+            ws.recv(300)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1008
     assert records == []
@@ -400,9 +400,9 @@ def test_a_stream_that_asks_for_nothing_is_closed_without_a_trace(
 
 def test_a_stream_of_no_session_says_so(server: Server) -> None:
     with stream(server, "/api/sessions/none") as ws:
-        assert "this session is over" in json.loads(ws.recv(5))["message"]
+        assert "this session is over" in json.loads(ws.recv(300))["message"]
         with pytest.raises(ConnectionClosed):
-            ws.recv(5)
+            ws.recv(300)
 
 
 @contextmanager
@@ -424,9 +424,9 @@ def test_a_client_that_vanishes_stops_the_training(
 ) -> None:
     with stream(server, session) as ws:
         ws.send("{}")
-        ws.recv(5)
+        ws.recv(300)
         ws.socket.shutdown(socket.SHUT_RDWR)  # no goodbye
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 300
     step = -1
     while time.monotonic() < deadline:
         now = client.post(f"{session}/look", json={}).json()["training"]["step"]
@@ -451,7 +451,7 @@ async def load(server: Server, sessions: int) -> None:
     headers = {"x-chainrule-token": server.token}
     base = f"127.0.0.1:{server.port}"
     async with httpx.AsyncClient(
-        base_url=f"http://{base}", headers=headers, timeout=120,
+        base_url=f"http://{base}", headers=headers, timeout=300,
         limits=httpx.Limits(max_connections=100),
     ) as client:  # fmt: skip
 
@@ -465,7 +465,7 @@ async def load(server: Server, sessions: int) -> None:
             reply = await client.post(f"{path}/explain", json={"target": "w[1][0,0]"})
             assert reply.json()["old"] == value  # nobody else's
             address = f"ws://{base}{path}/train"
-            async with connect_async(address, additional_headers=headers, open_timeout=60) as ws:
+            async with connect_async(address, additional_headers=headers, open_timeout=300) as ws:
                 await ws.send("{}")
                 await ws.recv()
                 if i % 3 == 0:
@@ -613,7 +613,7 @@ def test_the_command_prints_its_address_and_ends_at_an_interrupt() -> None:
             text += process.stdout.readline()
         url = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", text)
         assert url is not None
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 300
         while True:
             try:
                 page = httpx.get(url[0], follow_redirects=True)
@@ -623,7 +623,7 @@ def test_the_command_prints_its_address_and_ends_at_an_interrupt() -> None:
                 time.sleep(0.1)
         assert page.status_code == 403 or "chainrule explorer" in page.text
         process.send_signal(signal.SIGINT)
-        rest, complaint = process.communicate(timeout=10)
+        rest, complaint = process.communicate(timeout=300)
         assert (process.returncode, complaint) == (0, "")
         assert rest.endswith("Ended.\n")
 
