@@ -315,8 +315,7 @@ def bounds(p: Problem, x: Exact, t: Arithmetic) -> Bounds:
             back = slope[:, :, None] * W[l + 1].T[None]
             H = [back @ H_m for H_m in H]
             turned = (bends[l] * v)[:, :, None]
-            for m, path in enumerate(J[l]):
-                H[m] = H[m] + turned * path
+            H = [h + turned * path for h, path in zip(H, J[l], strict=False)] + H[len(J[l]) :]
             index = np.arange(slope.shape[1])
             H[l][:, index, index] += turned[:, :, 0]
             r_v = t.of_sum(W[l + 1].shape[0] + 1, size_v)
