@@ -1,4 +1,4 @@
-"""Sphinx settings: pages in Markdown (MyST), run when built; the reference from docstrings.
+"""Sphinx settings: pages in Markdown (MyST), run when they are built; a reference from docstrings.
 
 The theme is the PyData Sphinx Theme: NumPy, SciPy, pandas, scikit-learn and Matplotlib use it, so
 that most readers know their way around. It brings what this site needs without an addition: a bar

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import runpy
 import sys
@@ -35,14 +34,14 @@ def helper(name: str) -> ModuleType:
 
 runner = helper("runner")
 catalogue = helper("catalogue")
+docstrings = helper("docstrings")
 
 
 @pytest.fixture(autouse=True)
-def figures_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def figures_are_not_shown() -> Iterator[None]:
     import matplotlib as mpl
 
     mpl.use("agg")
-    monkeypatch.setattr(mpl.rcParams, "update", mpl.rcParams.update)  # loaded before it is counted
     import matplotlib.pyplot as plt
 
     yield
@@ -71,8 +70,13 @@ def test_gallery(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("```python\n>>> 1 + 1\n3\n```\n", r"- 3\n +\+ 2"),
         ("```python\nassert 1 + 1 == 3, 'rotten'\n```\n", "line 3: AssertionError: rotten"),
         ("```python\n>>> 1 + 1\n2\n>>> 1 / 0\n```\n", "ZeroDivisionError"),
-        ("```python\n>>> int('x')\nTraceback (most recent call last):\n  ...\nValueError: y\n```\n",
-         r"invalid literal"),
+        (
+            (
+                "```python\n>>> int('x')\nTraceback (most recent call last):\n    ...\n"
+                "ValueError: y\n```\n"
+            ),
+            r"invalid literal",
+        ),
         ("   ```python\n   >>> 1 + 1\n   3\n   ```\n", r"- 3\n +\+ 2"),
         ("```console\n$ python -c 'print(1)'\n2\n```\n", r"- 2\n +\+ 1"),
         ("```console\n$ python -c 'raise SystemExit(3)'\n```\n", "exited with 3"),
@@ -92,8 +96,8 @@ def test_a_right_page_passes_and_shows_its_results(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "```python\nx = 2\n```\n\n```python\n>>> x / 3\n0.66...\n"
-        ">>> print('a', '', 'b', sep='\\n')\n"
-        "a\n<BLANKLINE>\nb\n>>> int('x')\nTraceback (most recent call last):\n    ...\n"
+        ">>> print('a', '', 'b', sep='\\n')\na\n<BLANKLINE>\nb\n"
+        ">>> int('x')\nTraceback (most recent call last):\n    ...\n"
         "ValueError: invalid literal for int() ...\n```\n\n"
         "```console\n$ git --none\n$ python -c 'print(1); print(); print(\"a b \")'\n"
         "1\n\na ...\n\n$ python -c 'print(1); print(2); print(3)'\n...\n3\n```\n\n"
@@ -149,3 +153,42 @@ def test_every_public_name_has_a_page() -> None:
     listed = [name for group in catalogue.GROUPS for name in group.names]
     assert len(listed) == len(set(listed))
     assert public_names() <= set(listed)
+
+
+SHOWN = {name: docstrings.found(name) for group in catalogue.GROUPS for name in group.names}
+DOCUMENTED = SHOWN | {
+    f"{name}.{member}": value
+    for name, obj in SHOWN.items()
+    if inspect.isclass(obj)
+    for member, value in docstrings.members(name, obj).items()
+    if not name.startswith("chainrule.sklearn") or member in vars(obj)
+}
+
+
+def parameters(name: str) -> set[str]:
+    obj = DOCUMENTED[name]
+    if not callable(obj) or name in catalogue.NOT_MADE:
+        return set()
+    is_method = inspect.isclass(SHOWN.get(name.rpartition(".")[0]))
+    known = [*inspect.signature(obj).parameters][1 if is_method else 0 :]
+    return set(known)
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_every_parameter_is_described(name: str) -> None:
+    """Each is, by its own name, in the docstring of what takes it; and no other is."""
+    _, sections = docstrings.parts_of(inspect.getdoc(DOCUMENTED[name]) or "")
+    described = {entry for entry, _ in docstrings.entries(sections.get("Args", ""))}
+    if name in catalogue.NOT_MADE:
+        return
+    if name.startswith("chainrule.Network."):
+        described.discard("network")  # which is self
+    assert described == parameters(name)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_every_public_name_has_an_example_and_a_summary(name: str) -> None:
+    text, sections = docstrings.parts_of(inspect.getdoc(SHOWN[name]) or "")
+    assert text
+    base_classes = {"chainrule.Optimizer", "chainrule.Schedule"}
+    assert ">>>" in sections.get("Example", "") or name in base_classes

@@ -41,8 +41,8 @@ class _Reader(HTMLParser):
         self.page.anchors |= {values[name] for name in ("id", "name") if name in values}
         if tag == "a" and "href" in values:
             self.page.links.append(values["href"])
-        url = values.get(_LOADS[tag]) if tag in _LOADS else None
-        if url and (tag != "link" or values.get("rel") in ("stylesheet", "icon", "preload")):
+        is_loaded = tag != "link" or values.get("rel") in ("stylesheet", "icon", "preload")
+        if is_loaded and (url := values.get(_LOADS.get(tag, ""))):
             self.page.loads.append(url)
         self._in_style = tag == "style"
 
@@ -72,8 +72,12 @@ def faults(site: Path) -> list[str]:
     ]
     for sheet in sorted(site.rglob("*.css")):
         text = sheet.read_text(encoding="utf-8")
-        faults = (_fault_of_load(sheet, url) for url in _URL.findall(text) + _IMPORT.findall(text))
-        found += [f"{sheet.relative_to(site)}: {fault}" for fault in faults if fault]
+        urls = _URL.findall(text) + _IMPORT.findall(text)
+        found += [
+            f"{sheet.relative_to(site)}: {fault}"
+            for url in urls
+            if (fault := _fault_of_load(sheet, url))
+        ]
     return found
 
 
@@ -88,9 +92,9 @@ def _faults_of(file: Path, page: Page, pages: dict[Path, Page]) -> list[str]:
             target /= "index.html"
         if not target.exists():
             found.append(f"dead link {link!r}")
-        elif parts.fragment and target in pages:
-            anchors = pages[target].anchors
-            found += [f"no such place {link!r}"] if unquote(parts.fragment) not in anchors else []
+        elif target in pages and parts.fragment:
+            place = unquote(parts.fragment)
+            found += [f"no such place {link!r}"] * (place not in pages[target].anchors)
     return found
 
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 import re
-import textwrap
-from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import catalogue
+import docstrings
 from docutils import nodes
 from myst_parser.parsers.sphinx_ import MystParser
 from sphinx import addnodes
@@ -27,8 +24,6 @@ from sphinx.util.docutils import SphinxDirective, new_document
 from sphinx.util.inspect import TypeAliasForwardRef
 from sphinx.util.nodes import make_refnode
 
-import chainrule
-
 PAGES = Path("reference", "api")
 
 # --- docstrings -----------------------------------------------------------------------------------
@@ -37,40 +32,6 @@ _FIELDS = {  # sections whose entries have names: the field that Sphinx knows th
     "Args": "param", "Raises": "raises", "Attributes": "Attributes", "Warns": "Warns",
 }  # fmt: skip
 _TEXTS = {"Returns": "returns", "Yields": "Yields", "Source": "Source", "Note": "Note"}
-_SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises|Warns|Source|Note|Examples?):$")
-_ENTRY = re.compile(r"^\*{0,2}([\w.]+)(?: \([^)]*\))?: +")
-
-
-def parts_of(docstring: str) -> tuple[str, dict[str, str]]:
-    """Split a docstring into its text and its sections, each dedented."""
-    text: list[str] = []
-    sections: dict[str, list[str]] = {}
-    current = text
-    for line in inspect.cleandoc(docstring).splitlines():
-        if match := _SECTION.match(line):
-            current = sections.setdefault(match[1].replace("Examples", "Example"), [])
-        elif line and not line.startswith(" ") and current is not text:
-            current = text  # what is not indented under a section belongs to none
-            current += ["", line]
-        else:
-            current.append(line)
-    return "\n".join(text).strip(), {
-        name: textwrap.dedent("\n".join(lines)).strip() for name, lines in sections.items()
-    }
-
-
-def entries(section: str) -> Iterator[tuple[str, str]]:
-    """Find the names of a section such as Args, each with its text."""
-    name, lines = "", list[str]()
-    for line in section.splitlines():
-        if match := _ENTRY.match(line):
-            if name:
-                yield name, textwrap.dedent("\n".join(lines))
-            name, lines = match[1], [" " * 4 + line[match.end() :]]
-        else:
-            lines.append(line)
-    if name:
-        yield name, textwrap.dedent("\n".join(lines))
 
 
 class MarkdownDocstring(SphinxDirective):
@@ -81,7 +42,7 @@ class MarkdownDocstring(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the nodes of the text, then a field list, then the example."""
-        text, sections = parts_of("\n".join(self.content))
+        text, sections = docstrings.parts_of("\n".join(self.content))
         if self.arguments and self.arguments[0] in catalogue.NOT_MADE:
             arguments = sections.pop("Args", "")
             sections = {"Attributes": sections.get("Attributes") or arguments, **sections}
@@ -99,7 +60,7 @@ class MarkdownDocstring(SphinxDirective):
         return result
 
     def _named(self, name: str, content: str) -> list[nodes.field]:
-        found = [(entry, self._markdown(text)) for entry, text in entries(content)]
+        found = [(entry, self._markdown(text)) for entry, text in docstrings.entries(content)]
         if self.arguments and self.arguments[0].startswith("chainrule.Network."):
             found = [(entry, text) for entry, text in found if entry != "network"]  # that is self
         kind = _FIELDS[name]
@@ -154,31 +115,6 @@ def tidy_signature(
 # --- pages ----------------------------------------------------------------------------------------
 
 
-def found(name: str) -> Any:
-    """Find a public object, or a class of the package that is met but not imported by users."""
-    module, _, attribute = name.rpartition(".")
-    package = importlib.import_module(module)
-    if attribute in getattr(package, "__all__", ()) or hasattr(package, attribute):
-        return getattr(package, attribute)
-    for info in sorted(_modules(), key=lambda info: info.name.count(".")):
-        value = getattr(importlib.import_module(info.name), attribute, None)
-        if inspect.isclass(value) and value.__module__ in (info.name, module):
-            return value
-    raise LookupError(f"{name}: no such class")
-
-
-def _modules() -> Iterator[pkgutil.ModuleInfo]:
-    for info in pkgutil.walk_packages(chainrule.__path__, "chainrule."):
-        if not info.name.endswith("__main__") and "._" not in info.name:
-            yield info
-
-
-def summary(obj: Any) -> str:
-    """Return the first sentence of a docstring."""
-    text, _ = parts_of(obj.__doc__ or "")
-    return " ".join(re.split(r"(?<=\.)\s|\n\n", text + "\n\n", maxsplit=1)[0].split())
-
-
 def write_pages(app: Sphinx) -> None:
     """Write a page for each name, and the index of them all."""
     folder = app.srcdir / PAGES
@@ -189,14 +125,14 @@ def write_pages(app: Sphinx) -> None:
         index += [f"## {group.title}\n", f"{group.text}\n", "| Name | |", "|---|---|"]
         pages = []
         for name in group.names:
-            obj, short = found(name), name.removeprefix("chainrule.")
+            obj, short = docstrings.found(name), name.removeprefix("chainrule.")
             module, _, attribute = name.rpartition(".")
             setattr(importlib.import_module(module), attribute, obj)  # where autodoc looks for it
             page = f"{short}.md"
             _write(folder / page, _page(app, name, obj))
             wanted.add(page)
             pages.append(page.removesuffix(".md"))
-            said = summary(obj).replace("|", "\\|")
+            said = docstrings.summary(obj).replace("|", "\\|")
             index.append(f"| [`{short}`]({page}) | {said} |")
         index += [
             "", f"```{{toctree}}\n:hidden:\n:caption: {group.title}\n", *pages, "```\n",
@@ -212,8 +148,8 @@ def _page(app: Sphinx, name: str, obj: Any) -> str:
     lines = [f"# {short}", "", "```{eval-rst}", f".. currentmodule:: {name.rpartition('.')[0]}", ""]
     lines += [f".. {kind}:: {name}"]
     if kind == "autoclass":
-        for member, value in _members(name, obj).items():
-            lines += ["", f"   .. auto{_kind(value)}:: {member}"]
+        for member, value in docstrings.members(name, obj).items():
+            lines += ["", f"   .. auto{docstrings.kind(value)}:: {member}"]
     lines += ["```", ""]
     if _is_used(app, name):
         lines += ["## In the gallery", "", "```{eval-rst}", f".. minigallery:: {name}", "```", ""]
@@ -224,25 +160,6 @@ def _is_used(app: Sphinx, name: str) -> bool:
     """Tell whether a program of the gallery uses a name; it has been run before."""
     file = app.srcdir / "gallery" / "used" / f"{name}.examples"
     return file.exists() and "sphx-glr-thumbcontainer" in file.read_text(encoding="utf-8")
-
-
-def _members(name: str, obj: type) -> dict[str, Any]:
-    """Return the members that a page shows, in order: those chosen, or all that are public."""
-    if name in catalogue.MEMBERS:
-        return {member: getattr(obj, member) for member in catalogue.MEMBERS[name].split()}
-    classes = [cls for cls in obj.__mro__ if cls.__module__.startswith("chainrule")]
-    return {
-        member: value
-        for cls in classes
-        for member, value in vars(cls).items()
-        if member[0] != "_" and _kind(value) != "attribute"
-    }
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, property | cached_property):
-        return "property"
-    return "method" if callable(value) else "attribute"
 
 
 def _write(file: Path, text: str) -> None:

@@ -2,8 +2,8 @@
 How a boundary forms
 ====================
 
-Two interleaved moons, and what a small network makes of the plane after 1, 10, 40 and 400 epochs. A
-callback copies the network as it trains.
+Two interleaved moons, and what a small network makes of the plane after 1, 10, 40 and 400 epochs.
+A callback copies the network as it trains.
 """
 
 import matplotlib.pyplot as plt

@@ -23,8 +23,8 @@ labels = y.copy()
 labels[wrong] = (labels[wrong] + 1) % 3
 
 # %%
-# The norm of a sample's gradient follows from δ and a, without the gradients themselves (Goodfellow,
-# arXiv:1510.01799): ‖∂Cᵢ/∂W‖² = ‖δᵢ‖² ‖aᵢ‖².
+# The norm of a sample's gradient follows from δ and a, without the gradients themselves
+# (Goodfellow, arXiv:1510.01799): ‖∂Cᵢ/∂W‖² = ‖δᵢ‖² ‖aᵢ‖².
 
 g = net.gradient(Z, labels)
 squares = sum(

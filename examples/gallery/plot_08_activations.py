@@ -2,8 +2,8 @@
 Activations and their derivatives
 =================================
 
-The activations that act on each unit by itself, g in blue and g′ in orange. Where g′ jumps, the slope
-that is taken is PyTorch's; a certificate says "kink" there.
+The activations that act on each unit by itself, g in blue and g′ in orange. Where g′ jumps, the
+slope that is taken is PyTorch's; a certificate says "kink" there.
 """
 
 import matplotlib.pyplot as plt

@@ -128,7 +128,7 @@ def test_memory_mapped_by_joblib(tmp_path: Path) -> None:
     """joblib maps large arrays into its workers, to be read only."""
     net = network()
     joblib.dump(net, tmp_path / "net")
-    for mode in ("r", "c"):
+    for mode in ("r", "r+", "c"):
         twin = joblib.load(tmp_path / "net", mmap_mode=mode)
         train(twin)
         speaks_of_one(twin)

@@ -19,6 +19,7 @@ from chainrule.explain import explain
 from chainrule.explorer import Explorer
 from chainrule.explorer.hosts.server import Server
 from chainrule.explorer.session import Session
+from chainrule.verify import Certificate
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -169,6 +170,21 @@ def test_a_click_on_a_weight_is_its_explanation(person: Person) -> None:
     assert (
         copied.strip() == session.handle({"kind": "latex", "target": "w[2][1,2]"})["latex"].strip()
     )
+
+
+def test_a_proof_that_resolves_nothing_says_so(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_dict = Certificate.to_dict
+    advice = "try a larger weight"
+    monkeypatch.setattr(
+        Certificate, "to_dict",
+        lambda self: to_dict(self) | {"verdict": "not resolved", "advice": advice},
+    )  # fmt: skip
+    person.visit(small)
+    person.open("w[1][0,0]")
+    person.page.click("text=Prove it")
+    expect(person.page.locator(".proof .verdict")).to_have_text(f"? not resolved: {advice}")
 
 
 def test_boxes_hold_small_numbers(person: Person) -> None:

@@ -200,7 +200,9 @@ def test_a_state_that_can_not_be_kept(tmp_path: Path) -> None:
         def save_state(self) -> Mapping[str, Any]:
             return {"thing": object()}
 
-    with pytest.raises(TypeError, match=r"Odd.save_state gave thing = <object .*what JSON knows"):
+    with pytest.raises(
+        TypeError, match=r"Odd.save_state returned thing = <object .*what JSON knows"
+    ):
         fit(net(), callbacks=[Odd()], checkpoint=tmp_path)
 
 

@@ -1,6 +1,6 @@
 """The command line: `chainrule`, also `python -m chainrule`.
 
-Exit codes: 0 done, 1 a check failed, 2 usage or input, 130 interrupted. An error is one line.
+Exit codes: 0 done, 1 a check did not pass, 2 usage or input, 130 interrupted. An error is one line.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import click
 
 FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 WIDEST = 100  # columns of a page of text; longer lines are hard to read
-EXIT_CODES = "Exit codes: 0 done, 1 a check failed, 2 usage or input, 130 interrupted."
+EXIT_CODES = "Exit codes: 0 done, 1 a check did not pass, 2 usage or input, 130 interrupted."
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:

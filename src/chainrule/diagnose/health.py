@@ -41,7 +41,7 @@ class HealthView(TypedDict):
 
 
 def marks(network: FeedForward, passed: Forward) -> list[list[str]]:
-    """Say of every unit of every layer whether it is "dead", "saturated" or well ("")."""
+    """Return of every unit of every layer whether it is "dead", "saturated" or well ("")."""
     found = [["" for _ in range(network.sizes[0])]]
     for l in range(1, len(network.sizes)):
         g = network.layers[l].activation
@@ -64,7 +64,7 @@ def marks(network: FeedForward, passed: Forward) -> list[list[str]]:
 
 
 def report(network: FeedForward, gradient: Gradient, first: int = 0) -> HealthView:
-    """Give the health of every layer; ``first`` is the index of the first unit in words."""
+    """Return the health of every layer; ``first`` is the index of the first unit in words."""
     L = len(network.sizes) - 1
     sizes = [_rms(gradient.dW[l]) for l in range(1, L + 1)]
     largest = max(sizes) or 1.0
@@ -147,7 +147,7 @@ def _words(
 
 
 def _cause(network: FeedForward, gradient: Gradient, l: int, slope: float) -> str:
-    """Say which factor of the chain makes the gradient small: the smallest on the way down."""
+    """Return which factor of the chain makes the gradient small: the smallest on the way down."""
     factors = []
     for m in range(l, len(network.sizes)):
         g = network.layers[m].activation

@@ -190,4 +190,6 @@ def _unreadable(values: object, name: str, error: Exception) -> Exception:
     if isinstance(error, MemoryError):
         return error
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return TypeError(f"{name} is a {type(values).__name__} that can't be made an array: {reason}")
+    return TypeError(
+        f"{name} is a {type(values).__name__} that cannot be turned into an array: {reason}"
+    )

@@ -9,6 +9,11 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chainrule import activations, backprop, data, initializers, losses
+from chainrule.activations import Activation
+from chainrule.arrays import all_finite, contiguous, is_mapped
+from chainrule.backprop import Forward, Gradient
+from chainrule.checks import not_negative, whole
 from chainrule.equations import activations, backprop, data, initializers, losses
 from chainrule.equations.activations import Activation
 from chainrule.equations.arrays import all_finite, contiguous
@@ -17,6 +22,9 @@ from chainrule.equations.checks import integer, not_negative, whole
 from chainrule.equations.losses import Loss, LossFromZ
 from chainrule.equations.overflow import Overflow
 from chainrule.equations.parameters import Layer, Layers, assign, count_parameters, views
+from chainrule.losses import Loss, LossFromZ
+from chainrule.overflow import Overflow
+from chainrule.parameters import Layer, Layers, assign, count_parameters, views
 from chainrule.random import dropout_mask
 
 Array = NDArray[Any]
@@ -376,8 +384,8 @@ class FeedForward:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take that, and cut the parameters into views."""
         flat = state["_parameters"]
-        if not flat.flags.writeable:  # joblib has mapped them from a file
-            flat = flat.copy()
+        if is_mapped(flat) or not flat.flags.writeable:  # joblib maps large arrays from a file
+            flat = np.array(flat)
         layers = Layers.of(flat, state["_sizes"], state["_biases"], state["_layers"])
         self.__dict__.update(state, _parameters=flat, _layers=layers)
 

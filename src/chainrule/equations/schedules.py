@@ -61,7 +61,7 @@ class Schedule(ABC):
         for rate in found:
             array = isinstance(rate, np.ndarray) and rate.ndim == 0 and rate.dtype.kind in "fiu"
             if not (isinstance(rate, Real) or array):
-                raise TypeError(f"the schedule {self!r} gave {rate!r}; expected a number")
+                raise TypeError(f"the schedule {self!r} returned {rate!r}; expected a number")
         return np.array(found, dtype=np.float64)
 
 
@@ -294,7 +294,7 @@ class ReduceOnPlateau(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class _Own(Schedule):
-    """A schedule of a user's own that is no `Schedule`."""
+    """Wrap a custom schedule that does not derive from `Schedule`."""
 
     own: HasRate
 

@@ -106,7 +106,7 @@ class Explorer:
 
 
 def load(name: str) -> Any:
-    """Give a module of the explorer, or say which packages it needs."""
+    """Return a module of the explorer, or say which packages it needs."""
     try:
         return importlib.import_module(f"chainrule.explorer.{name}")
     except ModuleNotFoundError as error:

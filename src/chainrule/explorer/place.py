@@ -105,7 +105,7 @@ class Place:
             self._restart()
 
     def copy(self) -> Self:
-        """Give a session at the same place, which goes its own way, with nothing to undo."""
+        """Return a session at the same place, which goes its own way, with nothing to undo."""
         twin = type(self)(self.network)
         twin._data, twin.settings, twin.sample = self._data, self.settings, self.sample
         twin._restart()
@@ -114,7 +114,7 @@ class Place:
     # --- the frame ------------------------------------------------------------------------------
 
     def frame(self, training: bool = False) -> replies.Frame:
-        """Give all that is drawn."""
+        """Return all that is drawn."""
         network, dataset, s = self.network, self._data, self.settings
         gradient, focus = self._gradient(), self._focus()
         shown = self._units_shown(gradient, focus)
@@ -221,7 +221,7 @@ class Place:
         }
 
     def _losses(self) -> tuple[float, float | None]:
-        """Give the loss over training and validation data, of so many that it stays quick."""
+        """Return the loss over training and validation data, of so many that it stays quick."""
         most = int(np.clip(4e6 / self.network.parameters.size, 50, 1000))
         d = self._data
         loss = self.network.loss_value(d.X[:most], d.y[:most])
@@ -230,7 +230,7 @@ class Place:
         return loss, self.network.loss_value(d.X_val[:most], d.y_val[:most])
 
     def _units_shown(self, gradient: Gradient, focus: int) -> list[list[int]]:
-        """Give the units to draw; they stay while training goes on, so that the eye can follow."""
+        """Return the units to draw; they stay while training goes on, so that the eye can follow."""
         fit = (self._data.version, self.sample)
         if not self._shown or self._shown_for != fit:
             self._shown = view.important(self.network, gradient, focus)
@@ -240,7 +240,7 @@ class Place:
     # --- the samples ----------------------------------------------------------------------------
 
     def _rows(self) -> slice:
-        """Give the samples that are explained: the one, or the block that it is in."""
+        """Return the samples that are explained: the one, or the block that it is in."""
         if self.settings.scope == "sample":
             return slice(self.sample, self.sample + 1)
         start = self.sample // _BLOCK * _BLOCK
@@ -250,7 +250,7 @@ class Place:
         return self.sample - self._rows().start
 
     def _gradient(self) -> Gradient:
-        """Give the gradient over the samples that are explained."""
+        """Return the gradient over the samples that are explained."""
 
         def make() -> Gradient:
             rows = self._rows()
@@ -259,7 +259,7 @@ class Place:
         return self._once("gradient", make)
 
     def _why(self, target: str) -> Explanation:
-        """Give an explanation, from the gradient at hand; the same one until something changes."""
+        """Return an explanation, from the gradient at hand; the same one until something changes."""
         resolved = resolve(target, self.network.sizes, self.network.biases)
 
         def make() -> Explanation:

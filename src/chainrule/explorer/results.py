@@ -21,7 +21,7 @@ _IMAGES = 40
 
 
 def kind_of(network: FeedForward, dataset: Dataset) -> Kind:
-    """Say which picture suits: "surface", "fit", "confusion" or "none"."""
+    """Return which picture suits: "surface", "fit", "confusion" or "none"."""
     if network.sizes[0] == 2 and network.sizes[-1] == 1:
         return "surface"
     if dataset.classes > 1:
@@ -30,7 +30,7 @@ def kind_of(network: FeedForward, dataset: Dataset) -> Kind:
 
 
 def results(network: FeedForward, dataset: Dataset, points: bool) -> ResultsView:
-    """Give the numbers of the picture that suits."""
+    """Return the numbers of the picture that suits."""
     kind = kind_of(network, dataset)
     view: ResultsView = {
         "kind": "results", "type": kind, "box": [], "grid": [], "points": [],
@@ -47,7 +47,7 @@ def results(network: FeedForward, dataset: Dataset, points: bool) -> ResultsView
 
 
 def accuracy(network: FeedForward, dataset: Dataset) -> float | None:
-    """Give the share of samples whose class is right, of the validation data if there is some."""
+    """Return the share of samples whose class is right, of the validation data if there is some."""
     if not dataset.classes:
         return None
     X, y = (dataset.X_val, dataset.y_val) if len(dataset.X_val) else (dataset.X, dataset.y)
@@ -55,14 +55,14 @@ def accuracy(network: FeedForward, dataset: Dataset) -> float | None:
 
 
 def classes(y: Array) -> Array:
-    """Give the class of each target."""
+    """Return the class of each target."""
     if y.shape[1] == 1:
         return (y[:, 0] >= 0.5).astype(int)
     return np.argmax(y, axis=1)
 
 
 def levels(network: FeedForward, dataset: Dataset) -> list[float]:
-    """Give the output that is drawn as lowest, the one between classes, and the highest."""
+    """Return the output that is drawn as lowest, the one between classes, and the highest."""
     if dataset.classes:
         return [0.0, 0.5, 1.0]
     low, high = float(dataset.y.min()), float(dataset.y.max())
@@ -86,12 +86,12 @@ def _surface(view: ResultsView, network: FeedForward, dataset: Dataset, points: 
 
 
 def _placed(X: Array, y: Array) -> list[Any]:
-    """Give samples as (x0, x1, y)."""
+    """Return samples as (x0, x1, y)."""
     return [row(r) for r in np.concatenate([X, y], axis=1)[:_POINTS]]
 
 
 def _pairs(network: FeedForward, X: Array, y: Array) -> list[Any]:
-    """Give (true, predicted)."""
+    """Return (true, predicted)."""
     return [
         [number(t), number(p)]
         for t, p in zip(y[:, 0], engines.predict(network, X)[:, 0], strict=True)

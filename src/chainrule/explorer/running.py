@@ -80,7 +80,7 @@ class Running(Place):
         return self._step
 
     def steps_asked(self, request: requests.Train) -> int:
-        """Give how many steps a request for steps or epochs comes to."""
+        """Return how many steps a request for steps or epochs comes to."""
         epochs = request.epochs or 0
         return (request.steps or 0) + epochs * self._ready_trainer().steps_per_epoch
 

@@ -123,7 +123,7 @@ class Session(Running):
         return self._restart()
 
     def _output_and_loss(self, request: requests.Build) -> tuple[str, str]:
-        """Give output and loss; of two that do not go together, the one not asked for gives way."""
+        """Return output and loss; of two that do not go together, the one not asked for gives way."""
         output = request.output or self.network.weighted_layers[-1].activation.name
         loss = request.loss or self.network.loss.name
         if loss not in LOSSES or output not in ACTIVATIONS:

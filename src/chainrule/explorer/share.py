@@ -28,13 +28,13 @@ _NETWORK = frozenset({"sizes", "hidden", "output", "loss", "biases", "dtype", "l
 
 
 def pack(state: dict[str, Any]) -> str:
-    """Give plain data as a text of letters, digits, - and _."""
+    """Return plain data as a text of letters, digits, - and _."""
     raw = json.dumps(state, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(zlib.compress(raw, 9)).decode().rstrip("=")
 
 
 def unpack(text: str) -> dict[str, Any]:
-    """Give the data of such a text; ValueError for any other.
+    """Return the data of such a text; ValueError for any other.
 
     Every letter counts into the checksum that zlib puts at the end.
     """
@@ -77,7 +77,7 @@ def _check_keys(state: Mapping[str, Any], known: Set[str]) -> None:
 
 
 def network_state(network: FeedForward) -> dict[str, Any]:
-    """Give a network as plain data, every parameter to its last bit."""
+    """Return a network as plain data, every parameter to its last bit."""
     return {
         "sizes": list(network.sizes),
         "hidden": [layer.activation.name for layer in network.weighted_layers[:-1]],
@@ -92,7 +92,7 @@ def network_state(network: FeedForward) -> dict[str, Any]:
 
 
 def network_from(state: object, most: int, kind: type[FeedForward] = FeedForward) -> FeedForward:
-    """Give the network of a state; ValueError or TypeError for what is none."""
+    """Return the network of a state; ValueError or TypeError for what is none."""
     if not isinstance(state, dict):
         raise ValueError("this is no state of the explorer: net")
     _check_keys(state, _NETWORK)
@@ -113,7 +113,7 @@ def network_from(state: object, most: int, kind: type[FeedForward] = FeedForward
 
 
 def python(network: FeedForward, dataset: Dataset, rule: str, batch_size: int, focus: int) -> str:
-    """Give code that makes this network, with its parameters where they are few."""
+    """Return code that makes this network, with its parameters where they are few."""
     hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
     output = network.weighted_layers[-1].activation.name
     options = f"biases={network.biases}, dtype={str(network.dtype)!r}, l2={network.l2!r}"

@@ -41,7 +41,7 @@ def suited(sizes: Sequence[int], hidden: Any, classes: int, seed: int, kind: typ
 
 
 def suits(network: FeedForward, dataset: Dataset) -> bool:
-    """Say whether output and loss can take these targets."""
+    """Return whether output and loss can take these targets."""
     output = network.weighted_layers[-1].activation.name
     if not dataset.classes and output in ("softmax", "sigmoid", "tanh"):
         return False

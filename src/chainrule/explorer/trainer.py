@@ -27,7 +27,7 @@ _RECORD_BYTES = 8 * 2**20
 
 
 def optimizer(name: str, learning_rate: float) -> Optimizer:
-    """Give the optimiser of that name."""
+    """Return the optimiser of that name."""
     if name == "adam":
         return Adam(learning_rate=learning_rate)
     return GradientDescent(learning_rate, momentum=0.9 if name == "momentum" else 0.0)
@@ -128,7 +128,7 @@ class Recording:
         parameters: NDArray[Any],
         between: Sequence[tuple[int, float]] = (),
     ) -> Recording:
-        """Give a recording with one more record, and points before it; a long one is thinned."""
+        """Return a recording with one more record, and points before it; a long one is thinned."""
         before = ((float(at), value, None) for at, value in between if at < step)
         curve = (*self.curve, *before, (float(step), loss, val_loss))
         curve = _thinned(curve, _POINTS)
@@ -138,14 +138,14 @@ class Recording:
         return Recording(curve, records)
 
     def until(self, record: int) -> Recording:
-        """Give the recording as it stood at a record."""
+        """Return the recording as it stood at a record."""
         step = self.records[record][0]
         curve = tuple(point for point in self.curve if point[0] <= step)
         return Recording(curve, self.records[: record + 1])
 
 
 def _thinned(items: tuple[T, ...], most: int) -> tuple[T, ...]:
-    """Give items, of which each starts with its step; of too many, half, evenly over the steps."""
+    """Return items, of which each starts with its step; of too many, half, evenly over the steps."""
     if len(items) <= most:
         return items
     gap = (items[-1][0] - items[0][0]) / max(most // 2, 1)

@@ -65,7 +65,7 @@ def _short(names: list[str]) -> tuple[str, ...]:
 
 
 def _targets(cells: list[str], first: int) -> tuple[np.ndarray, int, list[str]]:
-    """Give the targets as rows, the number of classes (0: numbers), and the words for them."""
+    """Return the targets as rows, the number of classes (0: numbers), and the words for them."""
     names: list[str] = []
     numbers = [_number(cell) for cell in cells]
     if all(value is None for value in numbers):

@@ -33,7 +33,7 @@ def number(value: float) -> Value:
 
 
 def important(network: FeedForward, gradient: Gradient, focus: int) -> list[list[int]]:
-    """Give the units to draw, layer by layer: all of a narrow layer, else those that matter most.
+    """Return the units to draw, layer by layer: all of a narrow layer, else those that matter most.
 
     What matters is |a · ∂C/∂a|: how much of the loss goes, to first order, with the unit. Outputs
     are taken by size.
@@ -61,7 +61,7 @@ def layers(
     shown: Sequence[Sequence[int]],
     marks: Sequence[Sequence[str]],
 ) -> list[LayerView]:
-    """Give the units of every layer, for the sample in focus; db is that of the whole gradient."""
+    """Return the units of every layer, for the sample in focus; db is that of the whole gradient."""
     passed = gradient.forward
     views: list[LayerView] = []
     for l, units in enumerate(network.sizes):
@@ -94,7 +94,7 @@ def layers(
 def weights(
     network: FeedForward, gradient: Gradient, shown: Sequence[Sequence[int]]
 ) -> list[WeightsView]:
-    """Give the weights between units that are drawn, of layers 1 to L."""
+    """Return the weights between units that are drawn, of layers 1 to L."""
     views: list[WeightsView] = []
     for l in range(1, len(network.sizes)):
         part = np.ix_(shown[l], shown[l - 1])

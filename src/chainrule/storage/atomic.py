@@ -29,7 +29,7 @@ def atomic_file(path: str | os.PathLike[str], prefix: str = ".chainrule-") -> It
 
     It is a temporary file in the same folder, whose name begins with ``prefix``; at the end it goes
     down to the disk, then over the old file in one step. Raises ValueError if ``path`` exists and
-    is no regular file, else OSError.
+    is not a regular file, else OSError.
     """
     target = os.path.realpath(path)  # a link stays a link: its target is replaced
     folder = os.path.dirname(target)
@@ -64,7 +64,7 @@ def _mode_of_old(target: str) -> int | None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
     if not stat.S_ISREG(mode):
-        raise ValueError(f"{target} is no regular file; it can't be replaced")
+        raise ValueError(f"{target} is not a regular file; it can't be replaced")
     effective = os.access in os.supports_effective_ids
     if not os.access(target, os.W_OK, effective_ids=effective):  # a rename would not ask
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)

@@ -47,14 +47,16 @@ def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
     _check_readable(name)
     header, detail = _header(name)
     if detail:
-        raise ValueError(f"{name} is no chainrule model file: {_why(name, detail)}")
+        raise ValueError(f"{name} is not a chainrule model file: {_why(name, detail)}")
 
     from safetensors import SafetensorError, safe_open
 
     try:
         file: OpenFile = safe_open(name, framework="numpy")
     except SafetensorError as error:
-        raise ValueError(f"{name} is no chainrule model file: {_why(name, str(error))}") from None
+        raise ValueError(
+            f"{name} is not a chainrule model file: {_why(name, str(error))}"
+        ) from None
     with file:
         try:
             _check_keys(header)
@@ -94,7 +96,7 @@ class OpenFile(Protocol):
 def _check_readable(path: str) -> None:
     """Raise OSError in Python's own words, and refuse what would never end (a pipe, a device)."""
     if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
-        raise ValueError(f"{path} is no regular file")
+        raise ValueError(f"{path} is not a regular file")
     with open(path, "rb"):
         pass
 
@@ -151,7 +153,7 @@ def as_json(value: object) -> str:
 
 
 def from_json(text: str, what: str) -> Any:
-    """Read JSON; ValueError says of ``what`` that it is none, or that an object has a key twice."""
+    """Read JSON; ValueError says that ``what`` is not JSON, or has a key twice in one object."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}

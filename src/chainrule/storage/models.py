@@ -252,7 +252,7 @@ def check(file: OpenFile) -> tuple[dict[str, Any], list[str]]:
 def _read_description(text: str | None) -> dict[str, Any]:
     if text is None:
         raise ValueError(
-            f"a safetensors file, but its header has no {_ENTRY!r}: no network of ours"
+            f"it is a safetensors file, but not one of chainrule's: its header has no {_ENTRY!r}"
         )
     if len(text) > _LONGEST:
         raise ValueError(f"its description is too long: {len(text):,} characters")
@@ -286,13 +286,13 @@ def _function(entry: Any, kind: type, own: Mapping[tuple[type, str], Activation 
     name, formula = entry["own"], entry["formula"]
     if not isinstance(name, str) or (kind, name) not in own:
         raise ValueError(
-            f"it uses the {word} {name!r}, which is not chainrule's own; hand it in: "
+            f"it uses the {word} {name!r}, which is not chainrule's own. Pass it: "
             f"load(path, custom=[...])"
         )
     function = own[kind, name]
     if function.formula != formula:
         raise ValueError(
-            f"its {word} {name!r} has the formula {formula!r}; the one handed in has "
+            f"its {word} {name!r} has the formula {formula!r}; the one that was passed has "
             f"{function.formula!r}"
         )
     return function

@@ -36,7 +36,7 @@ class Dataset:
 
 
 def names() -> list[str]:
-    """Give the names of the data sets that can be made here."""
+    """Return the names of the data sets that can be made here."""
     return [*_MAKERS, *(["digits"] if importlib.util.find_spec("sklearn") else [])]
 
 
@@ -65,7 +65,7 @@ def split(
 
 
 def scaled(dataset: Dataset) -> Dataset:
-    """Give each input mean 0 and deviation 1 over the samples for training; a constant one is 0.
+    """Return each input mean 0 and deviation 1 over the samples for training; a constant one is 0.
 
     The samples for validation are moved and divided alike. Raises ValueError for a column whose
     numbers there are too far from the others.

@@ -68,7 +68,7 @@ class Exercise:
     solution: str
 
     def judge(self, answer: float) -> VerdictView:
-        """Say whether an answer is right, and what went wrong if it is not."""
+        """Return whether an answer is right, and what went wrong if it is not."""
         if _near(answer, self.value):
             return self._verdict(True, "", "Right.")
         found = [m for m in self.mistakes if _near(answer, m.value)]
@@ -373,7 +373,7 @@ def _near(value: float, other: float, share: float = _NEAR) -> bool:
 
 
 def _can_be_told_apart(exercise: Exercise) -> bool:
-    """Say whether no mistake leads to the right answer, which is a number worth asking for."""
+    """Return whether no mistake leads to the right answer, which is a number worth asking for."""
     if not math.isfinite(exercise.value) or abs(exercise.value) < 1e-4:
         return False
     return not any(

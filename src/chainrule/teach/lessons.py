@@ -94,7 +94,7 @@ _PHASES = {
 
 
 def stops(name: str, why: Explanation) -> list[StopView]:
-    """Give the stops of a lesson: the opening, each section of the derivation, the proof."""
+    """Return the stops of a lesson: the opening, each section of the derivation, the proof."""
     scribe = Scribe(why.notation, why.network.sizes, why.n_samples)
     target, layer = str(why.target), why.target.layer
 

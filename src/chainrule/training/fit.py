@@ -320,8 +320,8 @@ def _learning_rates(task: _Task, epoch: int, losses: list[float]) -> NDArray[np.
         step = int(np.argmax(wrong))
         schedule = task.plan.optimizer.learning_rate
         raise ValueError(
-            f"the schedule {schedule!r} gave the learning rate {rates[step]} for step {step} of "
-            f"epoch {epoch + 1}; it must be 0 or more"
+            f"the schedule {schedule!r} returned the learning rate {rates[step]} for step {step} "
+            f"of epoch {epoch + 1}; it must be 0 or more"
         )
     return rates
 

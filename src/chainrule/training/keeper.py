@@ -209,8 +209,8 @@ def _states(callbacks: Sequence[Callback]) -> list[tuple[str, dict[str, Any]]]:
                 state[key] = json.loads(as_json(value))
             except (TypeError, ValueError):
                 raise TypeError(
-                    f"{name}.save_state gave {key} = {value!r}; a checkpoint takes arrays and what "
-                    "JSON knows"
+                    f"{name}.save_state returned {key} = {value!r}; a checkpoint takes arrays and "
+                    "what JSON knows"
                 ) from None
         if state:
             states.append((name, state))

@@ -124,7 +124,7 @@ def _one(metric: object) -> tuple[str, Measure]:
         try:
             return float(value)
         except (TypeError, ValueError):
-            raise TypeError(f"metric {name!r} gave {value!r}; expected a number") from None
+            raise TypeError(f"metric {name!r} returned {value!r}; expected a number") from None
 
     return name, measure
 

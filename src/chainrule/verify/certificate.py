@@ -26,6 +26,7 @@ RELATIVE = 1e-10  # what is asked for beside rounding; float64 has 1e-16
 RESOLVED = 1e-7  # a value passes that is proven to be right to this part of it: 7 digits
 _ROUNDING = 4.0  # times the scatter that was measured
 _DIFFERENCE = 4.0  # times the error that the differences estimate of themselves
+_LARGE = 1e307  # what is larger may be one that rounding keeps from infinity
 _SUMMANDS = 64 * rounding.EPS  # of the size of what automatic differentiation cancels
 _BUDGET = 12_000_000  # integer multiplications; about 2 s
 _WEIGHTS_COST = 5  # a weight's turn into an integer, once
@@ -341,10 +342,10 @@ def _compare(
     **more: Any,
 ) -> Evidence:
     """Set a value beside the evidence; ``floor`` is the rounding error of the value."""
-    if math.isnan(value):
-        return Evidence(method, None, compared, note="gives no number here")
     error = 0.0 if value == compared else abs(compared - value)
     allowed = RELATIVE * abs(value) + floor + own_error
+    if math.isinf(value) and compared * math.copysign(1.0, value) < _LARGE:
+        allowed = 0.0  # the derivative is beyond float64, and the value is not
     if math.isnan(allowed):
         allowed = math.inf
     larger = max(abs(value), abs(compared))
@@ -439,9 +440,12 @@ def _automatic(
     if package is None:
         return Evidence("autodiff", None, analytic)
     value = autodiff.derivative(package, setting, target)
+    if not math.isfinite(value):
+        note = f"gives {value} here, which is no evidence"
+        return Evidence(autodiff.LABELS[package], None, analytic, note=note)
     error = _SUMMANDS * rounding.size_of_summands(setting, target)
     found = _compare(autodiff.LABELS[package], value, analytic, error, floor)
-    if counts or found.agrees is None:
+    if counts:
         return found
     return replace(found, agrees=None, proves=False, note="does not count at a kink")
 

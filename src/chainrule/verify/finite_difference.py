@@ -119,15 +119,14 @@ class Shifted:
             a[rows, j] += shift
             z = np.empty(0)  # C as a function of a
         elif place.letter == "z" and l == L:
-            z = f.z[L][i]
-            z[rows, j] += shift
-            a = self._activate(L, i, slice(None), z, along, marks)
+            dz = np.zeros(f.z[L][i].shape)
+            dz[rows, j] = shift
+            z, a = self._activate(L, i, slice(None), dz, along, marks)
         else:
             if place.letter == "a":
                 change = shift
             else:
-                z_j = f.z[l][i, j] + shift
-                change = self._activate(l, i, j, z_j, along, marks) - f.a[l][i, j]
+                change = self._activate(l, i, j, shift, along, marks)[1] - f.a[l][i, j]
                 if not (change.all() or marks.crossed.any() or marks.far.any()):
                     (moved,) = np.nonzero(change)  # a relu that is off moves nothing
                     C = self.C[i]
@@ -136,11 +135,11 @@ class Shifted:
                         C[moved], found = self._carry(at, i[moved], j[moved], change[moved], along)
                         marks.put(moved, found)
                     return C, marks
-            z = f.z[l + 1][i] + change[:, None] * self.W[l].T[j]
-            a = self._activate(l + 1, i, slice(None), z, along, marks)
+            dz = change[:, None] * self.W[l].T[j]
+            z, a = self._activate(l + 1, i, slice(None), dz, along, marks)
             for m in range(l + 2, L + 1):
-                z = f.z[m][i] + (a - f.a[m - 1][i]) @ self.W[m - 1].T
-                a = self._activate(m, i, slice(None), z, along, marks)
+                dz = (a - f.a[m - 1][i]) @ self.W[m - 1].T
+                z, a = self._activate(m, i, slice(None), dz, along, marks)
         y = self.setting.y[i]
         if isinstance(self.loss, LossFromZ) and z.size:
             return self.loss.value_from_z(self.layers[-1].activation, z, y), marks
@@ -156,16 +155,17 @@ class Shifted:
         return c.sum(axis=-1), marks
 
     def _activate(
-        self, l: int, i: Array, j: Array | slice, z: Array, along: bool, marks: Marks
-    ) -> Array:
-        """Give a of units j of layer l from z, and note who crossed a kink or moved far."""
+        self, l: int, i: Array, j: Array | slice, dz: Array, along: bool, marks: Marks
+    ) -> tuple[Array, Array]:
+        """Give z and a of units j of layer l, moved by dz; note who crossed a kink or moved far."""
         g, f = self.layers[l - 1].activation, self.setting.forward
+        z0 = f.z[l][i, j]
+        z = z0 + dz
         a = g.value(z)
-        if type(g) not in _STRAIGHT:
-            far = _moved_far(g, f.z[l][i, j], z)
+        if type(g) not in _STRAIGHT and not (dz.max() <= 1 and dz.min() >= -1):
+            far = _moved_far(g, z0, z)
             marks.far |= far if far.ndim == 1 else far.any(axis=-1)
         if g.kinks:
-            z0 = f.z[l][i, j]
             over = side_changed(z0, z, g.kinks)
             marks.crossed |= over if over.ndim == 1 else over.any(axis=-1)
             if self.kinks.near[l].any():
@@ -173,9 +173,9 @@ class Shifted:
                 marks.on_kink |= near if near.ndim == 1 else near.any(axis=-1)
             if along:
                 a0 = g.value(z0)
-                a = np.where(over, a0 + g.derivative(z0, a0) * (z - z0), a)
+                a = np.where(over, a0 + g.derivative(z0, a0) * dz, a)
         mask = f.masks[l]
-        return a if mask is None else mask[i, j] * a
+        return z, a if mask is None else mask[i, j] * a
 
 
 def _moved_far(g: Activation, before: Array, after: Array) -> Array:
@@ -274,7 +274,8 @@ def quotients(
             near |= marks.on_kink
         value[rows], step[rows] = _central(along, t), np.nan
         change = np.abs(value[rows] - _central(closer, t / SHRINK))
-        wrong[rows] = np.where(far, np.inf, _NOISE * noise[i[rows]] / t + change)
+        wrong[rows] = _NOISE * noise[i[rows]] / t + change
+        value[rows[far]], wrong[rows[far]] = np.nan, np.inf
         still = ~shifted.moves(place, j, along=True).ravel()[pairs[rows]]
         value[rows[still]], wrong[rows[still]] = 0.0, 0.0
         backward = (3 * C0 - 4 * C[-1] + C[-2]) / (2 * t)

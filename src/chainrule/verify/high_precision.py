@@ -189,17 +189,19 @@ class _Quotient:
                 quotients = (s / (2 * h * scale) for s, scale in zip(sums, scales, strict=True))
                 return mp.fdot(weights, quotients) / mp.fsum(weights) + penalty
 
+            C = base.C if self.place != Place("a", len(self.layers)) else self._shifted(0, scales)
             up, down = self._shifted(1, scales), self._shifted(-1, scales)
             value = left = right = mean((1, up), (-1, down))
             if base.touched:
                 up2, down2 = self._shifted(2, scales), self._shifted(-2, scales)
-                right = mean((-3, base.C), (4, up), (-1, up2))
-                left = mean((3, base.C), (-4, down), (1, down2))
+                right = mean((-3, C), (4, up), (-1, up2))
+                left = mean((3, C), (-4, down), (1, down2))
                 along = (self._shifted(side, scales, along=True) for side in (1, -1))
                 value = mean((1, next(along)), (-1, next(along)))
-            scale = max([mp.mpf(1), *(mp.ldexp(abs(C), -64) for C in base.C)])
+            sizes = (abs(c) / scale for c, scale in zip(C, scales, strict=True))
+            largest = max([mp.mpf(1), *(mp.ldexp(size, -64) for size in sizes)])
         bits = _DIGITS_BITS + _GUARD_BITS + self.step_bits + self.growth - base.bits
-        smallest, error = mp.ldexp(scale, bits), mp.ldexp(abs(value), -_DIGITS_BITS)
+        smallest, error = mp.ldexp(largest, bits), mp.ldexp(abs(value), -_DIGITS_BITS)
         if base.crossed or abs(value) < smallest:
             if not base.last:
                 return None
@@ -232,13 +234,13 @@ class _Quotient:
         return self.mp.mpf(self.setting.network.l2) / 2 * change / (2 * h)
 
     def _shifted(self, steps: int, scales: list[Any], along: bool = False) -> list[Any]:
-        """Give every C_i with the target moved by so many steps."""
+        """Give every C_i with the target moved by so many steps; of an output, its part alone."""
         base, target, l, L = self.base, self.target, self.place.layer, len(self.layers)
         n = len(base.y)
         if self.place == Place("a", L):
             h = self.mp.mpf((steps, -self.step_bits))
             moved = [out.moved(target.j, h * s) for out, s in zip(base.out, scales, strict=True)]
-            return [base.loss_of(i, moved[i], base.out[i], along) for i in range(n)]
+            return [base.loss_of(i, moved[i], base.out[i], along, target.j) for i in range(n)]
         shift, units = steps << (base.bits - self.step_bits), [target.j]
         change = np.full((n, 1), shift, dtype=object)
         if isinstance(target, Weight):

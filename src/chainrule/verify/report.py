@@ -111,8 +111,14 @@ class GradientReport:
     seconds: float
     tolerance: float = TOLERANCE
     unresolved: tuple[Compared, ...] = ()
-    verdict: Literal["pass", "fail", "not resolved"] = "pass"
     advice: str = ""
+
+    @property
+    def verdict(self) -> Literal["pass", "fail", "not resolved"]:
+        """What the check came to."""
+        if self.failures:
+            return "fail"
+        return "not resolved" if self.advice else "pass"
 
     @property
     def passed(self) -> bool:
@@ -264,10 +270,8 @@ def check_gradient(
     smooth = [c for c in results if c.left is None]
     smooth = [c for c in smooth if c.resolved or not c.relative_error <= TOLERANCE]
     unresolved = [c for c in results if not c.resolved and c.relative_error <= TOLERANCE]
-    verdict: Literal["pass", "fail", "not resolved"] = "fail" if failures else "pass"
-    if verdict == "pass":
-        arrays = ([results[p] for p in places] for places in _arrays(results))
-        verdict = "pass" if all(map(_is_resolved, arrays)) else "not resolved"
+    arrays = ([results[p] for p in places] for places in _arrays(results))
+    proven = all(map(_is_resolved, arrays))
     return GradientReport(
         worst=max(smooth, key=_badness, default=None),
         failures=tuple(sorted(failures, key=_badness, reverse=True)),
@@ -280,8 +284,7 @@ def check_gradient(
         n_samples=len(setting),
         seconds=time.perf_counter() - start,
         unresolved=tuple(sorted(unresolved, key=lambda c: c.bound, reverse=True)),
-        verdict=verdict,
-        advice=_advice(with_digits) if verdict == "not resolved" else "",
+        advice="" if failures or proven else _advice(with_digits),
     )  # fmt: skip
 
 
@@ -431,7 +434,7 @@ def _look_closer(
             p for p in places if not results[p].resolved and results[p].relative_error <= TOLERANCE
         ]
     complete = bool(needed)
-    for wanted, room in ((needed, _BUDGET), (others, _BUDGET // 2)):
+    for wanted, room in ((needed, _BUDGET), (others, _BUDGET // 8)):
         if not wanted:
             continue
         wanted.sort(key=lambda p: high_precision.shift_cost(setting, results[p].parameter))

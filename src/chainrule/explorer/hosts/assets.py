@@ -17,7 +17,7 @@ _EXPORT = re.compile(r"^export (async function|function|class|const) (\w+)", re.
 
 @cache
 def files() -> dict[str, tuple[str, str]]:
-    """Give the text and the type of every file that a page may load, by name."""
+    """Return the text and the type of every file that a page may load, by name."""
     found = {}
     for file in resources.files("chainrule.explorer").joinpath("static").iterdir():
         kind = file.name.rpartition(".")[2]
@@ -28,7 +28,7 @@ def files() -> dict[str, tuple[str, str]]:
 
 @cache
 def page() -> str:
-    """Give the page of the web host."""
+    """Return the page of the web host."""
     return _PAGE.format(
         head='<link rel="stylesheet" href="/static/style.css"/>\n'
         '<script type="module" src="/static/main.js"></script>',
@@ -54,7 +54,7 @@ _PAGE = """<!DOCTYPE html>
 
 @cache
 def joined(entry: str) -> str:
-    """Give a module and all that it imports as one module, which exports what the entry exports."""
+    """Return a module and all that it imports as one module, which exports what the entry exports."""
     parts: list[str] = []
     seen: set[str] = set()
 
@@ -82,7 +82,7 @@ def joined(entry: str) -> str:
 
 
 def whole_page(entry: str, data: str) -> str:
-    """Give a page that needs nothing else: style, script and data inside."""
+    """Return a page that needs nothing else: style, script and data inside."""
     style, script = files()["style.css"][0], joined(entry)
     policy = (
         "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "

@@ -64,7 +64,7 @@ class Guard:
         return None
 
     def _is_ours(self, host: str) -> bool:
-        """Say whether a Host header names this server: guards against DNS rebinding."""
+        """Return whether a Host header names this server: guards against DNS rebinding."""
         name, colon, port = host.rpartition(":")
         if not colon or port != str(self.port):
             return False
@@ -80,7 +80,7 @@ class Guard:
         return bool(mark) and scheme in ("http", "https") and self._is_ours(host)
 
     def is_known(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Say whether the headers of a request show the token."""
+        """Return whether the headers of a request show the token."""
         return self._has_token(_texts(headers))
 
     def _has_token(self, headers: dict[str, str]) -> bool:

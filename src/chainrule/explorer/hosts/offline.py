@@ -35,7 +35,7 @@ def page(
 def record(
     session: Session, steps: int, on_progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Give the answers for each step, as shapes and numbers."""
+    """Return the answers for each step, as shapes and numbers."""
     if steps < 0:
         raise ValueError(f"steps must be 0 or more, got {steps}")
     frame = _asked(session, {"kind": "seek", "record": 0})
@@ -89,7 +89,7 @@ def _asked(session: Session, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _targets(frame: dict[str, Any]) -> Iterator[str]:
-    """Give all that opens from the drawing."""
+    """Return all that opens from the drawing."""
     layers = frame["layers"]
     for l, layer in enumerate(layers):
         for j in layer["shown"]:
@@ -105,7 +105,7 @@ def _targets(frame: dict[str, Any]) -> Iterator[str]:
 def _ways(
     session: Session, target: str, reply: dict[str, Any]
 ) -> list[tuple[list[int], dict[str, Any]]]:
-    """Give the ways down to the loss that the page can open, with the answers, level by level."""
+    """Return the ways down to the loss that the page can open, with the answers, level by level."""
     found: list[tuple[list[int], dict[str, Any]]] = []
     level: list[tuple[list[int], list[Any]]] = [
         ([], [s for s in reply["sections"] if not s["title"].startswith("The penalty")])
@@ -124,7 +124,7 @@ def _ways(
 
 
 def _evenly(count: int, most: int) -> list[int]:
-    """Give indices from 0 to count - 1, evenly, at most so many, the last among them."""
+    """Return indices from 0 to count - 1, evenly, at most so many, the last among them."""
     if count <= most:
         return list(range(count))
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
@@ -158,7 +158,7 @@ class Tape:
         self._records[-1]["numbers"] = self._numbers
 
     def data(self) -> dict[str, Any]:
-        """Give all as plain data."""
+        """Return all as plain data."""
         return {
             "chunks": list(self._chunks),
             "shapes": [[list(chunks), list(gaps)] for chunks, gaps in self._shapes],

@@ -21,7 +21,7 @@ _WARMING = 5.0  # seconds that an end waits for what is being loaded
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether an address is this machine's own."""
+    """Return whether an address is this machine's own."""
     if host == "localhost":
         return True
     try:
@@ -31,7 +31,7 @@ def is_loopback(host: str) -> bool:
 
 
 def names_of(host: str) -> set[str]:
-    """Give the hosts that a server bound to an address answers to."""
+    """Return the hosts that a server bound to an address answers to."""
     names = {"127.0.0.1", "localhost", "::1"}
     if not is_loopback(host):
         names |= {host.lower(), socket.gethostname().lower(), socket.getfqdn().lower(), "*"}
@@ -39,7 +39,7 @@ def names_of(host: str) -> set[str]:
 
 
 def bind(host: str, port: int | None) -> socket.socket:
-    """Give a listening socket: at the port, or at the first free one from 8765 on."""
+    """Return a listening socket: at the port, or at the first free one from 8765 on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in [port] if port is not None else [*range(8765, 8785), 0]:
         # Named TCP, so that asyncio turns Nagle's delay off, which would cost 40 ms a reply.

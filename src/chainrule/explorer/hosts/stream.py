@@ -67,7 +67,7 @@ async def tell(socket: WebSocket, message: str) -> None:
 
 
 async def _receive(socket: WebSocket) -> dict[str, Any]:
-    """Give the next message, an empty one if it is no object."""
+    """Return the next message, an empty one if it is no object."""
     try:
         message = json.loads(await socket.receive_text())
     except (ValueError, KeyError, RecursionError):

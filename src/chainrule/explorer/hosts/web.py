@@ -36,7 +36,7 @@ _NO_TOKEN = (
 
 
 def create_app(sessions: Sessions, token: str, port: int, names: Iterable[str]) -> Any:
-    """Give the ASGI application; ``names`` are the hosts it answers to, "*" any IP address."""
+    """Return the ASGI application; ``names`` are the hosts it answers to, "*" any IP address."""
     app = FastAPI(title="chainrule explorer", docs_url=None, redoc_url=None, openapi_url=None)
     guard = Guard(app, token, port, names)
     places = asyncio.Semaphore(_AT_ONCE)

@@ -289,5 +289,5 @@ REPLIES: dict[str, Any] = {
 
 
 def reply_of(kind: str) -> Any:
-    """Give the class of the reply to a request; what changes something is answered by a `Frame`."""
+    """Return the class of the reply to a request; what changes something is answered by a `Frame`."""
     return REPLIES.get(kind, Frame)

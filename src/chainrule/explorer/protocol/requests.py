@@ -27,7 +27,7 @@ NotationName = Literal["default", "C-a-L", "L-h"]
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """Give the frame: all that is drawn."""
+    """Return the frame: all that is drawn."""
 
     refocus: bool = False  # choose anew which units of wide layers are drawn
 
@@ -131,14 +131,14 @@ class Redo:
 
 @dataclass(frozen=True, kw_only=True)
 class Explain:
-    """Give the derivation of ∂C/∂target."""
+    """Return the derivation of ∂C/∂target."""
 
     target: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Open:
-    """Give the terms of a contribution: at each level, the term and the unit that it goes through.
+    """Return the terms of a contribution: at each level, the term and the unit that it goes through.
 
     At the levels below the first, the term is the one that is a sum (∂C/∂a, or ∂C/∂z).
     """
@@ -149,26 +149,26 @@ class Open:
 
 @dataclass(frozen=True, kw_only=True)
 class Latex:
-    """Give the derivation of ∂C/∂target as LaTeX."""
+    """Return the derivation of ∂C/∂target as LaTeX."""
 
     target: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prove:
-    """Give the certificate of ∂C/∂target."""
+    """Return the certificate of ∂C/∂target."""
 
     target: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """Give the steps of the forward pass, the backward pass and the update, in numbers."""
+    """Return the steps of the forward pass, the backward pass and the update, in numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Give what the network makes of the data: surface, predicted against true, or confusion."""
+    """Return what the network makes of the data: surface, predicted against true, or confusion."""
 
     points: bool = True  # the samples, too, which change only with the data
 
@@ -201,7 +201,7 @@ class Tour:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """Give the state as a text for a URL (small networks), and the Python code."""
+    """Return the state as a text for a URL (small networks), and the Python code."""
 
 
 @dataclass(frozen=True, kw_only=True)
