@@ -9,22 +9,14 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import activations, backprop, data, initializers, losses
-from chainrule.activations import Activation
-from chainrule.arrays import all_finite, contiguous, is_mapped
-from chainrule.backprop import Forward, Gradient
-from chainrule.checks import not_negative, whole
 from chainrule.equations import activations, backprop, data, initializers, losses
 from chainrule.equations.activations import Activation
-from chainrule.equations.arrays import all_finite, contiguous
+from chainrule.equations.arrays import all_finite, contiguous, is_mapped
 from chainrule.equations.backprop import Forward, Gradient
 from chainrule.equations.checks import integer, not_negative, whole
 from chainrule.equations.losses import Loss, LossFromZ
 from chainrule.equations.overflow import Overflow
 from chainrule.equations.parameters import Layer, Layers, assign, count_parameters, views
-from chainrule.losses import Loss, LossFromZ
-from chainrule.overflow import Overflow
-from chainrule.parameters import Layer, Layers, assign, count_parameters, views
 from chainrule.random import dropout_mask
 
 Array = NDArray[Any]
