@@ -245,7 +245,7 @@ def source_module(app: Sphinx, module: str, name: str) -> str | None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the above."""
     # A type alias in a union is printed by its name, not as "TypeAliasForwardRef('Array')".
-    TypeAliasForwardRef.__repr__ = lambda self: self.name  # type: ignore[method-assign]
+    TypeAliasForwardRef.__repr__ = lambda self: self.name
     app.add_directive("markdown-docstring", MarkdownDocstring)
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", as_markdown)
