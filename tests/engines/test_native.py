@@ -106,52 +106,6 @@ def test_product(isa: str, dtype: str, m: int, n: int) -> None:
         np.testing.assert_allclose(C, A @ B, rtol=0, atol=4 * k * float(np.finfo(dtype).eps))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ACTIVATIONS[:-1])
-def test_activation(isa: str, dtype: str, name: str) -> None:
-    g = activations.get(name)
-    z = np.concatenate(
-        [np.linspace(-30, 30, 30_001), np.logspace(-30, 1.4, 501), [0, 80, -80, 700]]
-    )
-    z = np.concatenate([z, -z]).astype(dtype)
-    a, d = np.empty_like(z), np.empty_like(z)
-    _native.activation(ACTIVATIONS.index(name), z, a, d)
-    exact = g.value(z.astype("float64"))
-    slope = g.derivative(z.astype("float64"), exact)
-    eps = float(np.finfo(dtype).eps)
-    np.testing.assert_allclose(a, exact, rtol=8 * eps, atol=8 * eps)
-    np.testing.assert_allclose(d, slope, rtol=8 * eps, atol=16 * eps)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "elu", "relu", "leaky_relu"])
-def test_small_values_keep_their_digits(isa: str, dtype: str, name: str) -> None:
-    g = activations.get(name)
-    z = np.concatenate([-np.logspace(-20, 1.2, 501), np.logspace(-20, 1.2, 501)]).astype(dtype)
-    a, d = np.empty_like(z), np.empty_like(z)
-    _native.activation(ACTIVATIONS.index(name), z, a, d)
-    np.testing.assert_allclose(
-        a, g.value(z.astype("float64")), rtol=16 * float(np.finfo(dtype).eps)
-    )
-
-
-def test_tanh_stays_within_one(isa: str) -> None:
-    z = np.linspace(7, 9, 200_001).astype("float32")
-    a, d = np.empty_like(z), np.empty_like(z)
-    _native.activation(ACTIVATIONS.index("tanh"), z, a, d)
-    assert a.max() <= 1
-    assert (d >= 0).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ACTIVATIONS[:-1])
-def test_nan_stays_nan(isa: str, dtype: str, name: str) -> None:
-    z = np.array([1, np.nan, -1, np.nan, 0], dtype)
-    a, d = np.empty_like(z), np.empty_like(z)
-    _native.activation(ACTIVATIONS.index(name), z, a, d)
-    assert np.isnan(a).tolist() == [False, True, False, True, False]
-
-
 def test_dropout_words(isa: str) -> None:
     from chainrule.random import dropout_mask
 
