@@ -142,7 +142,9 @@ def _by_torch(setting: Setting, target: Target) -> float:
         formulas,
         activations={
             "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": nn.relu,
-            "leaky_relu": nn.leaky_relu, "elu": nn.elu, "gelu": nn.gelu, "silu": nn.silu,
+            "leaky_relu": nn.leaky_relu, "elu": nn.elu, "silu": nn.silu,
+            # nn.gelu has 1 + erf, of which nothing is left where z is far below 0
+            "gelu": lambda z: z * torch.special.erfc(-z / np.sqrt(2)) / 2,
             "softplus": lambda z: nn.softplus(z, threshold=40),  # exact above, not only nearly
             "softmax": lambda z: torch.softmax(z, dim=-1),
         },
@@ -203,7 +205,7 @@ def _by_jax(setting: Setting, target: Target) -> float:
         activations={
             "identity": lambda z: z, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh,
             "relu": jax.nn.relu, "leaky_relu": jax.nn.leaky_relu, "elu": jax.nn.elu,
-            "gelu": lambda z: jax.nn.gelu(z, approximate=False), "silu": jax.nn.silu,
+            "gelu": lambda z: z * jax.scipy.special.erfc(-z / np.sqrt(2)) / 2, "silu": jax.nn.silu,
             "softplus": jax.nn.softplus, "softmax": jax.nn.softmax,
         },
         losses={

@@ -23,7 +23,7 @@ from chainrule.activations import (
     Softmax,
 )
 from chainrule.layers import ByLayer
-from chainrule.losses import LossFromZ
+from chainrule.losses import AbsoluteError, HalfSquaredError, Huber, LossFromZ, SquaredError
 from chainrule.targets import Target
 from chainrule.verify.rounding import Kinks, side_changed
 from chainrule.verify.setting import Array, Place, Setting, count_weights, place_of
@@ -33,6 +33,8 @@ SHRINK = 8.0
 STEPS = 6  # the smallest moves z by 3e-8
 _FAR = 1e-3  # where |z| is beyond 1 / _FAR, the first step is 1e-3 of _FAR |z|
 _NOISE = 0.25  # of the scatter of nudges by 4 ε: an operation errs by ε/2, and much cancels
+_SQUARES = (SquaredError, HalfSquaredError)  # which a stencil follows at any distance
+_BENT_AT_1 = (Huber, AbsoluteError)  # straight where |a - y| > 1; a kink is looked at apart
 _STRAIGHT = (Identity, ReLU, LeakyReLU)  # but for their kinks
 _FLAT = 40.0  # beyond, the other activations are straight to e^-40
 _SAME = 1e-12  # a softmax that changes by less is saturated
@@ -143,9 +145,10 @@ class Shifted:
         y = self.setting.y[i]
         if isinstance(self.loss, LossFromZ) and z.size:
             return self.loss.value_from_z(self.layers[-1].activation, z, y), marks
-        c = self.loss.value(a, y)
+        c, a0 = self.loss.value(a, y), f.a[L][i]
+        if type(self.loss) not in _SQUARES:
+            marks.far |= self._is_far_in_loss(a0, a, y)
         if self.loss.kinks:
-            a0 = f.a[L][i]
             over = side_changed(a0 - y, a - y, self.loss.kinks)
             marks.crossed |= over.any(axis=-1)
             marks.on_kink |= (over & self.kinks.loss_near[i]).any(axis=-1)
@@ -153,6 +156,15 @@ class Shifted:
                 straight = self.loss.value(a0, y) + self.loss.derivative(a0, y) * (a - a0)
                 c = np.where(over, straight, c)
         return c.sum(axis=-1), marks
+
+    def _is_far_in_loss(self, before: Array, after: Array, y: Array) -> Array:
+        """Say of which rows an output moved further than a stencil can follow the loss."""
+        far = np.abs(after - before) > 1
+        if type(self.loss) in _BENT_AT_1:
+            before, after = before - y, after - y
+            stayed = (before * after > 0) & (np.minimum(np.abs(before), np.abs(after)) > 1)
+            far &= ~stayed
+        return np.asarray(far.any(axis=-1))
 
     def _activate(
         self, l: int, i: Array, j: Array | slice, dz: Array, along: bool, marks: Marks

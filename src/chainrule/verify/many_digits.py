@@ -5,7 +5,7 @@ losses state as text, computed by mpmath. The hidden layers' arrays have dtype o
 integers; the outputs and the losses are mpmath's floating-point numbers, which hold e^-1000 too.
 
 At the output a may be 1 - e^-z with z = 1e12, where 1 - a would need 1e12 digits. Two identities
-keep them: 1 - σ(z) = σ(-z) and ln(1 + x) = ln1p(x).
+keep them: 1 - σ(z) = σ(-z), a number beside a, and ln(1 + x) = ln1p(x).
 """
 
 from __future__ import annotations
@@ -234,14 +234,18 @@ def may_cancel(setting: Setting) -> bool:
 
 
 def _keep_digits(formula: Expr) -> Expr:
-    """Write 1 - a as a letter of its own, and ln(1 + x) as a function of x."""
-    rest = add(Num(1), Neg(Name("a")))
+    """Write 1 - a as a letter of its own, ln a and ln(1 - a) with both, ln(1 + x) as ln1p(x)."""
+    a, rest = Name("a"), Name("rest")
 
     def change(node: Expr) -> Expr | None:
-        if node == rest:
-            return Name("rest")
         match node:
-            case Call("ln", (Add(items) as inside,)) if Num(1) in items and inside != rest:
+            case Add((Num(1), Neg(Name("a")))):
+                return rest
+            case Call("ln", (Name("a"),)):
+                return Call("ln_beside", (a, rest))
+            case Call("ln", (Add((Num(1), Neg(Name("a")))),)):
+                return Call("ln_beside", (rest, a))
+            case Call("ln", (Add(items),)) if Num(1) in items:
                 others = list(items)
                 others.remove(Num(1))
                 return Call("ln1p", (add(*others).replace(change),))
@@ -251,10 +255,16 @@ def _keep_digits(formula: Expr) -> Expr:
 
 
 def _functions(mp: Any) -> dict[str, Callable[..., Any]]:
-    """Give the functions of `chainrule.formulas` in mpmath, and ln1p."""
+    """Give the functions of `chainrule.formulas` in mpmath, and those that keep digits."""
+
+    def ln_beside(x: Any, rest: Any) -> Any:
+        """Give ln x, x = 1 - rest."""
+        return mp.log1p(-rest) if abs(rest) < 0.5 else mp.ln(x)
+
     return {
         "number": mp.mpf, "exp": mp.exp, "ln": mp.ln, "sqrt": mp.sqrt, "abs": abs, "sign": mp.sign,
         "sin": mp.sin, "cos": mp.cos, "tanh": mp.tanh, "sinh": mp.sinh, "cosh": mp.cosh,
         "atan": mp.atan, "sigma": lambda z: 1 / (1 + mp.exp(-z)), "Phi": lambda z: mp.ncdf(z),
         "phi": lambda z: mp.npdf(z), "max": max, "min": min, "ln1p": mp.log1p,
+        "ln_beside": ln_beside,
     }  # fmt: skip
