@@ -211,6 +211,21 @@ def test_check_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(out)["passed"] is False
 
 
+def test_check_that_tells_nothing_is_not_passed(run: Run, folder: Path) -> None:
+    """The targets are the outputs themselves: the gradient is nothing but rounding."""
+    net = chainrule.load("net.safetensors")
+    X = np.array([[0.5, -1.0], [1.0, 2.0], [0.1, 0.2]])
+    rows = [",".join(map(repr, map(float, row))) for row in np.hstack([X, net.forward(X).a[-1]])]
+    (folder / "fitted.csv").write_text("\n".join(rows) + "\n")
+    code, out, err = run("check", "net.safetensors", "--data", "fitted.csv")
+    assert (code, err) == (1, "")
+    assert out.startswith("gradient: NOT RESOLVED; all 13 parameters checked on 3 samples")
+    assert "Try other samples" in out
+    code, out, _ = run("check", "net.safetensors", "--data", "fitted.csv", "--json")
+    assert code == 1
+    assert json.loads(out)["verdict"] == "not resolved"
+
+
 # --- errors ---------------------------------------------------------------------------------------
 
 

@@ -157,9 +157,9 @@ def cases(name: str) -> list[tuple[list[float], list[float]]]:
     if "softmax" not in KINDS[name][1]:
         targets = [0, 1, 0.25] + ([7, 1e-3] if "poisson" in name else [])
         return [([z, 0.5], [y, 1]) for z in EACH for y in targets]
-    targets = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.2, 0.3, 0.5]]
-    targets += [[4, 0, 2], [0, 0, 0]] if "poisson" in name else []
-    return [(z, y) for z in ROWS for y in targets]
+    rows: list[list[float]] = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.2, 0.3, 0.5]]
+    rows += [[4, 0, 2], [0, 0, 0]] if "poisson" in name else []
+    return [(z, y) for z in ROWS for y in rows]
 
 
 @pytest.mark.parametrize("hidden", [0, 67])

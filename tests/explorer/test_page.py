@@ -463,6 +463,17 @@ def assert_nothing_is_lit(page: Any) -> None:
     assert page.locator(".network .selected, .network .onpath").count() == 0
 
 
+def test_a_number_that_is_not_resolved_says_so(person: Person) -> None:
+    net = cr.Network([2, 2, 1], hidden="tanh", seed=0)
+    X = [[0.5, -1.0], [1.5, 0.3]]
+    person.visit(lambda: Session(net, X, net.forward(X).a[-1]))
+    person.open("w[2][0,1]")
+    person.page.click("text=Prove it")
+    person.page.wait_for_selector(".verdict.not-resolved")
+    assert "not resolved: no evidence has digits enough" in person.text(".verdict")
+    assert "hardly" in person.text(".proof") or "rounding" in person.text(".proof").lower()
+
+
 def test_a_lesson_that_is_left_early_leaves_nothing_lit(person: Person) -> None:
     session = person.visit()
     page = person.page
