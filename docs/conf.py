@@ -88,7 +88,13 @@ html_favicon = "_static/favicon.svg"
 html_extra_path = ["_generated/extra"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": [], "install": [], "faq": [], "changelog": [], "cite": []}
+html_sidebars: dict[str, list[str]] = {
+    "index": [],
+    "install": [],
+    "faq": [],
+    "changelog": [],
+    "cite": [],
+}
 html_theme_options = {
     "logo": {"text": "chainrule", "image_light": "_static/logo.svg",
              "image_dark": "_static/logo.svg", "alt_text": "chainrule, home"},

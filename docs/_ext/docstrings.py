@@ -39,7 +39,7 @@ def parts_of(docstring: str) -> tuple[str, dict[str, str]]:
 
 def entries(section: str) -> Iterator[tuple[str, str]]:
     """Find the names of a section such as Args, each with its text."""
-    name, lines = "", []
+    name, lines = "", list[str]()
     for line in section.splitlines():
         if match := _ENTRY.match(line):
             if name:

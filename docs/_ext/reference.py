@@ -239,7 +239,7 @@ def join_result(app: Sphinx, doctree: nodes.document) -> None:
 
 def source_module(app: Sphinx, module: str, name: str) -> str | None:
     """Say in which module a public class is written, for the link to its source."""
-    value = importlib.import_module(module)
+    value: Any = importlib.import_module(module)
     for part in name.split("."):
         value = getattr(value, part, None)
     functions = [value, *vars(value).values()] if inspect.isclass(value) else [value]
@@ -255,7 +255,7 @@ def source_module(app: Sphinx, module: str, name: str) -> str | None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the above."""
     # A type alias in a union is printed by its name, not as "TypeAliasForwardRef('Array')".
-    TypeAliasForwardRef.__repr__ = lambda self: self.name  # type: ignore[method-assign]
+    TypeAliasForwardRef.__repr__ = lambda self: self.name
     app.add_directive("markdown-docstring", MarkdownDocstring)
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", as_markdown)

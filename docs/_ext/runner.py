@@ -114,7 +114,7 @@ class _Recorder(doctest.DocTestRunner):
         self.got.append(got)
 
     def report_failure(self, out: Any, test: Any, example: Any, got: str) -> None:
-        difference = self._checker.output_difference(example, got, self.optionflags)
+        difference = doctest.OutputChecker().output_difference(example, got, self.optionflags)
         raise ExampleError(f"{example.source}{difference}")
 
     def report_unexpected_exception(self, out: Any, test: Any, example: Any, info: Any) -> None:

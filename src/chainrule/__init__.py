@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Cosine,
         ExponentialDecay,
         ReduceOnPlateau,
+        Schedule,
         StepDecay,
         WarmUp,
     )
@@ -49,6 +50,7 @@ _MODULES = {
         "Cosine",
         "ExponentialDecay",
         "ReduceOnPlateau",
+        "Schedule",
         "StepDecay",
         "WarmUp",
     ),
@@ -91,6 +93,7 @@ __all__ = [
     "PreActivation",
     "RMSProp",
     "ReduceOnPlateau",
+    "Schedule",
     "StepDecay",
     "TensorBoardLogger",
     "UnitOutput",

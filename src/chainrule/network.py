@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chainrule import _forks as forks
 from chainrule import training, verify
 from chainrule._exports import exported
-from chainrule.engines import Shortcut, check_name, choose
-from chainrule.equations import data
+from chainrule.engines import Shortcut, check_name, choose, predict
 from chainrule.equations.activations import Activation
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import Loss
@@ -92,13 +92,17 @@ class Network(FeedForward):
         return check_name(engine)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy or a pickle holds: all but what only this object can use."""
-        return {**self.__dict__, "_shortcut": None}
+        """Return what a copy or a pickle holds: all but what only this object can use."""
+        return {**super().__getstate__(), "_shortcut": None}
+
+    def _forked(self) -> None:
+        """Let go, in a forked child, of what another thread of the parent may have been using."""
+        self._shortcut = None
 
     @property
     def engine(self) -> str:
         """Return the name of the engine that computes an epoch of this network."""
-        return choose(self._requested_engine, self).name
+        return choose(self.requested_engine, self).name
 
     def predict(self, X: ArrayLike) -> Array:
         """Return the outputs of the network.
@@ -109,6 +113,9 @@ class Network(FeedForward):
         Returns:
             The activations a^(L) of the output layer, (n, units_L), in the network's dtype;
             (units_L,) for one sample. Dropout is off.
+
+        Warns:
+            RuntimeWarning: A number overflows; the warning names sample and layer.
 
         Raises:
             TypeError: X does not hold numbers.
@@ -123,15 +130,13 @@ class Network(FeedForward):
             [6.0]
         """
         if self._shortcut is not None:
-            quick = self._shortcut(X, self.parameters)
+            quick = self._shortcut(X, self._parameters)
             if quick is not None:
                 return quick
-        self._check_parameters()
-        inputs = data.inputs(X, self.sizes[0])
-        engine = choose(self._requested_engine, self)
-        outputs = engine.predict(self, inputs)
-        self._shortcut = engine.shortcut(self)
-        return outputs[0] if np.ndim(X) == 1 else outputs
+        outputs = predict(self, X)
+        self._shortcut = choose(self.requested_engine, self).shortcut(self)
+        forks.register(self)
+        return outputs
 
     def predict_classes(self, X: ArrayLike) -> NDArray[np.int64]:
         """Return the class of each sample.

@@ -72,7 +72,11 @@ def test_help_teaches(command: str, run: Run) -> None:
     assert all(len(line) <= 100 for line in out.splitlines())
     assert run(*command.split(), "-h")[1] == out
     taught = {
-        "": ["chainrule demo ", "'w[2][1,2]'", "Exit codes: 0 done, 1 a check failed, 2 usage"],
+        "": [
+            "chainrule demo ",
+            "'w[2][1,2]'",
+            "Exit codes: 0 done, 1 a check did not pass, 2 usage",
+        ],
         "demo": ["1,797 images", "pip install 'chainrule[demo]'"],
         "explain": [
             "b[2][1]",
@@ -84,6 +88,11 @@ def test_help_teaches(command: str, run: Run) -> None:
     }[command]
     for words in taught:
         assert words in out
+
+
+@pytest.mark.parametrize("command", ["", *cli.cli.commands])
+def test_help_shows_no_range_without_ends(command: str, run: Run) -> None:
+    assert "None" not in run(*command.split(), "--help")[1]
 
 
 def test_examples_in_the_help_work(run: Run) -> None:
@@ -222,7 +231,7 @@ def test_check_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         ([*EXPLAIN, "--row", "1", "--all-rows"], "--row, --rows and --all-rows exclude each other"),
         ([*EXPLAIN, "--row", "0", "--format", "pdf"], "'pdf' is not one of"),
         ([*EXPLAIN, "--row", "0", "--notation", "x"], "unknown notation 'x'; known: default"),
-        ([*EXPLAIN, "--row", "0", "--learning-rate", "-1"], "learning_rate must be above 0"),
+        ([*EXPLAIN, "--row", "0", "--learning-rate", "-1"], "-1.0 is not in the range x>0"),
         ([*EXPLAIN, "--row", "0", "--out", "none/why"], "none/why: No such file or directory"),
         ([*EXPLAIN, "--row", "0", "--out", "."], ".: Is a directory"),
         (["explain", "net.safetensors", "w[3][1,2]", *EXPLAIN[3:], "--row", "0"],
@@ -232,7 +241,7 @@ def test_check_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         (["explain", "none", "x[0]", *EXPLAIN[3:]], "none: No such file or directory"),
         (["explain", ".", "x[0]", *EXPLAIN[3:]], ".: Is a directory"),
         (["explain", "samples.csv", "x[0]", *EXPLAIN[3:]],
-         "samples.csv is no chainrule model file: it is damaged, cut short, or of another kind"),
+         "samples.csv is not a chainrule model file: it is damaged, cut short, or of another kind"),
         (["check", "net.safetensors", "--data", "none"], "none: No such file or directory"),
         (["check", "net.safetensors", "--data", "net.safetensors"],
          "net.safetensors, line 1: not text"),

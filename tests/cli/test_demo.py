@@ -36,7 +36,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     done = subprocess.run(
         [sys.executable, "-m", "chainrule", "demo"],
         cwd=folder, env=os.environ | {"COLUMNS": "100"}, stdin=subprocess.DEVNULL,
-        capture_output=True, encoding="utf-8", timeout=240, check=False,
+        capture_output=True, encoding="utf-8", timeout=300, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return Ran(done.stdout, folder, done.stdout.splitlines())
@@ -121,7 +121,7 @@ def test_the_printed_command_works_and_gives_the_same(ran: Ran) -> None:
     assert "explain" in command
     done = subprocess.run(
         command, shell=True, cwd=ran.folder, env=os.environ | {"COLUMNS": "100"},
-        stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=120, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=300, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     value = re.search(r"^analytic .*$", ran.out, re.MULTILINE)
@@ -184,6 +184,24 @@ def test_without_scikit_learn_one_line_says_what_to_do(
         "pip install 'chainrule[demo]'\n"
     )
     assert printed.out == ""
+    assert not list(tmp_path.iterdir())  # no empty folder, either
+
+
+@pytest.mark.parametrize("there", [[], ["a"], ["a/b", "a/b/own.txt"]])
+def test_a_failure_takes_away_no_more_than_it_made(
+    there: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in there:
+        (tmp_path / name).touch() if "." in name else (tmp_path / name).mkdir(parents=True)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Network, "fit", full)
+    with pytest.raises(OSError, match="No space"):
+        demo.run(tmp_path / "a" / "b", plain=True)
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert left == (["a", *there] if len(there) == 2 else there)
 
 
 def test_ctrl_c_while_it_learns(tmp_path: Path) -> None:
@@ -196,11 +214,11 @@ def test_ctrl_c_while_it_learns(tmp_path: Path) -> None:
     while not process.stdout.readline().startswith("  Network("):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert err.strip() == "chainrule: interrupted"
     assert "test accuracy" not in out
-    assert not list((tmp_path / "demo-output").iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("plain", [True, False])

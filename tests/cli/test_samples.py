@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,9 +133,7 @@ def test_numpy_files(tmp_path: Path) -> None:
         ({"X": [["a", "b"]], "y": [0]}, "X has dtype <U1"),
     ],
 )
-def test_numpy_files_that_do_not_fit(
-    arrays: dict[str, object], message: str, tmp_path: Path
-) -> None:
+def test_numpy_files_that_do_not_fit(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "samples.npz", **arrays)
     with pytest.raises(ValueError, match=message):
         tables.read(tmp_path / "samples.npz", CLASSES)

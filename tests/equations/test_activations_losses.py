@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chainrule import Activation, Loss, Network
-from chainrule.equations.activations import ACTIVATIONS, Softmax
+from chainrule.equations.activations import ACTIVATIONS, Softmax, others
 from chainrule.equations.formulas import Expr, evaluate, parse
 from chainrule.equations.losses import LOSSES, LossFromZ
 
@@ -67,6 +67,36 @@ def test_derivative_is_that_of_the_value(g: Activation) -> None:
         at = np.array([z])
         found = g.derivative(at, g.value(at))[0]
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-90)
+
+
+@pytest.mark.parametrize("g", [ACTIVATIONS["sigmoid"], ACTIVATIONS["softplus"]])
+def test_logarithms_are_what_the_formulas_say(g: Activation) -> None:
+    """ln g(z) and g'(z)/g(z), also where g(z) is 0 in float64."""
+    z = np.array([-800.0, -750.0, *Z, 0.0, 800.0])
+    a = g.value(z)
+    with mpmath.workdps(800):
+        exact_a = [evaluate(parse(g.formula)[0], {"z": mpmath.mpf(v)}, FUNCTIONS) for v in z]
+        np.testing.assert_allclose(g.log_value(z), [float(mpmath.ln(v)) for v in exact_a], 1e-15)
+        for form in parse(str(g.log_derivative_formula)):
+            expected = [
+                float(evaluate(form, {"z": mpmath.mpf(v), "a": p}, FUNCTIONS))
+                for v, p in zip(z, exact_a, strict=True)
+            ]
+            np.testing.assert_allclose(g.log_derivative(z, a), expected, rtol=1e-14)
+    for dtype in ("float32", "float64"):
+        few = np.array([-1e4, -104, -1, 0, 1, 1e4], dtype=dtype)
+        assert g.log_value(few).dtype == g.log_derivative(few, g.value(few)).dtype == dtype
+        assert np.isfinite(g.log_value(few)).all()
+    np.testing.assert_allclose(
+        g.log_pull_back(np.float64(3.0), z[5:], a[5:]), 3 * g.derivative(z[5:], a[5:]) / a[5:]
+    )
+
+
+def test_others_are_added_up() -> None:
+    values = np.array([[1.0, 1e-20, -3.0], [5.0, 2.0, 1e30]])
+    expected = [[-3.0, -2.0, 1.0], [1e30, 1e30, 7.0]]
+    np.testing.assert_array_equal(others(values), expected)
+    np.testing.assert_array_equal(others(np.array([[4.0]])), [[0.0]])
 
 
 @each_activation
@@ -137,8 +167,9 @@ def test_from_z_equals_the_sum_over_outputs(name: str) -> None:
     rng = np.random.default_rng(0)
     z, y = rng.normal(size=(4, 3)), rng.dirichlet(np.ones(3), size=4)
     a = g.value(z)
-    np.testing.assert_allclose(c.value_from_z(z, y), c.value(a, y).sum(axis=1), rtol=1e-13)
-    np.testing.assert_allclose(c.delta(a, y), g.pull_back(c.derivative(a, y), z, a), atol=1e-14)
+    np.testing.assert_allclose(c.value_from_z(g, z, y), c.value(a, y).sum(axis=1), rtol=1e-13)
+    by_parts = g.pull_back(c.derivative(a, y), z, a)
+    np.testing.assert_allclose(c.delta(g, z, a, y), by_parts, atol=1e-14)
 
 
 def test_logarithms_of_nothing_count_as_nothing() -> None:

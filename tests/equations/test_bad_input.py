@@ -19,7 +19,8 @@ Y = np.array([[1.0], [0.0], [0.5]])
 
 
 def network(**options: Any) -> Network:
-    return Network([2, 3, 1], **({"hidden": "tanh", "seed": 0} | options))
+    settings: dict[str, Any] = {"hidden": "tanh", "seed": 0} | options
+    return Network([2, 3, 1], **settings)
 
 
 def classifier(loss: str = "cross_entropy") -> Network:
@@ -103,7 +104,8 @@ def test_parameters() -> None:
     for call in (net.forward, net.predict):
         with pytest.raises(ValueError, match=r"layers\[2\].W\[0, 1\] is nan; it must be finite"):
             call(X)
-    for call in (net.gradient, net.loss_value, net.check_gradient):
+    both: tuple[Any, ...] = (net.gradient, net.loss_value, net.check_gradient)
+    for call in both:
         with pytest.raises(ValueError, match=r"layers\[2\].W\[0, 1\] is nan; it must be finite"):
             call(X, Y)
     with pytest.raises(ValueError, match=r"layers\[2\].W\[0, 1\] is nan; it must be finite"):

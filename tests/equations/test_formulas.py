@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from chainrule.equations.formulas import (
     parse,
 )
 
-MATH = {
+MATH: dict[str, Any] = {
     "exp": math.exp, "ln": math.log, "sqrt": math.sqrt, "abs": abs, "max": max, "min": min,
     "sign": lambda z: (z > 0) - (z < 0),
 }  # fmt: skip
@@ -74,7 +75,7 @@ def test_only_the_branch_that_holds_is_computed() -> None:
 def test_arrays_choose_with_where() -> None:
     import numpy as np
 
-    functions = {"where": np.where, "exp": np.exp}
+    functions: dict[str, Any] = {"where": np.where, "exp": np.exp}
     z = np.array([-1.0, 2.0])
     found = evaluate(parse("z if z > 0 else exp(z) - 1")[0], {"z": z}, functions)
     np.testing.assert_allclose(found, [math.exp(-1) - 1, 2.0])

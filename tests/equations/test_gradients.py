@@ -12,11 +12,12 @@ from itertools import product
 from typing import Any
 
 import hypothesis.strategies as st
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from chainrule import Network
+from chainrule import Activation, GradientDescent, Network
 from chainrule.equations.activations import ACTIVATIONS
 from chainrule.equations.losses import LOSSES
 from chainrule.verify import certify, check_gradient
@@ -89,7 +90,7 @@ by_group = pytest.mark.parametrize("group", GROUPS, ids=lambda group: str(group[
 def build(s: Setting, seed: int = 1) -> tuple[Network, Array, Array, Array | None]:
     net = Network(
         s.sizes, hidden=list(s.hidden), output=s.output, loss=s.loss, biases=s.biases, l2=s.l2,
-        dtype=s.dtype, seed=seed,
+        dtype=s.dtype, seed=seed,  # type: ignore[arg-type]
     )  # fmt: skip
     rng = np.random.default_rng(seed)
     net.parameters[...] += rng.normal(scale=0.3, size=net.parameters.shape)  # biases too
@@ -335,6 +336,110 @@ def test_binary_cross_entropy_is_exact_where_probabilities_round() -> None:
     assert check_gradient(net, z, [0, 1, 0, 1, 0.25])
     for target in ("w[1][0,0]", "b[1][0]", "x[0]"):
         assert certify(net, target, z, [0, 1, 0, 1, 0.25]).verdict == "pass"
+
+
+@pytest.mark.parametrize("z", [2.5, 20.0, 37.5, 40.0, 300.0, 744.0])
+@pytest.mark.parametrize("y", [0.0, 0.25, 1.0])
+def test_cross_entropies_keep_their_digits_where_probabilities_round(z: float, y: float) -> None:
+    """δ = a - y, to its last digits also where a is close to y = 1."""
+    with mpmath.workdps(700):
+        expected = [float(1 / (1 + mpmath.exp(-v)) - y) for v in (mpmath.mpf(z), -mpmath.mpf(z))]
+    net = Network([1, 1], output="sigmoid", loss="binary_cross_entropy", W=[[[1.0]]], b=[[0.0]])
+    delta = net.gradient([[z], [-z]], [y, y]).delta[1][:, 0]
+    np.testing.assert_allclose(delta, expected, rtol=4e-15)
+    net = Network([1, 2], output="softmax", loss="cross_entropy", W=[[[1.0], [0.0]]], b=[[0, 0]])
+    delta = net.gradient([[z], [-z]], [[y, 1 - y]] * 2).delta[1]
+    np.testing.assert_allclose(delta[:, 0], expected, rtol=4e-15)
+    np.testing.assert_allclose(delta[:, 1], -np.array(expected), rtol=4e-15)
+
+
+POISSON_Z = [-1e12, -800.0, -745.0, -709.0, -300.0, -37.0, -1e-3, 0.0, 2.0, 40.0, 700.0, 1e12]
+
+
+@pytest.mark.parametrize("output", LOG)
+def test_poisson_is_exact_where_the_output_underflows(output: str) -> None:
+    """δ = (1 - y/a) ∂a/∂z and C_i = a - y ln a, by 800 digits of the definitions."""
+    loss = LOSSES["poisson"]
+    for z, y in product(POISSON_Z, (0.0, 3.0)):
+        rows = np.array([[z, 0.5]])
+        net = Network([2, 2], output=output, loss="poisson", W=[np.eye(2)], b=[[0.0, 0.0]])
+        g = net.gradient(rows, [[y, 1.0]])
+        expected_C, expected_delta = poisson_by_hand(output, rows[0], (y, 1.0))
+        np.testing.assert_allclose(g.sample_losses, [expected_C], rtol=1e-15)
+        np.testing.assert_allclose(g.delta[1][0], expected_delta, rtol=1e-14, atol=1e-320)
+        assert net.loss_value(rows, [[y, 1.0]]) == g.loss
+        assert np.isfinite(flatten(g)).all()
+    assert loss.value(np.zeros(1), np.ones(1))[0] == np.inf
+
+
+def poisson_by_hand(output: str, z: Array, y: tuple[float, ...]) -> tuple[float, list[float]]:
+    """Give C_i and δ; where e^z has too many digits for a sum, by its first term."""
+    with mpmath.workdps(800):
+        exact = [mpmath.mpf(float(v)) for v in z]
+        if output == "softmax":
+            largest = max(exact)
+            powers = [mpmath.exp(v - largest) for v in exact]
+            a = [p / mpmath.fsum(powers) for p in powers]
+            delta = [p * sum(y) - q for p, q in zip(a, y, strict=True)]
+        else:
+            a, delta = [], []
+            for v, q in zip(exact, y, strict=True):
+                e = mpmath.exp(v)
+                if output == "sigmoid":
+                    a.append(1 / (1 + 1 / e))
+                    slope = 1 / (1 + e)  # g'/g
+                else:
+                    a.append(e if v < -1500 else v if v > 1500 else mpmath.log1p(e))
+                    slope = 1 / (1 + 1 / e) / a[-1]
+                delta.append((a[-1] - q) * slope)
+        C = mpmath.fsum(p - q * mpmath.ln(p) for p, q in zip(a, y, strict=True))
+        return float(C), [float(d) for d in delta]
+
+
+@pytest.mark.parametrize("output", LOG)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_poisson_trains_where_the_output_underflows(output: str, dtype: str) -> None:
+    net = Network(
+        [1, 2], output=output, loss="poisson", W=[[[800.0], [0.0]]], b=[[0, 0]], dtype=dtype,
+        engine="reference",
+    )  # fmt: skip
+    history = net.fit(
+        [[-1.0]], [[3.0, 1.0]], epochs=3, optimizer=GradientDescent(learning_rate=0.1), verbose=0
+    )
+    assert np.isfinite(history.loss).all()
+    assert history.loss[-1] < history.loss[0]
+
+
+def test_poisson_after_an_output_of_ones_own() -> None:
+    """What knows nothing of its logarithm is multiplied out; what does is exact."""
+
+    class Exp(Activation):
+        name = "exp"
+        formula = "exp(z)"
+        derivative_formula = "exp(z) = a"
+        positive = True
+
+        def value(self, z: Array) -> Array:
+            return np.exp(z)
+
+        def derivative(self, z: Array, a: Array) -> Array:
+            return a
+
+    class LogExp(Exp):
+        log_derivative_formula = "1"
+
+        def log_value(self, z: Array) -> Array:
+            return z
+
+        def log_derivative(self, z: Array, a: Array) -> Array:
+            return np.ones_like(z)
+
+    for g, lowest in ((Exp(), -700.0), (LogExp(), -1e6)):
+        net = Network([1, 1], output=g, loss="poisson", W=[[[1.0]]], b=[[0.0]])
+        X, y = np.array([[lowest], [0.5], [2.0]]), np.array([[3.0], [0.0], [1.0]])
+        delta = net.gradient(X, y).delta[1]
+        np.testing.assert_allclose(delta, np.exp(X) - y, rtol=1e-14)
+        assert net.explain("w[1][0,0]", X, y).certificate.verdict == "pass"
 
 
 @pytest.mark.parametrize("g", ["relu", "tanh", "softplus"])

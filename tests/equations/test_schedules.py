@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from chainrule.equations.optimizers import Adam, GradientDescent
 from chainrule.equations.schedules import (
     Constant,
     Cosine,
@@ -19,6 +21,7 @@ from chainrule.equations.schedules import (
     WarmUp,
     as_schedule,
 )
+from chainrule.network import Network
 
 
 @pytest.mark.parametrize(
@@ -117,6 +120,66 @@ def test_as_pytorch(schedule: Schedule, name: str, options: dict[str, Any]) -> N
         assert schedule.rate(epoch, losses[:epoch]) == pytest.approx(want, rel=1e-12)
 
 
+NO_SCHEDULE = (
+    "must be a number, or a schedule: an object with rate(epoch, losses), such as "
+    "Cosine(0.01, epochs=20); got"
+)
+
+
+class Halving:
+    """A schedule that derives from nothing."""
+
+    def __init__(self, initial: float) -> None:
+        self.initial = initial
+
+    def rate(self, epoch: float, losses: Sequence[float]) -> Any:
+        return self.initial / 2 ** int(epoch)
+
+
+@pytest.mark.parametrize("engine", ["reference", "auto"])
+def test_a_class_with_rate_is_a_schedule(engine: str, tmp_path: Path) -> None:
+    X, y = np.ones((8, 2)), np.zeros((8, 1))
+
+    def fit(schedule: Any, **options: Any) -> tuple[list[float], bytes]:
+        net = Network([2, 3, 1], seed=0, engine=engine)
+        options = {"epochs": 4, "batch_size": 3, "verbose": 0} | options
+        history = net.fit(X, y, optimizer=GradientDescent(schedule), **options)
+        return history.learning_rate, net.parameters.tobytes()
+
+    assert fit(Halving(0.4)) == fit(StepDecay(0.4, every=1, factor=0.5))
+    assert fit(Halving(0.4))[0] == [0.4, 0.2, 0.1, 0.05]
+    warm = fit(WarmUp(1, Halving(0.4)))[0]
+    assert warm == [0.0, 0.4, 0.2, 0.1]
+    # a run that is resumed knows the schedule's settings
+    fit(Halving(0.4), epochs=2, checkpoint=tmp_path)
+    assert fit(Halving(0.4), checkpoint=tmp_path, resume=True) == fit(Halving(0.4))
+    with pytest.raises(ValueError, match=r"Halving\(initial=0.4\) there, Halving\(initial=0.8\)"):
+        fit(Halving(0.8), checkpoint=tmp_path, resume=True)
+
+
+def test_a_rate_that_is_no_number() -> None:
+    class Wrong(Halving):
+        def __repr__(self) -> str:
+            return "Wrong()"
+
+        def rate(self, epoch: float, losses: Sequence[float]) -> Any:
+            return self.initial
+
+    net = Network([2, 1], seed=0)
+    before = net.parameters.copy()
+    for value in (None, "0.1", [0.1], np.array([0.1, 0.2])):
+        with pytest.raises(
+            TypeError, match=r"the schedule Wrong\(\) returned .*; expected a number"
+        ):
+            net.fit(np.ones((8, 2)), np.zeros(8), optimizer=Adam(Wrong(value)), verbose=0)
+    assert (net.parameters == before).all()
+    rate: Any = np.array(0.1)
+    history = net.fit(
+        np.ones((8, 2)), np.zeros(8), optimizer=Adam(Wrong(rate)), epochs=1, verbose=0
+    )
+    assert history.learning_rate == [0.1]
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -131,7 +194,7 @@ def test_as_pytorch(schedule: Schedule, name: str, options: dict[str, Any]) -> N
             "final must be from 0 to initial = 0.1, got 0.2",
         ),
         (lambda: WarmUp(0, 0.1), ValueError, "epochs must be above 0, got 0"),
-        (lambda: WarmUp(1, None), TypeError, "then must be a number, got None"),
+        (lambda: WarmUp(1, None), TypeError, f"then {NO_SCHEDULE} None"),
         (
             lambda: ReduceOnPlateau(0.1, factor=1),
             ValueError,
@@ -157,7 +220,13 @@ def test_as_pytorch(schedule: Schedule, name: str, options: dict[str, Any]) -> N
             ValueError,
             "minimum must be 0 or more, got -0.1",
         ),
-        (lambda: as_schedule([0.1]), TypeError, "learning_rate must be a number, got [0.1]"),
+        (lambda: as_schedule([0.1]), TypeError, f"learning_rate {NO_SCHEDULE} [0.1]"),
+        (lambda: as_schedule(True), TypeError, f"learning_rate {NO_SCHEDULE} True"),
+        (
+            lambda: Adam(Halving),
+            TypeError,
+            "learning_rate is the class Halving; expected an object of it, such as Halving()",
+        ),
     ],
 )
 def test_bad_hyperparameters(

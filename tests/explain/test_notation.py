@@ -11,6 +11,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.equations.formulas import Expr, Name, Neg, Num, add, evaluate, mul, parse
+from chainrule.equations.numbers import format_number
 from chainrule.explain import NOTATIONS, Explanation, Notation
 from chainrule.explain.latex import LatexWriter
 from chainrule.explain.mathml import MathmlWriter
@@ -28,7 +29,6 @@ from chainrule.explain.symbols import (
     turn_residual,
 )
 from chainrule.explain.text import TextWriter
-from chainrule.explain.writer import format_number
 
 SIZES = (3, 12, 4)
 W = quantity("w", 2, 1, 2)
@@ -181,7 +181,7 @@ def test_residual_in_the_other_order(formula: str) -> None:
     (expr,) = parse(formula)
     turned = turn_residual(fill(expr, {"a": a, "y": y}))
     assert text(turned) == RESIDUALS[formula]
-    functions = {"abs": abs, "sign": np.sign, "ln": np.log}
+    functions: dict[str, Any] = {"abs": abs, "sign": np.sign, "ln": np.log}
     back = turned.replace(lambda q: Name(q.letter) if q in (a, y) else None)
     for values in ({"a": 0.3, "y": 0.8}, {"a": 2.0, "y": 0.1}):
         first, second = (evaluate(e, values, functions) for e in (expr, back))
@@ -270,7 +270,10 @@ def test_max_terms(most: int) -> None:
     )
     shown = min(most, 7)
     assert len(re.split(r" [+−] ", numbers.lstrip("−"))) == shown + (most < 7)
-    assert (f"(rest of {7 - shown})" in numbers) == (most < 7)
+    left = "one" if shown == 6 else 7 - shown
+    assert (f"(the other {left})" in numbers) == (most < 7)
+    assert ("the other one: " in explanation.text()) == (most == 6)
+    assert ("the sum of the other 6: " in explanation.text()) == (most == 1)
     assert explanation.html().count("through unit") == shown
     plain = explanation.to_dict()["terms"][0]["contributions"]
     assert len(plain["largest"]) == shown
@@ -345,7 +348,7 @@ def test_every_node_is_written_by_every_writer() -> None:
     for kind in (TextWriter, LatexWriter, MathmlWriter):
         for expr in examples:
             assert kind(Notation(), SIZES).write(expr)
-    with pytest.raises(TypeError, match=r"no way to write Expr"):
+    with pytest.raises(TypeError, match=r"^there is no rule to write an expression of type Expr$"):
         TextWriter(Notation(), SIZES).write(Expr())
 
 

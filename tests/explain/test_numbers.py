@@ -179,7 +179,7 @@ def shifted_loss(net: cr.Network, given: dict[str, Any], target: Target, h: floa
     return float((weights * C_i).sum() / weights.sum()) + penalty
 
 
-def difference(net: cr.Network, given: dict[str, Any], target: Any, h: float = 2e-4) -> float:
+def difference(net: Any, given: dict[str, Any], target: Any, h: float = 2e-4) -> float:
     """Five points around: the error is that of h⁴."""
     f = [shifted_loss(net, given, target, step * h) for step in (-2, -1, 1, 2)]
     return (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h)
@@ -191,7 +191,7 @@ def assert_slope(why: Explanation, given: dict[str, Any]) -> None:
     size = why.gradient.loss + np.abs(why.products).max() + abs(slope)
     if abs(why.value - slope) > 1e-10 * size:  # a steep place: a larger step tells the error
         error = abs(slope - difference(why.network, given, why.target, 4e-4))
-        assert abs(why.value - slope) <= error < 1e-3 * size
+        assert abs(why.value - slope) <= 2 * error < 1e-3 * size
 
 
 def near_kink(net: cr.Network, passed: cr.Forward, y: Array) -> bool:
@@ -224,7 +224,7 @@ def test_numbers_of_every_target(setting: Setting) -> None:
             assert np.array_equal(term.values, values)
             assert term.value == values[setting.n - 1]
         # the value is the number that training uses
-        if kind == "Weight":
+        if isinstance(why.target, cr.Weight):
             assert why.value == gradient.dW[l][j, why.target.k]
         elif kind == "Bias":
             assert why.value == gradient.db[l][j]
@@ -245,7 +245,7 @@ def test_weights_and_penalty_are_terms(setting: Setting) -> None:
     some = ["x[0]", "z[1][0]", "a[1][0]", "w[1][0,0]", f"z[{last}][0]", f"w[{last}][0,0]"]
     for why in (net.explain(target, **given) for target in some):
         assert (why.penalty is not None) == (setting.l2 > 0 and isinstance(why.target, cr.Weight))
-        if why.penalty is not None:
+        if isinstance(why.target, cr.Weight) and why.penalty is not None:
             w = why.network.layers[why.target.layer].W[why.target.j, why.target.k]
             assert why.penalty.value == setting.l2 * w
             assert np.array_equal(why.penalty.values, np.full(setting.n, why.penalty.value))
@@ -254,7 +254,7 @@ def test_weights_and_penalty_are_terms(setting: Setting) -> None:
             assert_close(why.terms[-1].values, s / s.mean())
         kinds = {cr.Weight: 3, cr.Bias: 3, cr.PreActivation: 2, cr.UnitOutput: 1}
         count = kinds[type(why.target)] + setting.weighted
-        reduced = why.network.loss.name in ("cross_entropy", "binary_cross_entropy")
+        reduced = why.network.loss.name in ("cross_entropy", "binary_cross_entropy", "poisson")
         reduced |= setting.output == "softmax"
         if reduced and why.target.layer == last and kinds[type(why.target)] > 1:
             count -= 1
@@ -284,7 +284,7 @@ def test_contributions_open_down_to_the_loss(setting: Setting) -> None:
     """Sums agree at each level; at the end stand terms without contributions, ∂C/∂a or ∂a/∂z."""
     net, given = setting.network(), setting.given()
     L = len(setting.sizes) - 1
-    reduced = net.loss.name in ("cross_entropy", "binary_cross_entropy")
+    reduced = net.loss.name in ("cross_entropy", "binary_cross_entropy", "poisson")
     reduced |= setting.output == "softmax"
     for target in ["x[0]", *(f"w[{l}][0,0]" for l in range(1, L + 1))]:
         why = net.explain(target, **given)
@@ -387,6 +387,41 @@ def test_saturated_sigmoid(target: str, label: float) -> None:
     assert_finite(net, target, [[1.0], [0.5]], [[label, label], [1 - label, 0.5]])
 
 
+@pytest.mark.usefixtures("no_certificate")
+@pytest.mark.parametrize("output", ["softplus", "sigmoid", "softmax"])
+@pytest.mark.parametrize("target", ["w[1][0,0]", "b[1][1]", "z[1][1]", "x[0]", "w[1][1,0]"])
+def test_poisson_where_an_output_is_0(output: str, target: str) -> None:
+    net = cr.Network([1, 2], output=output, loss="poisson", W=[[[800.0], [-800.0]]], b=[[0, 0]])
+    assert_finite(net, target, [[1.0], [-1.0]], [[3.0, 2.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize("z", [0.3, 5.0, 17.3, 36.9, 37.5, 60.0, 350.0, 600.0, 709.5, 744.0, 800.0])
+@pytest.mark.parametrize(
+    ("output", "loss"),
+    [
+        ("softmax", "cross_entropy"), ("softmax", "poisson"), ("softmax", "squared_error"),
+        ("sigmoid", "binary_cross_entropy"), ("sigmoid", "poisson"), ("softplus", "poisson"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("y", [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.25, 0.25, 0.5]])
+def test_contributions_near_saturation_add_up(
+    output: str, loss: str, z: float, y: list[float]
+) -> None:
+    """Each product of terms is its contribution, and they sum to δ, in 16 digits of the largest."""
+    net = cr.Network([1, 3], output=output, loss=loss, W=[[[z], [0.1], [-z]]], b=[[0, 0, 0]])
+    for x in (1.0, -1.0):
+        for j in range(3):
+            why = net.explain(f"z[1][{j}]", [x], [y])
+            (term,) = why.terms
+            assert term.contributions is not None
+            size = np.abs(term.contributions.values).max()
+            assert_close(term.contributions.values.sum(axis=1), term.values, size, 4e-16)
+            for part in term.contributions:
+                product = np.prod([factor.values for factor in part.terms], axis=0)
+                summands = np.abs(part.terms[-1].values).max()  # those of 1 - y/a are near 1
+                assert_close(product, part.values, max(size, summands), 1e-15)
+
+
 WITHOUT = SimpleNamespace(text=lambda width=100: "", to_dict=dict)  # in the place of a certificate
 
 
@@ -477,8 +512,9 @@ def test_the_update_is_the_one_that_training_makes(target: str, dropout: float) 
         given["X"], given["y"], sample_weight=given["sample_weight"], shuffle=False, epochs=1,
         optimizer=cr.GradientDescent(learning_rate=0.25), batch_size=5, verbose=0,
     )  # fmt: skip
-    layer = net.layers[why.target.layer]
-    trained = layer.W[why.target.j, why.target.k] if "w" in target else layer.b[why.target.j]
+    unit: Any = why.target
+    layer = net.layers[unit.layer]
+    trained = layer.W[unit.j, unit.k] if "w" in target else layer.b[unit.j]
     assert new.value == pytest.approx(float(trained), rel=1e-14, abs=0)
     assert why.target_value != trained
 
@@ -504,14 +540,15 @@ def test_integer_classes_and_one_sample() -> None:
 def test_named_targets_are_what_the_texts_say() -> None:
     setting = Setting((3, 4, 2), "tanh", "sigmoid", "squared_error")
     net, given = setting.network(), setting.given()
-    for target, text in [
+    named: list[tuple[Any, str]] = [
         (cr.Weight(layer=2, j=1, k=3), "w[2][1,3]"),
         (cr.Bias(layer=1, j=2), "b[1][2]"),
         (cr.PreActivation(layer=1, j=0), "z[1][0]"),
         (cr.UnitOutput(layer=2, j=1), "a[2][1]"),
         (cr.UnitOutput(layer=0, j=2), "x[2]"),
         (cr.UnitOutput(layer=0, j=2), "a[0][2]"),
-    ]:
+    ]
+    for target, text in named:
         assert net.explain(target, **given).value == net.explain(text, **given).value
         assert net.explain(text, **given).target == target
 
@@ -579,10 +616,10 @@ class PoissonFromZ(LossFromZ):
     def derivative(self, a: Array, y: Array) -> Array:
         return 1 - y / a
 
-    def value_from_z(self, z: Array, y: Array) -> Array:
+    def value_from_z(self, g: cr.Activation, z: Array, y: Array) -> Array:
         return self.value(np.logaddexp(0, z), y).sum(axis=-1)
 
-    def delta(self, a: Array, y: Array) -> Array:
+    def delta(self, g: cr.Activation, z: Array, a: Array, y: Array) -> Array:
         return (1 - y / a) * -np.expm1(-a)
 
 

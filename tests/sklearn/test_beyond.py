@@ -44,18 +44,15 @@ IRIS = (IRIS - IRIS.mean(axis=0)) / IRIS.std(axis=0)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[KINDS]
 MANY = np.stack([np.sin(IRIS[:, 0]), IRIS[:, 1] * IRIS[:, 2]], axis=1)
 LABELS = (MANY > 0.1).astype(int)
+SMALL: dict[str, Any] = {"hidden_layer_sizes": (6, 4), "max_iter": 20, "random_state": 0}
 
 
 def classifier(**options: Any) -> Any:
-    return MLPClassifier(
-        **{"hidden_layer_sizes": (6, 4), "max_iter": 20, "random_state": 0} | options
-    )
+    return MLPClassifier(**SMALL | options)
 
 
 def regressor(**options: Any) -> Any:
-    return MLPRegressor(
-        **{"hidden_layer_sizes": (6, 4), "max_iter": 20, "random_state": 0} | options
-    )
+    return MLPRegressor(**SMALL | options)
 
 
 # --- losses, activations, weights of outputs: the step is the gradient of what is reported -------
@@ -226,7 +223,12 @@ def test_class_weight_is_theirs_as_sample_weight(
     given: bool, solver: str, weight: Any, y: Array
 ) -> None:
     X = IRIS[:120]
-    options = {"solver": solver, "max_iter": 12, "random_state": 0, "hidden_layer_sizes": (5,)}
+    options: dict[str, Any] = {
+        "solver": solver,
+        "max_iter": 12,
+        "random_state": 0,
+        "hidden_layer_sizes": (5,),
+    }
     sample_weight = np.random.default_rng(0).random(120) if given else None
     product = compute_sample_weight(weight, y) * (1 if sample_weight is None else sample_weight)
     expected = theirs.MLPClassifier(**options).fit(X, y, sample_weight=product)
@@ -563,8 +565,8 @@ def test_explanations_know_the_names_of_columns_and_classes(module: Any) -> None
     text = str(cr.explain_sklearn(m, "b[3][virginica]", FRAME[:9], NAMES[:9]))
     assert "probability of virginica:\n" in text
     assert "1 for virginica, else 0:\n" in text
-    plain = cr.explain_sklearn(m, "b[3][2]", FRAME[:9], NAMES[:9], names=None)
-    assert "virginica" not in str(plain)
+    text = str(cr.explain_sklearn(m, "b[3][2]", FRAME[:9], NAMES[:9], names=None))
+    assert "virginica" not in text
     with pytest.raises(ValueError, match=r"x\[sepal\]: there is no 'sepal'; there are 'sepal"):
         cr.explain_sklearn(m, "x[sepal]", FRAME[:9], NAMES[:9])
     with pytest.raises(ValueError, match=r"a\[3\]\[rosa\]: there is no 'rosa'; .* 'versicolor'"):
@@ -625,7 +627,9 @@ def test_explain_sklearn_goes_through_pipelines_and_searches() -> None:
 
 @pytest.mark.parametrize("inside", [theirs.MLPClassifier(5), make_pipeline(classifier())])
 def test_explain_sklearn_says_what_a_search_lacks(inside: Any) -> None:
-    grid = {"random_state": [0]} if isinstance(inside, theirs.MLPClassifier) else {"steps": [[]]}
+    grid: Any = (
+        {"random_state": [0]} if isinstance(inside, theirs.MLPClassifier) else {"steps": [[]]}
+    )
     search = GridSearchCV(inside, grid, cv=2)
     with pytest.raises(NotFittedError, match="GridSearchCV instance is not fitted"):
         cr.explain_sklearn(search, "b[1][0]", IRIS, NAMES)
@@ -735,9 +739,9 @@ def test_validation_data_that_do_not_belong_to_y_are_refused(
 ) -> None:
     n = 1 if "1 row" in message else 9
     m = clone(estimator)
-    first = {"classes": np.unique(y)} if isinstance(m, MLPClassifier) and how != "fit" else {}
-    if y is LABELS and first:
-        first = {"classes": [0, 1]}
+    first: dict[str, Any] = {}
+    if isinstance(m, MLPClassifier) and how != "fit":
+        first = {"classes": [0, 1] if y is LABELS else np.unique(y)}
     with pytest.raises(ValueError, match=f"^validation_data: .*{message}"):
         getattr(m, how)(IRIS, y, validation_data=(IRIS[:n], *given), **first)
 
@@ -904,3 +908,16 @@ def test_digits_are_learned() -> None:
     m = MLPClassifier((64, 32), random_state=0, max_iter=60).fit(X[:1200] / 16, y[:1200])
     assert m.score(X[1200:] / 16, y[1200:]) > 0.9
     assert all(b < a * 1.05 for a, b in pairwise(m.loss_curve_))
+
+
+@pytest.mark.parametrize("missing", [["sklearn"], ["scipy", "sklearn"]])
+def test_without_scikit_learn(missing: list[str]) -> None:
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({missing!r}))\n"
+        "from chainrule.sklearn import MLPClassifier"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert ran.stderr.endswith(
+        "MLPClassifier needs scikit-learn 1.7 or newer: pip install 'chainrule[sklearn]'\n"
+    )

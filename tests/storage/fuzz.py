@@ -35,7 +35,8 @@ import numpy as np
 from chainrule.cli.inspect import tell
 from chainrule.cli.shared import Page
 from chainrule.network import Network
-from chainrule.storage import models as files
+from chainrule.storage import container
+from chainrule.storage import models as networks
 from chainrule.tables import model as models
 from chainrule.tables import schema as schemas
 from chainrule.tables.model import TableModel
@@ -73,7 +74,7 @@ def seeds() -> list[bytes]:
 
 def table_model(target: Target) -> TableModel:
     """The model of a table with a column of each kind."""
-    one = {"mean": (0.5,), "variance": (4.0,), "scale": (2.0,)}
+    one: dict[str, Any] = {"mean": (0.5,), "variance": (4.0,), "scale": (2.0,)}
     schema = Schema(
         (Column("age", "number", True, ("value",), words="0 to 9", **one),
          Column("born", "date", parts=("days",), form="%d/%m/%Y", **one),
@@ -96,7 +97,7 @@ def check(content: bytes) -> str:
     path = FOLDER / "file"
     path.write_bytes(content)
     became = []
-    for read in (files.load, checkpoints.read, models.load):
+    for read in (networks.load, checkpoints.read, models.load):
         try:
             found = read(path)
         except ValueError as error:
@@ -111,7 +112,8 @@ def check(content: bytes) -> str:
             continue
         if isinstance(found, TableModel):
             tell(PAGE, found)
-        parameters = getattr(found, "network", found).parameters
+        network: Any = getattr(found, "network", found)
+        parameters = network.parameters
         assert np.isfinite(parameters).all()
         assert parameters.nbytes <= len(content)
         became.append("read")
@@ -174,7 +176,7 @@ def signed(text: str, header: dict[str, Any], data: bytes) -> str:
         except (KeyError, TypeError, ValueError, OverflowError):
             continue
     body = text.removesuffix("}")
-    return f'{body},"digest":"{files._digest(body, tensors)}"}}'
+    return f'{body},"digest":"{networks._digest(body, tensors)}"}}'
 
 
 def damage(content: bytes, chance: random.Random) -> bytes:
@@ -261,7 +263,7 @@ def main() -> None:
     options.corpus.mkdir(parents=True, exist_ok=True)
     for i, content in enumerate(seeds()):
         (options.corpus / f"seed-{i}").write_bytes(content)
-    for module in (files, checkpoints, models, schemas):
+    for module in (container, networks, checkpoints, models, schemas):
         for value in vars(module).values():
             if isinstance(value, FunctionType) and value.__module__ == module.__name__:
                 atheris.instrument_func(value)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def mixed(n: int = 300) -> pd.DataFrame:
         "income": np.exp(rng.normal(10, 1, n)),
         "age": np.where(rng.random(n) < 0.2, np.nan, rng.normal(40, 9, n)),
         "colour": rng.choice(["red", "green", "blue"], n),
-        "size": np.where(rng.random(n) < 0.1, None, rng.choice(["S", "M", "L"], n)),
+        "size": np.where(rng.random(n) < 0.1, np.array(None), rng.choice(["S", "M", "L"], n)),
         "y": rng.choice(["yes", "no"], n),
     })  # fmt: skip
 
@@ -187,7 +188,7 @@ def test_what_columns_are_taken_for(
     values: Sequence[object], kind: str, words: str, form: str, tmp_path: Path
 ) -> None:
     schema = fitted(table(tmp_path, one_column(values), form), np.zeros(60, dtype=np.int8))
-    found = {c.name: (c.kind, c.words) for c in schema.columns}
+    found: dict[str, Any] = {c.name: (c.kind, c.words) for c in schema.columns}
     found |= {c.name: ("left out", c.why) for c in schema.left_out}
     assert found["c"][0] == kind
     assert words in found["c"][1]

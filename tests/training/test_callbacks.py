@@ -113,7 +113,7 @@ def test_an_exception_in_a_callback() -> None:
             raise RuntimeError("and no end")
 
     network = net()
-    callbacks = [Log(notes, "a "), BadEnd(), fail, Log(notes, "b ")]
+    callbacks: list[Any] = [Log(notes, "a "), BadEnd(), fail, Log(notes, "b ")]
     with pytest.raises(RuntimeError, match="and no end") as raised:
         network.fit(X, Y, epochs=3, callbacks=callbacks, verbose=0)
     assert str(raised.value.__context__) == "disk on fire"
@@ -391,7 +391,7 @@ def test_plot() -> None:
     ax = history.plot()
     lines = {line.get_label(): line for line in ax.get_lines()}
     assert list(lines) == ["loss", "val_loss", "best epoch: 2"]
-    assert lines["val_loss"].get_xydata().tolist() == [[1, 4], [2, 3], [3, 5]]
+    assert np.asarray(lines["val_loss"].get_xydata()).tolist() == [[1, 4], [2, 3], [3, 5]]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss")
     assert history.plot(ax=ax, columns=["seconds"]) is ax
     pyplot.close(ax.figure)

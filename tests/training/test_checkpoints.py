@@ -148,7 +148,7 @@ def test_early_stopping_goes_on_where_it_was(tmp_path: Path) -> None:
         return [EarlyStopping(patience=3), EarlyStopping("accuracy", patience=40)]
 
     whole = net()
-    options = {"optimizer": Adam(0.3), "epochs": 50}
+    options: dict[str, Any] = {"optimizer": Adam(0.3), "epochs": 50}
     history = fit(whole, callbacks=stopping(), **options)
     assert history.stop_reason
     assert history.best_epoch
@@ -200,7 +200,9 @@ def test_a_state_that_can_not_be_kept(tmp_path: Path) -> None:
         def save_state(self) -> Mapping[str, Any]:
             return {"thing": object()}
 
-    with pytest.raises(TypeError, match=r"Odd.save_state gave thing = <object .*what JSON knows"):
+    with pytest.raises(
+        TypeError, match=r"Odd.save_state returned thing = <object .*what JSON knows"
+    ):
         fit(net(), callbacks=[Odd()], checkpoint=tmp_path)
 
 
@@ -300,7 +302,7 @@ def test_what_a_checkpoint_says(tmp_path: Path) -> None:
 
 def test_one_number_of_many_that_differs_is_seen(tmp_path: Path) -> None:
     many = np.random.default_rng(0).normal(size=(20_000, 30))
-    how = {"epochs": 1, "verbose": 0, "checkpoint": tmp_path}
+    how: dict[str, Any] = {"epochs": 1, "verbose": 0, "checkpoint": tmp_path}
     Network([30, 1], seed=0).fit(many, many[:, 0], **how)
     for change in ((19_998, 29), (0, 1), (12_345, 6)):
         other = many.copy()
@@ -724,7 +726,7 @@ def test_disk_full_leaves_the_last_checkpoint_and_a_clear_error(tmp_path: Path) 
     def run(folder: str, *full: str) -> list[str]:
         ran = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / folder), *full],
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert (ran.returncode, ran.stderr) == (0, "")
         return ran.stdout.splitlines()

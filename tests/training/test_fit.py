@@ -34,7 +34,7 @@ def regression(**settings: Any) -> tuple[Network, np.ndarray, np.ndarray]:
 def classification(**settings: Any) -> tuple[Network, np.ndarray, np.ndarray]:
     X = np.random.default_rng(0).normal(size=(N, 3))
     y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0.3)
-    settings = {"output": "softmax", "loss": "cross_entropy", "seed": 3} | settings
+    settings = dict[str, Any](output="softmax", loss="cross_entropy", seed=3) | settings
     return Network([3, 6, 3], hidden="tanh", **settings), X, y
 
 
@@ -451,7 +451,7 @@ def test_a_memory_map_larger_than_the_memory(tmp_path: Path) -> None:
     if sys.platform == "linux":  # elsewhere the limit is not kept, and the test above has to do
         run = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(program)],
-            cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+            cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert run.returncode == 0, run.stderr
         assert float(run.stdout) >= 0

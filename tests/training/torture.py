@@ -21,11 +21,11 @@ import os
 import random
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ import chainrule.training.fit  # noqa: F401
 from chainrule.equations.optimizers import Adam, AdamW
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
-from chainrule.storage import models as files
+from chainrule.storage import models
 from chainrule.training import checkpoints
 from chainrule.training.callbacks import EarlyStopping, Run
 
@@ -133,7 +133,7 @@ def torture_run(
 
         threads = chance.choice((1, 2))
         life = chance.uniform(0, longest) if left else None
-        status = forked(lambda here=here, threads=threads: run(here, seen, threads), life)
+        status = forked(partial(run, here, seen, threads), life)
         there = checkpoints.checkpoints(here) if here.exists() else []
         if status == -signal.SIGKILL:
             left, count["kills of runs"] = left - 1, count["kills of runs"] + 1
@@ -141,7 +141,7 @@ def torture_run(
                 if path.name.endswith(".tmp"):
                     count["kills in a write"] += 1
                 else:
-                    files.load(path)
+                    models.load(path)
             for _, path in there:
                 checkpoints.read(path)
             newest = there[-1][0] if there else 0
@@ -172,7 +172,7 @@ def torture_save(kills: int, chance: random.Random, folder: Path, count: Counter
     for _ in range(kills):
         assert forked(save, chance.uniform(0, 0.03)) == -signal.SIGKILL
         count["kills of saves"] += 1
-        assert files.load(path).seed in (saved.value - 1, saved.value)
+        assert models.load(path).seed in (saved.value - 1, saved.value)
         for left in folder.glob(".chainrule-*.tmp"):
             count["kills in a write"] += 1
             left.unlink()
@@ -200,4 +200,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -175,7 +175,7 @@ def test_saturated_and_tiny_units(hidden: str, scale: float) -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_loss(loss: str, dtype: str) -> None:
+def test_every_loss(loss: str, dtype: Any) -> None:
     c = LOSSES[loss]
     output = c.output or ("softplus" if c.needs_positive_output else "identity")
     net = Network([4, 6, 3], hidden="relu", output=output, loss=loss, dtype=dtype, l2=0.01, seed=0)

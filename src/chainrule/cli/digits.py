@@ -7,6 +7,8 @@ import shlex
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import Cosine
 from chainrule.equations.targets import Weight
 from chainrule.network import Network
-from chainrule.storage.models import write_atomically
+from chainrule.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,10 +50,29 @@ def run(out: Path, *, seed: int = 0, epochs: int | None = None, plain: bool = Fa
     Raises ImportError without scikit-learn, OSError where ``out`` can't be written, and
     KeyboardInterrupt if the training was interrupted.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    digits = load_digits()
+    with _folder(out):
+        return _run(out, digits, seed, epochs, plain)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """Make a folder for what is written in the block; one that stays empty goes when it fails."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it is not empty
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+def _run(out: Path, digits: tuple[Digits, ...], seed: int, epochs: int | None, plain: bool) -> int:
     console = _console(plain)
     width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
-    train, validation, test = load_digits()
+    train, validation, test = digits
     network = make_network(seed)
 
     def say(text: str = "", style: str | None = None) -> None:
@@ -202,6 +223,7 @@ def meaning(network: Network, why: Explanation, x: Array, digit: int, width: int
         "pass": "The certificate above proves it: finite differences and arithmetic in 30 digits, "
         "which know nothing of backpropagation, find the same number.",
         "kink": "Here the derivative has a kink, as the certificate says.",
+        "not resolved": "The certificate could not resolve this number, as it says.",
         "fail": "The certificate FAILED: this number is wrong, please report it.",
     }[why.certificate.verdict]
     text = (

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule.cli.loaded import load
-from chainrule.cli.shared import WIDEST, Finite, Rows, choose, data_options, has
-from chainrule.storage import models as files
+from chainrule.cli.shared import ABOVE_0, WIDEST, Rows, choose, data_options, has
+from chainrule.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from chainrule.explain import Explanation
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--rows", type=Rows(), help="The mean over some samples: 0:32 is the first 32.")
 @click.option("--all-rows", is_flag=True, help="The mean over all samples.")
 @click.option(
-    "--learning-rate", type=Finite(), metavar="X", help="Show the update with this step size, too."
+    "--learning-rate", type=ABOVE_0, metavar="X", help="Show the update with this step size, too."
 )
 @click.option(
     "--notation",
@@ -104,7 +104,7 @@ def explain(
     if out is None:
         click.echo(text)
     else:
-        files.write_atomically(out, f"{text}\n".encode())
+        write_atomically(out, f"{text}\n".encode())
 
 
 def _render(explanation: Explanation, form: str) -> str:

@@ -7,19 +7,31 @@ import re
 import shutil
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 WIDEST = 100  # columns of a page of text; longer lines are hard to read
-EXIT_CODES = "Exit codes: 0 done, 1 a check failed, 2 usage or input, 130 interrupted."
+EXIT_CODES = "Exit codes: 0 done, 1 a check did not pass, 2 usage or input, 130 interrupted."
 F = TypeVar("F", bound=Callable[..., Any])
 
+if TYPE_CHECKING:
+    from click import ParamType as ParamType
+else:
 
-class Rows(click.ParamType[slice]):
+    class ParamType(click.ParamType):
+        """The kind of an argument; before click 8.4 it does not say which type it converts to."""
+
+        def __class_getitem__(cls, item: object) -> type:
+            """Give the class itself."""
+            return cls
+
+
+class Rows(ParamType[slice]):
     """A range of rows as Python writes it: 0:32, 100:, :10."""
 
     name = "A:B"
@@ -46,7 +58,10 @@ class Finite(click.FloatRange):
         return number
 
 
-class Mark(click.ParamType[str]):
+ABOVE_0 = Finite(0, min_open=True)
+
+
+class Mark(ParamType[str]):
     r"""What cuts columns: one character, or \t for a tab."""
 
     name = "MARK"
@@ -70,6 +85,18 @@ def printable(text: str) -> str:
 def note(words: str) -> None:
     """Say something in one line on the standard error."""
     click.echo(f"chainrule: {printable(' '.join(words.split()))}", err=True)
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Say warnings as the command line says things: in one line."""
+
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        note(str(message))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def choose(rows: slice, n_rows: int, path: str) -> slice:

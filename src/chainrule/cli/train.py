@@ -7,9 +7,6 @@ import itertools
 import math
 import os
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +14,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule.cli.loaded import open_table
-from chainrule.cli.shared import INTERRUPTED, Finite, Page, note, read_options, test_rows
-from chainrule.storage import models as files
+from chainrule.cli.shared import (
+    ABOVE_0,
+    INTERRUPTED,
+    Finite,
+    Page,
+    ParamType,
+    note,
+    read_options,
+    test_rows,
+)
+from chainrule.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from chainrule.tables.training import Prepared, Settings
@@ -27,10 +33,9 @@ if TYPE_CHECKING:
 _LISTED = 30  # columns; of more, the numbers and categories are told in sum
 _COPIES = 4  # of the parameters: themselves, their gradient, and two of Adam's
 _SHARE = Finite(0, 1, max_open=True)
-_ABOVE = Finite(0, min_open=True)
 
 
-class _Hidden(click.ParamType[tuple[int, ...]]):
+class _Hidden(ParamType[tuple[int, ...]]):
     """The units of the hidden layers: 64,32; none for a network without any."""
 
     name = "N,N,..."
@@ -46,7 +51,7 @@ class _Hidden(click.ParamType[tuple[int, ...]]):
         return tuple(map(int, value.split(",")))
 
 
-class _Every(click.ParamType["int | timedelta"]):
+class _Every(ParamType["int | timedelta"]):
     """How often: a number of epochs, or a time such as 30s, 10m, 2h."""
 
     name = "N|TIME"
@@ -93,7 +98,7 @@ class _Every(click.ParamType["int | timedelta"]):
 @click.option("--patience", type=click.IntRange(1), default=20, show_default=True,
               help="Epochs without a better validation loss before it stops.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(1), help="Rows of a step. [by their number]")
-@click.option("--learning-rate", type=_ABOVE, default=0.003, show_default=True)
+@click.option("--learning-rate", type=ABOVE_0, default=0.003, show_default=True)
 @click.option("--l2", type=Finite(0), help="λ of the penalty on weights. [3 / rows]")
 @click.option("--dropout", type=_SHARE, default=0.0, show_default=True)
 @click.option("--balanced", is_flag=True, help="Let all classes count the same.")
@@ -142,8 +147,7 @@ def train(data: str, out: str, **given: Any) -> int:
     _check_memory(prepared)
     network = training.make_network(prepared)
     page.fact("network", str(network))
-    with _one_line_warnings():
-        history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
+    history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
     if history.stop_reason == "interrupted":
         epoch = _reached(given["checkpoint"])
         where = "" if epoch is None else f"; go on with --resume (epoch {epoch} is kept)"
@@ -338,17 +342,5 @@ def _draw(history: History, path: str, data: str) -> bool:
     figure.suptitle(os.path.basename(data))
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
-    files.write_atomically(path, image.getvalue())
+    write_atomically(path, image.getvalue())
     return True
-
-
-@contextmanager
-def _one_line_warnings() -> Iterator[None]:
-    """Say warnings as the command line says things: in one line."""
-
-    def show(message: Any, *_: Any, **__: Any) -> None:
-        note(str(message))
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule._exports import exported
 from chainrule.engines.base import Engine, EpochResult, Failure, Plan, Shortcut, State
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import data
+from chainrule.equations.arrays import numeric
 from chainrule.equations.checks import warn
 
 if TYPE_CHECKING:
@@ -92,8 +92,12 @@ def choose(name: str, network: FeedForward, plan: Plan | None = None) -> Engine:
 
 
 def predict(network: FeedForward, X: ArrayLike) -> NDArray[Any]:
-    """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x."""
-    network._check_parameters()
-    inputs = data.inputs(X, network.sizes[0])
-    outputs = choose(network._requested_engine, network).predict(network, inputs)
-    return outputs[0] if np.ndim(X) == 1 else outputs
+    """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x.
+
+    Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
+    """
+    network.check_parameters()
+    array = numeric(X, "X")
+    inputs = data.inputs(array, network.sizes[0], network.dtype)
+    outputs = choose(network.requested_engine, network).predict(network, inputs)
+    return outputs[0] if array.ndim == 1 else outputs

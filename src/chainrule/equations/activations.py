@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule._exports import exported
+from chainrule.equations import normal
 from chainrule.equations.formulas import names_in, parse
 
 Array = NDArray[Any]
@@ -44,6 +45,8 @@ class Activation(ABC):
             may use a = g(z).
         kinks: The z where g' jumps. A certificate says "kink" there.
         positive: Whether g(z) > 0 everywhere, which a loss with a logarithm needs.
+        log_derivative_formula: g'(z) / g(z) as text, of an activation that knows its logarithm;
+            it then computes `log_value` and `log_derivative`, exact where a rounds to 0.
 
     Examples:
         >>> import numpy as np
@@ -66,6 +69,7 @@ class Activation(ABC):
     derivative_formula: ClassVar[str]
     kinks: ClassVar[tuple[float, ...]] = ()
     positive: ClassVar[bool] = False
+    log_derivative_formula: ClassVar[str | None] = None
 
     @abstractmethod
     def value(self, z: Array) -> Array:
@@ -103,6 +107,18 @@ class Activation(ABC):
         """
         return dC_da * self.derivative(z, a)
 
+    def log_value(self, z: Array) -> Array:
+        """Return ln g(z), shaped as z."""
+        return np.asarray(np.log(self.value(z)))
+
+    def log_derivative(self, z: Array, a: Array) -> Array:
+        """Return ∂ ln a/∂z = g'(z) / g(z), shaped as z."""
+        return self.derivative(z, a) / a
+
+    def log_pull_back(self, dC_dlog: Array, z: Array, a: Array) -> Array:
+        """Return ∂C/∂z from a ∂C/∂a, the derivative by ln a: the factor ∂ ln a/∂z, applied."""
+        return dC_dlog * self.log_derivative(z, a)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
@@ -127,6 +143,7 @@ class Sigmoid(Activation):
     name = "sigmoid"
     formula = "sigma(z) = 1/(1 + exp(-z))"
     derivative_formula = "sigma(z)*(1 - sigma(z)) = a*(1 - a)"
+    log_derivative_formula = "1 - sigma(z) = 1 - a"
     positive = True
 
     def value(self, z: Array) -> Array:
@@ -135,6 +152,12 @@ class Sigmoid(Activation):
 
     def derivative(self, z: Array, a: Array) -> Array:
         return a * self.value(-z)  # 1 - σ(z) = σ(-z), exact also where a rounds to 1
+
+    def log_value(self, z: Array) -> Array:
+        return -np.logaddexp(0, -z)  # ln σ(z) = -ln(1 + e^-z)
+
+    def log_derivative(self, z: Array, a: Array) -> Array:
+        return self.value(-z)
 
 
 class Tanh(Activation):
@@ -204,18 +227,10 @@ class GELU(Activation):
     derivative_formula = "Phi(z) + z*phi(z)"
 
     def value(self, z: Array) -> Array:
-        return z * _normal_cdf(z)
+        return z * normal.cdf(z)
 
     def derivative(self, z: Array, a: Array) -> Array:
-        density = np.exp(-z * z / 2) * z.dtype.type(0.3989422804014327)  # 1/√(2π)
-        return _normal_cdf(z) + z * density
-
-
-def _normal_cdf(z: Array) -> Array:
-    from scipy.special import ndtr  # NumPy has no erf; loaded by those who use GELU
-
-    result: Array = ndtr(z)
-    return result
+        return normal.cdf(z) + z * normal.density(z)
 
 
 class SiLU(Activation):
@@ -238,6 +253,7 @@ class Softplus(Activation):
     name = "softplus"
     formula = "ln(1 + exp(z))"
     derivative_formula = "exp(z)/(1 + exp(z)) = sigma(z)"
+    log_derivative_formula = "sigma(z)/ln(1 + exp(z)) = sigma(z)/a"
     positive = True
 
     def value(self, z: Array) -> Array:
@@ -245,6 +261,20 @@ class Softplus(Activation):
 
     def derivative(self, z: Array, a: Array) -> Array:
         return _sigmoid.value(z)
+
+    def log_value(self, z: Array) -> Array:
+        # ln(1 + e^z) = e^z r with r = ln(1 + e^z) / e^z, which tends to 1 where e^z vanishes
+        return np.where(z < 0, z + np.log(self._ratio(z)), np.log(self.value(np.maximum(z, 0))))
+
+    def log_derivative(self, z: Array, a: Array) -> Array:
+        above = _sigmoid.value(z) / np.where(z < 0, 1, a)
+        return np.where(z < 0, _sigmoid.value(-z) / self._ratio(z), above)
+
+    @staticmethod
+    def _ratio(z: Array) -> Array:
+        """Return ln(1 + e^z) / e^z where z < 0, else 1."""
+        e = np.exp(np.minimum(z, 0))
+        return np.where((z < 0) & (e > 0), np.log1p(e) / np.where(e > 0, e, 1), 1)
 
 
 class Softmax(Activation):
@@ -256,6 +286,7 @@ class Softmax(Activation):
     name = "softmax"
     formula = "exp(z) / S"
     derivative_formula = "a*(1 - a)"
+    log_derivative_formula = "1 - a"
     positive = True
 
     def value(self, z: Array) -> Array:
@@ -263,16 +294,34 @@ class Softmax(Activation):
         return e / e.sum(axis=-1, keepdims=True)
 
     def derivative(self, z: Array, a: Array) -> Array:
-        """Give the diagonal ∂a_j/∂z_j alone; `jacobian` gives all."""
-        return a * (1 - a)
+        """Return the diagonal ∂a_j/∂z_j alone; `jacobian` gives all."""
+        return a * others(a)
 
     def jacobian(self, a: Array) -> Array:
-        """Give ∂a_m/∂z_j at [..., m, j] from the outputs a."""
-        return a[..., :, None] * (np.eye(a.shape[-1], dtype=a.dtype) - a[..., None, :])
+        """Return ∂a_m/∂z_j at [..., m, j] from the outputs a."""
+        same = np.eye(a.shape[-1], dtype=bool)
+        return np.where(same, (a * others(a))[..., None], -a[..., :, None] * a[..., None, :])
 
     def pull_back(self, dC_da: Array, z: Array, a: Array) -> Array:
-        # Σ_m ∂C/∂a_m a_m ([m = j] - a_j) = a_j (∂C/∂a_j - Σ_m ∂C/∂a_m a_m)
-        return a * (dC_da - (dC_da * a).sum(axis=-1, keepdims=True))
+        # Σ_m ∂C/∂a_m a_m ([m = j] - a_j) = a_j Σ_{m≠j} a_m (∂C/∂a_j - ∂C/∂a_m), as Σ_m a_m = 1
+        return a * (dC_da * others(a) - others(dC_da * a))
+
+    def log_value(self, z: Array) -> Array:
+        # ln a_j = z_j - ln Σ_m e^z_m, with the largest z taken out so that nothing overflows
+        shifted = z - z.max(axis=-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+    def log_pull_back(self, dC_dlog: Array, z: Array, a: Array) -> Array:
+        # Σ_m ∂C/∂ln a_m ([m = j] - a_j), in which 1 - a_j is the sum of the other a
+        return dC_dlog * others(a) - a * others(dC_dlog)
+
+
+def others(values: Array) -> Array:
+    """Return Σ_{m≠j} v_m for every j of a row, added up: Σ_m v_m - v_j would cancel."""
+    result = np.zeros_like(values)
+    result[..., 1:] = np.cumsum(values[..., :-1], axis=-1)
+    result[..., :-1] += np.cumsum(values[..., :0:-1], axis=-1)[..., ::-1]
+    return result
 
 
 _sigmoid = Sigmoid()
@@ -287,7 +336,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def get(activation: str | Activation) -> Activation:
-    """Give the activation of that name, or the user's own one after a check of its formulas.
+    """Return the activation of that name, or the user's own one after a check of its formulas.
 
     Raises ValueError for an unknown name or a formula that can't be read, TypeError for anything
     that is neither a name nor an `Activation`.

@@ -130,26 +130,27 @@ def forward(
 
 
 def sample_losses(network: NetworkOf, z: Array, a: Array, y: Array) -> Array:
-    """Give C_i of every sample, (n,), from z, a and y of the output layer."""
+    """Return C_i of every sample, (n,), from z, a and y of the output layer."""
     loss = network.loss
     if isinstance(loss, LossFromZ):
-        return loss.value_from_z(z, y)
+        return loss.value_from_z(network.weighted_layers[-1].activation, z, y)
     total: Array = loss.value(a, y).sum(axis=-1)
     return total
 
 
 def backward(network: NetworkOf, forward: Forward, y: Array) -> ByLayer[Array]:
-    """Give δ^(l) = ∂C_i/∂z^(l) for l = 1..L: equations (1) and (2)."""
+    """Return δ^(l) = ∂C_i/∂z^(l) for l = 1..L: equations (1) and (2)."""
     layers, loss = network.weighted_layers, network.loss
     L = len(layers)
     z, a = forward.z, forward.a
 
     # (1) at the output
+    g = layers[L - 1].activation
     if isinstance(loss, LossFromZ):
-        delta = loss.delta(a[L], y)
+        delta = loss.delta(g, z[L], a[L], y)  # the product, reduced, since a may round to 0 or 1
     else:
         dC_da = loss.derivative(a[L], y)
-        delta = layers[L - 1].activation.pull_back(dC_da, z[L], a[L])
+        delta = g.pull_back(dC_da, z[L], a[L])
     deltas = [delta]
 
     # (2) from layer l+1 to layer l; with dropout a = m g(z), so that ∂a/∂z = m g'(z)
@@ -166,7 +167,7 @@ def backward(network: NetworkOf, forward: Forward, y: Array) -> ByLayer[Array]:
 def gradient(
     network: NetworkOf, forward: Forward, y: Array, weights: Array | None = None
 ) -> Gradient:
-    """Give the gradient of C: equations (3) and (4). y is (n, units_L), weights (n,) or None."""
+    """Return the gradient of C: equations (3) and (4). y is (n, units_L), weights (n,) or None."""
     a, delta = forward.a, backward(network, forward, y)
     C_i = sample_losses(network, forward.z[-1], a[-1], y)
     share = shares(len(y), weights, C_i.dtype)
@@ -188,7 +189,7 @@ def gradient(
 
 
 def shares(n_samples: int, weights: Array | None, dtype: Any) -> Array:
-    """Give s_i / Σs, the share of each sample in the mean: 1/n without weights; 0 if Σs = 0."""
+    """Return s_i / Σs, the share of each sample in the mean: 1/n without weights; 0 if Σs = 0."""
     if weights is None:
         return np.full(n_samples, 1 / n_samples, dtype=dtype)
     total = weights.sum()

@@ -1,29 +1,32 @@
-"""Data: what a user hands in, turned into arrays, or into one clear error.
+"""Data: what a user hands in, checked against a network, or one clear error.
 
-Accepted: NumPy arrays and memory maps, anything that NumPy can make an array of, and dataframes
-and series of pandas, Polars and PyArrow (through narwhals).
+What is accepted as an array, `chainrule.equations.arrays` says.
 """
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from chainrule.equations.arrays import check_finite, chunks, contiguous, is_mapped, numeric
 from chainrule.equations.checks import not_negative
 from chainrule.equations.losses import Loss
 
 Array = NDArray[Any]
-_CHUNK = 1 << 22  # numbers looked at in one go, so that a memory map is never loaded whole
+_RANGE = 1e300  # by which the largest weight may exceed the smallest
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Checked samples: ``X`` (n, units_0), ``y`` (n, units_L) or integer classes (n,), weights."""
+    """Checked samples: ``X`` (n, units_0), ``y`` (n, units_L) or integer classes (n,), weights.
+
+    Only the ratios of weights count; see `ratios`.
+    """
 
     X: Array
     y: Array
@@ -33,48 +36,36 @@ class Samples:
         return int(self.X.shape[0])
 
     def rows(self, index: Any, units: int, dtype: Any) -> tuple[Array, Array, Array | None]:
-        """Give X, y (classes as one-hot rows) and weights of some samples in a dtype."""
-        X = np.asarray(self.X[index], dtype=dtype)
+        """Return X and y (classes as one-hot rows) of some samples, and their weights."""
+        X = contiguous(self.X[index], dtype)
         y = one_hot(self.y[index], units, dtype)
-        weights = None if self.weights is None else self.weights[index].astype(dtype)
-        return X, y, weights
+        return X, y, None if self.weights is None else self.weights[index]
 
 
-def in_dtype(array: Array, dtype: np.dtype[Any], name: str = "X") -> Array:
-    """Give an array in C order and a dtype: as it is where it is so already, else one copy.
+def in_dtype(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return an array in C order and a dtype: as it is where it is so already, else one copy.
 
     A memory map, which may be larger than the memory, stays as it is; `Samples.rows` converts it.
-    Raises ValueError for a number that is too large for the dtype.
     """
-    if is_mapped(array):
-        return array
-    with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(array, dtype=dtype)
-    if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
-        finite = np.isfinite(converted)
-        if not finite.all():
-            place = np.unravel_index(int(np.argmin(finite)), array.shape)
-            index = ", ".join(str(int(i)) for i in place)
-            raise ValueError(f"{name}[{index}] is {array[place]:.6g}, too large for {dtype}")
-    return converted
+    return array if is_mapped(array) else contiguous(array, dtype)
 
 
 def one_hot(y: Array, units: int, dtype: Any) -> Array:
-    """Give targets as rows (n, units): integer classes (n,) as one-hot, rows as they are."""
+    """Return targets as rows (n, units): integer classes (n,) as one-hot, rows as they are."""
     if y.ndim == 2:
-        return np.asarray(y, dtype=dtype)
+        return contiguous(y, dtype)
     rows = np.zeros((len(y), units), dtype=dtype)
     rows[np.arange(len(y)), y] = 1
     return rows
 
 
-def inputs(X: ArrayLike, units: int, name: str = "X") -> Array:
-    """Give the inputs as an array (n, units); a 1-D x of that many numbers is one sample.
+def inputs(X: ArrayLike, units: int, dtype: Any = np.float64, name: str = "X") -> Array:
+    """Return the inputs as an array (n, units); a 1-D x of that many numbers is one sample.
 
-    Raises ValueError for another shape, no samples, NaN or infinity; TypeError for what is not
-    numeric.
+    Raises ValueError for another shape, no samples, masked values, NaN, infinity, or a number too
+    large for the dtype that it will be computed in; TypeError for what is not numeric.
     """
-    array = _numeric(X, name)
+    array = numeric(X, name)
     if array.ndim == 1:
         if array.shape[0] != units:
             raise ValueError(
@@ -88,17 +79,19 @@ def inputs(X: ArrayLike, units: int, name: str = "X") -> Array:
         raise ValueError(f"{name} has zero samples")
     if array.shape[1] != units:
         raise ValueError(f"{name} has {array.shape[1]} columns, the network expects {units}")
-    _check_finite(array, name)
+    check_finite(array, name, dtype)
     return array
 
 
-def targets(y: ArrayLike, n_samples: int, units: int, loss: Loss, name: str = "y") -> Array:
-    """Give the targets as float rows (n, units), or integer classes (n,) where y was that.
+def targets(
+    y: ArrayLike, n_samples: int, units: int, loss: Loss, dtype: Any = np.float64, name: str = "y"
+) -> Array:
+    """Return the targets as float rows (n, units), or integer classes (n,) where y was that.
 
-    Raises ValueError for another shape or length, classes out of range, or numbers that the loss
-    can't take; TypeError for what is not numeric.
+    Raises ValueError for another shape or length, classes out of range, masked values, or numbers
+    that the loss or the dtype can't take; TypeError for what is not numeric.
     """
-    array = _numeric(y, name, "; np.unique(y, return_inverse=True) gives classes of words")
+    array = numeric(y, name, "; np.unique(y, return_inverse=True) gives classes of words")
     if array.ndim == 0:
         array = array[None]
     if array.ndim == 1 and n_samples == 1 and len(array) == units and units > 1:
@@ -114,40 +107,85 @@ def targets(y: ArrayLike, n_samples: int, units: int, loss: Loss, name: str = "y
             f"{name} has shape {array.shape}; expected ({n_samples}, {units})"
             + (", or integer classes of shape (samples,)" if units > 1 else "")
         )
-    _check_finite(array, name)
-    for rows in _chunks(array):
+    check_finite(array, name, dtype)
+    for rows in chunks(array):
         loss.check_targets(np.asarray(array[rows], dtype=np.float64))
     return array
 
 
 def weights(sample_weight: ArrayLike | None, n_samples: int) -> NDArray[np.float64] | None:
-    """Give the sample weights as float64 (n,), or None.
+    """Return the sample weights as float64 (n,), or None; of what they are, the ratios (`ratios`).
 
-    Raises ValueError for another shape, a negative weight, NaN, infinity, or a sum of 0.
+    Raises ValueError for another shape, a negative weight, NaN, infinity, a sum of 0, or weights
+    that are further apart than floating-point numbers can be weighed against each other.
     """
     if sample_weight is None:
         return None
-    array = np.array(_numeric(sample_weight, "sample_weight"), dtype=np.float64)
+    array = numeric(sample_weight, "sample_weight")
     if array.shape != (n_samples,):
         raise ValueError(f"sample_weight has shape {array.shape}; expected ({n_samples},)")
-    _check_finite(array, "sample_weight")
+    check_finite(array, "sample_weight")
     if (array < 0).any():
         i = int(np.argmax(array < 0))
         raise ValueError(f"sample_weight[{i}] is {array[i]:.6g}; weights are 0 or more")
     if not array.any():
         raise ValueError("sample_weight is 0 for every sample; at least one must count")
-    return array
+    return ratios(array, "sample_weight")[0]
+
+
+def ratios(weights: Array, name: str) -> tuple[NDArray[np.float64], float]:
+    """Return weights w as w / u, and u: the power of 2 that brings the largest into [1, 2).
+
+    A mean takes no more than their ratios, which stay what they are, to the bit; and neither the
+    sum of weights nor their product with a loss can overflow or lose digits any more.
+    Raises ValueError where weights differ by more than a factor of 1e300.
+    """
+    weights = weights.astype(np.result_type(weights, np.float64))
+    size = np.abs(weights)
+    largest = size.max()
+    if largest == 0 or not np.isfinite(largest):
+        return weights.astype(np.float64), 1.0
+    exponent = int(np.frexp(largest)[1]) - 1
+    scaled = np.ldexp(weights, -exponent).astype(np.float64)
+    lost = (size > 0) & (np.abs(scaled) < 1 / _RANGE)
+    if lost.any():
+        small, large = int(np.argmax(lost)), int(np.argmax(size))
+        raise ValueError(
+            f"{name}[{small}] is {weights[small]:.6g}, {name}[{large}] is {weights[large]:.6g}; "
+            f"weights may differ by a factor of up to {_RANGE:g} (0 leaves a sample out)"
+        )
+    return scaled, math.ldexp(1.0, exponent)
+
+
+def multiplied(
+    a: NDArray[np.float64] | None, b: NDArray[np.float64], name: str
+) -> tuple[NDArray[np.float64], float]:
+    """Return the products of two weights of each sample, either of which may be missing."""
+    b, unit = ratios(b, name)
+    if a is None:
+        return b, unit
+    a, other = ratios(a, name)
+    product = a * b
+    lost = (product == 0) & (a != 0) & (b != 0)
+    if lost.any():
+        i = int(np.argmax(lost))
+        raise ValueError(
+            f"{name}[{i}] is {a[i]:.6g} · {b[i]:.6g} of the largest, which is too small to count; "
+            "make it 0"
+        )
+    found, own = ratios(product, name)
+    return found, unit * other * own
 
 
 def classes(y: Array, units: int) -> NDArray[np.int64] | None:
-    """Give the class of each sample, (n,), or None where checked targets are no classes.
+    """Return the class of each sample, (n,), or None where checked targets are no classes.
 
     Classes are integers (n,), one-hot rows, or 0 and 1 for a single output.
     """
     if y.ndim == 1:
         return y
     found = np.empty(len(y), dtype=np.int64)
-    for rows in _chunks(y):
+    for rows in chunks(y):
         part = np.asarray(y[rows])
         if not ((part == 0) | (part == 1)).all():
             return None
@@ -160,7 +198,7 @@ def classes(y: Array, units: int) -> NDArray[np.int64] | None:
 def class_weights(
     class_weight: Mapping[int, float] | Literal["balanced"], y: Array, units: int
 ) -> NDArray[np.float64]:
-    """Give each sample the weight of its class, (n,).
+    """Assign each sample the weight of its class, (n,).
 
     A dict gives the weights, 1 for classes that it does not name; "balanced" weighs each class by
     n / (number of classes in y · samples of the class), so that all count the same.
@@ -199,11 +237,12 @@ def samples(
     sizes: tuple[int, ...],
     loss: Loss,
     sample_weight: ArrayLike | None = None,
+    dtype: Any = np.float64,
 ) -> Samples:
     """Check X, y and weights against a network's sizes and loss; see `inputs`, `targets`."""
-    X = inputs(X, sizes[0])
+    X = inputs(X, sizes[0], dtype)
     n = X.shape[0]
-    return Samples(X, targets(y, n, sizes[-1], loss), weights(sample_weight, n))
+    return Samples(X, targets(y, n, sizes[-1], loss, dtype), weights(sample_weight, n))
 
 
 def _classes(array: Array, units: int, name: str) -> Array:
@@ -218,66 +257,8 @@ def _classes(array: Array, units: int, name: str) -> Array:
         raise ValueError(
             f"{name}[{i}] is class {array[i]}; {units} outputs have classes 0 to {units - 1}"
         )
-    return np.ascontiguousarray(array, dtype=np.int64)
-
-
-def _numeric(values: ArrayLike, name: str, of_words: str = "") -> Array:
-    if isinstance(values, np.ndarray):
-        array = values
-    elif isinstance(values, list | tuple | int | float | np.generic):
-        try:
-            array = np.array(values)
-        except ValueError as error:
-            raise ValueError(f"{name} is not rectangular: {error}") from None
-    else:
-        array = _from_frame(values, name)
-    if array.dtype.kind not in "fiub":
-        hint = of_words if array.dtype.kind in "UST" else ""
-        raise TypeError(f"{name} has dtype {array.dtype}; expected numbers{hint}")
-    return array
-
-
-def _from_frame(values: Any, name: str) -> Array:
-    import narwhals as nw  # only for those who bring a dataframe
-
-    frame = nw.from_native(values, eager_only=True, allow_series=True, pass_through=True)
-    if isinstance(frame, nw.DataFrame):
-        for column, dtype in frame.schema.items():
-            if not (dtype.is_numeric() or dtype == nw.Boolean):
-                raise TypeError(f"{name} column {column!r} has type {dtype}; expected numbers")
-        return np.asarray(frame.to_numpy())
-    if isinstance(frame, nw.Series):
-        return np.asarray(frame.to_numpy())
-    try:
-        return np.asarray(values)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} is a {type(values).__name__}; no array: {error}") from None
+    return contiguous(array, np.int64)
 
 
 def _is_class(key: object) -> bool:
     return isinstance(key, int | np.integer) and not isinstance(key, bool)
-
-
-def is_mapped(array: Any) -> bool:
-    """Tell whether an array reads from a memory-mapped file; ``base`` leads back to it."""
-    while isinstance(array, np.ndarray):
-        array = array.base
-    return isinstance(array, mmap.mmap)
-
-
-def _chunks(array: Array) -> Iterator[slice]:
-    rows = max(1, _CHUNK // max(1, array[0].size))
-    for start in range(0, len(array), rows):
-        yield slice(start, start + rows)
-
-
-def _check_finite(array: Array, name: str) -> None:
-    if array.dtype.kind != "f":
-        return
-    for rows in _chunks(array):
-        part = array[rows]
-        finite = np.isfinite(part)
-        if not finite.all():
-            place = np.unravel_index(int(np.argmin(finite)), part.shape)
-            index = ", ".join(str(int(i)) for i in (place[0] + rows.start, *place[1:]))
-            raise ValueError(f"{name}[{index}] is {part[place]}; every number must be finite")

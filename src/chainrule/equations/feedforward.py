@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import secrets
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,88 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule.equations import activations, backprop, data, initializers, losses
 from chainrule.equations.activations import Activation
+from chainrule.equations.arrays import all_finite, contiguous, is_mapped
 from chainrule.equations.backprop import Forward, Gradient
 from chainrule.equations.checks import integer, not_negative, whole
 from chainrule.equations.losses import Loss, LossFromZ
+from chainrule.equations.overflow import Overflow
+from chainrule.equations.parameters import Layer, Layers, assign, count_parameters, views
 from chainrule.random import dropout_mask
 
 Array = NDArray[Any]
 DTypeName = Literal["float32", "float64"]
 _BATCH = 1024  # rows carried through the layers in one go by loss_value
-
-
-class Layer:
-    """One layer: its units and, for layers 1 to L, its weights, biases and activation.
-
-    ``net.layers[l]`` is layer l; you do not make layers yourself. ``W`` and ``b`` are views into
-    the network's parameters: change them in place, or assign whole arrays of the same shape.
-
-    Args:
-        units: The number of units.
-        activation: The activation g, or None for the input.
-        W: The weights, (units_l, units_{l-1}).
-        b: The biases, (units_l,), or None.
-        dropout: The rate at which the units are dropped in training.
-
-    Attributes:
-        units: The number of units.
-        dropout: The rate at which the units are dropped in training.
-
-    Examples:
-        >>> import chainrule as cr
-        >>> net = cr.Network([2, 3, 1], seed=0)
-        >>> net.layers[1]
-        Layer(3 units, relu, W (3, 2))
-        >>> net.layers[1].W[2, 0] = 0.5
-        >>> net.layers[1].b = [0.1, 0.2, 0.3]
-        >>> net.layers[0]
-        Layer(2 inputs)
-    """
-
-    def __init__(
-        self,
-        units: int,
-        activation: Activation | None = None,
-        W: Array | None = None,
-        b: Array | None = None,
-        dropout: float = 0.0,
-    ) -> None:
-        self.units, self.dropout = units, dropout
-        self._activation, self._W, self._b = activation, W, b
-
-    @property
-    def activation(self) -> Activation:
-        """Return the activation g of the layer."""
-        if self._activation is None:
-            raise AttributeError("layer 0 is the input and has no activation")
-        return self._activation
-
-    @property
-    def W(self) -> Array:
-        """Return the weights, (units_l, units_{l-1})."""
-        if self._W is None:
-            raise AttributeError("layer 0 is the input and has no weights")
-        return self._W
-
-    @W.setter
-    def W(self, values: ArrayLike) -> None:
-        _assign(self.W, values, "W")
-
-    @property
-    def b(self) -> Array | None:
-        """Return the biases, (units_l,), or None in a network without biases."""
-        return self._b
-
-    @b.setter
-    def b(self, values: ArrayLike) -> None:
-        if self._b is None:
-            raise AttributeError("this layer has no biases")
-        _assign(self._b, values, "b")
-
-    def __repr__(self) -> str:
-        if self._activation is None:
-            return f"Layer({self.units} inputs)"
-        return f"Layer({self.units} units, {self._activation.name}, W {self.W.shape})"
+_MOST_THREADS = 1024
 
 
 class FeedForward:
@@ -137,7 +64,7 @@ class FeedForward:
         engine: str = "auto",
         threads: int | None = None,
     ) -> None:
-        self.sizes = _check_sizes(sizes)
+        self._sizes = _check_sizes(sizes)
         L = len(self.sizes) - 1
         functions = [activations.get(g) for g in _per_layer(hidden, L - 1, "hidden")]
         if any(isinstance(g, activations.Softmax) for g in functions):
@@ -151,18 +78,55 @@ class FeedForward:
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         not_negative(l2, "l2")
         self.l2 = float(l2)
-        self.biases = bool(biases)
-        self._seed_given = seed is not None
+        self._biases = bool(biases)
+        self.seed_given = seed is not None
         self.seed = secrets.randbits(63) if seed is None else _check_seed(seed)
-        self._requested_engine = self._check_engine(engine)
-        self.threads = None if threads is None else whole(threads, "threads")
+        self.requested_engine = self._check_engine(engine)
+        self.threads = threads
 
-        self.parameters: Array = np.zeros(count_parameters(self.sizes, self.biases), dtype=dtype)
-        self.layers: list[Layer] = [Layer(self.sizes[0])]
-        views = self._views(self.parameters)
-        for (W_l, b_l), g, p in zip(views, functions, [*rates, 0.0], strict=True):
-            self.layers.append(Layer(len(W_l), g, W_l, b_l, p))
+        self._parameters: Array = np.zeros(count_parameters(self.sizes, self.biases), dtype=dtype)
+        of_layers = [(None, 0.0), *zip(functions, [*rates, 0.0], strict=True)]
+        self._layers = Layers.of(self._parameters, self.sizes, self.biases, of_layers)
         self._initialize(names, W, b)
+
+    @property
+    def parameters(self) -> Array:
+        """All weights and biases as one vector, in the order of the layers, W before b.
+
+        Every ``layers[l].W`` and ``.b`` is a view of it. An assignment copies the numbers into it;
+        ValueError or TypeError for another length, NaN, infinity, or what is not numeric.
+        """
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: ArrayLike) -> None:
+        assign(self._parameters, values, "parameters")
+
+    @property
+    def threads(self) -> int | None:
+        """How many threads the native engine may use; None: as many as it finds fit."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, threads: int | None) -> None:
+        if threads is not None and whole(threads, "threads") > _MOST_THREADS:
+            raise ValueError(f"threads must be from 1 to {_MOST_THREADS:,}, got {threads:,}")
+        self._threads = None if threads is None else int(threads)
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """Layers 0 (the input) to L."""
+        return self._layers
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The units of layers 0 to L."""
+        return self._sizes
+
+    @property
+    def biases(self) -> bool:
+        """Whether layers 1 to L have biases."""
+        return self._biases
 
     @staticmethod
     def _check_engine(engine: str) -> str:
@@ -179,17 +143,9 @@ class FeedForward:
         """Return the dtype of the parameters and of training."""
         return self.parameters.dtype
 
-    def _views(self, flat: Array) -> list[tuple[Array, Array | None]]:
+    def views_of(self, flat: Array) -> list[tuple[Array, Array | None]]:
         """Cut a flat vector into the (W, b) of layers 1 to L, as views."""
-        views: list[tuple[Array, Array | None]] = []
-        start = 0
-        for fan_in, units in pairwise(self.sizes):
-            W = flat[start : start + units * fan_in].reshape(units, fan_in)
-            start += W.size
-            b = flat[start : start + units] if self.biases else None
-            start += units if self.biases else 0
-            views.append((W, b))
-        return views
+        return views(flat, self.sizes, self.biases)
 
     def _initialize(
         self, names: list[str], W: Sequence[ArrayLike] | None, b: Sequence[ArrayLike] | None
@@ -205,19 +161,17 @@ class FeedForward:
         rng = np.random.default_rng(self.seed)
         for i, layer in enumerate(self.weighted_layers):
             if W is not None:
-                _assign(layer.W, W[i], f"W[{i}]")
+                assign(layer.W, W[i], f"W[{i}]")
             else:
                 units, fan_in = layer.W.shape
                 name = layer.activation.name
                 layer.W[...] = initializers.weights(names[i], name, units, fan_in, rng)
             if b is not None and layer.b is not None:
-                _assign(layer.b, b[i], f"b[{i}]")
+                assign(layer.b, b[i], f"b[{i}]")
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
         """Raise ValueError where a parameter that was set in place is NaN or infinite."""
-        # A finite sum of squares is the quick answer; one that overflows proves nothing.
-        squares = float(np.vdot(self.parameters, self.parameters))
-        if math.isfinite(squares) or np.isfinite(self.parameters).all():
+        if all_finite(self._parameters):
             return
         for l, layer in enumerate(self.layers[1:], start=1):
             for name, array in (("W", layer.W), ("b", layer.b)):
@@ -237,6 +191,9 @@ class FeedForward:
         Returns:
             Every pre-activation ``z[l]`` and activation ``a[l]``.
 
+        Warns:
+            RuntimeWarning: A number overflows; the warning names sample and layer.
+
         Raises:
             TypeError: X does not hold numbers.
             ValueError: X has the wrong shape, or X or a parameter is NaN or infinite.
@@ -248,8 +205,12 @@ class FeedForward:
             >>> passed.z[1].tolist(), passed.a[1].tolist()
             ([[0.0]], [[0.0]])
         """
-        self._check_parameters()
-        return backprop.forward(self, np.asarray(data.inputs(X, self.sizes[0]), dtype=np.float64))
+        self.check_parameters()
+        X = contiguous(data.inputs(X, self.sizes[0]), np.float64)
+        with Overflow() as found:
+            passed = backprop.forward(self, X)
+            found.look_at(passed)
+        return passed
 
     def gradient(
         self,
@@ -272,6 +233,9 @@ class FeedForward:
         Returns:
             The gradient, with the loss, the losses of the samples and δ of every layer.
 
+        Warns:
+            RuntimeWarning: A number overflows; the warning names sample and layer.
+
         Raises:
             TypeError: X, y or the weights do not hold numbers, or ``dropout_step`` is not an
                 integer.
@@ -289,11 +253,15 @@ class FeedForward:
             >>> g.loss, g.dW[1].tolist(), g.db[1].tolist()
             (2.0, [[2.0, 2.0]], [2.0])
         """
-        self._check_parameters()
+        self.check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
         X, y, weights = samples.rows(slice(None), self.sizes[-1], np.float64)
-        passed = backprop.forward(self, X, self.masks(dropout_step))
-        return backprop.gradient(self, passed, y, weights)
+        with Overflow() as found:
+            passed = backprop.forward(self, X, self.masks(dropout_step))
+            g = backprop.gradient(self, passed, y, weights)
+            found.look_at(passed, g.sample_losses)
+            found.look_at_gradient(g)
+        return g
 
     def masks(self, step: int | None) -> Callable[[int, Array], Array | None] | None:
         """Return the dropout masks of a training step, as the equations take them.
@@ -338,6 +306,9 @@ class FeedForward:
         Returns:
             The weighted mean of the samples' losses plus ½ λ Σ w².
 
+        Warns:
+            RuntimeWarning: A number overflows; the warning names sample and layer.
+
         Raises:
             TypeError: X, y or the weights do not hold numbers.
             ValueError: Shapes do not fit, a number is NaN or infinite, or a target is impossible
@@ -349,23 +320,33 @@ class FeedForward:
             >>> net.loss_value([[1, 1], [0, 1]], [4, 3])
             0.9...
         """
-        self._check_parameters()
+        self.check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
         total = 0.0
-        for start in range(0, len(samples), _BATCH):
-            X_b, y_b, s = samples.rows(slice(start, start + _BATCH), self.sizes[-1], np.float64)
-            passed = backprop.forward(self, X_b)
-            C_i = backprop.sample_losses(self, passed.z[-1], passed.a[-1], y_b)
-            total += float(C_i.sum() if s is None else s @ C_i)
+        with Overflow() as found:
+            for start in range(0, len(samples), _BATCH):
+                X_b, y_b, s = samples.rows(slice(start, start + _BATCH), self.sizes[-1], np.float64)
+                passed = backprop.forward(self, X_b)
+                C_i = backprop.sample_losses(self, passed.z[-1], passed.a[-1], y_b)
+                found.look_at(passed, C_i, start)
+                total += float(C_i.sum() if s is None else s @ C_i)
+            penalty = self.penalty()
+            found.look_at_penalty(penalty)
         count = len(samples) if samples.weights is None else float(samples.weights.sum())
-        return total / count + self.penalty()
+        return total / count + penalty
 
     def penalty(self) -> float:
-        """Compute ½ λ Σ w², the part of the loss that depends on the weights alone, in float64."""
+        """Compute ½ λ Σ w², the part of the loss that depends on the weights alone, in float64.
+
+        It is infinite, without a warning, where it overflows.
+        """
         if not self.l2:
             return 0.0
-        squares = (np.square(layer.W, dtype=np.float64).sum() for layer in self.weighted_layers)
-        return self.l2 / 2 * float(sum(squares))
+        with np.errstate(over="ignore"):
+            squares = (np.square(layer.W, dtype=np.float64).sum() for layer in self.weighted_layers)
+            return self.l2 / 2 * float(sum(squares))
+
+    # --- copies: the parameters are one vector, whoever looks at them -----------------------------
 
     def copy(self) -> Self:
         """Return a network with the same settings and a copy of the parameters.
@@ -378,13 +359,27 @@ class FeedForward:
             >>> bool(twin.layers[1].W[0, 0] == net.layers[1].W[0, 0])
             False
         """
-        twin = copy.copy(self)
-        twin.parameters = self.parameters.copy()
-        twin.layers = [Layer(self.sizes[0])]
-        views = twin._views(twin.parameters)
-        for layer, (W, b) in zip(self.weighted_layers, views, strict=True):
-            twin.layers.append(Layer(layer.units, layer.activation, W, b, layer.dropout))
+        twin = object.__new__(type(self))
+        twin.__setstate__({**self.__getstate__(), "_parameters": self._parameters.copy()})
         return twin
+
+    def __copy__(self) -> Self:
+        """Return another object with the same layers and parameters, which both then share."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update({**self.__getstate__(), "_layers": self._layers})
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle holds: the parameters once, and no views of them."""
+        return {**self.__dict__, "_layers": self._layers.functions}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take that, and cut the parameters into views."""
+        flat = state["_parameters"]
+        if is_mapped(flat) or not flat.flags.writeable:  # joblib maps large arrays from a file
+            flat = np.array(flat)
+        layers = Layers.of(flat, state["_sizes"], state["_biases"], state["_layers"])
+        self.__dict__.update(state, _parameters=flat, _layers=layers)
 
     def __repr__(self) -> str:
         shape = "-".join(map(str, self.sizes))
@@ -395,24 +390,6 @@ class FeedForward:
             f"{type(self).__name__}({shape}: {functions}; {self.loss.name}; "
             f"{self.parameters.size:,} parameters, {self.dtype})"
         )
-
-
-def count_parameters(sizes: Sequence[int], biases: bool = True) -> int:
-    """Give the number of weights and biases of a network."""
-    return sum(units * (fan_in + biases) for fan_in, units in pairwise(sizes))
-
-
-def _assign(target: Array, values: ArrayLike, name: str) -> None:
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected numbers")
-    if array.shape != target.shape:
-        raise ValueError(f"{name} has shape {array.shape}; expected {target.shape}")
-    with np.errstate(over="ignore"):
-        converted = array.astype(target.dtype)
-    if not np.isfinite(converted).all():
-        raise ValueError(f"{name} holds NaN or infinity (in {target.dtype}); it must be finite")
-    target[...] = converted
 
 
 def _per_layer(value: Any, count: int, name: str) -> list[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule._exports import exported
-from chainrule.equations.activations import check_formulas
+from chainrule.equations.activations import Activation, Sigmoid, check_formulas
 
 Array = NDArray[Any]
 
@@ -80,6 +80,10 @@ class Loss(ABC):
             The derivatives, shaped as a.
         """
 
+    def derivative_at_output(self, z: Array, a: Array, y: Array) -> Array:
+        """Return ∂C_i/∂a_j, shaped as a; z tells 1 - a where that rounds to 0."""
+        return self.derivative(a, y)
+
     def check_targets(self, y: Array) -> None:  # noqa: B027 (most losses take any number)
         """Refuse targets that are impossible for this loss. By default all numbers are possible.
 
@@ -97,16 +101,17 @@ class Loss(ABC):
 class LossFromZ(Loss):
     """A loss computed from z, because a may round to 0 or 1 where its logarithm is taken.
 
-    ∂C_i/∂a · ∂a/∂z is reduced by hand, which removes the division by a.
+    ∂C_i/∂a · ∂a/∂z is reduced by hand, which removes the division by a. g is the activation of the
+    output layer; z and a are its numbers, (n, units_L).
     """
 
     @abstractmethod
-    def value_from_z(self, z: Array, y: Array) -> Array:
-        """Give C_i of every sample, shape (n,), from the pre-activations of the output layer."""
+    def value_from_z(self, g: Activation, z: Array, y: Array) -> Array:
+        """Return C_i of every sample, shape (n,)."""
 
     @abstractmethod
-    def delta(self, a: Array, y: Array) -> Array:
-        """Give ∂C_i/∂z_j = ∂C_i/∂a · ∂a/∂z, reduced, shaped as a."""
+    def delta(self, g: Activation, z: Array, a: Array, y: Array) -> Array:
+        """Return ∂C_i/∂z_j = ∂C_i/∂a · ∂a/∂z, reduced, shaped as a."""
 
 
 class SquaredError(Loss):
@@ -167,8 +172,11 @@ class Huber(Loss):
         return np.clip(a - y, -1, 1)
 
 
-class Poisson(Loss):
-    """C_i = Σ_j a_j - y_j ln a_j: the negative log-likelihood of counts y, without ln y!."""
+class Poisson(LossFromZ):
+    """C_i = Σ_j a_j - y_j ln a_j: the negative log-likelihood of counts y, without ln y!.
+
+    ∂C_i/∂z = (1 - y/a) g'(z) = (a - y) g'(z)/a for every output that knows its logarithm.
+    """
 
     name = "poisson"
     formula = "a - y*ln(a)"
@@ -183,6 +191,17 @@ class Poisson(Loss):
     def derivative(self, a: Array, y: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             return 1 - np.where(y == 0, 0, y / a)
+
+    def value_from_z(self, g: Activation, z: Array, y: Array) -> Array:
+        a = g.value(z)
+        if g.log_derivative_formula is None:
+            return np.asarray(self.value(a, y).sum(axis=-1))
+        return np.asarray((a - y * g.log_value(z)).sum(axis=-1))
+
+    def delta(self, g: Activation, z: Array, a: Array, y: Array) -> Array:
+        if g.log_derivative_formula is None:
+            return g.pull_back(self.derivative(a, y), z, a)
+        return g.log_pull_back(a - y, z, a)
 
     def check_targets(self, y: Array) -> None:
         _refuse(y < 0, y, "loss 'poisson' needs counts of 0 or more")
@@ -204,15 +223,11 @@ class CrossEntropy(LossFromZ):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(y == 0, 0, -y / a)
 
-    def value_from_z(self, z: Array, y: Array) -> Array:
-        # -ln a_j = ln Σ_m e^z_m - z_j, with the largest z taken out so that nothing overflows
-        shifted = z - z.max(axis=-1, keepdims=True)
-        log_sum = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-        result: Array = (y * (log_sum - shifted)).sum(axis=-1)
-        return result
+    def value_from_z(self, g: Activation, z: Array, y: Array) -> Array:
+        return np.asarray((-y * g.log_value(z)).sum(axis=-1))
 
-    def delta(self, a: Array, y: Array) -> Array:
-        return a * y.sum(axis=-1, keepdims=True) - y
+    def delta(self, g: Activation, z: Array, a: Array, y: Array) -> Array:
+        return g.log_pull_back(-y, z, a)  # a_j Σ_m y_m - y_j, exact also where a rounds to 1
 
     def check_targets(self, y: Array) -> None:
         _refuse((y < 0) | (y > 1), y, "loss 'cross_entropy' needs probabilities")
@@ -245,13 +260,17 @@ class BinaryCrossEntropy(LossFromZ):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(y == 1, 0, (1 - y) / (1 - a)) - np.where(y == 0, 0, y / a)
 
-    def value_from_z(self, z: Array, y: Array) -> Array:
+    def value_from_z(self, g: Activation, z: Array, y: Array) -> Array:
         # -ln σ(z) = ln(1 + e^-z) and -ln(1 - σ(z)) = ln(1 + e^z)
         result: Array = (y * np.logaddexp(0, -z) + (1 - y) * np.logaddexp(0, z)).sum(axis=-1)
         return result
 
-    def delta(self, a: Array, y: Array) -> Array:
-        return a - y
+    def delta(self, g: Activation, z: Array, a: Array, y: Array) -> Array:
+        return a * (1 - y) - y * _rest(z)  # a - y, exact also where a rounds to 1
+
+    def derivative_at_output(self, z: Array, a: Array, y: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(y == 1, 0, (1 - y) / _rest(z)) - np.where(y == 0, 0, y / a)
 
     def check_targets(self, y: Array) -> None:
         _refuse((y < 0) | (y > 1), y, "loss 'binary_cross_entropy' needs probabilities")
@@ -267,7 +286,7 @@ LOSSES: dict[str, Loss] = {
 
 
 def get(loss: str | Loss) -> Loss:
-    """Give the loss of that name, or the user's own one after a check of its formulas.
+    """Return the loss of that name, or the user's own one after a check of its formulas.
 
     Raises ValueError for an unknown name or a formula that can't be read, TypeError for anything
     that is neither a name nor a `Loss`.
@@ -281,6 +300,11 @@ def get(loss: str | Loss) -> Loss:
     if type(loss) not in {type(c) for c in LOSSES.values()}:
         check_formulas(loss, {"a", "y"}, {"a", "y"})
     return loss
+
+
+def _rest(z: Array) -> Array:
+    """Return 1 - σ(z) = σ(-z)."""
+    return Sigmoid().value(-z)
 
 
 def _refuse(wrong: Array, y: Array, need: str) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from chainrule._exports import exported
 from chainrule.equations.checks import not_negative, positive
-from chainrule.equations.schedules import Schedule, as_schedule
+from chainrule.equations.schedules import HasRate, Schedule, as_schedule
 
 Array = NDArray[Any]
 Slots = dict[str, Array]
@@ -34,12 +34,17 @@ class Optimizer(ABC):
     """
 
     slot_names: ClassVar[tuple[str, ...]] = ()
-    learning_rate: float | Schedule
+    learning_rate: float | HasRate
 
     @property
     def schedule(self) -> Schedule:
         """Return the learning rate as a schedule."""
         return as_schedule(self.learning_rate)
+
+    @property
+    def used_slots(self) -> tuple[str, ...]:
+        """Return the names of the slots that its hyperparameters call for."""
+        return self.slot_names
 
     def start(self, theta: Array) -> Slots:
         """Return the vectors of a new run, each 0.
@@ -47,7 +52,7 @@ class Optimizer(ABC):
         Args:
             theta: All parameters as one vector.
         """
-        return {name: np.zeros_like(theta) for name in self.slot_names}
+        return {name: np.zeros_like(theta) for name in self.used_slots}
 
     @abstractmethod
     def update(self, theta: Array, g: Array, slots: Slots, eta: float, t: int) -> None:
@@ -90,7 +95,7 @@ class GradientDescent(Optimizer):
         [[2.8]]
     """
 
-    learning_rate: float | Schedule = 0.01
+    learning_rate: float | HasRate = 0.01
     momentum: float = 0.0
     nesterov: bool = False
 
@@ -102,8 +107,10 @@ class GradientDescent(Optimizer):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs a momentum above 0")
 
-    def start(self, theta: Array) -> Slots:
-        return super().start(theta) if self.momentum else {}
+    @property
+    def used_slots(self) -> tuple[str, ...]:
+        """Return none without momentum."""
+        return self.slot_names if self.momentum else ()
 
     def update(self, theta: Array, g: Array, slots: Slots, eta: float, t: int) -> None:
         if not self.momentum:
@@ -141,7 +148,7 @@ class AdaGrad(Optimizer):
         2.9
     """
 
-    learning_rate: float | Schedule = 0.01
+    learning_rate: float | HasRate = 0.01
     epsilon: float = 1e-10
 
     slot_names: ClassVar[tuple[str, ...]] = ("s",)
@@ -183,7 +190,7 @@ class RMSProp(Optimizer):
         2.9
     """
 
-    learning_rate: float | Schedule = 0.001
+    learning_rate: float | HasRate = 0.001
     decay: float = 0.99
     epsilon: float = 1e-8
 
@@ -230,7 +237,7 @@ class Adam(Optimizer):
         2.9
     """
 
-    learning_rate: float | Schedule = 0.001
+    learning_rate: float | HasRate = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8

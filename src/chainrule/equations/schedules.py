@@ -2,7 +2,8 @@
 
 ``rate(epoch, losses)`` takes the position of a step in epochs since the run began (2.5 is the
 middle of the third) and the monitored losses of the epochs that ended. A schedule holds
-hyperparameters only, so that a run can be resumed or replayed.
+hyperparameters only, so that a run can be resumed or replayed. Any object with such a ``rate`` is
+one; `Schedule` adds that one call gives η of a whole epoch.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +22,21 @@ from chainrule._exports import exported
 from chainrule.equations.checks import not_negative, positive, whole
 
 
+@runtime_checkable
+class HasRate(Protocol):
+    """What a schedule of a user's own needs."""
+
+    def rate(self, epoch: float, losses: Sequence[float], /) -> float:
+        """Return η at a position in epochs, after the epochs with these losses."""
+        ...
+
+
+@exported("chainrule")
 class Schedule(ABC):
-    """Change the learning rate η over a run: the base class of the schedules."""
+    """Change the learning rate η over a run: the base class of the schedules, and of your own.
+
+    Override `rate`; `rates`, which returns η of every step of an epoch, calls it for each.
+    """
 
     @abstractmethod
     def rate(self, epoch: float, losses: Sequence[float] = ()) -> float:
@@ -41,7 +57,12 @@ class Schedule(ABC):
             losses: As for `rate`.
         """
         positions = ((epoch * steps + step) / steps for step in range(steps))
-        return np.array([self.rate(position, losses) for position in positions], dtype=np.float64)
+        found: list[object] = [self.rate(position, losses) for position in positions]
+        for rate in found:
+            array = isinstance(rate, np.ndarray) and rate.ndim == 0 and rate.dtype.kind in "fiu"
+            if not (isinstance(rate, Real) or array):
+                raise TypeError(f"the schedule {self!r} returned {rate!r}; expected a number")
+        return np.array(found, dtype=np.float64)
 
 
 @exported("chainrule")
@@ -201,7 +222,7 @@ class WarmUp(Schedule):
     """
 
     epochs: float
-    then: Schedule | float
+    then: HasRate | float
 
     def __post_init__(self) -> None:
         positive(self.epochs, "epochs")
@@ -271,9 +292,35 @@ class ReduceOnPlateau(Schedule):
         return np.full(steps, self.rate(epoch, losses), dtype=np.float64)  # the same all epoch
 
 
-def as_schedule(learning_rate: float | Schedule, name: str = "learning_rate") -> Schedule:
-    """Give a schedule as it is and a number as `Constant`; ValueError or TypeError otherwise."""
+@dataclass(frozen=True, repr=False)
+class _Own(Schedule):
+    """Wrap a custom schedule that does not derive from `Schedule`."""
+
+    own: HasRate
+
+    def rate(self, epoch: float, losses: Sequence[float] = ()) -> float:
+        return self.own.rate(epoch, losses)
+
+    def __repr__(self) -> str:
+        return repr(self.own)
+
+
+def as_schedule(learning_rate: float | HasRate, name: str = "learning_rate") -> Schedule:
+    """Return a schedule for a number, `Constant`, or for an object with ``rate(epoch, losses)``.
+
+    Raises ValueError for a number that is not above 0, TypeError for anything else.
+    """
     if isinstance(learning_rate, Schedule):
         return learning_rate
+    if isinstance(learning_rate, type):
+        kind = learning_rate.__name__
+        raise TypeError(f"{name} is the class {kind}; expected an object of it, such as {kind}()")
+    if isinstance(learning_rate, HasRate) and callable(learning_rate.rate):
+        return _Own(learning_rate)
+    if isinstance(learning_rate, bool) or not isinstance(learning_rate, Real):
+        raise TypeError(
+            f"{name} must be a number, or a schedule: an object with rate(epoch, losses), such as "
+            f"Cosine(0.01, epochs=20); got {learning_rate!r}"
+        )
     positive(learning_rate, name)
     return Constant(float(learning_rate))

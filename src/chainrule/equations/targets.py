@@ -111,7 +111,7 @@ _FORMS = "'w[2][1,2]', 'b[2][1]', 'z[1][0]', 'a[1][3]' or 'x[0]'"
 
 
 def resolve(target: Target | str, sizes: Sequence[int], biases: bool = True) -> Target:
-    """Give the target that a text names, or check one, in a network of these sizes.
+    """Return the target that a text names, or check one, in a network of these sizes.
 
     Raises ValueError where the text is not a target or the network has none such, TypeError for
     anything else.
@@ -135,7 +135,7 @@ def resolve(target: Target | str, sizes: Sequence[int], biases: bool = True) -> 
 
 
 def _with_integers(target: Target) -> Target:
-    """Give a target with plain integers as indices, which may have been NumPy's."""
+    """Return a target with plain integers as indices, which may have been NumPy's."""
     indices = {field.name: getattr(target, field.name) for field in fields(target)}
     for name, index in indices.items():
         indices[name] = integer(index, f"{type(target).__name__}.{name} must be an integer")

@@ -1,15 +1,15 @@
-"""Derivative: one derivative of the loss, as terms and numbers; no screen, no page."""
+"""Derivative: one derivative of the loss, as terms and numbers, apart from any rendering."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._forks import cached_property
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.targets import Bias, PreActivation, Target, UnitOutput, Weight
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SampleRow:
-    """Hold the terms of one sample.
+    """The terms of one sample.
 
     Attributes:
         index: The sample, from 0.
@@ -46,16 +46,10 @@ class SampleRow:
 
 
 class Derivative:
-    """The derivative of the loss C with respect to one quantity, explained.
+    """The derivative of the loss C with respect to one quantity, as terms with their numbers.
 
-    ``value`` is the derivative: for a weight or bias exactly the number in `Network.gradient`.
-    ``terms`` are the factors of the chain rule in order (with sample weights, s_i / s̄ is the last);
-    ``penalty`` is the part λ w of the L2 penalty, or None. ``samples`` has a row for each sample;
-    the mean of the products, plus the penalty, is ``value``. The terms show the numbers of the
-    sample in ``focus``.
-
-    Made by `Network.explain`. The network is copied, so that an explanation stays as it is when
-    training goes on.
+    ``value`` is the derivative: the mean over the samples of the product of the ``terms``, plus
+    the ``penalty``. The terms show the numbers of the sample in ``focus``.
     """
 
     def __init__(
@@ -134,7 +128,7 @@ class Derivative:
 
     @property
     def symbol(self) -> Quantity:
-        """Return the quantity that the derivative is taken with respect to, as an expression."""
+        """Return the quantity to differentiate with respect to, as an expression."""
         match self.target:
             case Weight(l, j, k):
                 return quantity("w", l, j, k)
@@ -147,11 +141,11 @@ class Derivative:
 
     @property
     def target_value(self) -> float:
-        """Return the number of that quantity, for the sample in focus."""
+        """Return the value of that quantity for the sample in focus."""
         return self._pieces.value_of(self.symbol)
 
     def value_of(self, q: Quantity) -> float:
-        """Return the number of a quantity for the sample in focus.
+        """Return the value of a quantity for the sample in focus.
 
         Args:
             q: The quantity, as an expression.
@@ -160,10 +154,10 @@ class Derivative:
 
     @cached_property
     def certificate(self) -> Certificate:
-        """Return the value beside numbers that were found without backpropagation.
+        """Return the value beside the same derivative, computed without backpropagation.
 
-        They are a central difference, a high-precision number and, if PyTorch or JAX is installed,
-        that of automatic differentiation. It is computed when it is first asked for.
+        The others are a central difference, a value in high precision and, if PyTorch or JAX is
+        installed, automatic differentiation. They are computed when first asked for.
         """
         from chainrule.verify import certify
 

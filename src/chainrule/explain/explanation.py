@@ -1,4 +1,4 @@
-"""Explanation: one derivative, taken apart into terms, put together again, and proven."""
+"""Explanation: one derivative, split into terms, combined again, and proven."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Explanation", "SampleRow", "explain"]
 
 @exported("chainrule")
 class Explanation(Derivative):
-    """Explain the derivative of the loss C with respect to one quantity.
+    """The derivative of the loss C with respect to one quantity, explained.
 
     `Network.explain` makes it. The network is copied, so an explanation stays as it is when
     training goes on. ``str(why)`` is the derivation as text, and a notebook shows it with its
@@ -33,14 +33,14 @@ class Explanation(Derivative):
     Args:
         network: The network.
         target: The quantity to differentiate with respect to.
-        gradient: The gradient.
+        gradient: The gradient that `backprop` computed on these samples.
         y: The targets, (n, units_L).
         sample_weight: The weight of each sample, or None.
         dropout_step: The training step whose dropout masks are applied, or None.
         learning_rate: η of the update that is shown, or None.
         focus: The sample whose numbers the terms show.
         notation: The notation.
-        names: What inputs and outputs are called.
+        names: The names of inputs and outputs.
 
     Examples:
         >>> import chainrule as cr
@@ -78,7 +78,7 @@ class Explanation(Derivative):
         """Return the derivation as Unicode text.
 
         Args:
-            width: How many columns a line may have.
+            width: The most characters in a line; at least 40.
             depth: How many levels of contributions to open.
         """
         from chainrule.explain.page_text import page
@@ -89,7 +89,7 @@ class Explanation(Derivative):
         """Return the derivation as LaTeX, which needs the package amsmath.
 
         Args:
-            standalone: Whether to return a whole document.
+            standalone: Return a whole document, not only its body.
         """
         from chainrule.explain.page_latex import page
 
@@ -102,7 +102,7 @@ class Explanation(Derivative):
         return equations_only(self)
 
     def html(self, depth: int = 3) -> str:
-        """Return a page that needs nothing else: no script, no font, no network.
+        """Return an HTML page that needs no other file, script or network.
 
         Args:
             depth: How many levels of contributions can be opened.
@@ -154,8 +154,8 @@ def explain(
 ) -> Explanation:
     """Explain the derivative of the loss with respect to one quantity.
 
-    z, a and x differ from sample to sample; for them the value is the mean of ∂C_i/∂z, which is
-    what a shift that is the same in all samples causes.
+    z, a and x differ from sample to sample. For them the value is the mean of ∂C_i/∂z: the effect
+    of the same shift in every sample.
 
     Args:
         target: The quantity to differentiate with respect to: a text such as "w[2][1,2]",
@@ -168,7 +168,7 @@ def explain(
         learning_rate: Show the update in numbers, with this η.
         focus: The sample whose numbers the terms show.
         notation: A `Notation`, or the name of one that ships: "default", "C-a-L" or "L-h".
-        names: What inputs and outputs are called, such as the columns of a table.
+        names: The names of inputs and outputs, such as the columns of a table.
 
     Returns:
         The explanation.
@@ -189,8 +189,8 @@ def explain(
     chosen = notations.get(notation)
     if learning_rate is not None:
         positive(learning_rate, "learning_rate")
-    # copies, so that an explanation stays as it is when the caller's arrays are filled anew
-    X = np.array(data.inputs(X, network.sizes[0]), dtype=np.float64)
+    # copies, so that an explanation stays the same when the caller overwrites the arrays
+    X = np.array(data.inputs(X, network.sizes[0]), dtype=np.float64, order="C")
     gradient = network.gradient(X, y, sample_weight=sample_weight, dropout_step=dropout_step)
     n = len(gradient.sample_losses)
     focus = integer(focus, "focus must be the index of a sample")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule._forks import cached_property
 from chainrule.equations.formulas import Expr
 
 Array = NDArray[Any]
@@ -18,12 +18,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Equation:
-    """Hold expressions that are equal, with the words that lead to them.
+    """Expressions that are equal, with the words that lead to them.
 
     Attributes:
         sides: The expressions.
         lead: The words before them.
-        is_result: Whether this ends the derivation of a term.
+        is_result: Whether the derivation of a term ends with this equation.
         relation: The sign between the first two sides.
         tag: The number of the result, such as "(1)", in a notation that numbers results.
 
@@ -44,16 +44,16 @@ class Equation:
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """Hold a factor of a product: ∂C/∂a, ∂a/∂z, ∂z/∂w, a sample's weight, or the penalty's part.
+    """A factor of a product: ∂C/∂a, ∂a/∂z, ∂z/∂w, a sample weight, or the part of the penalty.
 
     Attributes:
         symbol: The term, as an expression.
-        formula: What is left of it.
-        values: The number of every sample, (n,).
-        focus: The sample whose number is `value`.
+        formula: The result of its derivation.
+        values: Its value for every sample, (n,).
+        focus: The sample whose value is `value`.
         derivation: The equations from the definition to the result.
         numbers: The formula with the numbers of the sample in focus.
-        contributions: The parts of a term that is a sum over units, one for each; else None.
+        contributions: One part for each unit if the term is a sum over units, else None.
 
     Examples:
         >>> import chainrule as cr
@@ -73,23 +73,23 @@ class Term:
 
     @property
     def value(self) -> float:
-        """Return the number of the sample in focus."""
+        """Return the value for the sample in focus."""
         return float(self.values[self.focus])
 
 
 class Contribution:
-    """Hold the part of a term that goes through one unit: again a product of terms.
+    """The part of a term that goes through one unit: a product of terms again.
 
     Args:
         unit: The unit, from 0.
         symbol: The contribution, as an expression.
-        values: The number of every sample, (n,).
-        focus: The sample whose number is `value`.
-        make: Makes the terms when they are asked for.
+        values: Its value for every sample, (n,).
+        focus: The sample whose value is `value`.
+        make: Makes the terms when they are first asked for.
 
     Attributes:
         unit: The unit, from 0.
-        values: The number of every sample, (n,).
+        values: Its value for every sample, (n,).
 
     Examples:
         >>> import chainrule as cr
@@ -107,12 +107,12 @@ class Contribution:
 
     @property
     def value(self) -> float:
-        """Return the number of the sample in focus."""
+        """Return the value for the sample in focus."""
         return float(self.values[self.focus])
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
-        """Return the factors, which open further, down to the loss."""
+        """Return the factors, which have contributions of their own, down to the loss."""
         return tuple(self._make())
 
     def __repr__(self) -> str:
@@ -120,10 +120,10 @@ class Contribution:
 
 
 class Contributions(Sequence[Contribution]):
-    """Hold the contributions of all units to a term; each is made when it is looked at.
+    """The contributions of all units to a term, each made when it is first asked for.
 
     Args:
-        values: The contribution of each unit for each sample, (n, units); a row adds up to the
+        values: The contribution of each unit for each sample, (n, units); the sum of a row is the
             term.
         focus: The sample whose numbers are shown.
         make: Makes the contribution of a unit.
@@ -154,7 +154,7 @@ class Contributions(Sequence[Contribution]):
         if isinstance(unit, slice):
             return [self[i] for i in range(*unit.indices(len(self)))]
         if not -len(self) <= unit < len(self):
-            raise IndexError(f"contribution {unit}: there are {len(self)}")
+            raise IndexError(f"contribution {unit} does not exist; expected 0 to {len(self) - 1}")
         unit %= len(self)
         if unit not in self._made:
             self._made[unit] = self._make(unit)
@@ -164,7 +164,7 @@ class Contributions(Sequence[Contribution]):
         return int(self.values.shape[1])
 
     def largest(self, count: int) -> tuple[list[Contribution], float]:
-        """Return the largest contributions in size, the largest first, and the sum of all others.
+        """Return the contributions largest in size, in that order, and the sum of all others.
 
         Args:
             count: How many to return.

@@ -14,6 +14,7 @@ from chainrule.equations import backprop
 from chainrule.equations.data import Samples
 from chainrule.equations.optimizers import GradientDescent
 from chainrule.network import Network
+from chainrule.sklearn import weights
 from chainrule.sklearn.part import Part
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver
@@ -40,7 +41,7 @@ class Epochs:
         largest = report.largest_loss(network.dtype)
         self.plan = Plan(solver.rule, batch_size, l2_per_sample=True, largest_loss=largest)
         self._trained = copy.copy(network)  # shares everything but l2
-        self._trained.l2 = float(alpha)
+        self._trained.l2 = weights.penalty(float(alpha), part.unit)
         self.engine = _engine(network, self.plan)
         self._samples = part.samples(network) if part.is_dense else None
 
@@ -79,7 +80,7 @@ class Epochs:
 
 
 def _engine(network: Network, plan: Plan) -> Engine:
-    """Give the fastest engine that can do it; to fall back is no news here."""
+    """Return the fastest engine that can do it; to fall back is no news here."""
     engine = engines.choose("auto", network)
     return engines.choose("reference", network) if engine.lacks(network, plan) else engine
 
@@ -94,7 +95,7 @@ _RULE = GradientDescent(momentum=0.5)  # with v = 0 before a step, it leaves the
 def loss_and_gradient(
     network: Network, part: Part, alpha: float, report: Report
 ) -> tuple[float, Array]:
-    """Give the loss over all rows as scikit-learn reports it, and its gradient, flat.
+    """Return the loss over all rows as scikit-learn reports it, and its gradient, flat.
 
     The gradient is laid out as the network's parameters; of the multi-output squared error it is
     that of the sum.
@@ -103,8 +104,8 @@ def loss_and_gradient(
     given, network.l2 = network.l2, 0.0  # the penalty comes at the end
     try:
         loss, gradient, total = _of_data(network, part, report)
-        network.l2 = alpha / total
-        for layer, (dW, _) in zip(network.weighted_layers, network._views(gradient), strict=True):
+        network.l2 = weights.penalty(alpha, part.unit) / total
+        for layer, (dW, _) in zip(network.weighted_layers, network.views_of(gradient), strict=True):
             dW += network.l2 * layer.W
         return loss + network.penalty(), gradient
     finally:
@@ -112,9 +113,8 @@ def loss_and_gradient(
 
 
 def _of_data(network: Network, part: Part, report: Report) -> tuple[float, Array, float]:
-    """Give loss, gradient and the number of samples, or the sum of their weights."""
-    weights = part.weights
-    total = len(part) if weights is None else float(weights.sum())
+    """Return loss, gradient and the number of samples, or the sum of their weights."""
+    total = len(part) if part.weights is None else float(part.weights.sum())
     gradient, loss = np.zeros_like(network.parameters), 0.0
     step = part.dense_rows
     for first in range(0, len(part), step):

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from chainrule._exports import exported
 from chainrule.equations import losses
 from chainrule.equations.activations import ACTIVATIONS, Activation
+from chainrule.equations.arrays import taken
 from chainrule.equations.checks import not_negative
 from chainrule.equations.losses import LOSSES, Loss
 from chainrule.sklearn import networks
@@ -161,8 +162,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
             ValueError: A parameter or the data are not as scikit-learn or the parameters above ask.
         """
         self._check_class_weight()
-        self._with_validation(validation_data, lambda: super(MLPClassifier, self).fit(
-            X, y, sample_weight=sample_weight))  # fmt: skip
+        self._train(super().fit, X, y, sample_weight, validation_data)
         return self
 
     @available_if(_partial)  # type: ignore[untyped-decorator]
@@ -193,8 +193,8 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
                 "of y; give a dict, compute_class_weight('balanced', classes=..., y=...) of all y"
             )
         self._check_class_weight()
-        self._with_validation(validation_data, lambda: super(MLPClassifier, self).partial_fit(
-            X, y, sample_weight=sample_weight, classes=classes))  # fmt: skip
+        classes = taken(classes, "classes")
+        self._train(super().partial_fit, X, y, sample_weight, validation_data, classes=classes)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -262,7 +262,19 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
     def _weights_of_classes(self, y: Array) -> Array | None:
         if self.class_weight is None:
             return None
-        weights: Array = compute_sample_weight(self.class_weight, self._labels(y))
+        with np.errstate(over="ignore"):
+            weights: Array = compute_sample_weight(self.class_weight, self._labels(y))
+        lost = ~np.isfinite(weights)
+        if isinstance(self.class_weight, list) and all(
+            map(all, map(dict.values, self.class_weight))
+        ):
+            lost |= weights == 0  # the product of those of its labels
+        if lost.any():
+            i = int(np.argmax(lost))
+            raise ValueError(
+                f"class_weight: the weights of the labels of sample {i} multiply to "
+                f"{weights[i]:g}, which is out of range"
+            )
         return weights
 
     def _labels(self, y: Array) -> Array:
@@ -271,7 +283,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
 
     def _encoded(self, X: Any, y: Any) -> tuple[Any, Array]:
         X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
+            self, taken(X, "X"), taken(y, "y"), accept_sparse=["csr", "csc"], multi_output=True,
             dtype=(np.float64, np.float32), reset=False,
         )  # fmt: skip
         if issparse(y):
@@ -408,8 +420,7 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
             TypeError: An argument has the wrong type.
             ValueError: A parameter or the data are not as scikit-learn or the parameters above ask.
         """
-        self._with_validation(validation_data, lambda: super(MLPRegressor, self).fit(
-            X, y, sample_weight=sample_weight))  # fmt: skip
+        self._train(super().fit, X, y, sample_weight, validation_data)
         return self
 
     @available_if(_partial)  # type: ignore[untyped-decorator]
@@ -431,8 +442,7 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
             ValueError: The data do not fit.
         """
         self._check_for_partial_fit()
-        self._with_validation(validation_data, lambda: super(MLPRegressor, self).partial_fit(
-            X, y, sample_weight=sample_weight))  # fmt: skip
+        self._train(super().partial_fit, X, y, sample_weight, validation_data)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -463,8 +473,6 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     def _plain_loss(self) -> Loss:
         if self.loss == "squared_error":
             return LOSSES["half_squared_error"]
-        if self.loss == "poisson" and self.out_activation_ == "exp":
-            return networks.PoissonAfterExp()
         return losses.get(self.loss)
 
     def _weights_of_classes(self, y: Array) -> None:
@@ -475,7 +483,8 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
 
     def _encoded(self, X: Any, y: Any) -> tuple[Any, Array]:
         X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
+            self, taken(X, "X"), taken(y, "y"), accept_sparse=["csr", "csc"], multi_output=True,
+            y_numeric=True,
             dtype=(np.float64, np.float32), reset=False,
         )  # fmt: skip
         if y.dtype.kind not in "fiub":

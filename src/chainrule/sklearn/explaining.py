@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chainrule.equations.arrays import taken
+
 if TYPE_CHECKING:
     from chainrule.explain import Explanation
 
@@ -49,6 +51,7 @@ def explain_sklearn(
 
     from chainrule.sklearn.estimators import MLPClassifier, MLPRegressor
 
+    X = taken(X, "X")
     while True:
         if hasattr(fitted, "best_estimator_"):
             fitted = fitted.best_estimator_

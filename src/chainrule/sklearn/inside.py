@@ -12,10 +12,11 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from chainrule.equations.activations import Activation, Softmax
+from chainrule.equations.arrays import taken
 from chainrule.equations.losses import Loss
 from chainrule.explain import Explanation
 from chainrule.network import Network
-from chainrule.sklearn import naming, networks
+from chainrule.sklearn import naming, networks, weights
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver
 
@@ -52,7 +53,7 @@ class NetworkInside:
         return self._inner()
 
     def _inner(self) -> Network:
-        """Give the network, with the values that ``coefs_`` and ``intercepts_`` have now."""
+        """Return the network, with the values that ``coefs_`` and ``intercepts_`` have now."""
         network = getattr(self, "_network", None)
         arrays = (*self.coefs_, *self.intercepts_)
         if network is None or self._held_activation != self.activation:
@@ -92,7 +93,7 @@ class NetworkInside:
         )  # fmt: skip
 
     def _hidden(self, count: int) -> list[Activation]:
-        """Give the activation of each hidden layer."""
+        """Return the activation of each hidden layer."""
         given = self.activation
         if isinstance(given, str | Activation):
             given = [given] * count
@@ -108,13 +109,13 @@ class NetworkInside:
         return found
 
     def _output(self, count: int) -> Activation:
-        """Give the activation of the output layer."""
+        """Return the activation of the output layer."""
         if not isinstance(self.activation, str | Activation) and len(self.activation) > count:
             return networks.activation(self.activation[count])
         return networks.activation(self.out_activation_)
 
     def _loss(self) -> Loss:
-        """Give the loss whose gradient is followed."""
+        """Return the loss whose gradient is followed."""
         return networks.weighted(self._plain_loss(), self._output_weights())
 
     def _output_weights(self) -> Array | None:
@@ -139,7 +140,7 @@ class NetworkInside:
         return Report(kind, self._loss(), self.n_outputs_, 1 if u is None else u)
 
     def _dropout(self, count: int) -> list[float]:
-        """Give the dropout rate of each hidden layer."""
+        """Return the dropout rate of each hidden layer."""
         if not isinstance(self.dropout, list | tuple):
             return [float(self.dropout)] * count
         rates = networks.numbers(self.dropout, "dropout", "one for each hidden layer").tolist()
@@ -154,7 +155,7 @@ class NetworkInside:
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = {**super().__getstate__()}  # type: ignore[dict-item]
-        for name in ("_network", "_held", "_held_activation", "_given_validation"):
+        for name in ("_network", "_held", "_held_activation", "_given_validation", "_unit"):
             state.pop(name, None)
         return state
 
@@ -205,7 +206,7 @@ class NetworkInside:
             if plain and len(X) and "feature_names_in_" not in self.__dict__:
                 with suppress(ValueError):  # scikit-learn's check says it in its words
                     return network.predict(X)
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            X = validate_data(self, taken(X, "X"), accept_sparse=["csr", "csc"], reset=False)
         return networks.outputs(network, X)
 
     # --- explanation ------------------------------------------------------------------------------
@@ -236,18 +237,19 @@ class NetworkInside:
             ValueError: The network has no such quantity, or the data do not fit.
         """
         check_is_fitted(self)
-        weights = self._output_weights()
-        if weights is not None and not (weights == 1).all():
+        of_outputs = self._output_weights()
+        if of_outputs is not None and not (of_outputs == 1).all():
             raise ValueError("explain: a loss with output_weight can't be stated as a formula yet")
         rows, encoded = self._encoded(X, y)
         if not isinstance(rows, np.ndarray):
             rows = rows.toarray()
         total = float(len(rows))
+        sample_weight, unit = weights.scaled(sample_weight)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, rows)
             total = float(sample_weight.sum())
         network = self._inner().copy()
-        network.l2 = float(self.alpha) / total if total else 0.0
+        network.l2 = weights.penalty(float(self.alpha), unit) / total if total else 0.0
         y = np.asarray(encoded, dtype=np.float64)
         options.setdefault("names", naming.names(self))
         target = naming.by_index(target, self)

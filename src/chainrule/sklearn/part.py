@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.equations.arrays import contiguous
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.sklearn import networks
@@ -17,7 +18,7 @@ Array = NDArray[Any]
 
 @dataclass
 class Part:
-    """Rows of X and y, (n, units_L), with the weights that the loss takes.
+    """Rows of X and y, (n, units_L), with the weights that the loss takes, as ratios of a unit.
 
     A sparse X that is not large is made dense at once, a larger one as CSR, piece by piece.
     """
@@ -25,6 +26,7 @@ class Part:
     X: Any
     y: Array
     weights: Array | None = None
+    unit: float = 1.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.X, np.ndarray):
@@ -35,10 +37,11 @@ class Part:
         return int(self.X.shape[0])
 
     def rows(self, index: Any) -> Part:
-        """Give some of the rows, dense."""
+        """Return some of the rows, dense."""
         X = self.X[index]
         weights = None if self.weights is None else self.weights[index]
-        return Part(X if isinstance(X, np.ndarray) else X.toarray(), self.y[index], weights)
+        X = X if isinstance(X, np.ndarray) else X.toarray()
+        return Part(X, self.y[index], weights, self.unit)
 
     @property
     def is_dense(self) -> bool:
@@ -51,11 +54,11 @@ class Part:
         return len(self) if self.is_dense else max(1, networks.DENSE // int(self.X.shape[1]))
 
     def samples(self, network: FeedForward) -> Samples:
-        """Give dense rows as an engine reads them fastest: one-hot rows as classes."""
+        """Return dense rows as an engine reads them fastest: one-hot rows as classes."""
         one_hot = self.y.dtype == bool and self.y.shape[1] > 1
         if one_hot and (np.count_nonzero(self.y, axis=1) == 1).all():
             y: Array = self.y.argmax(axis=1)
         else:
-            y = np.ascontiguousarray(self.y, network.dtype)
+            y = contiguous(self.y, network.dtype)
         weights = None if self.weights is None else self.weights.astype(np.float64)
-        return Samples(np.ascontiguousarray(self.X, network.dtype), y, weights)
+        return Samples(contiguous(self.X, network.dtype), y, weights)

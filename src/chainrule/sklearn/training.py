@@ -16,8 +16,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import _multilayer_perceptron as theirs
 from sklearn.utils.validation import _check_sample_weight
 
+from chainrule.equations.arrays import taken
 from chainrule.network import Network
-from chainrule.sklearn import networks
+from chainrule.sklearn import networks, weights
 from chainrule.sklearn.epochs import DivergedError, Epochs, loss_and_gradient
 from chainrule.sklearn.inside import NetworkInside
 from chainrule.sklearn.part import Part
@@ -48,6 +49,7 @@ class Training(NetworkInside):
     t_: int
     _no_improvement_count: int
     _given_validation: tuple[Any, ...] | None = None
+    _unit: float = 1.0  # of the sample weights that were handed in
     _callback_states: tuple[list[str], list[Any]] | None  # classes, and what each has saved
 
     def _loss_grad_lbfgs(
@@ -56,18 +58,19 @@ class Training(NetworkInside):
         network = self._inner()
         coefs, intercepts = _unpacked(packed, network)
         networks.fill(network, coefs, intercepts)
-        part = Part(X, y, sample_weight)
+        part = Part(X, y, sample_weight, self._unit)
         loss, flat = loss_and_gradient(network, part, float(self.alpha), self._report())
-        gradients = network._views(flat)
+        gradients = network.views_of(flat)
         ordered = [dW.T for dW, _ in gradients] + [db for _, db in gradients if db is not None]
         return loss, np.concatenate([np.ravel(g) for g in ordered])
 
     def _fit_lbfgs(self, X: Any, y: Array, sample_weight: Array | None, *rest: Any) -> None:
         self._batch_size = X.shape[0]
         self._check_targets(y)
-        weights = _weighted(sample_weight, self._weights_of_classes(y))
+        of_classes = self._weights_of_classes(y)
+        sample_weight, self._unit = weights.multiplied(sample_weight, self._unit, of_classes)
         self._adopt(np.float64)  # scikit-learn's lbfgs works in float64 whatever X is
-        super()._fit_lbfgs(X, y, weights, *rest)  # type: ignore[misc]
+        super()._fit_lbfgs(X, y, sample_weight, *rest)  # type: ignore[misc]
         self.loss_ = np.float64(self.loss_)
         self._adopt()
 
@@ -194,7 +197,8 @@ class Training(NetworkInside):
 
     def _score(self, X: Any, y: Array, sample_weight: Array | None = None) -> float:
         """Score held-out rows for early stopping; NaN where predictions are not finite."""
-        predicted = self._decoded(networks.outputs(self._inner(), X))
+        with np.errstate(all="ignore"):
+            predicted = self._decoded(networks.outputs(self._inner(), X))
         if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
             return np.nan
         measure = accuracy_score if is_classifier(self) else r2_score
@@ -220,7 +224,7 @@ class Training(NetworkInside):
         if earlier is not None and history is not earlier:
             for numbers in zip(*earlier.values(), strict=True):
                 history.append({**_NOTHING, **dict(zip(earlier, numbers, strict=True))})
-            history.best_epoch = earlier._best_epoch
+            history.keep_best_of(earlier)
         history.stop_reason = None
         epoch = len(history["epoch"])
         self.history_ = history
@@ -232,12 +236,11 @@ class Training(NetworkInside):
     def _parts(
         self, X: Any, y: Array, sample_weight: Array | None
     ) -> tuple[Part, Validation | None]:
-        """Give the rows to train on, and those that are held out."""
+        """Return the rows to train on, and those that are held out."""
         classes = self._weights_of_classes(y)
-        if self._given_validation is not None:
-            return Part(X, y, _weighted(sample_weight, classes)), self._validation()
-        if not self.early_stopping:
-            return Part(X, y, _weighted(sample_weight, classes)), None
+        if self._given_validation is not None or not self.early_stopping:
+            held = None if self._given_validation is None else self._validation()
+            return Part(X, y, *weights.multiplied(sample_weight, self._unit, classes)), held
         stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
         columns = [c for c in (X, y, sample_weight, classes) if c is not None]
         split = train_test_split(
@@ -256,7 +259,7 @@ class Training(NetworkInside):
         if classes is not None:
             classes = rest[0]
         held = Validation(Part(X_held, y_held, held_weight), self._labels(y_held))
-        return Part(X, y, _weighted(sample_weight, classes)), held
+        return Part(X, y, *weights.multiplied(sample_weight, self._unit, classes)), held
 
     def _validation(self) -> Validation:
         """Check the ``validation_data`` that was handed in."""
@@ -269,13 +272,15 @@ class Training(NetworkInside):
             raise ValueError(f"{need}, got a {type(given).__name__} of {len(given)}")
         try:
             X, y = self._encoded(given[0], given[1])
-            weights = _check_sample_weight(given[2], X) if len(given) == 3 else None
+            held = None
+            if len(given) == 3:
+                held = weights.scaled(_check_sample_weight(weights.scaled(given[2])[0], X))[0]
             self._plain_loss().check_targets(np.asarray(y, dtype=np.float64))
         except (TypeError, ValueError) as error:
             raise ValueError(f"validation_data: {error}") from None
         if self.early_stopping and len(y) < 2:
             raise ValueError("validation_data: 1 row; early_stopping needs 2 or more")
-        return Validation(Part(X, y, weights), self._labels(y))
+        return Validation(Part(X, y, held), self._labels(y))
 
     def _size_of_batches(self, n: int) -> int:
         if self.batch_size == "auto":
@@ -299,8 +304,11 @@ class Training(NetworkInside):
                 "stopped_ says when to end"
             )
 
-    def _with_validation(self, validation_data: Any, fit: Any) -> Any:
-        """Call scikit-learn's fit or partial_fit with the validation data at hand."""
+    def _train(
+        self, fit: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any, **more: Any
+    ) -> None:
+        """Call scikit-learn's fit or partial_fit, with the validation data at hand."""
+        X, y = taken(X, "X"), taken(y, "y")
         callback_room.check(self.callbacks or ())
         of_epochs = {
             "validation_data": validation_data is not None,
@@ -310,11 +318,18 @@ class Training(NetworkInside):
         for name, given in of_epochs.items():
             if given and self.solver == "lbfgs":
                 raise ValueError(f"{name} needs solver='adam' or 'sgd': 'lbfgs' has no epochs")
+        sample_weight, self._unit = weights.scaled(sample_weight)
         self._given_validation = validation_data
         try:
-            return fit()
+            fit(X, y, sample_weight=sample_weight, **more)
         finally:
-            del self._given_validation
+            del self._given_validation, self._unit
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the mean accuracy, or R², on X, (n, features), and y, as in scikit-learn."""
+        scaled, _ = weights.scaled(sample_weight)
+        score: float = super().score(X, taken(y, "y"), sample_weight=scaled)  # type: ignore[misc]
+        return score
 
 
 def _warn(message: str, category: type[Warning] = UserWarning) -> None:
@@ -325,16 +340,6 @@ def _warn(message: str, category: type[Warning] = UserWarning) -> None:
         message, category, theirs.__file__, line, theirs.__name__,
         registry=place.setdefault("__warningregistry__", {}), module_globals=place,
     )  # fmt: skip
-
-
-def _weighted(sample_weight: Array | None, of_classes: Array | None) -> Array | None:
-    """Give the product of the weights of samples and of their classes, or raise where all are 0."""
-    if of_classes is None:
-        return sample_weight
-    product: Array = of_classes if sample_weight is None else sample_weight * of_classes
-    if not product.any():
-        raise ValueError("class_weight leaves no sample with a weight above 0")
-    return product
 
 
 def _unpacked(packed: Array, network: Network) -> tuple[list[Array], list[Array]]:

@@ -4,7 +4,7 @@ The tensors are ``layers.1.W``, ``layers.1.b`` and so on, in the network's dtype
 ``chainrule`` of the header's metadata is JSON: the version of this format and everything else that
 makes the network. An activation or loss of a user's own is stored by name and formula only;
 `load` wants the object itself. Its last key is a SHA-256 digest of all that stands before it and of
-the tensors, which tells damage.
+the tensors, which tells damage; nothing comes after it.
 
 A checkpoint (`chainrule.training.checkpoints`) is a model file with more in it: the description
 has a key ``checkpoint``, and the names of its tensors begin with ``checkpoint.``. The model of
@@ -13,18 +13,12 @@ a table (`chainrule.tables.model`) has a key ``table``.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import itertools
-import json
 import os
 import re
-import secrets
-import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import IO, Any, Protocol, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +27,15 @@ from chainrule.equations import activations, losses
 from chainrule.equations.activations import Activation
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import Loss
+from chainrule.storage.atomic import write_atomically
+from chainrule.storage.container import (
+    LONGEST_HEADER,
+    OpenFile,
+    as_json,
+    from_json,
+    opened,
+    serialize,
+)
 
 Array = NDArray[Any]
 N = TypeVar("N", bound=FeedForward)
@@ -53,19 +56,11 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "l2": (int, float),
 }
 _OPTIONAL: dict[str, type] = {CHECKPOINT: dict, TABLE: dict, "digest": str}
+_SIGNED = re.compile(r'(.*),"digest":"[0-9a-f]{64}"\}', re.DOTALL)
 _LONGEST = 1 << 22  # characters of JSON; a table of 10,000 columns of numbers fits
 _ROOM = 1 << 17  # of these, for the network itself
-_LONGEST_HEADER = 1 << 23  # bytes; of a file's own, so that reading it takes no memory to speak of
 _MOST_UNITS = 1 << 40
 _DTYPES = {"F32": "float32", "F64": "float64"}
-_FOREIGN = (
-    (b"\x89PNG", "it is a PNG image"),
-    (b"PK\x03\x04", "it is a zip archive, as PyTorch's and NumPy's files are"),
-    (b"\x80", "it is a Python pickle, which could run code and is never read"),
-    (b"\x89HDF", "it is an HDF5 file"),
-    (b"<", "it is an HTML or XML page"),
-)
-_MOST_OBJECTS = 1 << 16  # in a header; so many tensors take about 50 MB to read
 
 # --- saving ---------------------------------------------------------------------------------------
 
@@ -91,7 +86,7 @@ def save(network: FeedForward, path: str | os.PathLike[str]) -> None:
         >>> cr.load(path).sizes
         (2, 3, 1)
     """
-    network._check_parameters()
+    network.check_parameters()
     write_atomically(path, content(network, network.parameters))
 
 
@@ -101,13 +96,11 @@ def content(
     more: Mapping[str, Any] | None = None,
     tensors: Mapping[str, Array] | None = None,
 ) -> bytes:
-    """Give the bytes of the file of a network with these parameters.
+    """Return the bytes of the file of a network with these parameters.
 
     ``more`` goes into its description, and ``tensors`` beside its own, their names beginning with
     the key in ``more`` that they belong to.
     """
-    from safetensors.numpy import save as serialize
-
     text = as_json(describe(network) | dict(more or {}))
     if len(text) > _LONGEST:
         raise ValueError(
@@ -115,23 +108,19 @@ def content(
             f"characters, too many for a model file"
         )
     named = dict(tensors or {})
-    for l, (W, b) in enumerate(network._views(parameters), start=1):
+    for l, (W, b) in enumerate(network.views_of(parameters), start=1):
         named[f"layers.{l}.W"] = W
         if b is not None:
             named[f"layers.{l}.b"] = b
     body = text.removesuffix("}")
     digest = _digest(body, sorted(named.items()))
-    written: bytes = serialize(named, {_ENTRY: f'{body},"digest":"{digest}"}}'})
-    length = int.from_bytes(written[:8], "little")
-    if length > _LONGEST_HEADER or _too_many_objects(written[8 : 8 + length]):
-        raise ValueError(f"a model file can't hold {len(named):,} arrays")
-    return written
+    return serialize(named, {_ENTRY: f'{body},"digest":"{digest}"}}'})
 
 
 def fits(more: Mapping[str, Any]) -> bool:
-    """Say whether a model file has room for this in the description of a network."""
+    """Return whether a model file has room for this in the description of a network."""
     text = as_json(more)
-    return len(text) < _LONGEST - _ROOM and len(as_json(text).encode()) < _LONGEST_HEADER - _ROOM
+    return len(text) < _LONGEST - _ROOM and len(as_json(text).encode()) < LONGEST_HEADER - _ROOM
 
 
 def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:
@@ -142,84 +131,8 @@ def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:
     return digest.hexdigest()
 
 
-def as_json(value: object) -> str:
-    """Give a value as JSON, as short as it can be."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def write_atomically(
-    path: str | os.PathLike[str], content: bytes, prefix: str = ".chainrule-"
-) -> None:
-    """Write a file so that a kill, a crash or an error at any moment leaves the old or the new one.
-
-    See `atomic_file`.
-    """
-    with atomic_file(path, prefix) as file:
-        file.write(content)
-
-
-@contextmanager
-def atomic_file(path: str | os.PathLike[str], prefix: str = ".chainrule-") -> Iterator[IO[bytes]]:
-    """Give a file to write to, which takes the place of ``path`` when the block ends well.
-
-    It is a temporary file in the same folder, whose name begins with ``prefix``; at the end it goes
-    down to the disk, then over the old file in one step. Raises ValueError if ``path`` exists and
-    is no regular file, else OSError.
-    """
-    target = os.path.realpath(path)  # a link stays a link: its target is replaced
-    folder = os.path.dirname(target)
-    temporary = os.path.join(folder, f"{prefix}{secrets.token_hex(8)}.tmp")
-    try:
-        mode = _mode_of_old(target)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with open(descriptor, "wb") as file:
-            if mode is not None:
-                os.chmod(temporary, mode)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        ours = isinstance(error, OSError) and error.filename in (None, temporary, target)
-        if isinstance(error, OSError) and error.errno is not None and ours:
-            # the user knows the file that was to be written, not the temporary one
-            raise type(error)(error.errno, os.strerror(error.errno), os.fspath(path)) from None
-        raise
-    _sync_folder(folder)
-
-
-def _mode_of_old(target: str) -> int | None:
-    """Give the permissions of the file that will be replaced, or None if there is none."""
-    try:
-        mode = os.stat(target).st_mode
-    except FileNotFoundError:
-        return None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-    if not stat.S_ISREG(mode):
-        raise ValueError(f"{target} is no regular file; it can't be replaced")
-    effective = os.access in os.supports_effective_ids
-    if not os.access(target, os.W_OK, effective_ids=effective):  # a rename would not ask
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
-    return stat.S_IMODE(mode)
-
-
-def _sync_folder(folder: str) -> None:
-    """Bring the new name down to the disk, where the system can."""
-    if os.name != "posix":
-        return
-    with contextlib.suppress(OSError):  # the file stands; some file systems have no such call
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def describe(network: FeedForward) -> dict[str, Any]:
-    """Give everything that makes a network but its parameters, as a model file states it."""
+    """Return everything that makes a network but its parameters, as a model file states it."""
     functions = [layer.activation for layer in network.weighted_layers]
     formulas: dict[str, str] = {}
     for g in functions:
@@ -250,11 +163,19 @@ def _name(function: Activation | Loss, known: Mapping[str, object]) -> str | dic
 # --- loading --------------------------------------------------------------------------------------
 
 
+@overload
+def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> FeedForward: ...
+
+
+@overload
+def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss], kind: type[N]) -> N: ...
+
+
 def load(
     path: str | os.PathLike[str],
     custom: Sequence[Activation | Loss] = (),
-    kind: type[N] = FeedForward,  # type: ignore[assignment]
-) -> N:
+    kind: type[FeedForward] = FeedForward,
+) -> FeedForward:
     """Read a network from a file that `save` wrote.
 
     ``custom`` are the activations and losses of your own that the network uses; they are found by
@@ -266,94 +187,6 @@ def load(
     own = _own(custom)
     with opened(path) as file:
         return _build(file, own, kind)
-
-
-@contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
-    """Open a safetensors file; what is wrong with it, or found to be, is a ValueError naming it."""
-    name = os.fspath(path)
-    _check_readable(name)
-    if detail := _too_much(name):
-        raise ValueError(f"{name} is no chainrule model file: {_why(name, detail)}")
-
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        file: OpenFile = safe_open(name, framework="numpy")
-    except SafetensorError as error:
-        raise ValueError(f"{name} is no chainrule model file: {_why(name, str(error))}") from None
-    with file:
-        try:
-            yield file
-        except (ValueError, TypeError, OverflowError, SafetensorError) as error:
-            raise ValueError(f"{name}: {harmless(str(error))}") from None
-
-
-def harmless(reason: str) -> str:
-    """Make a message fit for a screen: it may quote a file, which may say anything at length."""
-    reason = reason if len(reason) <= 400 else f"{reason[:400]}..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in reason)
-
-
-class OpenFile(Protocol):
-    """What is used of an open safetensors file, whose own methods have no types."""
-
-    def __enter__(self) -> Any: ...
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
-    def metadata(self) -> dict[str, str] | None:
-        """Give the texts of the header."""
-        ...
-
-    def keys(self) -> Sequence[str]:
-        """Give the names of the tensors."""
-        ...
-
-    def get_slice(self, name: str) -> Any:
-        """Give the shape and dtype of a tensor, unread."""
-        ...
-
-    def get_tensor(self, name: str) -> Any:
-        """Give a tensor."""
-        ...
-
-
-def _check_readable(path: str) -> None:
-    """Raise OSError in Python's own words, and refuse what would never end (a pipe, a device)."""
-    if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
-        raise ValueError(f"{path} is no regular file")
-    with open(path, "rb"):
-        pass
-
-
-def _too_much(path: str) -> str | None:
-    """Say what is too much about a header, before anything parses it: its tensors take memory."""
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > _LONGEST_HEADER:
-            return f"its header would be {length:,} bytes long"
-        header = file.read(length)
-    return _too_many_objects(header)
-
-
-def _too_many_objects(header: bytes) -> str | None:
-    """Say it of a header's JSON, where a tensor is an object; those within texts do not count."""
-    objects = itertools.islice(re.finditer(rb'\{\s*"', header), _MOST_OBJECTS + 1)
-    if sum(1 for _ in objects) <= _MOST_OBJECTS:
-        return None
-    return f"its header has more than {_MOST_OBJECTS:,} objects"
-
-
-def _why(path: str, detail: str) -> str:
-    with open(path, "rb") as file:
-        start = file.read(9)
-    if not start:
-        return "it is empty"
-    if start[8:] != b"{":  # a safetensors file has its header's length in 8 bytes, then the header
-        for magic, what in _FOREIGN:
-            if start.startswith(magic):
-                return what
-    detail = detail.removeprefix("Error while deserializing header: ")
-    return f"it is damaged, cut short, or of another kind ({harmless(detail)})"
 
 
 def _own(custom: Sequence[Activation | Loss]) -> dict[tuple[type, str], Activation | Loss]:
@@ -383,12 +216,12 @@ def _build(file: OpenFile, own: Mapping[tuple[type, str], Activation | Loss], ki
         layer.W[...] = file.get_tensor(f"layers.{l}.W")
         if layer.b is not None:
             layer.b[...] = file.get_tensor(f"layers.{l}.b")
-    network._check_parameters()
+    network.check_parameters()
     return network
 
 
 def check(file: OpenFile) -> tuple[dict[str, Any], list[str]]:
-    """Give the description of a network and the names of its tensors, once all fits together.
+    """Return the description of a network and the names of its tensors, once all fits together.
 
     The shapes that it states are compared with those that the file really holds, so that no size
     can ask for more memory than the file has.
@@ -407,9 +240,11 @@ def check(file: OpenFile) -> tuple[dict[str, Any], list[str]]:
     more = {name for name in names if name.startswith(f"{CHECKPOINT}.") and CHECKPOINT in about}
     _check_tensors(file, names - more, shapes, about["dtype"])
     if "digest" in about and text is not None:
-        body, _, _ = text.rpartition(',"digest":')
+        signed = _SIGNED.fullmatch(text)
+        if signed is None:
+            raise ValueError("it is damaged: its digest is not what its description ends with")
         tensors = ((name, file.get_tensor(name)) for name in sorted(names))
-        if _digest(body, tensors) != about["digest"]:
+        if _digest(signed[1], tensors) != about["digest"]:
             raise ValueError("it is damaged: its contents are not those that were written")
     return about, list(shapes)
 
@@ -417,14 +252,11 @@ def check(file: OpenFile) -> tuple[dict[str, Any], list[str]]:
 def _read_description(text: str | None) -> dict[str, Any]:
     if text is None:
         raise ValueError(
-            f"a safetensors file, but its header has no {_ENTRY!r}: no network of ours"
+            f"it is a safetensors file, but not one of chainrule's: its header has no {_ENTRY!r}"
         )
     if len(text) > _LONGEST:
         raise ValueError(f"its description is too long: {len(text):,} characters")
-    try:
-        about = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError("its description is not JSON") from None
+    about = from_json(text, "its description")
     if not isinstance(about, dict) or type(about.get("version")) is not int or about["version"] < 1:
         raise ValueError("its description has no version")
     if about["version"] > VERSION:
@@ -444,7 +276,7 @@ def _read_description(text: str | None) -> dict[str, Any]:
 
 
 def _function(entry: Any, kind: type, own: Mapping[tuple[type, str], Activation | Loss]) -> Any:
-    """Give the activation or loss that an entry of the description names."""
+    """Return the activation or loss that an entry of the description names."""
     get = activations.get if kind is Activation else losses.get
     if isinstance(entry, str):
         return get(entry)
@@ -454,13 +286,13 @@ def _function(entry: Any, kind: type, own: Mapping[tuple[type, str], Activation 
     name, formula = entry["own"], entry["formula"]
     if not isinstance(name, str) or (kind, name) not in own:
         raise ValueError(
-            f"it uses the {word} {name!r}, which is not chainrule's own; hand it in: "
+            f"it uses the {word} {name!r}, which is not chainrule's own. Pass it: "
             f"load(path, custom=[...])"
         )
     function = own[kind, name]
     if function.formula != formula:
         raise ValueError(
-            f"its {word} {name!r} has the formula {formula!r}; the one handed in has "
+            f"its {word} {name!r} has the formula {formula!r}; the one that was passed has "
             f"{function.formula!r}"
         )
     return function

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from chainrule._exports import exported
+from chainrule._forks import cached_property
 from chainrule.engines.base import State
 from chainrule.equations.checks import not_negative, whole
 from chainrule.training.metrics import HIGHER_IS_BETTER
@@ -199,7 +199,7 @@ class EarlyStopping(Callback):
             run.restored_epoch = self._best_epoch
 
     def save_state(self) -> Mapping[str, Any]:
-        """Give the best so far, and its parameters."""
+        """Return the best so far, and its parameters."""
         state: dict[str, Any] = {"column": self._column, "best_epoch": self._best_epoch}
         if self._best_epoch:
             state |= {"best": self._best, "parameters": self._parameters}
@@ -236,7 +236,7 @@ class _AtEpochEnd(Callback):
 
 
 def check(callbacks: object) -> list[Callback]:
-    """Give the callbacks, plain functions as ones that are called at each epoch's end."""
+    """Return the callbacks, plain functions as ones that are called at each epoch's end."""
     if isinstance(callbacks, Callback | str) or not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks must be a list, got {callbacks!r}")
     checked: list[Callback] = []

@@ -21,7 +21,7 @@ from chainrule.equations.data import Samples
 from chainrule.equations.losses import CrossEntropy
 from chainrule.equations.optimizers import Adam, Optimizer
 from chainrule.random import epoch_order
-from chainrule.storage import models as files
+from chainrule.storage import models
 from chainrule.training import callbacks as callback_room
 from chainrule.training import checkpoints, progress
 from chainrule.training import keeper as keepers
@@ -122,7 +122,7 @@ def fit(
         >>> history.loss[-1] < history.loss[0] / 100
         True
     """
-    network._check_parameters()
+    network.check_parameters()
     task = _Task.check(
         network, X, y, sample_weight, class_weight, validation_data, optimizer, batch_size,
         clip_norm, shuffle, metrics,
@@ -190,8 +190,9 @@ class _Task:
             )
         samples = _samples(network, X, y, sample_weight)
         if class_weight is not None:
+            name = "(class_weight · sample_weight)"
             weights = data.class_weights(class_weight, samples.y, network.sizes[-1])
-            weights = weights if samples.weights is None else weights * samples.weights
+            weights = data.multiplied(samples.weights, weights, name)[0]
             if not weights.any():
                 raise ValueError("class_weight leaves every sample a weight of 0; one must count")
             samples = Samples(samples.X, samples.y, weights)
@@ -201,7 +202,7 @@ class _Task:
         both = [samples] if validation is None else [samples, validation]
         measures = metric_room.choose(metrics, network, both)
         plan = Plan(optimizer, min(batch_size, len(samples)), clip_norm)
-        engine = engines.choose(network._requested_engine, network, plan)
+        engine = engines.choose(network.requested_engine, network, plan)
         return cls(network, samples, validation, plan, engine, bool(shuffle), measures)
 
     @property
@@ -222,10 +223,10 @@ class _Task:
         return [] if self.validation is None else [f"val_{name}" for name in names]
 
     def settings(self) -> dict[str, Any]:
-        """Give what is trained, on what, and how, in plain values."""
+        """Return what is trained, on what, and how, in plain values."""
         plan, validation = self.plan, self.validation
         return {
-            "network": files.describe(self.network),
+            "network": models.describe(self.network),
             "engine": self.engine.name,
             "optimizer": checkpoints.plain(plan.optimizer),
             "batch_size": plan.batch_size,
@@ -240,8 +241,8 @@ class _Task:
 
 def _samples(network: FeedForward, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
     """Check samples, and put X and y in the network's dtype now rather than in every epoch."""
-    samples = data.samples(X, y, network.sizes, network.loss, weight)
-    rows = samples.y if samples.y.ndim == 1 else data.in_dtype(samples.y, network.dtype, "y")
+    samples = data.samples(X, y, network.sizes, network.loss, weight, network.dtype)
+    rows = samples.y if samples.y.ndim == 1 else data.in_dtype(samples.y, network.dtype)
     return Samples(data.in_dtype(samples.X, network.dtype), rows, samples.weights)
 
 
@@ -319,8 +320,8 @@ def _learning_rates(task: _Task, epoch: int, losses: list[float]) -> NDArray[np.
         step = int(np.argmax(wrong))
         schedule = task.plan.optimizer.learning_rate
         raise ValueError(
-            f"the schedule {schedule!r} gave the learning rate {rates[step]} for step {step} of "
-            f"epoch {epoch + 1}; it must be 0 or more"
+            f"the schedule {schedule!r} returned the learning rate {rates[step]} for step {step} "
+            f"of epoch {epoch + 1}; it must be 0 or more"
         )
     return rates
 
@@ -334,14 +335,15 @@ def _measure_training(
     y, weights, a = task.samples.y, task.samples.weights, outputs
     if result.samples < len(y):  # the run was interrupted
         seen = order[: result.samples] if order is not None else np.arange(result.samples)
-        y, a, weights = y[seen], a[seen], None if weights is None else weights[seen]
+        y, a = y[seen], a[seen]
+        weights = None if weights is None else data.ratios(weights[seen], "sample_weight")[0]
     if weights is not None and not weights.any():
         return dict.fromkeys(task.measures, float("nan"))
     return {name: measure(y, a, weights) for name, measure in task.measures.items()}
 
 
 def _measure_validation(task: _Task, interrupt: Interrupt) -> dict[str, float] | None:
-    """Give the loss and metrics of the validation data; None if Ctrl-C cuts it short.
+    """Return the loss and metrics of the validation data; None if Ctrl-C cuts it short.
 
     The loss is that of `Network.loss_value`, but computed in the network's dtype, which is what
     training takes; only the sum over samples is taken in float64.
@@ -404,7 +406,7 @@ def _go_on(run: Run, found: Checkpoint | None) -> list[tuple[str, Mapping[str, A
         run.state.slots[name][...] = values
     run.state.step, run.epoch = found.step, found.epoch
     run.history._take(found.history, found.epoch)
-    run.history._best_epoch = found.history._best_epoch
+    run.history.keep_best_of(found.history)
     if found.finished:
         run.stop(found.history.stop_reason or "stopped by a callback")
     return list(found.callbacks)

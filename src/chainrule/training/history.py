@@ -59,6 +59,10 @@ class History(Mapping[str, list[float]]):
     def best_epoch(self, epoch: int | None) -> None:
         self._best_epoch = epoch
 
+    def keep_best_of(self, other: History) -> None:
+        """Take over the best epoch that was set in another history, if one was."""
+        self._best_epoch = other._best_epoch
+
     def append(self, row: Mapping[str, float]) -> None:
         """Add an epoch: one number for each column."""
         for name, column in self._columns.items():
@@ -70,7 +74,7 @@ class History(Mapping[str, list[float]]):
             column[:] = other._columns[name][:epochs]
 
     def _head(self, epochs: int) -> History:
-        """Give a copy of the first epochs, with what is known of the run."""
+        """Return a copy of the first epochs, with what is known of the run."""
         copy = History(list(self._columns))
         copy._take(self, epochs)
         copy._best_epoch, copy.stop_reason = self._best_epoch, self.stop_reason
@@ -172,12 +176,12 @@ class History(Mapping[str, list[float]]):
 
 
 def number(value: float) -> str:
-    """Give a number in four digits."""
+    """Return a number in four digits."""
     return f"{value:#.4g}".rstrip(".")
 
 
 def duration(seconds: float) -> str:
-    """Give a time as people read it: 0.13 s, 42 s, 3:05 min, 2:10:00 h."""
+    """Return a time as people read it: 0.13 s, 42 s, 3:05 min, 2:10:00 h."""
     if seconds < 10:
         return f"{seconds:.2f} s"
     whole = round(seconds)

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from chainrule._exports import exported
 from chainrule.equations.checks import warn
-from chainrule.storage import models as files
+from chainrule.storage.atomic import write_atomically
 from chainrule.training.callbacks import Callback, Run
 
 _PAUSE = 1.0  # seconds between two deliveries of rows, so that short epochs are not slowed down
@@ -58,7 +58,7 @@ class CSVLogger(Callback):
                     f"CSVLogger: {self.path!r} is a file, but no log; it would be lost"
                 )
         lines = [",".join(run.history), *(self._line(run, epoch) for epoch in range(run.epoch))]
-        files.write_atomically(self.path, "".join(f"{line}\n" for line in lines).encode())
+        write_atomically(self.path, "".join(f"{line}\n" for line in lines).encode())
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  until the run ends
 
     def on_epoch_end(self, run: Run) -> None:
@@ -99,7 +99,7 @@ class _Deliverer(Callback):
         self._try(run)
 
     def save_state(self) -> Mapping[str, Any]:
-        """Give how many epochs were delivered."""
+        """Return how many epochs were delivered."""
         return {"sent": self._sent}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -231,7 +231,7 @@ class MLflowLogger(_Deliverer):
             self._begin(run)
 
     def save_state(self) -> Mapping[str, Any]:
-        """Give which MLflow run it is, and how many epochs were sent."""
+        """Return which MLflow run it is, and how many epochs were sent."""
         return {**super().save_state(), "run_id": self._run_id}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -301,7 +301,7 @@ def _status(run: Run) -> str:
 
 
 def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """Give nested settings as pairs such as ("optimizer.beta1", "0.9")."""
+    """Return nested settings as pairs such as ("optimizer.beta1", "0.9")."""
     for key, value in settings.items():
         if before == "" and key in ("data", "validation_data", "columns"):
             continue

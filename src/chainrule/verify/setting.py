@@ -110,17 +110,18 @@ def contributions(
     setting: Setting,
     target: Target,
     delta: ByLayer[Array],
+    z: ByLayer[Array],
     a: ByLayer[Array],
     y: Array,
 ) -> Array:
-    """Give ∂C_i/∂target of every sample, (n,), from δ and a: what the mean is taken of."""
+    """Give ∂C_i/∂target of every sample, (n,), from δ, z and a: what the mean is taken of."""
     network, j = setting.network, target.j
     if not isinstance(target, UnitOutput):
         return delta[target.layer][:, j] * setting.factors(target, a)
     if target.layer < len(delta):
         above = network.layers[target.layer + 1]
         return np.asarray(delta[target.layer + 1] @ above.W[:, j].astype(np.float64))
-    return np.asarray(network.loss.derivative(a[target.layer], y)[:, j])
+    return np.asarray(network.loss.derivative_at_output(z[-1], a[-1], y)[:, j])
 
 
 def analytic_value(gradient: backprop.Gradient, setting: Setting, target: Target) -> float:
@@ -128,8 +129,9 @@ def analytic_value(gradient: backprop.Gradient, setting: Setting, target: Target
     if isinstance(target, Weight):
         return float(gradient.dW[target.layer][target.j, target.k])
     if isinstance(target, UnitOutput | PreActivation):
-        delta, a = gradient.delta, gradient.forward.a
-        return float(gradient.shares @ contributions(setting, target, delta, a, setting.y))
+        f = gradient.forward
+        parts = contributions(setting, target, gradient.delta, f.z, f.a, setting.y)
+        return float(gradient.shares @ parts)
     db = gradient.db[target.layer]
     assert db is not None  # resolve() refuses biases that are not there
     return float(db[target.j])

@@ -1,6 +1,7 @@
 /** The cards with settings: data, network, training, sample. */
 
-import { below, el, field, number, options, svg, symbol, unique } from "./dom.js";
+import { below, el, field, options, svg, symbol, unique } from "./dom.js";
+import { counted, typed } from "./numbers.js";
 
 /** @typedef {import("./types").Frame} Frame */
 
@@ -101,7 +102,7 @@ export class NetworkCard {
     });
     options(this.output, frame.choices.outputs, activations[activations.length - 1]);
     options(this.loss, frame.choices.losses, loss);
-    this.about.textContent = `${sizes.join("-")}, ${parameters.toLocaleString("en")} weights and biases, ${engine} engine`;
+    this.about.textContent = `${sizes.join("-")}, ${counted(parameters)} weights and biases, ${engine} engine`;
   }
 
   /** @param {number} i */
@@ -142,7 +143,7 @@ export class TrainingCard {
   /** @param {Frame} frame */
   update(frame) {
     const { learning_rate, optimizer, batch_size } = frame.settings;
-    if (document.activeElement !== this.rate) this.rate.value = String(learning_rate);
+    if (document.activeElement !== this.rate) this.rate.value = typed(learning_rate);
     if (document.activeElement !== this.batch) this.batch.value = String(batch_size);
     options(this.rule, frame.choices.optimizers, optimizer);
   }
@@ -197,7 +198,7 @@ export class SampleCard {
     }
     const all = [...inputs, ...targets];
     [...this.fields.querySelectorAll("input")].forEach((box, i) => {
-      if (document.activeElement !== box) box.value = number(all[i], 5).replace("−", "-");
+      if (document.activeElement !== box) box.value = typed(all[i], 5);
       box.disabled = !this.app.transport.live;
     });
     this.about.textContent = expected ? `True class: ${expected}, predicted: ${predicted}${expected === predicted ? "" : " (wrong)"}` : "";

@@ -1,6 +1,7 @@
 /** Learning by doing: the tour of two lessons, and exercises with a diagnosis. */
 
 import { el, formula, unique } from "./dom.js";
+import { number } from "./numbers.js";
 
 /** @typedef {import("./types").Stop} Stop */
 
@@ -93,7 +94,7 @@ export class Lessons {
         const before = this.app.frame.training.loss;
         await this.app.change({ kind: "update" });
         const after = this.app.frame.training.loss;
-        this.out.textContent = `The loss was ${before?.toPrecision(5)}; after the update it is ${after?.toPrecision(5)}.`;
+        this.out.textContent = `The loss was ${number(before, 5)}; after the update it is ${number(after, 5)}.`;
       } }, "Make the update")];
     }
     if (stop.act === "prove") return [el("button.main", { type: "button", onclick: () => this.app.panel.prove?.click() }, "Prove it")];

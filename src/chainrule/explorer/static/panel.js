@@ -1,7 +1,8 @@
 /** The derivation of one number, opened: terms, contributions, samples, proof, update. */
 
-import { el, formula, number, unique } from "./dom.js";
-import { parse } from "./drawing.js";
+import { el, formula, unique } from "./dom.js";
+import { parse } from "./facts.js";
+import { drawn, exact, number, scientific, typed } from "./numbers.js";
 
 /** @typedef {import("./types").Derivation} Derivation */
 /** @typedef {import("./types").Contributions} Contributions */
@@ -119,7 +120,7 @@ export class Panel {
     this.body.querySelector(".headline")?.replaceWith(this.headline(reply));
     const box = this.body.querySelector(".editor input[type=number]");
     for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (this.body.querySelectorAll(".editor input"))) {
-      if (document.activeElement !== input) input.value = String(input === box ? Number((reply.old ?? 0).toPrecision(6)) : reply.old ?? 0);
+      if (document.activeElement !== input) input.value = typed(drawn(reply.old), input === box ? 6 : undefined);
     }
     this.proofOut?.replaceChildren();
     return true;
@@ -164,15 +165,15 @@ export class Panel {
   /** @param {Derivation} reply */
   editor(reply) {
     const target = reply.target;
-    const value = reply.old ?? 0;
+    const value = drawn(reply.old);
     const span = Math.max(2, Math.abs(value) * 2);
     const send = (/** @type {string} */ text) => {
       const number_ = Number(text);
       if (text.trim() === "" || !Number.isFinite(number_)) return this.app.tell("type a number");
       return this.edit(target, number_);
     };
-    const box = el("input", { type: "number", step: "any", value: String(Number(value.toPrecision(6))), "data-keep": "box", "aria-label": `Value of ${target}`, onchange: () => send(box.value) });
-    const slider = el("input", { type: "range", min: -span, max: span, step: span / 200, value: String(value), "data-keep": "slider", "aria-label": `Slide ${target}`, oninput: () => {
+    const box = el("input", { type: "number", step: "any", value: typed(value, 6), "data-keep": "box", "aria-label": `Value of ${target}`, onchange: () => send(box.value) });
+    const slider = el("input", { type: "range", min: -span, max: span, step: span / 200, value: typed(value), "data-keep": "slider", "aria-label": `Slide ${target}`, oninput: () => {
       box.value = slider.value;
       void send(slider.value);
     } });
@@ -202,7 +203,7 @@ export class Panel {
   contributions(parts, units) {
     const digits = this.app.frame.settings.digits;
     const first = this.app.frame.settings.first_index;
-    const most = Math.max(...parts.largest.map((p) => Math.abs(p.value ?? 0)), 1e-300);
+    const most = Math.max(...parts.largest.map((p) => Math.abs(drawn(p.value))), 1e-300);
     const list = el("ol.parts", { "aria-label": "Contributions" });
     for (const part of parts.largest) {
       const way = [...units, part.unit];
@@ -210,7 +211,7 @@ export class Panel {
       const details = el("details.way", {}, el("summary", {
         onmouseenter: () => this.lightUp(way), onfocus: () => this.lightUp(way),
       }, el("span.through", {}, `through unit ${part.unit + first}`),
-      el("span.bar", { class: `bar ${(part.value ?? 0) < 0 ? "negative" : "positive"}`, "aria-hidden": "true" }, bar(Math.abs(part.value ?? 0) / most)),
+      el("span.bar", { class: `bar ${drawn(part.value) < 0 ? "negative" : "positive"}`, "aria-hidden": "true" }, bar(Math.abs(drawn(part.value)) / most)),
       el("span.amount", {}, number(part.value, digits))), inside);
       details.addEventListener("toggle", () => {
         if (details.open) void this.openWay(way, inside, part);
@@ -316,13 +317,18 @@ function bar(share) {
 
 /** @param {any} found */
 function certificate(found) {
-  const verdict = { pass: "✓ pass: all agree", fail: "✕ fail: they do not agree", kink: "∧ kink: no derivative exists here; it follows one side" }[/** @type {"pass"} */ (found.verdict)];
-  const row = (/** @type {string} */ method, /** @type {string} */ digits, /** @type {unknown} */ error) => el("li", {}, el("b", {}, method),
-    el("span.error", {}, typeof error === "number" ? `rel. error ${number(error, 2)}` : ""), el("span.value", {}, digits));
+  const verdict = {
+    pass: "✓ pass: all agree",
+    fail: "✕ fail: they do not agree",
+    kink: "∧ kink: no derivative exists here; it follows one side",
+    "not resolved": `? not resolved: ${found.advice}`,
+  }[/** @type {"pass"} */ (found.verdict)];
+  const row = (/** @type {string} */ method, /** @type {string} */ digits, /** @type {import("./types").Value | null} */ error) => el("li", {}, el("b", {}, method),
+    el("span.error", {}, error === null ? "" : `rel. error ${scientific(error, 1)}`), el("span.value", {}, digits));
   const others = found.evidence.filter((/** @type {any} */ e) => e.value !== null);
   return [
     el(`p.verdict.${found.verdict}`, {}, verdict),
-    el("ul.evidence", { "aria-label": "Evidence" }, row("backpropagation", String(found.analytic), null),
+    el("ul.evidence", { "aria-label": "Evidence" }, row("backpropagation", exact(found.analytic), null),
       ...others.map((/** @type {any} */ e) => row(e.method, e.digits, e.relative_error))),
   ];
 }
@@ -347,7 +353,7 @@ export class HealthCard {
     if (!reply) return;
     this.words.textContent = reply.words;
     this.list.replaceChildren(...reply.layers.map((/** @type {any} */ layer) => el("li", {},
-      el("div.row", {}, el("b", {}, `Layer ${layer.layer}`), el("span.bar.positive", { "aria-hidden": "true" }, bar(layer.share ?? 0)), el("span.amount", {}, `∂C/∂w ${number(layer.gradient, 2)}`)),
+      el("div.row", {}, el("b", {}, `Layer ${layer.layer}`), el("span.bar.positive", { "aria-hidden": "true" }, bar(drawn(layer.share))), el("span.amount", {}, `∂C/∂w ${number(layer.gradient, 2)}`)),
       el("p.small", {}, layer.words))));
   }
 }

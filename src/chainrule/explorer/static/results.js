@@ -1,7 +1,7 @@
 /** Pictures of the training: the loss curve, and what the network makes of the data. */
 
-import { el, number, svg } from "./dom.js";
-import { rgb } from "./drawing.js";
+import { el, rgb, svg } from "./dom.js";
+import { counted, drawn, number, percent } from "./numbers.js";
 
 /** @typedef {import("./types").Frame} Frame */
 /** @typedef {import("./types").Results} Found */
@@ -79,8 +79,8 @@ export class Results {
     const small = cells.getContext("2d");
     const pixels = small.createImageData(n, n);
     found.grid.flat().forEach((v, i) => {
-      const up = (v ?? 0) >= middle;
-      const share = Math.min(Math.abs((v ?? 0) - middle) / Math.max(up ? high - middle : middle - low, 1e-12), 1) * 0.75;
+      const up = drawn(v) >= middle;
+      const share = Math.min(Math.abs(drawn(v) - middle) / Math.max(up ? high - middle : middle - low, 1e-12), 1) * 0.75;
       const colour = up ? positive : negative;
       for (let c = 0; c < 3; c += 1) pixels.data[4 * i + c] = paper[c] + share * (colour[c] - paper[c]);
       pixels.data[4 * i + 3] = 255;
@@ -90,7 +90,7 @@ export class Results {
     context.drawImage(cells, 0, 0, canvas.width, canvas.height);
     this.boundary(context, found.grid, middle, canvas.width / n);
     const [x0, x1, y0, y1] = found.box;
-    const place = (/** @type {(number | null)[]} */ p) => [((Number(p[0]) - x0) / (x1 - x0)) * canvas.width, ((y1 - Number(p[1])) / (y1 - y0)) * canvas.height];
+    const place = (/** @type {import("./types").Row} */ p) => [((Number(p[0]) - x0) / (x1 - x0)) * canvas.width, ((y1 - Number(p[1])) / (y1 - y0)) * canvas.height];
     const [ink, card] = ["--ink", "--card"].map((name) => getComputedStyle(this.node).getPropertyValue(name));
     for (const [points, size] of /** @type {[import("./types").Row[], number][]} */ ([[found.validation, 3.4], [found.points, 5]])) {
       for (const p of points) {
@@ -113,7 +113,7 @@ export class Results {
     context.lineWidth = 3;
     context.strokeStyle = ink;
     context.stroke();
-    const right = found.accuracy === null ? "" : ` ${(found.accuracy * 100).toFixed(1)} % of the ${frame.data.validation ? "validation " : ""}samples are right.`;
+    const right = found.accuracy === null ? "" : ` ${percent(found.accuracy)} of the ${frame.data.validation ? "validation " : ""}samples are right.`;
     canvas.setAttribute("aria-label", `Decision surface over the two inputs.${right} The sample at hand is marked.`);
     const { labels, validation } = frame.data;
     const sides = found.accuracy === null
@@ -131,7 +131,7 @@ export class Results {
    */
   boundary(context, grid, level, size) {
     context.beginPath();
-    const above = (/** @type {number} */ r, /** @type {number} */ c) => (grid[r][c] ?? 0) >= level;
+    const above = (/** @type {number} */ r, /** @type {number} */ c) => drawn(grid[r][c]) >= level;
     for (let r = 0; r < grid.length; r += 1) {
       for (let c = 0; c < grid.length; c += 1) {
         if (c + 1 < grid.length && above(r, c) !== above(r, c + 1)) {
@@ -213,7 +213,7 @@ export class Results {
 
   /** @param {Frame} frame */
   drawCurve(frame) {
-    const points = frame.training.curve.filter((p) => p[1] !== null);
+    const points = frame.training.curve.filter((p) => isDrawn(p[1]));
     const [width, height] = [360, SIDE];
     if (points.length < 2) {
       this.curve.replaceChildren(el("p.small", {}, "Train, and the loss is drawn here, over the steps."));
@@ -221,14 +221,14 @@ export class Results {
     }
     const [left, bottom, top] = [46, height - 26, 12];
     const last = Number(points[points.length - 1][0]);
-    const losses = points.flatMap((p) => [p[1], p[2]]).filter((v) => v !== null).map(Number);
+    const losses = points.flatMap((p) => [p[1], p[2]]).filter(isDrawn).map(Number);
     const [low, high] = [Math.min(0, ...losses), Math.max(...losses, 1e-12)];
     const first = Number(points[0][0]);
     const px = (/** @type {number} */ s) => left + ((s - first) / Math.max(last - first, 1)) * (width - left - 10);
     const py = (/** @type {number} */ v) => bottom - ((v - low) / (high - low)) * (bottom - top);
-    const line = (/** @type {number} */ column) => points.filter((p) => p[column] !== null).map((p, i) => `${i ? "L" : "M"}${px(Number(p[0])).toFixed(1)},${py(Number(p[column])).toFixed(1)}`).join("");
+    const line = (/** @type {number} */ column) => points.filter((p) => isDrawn(p[column])).map((p, i) => `${i ? "L" : "M"}${tenth(px(Number(p[0])))},${tenth(py(Number(p[column])))}`).join("");
     const at = frame.training.step;
-    const has = points.some((p) => p[2] !== null);
+    const has = points.some((p) => isDrawn(p[2]));
     const plot = svg("svg.plot", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Loss over steps, now ${number(frame.training.loss, 4)} at step ${at}` },
       ...[0, 0.5, 1].flatMap((t) => {
         const v = low + t * (high - low);
@@ -236,9 +236,19 @@ export class Results {
       }),
       has ? svg("path.validation", { d: line(2) }) : null, svg("path.training", { d: line(1) }),
       svg("line.now", { x1: px(at), x2: px(at), y1: top, y2: bottom }),
-      svg("text.tick", { x: left, y: height - 6 }, String(first)), svg("text.tick", { x: width - 10, y: height - 6, "text-anchor": "end" }, `step ${last.toLocaleString("en")}`));
+      svg("text.tick", { x: left, y: height - 6 }, counted(first)), svg("text.tick", { x: width - 10, y: height - 6, "text-anchor": "end" }, `step ${counted(last)}`));
     this.curve.replaceChildren(plot, el("p.small.legend", {}, el("span.swatch.training", {}), "training", ...(has ? [el("span.swatch.validation", {}), "validation"] : [])));
   }
+}
+
+/** @param {import("./types").Value | null} value */
+function isDrawn(value) {
+  return typeof value === "number";
+}
+
+/** @param {number} length */
+function tenth(length) {
+  return Math.round(10 * length) / 10;
 }
 
 /**
@@ -252,9 +262,9 @@ function thumbnail(pixels, width, node) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(width, height);
   const [ink, paper] = ["--ink-rgb", "--card-rgb"].map((name) => rgb(node, name));
-  const top = Math.max(...pixels.map((v) => Math.abs(v ?? 0)), 1e-12);
+  const top = Math.max(...pixels.map((v) => Math.abs(drawn(v))), 1e-12);
   pixels.forEach((v, i) => {
-    const share = Math.abs(v ?? 0) / top;
+    const share = Math.abs(drawn(v)) / top;
     for (let c = 0; c < 3; c += 1) image.data[4 * i + c] = paper[c] + share * (ink[c] - paper[c]);
     image.data[4 * i + 3] = 255;
   });

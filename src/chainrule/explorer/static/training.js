@@ -1,6 +1,7 @@
 /** The bar above the network: train, step, epoch, and the slider over what was recorded. */
 
-import { el, number } from "./dom.js";
+import { el } from "./dom.js";
+import { counted, number } from "./numbers.js";
 
 /** @typedef {import("./types").Frame} Frame */
 
@@ -46,7 +47,7 @@ export class TrainBar {
     this.slider.disabled = t.records.length < 2;
     if (!this.seeking) this.slider.value = String(t.record);
     this.slider.setAttribute("aria-valuetext", `step ${t.step}`);
-    this.at.textContent = `step ${t.step.toLocaleString("en")}`;
+    this.at.textContent = `step ${counted(t.step)}`;
     this.message.hidden = !t.message;
     this.message.textContent = t.message;
   }
