@@ -72,9 +72,19 @@ class MarkdownDocstring(SphinxDirective):
             if first is None:
                 body.insert(0, first := nodes.paragraph())
             mark = nodes.literal if kind == "Warns" else addnodes.literal_strong
-            first[:0] = [mark("", entry), nodes.Text(" – ")]
+            first[:0] = [mark("", entry), *self._type_of(entry), nodes.Text(" – ")]
             items += nodes.list_item("", *body)
         return [_field(kind, [items])]
+
+    def _type_of(self, attribute: str) -> list[nodes.Node]:
+        """Return the type of a class's attribute, if the class states it."""
+        types: dict[str, Any] = {}
+        if self.arguments and self.arguments[0] in catalogue.NOT_MADE:
+            for cls in reversed(docstrings.found(self.arguments[0]).__mro__):
+                types |= vars(cls).get("__annotations__", {})
+        if not isinstance(types.get(attribute), str) or "ClassVar" in types[attribute]:
+            return []
+        return [nodes.Text(" ("), nodes.literal("", types[attribute]), nodes.Text(")")]
 
     def _markdown(self, text: str) -> list[nodes.Node]:
         # Doctests become code blocks.
@@ -106,7 +116,7 @@ def tidy_signature(
     types = app.env.current_document.autodoc_annotations
     if name in catalogue.NOT_MADE:
         types.pop(name, None)
-        return None, None
+        return "", None
     if name.startswith("chainrule.Network.") and name in types:
         types[name].pop("network", None)  # that is self
     return signature, None
