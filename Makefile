@@ -139,21 +139,38 @@ installs: $(READY)-test ## install without a compiler, and without the core, and
 torture: $(READY)-test ## kill runs with checkpoints, and saves, two hundred times, and look at what is left
 	@$(BIN)/python tests/training/torture.py --kills 200
 
+.PHONY: draw
+draw: $(READY)-test ## hold a thousand networks, drawn at random, to error bounds (DRAW="--draws 100000")
+	@$(BIN)/python -m tests.draw $(DRAW)
+
 .PHONY: fuzz
 fuzz: $(READY)-fuzz ## read hostile model files for a minute, guided by coverage
 	@$(BIN)/python tests/storage/fuzz.py --seconds 60
 
 .PHONY: docs
-docs: $(READY)-docs ## build the pages into docs/_build/html; a warning is an error
+docs: $(READY)-docs ## build the site into docs/_build/html: run its examples, check its links
+	@rm -rf docs/_build/html
 	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
+	@$(BIN)/python docs/_ext/check_site.py docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+.PHONY: docs-quick
+docs-quick: $(READY)-docs ## build the site without running anything, for a look at a change of text
+	@$(BIN)/python -m sphinx --quiet -D executed_pages=0 -D sphinx_gallery_conf.plot_gallery=0 \
+	  docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+.PHONY: docs-links
+docs-links: $(READY)-docs ## look whether the links to other sites still lead somewhere (needs a network)
+	@$(BIN)/python -m sphinx --quiet -b linkcheck -D executed_pages=0 docs docs/_build/linkcheck
 
 .PHONY: venv
 venv: $(READY)-dev ## set up .venv with everything that developers need
 
 .PHONY: clean
 clean: ## remove .venv and everything that was built or cached
-	rm -rf $(VENV) build dist demo-output docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist demo-output docs/_build docs/_generated docs/gallery docs/reference/api \
+	  docs/sg_execution_times.rst .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The environment. The package is installed editable, so that a change of Python counts without a new

@@ -28,7 +28,7 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 import chainrule as cr
-from chainrule.explorer.hosts.web import Server, warm_up
+from chainrule.explorer.hosts.server import Server, warm_up
 from chainrule.explorer.session import Session
 from chainrule.explorer.trainer import Trainer
 from chainrule.teach import datasets

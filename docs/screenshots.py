@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
-from chainrule.explorer.hosts.web import Server
+from chainrule.explorer.hosts.server import Server
 from chainrule.explorer.session import Session
 
 HERE = Path(__file__).parent

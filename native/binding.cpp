@@ -7,12 +7,14 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "arrays.h"
 #include "core.h"
 #include "epoch.h"
 #include "pool.h"
@@ -23,45 +25,17 @@ using namespace chainrule;
 namespace {
 
 using Flat = nb::ndarray<nb::c_contig, nb::device::cpu, nb::ndim<1>>;
-using Table = nb::ndarray<nb::ro, nb::device::cpu>;
 using Integers = nb::ndarray<const std::int64_t, nb::c_contig, nb::device::cpu, nb::ndim<1>>;
 using Reals = nb::ndarray<const double, nb::c_contig, nb::device::cpu, nb::ndim<1>>;
 using Layers = std::vector<std::tuple<int, int, double>>; // units, activation, dropout
 
-Element element_of(nb::dlpack::dtype t) {
-    if (t == nb::dtype<float>()) return Element::f32;
-    if (t == nb::dtype<double>()) return Element::f64;
-    if (t == nb::dtype<bool>()) return Element::boolean;
-    const bool is_signed = t.code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::Int);
-    if (is_signed || t.code == static_cast<std::uint8_t>(nb::dlpack::dtype_code::UInt)) switch (t.bits) {
-        case 8: return is_signed ? Element::i8 : Element::u8;
-        case 16: return is_signed ? Element::i16 : Element::u16;
-        case 32: return is_signed ? Element::i32 : Element::u32;
-        case 64: return is_signed ? Element::i64 : Element::u64;
-        }
-    throw nb::type_error("the native engine can't read this dtype");
+void require(bool ok, const char* what) {
+    if (!ok) throw nb::value_error(what);
 }
-
-// The same of a buffer's type and size; false for other types.
-bool element_of(char type, Py_ssize_t size, Element& element) {
-    switch (type) {
-    case 'f': element = Element::f32; return true;
-    case 'd': element = Element::f64; return true;
-    case '?': element = Element::boolean; return true;
-    case 'b': case 'h': case 'i': case 'l': case 'q':
-        element = size == 1 ? Element::i8 : size == 2 ? Element::i16 : size == 4 ? Element::i32 : Element::i64;
-        return true;
-    case 'B': case 'H': case 'I': case 'L': case 'Q':
-        element = size == 1 ? Element::u8 : size == 2 ? Element::u16 : size == 4 ? Element::u32 : Element::u64;
-        return true;
-    }
-    return false;
-}
-
-MatrixView view(const Table& t) {
-    const Element element = element_of(t.dtype());
-    const std::int64_t size = t.dtype().bits / 8;
-    return {t.data(), element, t.stride(0) * size, t.ndim() > 1 ? t.stride(1) * size : size};
+// The value of an enumeration that Python gave as its place in the list of names.
+template <class Enum, std::size_t count> Enum item_of(const char* const (&)[count], int place, const char* what) {
+    require(place >= 0 && std::size_t(place) < count, what);
+    return static_cast<Enum>(place);
 }
 
 struct Specification {
@@ -69,9 +43,27 @@ struct Specification {
     NetworkSpec network;
 
     Specification(const Layers& given, bool biases, int loss, double l2) {
-        for (const auto& [units, g, dropout] : given)
-            layers.push_back({units, static_cast<Activation>(g), dropout});
-        network = {layers.data(), static_cast<int>(layers.size()) - 1, biases, static_cast<Loss>(loss), l2};
+        require(given.size() >= 2, "a network has an input and at least one layer");
+        for (const auto& [units, g, dropout] : given) {
+            const auto activation = item_of<Activation>(activation_names, g, "there is no such activation");
+            require(units >= 1, "a layer has at least one unit");
+            require(dropout >= 0 && dropout < 1, "dropout is from 0 to below 1");
+            require(activation != Activation::softmax || layers.size() + 1 == given.size(),
+                    "softmax is for the output layer");
+            layers.push_back({units, activation, dropout});
+        }
+        network = {layers.data(), static_cast<int>(layers.size()) - 1, biases,
+                   item_of<Loss>(loss_names, loss, "there is no such loss"), l2};
+        require(l2 >= 0, "l2 is 0 or more");
+        // Losses that are computed from z, for which the kernels take these outputs for granted.
+        const Activation output = layers.back().activation;
+        require(network.loss != Loss::cross_entropy || output == Activation::softmax,
+                "cross_entropy needs a softmax output");
+        require(network.loss != Loss::binary_cross_entropy || output == Activation::sigmoid,
+                "binary_cross_entropy needs a sigmoid output");
+        require(network.loss != Loss::poisson || output == Activation::sigmoid ||
+                    output == Activation::softplus || output == Activation::softmax,
+                "poisson needs a sigmoid, softplus or softmax output");
     }
     std::size_t parameters() const {
         std::size_t n = 0;
@@ -81,57 +73,66 @@ struct Specification {
     }
 };
 
-void require(bool ok, const char* what) {
-    if (!ok) throw nb::value_error(what);
-}
-
 class TrainerHandle {
 public:
     TrainerHandle(const Layers& layers, bool biases, int loss, double l2, bool single, int optimizer,
                   double momentum, double decay, double beta1, double beta2, double epsilon,
                   double weight_decay, double clip_norm, bool l2_per_sample, double largest_loss, std::int64_t batch_size,
                   std::uint64_t seed, int threads)
-        : spec_(layers, biases, loss, l2), single_(single), batch_size_(batch_size) {
+        : spec_(layers, biases, loss, l2), single_(single), batch_size_(batch_size),
+          slots_(slot_count(item_of<Optimizer>(optimizer_names, optimizer, "there is no such optimizer"))) {
+        require(batch_size >= 1 && batch_size <= batch_limit, "batch_size is from 1 to 2**24");
+        require(threads >= 1 && threads <= thread_limit, "threads is from 1 to 1024");
         const PlanSpec plan{static_cast<Optimizer>(optimizer), momentum, decay, beta1, beta2, epsilon,
                             weight_decay, clip_norm, l2_per_sample, largest_loss, batch_size, seed, threads};
         const InstructionSet& isa = instruction_set_for(spec_.network, single ? 4 : 8);
         core_.reset(single ? isa.make_core_f32(spec_.network, plan) : isa.make_core_f64(spec_.network, plan));
     }
 
-    nb::tuple run_epoch(Flat theta, const std::vector<Flat>& slots, std::int64_t run_step, const Table& X,
-                        const Table& y, std::optional<Reals> weights, std::optional<Integers> order,
+    nb::tuple run_epoch(Flat theta, const std::vector<Flat>& slots, std::int64_t run_step, nb::handle X,
+                        nb::handle y, std::optional<Reals> weights, std::optional<Integers> order,
                         Reals learning_rates, std::optional<nb::ndarray<nb::c_contig, nb::device::cpu>> outputs,
                         std::optional<nb::ndarray<double, nb::c_contig, nb::device::cpu, nb::ndim<2>>> step_losses,
                         nb::callable on_progress) {
         const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();
-        const std::size_t n = X.shape(0), parameters = spec_.parameters();
+        const std::size_t parameters = spec_.parameters(), steps = learning_rates.shape(0);
         require(theta.dtype() == own && theta.shape(0) == parameters, "theta does not fit the network");
-        std::vector<void*> slot_pointers;
-        for (const Flat& s : slots) {
-            require(s.dtype() == own && s.shape(0) == parameters, "a slot does not fit the network");
-            slot_pointers.push_back(s.data());
+        require(slots.size() == slots_, "the number of slots is not that of the optimizer");
+        void* slot_pointers[2] = {nullptr, nullptr};
+        for (std::size_t i = 0; i < slots_; ++i) {
+            require(slots[i].dtype() == own && slots[i].shape(0) == parameters, "a slot does not fit the network");
+            slot_pointers[i] = slots[i].data();
         }
-        slot_pointers.resize(2, nullptr);
-        const auto units = [&](std::size_t l) { return std::size_t(spec_.layers[l].units); };
-        const std::size_t L = spec_.layers.size() - 1, steps = learning_rates.shape(0);
-        require(X.ndim() == 2 && X.shape(1) == units(0), "X does not fit the network");
-        require(y.shape(0) == n && (y.ndim() == 1 ? y.dtype() == nb::dtype<std::int64_t>() && y.stride(0) == 1
-                                                  : y.shape(1) == units(L)),
-                "y does not fit X or the network");
+        EpochData data{};
+        const std::size_t inputs = spec_.layers.front().units, units = spec_.layers.back().units;
+        const Buffer x(X, PyBUF_FORMAT | PyBUF_STRIDES), targets(y, PyBUF_FORMAT | PyBUF_STRIDES);
+        require(x.matrix(inputs, data.X), "X does not fit the network, or is of a type that the core does not read");
+        const std::size_t n = x->shape[0];
+        Element of_classes;
+        if (targets.held() && targets->ndim == 1) {
+            require(targets.element(of_classes) && of_classes == Element::i64 && targets.is_aligned() &&
+                        targets->strides[0] == sizeof(std::int64_t),
+                    "classes are int64, side by side");
+            data.classes = static_cast<const std::int64_t*>(targets->buf);
+        } else {
+            require(targets.matrix(units, data.y),
+                    "y does not fit the network, or is of a type that the core does not read");
+        }
+        require(n > 0 && std::size_t(targets->shape[0]) == n, "y does not fit X");
         require(!weights || weights->shape(0) == n, "weights do not fit X");
-        require(!order || order->shape(0) == n, "order does not fit X");
-        require((n + batch_size_ - 1) / batch_size_ == steps, "one learning rate for each step");
+        require((n + batch_size_ - 1) / batch_size_ == steps, "there is one learning rate for each step");
         require(!outputs || (outputs->dtype() == own && outputs->ndim() == 2 && outputs->shape(0) == n &&
-                             outputs->shape(1) == units(L)),
+                             outputs->shape(1) == units),
                 "outputs do not fit X, the network or its dtype");
         require(!step_losses || (step_losses->shape(0) == steps && step_losses->shape(1) == 2),
                 "step_losses do not fit the steps");
-        EpochData data{};
-        data.X = view(X);
-        if (y.ndim() == 1)
-            data.classes = static_cast<const std::int64_t*>(y.data());
-        else
-            data.y = view(y);
+        if (order) {
+            require(order->shape(0) == n, "order does not fit X");
+            std::uint64_t largest = 0; // of numbers below 0, too
+            for (std::size_t i = 0; i < n; ++i)
+                largest = std::max(largest, static_cast<std::uint64_t>(order->data()[i]));
+            require(largest < n, "order names a sample that X does not have");
+        }
         data.sample_weights = weights ? weights->data() : nullptr;
         data.order = order ? order->data() : nullptr;
         data.learning_rates = learning_rates.data();
@@ -144,7 +145,7 @@ public:
         {
             nb::gil_scoped_release released;
             outcome = chainrule::run_epoch(*core_, data, static_cast<std::int64_t>(steps), run_step, theta.data(),
-                                slot_pointers.data(), {&Asker::ask, &asker});
+                                           slot_pointers, {&Asker::ask, &asker});
         }
         if (asker.error) std::rethrow_exception(asker.error);
         return nb::make_tuple(outcome.loss, outcome.steps, outcome.failed_step, outcome.stopped);
@@ -172,42 +173,26 @@ private:
 
     Specification spec_;
     bool single_;
-    std::int64_t batch_size_;
+    std::size_t batch_size_, slots_;
     std::unique_ptr<Core> core_;
 };
 
-// An array by Python's buffer protocol: a third of the time that a DLPack view takes to make.
-class Buffer {
-public:
-    Buffer(nb::handle array, int flags) : held_(PyObject_GetBuffer(array.ptr(), &view_, flags) == 0) {
-        if (!held_) PyErr_Clear();
-    }
-    ~Buffer() {
-        if (held_) PyBuffer_Release(&view_);
-    }
-    Buffer(const Buffer&) = delete;
-    bool held() const { return held_; }
-    // The type of its numbers, as the struct module writes it; 0 for what is not plain numbers.
-    char type() const {
-        const char* f = view_.format;
-        return f && f[0] && !f[1] ? f[0] : '\0';
-    }
-    const Py_buffer* operator->() const { return &view_; }
-
-private:
-    Py_buffer view_;
-    bool held_;
+// What a predictor answers.
+enum Answer : int {
+    not_handled = 0, // the arrays are not what it reads, and nothing was done
+    done = 1,
+    not_finite = 2, // done, and some number is not finite
 };
 
 class PredictorHandle {
 public:
     PredictorHandle(const Layers& layers, bool biases, int loss, bool single, int threads)
         : spec_(layers, biases, loss, 0), single_(single), isa_(&instruction_set()) {
+        require(threads >= 1 && threads <= thread_limit, "threads is from 1 to 1024");
         predictor_.reset(single ? isa_->make_predictor_f32(spec_.network, threads)
                                 : isa_->make_predictor_f64(spec_.network, threads));
     }
 
-    // 0: the arrays are not what this handles, and nothing was done; 1: done; 2: a number is not finite.
     int predict(nb::handle theta, nb::handle X, nb::handle out) {
         return run(theta, X, out, nullptr, nullptr);
     }
@@ -222,29 +207,27 @@ public:
 
 private:
     int run(nb::handle theta, nb::handle X, nb::handle out, const void* y, double* C) {
-        if (isa_ != &instruction_set()) return 0;
+        if (isa_ != &instruction_set()) return not_handled;
         const Buffer t(theta, PyBUF_FORMAT | PyBUF_ND), x(X, PyBUF_FORMAT | PyBUF_STRIDES),
             a(out, PyBUF_FORMAT | PyBUF_ND | PyBUF_WRITABLE);
-        if (!t.held() || !x.held() || !a.held()) return 0;
+        if (!t.held() || !a.held() || !t.is_aligned() || !a.is_aligned()) return not_handled;
         const char own = single_ ? 'f' : 'd';
         const std::size_t columns = spec_.layers[0].units, units = spec_.layers.back().units;
-        Element element;
-        if (!element_of(x.type(), x->itemsize, element) || x->ndim != 2 ||
-            std::size_t(x->shape[1]) != columns || t.type() != own || a.type() != own ||
+        MatrixView view;
+        if (!x.matrix(columns, view) || t.type() != own || a.type() != own ||
             std::size_t(t->len) != spec_.parameters() * t->itemsize ||
             std::size_t(a->len) != std::size_t(x->shape[0]) * units * a->itemsize || x->shape[0] == 0)
-            return 0;
-        const MatrixView view{x->buf, element, x->strides[0], x->strides[1]};
+            return not_handled;
         const std::int64_t n = x->shape[0];
         // Giving the interpreter away and taking it back costs as much as a small prediction.
         const bool brief = double(n) * double(spec_.parameters()) < 1e4;
         if (brief && busy_.try_lock()) {
             std::lock_guard<std::mutex> one_at_a_time(busy_, std::adopt_lock);
-            return predictor_->run(t->buf, view, n, a->buf, y, C) ? 1 : 2;
+            return predictor_->run(t->buf, view, n, a->buf, y, C) ? done : not_finite;
         }
         nb::gil_scoped_release released;
         std::lock_guard<std::mutex> one_at_a_time(busy_);
-        return predictor_->run(t->buf, view, n, a->buf, y, C) ? 1 : 2;
+        return predictor_->run(t->buf, view, n, a->buf, y, C) ? done : not_finite;
     }
 
     Specification spec_;
@@ -260,6 +243,21 @@ template <class T> using Output = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 } // namespace
 
 NB_MODULE(_native, m) {
+    const auto names = [](const auto& all) {
+        nb::list list;
+        for (const char* name : all) list.append(name);
+        return nb::tuple(list);
+    };
+    // The place of a name in these is what stands for it below.
+    m.attr("activations") = names(activation_names);
+    m.attr("losses") = names(loss_names);
+    m.attr("optimizers") = names(optimizer_names);
+    m.attr("batch_limit") = batch_limit;
+    m.attr("thread_limit") = thread_limit;
+    m.attr("NOT_HANDLED") = int(not_handled);
+    m.attr("DONE") = int(done);
+    m.attr("NOT_FINITE") = int(not_finite);
+
     nb::class_<TrainerHandle>(m, "Trainer")
         .def(nb::init<const Layers&, bool, int, double, bool, int, double, double, double, double, double,
                       double, double, bool, double, std::int64_t, std::uint64_t, int>(),
@@ -269,8 +267,7 @@ NB_MODULE(_native, m) {
              nb::arg("clip_norm"), nb::arg("l2_per_sample"), nb::arg("largest_loss"), nb::arg("batch_size"),
              nb::arg("seed"), nb::arg("threads"))
         .def("run_epoch", &TrainerHandle::run_epoch, nb::arg("theta").noconvert(),
-             nb::arg("slots").noconvert(), nb::arg("run_step"), nb::arg("X").noconvert(),
-             nb::arg("y").noconvert(), nb::arg("weights").none(), nb::arg("order").none(),
+             nb::arg("slots").noconvert(), nb::arg("run_step"), nb::arg("X"), nb::arg("y"), nb::arg("weights").none(), nb::arg("order").none(),
              nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(),
              nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"));
     nb::class_<PredictorHandle>(m, "Predictor")
@@ -293,7 +290,7 @@ NB_MODULE(_native, m) {
     // For the tests of single kernels.
     const auto activation = [](int kind, auto z, auto a, auto d, auto f) {
         require(a.size() == z.size() && d.size() == z.size(), "sizes differ");
-        f(static_cast<Activation>(kind), static_cast<std::int64_t>(z.size()), z.data(), a.data(), d.data());
+        f(item_of<Activation>(activation_names, kind, "there is no such activation"), static_cast<std::int64_t>(z.size()), z.data(), a.data(), d.data());
     };
     m.def("activation", [=](int kind, Input<float> z, Output<float> a, Output<float> d) {
         activation(kind, z, a, d, instruction_set().activation_f32);

@@ -7,14 +7,24 @@
 
 namespace chainrule {
 
-enum class Activation : int {
-    identity, sigmoid, tanh, relu, leaky_relu, elu, gelu, silu, softplus, softmax
-};
-enum class Loss : int {
-    squared_error, half_squared_error, absolute_error, huber, cross_entropy,
-    binary_cross_entropy, poisson
-};
-enum class Optimizer : int { gradient_descent, momentum, nesterov, adagrad, rmsprop, adam, adamw };
+// What the core knows, by the names that Python calls it; written once, and exported by binding.cpp.
+#define CR_ACTIVATIONS(X) \
+    X(identity) X(sigmoid) X(tanh) X(relu) X(leaky_relu) X(elu) X(gelu) X(silu) X(softplus) X(softmax)
+#define CR_LOSSES(X) \
+    X(squared_error) X(half_squared_error) X(absolute_error) X(huber) X(cross_entropy) \
+    X(binary_cross_entropy) X(poisson)
+#define CR_OPTIMIZERS(X) X(gradient_descent) X(momentum) X(nesterov) X(adagrad) X(rmsprop) X(adam) X(adamw)
+
+#define CR_ITEM(name) name,
+#define CR_TEXT_ITEM(name) #name,
+enum class Activation : int { CR_ACTIVATIONS(CR_ITEM) };
+enum class Loss : int { CR_LOSSES(CR_ITEM) };
+enum class Optimizer : int { CR_OPTIMIZERS(CR_ITEM) };
+constexpr const char* activation_names[] = {CR_ACTIVATIONS(CR_TEXT_ITEM)};
+constexpr const char* loss_names[] = {CR_LOSSES(CR_TEXT_ITEM)};
+constexpr const char* optimizer_names[] = {CR_OPTIMIZERS(CR_TEXT_ITEM)};
+#undef CR_ITEM
+#undef CR_TEXT_ITEM
 
 // Element types that a batch can be gathered from.
 enum class Element : int { f32, f64, i8, i16, i32, i64, u8, u16, u32, u64, boolean };
@@ -24,6 +34,16 @@ struct LayerSpec {
     Activation activation; // g of the layer (ignored for layer 0)
     double dropout;        // p: probability that a unit's activation is dropped in training
 };
+
+// Vectors like theta that a rule remembers from step to step.
+constexpr int slot_count(Optimizer kind) {
+    switch (kind) {
+    case Optimizer::gradient_descent: return 0;
+    case Optimizer::adam:
+    case Optimizer::adamw: return 2;
+    default: return 1;
+    }
+}
 
 struct NetworkSpec {
     const LayerSpec* layers; // L + 1 of them; copied by the core
@@ -43,6 +63,7 @@ struct PlanSpec {
     std::uint64_t seed;
     int threads; // the most that may be used; a core uses fewer where they would not pay
 };
+constexpr std::int64_t batch_limit = 1 << 24; // samples; rows of a batch are counted in 32 bits
 
 // A matrix of someone else's: strides in bytes, any element type.
 struct MatrixView {
@@ -106,7 +127,7 @@ public:
 
 // Forward passes only: a^(L) of n rows into out (n, units_L), C-contiguous, of the network's dtype, and
 // where y, laid out as out, is given, each row's C_i. False if a number of X, theta or some z is not
-// finite; out and C may then be incomplete.
+// finite; out and C are what the arithmetic makes of it.
 class Predictor {
 public:
     virtual ~Predictor() {}

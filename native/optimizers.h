@@ -21,15 +21,6 @@ template <class T> struct Hyper {
     T momentum, rho, one_minus_rho, beta1, one_minus_beta1, beta2, one_minus_beta2, epsilon;
 };
 
-inline int slot_count(Optimizer kind) {
-    switch (kind) {
-    case Optimizer::gradient_descent: return 0;
-    case Optimizer::adam:
-    case Optimizer::adamw: return 2;
-    default: return 1;
-    }
-}
-
 template <Optimizer kind, class T>
 CR_INLINE Vec<T> updated(Vec<T> w, Vec<T> g, T* s1, T* s2, const Hyper<T>& h, const Step<T>& step) {
     if constexpr (kind == Optimizer::gradient_descent) {
@@ -62,13 +53,7 @@ template <class F> CR_INLINE void with_optimizer(Optimizer kind, F&& f) {
     switch (kind) {
 #define CR_CASE(name) \
     case Optimizer::name: return f(std::integral_constant<Optimizer, Optimizer::name>{});
-        CR_CASE(gradient_descent)
-        CR_CASE(momentum)
-        CR_CASE(nesterov)
-        CR_CASE(adagrad)
-        CR_CASE(rmsprop)
-        CR_CASE(adam)
-        CR_CASE(adamw)
+        CR_OPTIMIZERS(CR_CASE)
 #undef CR_CASE
     }
 }

@@ -208,9 +208,9 @@ int default_threads() {
     if (!text || !*text) return usable_cores();
     char* end = nullptr;
     const long n = std::strtol(text, &end, 10);
-    if (*end || n < 1 || n > 1024)
+    if (*end || n < 1 || n > thread_limit)
         throw std::invalid_argument("CHAINRULE_NUM_THREADS is '" + std::string(text) +
-                                    "'; expected a number of threads, 1 to 1024");
+                                    "'; expected a number of threads, 1 to " + std::to_string(thread_limit));
     return static_cast<int>(n);
 }
 

@@ -6,6 +6,8 @@
 
 namespace chainrule {
 
+constexpr int thread_limit = 1024; // more than the cores of any machine; each thread has buffers of its own
+
 // Threads that meet again and again. Watching covers the usual wait of a fraction of a
 // microsecond; whoever waits longer sleeps until the last one arrives, so that more threads than
 // cores stay sound.
@@ -31,7 +33,7 @@ void run_on_threads(int threads, void (*job)(void* context, int thread), void* c
 void wait_for_count(const std::atomic<int>& counter, int value);
 
 // Cores that this process may use, or CHAINRULE_NUM_THREADS. Throws std::invalid_argument if that is
-// not a positive number.
+// not a number of threads up to the limit.
 int default_threads();
 
 } // namespace chainrule

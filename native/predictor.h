@@ -57,7 +57,7 @@ public:
             rows_ = static_cast<int>((n + 2 * threads - 1) / (2 * threads));
         if (threads == 1) rows_ = block;
         next_.store(0, std::memory_order_relaxed);
-        if (!pack(threads)) return false;
+        pack(threads);
         run_on_threads(
             threads,
             [](void* self, int thread) {
@@ -99,9 +99,9 @@ private:
         return true;
     }
 
-    // Brings the weights into panels, where they are not those of the last call; false if one of them is
+    // Brings the weights into panels, where they are not those of the last call, and notes if one of them is
     // not finite. Layers are taken by whoever comes.
-    bool pack(int threads) {
+    void pack(int threads) {
         next_layer_.store(1, std::memory_order_relaxed);
         run_on_threads(
             parameters_ < 200000 ? 1 : threads,
@@ -111,8 +111,8 @@ private:
                     if (!f.pack_layer(f.layers_[l])) f.finite_.store(false, std::memory_order_relaxed);
             },
             this);
-        return finite_.load(std::memory_order_relaxed);
     }
+    // False if a weight is not finite; such a layer is looked at again the next time.
     bool pack_layer(Weights& layer) {
         const T* W = theta_ + layer.at;
         const std::ptrdiff_t count = std::ptrdiff_t{layer.in + (biases_ ? 1 : 0)} * layer.out;
@@ -121,11 +121,10 @@ private:
         T zero = 0;
         for (std::ptrdiff_t i = 0; i < count; ++i) zero += W[i] * T(0);
         layer.ready = zero == T(0);
-        if (!layer.ready) return false;
         std::memcpy(seen, W, count * sizeof(T));
         const T* b = W + std::ptrdiff_t{layer.in} * layer.out;
         pack_forward<T>(W, biases_ ? b : nullptr, layer.F, layer.in, layer.Wf.get());
-        return true;
+        return layer.ready;
     }
 
     // a^(L) is found together with C_i, from z.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -70,6 +71,22 @@ def room(module: str) -> str:
     return module.split(".")[0] or "__init__"
 
 
+def private_names(tree: ast.AST) -> tuple[set[str], list[tuple[str, int]]]:
+    """The private names that a file defines, and the attributes of others that it uses."""
+    defined, used = set(), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            defined.add(node.id)
+        elif isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr):
+            if isinstance(node.ctx, ast.Store):
+                defined.add(node.attr)
+            elif not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
+                used.append((node.attr, node.lineno))
+    return defined, used
+
+
 def faults(source: Path) -> list[str]:
     """Everything that runs up, round in a circle, or into another folder's private names."""
     known = modules(source)
@@ -90,6 +107,17 @@ def faults(source: Path) -> list[str]:
             private = [part for part in (*target.split("."), name) if part.startswith("_")]
             if there not in (here, *GROUND) and private and not name.startswith("__"):
                 found.append(f"{place} uses {'.'.join(private)}, which is private to {there}")
+    names = {m: private_names(ast.parse(p.read_text(encoding="utf-8"))) for m, p in known.items()}
+    homes: dict[str, set[str]] = {}
+    for module, (defined, _) in names.items():
+        for name in defined:
+            homes.setdefault(name, set()).add(room(module))
+    for module, (_, used) in names.items():
+        for name, line in used:
+            if name in homes and room(module) not in homes[name]:
+                where = " and ".join(sorted(homes[name]))
+                place = f"{known[module].relative_to(source)}:{line}"
+                found.append(f"{place} uses {name}, which is private to {where}")
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -112,6 +140,7 @@ def test_imports_run_downwards() -> None:
         ("equations/low.py", "def f():\n    import chainrule.network", "low.py:2 imports network"),
         ("equations/low.py", "from chainrule import Network", "imports __init__"),
         ("engines/base.py", "from chainrule.equations.data import _rows", "uses _rows"),
+        ("engines/base.py", "def f(x):\n    x._rows()", "base.py:2 uses _rows"),
         ("attic/new.py", "", "attic has no floor"),
         (
             "equations/low.py",

@@ -27,24 +27,56 @@ Array = NDArray[Any]
 
 @exported("chainrule")
 class Network(FeedForward):
-    """A feed-forward network of fully connected layers.
+    """Train, explain, prove and save a feed-forward network of fully connected layers.
 
-    ``sizes`` are the units of layers 0 (the input) to L. ``hidden`` is the activation of the hidden
-    layers, or a list with one for each; ``output`` that of the last; both may be names or
-    `Activation` objects. ``loss`` is a name or a `Loss`.
+    Args:
+        sizes: The number of units in each layer, from layer 0 (the input) to layer L (the output).
+        hidden: The activation of the hidden layers, or a list with one for each: a name or an
+            `Activation`.
+        output: The activation of the output layer, a name or an `Activation`.
+        loss: A name or a `Loss`. "cross_entropy" needs the output "softmax", "binary_cross_entropy"
+            the output "sigmoid", and "poisson" an output that stays above 0.
+        biases: Whether the layers have biases.
+        dtype: The dtype of the parameters and of training, "float32" or "float64". Gradients and
+            explanations are always computed in float64.
+        seed: The seed of the initial weights, the order of samples and dropout. None draws one,
+            which is then `net.seed`.
+        init: The rule for the initial weights, or a list with one for each layer 1 to L: "auto",
+            "zeros", or "glorot", "he" or "lecun" with "_uniform" or "_normal".
+        W: The weights, one array (units_l, units_{l-1}) for each layer 1 to L, instead of ``init``.
+        b: The biases, one array (units_l,) for each layer 1 to L. By default they are 0.
+        dropout: The rate of the hidden layers, from 0 to below 1, or a list with one for each.
+        l2: λ in the penalty ½ λ Σ w², which is part of the loss. Biases are not penalised.
+        engine: Who computes an epoch: "auto" takes the fastest that can do what is asked, "native"
+            is the compiled core, "reference" is NumPy.
+        threads: How many threads the native engine may use. None takes what CHAINRULE_NUM_THREADS
+            says, else one for each core that the process may use.
 
-    ``init`` names the initializer (or one for each layer l = 1..L); ``W`` and ``b`` give the arrays
-    instead, one for each layer. ``dropout`` is the rate of the hidden layers, or one for each;
-    ``l2`` is λ in the penalty ½ λ Σ w², which is part of the loss. ``dtype`` is that of the
-    parameters and of training; gradients and explanations are always computed in float64.
-    ``engine`` chooses who computes an epoch: "auto", or an engine's name; ``threads`` is how many
-    the native one may use: None for what CHAINRULE_NUM_THREADS says, or as many as there are cores.
+    Attributes:
+        layers: The layers 0 to L, each a `Layer`. ``layers[2].W[1, 2]`` is w_12^(2).
+        parameters: All weights and biases as one vector, of which ``W`` and ``b`` are views.
+        sizes: The number of units in each layer.
+        loss: The `Loss`.
+        seed: The seed.
+        l2: λ of the penalty.
 
-    Raises ValueError or TypeError for arguments that do not fit together.
+    Raises:
+        TypeError: An argument has the wrong type, such as a size that is not an integer.
+        ValueError: An argument has an impossible value, or two do not fit together: a name that is
+            unknown, arrays of the wrong shape, a loss that needs another output.
 
-    >>> net = Network([2, 2, 1], hidden="tanh", output="tanh", seed=0)
-    >>> net.layers[2].W.shape
-    (1, 2)
+    Examples:
+        >>> import chainrule as cr
+        >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+        >>> net = cr.Network([2, 4, 1], hidden="tanh", output="tanh", seed=0)
+        >>> net
+        Network(2-4-1: tanh, tanh; half_squared_error; 17 parameters, float64)
+        >>> net.layers[2].W.shape
+        (1, 4)
+        >>> net.layers[2].W[0, 1] = 0.5
+        >>> history = net.fit(X, y, optimizer=cr.Adam(0.05), epochs=200)
+        >>> net.predict_classes(X).tolist()
+        [0, 1, 1, 0]
     """
 
     # What the face can do stands in the rooms; each function takes the network first.
@@ -60,7 +92,7 @@ class Network(FeedForward):
         return check_name(engine)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy or a pickle holds: all but what only this object can use."""
+        """Return what a copy or a pickle holds: all but what only this object can use."""
         return {**super().__getstate__(), "_shortcut": None}
 
     def _forked(self) -> None:
@@ -69,26 +101,64 @@ class Network(FeedForward):
 
     @property
     def engine(self) -> str:
-        """The name of the engine that computes an epoch of this network."""
-        return choose(self._requested_engine, self).name
+        """Return the name of the engine that computes an epoch of this network."""
+        return choose(self.requested_engine, self).name
 
     def predict(self, X: ArrayLike) -> Array:
-        """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x.
+        """Return the outputs of the network.
 
-        Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
-        Raises ValueError or TypeError for data that do not fit, with the place.
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+
+        Returns:
+            The activations a^(L) of the output layer, (n, units_L), in the network's dtype;
+            (units_L,) for one sample. Dropout is off.
+
+        Warns:
+            RuntimeWarning: A number overflows; the warning names sample and layer.
+
+        Raises:
+            TypeError: X does not hold numbers.
+            ValueError: X has the wrong shape, or X or a parameter is NaN or infinite.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], W=[[[2.0, 3.0]]], b=[[1.0]])
+            >>> net.predict([[1, 1], [0, 1]]).tolist()
+            [[6.0], [4.0]]
+            >>> net.predict([1, 1]).tolist()
+            [6.0]
         """
         if self._shortcut is not None:
             quick = self._shortcut(X, self._parameters)
             if quick is not None:
                 return quick
         outputs = predict(self, X)
-        self._shortcut = choose(self._requested_engine, self).shortcut(self)
+        self._shortcut = choose(self.requested_engine, self).shortcut(self)
         forks.register(self)
         return outputs
 
     def predict_classes(self, X: ArrayLike) -> NDArray[np.int64]:
-        """Give the class of each sample, (n,): the largest output, or a >= ½ of a single one."""
+        """Return the class of each sample.
+
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+
+        Returns:
+            The index of the largest output, (n,). A network with a single output predicts class 1
+            where it is ½ or more; after targets of −1 and 1, compare `Network.predict` with 0
+            instead.
+
+        Raises:
+            TypeError: X does not hold numbers.
+            ValueError: X has the wrong shape, or X or a parameter is NaN or infinite.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([1, 1], output="sigmoid", W=[[[1.0]]])
+            >>> net.predict_classes([[-2.0], [3.0]]).tolist()
+            [0, 1]
+        """
         outputs = self.predict(X)
         if self.sizes[-1] == 1:
             return np.asarray(outputs[..., 0] >= 0.5, dtype=np.int64)
@@ -101,12 +171,59 @@ class Network(FeedForward):
         *,
         validation_data: tuple[Any, ...] | None = None,
     ) -> Explorer:
-        """Open the network in the explorer, as a widget or a file; see `chainrule.explorer`."""
+        """Open the network in the explorer: a notebook shows it, and `Explorer.save` writes a file.
+
+        The network is copied, so what happens on the page does not change it.
+
+        Args:
+            X: The inputs, (n, units_0). Without X and y, a few random samples are made.
+            y: The targets, as for `Network.fit`.
+            validation_data: (X, y), whose loss the page draws as well.
+
+        Returns:
+            The explorer.
+
+        Raises:
+            ImportError: The packages of ``chainrule[explorer]`` are not installed.
+            TypeError: The data do not hold numbers.
+            ValueError: The data do not fit the network, or only one of X and y was given.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=2)
+            >>> net.explore([[0, 1], [1, 1]], [1, 0])
+            Explorer(Network(2-3-1: tanh, identity; half_squared_error; 13 parameters, float64))
+        """
         from chainrule.explorer import Explorer
 
         return Explorer(self, X, y, validation_data=validation_data)
 
 
 def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> Network:
-    """Read a network from a file; see `chainrule.storage.models.load`."""
+    """Read a network from a model file, a checkpoint or the model of a table.
+
+    A file holds no code, and nothing is built before the whole file is known to fit together, so it
+    is safe to load one from a stranger.
+
+    Args:
+        path: The file.
+        custom: The activations and losses of your own that the network uses; they are found by
+            name.
+
+    Returns:
+        The network, with the parameters to the bit.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is foreign, damaged, cut short or from a newer version, or an
+            activation or loss of your own is missing from ``custom``.
+
+    Examples:
+        >>> import os, tempfile
+        >>> import chainrule as cr
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
+        >>> cr.Network([2, 3, 1], hidden="tanh", seed=0).save(path)
+        >>> cr.load(path)
+        Network(2-3-1: tanh, identity; half_squared_error; 13 parameters, float64)
+    """
     return models.load(path, custom, Network)

@@ -72,7 +72,11 @@ def test_help_teaches(command: str, run: Run) -> None:
     assert all(len(line) <= 100 for line in out.splitlines())
     assert run(*command.split(), "-h")[1] == out
     taught = {
-        "": ["chainrule demo ", "'w[2][1,2]'", "Exit codes: 0 done, 1 a check failed, 2 usage"],
+        "": [
+            "chainrule demo ",
+            "'w[2][1,2]'",
+            "Exit codes: 0 done, 1 a check did not pass, 2 usage",
+        ],
         "demo": ["1,797 images", "pip install 'chainrule[demo]'"],
         "explain": [
             "b[2][1]",
@@ -237,7 +241,7 @@ def test_check_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         (["explain", "none", "x[0]", *EXPLAIN[3:]], "none: No such file or directory"),
         (["explain", ".", "x[0]", *EXPLAIN[3:]], ".: Is a directory"),
         (["explain", "samples.csv", "x[0]", *EXPLAIN[3:]],
-         "samples.csv is no chainrule model file: it is damaged, cut short, or of another kind"),
+         "samples.csv is not a chainrule model file: it is damaged, cut short, or of another kind"),
         (["check", "net.safetensors", "--data", "none"], "none: No such file or directory"),
         (["check", "net.safetensors", "--data", "net.safetensors"],
          "net.safetensors, line 1: not text"),

@@ -327,8 +327,8 @@ def test_a_table_that_changes_while_it_is_read(run: Run, monkeypatch: pytest.Mon
         (["train", "people.csv", "--target", "lable", "--out", "model"],
          "there is no column 'lable' (did you mean 'label'?); people.csv has 'id', 'age', 'colo"),
         (["predict", "none", "people.csv"], "none: No such file or directory"),
-        (["predict", "people.csv", "people.csv"], "people.csv is no chainrule model file"),
-        (["inspect", "people.csv"], "people.csv is no chainrule model file"),
+        (["predict", "people.csv", "people.csv"], "people.csv is not a chainrule model file"),
+        (["inspect", "people.csv"], "people.csv is not a chainrule model file"),
     ],
 )  # fmt: skip
 def test_errors_are_one_line_and_2(arguments: list[str], message: str, run: Run) -> None:
@@ -794,7 +794,7 @@ def test_ctrl_c_leaves_no_model_but_the_run(run: Run) -> None:
     process = start(*kept)
     wait_for_epoch(process, "run", 10)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     said = re.fullmatch(
         r"chainrule: interrupted, no model was written; go on with .* \(epoch (\d+) is kept\)\s*",

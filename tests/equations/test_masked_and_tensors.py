@@ -197,7 +197,9 @@ def test_tensors_without_numbers_are_refused() -> None:
         torch.empty(6, 2, device="meta"), torch.tensor(X).to_sparse(),
     ):  # fmt: skip
         for ask in (network().predict, fitted().predict, network().forward):
-            with pytest.raises(TypeError, match="X is a Tensor that can't be made an array: "):
+            with pytest.raises(
+                TypeError, match="X is a Tensor that cannot be turned into an array: "
+            ):
                 ask(tensor)
     with pytest.raises(TypeError, match="X has dtype complex128; expected numbers"):
         network().predict(torch.tensor(X) * 1j)
@@ -209,7 +211,11 @@ def test_objects_that_can_not_be_read() -> None:
             raise RuntimeError("the device is gone\nsee the log")
 
     for ask in (network().predict, lambda X: network().gradient(X, Y)):
-        with pytest.raises(TypeError, match="X is a Broken that can't be made an array: the devi"):
+        with pytest.raises(
+            TypeError, match="X is a Broken that cannot be turned into an array: the devi"
+        ):
             ask(Broken())
-        with pytest.raises(TypeError, match="X is a list that can't be made an array: the devi"):
+        with pytest.raises(
+            TypeError, match="X is a list that cannot be turned into an array: the devi"
+        ):
             ask([Broken(), Broken()])

@@ -35,7 +35,7 @@ def speaks_of_one(net: cr.Network) -> None:
     assert all(np.shares_memory(layer.W, net.parameters) for layer in net.layers[1:])
     assert net.parameters.flags.writeable
     told = cr.Network(
-        [4, 6, 2], hidden="tanh", l2=0.01, dtype=net.dtype.name, engine=net._requested_engine,
+        [4, 6, 2], hidden="tanh", l2=0.01, dtype=net.dtype.name, engine=net.requested_engine,
         W=[layer.W for layer in net.layers[1:]], b=[layer.b for layer in net.layers[1:]],
     )  # fmt: skip
     for _ in range(2):
@@ -128,7 +128,7 @@ def test_memory_mapped_by_joblib(tmp_path: Path) -> None:
     """joblib maps large arrays into its workers, to be read only."""
     net = network()
     joblib.dump(net, tmp_path / "net")
-    for mode in ("r", "c"):
+    for mode in ("r", "r+", "c"):
         twin = joblib.load(tmp_path / "net", mmap_mode=mode)
         train(twin)
         speaks_of_one(twin)

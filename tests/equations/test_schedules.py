@@ -168,7 +168,9 @@ def test_a_rate_that_is_no_number() -> None:
     net = Network([2, 1], seed=0)
     before = net.parameters.copy()
     for value in (None, "0.1", [0.1], np.array([0.1, 0.2])):
-        with pytest.raises(TypeError, match=r"the schedule Wrong\(\) gave .*; expected a number"):
+        with pytest.raises(
+            TypeError, match=r"the schedule Wrong\(\) returned .*; expected a number"
+        ):
             net.fit(np.ones((8, 2)), np.zeros(8), optimizer=Adam(Wrong(value)), verbose=0)
     assert (net.parameters == before).all()
     rate: Any = np.array(0.1)

@@ -118,7 +118,7 @@ def test_unknown_notation() -> None:
 
 @pytest.mark.parametrize("notation", [None, 1, {"loss": "E"}, Notation])
 def test_notation_of_another_type(notation: Any) -> None:
-    with pytest.raises(TypeError, match=r"^notation must be a name or a chainrule.Notation, got "):
+    with pytest.raises(TypeError, match=r"^notation is .*; expected a name or a chainrule\.Not"):
         network().explain("w[1][0,0]", X, Y, notation=notation)
 
 
@@ -208,45 +208,48 @@ def test_the_function_refuses_as_the_method() -> None:
 )
 @pytest.mark.parametrize("letter", ["", "ab", "1", "_", 3, None, "<", "∂"])
 def test_letters(field: str, letter: Any) -> None:
-    with pytest.raises(ValueError, match=rf"^Notation.{field} must be one letter, got "):
+    with pytest.raises(ValueError, match=rf"^Notation.{field} is .*; expected one letter$"):
         dataclasses.replace(Notation(), **{field: letter})
 
 
 @pytest.mark.parametrize("letter", ["", "xy", "<", 1])
 def test_input_letter(letter: Any) -> None:
-    message = r"^Notation.input must be one letter or None, got "
+    message = r"^Notation.input is .*; expected one letter or None$"
     with pytest.raises(ValueError, match=message):
         Notation(input=letter)
 
 
 def test_index_letters_differ() -> None:
-    message = r"^Notation: the five index letters must differ, got \['j', 'j', 'm', 'p', 'i'\]$"
+    message = (
+        r"^The index letters of Notation are \['j', 'j', 'm', 'p', 'i'\]; "
+        r"expected five different letters$"
+    )
     with pytest.raises(ValueError, match=message):
         Notation(from_index="j")
-    with pytest.raises(ValueError, match=r"\['j', 'k', 'm', 'p', 'k'\]$"):
+    with pytest.raises(ValueError, match=r"are \['j', 'k', 'm', 'p', 'k'\]; expected"):
         Notation(sample_index="k")
 
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("first_index", 2, r"^Notation.first_index must be 0 or 1, got 2$"),
-        ("first_index", "0", r"^Notation.first_index must be 0 or 1, got '0'$"),
-        ("digits", 0, r"^Notation.digits must be from 1 to 17, got 0$"),
-        ("digits", 18, r"^Notation.digits must be from 1 to 17, got 18$"),
-        ("digits", 2.5, r"^Notation.digits must be from 1 to 17, got 2.5$"),
-        ("digits", "6", r"^Notation.digits must be from 1 to 17, got '6'$"),
-        ("max_terms", 0, r"^Notation.max_terms must be at least 1, got 0$"),
-        ("max_terms", 1.5, r"^Notation.max_terms must be at least 1, got 1.5$"),
-        ("layer_above", "L", r"^Notation.layer_above must be '\(l\)' or 'l', got 'L'$"),
-        ("layer_names", "x", r"^Notation.layer_names must be 'number' or 'relative', got 'x'$"),
-        ("single_units", True, r"^Notation.single_units must be 'show' or 'hide', got True$"),
-        ("residual", "y-a", r"^Notation.residual must be 'a - y' or 'y - a', got 'y-a'$"),
-        ("function", "f", r"^Notation.function must be 'g', 'name' or 'both', got 'f'$"),
-        ("factors", "()", r"^Notation.factors must be '\( \)' or '', got '\(\)'$"),
-        ("results", "", r"^Notation.results must be '\( \)' or '\[ \]', got ''$"),
-        ("counts", "N", r"^Notation.counts must be 'number' or 'n', got 'N'$"),
-        ("assign", ":=", r"^Notation.assign must be '←' or '=', got ':='$"),
+        ("first_index", 2, r"^Notation.first_index is 2; expected 0 or 1$"),
+        ("first_index", "0", r"^Notation.first_index is '0'; expected 0 or 1$"),
+        ("digits", 0, r"^Notation.digits is 0; expected an integer from 1 to 17$"),
+        ("digits", 18, r"^Notation.digits is 18; expected an integer from 1 to 17$"),
+        ("digits", 2.5, r"^Notation.digits is 2.5; expected an integer from 1 to 17$"),
+        ("digits", "6", r"^Notation.digits is '6'; expected an integer from 1 to 17$"),
+        ("max_terms", 0, r"^Notation.max_terms is 0; expected an integer from 1 on$"),
+        ("max_terms", 1.5, r"^Notation.max_terms is 1.5; expected an integer from 1 on$"),
+        ("layer_above", "L", r"^Notation.layer_above is 'L'; expected '\(l\)' or 'l'$"),
+        ("layer_names", "x", r"^Notation.layer_names is 'x'; expected 'number' or 'relative'$"),
+        ("single_units", True, r"^Notation.single_units is True; expected 'show' or 'hide'$"),
+        ("residual", "y-a", r"^Notation.residual is 'y-a'; expected 'a - y' or 'y - a'$"),
+        ("function", "f", r"^Notation.function is 'f'; expected 'g', 'name' or 'both'$"),
+        ("factors", "()", r"^Notation.factors is '\(\)'; expected '\( \)' or ''$"),
+        ("results", "", r"^Notation.results is ''; expected '\( \)' or '\[ \]'$"),
+        ("counts", "N", r"^Notation.counts is 'N'; expected 'number' or 'n'$"),
+        ("assign", ":=", r"^Notation.assign is ':='; expected '←' or '='$"),
     ],
 )
 def test_choices(field: str, value: Any, message: str) -> None:

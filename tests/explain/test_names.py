@@ -86,9 +86,9 @@ def test_without_names_nothing_changes() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (Names(["a"]), "names.inputs has 1 names; the network has 2"),
-        (Names(outputs=["a", "b", "c"]), "names.outputs has 3 names; the network has 2"),
-        (Names(targets=["a"]), "names.targets has 1 names; the network has 2"),
+        (Names(["a"]), "names.inputs has 1 names; the network has 2 inputs"),
+        (Names(outputs=["a", "b", "c"]), "names.outputs has 3 names; the network has 2 outputs"),
+        (Names(targets=["a"]), "names.targets has 1 names; the network has 2 targets"),
     ],
 )
 def test_as_many_names_as_units(names: Names, message: str) -> None:

@@ -270,7 +270,10 @@ def test_max_terms(most: int) -> None:
     )
     shown = min(most, 7)
     assert len(re.split(r" [+−] ", numbers.lstrip("−"))) == shown + (most < 7)
-    assert (f"(rest of {7 - shown})" in numbers) == (most < 7)
+    left = "one" if shown == 6 else 7 - shown
+    assert (f"(the other {left})" in numbers) == (most < 7)
+    assert ("the other one: " in explanation.text()) == (most == 6)
+    assert ("the sum of the other 6: " in explanation.text()) == (most == 1)
     assert explanation.html().count("through unit") == shown
     plain = explanation.to_dict()["terms"][0]["contributions"]
     assert len(plain["largest"]) == shown
@@ -345,7 +348,7 @@ def test_every_node_is_written_by_every_writer() -> None:
     for kind in (TextWriter, LatexWriter, MathmlWriter):
         for expr in examples:
             assert kind(Notation(), SIZES).write(expr)
-    with pytest.raises(TypeError, match=r"no way to write Expr"):
+    with pytest.raises(TypeError, match=r"^there is no rule to write an expression of type Expr$"):
         TextWriter(Notation(), SIZES).write(Expr())
 
 

@@ -17,12 +17,13 @@ import pytest
 import chainrule as cr
 from chainrule.explain import explain
 from chainrule.explorer import Explorer
-from chainrule.explorer.hosts.web import Server
+from chainrule.explorer.hosts.server import Server
 from chainrule.explorer.session import Session
+from chainrule.verify import Certificate
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=60_000)
 pytestmark = pytest.mark.needs("chromium")
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +83,7 @@ class Person:
     def __init__(self, page: Any, site: Site, url: str) -> None:
         self.page, self.site, self.url = page, site, url
         self.errors: list[str] = []
-        page.set_default_timeout(8000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda m: self.errors.extend([m.text] * (m.type == "error")))
 
@@ -169,6 +170,21 @@ def test_a_click_on_a_weight_is_its_explanation(person: Person) -> None:
     assert (
         copied.strip() == session.handle({"kind": "latex", "target": "w[2][1,2]"})["latex"].strip()
     )
+
+
+def test_a_proof_that_resolves_nothing_says_so(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_dict = Certificate.to_dict
+    advice = "try a larger weight"
+    monkeypatch.setattr(
+        Certificate, "to_dict",
+        lambda self: to_dict(self) | {"verdict": "not resolved", "advice": advice},
+    )  # fmt: skip
+    person.visit(small)
+    person.open("w[1][0,0]")
+    person.page.click("text=Prove it")
+    expect(person.page.locator(".proof .verdict")).to_have_text(f"? not resolved: {advice}")
 
 
 def test_boxes_hold_small_numbers(person: Person) -> None:
@@ -758,7 +774,7 @@ def test_the_types_of_the_browser_code(tmp_path: Path) -> None:
 
     def check(folder: Path) -> subprocess.CompletedProcess[str]:
         command = ["node", str(compiler), "-p", str(folder / "tsconfig.json")]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
     assert check(STATIC).stdout == ""
     for file in STATIC.iterdir():  # a planted fault is found

@@ -35,7 +35,8 @@ import numpy as np
 from chainrule.cli.inspect import tell
 from chainrule.cli.shared import Page
 from chainrule.network import Network
-from chainrule.storage import models as files
+from chainrule.storage import container
+from chainrule.storage import models as networks
 from chainrule.tables import model as models
 from chainrule.tables import schema as schemas
 from chainrule.tables.model import TableModel
@@ -96,7 +97,7 @@ def check(content: bytes) -> str:
     path = FOLDER / "file"
     path.write_bytes(content)
     became = []
-    for read in (files.load, checkpoints.read, models.load):
+    for read in (networks.load, checkpoints.read, models.load):
         try:
             found = read(path)
         except ValueError as error:
@@ -175,7 +176,7 @@ def signed(text: str, header: dict[str, Any], data: bytes) -> str:
         except (KeyError, TypeError, ValueError, OverflowError):
             continue
     body = text.removesuffix("}")
-    return f'{body},"digest":"{files._digest(body, tensors)}"}}'
+    return f'{body},"digest":"{networks._digest(body, tensors)}"}}'
 
 
 def damage(content: bytes, chance: random.Random) -> bytes:
@@ -262,7 +263,7 @@ def main() -> None:
     options.corpus.mkdir(parents=True, exist_ok=True)
     for i, content in enumerate(seeds()):
         (options.corpus / f"seed-{i}").write_bytes(content)
-    for module in (files, checkpoints, models, schemas):
+    for module in (container, networks, checkpoints, models, schemas):
         for value in vars(module).values():
             if isinstance(value, FunctionType) and value.__module__ == module.__name__:
                 atheris.instrument_func(value)

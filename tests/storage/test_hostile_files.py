@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainrule.network import Network
-from chainrule.storage import models as files
+from chainrule.storage import container, models
 from chainrule.training import checkpoints
 
 FUZZ = runpy.run_path(str(Path(__file__).with_name("fuzz.py")))
@@ -38,7 +38,7 @@ def refused(path: Path, header: dict[str, Any], about: object, data: bytes) -> s
     with pytest.raises(
         ValueError, match=f"{re.escape(str(path))}(:| is no chainrule model)"
     ) as caught:
-        files.load(path)
+        models.load(path)
     return str(caught.value)
 
 
@@ -82,22 +82,23 @@ def test_a_header_over_the_limit(tmp_path: Path) -> None:
     ):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"its header would be [\d,]+ bytes long\)"):
-            files.load(path)
+            models.load(path)
     many = {f"{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(70_000)}
     for separators in ((",", ":"), (" , ", " :\n")):
         text = json.dumps(many, separators=separators).replace("{", "{ ").encode()
         path.write_bytes(len(text).to_bytes(8, "little") + text)
         with pytest.raises(ValueError, match=r"its header has more than 65,536 objects\)"):
-            files.load(path)
-    text = json.dumps({"x": {"y": [{"z": 1}] * 70_000}}, separators=(",", ":")).encode()
-    assert files._too_many_objects(text)
-    assert not files._too_many_objects(json.dumps({"__metadata__": {"chainrule": text}}).encode())
+            models.load(path)
+    deep = json.dumps({"x": {"y": [{"z": 1}] * 70_000}}, separators=(",", ":"))
+    assert container._too_many_objects(deep.encode())
+    header = json.dumps({"__metadata__": {"chainrule": deep}})
+    assert not container._too_many_objects(header.encode())
     network = Network([1, 1])
     tensors = {f"checkpoint.{i}": np.zeros(1) for i in range(130_000)}
     with pytest.raises(ValueError, match="a model file can't hold 130,002 arrays"):
-        files.content(network, network.parameters, {"checkpoint": {}}, tensors)
+        models.content(network, network.parameters, {"checkpoint": {}}, tensors)
     with pytest.raises(ValueError, match=r"description .* has 5,000,1.. characters, too many"):
-        files.content(network, network.parameters, {"checkpoint": {"x": "y" * 5_000_000}})
+        models.content(network, network.parameters, {"checkpoint": {"x": "y" * 5_000_000}})
 
 
 @pytest.mark.parametrize("units", [10**9, 2**40, 2**63, 10**30])
@@ -156,12 +157,12 @@ def test_what_follows_the_digest_is_refused(tmp_path: Path) -> None:
         header["__metadata__"] = {"chainrule": f"{text[:-1]}{more}}}"}
         (tmp_path / "mine").write_bytes(FUZZ["put_together"](header, data))
         with pytest.raises(ValueError, match=re.escape(message)):
-            files.load(tmp_path / "mine")
+            models.load(tmp_path / "mine")
     for bad in (text + " ", text.replace(',"digest":', ', "digest":')):
         header["__metadata__"] = {"chainrule": bad}
         (tmp_path / "mine").write_bytes(FUZZ["put_together"](header, data))
         with pytest.raises(ValueError, match="its digest is not what"):
-            files.load(tmp_path / "mine")
+            models.load(tmp_path / "mine")
 
 
 @pytest.mark.parametrize("seed", range(len(SEEDS)))
@@ -171,12 +172,12 @@ def test_a_key_that_is_there_twice_is_refused(seed: int, tmp_path: Path) -> None
     length = int.from_bytes(content[:8], "little")
     header, data = content[8 : 8 + length].decode(), content[8 + length :]
     path.write_bytes(FUZZ["put_together"](json.loads(header), data))
-    files.load(path)
+    models.load(path)
 
     for bad, _ in with_a_key_twice(header):
         path.write_bytes(len(bad.encode()).to_bytes(8, "little") + bad.encode() + data)
         with pytest.raises(ValueError, match=r"has the key .* twice|no chainrule model"):
-            files.load(path)
+            models.load(path)
 
     outer = json.loads(header)
     tensors = {name: entry for name, entry in outer.items() if name != "__metadata__"}
@@ -188,7 +189,7 @@ def test_a_key_that_is_there_twice_is_refused(seed: int, tmp_path: Path) -> None
             whole = tensors | {"__metadata__": {"chainrule": text}}
             path.write_bytes(FUZZ["put_together"](whole, data))
             with pytest.raises(ValueError, match=r"its description has the key .* twice"):
-                files.load(path)
+                models.load(path)
         levels.add(depth)
     assert levels >= ({0, 1} if len(about) > 9 else {0})  # a checkpoint or table has more below
 
@@ -208,7 +209,7 @@ def test_a_file_without_a_digest_is_read(tmp_path: Path) -> None:
     header, about, data = model(tmp_path)
     header["__metadata__"] = {"chainrule": json.dumps(about, indent=1)}
     (tmp_path / "mine").write_bytes(FUZZ["put_together"](header, data))
-    network = files.load(tmp_path / "mine")
+    network = models.load(tmp_path / "mine")
     assert (network.parameters == Network([2, 2, 1], seed=0).parameters).all()
 
 
@@ -223,7 +224,7 @@ def test_nan_in_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a parameter is NaN or infinite"):
         checkpoints.read(path)
     with pytest.raises(ValueError, match=r"layers\[1\]\.W\[1, 1\] is nan"):
-        files.load(path)
+        models.load(path)
 
 
 def test_a_checkpoint_that_does_not_fit_together(tmp_path: Path) -> None:
@@ -255,7 +256,7 @@ def test_a_checkpoint_that_does_not_fit_together(tmp_path: Path) -> None:
         )
         with pytest.raises(ValueError, match=message):
             checkpoints.read(path)
-        files.load(path)  # the network in it is whole
+        models.load(path)  # the network in it is whole
 
 
 # --- what does not come to mind -------------------------------------------------------------------

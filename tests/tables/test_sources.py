@@ -176,7 +176,9 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         open_table(tmp_path / "none.csv")
     with pytest.raises(IsADirectoryError):
         open_table(tmp_path)
-    with pytest.raises(TableError, match="/dev/null is no regular file; a table is read more than"):
+    with pytest.raises(
+        TableError, match="/dev/null is not a regular file; a table is read more than"
+    ):
         open_table("/dev/null")
 
 

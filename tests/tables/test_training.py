@@ -20,7 +20,8 @@ from sklearn import datasets, metrics
 import chainrule
 from chainrule.cli.inspect import tell
 from chainrule.cli.shared import Page
-from chainrule.storage import models as files
+from chainrule.storage import models
+from chainrule.storage.container import opened
 from chainrule.tables import measures, model, rows, training
 from chainrule.tables.measures import of_classes, of_numbers
 from chainrule.tables.opening import open_table
@@ -174,7 +175,7 @@ def test_a_table_of_one_column(tmp_path: Path) -> None:
 def test_more_columns_than_a_model_file_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_LONGEST", files._ROOM + 100)
+    monkeypatch.setattr(models, "_LONGEST", models._ROOM + 100)
     with pytest.raises(TableError, match=r"has 1 columns that make 1 inputs, too many for a model"):
         prepared(csv(tmp_path, with_target(["a", "b"])))
 
@@ -370,11 +371,11 @@ def test_a_network_alone_is_no_model_of_a_table(tmp_path: Path) -> None:
 def rewrite(trained: model.TableModel, path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Write the model as a stranger would: changed, with a digest that is right."""
     trained.save(path)
-    with files.opened(path) as file:
-        about = json.loads(json.dumps(files.check(file)[0]["table"]))
+    with opened(path) as file:
+        about = json.loads(json.dumps(models.check(file)[0]["table"]))
     changed = change(about) or about
     network = trained.network
-    path.write_bytes(files.content(network, network.parameters, {"table": changed}))
+    path.write_bytes(models.content(network, network.parameters, {"table": changed}))
 
 
 @pytest.mark.parametrize(
@@ -498,8 +499,8 @@ JSON = st.recursive(
 def test_a_description_of_any_kind_is_read_or_one_error(data: st.DataObject) -> None:
     """A value anywhere in a model's description of its table is replaced by any other."""
     path = GOLDEN / "v1.model"
-    with files.opened(path) as file:
-        about: Any = files.check(file)[0]
+    with opened(path) as file:
+        about: Any = models.check(file)[0]
     about, place, key = about["table"], about, "table"
     while isinstance(place[key], dict | list) and place[key] and data.draw(st.integers(0, 4)):
         place = place[key]

@@ -200,7 +200,9 @@ def test_a_state_that_can_not_be_kept(tmp_path: Path) -> None:
         def save_state(self) -> Mapping[str, Any]:
             return {"thing": object()}
 
-    with pytest.raises(TypeError, match=r"Odd.save_state gave thing = <object .*what JSON knows"):
+    with pytest.raises(
+        TypeError, match=r"Odd.save_state returned thing = <object .*what JSON knows"
+    ):
         fit(net(), callbacks=[Odd()], checkpoint=tmp_path)
 
 
@@ -724,7 +726,7 @@ def test_disk_full_leaves_the_last_checkpoint_and_a_clear_error(tmp_path: Path) 
     def run(folder: str, *full: str) -> list[str]:
         ran = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / folder), *full],
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert (ran.returncode, ran.stderr) == (0, "")
         return ran.stdout.splitlines()

@@ -139,7 +139,7 @@ def test_a_metric_that_gives_no_number() -> None:
     def shape(y_true: np.ndarray, y_pred: np.ndarray) -> Any:
         return y_true.shape
 
-    with pytest.raises(TypeError, match=r"metric 'shape' gave \(23,\); expected a number"):
+    with pytest.raises(TypeError, match=r"metric 'shape' returned \(23,\); expected a number"):
         NET.copy().fit(X, Y, epochs=1, metrics=[shape], verbose=0)
 
 
@@ -148,7 +148,7 @@ def test_a_schedule_that_gives_no_learning_rate() -> None:
         def rate(self, epoch: float, losses: Sequence[float] = ()) -> float:
             return 1 - epoch
 
-    with pytest.raises(ValueError, match=r"gave the learning rate -0.25 for step 1 of epoch 2"):
+    with pytest.raises(ValueError, match=r"returned the learning rate -0.25 for step 1 of epoch 2"):
         NET.copy().fit(X, Y, optimizer=Adam(Downhill()), batch_size=6, verbose=0)
 
 

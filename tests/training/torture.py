@@ -36,7 +36,7 @@ import chainrule.training.fit  # noqa: F401
 from chainrule.equations.optimizers import Adam, AdamW
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
-from chainrule.storage import models as files
+from chainrule.storage import models
 from chainrule.training import checkpoints
 from chainrule.training.callbacks import EarlyStopping, Run
 
@@ -141,7 +141,7 @@ def torture_run(
                 if path.name.endswith(".tmp"):
                     count["kills in a write"] += 1
                 else:
-                    files.load(path)
+                    models.load(path)
             for _, path in there:
                 checkpoints.read(path)
             newest = there[-1][0] if there else 0
@@ -172,7 +172,7 @@ def torture_save(kills: int, chance: random.Random, folder: Path, count: Counter
     for _ in range(kills):
         assert forked(save, chance.uniform(0, 0.03)) == -signal.SIGKILL
         count["kills of saves"] += 1
-        assert files.load(path).seed in (saved.value - 1, saved.value)
+        assert models.load(path).seed in (saved.value - 1, saved.value)
         for left in folder.glob(".chainrule-*.tmp"):
             count["kills in a write"] += 1
             left.unlink()

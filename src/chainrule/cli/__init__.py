@@ -1,6 +1,6 @@
 """The command line: `chainrule`, also `python -m chainrule`.
 
-Exit codes: 0 done, 1 a check failed, 2 usage or input, 130 interrupted. An error is one line.
+Exit codes: 0 done, 1 a check did not pass, 2 usage or input, 130 interrupted. An error is one line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from chainrule.cli.explain import explain
 from chainrule.cli.explore import explore
 from chainrule.cli.inspect import inspect
 from chainrule.cli.predict import predict
-from chainrule.cli.shared import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE, WIDEST, note
+from chainrule.cli.shared import (
+    EXIT_CODES,
+    INTERRUPTED,
+    PIPE_CLOSED,
+    USAGE,
+    WIDEST,
+    note,
+    one_line_warnings,
+)
 from chainrule.cli.train import train
 
 
@@ -26,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (that of this process, if None) and give its exit code."""
     _speak_unicode()
     try:
-        code = cli.main(arguments, prog_name="chainrule", standalone_mode=False)
+        with one_line_warnings():
+            code = cli.main(arguments, prog_name="chainrule", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code if isinstance(code, int) else 0

@@ -31,8 +31,8 @@ def check(model: str, data: str, rows: slice | None, as_json: bool, **reading: A
     """Check the gradient of a network against finite differences.
 
     Compares every weight and bias of the network in the file MODEL (a sample of them, where there
-    are many) with a central difference of the loss. Exits 0 if they agree, 1 if not. Rows of a
-    table that have no target are left out.
+    are many) with a central difference of the loss. Exits 0 if they agree, 1 if not, or if neither
+    can be told; the report then says what to try. Rows of a table that have no target are left out.
     """
     loaded = load(model, data, reading, leave_out=True)
     if rows is None:

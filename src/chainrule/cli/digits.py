@@ -20,7 +20,7 @@ from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import Cosine
 from chainrule.equations.targets import Weight
 from chainrule.network import Network
-from chainrule.storage.models import write_atomically
+from chainrule.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -223,6 +223,7 @@ def meaning(network: Network, why: Explanation, x: Array, digit: int, width: int
         "pass": "The certificate above proves it: finite differences and arithmetic in 30 digits, "
         "which know nothing of backpropagation, find the same number.",
         "kink": "Here the derivative has a kink, as the certificate says.",
+        "not resolved": "The certificate could not resolve this number, as it says.",
         "fail": "The certificate FAILED: this number is wrong, please report it.",
     }[why.certificate.verdict]
     text = (

@@ -11,7 +11,7 @@ import click
 
 from chainrule.cli.loaded import load
 from chainrule.cli.shared import ABOVE_0, WIDEST, Rows, choose, data_options, has
-from chainrule.storage import models as files
+from chainrule.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from chainrule.explain import Explanation
@@ -104,7 +104,7 @@ def explain(
     if out is None:
         click.echo(text)
     else:
-        files.write_atomically(out, f"{text}\n".encode())
+        write_atomically(out, f"{text}\n".encode())
 
 
 def _render(explanation: Explanation, form: str) -> str:

@@ -64,7 +64,7 @@ def explore(
     """
     from chainrule.explorer import load
 
-    for name in ("session", "hosts.offline" if save is not None else "hosts.web"):
+    for name in ("session", "hosts.offline" if save is not None else "hosts.server"):
         load(name)  # says which packages are missing, before anything is read
     subject = _subject(model, sizes, data, header, hidden, dataset)
     quick = dataset is not None
@@ -165,7 +165,7 @@ def _serve(
     browser: bool,
     quick: bool,
 ) -> int:
-    from chainrule.explorer.hosts.web import Server, is_loopback
+    from chainrule.explorer.hosts.server import Server, is_loopback
     from chainrule.explorer.place import QUICK
     from chainrule.explorer.session import Session
 

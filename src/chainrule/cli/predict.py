@@ -10,7 +10,7 @@ import click
 
 from chainrule.cli.loaded import load_table, open_table
 from chainrule.cli.shared import note, read_options
-from chainrule.storage import models as files
+from chainrule.storage.atomic import atomic_file
 
 if TYPE_CHECKING:
     from chainrule.tables.prediction import Prediction
@@ -62,7 +62,7 @@ def predict(
         _write(prediction, sys.stdout.buffer, form)
         sys.stdout.flush()
     else:
-        with files.atomic_file(out) as file:
+        with atomic_file(out) as file:
             _write(prediction, file, form)
     for line in prediction.notes.words(table.schema):
         note(line)

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +16,7 @@ import click
 
 FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 WIDEST = 100  # columns of a page of text; longer lines are hard to read
-EXIT_CODES = "Exit codes: 0 done, 1 a check failed, 2 usage or input, 130 interrupted."
+EXIT_CODES = "Exit codes: 0 done, 1 a check did not pass, 2 usage or input, 130 interrupted."
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
@@ -84,6 +85,18 @@ def printable(text: str) -> str:
 def note(words: str) -> None:
     """Say something in one line on the standard error."""
     click.echo(f"chainrule: {printable(' '.join(words.split()))}", err=True)
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Say warnings as the command line says things: in one line."""
+
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        note(str(message))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def choose(rows: slice, n_rows: int, path: str) -> slice:

@@ -7,9 +7,6 @@ import itertools
 import math
 import os
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +24,7 @@ from chainrule.cli.shared import (
     read_options,
     test_rows,
 )
-from chainrule.storage import models as files
+from chainrule.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from chainrule.tables.training import Prepared, Settings
@@ -150,8 +147,7 @@ def train(data: str, out: str, **given: Any) -> int:
     _check_memory(prepared)
     network = training.make_network(prepared)
     page.fact("network", str(network))
-    with _one_line_warnings():
-        history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
+    history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
     if history.stop_reason == "interrupted":
         epoch = _reached(given["checkpoint"])
         where = "" if epoch is None else f"; go on with --resume (epoch {epoch} is kept)"
@@ -346,17 +342,5 @@ def _draw(history: History, path: str, data: str) -> bool:
     figure.suptitle(os.path.basename(data))
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
-    files.write_atomically(path, image.getvalue())
+    write_atomically(path, image.getvalue())
     return True
-
-
-@contextmanager
-def _one_line_warnings() -> Iterator[None]:
-    """Say warnings as the command line says things: in one line."""
-
-    def show(message: Any, *_: Any, **__: Any) -> None:
-        note(str(message))
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield

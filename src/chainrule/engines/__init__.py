@@ -33,7 +33,13 @@ __all__ = [
 
 @exported("chainrule")
 class EngineWarning(UserWarning):
-    """A run falls back to a slower engine."""
+    """Warn that a run falls back to a slower engine, because the faster one lacks what is asked.
+
+    Examples:
+        >>> import warnings
+        >>> import chainrule as cr
+        >>> warnings.filterwarnings("ignore", category=cr.EngineWarning)  # doctest: +SKIP
+    """
 
 
 def _engines() -> dict[str, Engine]:
@@ -90,8 +96,8 @@ def predict(network: FeedForward, X: ArrayLike) -> NDArray[Any]:
 
     Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
     """
-    network._check_parameters()
+    network.check_parameters()
     array = numeric(X, "X")
     inputs = data.inputs(array, network.sizes[0], network.dtype)
-    outputs = choose(network._requested_engine, network).predict(network, inputs)
+    outputs = choose(network.requested_engine, network).predict(network, inputs)
     return outputs[0] if array.ndim == 1 else outputs

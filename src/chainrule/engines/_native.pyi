@@ -6,6 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+activations: tuple[str, ...]
+losses: tuple[str, ...]
+optimizers: tuple[str, ...]
+batch_limit: int
+thread_limit: int
+NOT_HANDLED: int
+DONE: int
+NOT_FINITE: int
+
 class Trainer:
     def __init__(
         self,

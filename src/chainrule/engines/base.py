@@ -41,6 +41,35 @@ class State:
     slots: Slots = field(default_factory=dict)
 
 
+def check_state(optimizer: Optimizer, theta: NDArray[Any], state: State) -> None:
+    """Raise ValueError unless θ can be moved and the slots are what the optimiser remembers.
+
+    Callbacks have the state of their run in hand. They may change the numbers of a slot, but not
+    its shape or dtype. An optimiser that starts slots of its own kind is left to check them itself.
+    """
+    if not theta.flags.writeable:
+        raise ValueError("the network's parameters are read-only; training changes them in place")
+    if type(optimizer).start is not Optimizer.start:
+        return
+    for name in optimizer.used_slots:
+        kind, slot = type(optimizer).__name__, state.slots.get(name)
+        if slot is None:
+            found = "is missing"
+        elif not isinstance(slot, np.ndarray):
+            found = f"is a {type(slot).__name__}"
+        elif slot.shape != theta.shape or slot.dtype != theta.dtype:
+            found = f"has shape {slot.shape} and dtype {slot.dtype}"
+        elif not slot.flags.writeable:
+            found = "is read-only"
+        else:
+            continue
+        raise ValueError(
+            f"state.slots[{name!r}] {found}; {kind} needs a writable array of shape {theta.shape} "
+            f"and dtype {theta.dtype}. To change a slot, assign to its numbers: "
+            f"state.slots[{name!r}][...] = values"
+        )
+
+
 @dataclass(frozen=True)
 class Failure:
     """Where a number stopped being finite: step of the run, layer, and which array."""

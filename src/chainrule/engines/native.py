@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chainrule import _forks as forks
 from chainrule.engines import _native
-from chainrule.engines.base import EpochResult, Failure, Plan, Shortcut, State
+from chainrule.engines.base import EpochResult, Failure, Plan, Shortcut, State, check_state
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import activations, losses, optimizers
 from chainrule.equations.arrays import contiguous, is_mapped
@@ -20,20 +20,12 @@ from chainrule.equations.data import Samples
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
 
-# In the order of the core's enumerations (native/core.h).
-_ACTIVATIONS = tuple(type(activations.ACTIVATIONS[name]) for name in (
-    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus",
-    "softmax",
-))  # fmt: skip
-_LOSSES = tuple(type(losses.LOSSES[name]) for name in (
-    "squared_error", "half_squared_error", "absolute_error", "huber", "cross_entropy",
-    "binary_cross_entropy", "poisson",
-))  # fmt: skip
-_RULES = ("gradient_descent", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
+# In the order of the core's enumerations: what it knows as a number is its place here.
+_ACTIVATIONS = tuple(type(activations.ACTIVATIONS[name]) for name in _native.activations)
+_LOSSES = tuple(type(losses.LOSSES[name]) for name in _native.losses)
+_REAL, _INTEGER = np.dtype(np.float64), np.dtype(np.int64)
 _READABLE = {np.dtype(t) for t in "bhiqBHIQ?fd"}
-_DONE = 1  # what the core's predictor answers where every number was finite
 _CONVERTED = 1 << 14  # rows of another dtype that are converted in one go
-_BATCH_LIMIT = 1 << 24  # samples; the core counts rows of a batch in 32 bits
 
 
 class NativeEngine:
@@ -66,8 +58,8 @@ class NativeEngine:
             self._threads(network), _isa()  # which raise for what the environment says wrong
             if type(plan.optimizer) not in _OPTIMIZERS:
                 return f"the native engine does not know optimizer {type(plan.optimizer).__name__}"
-            if plan.batch_size > _BATCH_LIMIT:
-                return f"the native engine takes batches of up to {_BATCH_LIMIT} samples"
+            if plan.batch_size > _native.batch_limit:
+                return f"the native engine takes batches of up to {_native.batch_limit} samples"
         return None
 
     def run_epoch(
@@ -84,28 +76,45 @@ class NativeEngine:
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
         n = len(samples)
-        if any(is_mapped(part) and not _is_read(part) for part in (samples.X, samples.y)):
+        if any(not _is_read(part) and is_mapped(part) for part in (samples.X, samples.y)):
             # To convert it whole would need the memory that the map is there to save.
             return ReferenceEngine().run_epoch(
                 network, samples, plan, state, order, learning_rates, outputs, on_progress,
                 step_losses,
             )  # fmt: skip
+        theta, rule = network.parameters, plan.optimizer
+        check_state(rule, theta, state)
         trainer, busy = self._trainer(network, plan, n)
-        slots = [state.slots[name] for name in plan.optimizer.slot_names if name in state.slots]
+        dtype = theta.dtype
+        changed = [theta, *(state.slots[name] for name in rule.used_slots)]
+        moved = [_plain(given, dtype) for given in changed]
+        a = None if outputs is None else _plain(outputs, dtype)
+        C = None if step_losses is None else _plain(step_losses, _REAL)
         with busy:
-            loss, steps, failed, stopped = trainer.run_epoch(
-                network.parameters,
-                slots,
-                state.step,
-                _readable(samples.X, network.dtype),
-                _readable(samples.y, network.dtype),
-                samples.weights,
-                None if order is None else np.ascontiguousarray(order, dtype=np.int64),
-                np.ascontiguousarray(learning_rates, dtype=np.float64),
-                outputs,
-                step_losses,
-                on_progress,
-            )
+            try:
+                loss, steps, failed, stopped = trainer.run_epoch(
+                    moved[0],
+                    moved[1:],
+                    state.step,
+                    _readable(samples.X, dtype),
+                    _plain(samples.y, _INTEGER)
+                    if samples.y.ndim == 1
+                    else _readable(samples.y, dtype),
+                    None if samples.weights is None else _plain(samples.weights, _REAL),
+                    None if order is None else _plain(order, _INTEGER),
+                    _plain(learning_rates, _REAL),
+                    a,
+                    C,
+                    on_progress,
+                )
+            finally:
+                for given, own in (
+                    (outputs, a),
+                    (step_losses, C),
+                    *zip(changed, moved, strict=True),
+                ):
+                    if own is not given and given is not None and own is not None:
+                        given[...] = own  # it lies in a way that the core can't write to
         state.step += steps
         if failed < 0 and not stopped:
             on_progress(steps, loss)  # short epochs have had no other call
@@ -126,7 +135,7 @@ class NativeEngine:
         for start in range(0, len(inputs), step):
             rows = slice(start, start + step)
             X = inputs if as_it_is else _converted(inputs[rows], network.dtype)
-            if predictor.predict(network.parameters, X, outputs[rows]) != _DONE:
+            if predictor.predict(network.parameters, X, outputs[rows]) != _native.DONE:
                 # It does not take these arrays, or a number is not finite, which is to be named.
                 return ReferenceEngine().predict(network, inputs)
         return outputs
@@ -137,25 +146,25 @@ class NativeEngine:
         """See `chainrule.engines.base.Engine.losses`."""
         C = np.empty(len(inputs))
         predictor = self._predictor(network)
-        y = np.ascontiguousarray(y)
-        if predictor.losses(network.parameters, inputs, y, outputs, C) == _DONE:
+        X, rows = _readable(inputs, network.dtype), _plain(y, network.dtype)
+        if predictor.losses(network.parameters, X, rows, outputs, C) == _native.DONE:
             return C
         return ReferenceEngine().losses(network, inputs, y, outputs)
 
     def shortcut(self, network: FeedForward) -> Shortcut:
         """See `chainrule.engines.base.Engine.shortcut`."""
         predict, units, dtype = self._predictor(network).predict, network.sizes[-1], network.dtype
-        empty, array = np.empty, np.ndarray
+        empty, array, done = np.empty, np.ndarray, _native.DONE
 
         def shortcut(X: Any, parameters: NDArray[Any]) -> NDArray[Any] | None:
             if type(X) is not array:
                 return None
             if X.ndim == 2:
                 outputs = empty((len(X), units), dtype)
-                return outputs if predict(parameters, X, outputs) == _DONE else None
+                return outputs if predict(parameters, X, outputs) == done else None
             if X.ndim == 1:
                 outputs = empty((1, units), dtype)
-                return outputs[0] if predict(parameters, X[None], outputs) == _DONE else None
+                return outputs[0] if predict(parameters, X[None], outputs) == done else None
             return None
 
         return shortcut
@@ -210,7 +219,7 @@ def _new_trainer(
         loss=_LOSSES.index(loss),
         l2=float(l2),
         single=single,
-        optimizer=_RULES.index(rule),
+        optimizer=_native.optimizers.index(rule),
         clip_norm=0.0 if clip_norm is None else float(clip_norm),
         l2_per_sample=l2_per_sample,
         largest_loss=largest_loss,
@@ -258,6 +267,14 @@ def _converted(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def _is_read(array: NDArray[Any]) -> bool:
     return array.dtype in _READABLE and array.dtype.isnative
+
+
+def _plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Give the numbers in that dtype, side by side and aligned: the array itself, or a copy."""
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.aligned and type(array) is np.ndarray:
+        return array
+    return np.array(array, dtype, order="C")
 
 
 def _find(

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.engines.base import EpochResult, Failure, Plan, State
-from chainrule.equations import backprop, overflow
+from chainrule.engines.base import EpochResult, Failure, Plan, State, check_state
+from chainrule.equations import backprop
 from chainrule.equations.arrays import contiguous
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.data import Samples
 from chainrule.equations.layers import LayerOf, NetworkOf
 from chainrule.equations.losses import Loss
+from chainrule.equations.overflow import Overflow
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
@@ -46,6 +47,7 @@ class ReferenceEngine:
         step_losses: NDArray[np.float64] | None = None,
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
+        check_state(plan.optimizer, network.parameters, state)
         n, units, dtype = len(samples), network.sizes[-1], network.dtype
         total, weight, done, steps = 0.0, 0.0, 0, 0
         for steps, start in enumerate(range(0, n, plan.batch_size), start=1):
@@ -72,7 +74,7 @@ class ReferenceEngine:
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
         """See `chainrule.engines.base.Engine.predict`."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
-        with overflow.named(network.dtype) as found:
+        with Overflow(network.dtype) as found:
             for start in range(0, len(inputs), _ROWS):
                 rows = slice(start, start + _ROWS)
                 passed = backprop.forward(network, contiguous(inputs[rows], network.dtype))
@@ -137,7 +139,7 @@ def _step(
     slots = {name: values.copy() for name, values in state.slots.items()}
     plan.optimizer.update(theta, flat, slots, eta, state.step + 1)
     if not (np.isfinite(theta).all() and np.isfinite(flat).all()):
-        for l, (dW, (W, b)) in enumerate(zip(g.dW, network._views(theta), strict=True), start=1):
+        for l, (dW, (W, b)) in enumerate(zip(g.dW, network.views_of(theta), strict=True), start=1):
             if not np.isfinite(dW).all():
                 return Failure(state.step, l, "gradient")
             if not (np.isfinite(W).all() and (b is None or np.isfinite(b).all())):

@@ -33,13 +33,35 @@ Array = NDArray[Any]
 
 @exported("chainrule")
 class Activation(ABC):
-    """An activation function g with its derivative g'.
+    """State an activation function g and its derivative g'.
 
-    ``formula`` and ``derivative_formula`` state both in the language of `formulas`, in
-    the letters z and a; the first form of each uses z alone. ``kinks`` lists the z where g' jumps.
-    ``positive`` says that g(z) > 0 everywhere, which the logarithm of a loss may need. An
-    activation that knows its logarithm states ``log_derivative_formula``, g'(z) / g(z), and
-    computes ``log_value`` and ``log_derivative``: both stay exact where a rounds to 0.
+    Derive from this class to write your own. It works everywhere: in training (by NumPy),
+    explanations, certificates and model files.
+
+    Attributes:
+        name: The name that is printed, and stored in model files.
+        formula: g(z) as text, in the letter z.
+        derivative_formula: g'(z) as text, in the letter z. Equal forms may follow after " = ", and
+            may use a = g(z).
+        kinks: The z where g' jumps. A certificate says "kink" there.
+        positive: Whether g(z) > 0 everywhere, which a loss with a logarithm needs.
+        log_derivative_formula: g'(z) / g(z) as text, of an activation that knows its logarithm;
+            it then computes `log_value` and `log_derivative`, exact where a rounds to 0.
+
+    Examples:
+        >>> import numpy as np
+        >>> import chainrule as cr
+        >>> class Gaussian(cr.Activation):
+        ...     name = "gaussian"
+        ...     formula = "exp(-z**2)"
+        ...     derivative_formula = "-2*z*exp(-z**2) = -2*z*a"
+        ...     def value(self, z):
+        ...         return np.exp(-(z**2))
+        ...     def derivative(self, z, a):
+        ...         return -2 * z * a
+        >>> net = cr.Network([2, 3, 1], hidden=Gaussian(), seed=0)
+        >>> bool(net.check_gradient([[0.3, -0.4]], [1.0]))
+        True
     """
 
     name: ClassVar[str]
@@ -51,14 +73,38 @@ class Activation(ABC):
 
     @abstractmethod
     def value(self, z: Array) -> Array:
-        """Give a = g(z), shaped as z."""
+        """Compute a = g(z).
+
+        Args:
+            z: The pre-activations, an array of any shape.
+
+        Returns:
+            The activations, shaped as z and in its dtype.
+        """
 
     @abstractmethod
     def derivative(self, z: Array, a: Array) -> Array:
-        """Give g'(z), shaped as z; a = g(z) is handed in, since many derivatives are short in a."""
+        """Compute g'(z).
+
+        Args:
+            z: The pre-activations, an array of any shape.
+            a: The activations g(z), because many derivatives are short in a.
+
+        Returns:
+            The derivatives, shaped as z and in its dtype.
+        """
 
     def pull_back(self, dC_da: Array, z: Array, a: Array) -> Array:
-        """Give ∂C/∂z from ∂C/∂a: the factor ∂a/∂z of the chain rule, applied."""
+        """Compute ∂C/∂z from ∂C/∂a: apply the factor ∂a/∂z of the chain rule.
+
+        Args:
+            dC_da: The derivatives of the loss with respect to a, shaped as z.
+            z: The pre-activations.
+            a: The activations g(z).
+
+        Returns:
+            ∂C/∂a · g'(z), shaped as z. `softmax` overrides this with a sum over its outputs.
+        """
         return dC_da * self.derivative(z, a)
 
     def log_value(self, z: Array) -> Array:
@@ -248,11 +294,11 @@ class Softmax(Activation):
         return e / e.sum(axis=-1, keepdims=True)
 
     def derivative(self, z: Array, a: Array) -> Array:
-        """Give the diagonal ∂a_j/∂z_j alone; `jacobian` gives all."""
+        """Return the diagonal ∂a_j/∂z_j alone; `jacobian` gives all."""
         return a * others(a)
 
     def jacobian(self, a: Array) -> Array:
-        """Give ∂a_m/∂z_j at [..., m, j] from the outputs a."""
+        """Return ∂a_m/∂z_j at [..., m, j] from the outputs a."""
         same = np.eye(a.shape[-1], dtype=bool)
         return np.where(same, (a * others(a))[..., None], -a[..., :, None] * a[..., None, :])
 
@@ -290,7 +336,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def get(activation: str | Activation) -> Activation:
-    """Give the activation of that name, or the user's own one after a check of its formulas.
+    """Return the activation of that name, or the user's own one after a check of its formulas.
 
     Raises ValueError for an unknown name or a formula that can't be read, TypeError for anything
     that is neither a name nor an `Activation`.

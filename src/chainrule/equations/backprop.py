@@ -35,7 +35,19 @@ Array = NDArray[Any]
 @exported("chainrule")
 @dataclass(frozen=True)
 class Forward:
-    """The numbers of a forward pass: ``z[l]``, ``a[l]``, and ``masks[l]`` with dropout."""
+    """Hold the numbers of a forward pass, which `Network.forward` returns.
+
+    Attributes:
+        z: ``z[l]`` are the pre-activations of layer l, (n, units_l), for l = 1 to L.
+        a: ``a[l]`` are the activations of layer l, (n, units_l), for l = 0 to L; ``a[0]`` is X.
+        masks: ``masks[l]`` is the dropout mask of layer l, (n, units_l), or None.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> passed = cr.Network([2, 3, 1], seed=0).forward([[1.0, 2.0]])
+        >>> passed.a[0].tolist(), passed.z[1].shape, passed.a[2].shape
+        ([[1.0, 2.0]], (1, 3), (1, 1))
+    """
 
     z: ByLayer[Array]
     a: ByLayer[Array]
@@ -45,11 +57,28 @@ class Forward:
 @exported("chainrule")
 @dataclass(frozen=True)
 class Gradient:
-    """The gradient of the loss C that is reported, and what it was made from.
+    """Hold the gradient of the loss C that is reported, and what it was made from.
 
-    ``dW[l]`` and ``db[l]`` are shaped as W and b (None without biases); ``loss`` is C, of which
-    ``penalty`` is the part ½ λ Σ w²; ``sample_losses`` are the C_i, (n,); ``delta[l]`` is
-    ∂C_i/∂z^(l), (n, units_l), not yet averaged; ``shares`` are the s_i / Σs, (n,).
+    `Network.gradient` returns it.
+
+    Attributes:
+        dW: ``dW[l]`` is ∂C/∂W^(l), (units_l, units_{l-1}), for l = 1 to L.
+        db: ``db[l]`` is ∂C/∂b^(l), (units_l,), or None in a network without biases.
+        loss: The loss C, penalty included.
+        penalty: The part ½ λ Σ w² of it.
+        sample_losses: The loss C_i of each sample, (n,).
+        delta: ``delta[l]`` is ∂C_i/∂z^(l), (n, units_l), for each sample, not yet averaged.
+        forward: The forward pass.
+        shares: The share s_i / Σs of each sample in the mean, (n,).
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([2, 3, 1], seed=0)
+        >>> g = net.gradient([[1.0, 2.0], [0.5, -1.0]], [1.0, 0.0])
+        >>> g.dW[1].shape, g.db[2].shape, g.delta[1].shape
+        ((3, 2), (1,), (2, 3))
+        >>> bool(abs(g.shares @ g.sample_losses - g.loss) < 1e-15)
+        True
     """
 
     dW: ByLayer[Array]
@@ -62,11 +91,19 @@ class Gradient:
     shares: Array
 
     def sample_dW(self, layer: int) -> Array:
-        """Give ∂C_i/∂W^(l) of every sample, (n, units_l, units_{l-1}), without s_i or penalty."""
+        """Return ∂C_i/∂W^(l) of every sample, (n, units_l, units_{l-1}), without s_i and penalty.
+
+        Args:
+            layer: The layer l, from 1 to L.
+        """
         return self.delta[layer][:, :, None] * self.forward.a[layer - 1][:, None, :]
 
     def sample_db(self, layer: int) -> Array:
-        """Give ∂C_i/∂b^(l) of every sample, (n, units_l)."""
+        """Return ∂C_i/∂b^(l) of every sample, (n, units_l), without s_i.
+
+        Args:
+            layer: The layer l, from 1 to L.
+        """
         return self.delta[layer]
 
 
@@ -93,7 +130,7 @@ def forward(
 
 
 def sample_losses(network: NetworkOf, z: Array, a: Array, y: Array) -> Array:
-    """Give C_i of every sample, (n,), from z, a and y of the output layer."""
+    """Return C_i of every sample, (n,), from z, a and y of the output layer."""
     loss = network.loss
     if isinstance(loss, LossFromZ):
         return loss.value_from_z(network.weighted_layers[-1].activation, z, y)
@@ -102,7 +139,7 @@ def sample_losses(network: NetworkOf, z: Array, a: Array, y: Array) -> Array:
 
 
 def backward(network: NetworkOf, forward: Forward, y: Array) -> ByLayer[Array]:
-    """Give δ^(l) = ∂C_i/∂z^(l) for l = 1..L: equations (1) and (2)."""
+    """Return δ^(l) = ∂C_i/∂z^(l) for l = 1..L: equations (1) and (2)."""
     layers, loss = network.weighted_layers, network.loss
     L = len(layers)
     z, a = forward.z, forward.a
@@ -130,7 +167,7 @@ def backward(network: NetworkOf, forward: Forward, y: Array) -> ByLayer[Array]:
 def gradient(
     network: NetworkOf, forward: Forward, y: Array, weights: Array | None = None
 ) -> Gradient:
-    """Give the gradient of C: equations (3) and (4). y is (n, units_L), weights (n,) or None."""
+    """Return the gradient of C: equations (3) and (4). y is (n, units_L), weights (n,) or None."""
     a, delta = forward.a, backward(network, forward, y)
     C_i = sample_losses(network, forward.z[-1], a[-1], y)
     share = shares(len(y), weights, C_i.dtype)
@@ -152,7 +189,7 @@ def gradient(
 
 
 def shares(n_samples: int, weights: Array | None, dtype: Any) -> Array:
-    """Give s_i / Σs, the share of each sample in the mean: 1/n without weights; 0 if Σs = 0."""
+    """Return s_i / Σs, the share of each sample in the mean: 1/n without weights; 0 if Σs = 0."""
     if weights is None:
         return np.full(n_samples, 1 / n_samples, dtype=dtype)
     total = weights.sum()

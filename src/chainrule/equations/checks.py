@@ -44,7 +44,7 @@ def _number(value: float, name: str) -> bool:
 
 
 def guess(name: str, names: Sequence[str]) -> str:
-    """Give the name that may have been meant, as part of a message, or nothing."""
+    """Return the name that may have been meant, as part of a message, or nothing."""
     import difflib  # for those who have mistyped
 
     by_lower = {known.lower(): known for known in names}
@@ -53,7 +53,7 @@ def guess(name: str, names: Sequence[str]) -> str:
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
-    """Give names as a list in words, the first ones of many."""
+    """Return names as a list in words, the first ones of many."""
     shown = ", ".join(map(repr, names[:most]))
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 

@@ -36,14 +36,14 @@ class Samples:
         return int(self.X.shape[0])
 
     def rows(self, index: Any, units: int, dtype: Any) -> tuple[Array, Array, Array | None]:
-        """Give X and y (classes as one-hot rows) of some samples in a dtype, and their weights."""
+        """Return X and y (classes as one-hot rows) of some samples, and their weights."""
         X = contiguous(self.X[index], dtype)
         y = one_hot(self.y[index], units, dtype)
         return X, y, None if self.weights is None else self.weights[index]
 
 
 def in_dtype(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Give an array in C order and a dtype: as it is where it is so already, else one copy.
+    """Return an array in C order and a dtype: as it is where it is so already, else one copy.
 
     A memory map, which may be larger than the memory, stays as it is; `Samples.rows` converts it.
     """
@@ -51,7 +51,7 @@ def in_dtype(array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def one_hot(y: Array, units: int, dtype: Any) -> Array:
-    """Give targets as rows (n, units): integer classes (n,) as one-hot, rows as they are."""
+    """Return targets as rows (n, units): integer classes (n,) as one-hot, rows as they are."""
     if y.ndim == 2:
         return contiguous(y, dtype)
     rows = np.zeros((len(y), units), dtype=dtype)
@@ -60,7 +60,7 @@ def one_hot(y: Array, units: int, dtype: Any) -> Array:
 
 
 def inputs(X: ArrayLike, units: int, dtype: Any = np.float64, name: str = "X") -> Array:
-    """Give the inputs as an array (n, units); a 1-D x of that many numbers is one sample.
+    """Return the inputs as an array (n, units); a 1-D x of that many numbers is one sample.
 
     Raises ValueError for another shape, no samples, masked values, NaN, infinity, or a number too
     large for the dtype that it will be computed in; TypeError for what is not numeric.
@@ -86,7 +86,7 @@ def inputs(X: ArrayLike, units: int, dtype: Any = np.float64, name: str = "X") -
 def targets(
     y: ArrayLike, n_samples: int, units: int, loss: Loss, dtype: Any = np.float64, name: str = "y"
 ) -> Array:
-    """Give the targets as float rows (n, units), or integer classes (n,) where y was that.
+    """Return the targets as float rows (n, units), or integer classes (n,) where y was that.
 
     Raises ValueError for another shape or length, classes out of range, masked values, or numbers
     that the loss or the dtype can't take; TypeError for what is not numeric.
@@ -114,7 +114,7 @@ def targets(
 
 
 def weights(sample_weight: ArrayLike | None, n_samples: int) -> NDArray[np.float64] | None:
-    """Give the sample weights as float64 (n,), or None; of what they are, the ratios (`ratios`).
+    """Return the sample weights as float64 (n,), or None; of what they are, the ratios (`ratios`).
 
     Raises ValueError for another shape, a negative weight, NaN, infinity, a sum of 0, or weights
     that are further apart than floating-point numbers can be weighed against each other.
@@ -134,7 +134,7 @@ def weights(sample_weight: ArrayLike | None, n_samples: int) -> NDArray[np.float
 
 
 def ratios(weights: Array, name: str) -> tuple[NDArray[np.float64], float]:
-    """Give weights w as w / u, and u: the power of 2 that brings the largest into [1, 2).
+    """Return weights w as w / u, and u: the power of 2 that brings the largest into [1, 2).
 
     A mean takes no more than their ratios, which stay what they are, to the bit; and neither the
     sum of weights nor their product with a loss can overflow or lose digits any more.
@@ -160,7 +160,7 @@ def ratios(weights: Array, name: str) -> tuple[NDArray[np.float64], float]:
 def multiplied(
     a: NDArray[np.float64] | None, b: NDArray[np.float64], name: str
 ) -> tuple[NDArray[np.float64], float]:
-    """Give the products of two weights of each sample, of which one may be missing, as `ratios`."""
+    """Return the products of two weights of each sample, either of which may be missing."""
     b, unit = ratios(b, name)
     if a is None:
         return b, unit
@@ -178,7 +178,7 @@ def multiplied(
 
 
 def classes(y: Array, units: int) -> NDArray[np.int64] | None:
-    """Give the class of each sample, (n,), or None where checked targets are no classes.
+    """Return the class of each sample, (n,), or None where checked targets are no classes.
 
     Classes are integers (n,), one-hot rows, or 0 and 1 for a single output.
     """
@@ -198,7 +198,7 @@ def classes(y: Array, units: int) -> NDArray[np.int64] | None:
 def class_weights(
     class_weight: Mapping[int, float] | Literal["balanced"], y: Array, units: int
 ) -> NDArray[np.float64]:
-    """Give each sample the weight of its class, (n,).
+    """Assign each sample the weight of its class, (n,).
 
     A dict gives the weights, 1 for classes that it does not name; "balanced" weighs each class by
     n / (number of classes in y · samples of the class), so that all count the same.

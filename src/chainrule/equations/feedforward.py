@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
@@ -10,12 +9,13 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.equations import activations, backprop, data, initializers, losses, overflow
+from chainrule.equations import activations, backprop, data, initializers, losses
 from chainrule.equations.activations import Activation
-from chainrule.equations.arrays import contiguous
+from chainrule.equations.arrays import all_finite, contiguous, is_mapped
 from chainrule.equations.backprop import Forward, Gradient
 from chainrule.equations.checks import integer, not_negative, whole
 from chainrule.equations.losses import Loss, LossFromZ
+from chainrule.equations.overflow import Overflow
 from chainrule.equations.parameters import Layer, Layers, assign, count_parameters, views
 from chainrule.random import dropout_mask
 
@@ -79,9 +79,9 @@ class FeedForward:
         not_negative(l2, "l2")
         self.l2 = float(l2)
         self._biases = bool(biases)
-        self._seed_given = seed is not None
+        self.seed_given = seed is not None
         self.seed = secrets.randbits(63) if seed is None else _check_seed(seed)
-        self._requested_engine = self._check_engine(engine)
+        self.requested_engine = self._check_engine(engine)
         self.threads = threads
 
         self._parameters: Array = np.zeros(count_parameters(self.sizes, self.biases), dtype=dtype)
@@ -135,15 +135,15 @@ class FeedForward:
 
     @property
     def weighted_layers(self) -> Sequence[Layer]:
-        """Layers 1 to L: those with weights."""
+        """Return layers 1 to L: those with weights."""
         return self.layers[1:]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of the parameters and of training."""
+        """Return the dtype of the parameters and of training."""
         return self.parameters.dtype
 
-    def _views(self, flat: Array) -> list[tuple[Array, Array | None]]:
+    def views_of(self, flat: Array) -> list[tuple[Array, Array | None]]:
         """Cut a flat vector into the (W, b) of layers 1 to L, as views."""
         return views(flat, self.sizes, self.biases)
 
@@ -169,11 +169,9 @@ class FeedForward:
             if b is not None and layer.b is not None:
                 assign(layer.b, b[i], f"b[{i}]")
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
         """Raise ValueError where a parameter that was set in place is NaN or infinite."""
-        # A finite sum of squares is the quick answer; one that overflows proves nothing.
-        squares = float(np.vdot(self.parameters, self.parameters))
-        if math.isfinite(squares) or np.isfinite(self.parameters).all():
+        if all_finite(self._parameters):
             return
         for l, layer in enumerate(self.layers[1:], start=1):
             for name, array in (("W", layer.W), ("b", layer.b)):
@@ -185,13 +183,31 @@ class FeedForward:
                     )
 
     def forward(self, X: ArrayLike) -> Forward:
-        """Give every ``z[l]`` and ``a[l]`` for X, (n, units_0), in float64, without dropout.
+        """Carry samples through the layers, in float64 and without dropout.
 
-        Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+
+        Returns:
+            Every pre-activation ``z[l]`` and activation ``a[l]``.
+
+        Warns:
+            RuntimeWarning: A number overflows; the warning names sample and layer.
+
+        Raises:
+            TypeError: X does not hold numbers.
+            ValueError: X has the wrong shape, or X or a parameter is NaN or infinite.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], output="tanh", W=[[[2.0, 3.0]]], b=[[1.0]])
+            >>> passed = net.forward([1, -1])
+            >>> passed.z[1].tolist(), passed.a[1].tolist()
+            ([[0.0]], [[0.0]])
         """
-        self._check_parameters()
+        self.check_parameters()
         X = contiguous(data.inputs(X, self.sizes[0]), np.float64)
-        with overflow.named() as found:
+        with Overflow() as found:
             passed = backprop.forward(self, X)
             found.look_at(passed)
         return passed
@@ -204,16 +220,43 @@ class FeedForward:
         sample_weight: ArrayLike | None = None,
         dropout_step: int | None = None,
     ) -> Gradient:
-        """Give the gradient of the loss C with respect to every weight and bias, in float64.
+        """Compute the gradient of the loss C with respect to every weight and bias, in float64.
 
-        With ``dropout_step`` the dropout masks of that training step are applied, for the samples
-        as they stood in its batch; without it there is no dropout. Warns (RuntimeWarning) where a
-        number overflows, and says in which sample and layer.
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+            y: The targets, (n, units_L). Classes as integers and the targets of a single output may
+                be (n,).
+            sample_weight: The weight of each sample in the mean, (n,).
+            dropout_step: Apply the dropout masks of this training step, counted from 0, to the
+                samples as they stood in its batch. None leaves dropout out.
+
+        Returns:
+            The gradient, with the loss, the losses of the samples and δ of every layer.
+
+        Warns:
+            RuntimeWarning: A number overflows; the warning names sample and layer.
+
+        Raises:
+            TypeError: X, y or the weights do not hold numbers, or ``dropout_step`` is not an
+                integer.
+            ValueError: Shapes do not fit, a number is NaN or infinite, or a target is impossible
+                for the loss.
+
+        Source:
+            Rumelhart, Hinton and Williams, 1986; the four equations are those of the page of that
+            name.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], W=[[[2.0, 3.0]]], b=[[1.0]], loss="half_squared_error")
+            >>> g = net.gradient([[1, 1]], [4])
+            >>> g.loss, g.dW[1].tolist(), g.db[1].tolist()
+            (2.0, [[2.0, 2.0]], [2.0])
         """
-        self._check_parameters()
+        self.check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
         X, y, weights = samples.rows(slice(None), self.sizes[-1], np.float64)
-        with overflow.named() as found:
+        with Overflow() as found:
             passed = backprop.forward(self, X, self.masks(dropout_step))
             g = backprop.gradient(self, passed, y, weights)
             found.look_at(passed, g.sample_losses)
@@ -221,7 +264,20 @@ class FeedForward:
         return g
 
     def masks(self, step: int | None) -> Callable[[int, Array], Array | None] | None:
-        """Give the dropout masks of a training step as `backprop.forward` takes them, or None."""
+        """Return the dropout masks of a training step, as the equations take them.
+
+        Args:
+            step: The number of the step, from 0, or None for no dropout.
+
+        Returns:
+            A function of the layer l and its activations, (n, units_l), that returns the mask m of
+            that shape, 0 or 1 / (1 − rate), or None where the layer has no dropout. None if no
+            layer has.
+
+        Raises:
+            TypeError: ``step`` is not an integer.
+            ValueError: ``step`` is below 0.
+        """
         if step is None:
             return None
         step = integer(step, "dropout_step must be the number of a training step")
@@ -240,53 +296,88 @@ class FeedForward:
     def loss_value(
         self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
     ) -> float:
-        """Give the loss C, penalty included, in float64.
+        """Compute the loss C, penalty included, in float64.
 
-        Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+            y: The targets, as for `Network.gradient`.
+            sample_weight: The weight of each sample in the mean, (n,).
+
+        Returns:
+            The weighted mean of the samples' losses plus ½ λ Σ w².
+
+        Warns:
+            RuntimeWarning: A number overflows; the warning names sample and layer.
+
+        Raises:
+            TypeError: X, y or the weights do not hold numbers.
+            ValueError: Shapes do not fit, a number is NaN or infinite, or a target is impossible
+                for the loss.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], W=[[[2.0, 3.0]]], loss="half_squared_error", l2=0.1)
+            >>> net.loss_value([[1, 1], [0, 1]], [4, 3])
+            0.9...
         """
-        self._check_parameters()
+        self.check_parameters()
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
         total = 0.0
-        with overflow.named() as found:
+        with Overflow() as found:
             for start in range(0, len(samples), _BATCH):
                 X_b, y_b, s = samples.rows(slice(start, start + _BATCH), self.sizes[-1], np.float64)
                 passed = backprop.forward(self, X_b)
                 C_i = backprop.sample_losses(self, passed.z[-1], passed.a[-1], y_b)
                 found.look_at(passed, C_i, start)
                 total += float(C_i.sum() if s is None else s @ C_i)
+            penalty = self.penalty()
+            found.look_at_penalty(penalty)
         count = len(samples) if samples.weights is None else float(samples.weights.sum())
-        return total / count + self.penalty()
+        return total / count + penalty
 
     def penalty(self) -> float:
-        """Give ½ λ Σ w², the part of the loss that depends on the weights alone, in float64."""
+        """Compute ½ λ Σ w², the part of the loss that depends on the weights alone, in float64.
+
+        It is infinite, without a warning, where it overflows.
+        """
         if not self.l2:
             return 0.0
-        squares = (np.square(layer.W, dtype=np.float64).sum() for layer in self.weighted_layers)
-        return self.l2 / 2 * float(sum(squares))
+        with np.errstate(over="ignore"):
+            squares = (np.square(layer.W, dtype=np.float64).sum() for layer in self.weighted_layers)
+            return self.l2 / 2 * float(sum(squares))
 
     # --- copies: the parameters are one vector, whoever looks at them -----------------------------
 
     def copy(self) -> Self:
-        """Give a network with the same settings and a copy of the parameters."""
+        """Return a network with the same settings and a copy of the parameters.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], seed=0)
+            >>> twin = net.copy()
+            >>> twin.layers[1].W[0, 0] += 1
+            >>> bool(twin.layers[1].W[0, 0] == net.layers[1].W[0, 0])
+            False
+        """
         twin = object.__new__(type(self))
         twin.__setstate__({**self.__getstate__(), "_parameters": self._parameters.copy()})
         return twin
 
     def __copy__(self) -> Self:
-        """Give another object with the same layers and parameters, which both then share."""
+        """Return another object with the same layers and parameters, which both then share."""
         twin = object.__new__(type(self))
         twin.__dict__.update({**self.__getstate__(), "_layers": self._layers})
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy or a pickle holds: the parameters once, and no views of them."""
+        """Return what a copy or a pickle holds: the parameters once, and no views of them."""
         return {**self.__dict__, "_layers": self._layers.functions}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take that, and cut the parameters into views."""
         flat = state["_parameters"]
-        if not flat.flags.writeable:  # joblib has mapped them from a file
-            flat = flat.copy()
+        if is_mapped(flat) or not flat.flags.writeable:  # joblib maps large arrays from a file
+            flat = np.array(flat)
         layers = Layers.of(flat, state["_sizes"], state["_biases"], state["_layers"])
         self.__dict__.update(state, _parameters=flat, _layers=layers)
 

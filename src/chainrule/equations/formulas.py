@@ -40,7 +40,7 @@ class Expr:
     """A node of an expression tree."""
 
     def children(self) -> Iterator[Expr]:
-        """Give the nodes directly below this one, from left to right."""
+        """Return the nodes directly below this one, from left to right."""
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, Expr):
@@ -49,7 +49,7 @@ class Expr:
                 yield from (item for item in value if isinstance(item, Expr))
 
     def replace(self, change: Callable[[Expr], Expr | None]) -> Expr:
-        """Give this tree with every node replaced for which ``change`` returns a node."""
+        """Return this tree with every node replaced for which ``change`` returns a node."""
         new = change(self)
         if new is not None:
             return new
@@ -212,7 +212,7 @@ def _binary(op: ast.operator, left: Expr, right: Expr) -> Expr:
 
 
 def add(*items: Expr) -> Expr:
-    """Give the sum of the items, with nested sums opened."""
+    """Return the sum of the items, with nested sums opened."""
     flat: list[Expr] = []
     for item in items:
         flat.extend(item.items if isinstance(item, Add) else (item,))
@@ -220,7 +220,7 @@ def add(*items: Expr) -> Expr:
 
 
 def mul(*items: Expr) -> Expr:
-    """Give the product of the items, with nested products opened."""
+    """Return the product of the items, with nested products opened."""
     flat: list[Expr] = []
     for item in items:
         flat.extend(item.items if isinstance(item, Mul) else (item,))
@@ -276,7 +276,7 @@ def evaluate(
 
 
 def names_in(expr: Expr) -> set[str]:
-    """Give the letters that occur in an expression."""
+    """Return the letters that occur in an expression."""
     found = {expr.name} if isinstance(expr, Name) else set()
     for child in expr.children():
         found |= names_in(child)

@@ -27,7 +27,7 @@ INITIALIZERS = (
 
 
 def check(name: str) -> str:
-    """Give the name back, or raise ValueError if no initializer is called that."""
+    """Return the name, or raise ValueError if no initializer is called that."""
     if name != "auto" and name not in INITIALIZERS:
         raise ValueError(f"unknown initializer {name!r}; known: auto, {', '.join(INITIALIZERS)}")
     return name

@@ -15,9 +15,21 @@ T = TypeVar("T")
 
 
 class ByLayer(Sequence[T], Generic[T]):
-    """One item for each layer, indexed by l: ``dW[1]`` is the first, there is no ``dW[0]``.
+    """Hold one item for each layer, indexed by l: ``dW[1]`` is the first; there is no ``dW[0]``.
 
     Iterating gives the items in the order of the layers.
+
+    Args:
+        items: The items.
+        first: The layer of the first one.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> g = cr.Network([2, 3, 1], seed=0).gradient([1.0, 2.0], [0.0])
+        >>> g.dW
+        ByLayer(1: (3, 2), 2: (1, 3))
+        >>> len(g.dW), g.dW[-1].shape
+        (2, (1, 3))
     """
 
     def __init__(self, items: Sequence[T], first: int = 1) -> None:

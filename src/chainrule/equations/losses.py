@@ -20,11 +20,33 @@ Array = NDArray[Any]
 
 @exported("chainrule")
 class Loss(ABC):
-    """The loss of a sample and its derivative with respect to the outputs.
+    """State the loss of a sample, C_i = Σ_j c(a_j, y_j), and its derivative.
 
-    ``formula`` and ``derivative_formula`` are those of one output, in the letters a and y, in the
-    language of `formulas`. ``kinks`` lists the a - y where the derivative jumps.
-    ``output`` names the only output activation that the loss may follow, if it needs one.
+    Derive from this class to write your own. State the loss c of *one output*; it is summed over
+    the outputs and averaged over the samples for you.
+
+    Attributes:
+        name: The name that is printed, and stored in model files.
+        formula: c as text, in the letters a and y.
+        derivative_formula: ∂c/∂a as text, in the letters a and y.
+        kinks: The a − y where the derivative jumps. A certificate says "kink" there.
+        output: The only output activation that the loss may follow, or None.
+        needs_positive_output: Whether the output must stay above 0.
+
+    Examples:
+        >>> import numpy as np
+        >>> import chainrule as cr
+        >>> class LogCosh(cr.Loss):
+        ...     name = "log_cosh"
+        ...     formula = "ln(cosh(a - y))"
+        ...     derivative_formula = "tanh(a - y)"
+        ...     def value(self, a, y):
+        ...         return np.log(np.cosh(a - y))
+        ...     def derivative(self, a, y):
+        ...         return np.tanh(a - y)
+        >>> net = cr.Network([2, 3, 1], loss=LogCosh(), seed=0)
+        >>> bool(net.check_gradient([[0.3, -0.4]], [1.0]))
+        True
     """
 
     name: ClassVar[str]
@@ -36,18 +58,41 @@ class Loss(ABC):
 
     @abstractmethod
     def value(self, a: Array, y: Array) -> Array:
-        """Give c(a_j, y_j) for every output, shaped as a; C_i is the sum over the last axis."""
+        """Compute c(a_j, y_j) for every output.
+
+        Args:
+            a: The outputs, (n, units_L).
+            y: The targets, (n, units_L).
+
+        Returns:
+            The losses of the outputs, shaped as a; C_i is the sum over the last axis.
+        """
 
     @abstractmethod
     def derivative(self, a: Array, y: Array) -> Array:
-        """Give ∂C_i/∂a_j, shaped as a."""
+        """Compute ∂C_i/∂a_j.
+
+        Args:
+            a: The outputs, (n, units_L).
+            y: The targets, (n, units_L).
+
+        Returns:
+            The derivatives, shaped as a.
+        """
 
     def derivative_at_output(self, z: Array, a: Array, y: Array) -> Array:
         """Return ∂C_i/∂a_j, shaped as a; z tells 1 - a where that rounds to 0."""
         return self.derivative(a, y)
 
     def check_targets(self, y: Array) -> None:  # noqa: B027 (most losses take any number)
-        """Raise ValueError where a target is impossible for this loss."""
+        """Refuse targets that are impossible for this loss. By default all numbers are possible.
+
+        Args:
+            y: The targets, (n, units_L).
+
+        Raises:
+            ValueError: A target is impossible; the message names its place.
+        """
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -241,7 +286,7 @@ LOSSES: dict[str, Loss] = {
 
 
 def get(loss: str | Loss) -> Loss:
-    """Give the loss of that name, or the user's own one after a check of its formulas.
+    """Return the loss of that name, or the user's own one after a check of its formulas.
 
     Raises ValueError for an unknown name or a formula that can't be read, TypeError for anything
     that is neither a name nor a `Loss`.

@@ -24,31 +24,75 @@ Slots = dict[str, Array]
 
 
 class Optimizer(ABC):
-    """An update rule; ``slot_names`` are the vectors that it remembers."""
+    """Move parameters against their gradient: the base class of the optimisers.
+
+    An optimiser holds numbers only. What it remembers between steps belongs to the run.
+
+    Attributes:
+        slot_names: The names of the vectors that it remembers, each shaped as θ.
+        learning_rate: η, a number or a schedule.
+    """
 
     slot_names: ClassVar[tuple[str, ...]] = ()
     learning_rate: float | HasRate
 
     @property
     def schedule(self) -> Schedule:
-        """The learning rate as a schedule."""
+        """Return the learning rate as a schedule."""
         return as_schedule(self.learning_rate)
 
+    @property
+    def used_slots(self) -> tuple[str, ...]:
+        """Return the names of the slots that its hyperparameters call for."""
+        return self.slot_names
+
     def start(self, theta: Array) -> Slots:
-        """Give the slots of a new run."""
-        return {name: np.zeros_like(theta) for name in self.slot_names}
+        """Return the vectors of a new run, each 0.
+
+        Args:
+            theta: All parameters as one vector.
+        """
+        return {name: np.zeros_like(theta) for name in self.used_slots}
 
     @abstractmethod
     def update(self, theta: Array, g: Array, slots: Slots, eta: float, t: int) -> None:
-        """Move θ in place, and the slots; t = 1 for the first step."""
+        """Take one step: change θ and the vectors in place.
+
+        Args:
+            theta: All parameters as one vector.
+            g: Their gradient.
+            slots: The vectors that the optimiser remembers, by name.
+            eta: The learning rate η of this step.
+            t: The number of the step, from 1.
+        """
 
 
 @exported("chainrule")
 @dataclass(frozen=True)
 class GradientDescent(Optimizer):
-    """θ ← θ - η g.
+    """Move θ against its gradient: θ ← θ − η g.
 
-    With momentum μ: v ← μ v + g and θ ← θ - η v, or with Nesterov's θ ← θ - η (g + μ v).
+    With momentum μ, v ← μ v + g and θ ← θ − η v, or θ ← θ − η (g + μ v) with Nesterov's.
+
+    Args:
+        learning_rate: η, a number or a schedule.
+        momentum: μ, from 0 to below 1.
+        nesterov: Whether to look ahead along v; needs a momentum above 0.
+
+    Raises:
+        TypeError: A setting is not a number.
+        ValueError: A setting is out of its range.
+
+    Source:
+        Polyak, 1964, for momentum; Sutskever et al., 2013, for Nesterov's in this form, which is
+        PyTorch's.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 1], W=[[[3.0]]], b=[[0.0]])
+        >>> history = net.fit([[1.0]], [1.0], optimizer=cr.GradientDescent(0.1), epochs=1)
+        >>> net.layers[1].W.tolist()
+        [[2.8]]
     """
 
     learning_rate: float | HasRate = 0.01
@@ -63,8 +107,10 @@ class GradientDescent(Optimizer):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True needs a momentum above 0")
 
-    def start(self, theta: Array) -> Slots:
-        return super().start(theta) if self.momentum else {}
+    @property
+    def used_slots(self) -> tuple[str, ...]:
+        """Return none without momentum."""
+        return self.slot_names if self.momentum else ()
 
     def update(self, theta: Array, g: Array, slots: Slots, eta: float, t: int) -> None:
         if not self.momentum:
@@ -79,7 +125,28 @@ class GradientDescent(Optimizer):
 @exported("chainrule")
 @dataclass(frozen=True)
 class AdaGrad(Optimizer):
-    """s ← s + g², θ ← θ - η g / (√s + ε) (Duchi et al., 2011)."""
+    """Divide each step by the root of the sum of all squared gradients so far.
+
+    s ← s + g², θ ← θ − η g / (√s + ε).
+
+    Args:
+        learning_rate: η, a number or a schedule.
+        epsilon: ε, above 0.
+
+    Raises:
+        TypeError: A setting is not a number.
+        ValueError: A setting is out of its range.
+
+    Source:
+        Duchi, Hazan and Singer, 2011.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 1], W=[[[3.0]]], b=[[0.0]])
+        >>> history = net.fit([[1.0]], [1.0], optimizer=cr.AdaGrad(0.1), epochs=1)
+        >>> round(float(net.layers[1].W[0, 0]), 6)
+        2.9
+    """
 
     learning_rate: float | HasRate = 0.01
     epsilon: float = 1e-10
@@ -99,7 +166,29 @@ class AdaGrad(Optimizer):
 @exported("chainrule")
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
-    """s ← ρ s + (1 - ρ) g², θ ← θ - η g / (√s + ε) (Tieleman and Hinton, 2012); ρ is ``decay``."""
+    """Divide each step by the root of a running mean of squared gradients.
+
+    s ← ρ s + (1 − ρ) g², θ ← θ − η g / (√s + ε).
+
+    Args:
+        learning_rate: η, a number or a schedule.
+        decay: ρ, from 0 to below 1.
+        epsilon: ε, above 0.
+
+    Raises:
+        TypeError: A setting is not a number.
+        ValueError: A setting is out of its range.
+
+    Source:
+        Tieleman and Hinton, 2012, lecture 6.5.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 1], W=[[[3.0]]], b=[[0.0]])
+        >>> history = net.fit([[1.0]], [1.0], optimizer=cr.RMSProp(0.01), epochs=1)
+        >>> round(float(net.layers[1].W[0, 0]), 6)
+        2.9
+    """
 
     learning_rate: float | HasRate = 0.001
     decay: float = 0.99
@@ -122,10 +211,30 @@ class RMSProp(Optimizer):
 @exported("chainrule")
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Running means of g and g², freed of their bias towards 0 (Kingma and Ba, arXiv 1412.6980).
+    """Move along a running mean of gradients, divided by the root of one of their squares.
 
-    m ← β₁ m + (1 - β₁) g, v ← β₂ v + (1 - β₂) g²,
-    θ ← θ - η · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + ε).
+    m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², and θ ← θ − η · m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ))
+    + ε), where the divisors remove the bias of the means towards 0.
+
+    Args:
+        learning_rate: η, a number or a schedule.
+        beta1: β₁, from 0 to below 1.
+        beta2: β₂, from 0 to below 1.
+        epsilon: ε, above 0.
+
+    Raises:
+        TypeError: A setting is not a number.
+        ValueError: A setting is out of its range.
+
+    Source:
+        Kingma and Ba, arXiv:1412.6980.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 1], W=[[[3.0]]], b=[[0.0]])
+        >>> history = net.fit([[1.0]], [1.0], optimizer=cr.Adam(0.1), epochs=1)
+        >>> round(float(net.layers[1].W[0, 0]), 6)
+        2.9
     """
 
     learning_rate: float | HasRate = 0.001
@@ -155,9 +264,28 @@ class Adam(Optimizer):
 @exported("chainrule")
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam after θ ← (1 - η λ) θ (Loshchilov and Hutter, arXiv 1711.05101); λ is ``weight_decay``.
+    """Shrink every parameter, then take a step of `Adam`: θ ← (1 − η λ) θ.
 
-    The decay acts on weights and biases and is no part of the loss.
+    The decay acts on weights and biases, and is not part of the loss; the network's ``l2`` is.
+
+    Args:
+        learning_rate: η, a number or a schedule.
+        beta1: β₁, from 0 to below 1.
+        beta2: β₂, from 0 to below 1.
+        epsilon: ε, above 0.
+        weight_decay: λ, 0 or more.
+
+    Raises:
+        TypeError: A setting is not a number.
+        ValueError: A setting is out of its range.
+
+    Source:
+        Loshchilov and Hutter, arXiv:1711.05101.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> cr.AdamW(weight_decay=0.05)
+        AdamW(learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.05)
     """
 
     weight_decay: float = 0.01

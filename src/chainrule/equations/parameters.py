@@ -107,7 +107,7 @@ class Layers(tuple[Layer, ...]):
 
 
 def count_parameters(sizes: Sequence[int], biases: bool = True) -> int:
-    """Give the number of weights and biases of a network."""
+    """Return the number of weights and biases of a network."""
     return sum(units * (fan_in + biases) for fan_in, units in pairwise(sizes))
 
 

@@ -31,31 +31,57 @@ class HasRate(Protocol):
         ...
 
 
+@exported("chainrule")
 class Schedule(ABC):
-    """A learning rate that changes over a run: a base for schedules of your own.
+    """Change the learning rate η over a run: the base class of the schedules, and of your own.
 
-    Override ``rate``; ``rates``, which gives η of every step of an epoch, calls it for each.
+    Override `rate`; `rates`, which returns η of every step of an epoch, calls it for each.
     """
 
     @abstractmethod
     def rate(self, epoch: float, losses: Sequence[float] = ()) -> float:
-        """Give η at a position in epochs, after the epochs with these losses."""
+        """Return η at a moment of a run.
+
+        Args:
+            epoch: How many epochs have passed; 2.5 is the middle of the third.
+            losses: The monitored loss of each epoch that has ended: that of validation if there is
+                validation data, else that of training.
+        """
 
     def rates(self, epoch: int, steps: int, losses: Sequence[float] = ()) -> NDArray[np.float64]:
-        """Give η of each of an epoch's steps."""
+        """Return η of each step of an epoch.
+
+        Args:
+            epoch: The number of the epoch, from 0.
+            steps: How many steps it has.
+            losses: As for `rate`.
+        """
         positions = ((epoch * steps + step) / steps for step in range(steps))
         found: list[object] = [self.rate(position, losses) for position in positions]
         for rate in found:
             array = isinstance(rate, np.ndarray) and rate.ndim == 0 and rate.dtype.kind in "fiu"
             if not (isinstance(rate, Real) or array):
-                raise TypeError(f"the schedule {self!r} gave {rate!r}; expected a number")
+                raise TypeError(f"the schedule {self!r} returned {rate!r}; expected a number")
         return np.array(found, dtype=np.float64)
 
 
 @exported("chainrule")
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """η = initial."""
+    """Keep the learning rate as it is.
+
+    Args:
+        initial: η, above 0.
+
+    Raises:
+        TypeError: ``initial`` is not a number.
+        ValueError: ``initial`` is not above 0.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> cr.Constant(0.1).rate(7.5)
+        0.1
+    """
 
     initial: float
 
@@ -72,7 +98,23 @@ class Constant(Schedule):
 @exported("chainrule")
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """η = initial · factor^⌊epoch / every⌋."""
+    """Multiply the learning rate by a factor every few epochs: η = η₀ f^⌊epoch / every⌋.
+
+    Args:
+        initial: η₀, above 0.
+        every: How many epochs lie between two changes.
+        factor: f, above 0.
+
+    Raises:
+        TypeError: A setting is not a number.
+        ValueError: A setting is not above 0.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> decay = cr.StepDecay(0.1, every=10, factor=0.5)
+        >>> decay.rate(9.9), decay.rate(10), decay.rate(20)
+        (0.1, 0.05, 0.025)
+    """
 
     initial: float
     every: int
@@ -90,7 +132,21 @@ class StepDecay(Schedule):
 @exported("chainrule")
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
-    """η = initial · factor^epoch."""
+    """Multiply the learning rate by a factor every epoch, smoothly: η = η₀ f^epoch.
+
+    Args:
+        initial: η₀, above 0.
+        factor: f, above 0.
+
+    Raises:
+        TypeError: A setting is not a number.
+        ValueError: A setting is not above 0.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> cr.ExponentialDecay(0.4, factor=0.5).rate(2)
+        0.1
+    """
 
     initial: float
     factor: float
@@ -106,9 +162,27 @@ class ExponentialDecay(Schedule):
 @exported("chainrule")
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """η falls from initial to final along half a cosine over ``epochs``, then stays.
+    """Lower the learning rate along half a cosine, and keep it there.
 
-    Source: Loshchilov and Hutter, arXiv 1608.03983, without restarts.
+    η = η₁ + ½ (η₀ − η₁) (1 + cos(π epoch / epochs)), then η₁.
+
+    Args:
+        initial: η₀, above 0.
+        epochs: How many epochs the fall takes.
+        final: η₁, from 0 to ``initial``.
+
+    Raises:
+        TypeError: A setting is not a number.
+        ValueError: A setting is out of its range.
+
+    Source:
+        Loshchilov and Hutter, arXiv:1608.03983, without restarts.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> schedule = cr.Cosine(0.1, epochs=10)
+        >>> schedule.rate(0), round(schedule.rate(5), 6), schedule.rate(12)
+        (0.1, 0.05, 0.0)
     """
 
     initial: float
@@ -130,7 +204,22 @@ class Cosine(Schedule):
 @exported("chainrule")
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """η rises evenly from 0 over the first ``epochs`` to where ``then`` begins, which follows."""
+    """Raise the learning rate evenly from 0, then follow another schedule.
+
+    Args:
+        epochs: How many epochs the rise takes.
+        then: The number at which it ends, or the schedule that follows from its beginning.
+
+    Raises:
+        TypeError: A setting is neither a number nor a schedule.
+        ValueError: A number is not above 0.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> schedule = cr.WarmUp(4, then=cr.StepDecay(0.1, every=10))
+        >>> schedule.rate(0), schedule.rate(2), schedule.rate(4)
+        (0.0, 0.05, 0.1)
+    """
 
     epochs: float
     then: HasRate | float
@@ -149,10 +238,28 @@ class WarmUp(Schedule):
 @exported("chainrule")
 @dataclass(frozen=True)
 class ReduceOnPlateau(Schedule):
-    """η is multiplied by factor after ``patience`` epochs without a better monitored loss.
+    """Multiply the learning rate by a factor when the loss has stopped falling.
 
-    The loss is that of validation if there is validation data, else that of training. Better means
-    lower by more than ``min_delta``. η never falls below ``minimum``.
+    The loss is that of validation if there is validation data, else that of training.
+
+    Args:
+        initial: η at the beginning, above 0.
+        factor: What η is multiplied by, between 0 and 1.
+        patience: After how many epochs without a better loss η is multiplied.
+        min_delta: By how much a loss must fall to count as better.
+        minimum: The smallest η.
+
+    Raises:
+        TypeError: A setting is not a number.
+        ValueError: A setting is out of its range.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> schedule = cr.ReduceOnPlateau(0.1, patience=2)
+        >>> schedule.rate(3, losses=[0.9, 0.8, 0.7])
+        0.1
+        >>> schedule.rate(5, losses=[0.9, 0.8, 0.7, 0.7, 0.7])
+        0.05
     """
 
     initial: float
@@ -187,7 +294,7 @@ class ReduceOnPlateau(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class _Own(Schedule):
-    """A schedule of a user's own that is no `Schedule`."""
+    """Wrap a custom schedule that does not derive from `Schedule`."""
 
     own: HasRate
 

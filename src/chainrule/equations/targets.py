@@ -17,7 +17,18 @@ from chainrule.equations.checks import integer
 @exported("chainrule")
 @dataclass(frozen=True)
 class Weight:
-    """Weight w_jk^(l), from unit k of layer l-1 to unit j of layer l."""
+    """Name the weight w_jk^(l), from unit k of layer l−1 to unit j of layer l.
+
+    Args:
+        layer: l, from 1 to L.
+        j: The unit of layer l, from 0.
+        k: The unit of layer l−1, from 0.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> print(cr.Weight(layer=2, j=1, k=2))
+        w[2][1,2]
+    """
 
     layer: int
     j: int
@@ -30,7 +41,17 @@ class Weight:
 @exported("chainrule")
 @dataclass(frozen=True)
 class Bias:
-    """Bias b_j^(l) of unit j of layer l."""
+    """Name the bias b_j^(l) of unit j of layer l.
+
+    Args:
+        layer: l, from 1 to L.
+        j: The unit, from 0.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> print(cr.Bias(layer=2, j=1))
+        b[2][1]
+    """
 
     layer: int
     j: int
@@ -42,7 +63,17 @@ class Bias:
 @exported("chainrule")
 @dataclass(frozen=True)
 class PreActivation:
-    """Pre-activation z_j^(l) of unit j of layer l."""
+    """Name the pre-activation z_j^(l) of unit j of layer l.
+
+    Args:
+        layer: l, from 1 to L.
+        j: The unit, from 0.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> print(cr.PreActivation(layer=1, j=0))
+        z[1][0]
+    """
 
     layer: int
     j: int
@@ -54,7 +85,17 @@ class PreActivation:
 @exported("chainrule")
 @dataclass(frozen=True)
 class UnitOutput:
-    """Activation a_j^(l) of unit j of layer l; in layer 0 it is the input x_j."""
+    """Name the activation a_j^(l) of unit j of layer l; in layer 0 it is the input x_j.
+
+    Args:
+        layer: l, from 0 to L.
+        j: The unit, from 0.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> print(cr.UnitOutput(layer=1, j=3), cr.UnitOutput(layer=0, j=0))
+        a[1][3] x[0]
+    """
 
     layer: int
     j: int
@@ -70,7 +111,7 @@ _FORMS = "'w[2][1,2]', 'b[2][1]', 'z[1][0]', 'a[1][3]' or 'x[0]'"
 
 
 def resolve(target: Target | str, sizes: Sequence[int], biases: bool = True) -> Target:
-    """Give the target that a text names, or check one, in a network of these sizes.
+    """Return the target that a text names, or check one, in a network of these sizes.
 
     Raises ValueError where the text is not a target or the network has none such, TypeError for
     anything else.
@@ -94,7 +135,7 @@ def resolve(target: Target | str, sizes: Sequence[int], biases: bool = True) -> 
 
 
 def _with_integers(target: Target) -> Target:
-    """Give a target with plain integers as indices, which may have been NumPy's."""
+    """Return a target with plain integers as indices, which may have been NumPy's."""
     indices = {field.name: getattr(target, field.name) for field in fields(target)}
     for name, index in indices.items():
         indices[name] = integer(index, f"{type(target).__name__}.{name} must be an integer")

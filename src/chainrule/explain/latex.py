@@ -28,7 +28,7 @@ _GREEK = str.maketrans({
 
 
 class LatexWriter(Writer):
-    """Writes LaTeX."""
+    """A writer of LaTeX."""
 
     def number(self, value: float) -> str:
         text = format_number(value, self.notation.digits)
@@ -108,5 +108,5 @@ class LatexWriter(Writer):
 
 
 def escape(text: str) -> str:
-    """Give a text with the characters escaped that mean something to LaTeX."""
+    """Escape the characters of a text that LaTeX treats as commands."""
     return "".join(_SPECIAL.get(c, c) for c in text)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def as_dict(why: Derivative, depth: int) -> dict[str, Any]:
-    """Give the explanation as dictionaries, lists, texts and numbers."""
+    """Return the explanation as dictionaries, lists, texts and numbers."""
     return _Page(why).whole(depth)
 
 

@@ -1,7 +1,7 @@
 """Reduction: ∂C/∂z at an output where ∂C/∂a · ∂a/∂z is summed over outputs and cancels.
 
-After a softmax every output depends on every z, so that the chain rule is a sum over the row of the
-Jacobian; for the cross-entropies what is left of it is a - y, for Poisson's loss (a - y) g'(z)/a.
+After softmax every output depends on every z, so the chain rule is a sum over a row of the
+Jacobian. For the cross-entropies this leaves a - y, for Poisson's loss (a - y) g'(z)/a.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UNDERFLOW = 1e-290  # a ∂a/∂z below this has lost digits, or is 0
 
 
 def term(p: Pieces, j: int, dC_da: TermOf, da_dz: TermOf) -> Term:
-    """Give ∂C/∂z_j^(L); the two functions make the factors of a contribution."""
+    """Return ∂C/∂z_j^(L); ``dC_da`` and ``da_dz`` make the factors of a contribution."""
     if p.softmax:
         formula, steps = _softmax(p, j)
     else:
@@ -41,7 +41,7 @@ def term(p: Pieces, j: int, dC_da: TermOf, da_dz: TermOf) -> Term:
                 return [steep, slope]
             product = mul(Factor(steep.formula, True), Factor(slope.formula, True))
             left = _left(p, m, j)
-            lead = "Where an activation rounds to 0 or 1, the product is taken as a whole"
+            lead = "Where an activation rounds to 0 or 1, the product is computed as a whole"
             steps = [*steep.derivation, *slope.derivation]
             steps.append(Equation((symbol, product, left), lead, True))
             return [p.term(symbol, left, parts[:, position], steps)]
@@ -54,7 +54,7 @@ def term(p: Pieces, j: int, dC_da: TermOf, da_dz: TermOf) -> Term:
 
 
 def _elementwise(p: Pieces, j: int) -> tuple[Expr, list[Equation]]:
-    """∂C/∂z = (∂C/∂a)(∂a/∂z) and what it reduces to, a - y for the binary cross-entropy."""
+    """Return (∂C/∂a)(∂a/∂z) and its reduction: a - y for the binary cross-entropy."""
     z_j, a_j = quantity("z", p.L, j), quantity("a", p.L, j)
     g = p.network.layers[p.L].activation
     value = [fill(form, {"z": z_j}) for form in parse(g.formula)]
@@ -66,7 +66,8 @@ def _elementwise(p: Pieces, j: int) -> tuple[Expr, list[Equation]]:
     lead = "The denominators cancel, which leaves"
     if isinstance(p.network.loss, Poisson):
         lead = (
-            "The activation taken out of the first factor, this stays finite where it rounds to 0"
+            "With the activation taken out of the first factor, the product stays finite where the "
+            "activation rounds to 0"
         )
     return result, [
         p.definition_of_loss(),
@@ -79,7 +80,7 @@ def _elementwise(p: Pieces, j: int) -> tuple[Expr, list[Equation]]:
 
 
 def _left(p: Pieces, m: int, j: int) -> Expr:
-    """Give what is left of (∂C/∂a_m)(∂a_m/∂z_j) where the factors a cancel."""
+    """Return (∂C/∂a_m)(∂a_m/∂z_j) with the factors a cancelled."""
     z_j, a_j, y_m = quantity("z", p.L, j), quantity("a", p.L, j), quantity("y", None, m)
     a_m = quantity("a", p.L, m)
     poisson, residual = isinstance(p.network.loss, Poisson), add(a_m, Neg(y_m))
@@ -94,7 +95,7 @@ def _left(p: Pieces, m: int, j: int) -> Expr:
 
 
 def _softmax(p: Pieces, j: int) -> tuple[Expr, list[Equation]]:
-    """∂C/∂z_j = Σ_m (∂C/∂a_m)(∂a_m/∂z_j), the Jacobian's sum, and what it reduces to."""
+    """Return Σ_m (∂C/∂a_m)(∂a_m/∂z_j), the sum over the Jacobian, and its reduction."""
     units = p.network.sizes[-1]
     m: Index = "next" if units > 1 else j
     z_j, a_j, y_j = quantity("z", p.L, j), quantity("a", p.L, j), quantity("y", None, j)
@@ -109,7 +110,7 @@ def _softmax(p: Pieces, j: int) -> tuple[Expr, list[Equation]]:
         Equation(p.definition_of_loss().sides, "and the loss is"),
         Equation(
             (symbol, p.over_units(p.L, product)),
-            "Every output depends on this z, and the chain rule sums over them",
+            "Every output depends on this z, so the chain rule sums over all outputs",
         ),
         Equation((Partial(p.C, a_m), dC_da), "where"),
         Equation((Partial(a_m, z_j), jacobian), "and"),
@@ -139,19 +140,19 @@ def _softmax(p: Pieces, j: int) -> tuple[Expr, list[Equation]]:
 
 
 def _parts(p: Pieces, j: int) -> Array:
-    """Give ∂C_i/∂a_m · ∂a_m/∂z_j for all m, (n, units), finite where a rounds to 0 or 1."""
+    """Return ∂C_i/∂a_m · ∂a_m/∂z_j for all m, (n, units); finite where a rounds to 0 or 1."""
     if not p.softmax:
         return p.g.delta[p.L][:, [j]]
     a, same_minus_a = p.g.forward.a[-1], _same_minus_a(p, j)
     if isinstance(p.network.loss, CrossEntropy):
         return np.asarray(-p.y * same_minus_a)  # a_m cancelled
     if isinstance(p.network.loss, Poisson):
-        return np.asarray((a - p.y) * same_minus_a)  # here, too
+        return np.asarray((a - p.y) * same_minus_a)  # a_m cancelled here, too
     return np.asarray(p.dC_da_output * a * same_minus_a)
 
 
 def _same_minus_a(p: Pieces, j: int) -> Array:
-    """Give [m = j] - a_j for all m; 1 - a_j is the sum of the other outputs."""
+    """Return [m = j] - a_j for all m; 1 - a_j is the sum of the other outputs."""
     a = p.g.forward.a[-1]
     values = np.repeat(-a[:, [j]], a.shape[1], axis=1)
     values[:, j] = others(a)[:, j]

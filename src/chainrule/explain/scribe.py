@@ -1,4 +1,4 @@
-"""Equations for the page, written by the library's own writers."""
+"""Scribe: equations as MathML and text, for the page of the explorer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MATH = "http://www.w3.org/1998/Math/MathML"
 
 
 class EquationView(TypedDict):
-    """An equation, the words before it, and what opens when it is clicked."""
+    """An equation, the words before it, and the target that a click on it opens."""
 
     lead: str
     mathml: str
@@ -25,7 +25,7 @@ class EquationView(TypedDict):
 
 
 class Scribe:
-    """Writes equations of a network as MathML and as text."""
+    """A writer of a network's equations, as MathML and as text."""
 
     def __init__(self, notation: Notation, sizes: Sequence[int], n_samples: int = 1) -> None:
         self.notation = notation
@@ -33,7 +33,7 @@ class Scribe:
         self._text = TextWriter(notation, sizes, n_samples)
 
     def view(self, equation: Equation, target: str = "", lead: str | None = None) -> EquationView:
-        """Give an equation; ``target`` is what opens from it."""
+        """Return an equation; a click on it opens ``target``."""
         return {
             "lead": equation.lead if lead is None else lead,
             "mathml": math(self.writer.write_equation(equation.sides, equation.relation)),
@@ -42,7 +42,7 @@ class Scribe:
         }
 
     def equation(self, *sides: Expr, lead: str = "", target: str = "") -> EquationView:
-        """Give the equation of some sides."""
+        """Return the equation between these sides."""
         return self.view(Equation(sides, lead), target)
 
     def text(self, expr: Expr) -> str:
@@ -55,24 +55,24 @@ class Scribe:
 
 
 def math(inside: str) -> str:
-    """Put MathML into the element that a page needs."""
+    """Return MathML in a ``math`` element."""
     return f'<math xmlns="{_MATH}" displaystyle="true">{inside}</math>'
 
 
 def notation(name: str, digits: int) -> Notation:
-    """Give a notation with a number of significant digits."""
+    """Return the notation of that name, with so many significant digits."""
     from dataclasses import replace
 
     return replace(notations.get(name), digits=digits)
 
 
 def is_bare(notation: Notation, sizes: Sequence[int]) -> bool:
-    """Say whether a symbol names only its layer, as in w_2: every layer has one unit."""
+    """Return whether symbols name only their layer, as w_2 does, as every layer has one unit."""
     return notation.single_units == "hide" and all(units == 1 for units in sizes)
 
 
 def marks_of_layers(notation: Notation, sizes: Sequence[int]) -> list[str]:
-    """Give what names each layer in a symbol, "" for inputs with a letter of their own."""
+    """Return the mark of each layer in a symbol: "" for inputs that have their own letter."""
     last = len(sizes) - 1
     names = [str(l) for l in range(last + 1)]
     if notation.layer_names == "relative":

@@ -1,7 +1,7 @@
 """Steps: the forward pass, the backward pass and the update of one sample, one layer at a time.
 
-Every number is in the result of `backprop`, and every formula is built from the explanation's
-symbols; the derivatives are the terms of explanations.
+Every number comes from the result of `backprop`. The formulas are built from the symbols of
+explanations, and the derivatives are their terms.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from chainrule.explain.pieces import Array, Pieces
 from chainrule.explain.scribe import EquationView, Scribe
 from chainrule.explain.symbols import Factor, LossSymbol, Partial, Word, fill, quantity
 from chainrule.explain.terms import Equation
+from chainrule.explain.words import the_others
 
-_MOST = 4  # equations in a step, and items of a sum that are written out in numbers
+_MOST = 4  # equations in a step; also items of a sum written out in numbers
 
 
 class StepView(TypedDict):
-    """One step of the passes: what is computed, from what, and the equations in numbers."""
+    """One step: what is computed, from what, and the equations in numbers."""
 
     phase: Literal["input", "forward", "loss", "backward", "gradient", "update"]
     layer: int
@@ -56,13 +57,13 @@ class Steps:
         self.L = len(network.sizes) - 1
 
     def views(self) -> list[StepView]:
-        """Give all steps in order."""
+        """Return all steps in order."""
         return list(self._all())
 
     def _all(self) -> Iterator[StepView]:
         yield {
             "phase": "input", "layer": 0, "title": "The sample",
-            "words": "The inputs of this sample enter on the left; its target waits on the right.",
+            "words": "The inputs of this sample enter on the left. Its target is on the right.",
             "equations": [],
         }  # fmt: skip
         for l in range(1, self.L + 1):
@@ -74,12 +75,18 @@ class Steps:
         yield self._update()
 
     def _units(self, l: int) -> list[int]:
-        """Give the units to write about: those that are drawn, the first few."""
+        """Return the units to write about: the first few of those drawn."""
         return list(self.shown[l])[:_MOST]
 
-    def _more(self, l: int, what: str) -> str:
-        left = self.network.sizes[l] - len(self._units(l))
-        return f" {left} more {what} alike." if left else ""
+    def _more(self, l: int, shown: int) -> str:
+        left = self.network.sizes[l] - shown
+        if not left:
+            return ""
+        return (
+            f" The other {left} units do the same."
+            if left > 1
+            else " The other unit does the same."
+        )
 
     # --- forward --------------------------------------------------------------------------------
 
@@ -93,10 +100,11 @@ class Steps:
                                                   target=target))  # fmt: skip
             equations.append(self._activation(l, j, f"a[{l}][{j}]"))
         name = self.network.layers[l].activation.name
+        added = "adds them and its bias," if self.network.biases else "adds them"
         return {
             "phase": "forward", "layer": l, "title": f"Forward: layer {l}",
-            "words": f"Each unit of layer {l} weighs what arrives, adds its bias, and applies "
-                     f"{name}.{self._more(l, 'units')}",
+            "words": f"Each unit of layer {l} multiplies its inputs by its weights, {added} and "
+                     f"applies {name}.{self._more(l, len(self._units(l)))}",
             "equations": equations,
         }  # fmt: skip
 
@@ -104,7 +112,7 @@ class Steps:
         return Num(self.pieces.value_of(q))  # type: ignore[arg-type]
 
     def _sum_in_numbers(self, l: int, j: int) -> Expr:
-        """Σ_k w_jk a_k + b_j in numbers: all items, or the largest and the rest as one."""
+        """Return Σ_k w_jk a_k + b_j in numbers: all items, or the largest and the others as one."""
         w = np.asarray(self.network.layers[l].W[j], dtype=np.float64)
         a = self.g.forward.a[l - 1][self.focus]
         products = w * a
@@ -115,7 +123,7 @@ class Steps:
         ]
         if left := len(w) - len(chosen):
             rest = float(np.delete(products, chosen).sum())
-            items.append(mul(Num(rest), Word(f"(rest of {left})")))
+            items.append(mul(Num(rest), Word(f"({the_others(left)})")))
         if self.network.biases:
             items.append(self._num(quantity("b", l, j)))
         return add(*items)
@@ -124,7 +132,7 @@ class Steps:
         a, z = quantity("a", l, j), quantity("z", l, j)
         g = self.network.layers[l].activation
         if g.name == "softmax":
-            return self.scribe.equation(a, Word("softmax of all z"), self._num(a), target=target)
+            return self.scribe.equation(a, Word("softmax over all z"), self._num(a), target=target)
         form = parse(g.formula)[0]
         symbolic = fill(form, {"z": z})
         return self.scribe.equation(a, symbolic, self._num(a), target=target)
@@ -136,8 +144,8 @@ class Steps:
         sides = (*definition.sides, value)
         return {
             "phase": "loss", "layer": self.L, "title": "The loss",
-            "words": "The outputs are compared with the target. The loss is one number: how wrong "
-                     "the network is on this sample.",
+            "words": "The loss compares the outputs with the target. It is one number that says "
+                     "how wrong the network is on this sample.",
             "equations": [self.scribe.equation(*sides)],
         }  # fmt: skip
 
@@ -145,7 +153,8 @@ class Steps:
 
     def _backward(self, l: int) -> StepView:
         equations = []
-        for j in self._units(l)[: _MOST // 2 if l < self.L else _MOST]:
+        units = self._units(l)[: _MOST // 2 if l < self.L else _MOST]
+        for j in units:
             why = Explanation(
                 self.network, PreActivation(l, j), self.g, self.y, sample_weight=None,
                 dropout_step=None, learning_rate=None, focus=self.focus,
@@ -158,11 +167,12 @@ class Steps:
                 symbol = Partial(self.pieces.C, quantity("z", l, j))
                 chain = mul(*(Factor(term.symbol) for term in why.terms))
                 equations.append(self.scribe.equation(symbol, chain, delta, target=target))
-        where = "from the loss" if l == self.L else f"from layer {l + 1}, over its weights,"
+        where = "from the loss" if l == self.L else f"through the weights of layer {l + 1}"
         return {
             "phase": "backward", "layer": l, "title": f"Backward: layer {l}",
-            "words": f"The derivative arrives {where} and passes the activation: how much would "
-                     f"the loss change if a z of layer {l} moved?{self._more(l, 'units')}",
+            "words": f"The derivative arrives {where} and passes through the activation: how "
+                     f"much would the loss change if a z of layer {l} changed?"
+                     f"{self._more(l, len(units))}",
             "equations": equations,
         }  # fmt: skip
 
@@ -179,8 +189,8 @@ class Steps:
                     product, Num(delta * float(a[k])), target=f"w[{l}][{j},{k}]"))  # fmt: skip
         return {
             "phase": "gradient", "layer": l, "title": f"Gradient: weights of layer {l}",
-            "words": "A weight's derivative is what arrives at its end, times the activation at "
-                     "its start. Click one for the whole derivation.",
+            "words": "The derivative of a weight is δ of the unit at its end times the activation "
+                     "at its start. Click one for the whole derivation.",
             "equations": equations,
         }  # fmt: skip
 
@@ -188,7 +198,7 @@ class Steps:
 
     def _update(self) -> StepView:
         n = len(self.y)
-        words = "Every weight and bias moves against its derivative, by η times it."
+        words = "Every weight and bias moves against its derivative, by η times the derivative."
         if n > 1:
             words += f" The derivative is the mean over {n} samples."
         equations = []

@@ -1,7 +1,7 @@
-"""Session: one person's network, data and place in them; answers the messages of `protocol`.
+"""Session: the network, data and state of one user, and the answers to the messages of `protocol`.
 
-A session knows no screen and no transport. Its hosts (web, notebook, offline file) carry messages
-to `Session.handle`, one at a time.
+A session is independent of screen and transport. Its hosts (web, notebook, offline file) pass
+messages to `Session.handle`, one at a time.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,44 +17,42 @@ from numpy.typing import NDArray
 from chainrule.diagnose import health
 from chainrule.equations import data as data_room
 from chainrule.equations.activations import ACTIVATIONS
-from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import LOSSES
-from chainrule.equations.numbers import format_number
 from chainrule.equations.targets import Bias, UnitOutput, Weight, resolve
 from chainrule.explain import steps
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explain.scribe import notation
-from chainrule.explorer import derivation, protocol, results, share, subject, uploads, view
-from chainrule.explorer.place import Place, Settings
+from chainrule.explorer import derivation, protocol, results, share, subject, uploads, view, work
+from chainrule.explorer.place import Settings
 from chainrule.explorer.protocol import replies, requests
-from chainrule.explorer.trainer import Trainer, optimizer
+from chainrule.explorer.running import Running
+from chainrule.explorer.trainer import optimizer
 from chainrule.teach import datasets
 from chainrule.teach import exercises as practice
 from chainrule.teach import lessons as tour
 from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
-_HEALTH = 512  # samples by which health is judged
 _TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
 
 
-class Session(Place):
+class Session(Running):
     """A network with data, explored by messages."""
 
     _exercise: practice.Exercise | None = None
-    _asked = 0  # exercises so far: the seed of the next
+    _asked = 0  # exercises so far; also the seed of the next
 
     # --- messages -------------------------------------------------------------------------------
 
     def handle(self, message: object) -> dict[str, Any]:
-        """Answer a message; what is wrong with one is answered by an error, and changes nothing."""
+        """Return the reply to a message; a bad message gets an error and changes nothing."""
         try:
             return self.answer(protocol.parse(message))
         except (ValueError, TypeError) as error:
             return {"kind": "error", "message": str(error)}
 
     def answer(self, request: Any) -> Any:
-        """Answer a request; ValueError or TypeError says what is wrong with it."""
+        """Return the reply to a request; raise ValueError or TypeError for a bad one."""
         answers: dict[type[Any], Callable[[Any], Any]] = {
             requests.Look: self._look,
             requests.Build: self._build,
@@ -83,7 +80,7 @@ class Session(Place):
             requests.Share: self._share,
             requests.Restore: self._restore,
         }
-        with np.errstate(all="ignore"):  # what is not finite is shown as that
+        with np.errstate(all="ignore"):  # the page shows infinity and NaN as such
             return answers[type(request)](request)
 
     # --- what is looked at ------------------------------------------------------------------------
@@ -107,14 +104,21 @@ class Session(Place):
             hidden = request.hidden
         sizes = [network.sizes[0], *hidden_sizes, network.sizes[-1]]
         if any(not 1 <= units <= requests.MAX_UNITS for units in hidden_sizes):
-            raise ValueError(f"a layer has 1 to {requests.MAX_UNITS} units, got {hidden_sizes}")
+            raise ValueError(
+                f"hidden_sizes is {hidden_sizes}; expected 1 to {requests.MAX_UNITS} units each"
+            )
         subject.check_size(sizes)
         output, loss = self._output_and_loss(request)
         seed = network.seed if request.seed is None else request.seed
+        own = {layer.activation.name: layer.activation for layer in network.weighted_layers}
+        rates = [layer.dropout for layer in network.weighted_layers[:-1]]
+        rates = (rates + [0.0] * len(hidden_sizes))[: len(hidden_sizes)]
         same = sizes == list(network.sizes) and request.seed is None
         built = self.kind(
-            sizes, hidden=hidden, output=output, loss=loss, biases=network.biases, l2=network.l2,
+            sizes, hidden=[own.get(name, name) for name in hidden], output=own.get(output, output),
+            loss=network.loss if loss == network.loss.name else loss, biases=network.biases,
             dtype="float32" if network.dtype == np.float32 else "float64", seed=seed,
+            dropout=rates, l2=network.l2, engine=network.requested_engine,
         )  # fmt: skip
         data_room.targets(self._data.y, len(self._data.y), sizes[-1], built.loss)
         if same:  # another function, not other weights
@@ -124,11 +128,11 @@ class Session(Place):
         return self._restart()
 
     def _output_and_loss(self, request: requests.Build) -> tuple[str, str]:
-        """Give output and loss; of two that do not go together, the one not asked for gives way."""
+        """Return output and loss; if they do not fit, change the one not asked for."""
         output = request.output or self.network.weighted_layers[-1].activation.name
         loss = request.loss or self.network.loss.name
         if loss not in LOSSES or output not in ACTIVATIONS:
-            return output, loss  # the network says what is wrong with it
+            return output, loss  # the network raises the error
         found = LOSSES[loss]
         needs = found.output
         if needs and needs != output:
@@ -147,11 +151,11 @@ class Session(Place):
         return self._set_data(uploads.read(request.text, request.name))
 
     def _set_data(self, dataset: Dataset) -> replies.Frame:
-        """Take a data set; the network is made anew where it does not fit."""
+        """Use a data set; build a new network if the current one does not fit it."""
         network = self.network
         sizes = [dataset.X.shape[1], *network.sizes[1:-1], dataset.y.shape[1]]
         subject.check_size(sizes)
-        hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
+        hidden = [layer.activation for layer in network.weighted_layers[:-1]]
         fits = sizes == list(network.sizes) and subject.suits(network, dataset)
         if not fits:
             network = subject.suited(sizes, hidden, dataset.classes, network.seed, self.kind)
@@ -163,9 +167,7 @@ class Session(Place):
 
     def _select(self, request: requests.Select) -> replies.Frame:
         if request.sample >= len(self._data.X):
-            raise ValueError(
-                f"sample is {request.sample}; there are samples 0 to {len(self._data.X) - 1}"
-            )
+            raise ValueError(f"sample is {request.sample}; expected 0 to {len(self._data.X) - 1}")
         self.sample = request.sample
         self._version += 1
         return self.frame()
@@ -187,10 +189,14 @@ class Session(Place):
         if isinstance(target, UnitOutput) and target.layer == 0:
             return self._edit_data(x=(target.j, request.value), name=request.target)
         if not isinstance(target, Weight | Bias):
-            raise ValueError(f"{request.target} is computed; set a weight, a bias, x[k] or y[j]")
+            raise ValueError(
+                f"{request.target} is computed. Set a weight, a bias, x[k] or y[j] instead."
+            )
         value = self.network.dtype.type(request.value)
         if not np.isfinite(value):
-            raise ValueError(f"{request.value!r} is too large for {self.network.dtype}")
+            raise ValueError(
+                f"value is {request.value!r}, which is too large for {self.network.dtype}"
+            )
         self._before(f"set {target}")
         layer = self.network.layers[target.layer]
         if isinstance(target, Weight):
@@ -199,12 +205,6 @@ class Session(Place):
             layer.b[target.j] = value
         self._put_into_record()
         return self._changed()
-
-    def _put_into_record(self) -> None:
-        """Let the record at hand hold the parameters as they were set; later ones go."""
-        kept = self._recording.until(self._record)
-        self._recording = replace(kept, curve=kept.curve[:-1], records=kept.records[:-1])
-        self._keep()
 
     def _edit_data(
         self,
@@ -217,7 +217,7 @@ class Session(Place):
             X_new[self.sample, x[0]] = x[1]
         if y is not None:
             if y[0] >= y_new.shape[1]:
-                raise ValueError(f"{name}: the targets are y[0] to y[{y_new.shape[1] - 1}]")
+                raise ValueError(f"{name} does not exist; expected y[0] to y[{y_new.shape[1] - 1}]")
             y_new[self.sample, y[0]] = y[1]
             row = y_new[self.sample : self.sample + 1]
             data_room.targets(row, 1, row.shape[1], self.network.loss)
@@ -230,108 +230,11 @@ class Session(Place):
     def _configure(self, request: requests.Configure) -> replies.Frame:
         changes = {name: value for name, value in vars(request).items() if value is not None}
         if changes.keys() & {"learning_rate", "optimizer", "batch_size"}:
-            self._before("change how it trains")
+            self._before("change the training settings")
             self._trainer = None
         self.settings = replace(self.settings, **changes)
         self._version += 1
         return self.frame()
-
-    # --- training -------------------------------------------------------------------------------
-
-    def _update(self, request: requests.Update) -> replies.Frame:
-        gradient, rate = self._gradient(), self.settings.learning_rate
-        moved = self.network.copy()
-        for l, layer in enumerate(moved.weighted_layers, start=1):
-            layer.W[...] -= rate * gradient.dW[l]
-            db = gradient.db[l]
-            if layer.b is not None and db is not None:
-                layer.b[...] -= rate * db
-        if not np.isfinite(moved.parameters).all():
-            raise ValueError("the update is not finite; take a smaller learning rate")
-        self._before("update")
-        self.network = moved
-        self._cut_recording()
-        self._step += 1
-        self._keep()
-        return self._changed()
-
-    def _cut_recording(self) -> None:
-        """Training goes on from the record at hand; later ones go."""
-        if self._record < len(self._recording.records) - 1:
-            self._recording = self._recording.until(self._record)
-
-    def _train(self, request: requests.Train) -> replies.Frame:
-        if not request.again:
-            self._before("train")
-        self._cut_recording()
-        trainer = self._ready_trainer()
-        steps = request.steps
-        if request.epochs is not None:
-            steps = (steps or 0) + request.epochs * trainer.steps_per_epoch
-        if request.pace is not None:
-            steps = min(steps or request.pace, request.pace)
-        before, begun = trainer.step, perf_counter()
-        failure = trainer.run(steps, request.seconds)
-        taken = trainer.step - before
-        self._speed = float(f"{taken / max(perf_counter() - begun, 1e-6):.3g}")
-        self._step += taken
-        self._epoch += taken / trainer.steps_per_epoch
-        self._message = ""
-        if failure is not None:
-            where = "the loss" if failure.what == "loss" else f"layer {failure.layer}"
-            rate = format_number(self.settings.learning_rate, 12)
-            self._message = (
-                f"Training stopped: a number of {where} was no longer finite. The learning rate "
-                f"{rate} may be too large. The weights from before that step are kept."
-            )
-        if taken:
-            self._keep_while_training(trainer)
-        self._version += 1
-        frame = self.frame(training=request.again)
-        if request.results:
-            frame["results"] = results.results(self.network, self._data, points=False)
-        return frame
-
-    @property
-    def step(self) -> int:
-        """The steps of training taken so far."""
-        return self._step
-
-    def steps_asked(self, request: requests.Train) -> int:
-        """Give how many steps a request for steps or epochs comes to."""
-        epochs = request.epochs or 0
-        return (request.steps or 0) + epochs * self._ready_trainer().steps_per_epoch
-
-    def _ready_trainer(self) -> Trainer:
-        if self._trainer is None:
-            s = self.settings
-            rule = optimizer(s.optimizer, s.learning_rate)
-            self._trainer = Trainer(self.network, self._data, rule, s.batch_size)
-        return self._trainer
-
-    def _keep_while_training(self, trainer: Trainer) -> None:
-        d = self._data
-        most = int(np.clip(1e6 / self.network.parameters.size, 20, 400))
-        val_loss = None
-        if len(d.X_val):
-            val_loss = self.network.loss_value(d.X_val[:most], d.y_val[:most])
-        started = self._step - trainer.step  # steps taken before this trainer
-        points = [(at + started, loss) for at, loss in trainer.points]
-        self._recording = self._recording.add(
-            self._step, self._epoch, trainer.loss, val_loss, self.network.parameters, points
-        )
-        self._record = len(self._recording.records) - 1
-
-    def _seek(self, request: requests.Seek) -> replies.Frame:
-        records = self._recording.records
-        if request.record >= len(records):
-            raise ValueError(
-                f"record is {request.record}; there are records 0 to {len(records) - 1}"
-            )
-        self._step, self._epoch, parameters = records[request.record]
-        self.network.parameters[...] = parameters
-        self._record = request.record
-        return self._changed()
 
     # --- explanations ---------------------------------------------------------------------------
 
@@ -345,9 +248,13 @@ class Session(Place):
         for unit in request.units:
             parts = next((t.contributions for t in terms if t.contributions is not None), None)
             if parts is None:
-                raise ValueError(f"units {request.units}: there is nothing further to open")
+                raise ValueError(
+                    f"units is {request.units}; nothing opens below {len(request.units) - 1} units"
+                )
             if unit >= len(parts):
-                raise ValueError(f"units {request.units}: unit {unit} of {len(parts)}")
+                raise ValueError(
+                    f"units is {request.units}; expected units 0 to {len(parts) - 1}, got {unit}"
+                )
             terms = parts[unit].terms
         return {
             "kind": "terms",
@@ -380,7 +287,7 @@ class Session(Place):
         return {"kind": "steps", "version": self._version, "steps": all_steps.views()}
 
     def _health(self, request: requests.Health) -> health.HealthView:
-        most = int(np.clip(2e7 / self.network.parameters.size, 32, _HEALTH))
+        most = work.HEALTH.samples(self.network)
         gradient = self.network.gradient(self._data.X[:most], self._data.y[:most])
         first = NOTATIONS[self.settings.notation].first_index
         return health.report(self.network, gradient, first)
@@ -399,7 +306,7 @@ class Session(Place):
 
     def _judge(self, request: requests.Answer) -> practice.VerdictView:
         if self._exercise is None:
-            raise ValueError("there is no exercise to answer; ask for one first")
+            raise ValueError("There is no exercise to answer. Ask for one first.")
         return self._exercise.judge(request.value)
 
     def _tour(self, request: requests.Tour) -> replies.TourView:
@@ -426,49 +333,21 @@ class Session(Place):
 
     def _share(self, request: requests.Share) -> replies.ShareView:
         d, s = self._data, self.settings
-        known = d.name in datasets.names()
-        why_not = state = ""
-        if self.network.parameters.size > share.MOST:
-            why_not = f"a link holds networks of up to {share.MOST} parameters"
-        elif not known and d.X.size + d.y.size > share.MOST:
-            why_not = "a link holds the explorer's own data sets, or a few samples"
-        else:
-            state = share.pack(self._state())
+        state, why_not = "", share.why_not(self.network, d)
+        if not why_not:
+            state = share.pack(share.state_of(self.network, d, vars(s), self.sample))
             if len(state) > requests.MAX_STATE:
-                state, why_not = "", "this is too much for a link"
+                state, why_not = "", f"A link holds at most {requests.MAX_STATE:,} characters."
         rule = optimizer(s.optimizer, s.learning_rate)
         code = share.python(self.network, d, repr(rule), s.batch_size, self.sample)
         return {"kind": "share", "state": state, "why_not": why_not, "python": code}
 
-    def _state(self) -> dict[str, Any]:
-        d = self._data
-        state = {
-            "v": share.VERSION,
-            "net": share.network_state(self.network),
-            "set": vars(self.settings),
-            "at": self.sample,
-        }
-        if d.name in datasets.names() and self._is_original(d):
-            return {**state, "data": d.name}
-        rows = slice(0, max(share.MOST // (d.X.shape[1] + d.y.shape[1]), 1))
-        if d.name in datasets.names():  # an edited one: the sample at hand is what matters
-            rows = slice(self.sample, self.sample + 1)
-            state["at"] = 0
-        return {
-            **state, "X": d.X[rows].tolist(), "y": d.y[rows].tolist(), "classes": d.classes,
-            "name": d.name,
-        }  # fmt: skip
-
-    @staticmethod
-    def _is_original(d: Dataset) -> bool:
-        made = datasets.make(d.name)
-        return np.array_equal(made.X, d.X) and np.array_equal(made.y, d.y)
-
     def _restore(self, request: requests.Restore) -> replies.Frame:
         state = share.unpack(request.state)
         network = share.network_from(state["net"], requests.MAX_PARAMETERS, self.kind)
-        dataset = self._data_of(state, network)
-        settings = _settings_of(state["set"])
+        dataset = share.dataset_of(state, network)
+        asked = protocol.parse({**share.settings_of(state), "kind": "configure"})
+        settings = Settings(**{k: v for k, v in vars(asked).items() if v is not None})
         at = state["at"]
         at = at if type(at) is int and 0 <= at < len(dataset.X) else 0
         self._before("open a link")
@@ -477,23 +356,5 @@ class Session(Place):
         self.network, self.settings, self.sample = network, settings, at
         return self._restart()
 
-    @staticmethod
-    def _data_of(state: dict[str, Any], network: FeedForward) -> Dataset:
-        if "data" in state:
-            dataset = datasets.make(state["data"])
-            data_room.samples(dataset.X, dataset.y, network.sizes, network.loss, None)
-            return dataset
-        label = state["name"]
-        label = label[:40] if isinstance(label, str) else "data"
-        return subject.as_dataset(network, state["X"], state["y"], None, label)
-
 
 _LOSS_OF = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
-
-
-def _settings_of(given: object) -> Settings:
-    """Give the settings of a state, each checked as `Configure` checks it."""
-    if not isinstance(given, dict):
-        raise ValueError("this is no state of the explorer: set")
-    request = protocol.parse({**given, "kind": "configure"})
-    return Settings(**{k: v for k, v in vars(request).items() if v is not None})

@@ -80,7 +80,7 @@ class Epochs:
 
 
 def _engine(network: Network, plan: Plan) -> Engine:
-    """Give the fastest engine that can do it; to fall back is no news here."""
+    """Return the fastest engine that can do it; to fall back is no news here."""
     engine = engines.choose("auto", network)
     return engines.choose("reference", network) if engine.lacks(network, plan) else engine
 
@@ -95,7 +95,7 @@ _RULE = GradientDescent(momentum=0.5)  # with v = 0 before a step, it leaves the
 def loss_and_gradient(
     network: Network, part: Part, alpha: float, report: Report
 ) -> tuple[float, Array]:
-    """Give the loss over all rows as scikit-learn reports it, and its gradient, flat.
+    """Return the loss over all rows as scikit-learn reports it, and its gradient, flat.
 
     The gradient is laid out as the network's parameters; of the multi-output squared error it is
     that of the sum.
@@ -105,7 +105,7 @@ def loss_and_gradient(
     try:
         loss, gradient, total = _of_data(network, part, report)
         network.l2 = weights.penalty(alpha, part.unit) / total
-        for layer, (dW, _) in zip(network.weighted_layers, network._views(gradient), strict=True):
+        for layer, (dW, _) in zip(network.weighted_layers, network.views_of(gradient), strict=True):
             dW += network.l2 * layer.W
         return loss + network.penalty(), gradient
     finally:
@@ -113,7 +113,7 @@ def loss_and_gradient(
 
 
 def _of_data(network: Network, part: Part, report: Report) -> tuple[float, Array, float]:
-    """Give loss, gradient and the number of samples, or the sum of their weights."""
+    """Return loss, gradient and the number of samples, or the sum of their weights."""
     total = len(part) if part.weights is None else float(part.weights.sum())
     gradient, loss = np.zeros_like(network.parameters), 0.0
     step = part.dense_rows

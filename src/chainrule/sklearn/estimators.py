@@ -43,25 +43,63 @@ def _partial(estimator: Any) -> bool:
 
 @exported("chainrule.sklearn")
 class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[misc]
-    """scikit-learn's `MLPClassifier`, trained by chainrule's engines.
+    """Train scikit-learn's `MLPClassifier` with chainrule's engines.
 
-    A subclass of `sklearn.neural_network.MLPClassifier` with its parameters, attributes, warnings
-    and errors, documented there. With the same ``random_state`` weights and losses are
-    scikit-learn's, to rounding. ``coefs_`` and ``intercepts_`` are views of ``network_``. New are:
+    A subclass of ``sklearn.neural_network.MLPClassifier``, with its parameters, attributes,
+    warnings and errors. With the same ``random_state``, weights and losses are scikit-learn's, to
+    rounding. What is said here is what is new, or different; scikit-learn's documentation has the
+    rest.
 
-    ``activation`` may be any of chainrule's, a `chainrule.Activation`, or a list with one for each
-    hidden layer. ``loss`` is "log_loss", or the name of any of chainrule's losses or a
-    `chainrule.Loss`, on the probabilities. ``class_weight`` is a dict of label and weight, or
-    "balanced" (of multi-label y, a list of dicts); it multiplies ``sample_weight``. ``dropout`` is
-    the rate of the hidden layers, or a list with one for each. ``output_weight`` weighs the outputs
-    in the loss. ``callbacks`` are those of `Network.fit`; they are called after each epoch.
-    `chainrule.EarlyStopping` needs ``fit``.
+    Args:
+        hidden_layer_sizes: As in scikit-learn.
+        activation: A name of scikit-learn's or chainrule's, an `Activation`, or a list with one for
+            each hidden layer.
+        solver: As in scikit-learn.
+        alpha: As in scikit-learn.
+        batch_size: As in scikit-learn.
+        learning_rate: As in scikit-learn.
+        learning_rate_init: As in scikit-learn.
+        power_t: As in scikit-learn.
+        max_iter: As in scikit-learn.
+        shuffle: As in scikit-learn.
+        random_state: As in scikit-learn.
+        tol: As in scikit-learn.
+        verbose: As in scikit-learn.
+        warm_start: As in scikit-learn.
+        momentum: As in scikit-learn.
+        nesterovs_momentum: As in scikit-learn.
+        early_stopping: As in scikit-learn; ``validation_data`` takes the place of the rows that are
+            split off, in ``partial_fit`` too.
+        validation_fraction: As in scikit-learn.
+        beta_1: As in scikit-learn.
+        beta_2: As in scikit-learn.
+        epsilon: As in scikit-learn.
+        n_iter_no_change: As in scikit-learn.
+        max_fun: As in scikit-learn.
+        loss: "log_loss", the name of any of chainrule's losses, or a `Loss`, on the probabilities.
+        class_weight: A dict of label and weight, or "balanced"; for multi-label y, a list of dicts.
+            It multiplies ``sample_weight``.
+        dropout: The rate of the hidden layers, or a list with one for each.
+        output_weight: The weight of each output in the loss.
+        callbacks: As for `Network.fit`. `EarlyStopping` works in ``fit`` only.
 
-    ``fit`` and ``partial_fit`` take ``validation_data``, (X, y) or (X, y, sample_weight): its
-    losses are ``validation_loss_curve_``, and with ``early_stopping`` it takes the place of the
-    rows that are split off, in ``partial_fit`` too. ``stopped_`` says whether the last call ended
-    since it had converged or a callback called ``run.stop``. ``history_`` has a row for each epoch
-    of the last ``fit`` and of every ``partial_fit`` after it, NaN where there was no validation.
+    Attributes:
+        validation_loss_curve_: The loss on ``validation_data`` after each epoch.
+        stopped_: Whether the last call ended because it had converged, or because a callback called
+            ``run.stop``.
+        history_: The rows of the last ``fit`` and of every ``partial_fit`` after it, NaN where
+            there was no validation.
+        coefs_: The weights, which are views of ``network_``.
+        intercepts_: The biases, which are views of ``network_``.
+
+    Examples:
+        >>> from chainrule.sklearn import MLPClassifier
+        >>> X, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], ["no", "yes", "yes", "no"]
+        >>> xor = MLPClassifier(8, "tanh", solver="lbfgs", random_state=1).fit(X, y)
+        >>> xor.predict(X).tolist()
+        ['no', 'yes', 'yes', 'no']
+        >>> xor.network_
+        Network(2-8-1: tanh, sigmoid; binary_cross_entropy; 33 parameters, float64)
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -108,7 +146,21 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPClassifier:
-        """Fit to X, (n, features), dense or sparse, and the labels y; see the class."""
+        """Fit to samples.
+
+        Args:
+            X: The inputs, (n, features), dense or sparse, or a dataframe.
+            y: The labels, (n,), or 0 and 1 for each label, (n, labels).
+            sample_weight: The weight of each sample, (n,).
+            validation_data: (X, y) or (X, y, sample_weight), measured after each epoch.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: A parameter or the data are not as scikit-learn or the parameters above ask.
+        """
         self._check_class_weight()
         self._train(super().fit, X, y, sample_weight, validation_data)
         return self
@@ -118,7 +170,22 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *,
         validation_data: Any = None,
     ) -> MLPClassifier:  # fmt: skip
-        """Take one epoch over X and y; the first call names all ``classes``."""
+        """Take one epoch over samples.
+
+        Args:
+            X: The inputs, (n, features).
+            y: The labels.
+            sample_weight: The weight of each sample, (n,).
+            classes: All classes; needed in the first call.
+            validation_data: (X, y) or (X, y, sample_weight), measured after the epoch.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: The data do not fit, or ``class_weight`` is "balanced", which would need all
+                of y.
+        """
         self._check_for_partial_fit()
         if isinstance(self.class_weight, str):
             raise ValueError(
@@ -131,7 +198,15 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         return self
 
     def predict(self, X: Any) -> Array:
-        """Give the class of each row, (n,), or 0 and 1 for each label, (n, labels)."""
+        """Return the class of each row, (n,), or 0 and 1 for each label, (n, labels).
+
+        Args:
+            X: The inputs, (n, features).
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            ValueError: The data do not fit.
+        """
         _check_fitted(self)
         return self._decoded(self._forward_pass_fast(X))
 
@@ -144,7 +219,15 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         return self._label_binarizer.inverse_transform(a.ravel() if self.n_outputs_ == 1 else a)
 
     def predict_proba(self, X: Any) -> Array:
-        """Give the probability of each class (or label), (n, classes)."""
+        """Return the probability of each class or label, (n, classes).
+
+        Args:
+            X: The inputs, (n, features).
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            ValueError: The data do not fit.
+        """
         _check_fitted(self)
         a = self._forward_pass_fast(X)
         if self.n_outputs_ > 1:
@@ -222,28 +305,62 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
 
 @exported("chainrule.sklearn")
 class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
-    """scikit-learn's `MLPRegressor`, trained by chainrule's engines.
+    """Train scikit-learn's `MLPRegressor` with chainrule's engines.
 
-    A subclass of `sklearn.neural_network.MLPRegressor` with its parameters, attributes, warnings
-    and errors, documented there. With the same ``random_state`` weights and losses are
-    scikit-learn's, to rounding. ``coefs_`` and ``intercepts_`` are views of ``network_``.
+    A subclass of ``sklearn.neural_network.MLPRegressor``, with its parameters, attributes, warnings
+    and errors. With the same ``random_state``, weights and losses are scikit-learn's, to rounding.
+    What is said here is what is new, or different; scikit-learn's documentation has the rest.
 
-    As there, ``loss="squared_error"`` is ½ (a - y)², and with several outputs the loss that is
-    reported is averaged over them, while the gradient is that of the sum. Any other loss is
+    As in scikit-learn, ``loss="squared_error"`` is ½ (a − y)². With several outputs the loss that
+    is reported is averaged over them, while the gradient is that of the sum. Any other loss is
     reported as its gradient has it.
 
-    New are: ``loss`` may be the name of any of chainrule's losses ("half_squared_error",
-    "absolute_error", "huber", ...) or a `chainrule.Loss`. ``activation`` may be any of chainrule's,
-    a `chainrule.Activation`, or a list with one for each hidden layer, and one more for the output
-    layer. ``dropout`` is the rate of the hidden layers, or a list with one for each.
-    ``output_weight`` weighs the outputs in the loss. ``callbacks`` are those of `Network.fit`; they
-    are called after each epoch. `chainrule.EarlyStopping` needs ``fit``.
+    Args:
+        loss: The name of any of chainrule's losses, or a `Loss`.
+        hidden_layer_sizes: As in scikit-learn.
+        activation: A name of scikit-learn's or chainrule's, an `Activation`, or a list with one for
+            each hidden layer, and one more for the output layer if you like.
+        solver: As in scikit-learn.
+        alpha: As in scikit-learn.
+        batch_size: As in scikit-learn.
+        learning_rate: As in scikit-learn.
+        learning_rate_init: As in scikit-learn.
+        power_t: As in scikit-learn.
+        max_iter: As in scikit-learn.
+        shuffle: As in scikit-learn.
+        random_state: As in scikit-learn.
+        tol: As in scikit-learn.
+        verbose: As in scikit-learn.
+        warm_start: As in scikit-learn.
+        momentum: As in scikit-learn.
+        nesterovs_momentum: As in scikit-learn.
+        early_stopping: As in scikit-learn; ``validation_data`` takes the place of the rows that are
+            split off, in ``partial_fit`` too.
+        validation_fraction: As in scikit-learn.
+        beta_1: As in scikit-learn.
+        beta_2: As in scikit-learn.
+        epsilon: As in scikit-learn.
+        n_iter_no_change: As in scikit-learn.
+        max_fun: As in scikit-learn.
+        dropout: The rate of the hidden layers, or a list with one for each.
+        output_weight: The weight of each output in the loss.
+        callbacks: As for `Network.fit`. `EarlyStopping` works in ``fit`` only.
 
-    ``fit`` and ``partial_fit`` take ``validation_data``, (X, y) or (X, y, sample_weight): its
-    losses are ``validation_loss_curve_``, and with ``early_stopping`` it takes the place of the
-    rows that are split off, in ``partial_fit`` too. ``stopped_`` says whether the last call ended
-    since it had converged or a callback called ``run.stop``. ``history_`` has a row for each epoch
-    of the last ``fit`` and of every ``partial_fit`` after it, NaN where there was no validation.
+    Attributes:
+        validation_loss_curve_: The loss on ``validation_data`` after each epoch.
+        stopped_: Whether the last call ended because it had converged, or because a callback called
+            ``run.stop``.
+        history_: The rows of the last ``fit`` and of every ``partial_fit`` after it, NaN where
+            there was no validation.
+        coefs_: The weights, which are views of ``network_``.
+        intercepts_: The biases, which are views of ``network_``.
+
+    Examples:
+        >>> from chainrule.sklearn import MLPRegressor
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 4.0, 9.0]
+        >>> fitted = MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs", random_state=0).fit(X, y)
+        >>> fitted.network_.sizes
+        (1, 8, 1)
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -288,7 +405,21 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPRegressor:
-        """Fit to X, (n, features), dense or sparse, and the numbers y; see the class."""
+        """Fit to samples.
+
+        Args:
+            X: The inputs, (n, features), dense or sparse, or a dataframe.
+            y: The numbers, (n,) or (n, outputs).
+            sample_weight: The weight of each sample, (n,).
+            validation_data: (X, y) or (X, y, sample_weight), measured after each epoch.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: A parameter or the data are not as scikit-learn or the parameters above ask.
+        """
         self._train(super().fit, X, y, sample_weight, validation_data)
         return self
 
@@ -296,13 +427,34 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPRegressor:
-        """Take one epoch over X and y."""
+        """Take one epoch over samples.
+
+        Args:
+            X: The inputs, (n, features).
+            y: The numbers, (n,) or (n, outputs).
+            sample_weight: The weight of each sample, (n,).
+            validation_data: (X, y) or (X, y, sample_weight), measured after the epoch.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: The data do not fit.
+        """
         self._check_for_partial_fit()
         self._train(super().partial_fit, X, y, sample_weight, validation_data)
         return self
 
     def predict(self, X: Any) -> Array:
-        """Give the predicted numbers, (n,) or (n, outputs)."""
+        """Return the predicted numbers, (n,) or (n, outputs).
+
+        Args:
+            X: The inputs, (n, features).
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            ValueError: The data do not fit.
+        """
         _check_fitted(self)
         return self._decoded(self._forward_pass_fast(X))
 

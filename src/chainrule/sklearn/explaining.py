@@ -13,13 +13,36 @@ if TYPE_CHECKING:
 def explain_sklearn(
     fitted: Any, target: Any, X: Any, y: Any, *, sample_weight: Any = None, **options: Any
 ) -> Explanation:
-    """Explain a derivative in a fitted `MLPClassifier` or `MLPRegressor` of scikit-learn, as it is.
+    """Explain a derivative in a fitted MLP of scikit-learn's, as it is.
 
-    ``fitted`` may also be a `Pipeline` that ends in one, or a search over one, such as
-    `GridSearchCV`. ``target`` is "w[1][2,0]", say; y are labels, as in ``fit``. ``options`` are
-    those of `Network.explain`. With names of columns, as `MLPClassifier.explain`. Raises TypeError
-    for another estimator, NotFittedError before ``fit``, also of a search, ValueError for a search
-    with ``refit=False``, which keeps no estimator, and for data that do not fit.
+    Args:
+        fitted: A fitted `MLPClassifier` or `MLPRegressor` of scikit-learn's or chainrule's, a
+            pipeline that ends in one, or a search over one.
+        target: The quantity to differentiate with respect to, as for `Network.explain`. If ``fit``
+            has seen names of columns, an input may be named by its column, and a unit of the last
+            layer by its class.
+        X: The inputs, as for ``fit``.
+        y: The labels or numbers, as for ``fit``.
+        sample_weight: The weight of each sample in the mean, (n,).
+        **options: Those of `Network.explain`.
+
+    Returns:
+        The explanation.
+
+    Raises:
+        NotFittedError: The estimator, or the search, is not fitted.
+        TypeError: ``fitted`` is another estimator.
+        ValueError: The data do not fit, or a search with ``refit=False`` has kept no estimator.
+
+    Examples:
+        >>> import warnings
+        >>> import chainrule as cr
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.neural_network import MLPClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> theirs = MLPClassifier((8,), solver="lbfgs", max_iter=500, random_state=0).fit(X, y)
+        >>> cr.explain_sklearn(theirs, "w[1][3,0]", X, y).certificate.verdict
+        'pass'
     """
     from sklearn import neural_network
     from sklearn.model_selection._search import BaseSearchCV

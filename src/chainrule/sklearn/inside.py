@@ -42,15 +42,18 @@ class NetworkInside:
 
     @property
     def network_(self) -> Network:
-        """The `chainrule.Network` inside; its parameters are ``coefs_`` and ``intercepts_``.
+        """Return the `Network` inside; its parameters are ``coefs_`` and ``intercepts_``.
 
-        Its loss is the one whose gradient training follows, its l2 that of a full batch.
+        Its loss is the one whose gradient training follows, and its l2 is that of a full batch.
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
         """
         check_is_fitted(self)
         return self._inner()
 
     def _inner(self) -> Network:
-        """Give the network, with the values that ``coefs_`` and ``intercepts_`` have now."""
+        """Return the network, with the values that ``coefs_`` and ``intercepts_`` have now."""
         network = getattr(self, "_network", None)
         arrays = (*self.coefs_, *self.intercepts_)
         if network is None or self._held_activation != self.activation:
@@ -90,7 +93,7 @@ class NetworkInside:
         )  # fmt: skip
 
     def _hidden(self, count: int) -> list[Activation]:
-        """Give the activation of each hidden layer."""
+        """Return the activation of each hidden layer."""
         given = self.activation
         if isinstance(given, str | Activation):
             given = [given] * count
@@ -106,13 +109,13 @@ class NetworkInside:
         return found
 
     def _output(self, count: int) -> Activation:
-        """Give the activation of the output layer."""
+        """Return the activation of the output layer."""
         if not isinstance(self.activation, str | Activation) and len(self.activation) > count:
             return networks.activation(self.activation[count])
         return networks.activation(self.out_activation_)
 
     def _loss(self) -> Loss:
-        """Give the loss whose gradient is followed."""
+        """Return the loss whose gradient is followed."""
         return networks.weighted(self._plain_loss(), self._output_weights())
 
     def _output_weights(self) -> Array | None:
@@ -137,7 +140,7 @@ class NetworkInside:
         return Report(kind, self._loss(), self.n_outputs_, 1 if u is None else u)
 
     def _dropout(self, count: int) -> list[float]:
-        """Give the dropout rate of each hidden layer."""
+        """Return the dropout rate of each hidden layer."""
         if not isinstance(self.dropout, list | tuple):
             return [float(self.dropout)] * count
         rates = networks.numbers(self.dropout, "dropout", "one for each hidden layer").tolist()
@@ -211,14 +214,27 @@ class NetworkInside:
     def explain(
         self, target: Any, X: Any, y: Any, *, sample_weight: Any = None, **options: Any
     ) -> Explanation:
-        """Explain the derivative of the loss on X and y by one quantity, "w[1][2,0]" say.
+        """Explain the derivative of the loss with respect to one quantity.
 
-        y are labels, as in ``fit``. The loss is the one whose gradient training follows, on these
-        samples, penalty (½ α Σ w² / n) included. A unit may be named: an input by its column,
-        "x[age]", if ``fit`` has seen column names, one of the last layer by its class, "b[2][yes]";
-        a whole number is an index. ``options`` are those of `Network.explain`; ``names`` are
-        those of columns and classes unless given.
-        Raises NotFittedError before ``fit``, ValueError or TypeError for bad arguments.
+        The loss is the one whose gradient training follows, on these samples, penalty ½ α Σ w² / n
+        included.
+
+        Args:
+            target: The quantity to differentiate with respect to, as for `Network.explain`. An
+                input may be named by its column, "x[age]", if ``fit`` has seen names of columns,
+                and a unit of the last layer by its class, "b[2][yes]". A whole number is an index.
+            X: The inputs, as for ``fit``.
+            y: The labels or numbers, as for ``fit``.
+            sample_weight: The weight of each sample in the mean, (n,).
+            **options: Those of `Network.explain`.
+
+        Returns:
+            The explanation.
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            TypeError: An argument has the wrong type.
+            ValueError: The network has no such quantity, or the data do not fit.
         """
         check_is_fitted(self)
         of_outputs = self._output_weights()

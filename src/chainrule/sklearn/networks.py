@@ -98,14 +98,14 @@ class WeightedFromZ(WeightedOutputs, LossFromZ):
 
 
 def weighted(loss: Loss, weights: Array | None) -> Loss:
-    """Give the loss with a weight for each output, or as it is."""
+    """Return the loss with a weight for each output, or as it is."""
     if weights is None or (weights == 1).all():
         return loss
     return (WeightedFromZ if isinstance(loss, LossFromZ) else WeightedOutputs)(loss, weights)
 
 
 def activation(given: str | Activation) -> Activation:
-    """Give an activation by scikit-learn's name, by ours, or as it is."""
+    """Return an activation by scikit-learn's name, by ours, or as it is."""
     if given == "logistic":
         given = "sigmoid"
     return Exp() if given == "exp" else activations.get(given)
@@ -122,7 +122,7 @@ def build(
     dropout: float | Sequence[float] = 0.0,
     seed: int = 0,
 ) -> Network:
-    """Give a network of these weights, which are copied; they may be NaN, as scikit-learn's can."""
+    """Return a network with copies of these weights, which may be NaN as in scikit-learn."""
     network = Network(
         [len(coefs[0]), *(c.shape[1] for c in coefs)],
         hidden=list(hidden), output=output, loss=loss, l2=l2, dropout=dropout, seed=seed,
@@ -141,13 +141,13 @@ def fill(network: Network, coefs: Sequence[Array], intercepts: Sequence[Array]) 
 
 
 def views(network: Network) -> tuple[list[Array], list[Array]]:
-    """Give the network's parameters as ``coefs_`` and ``intercepts_``."""
+    """Return the network's parameters as ``coefs_`` and ``intercepts_``."""
     layers = network.weighted_layers
     return [layer.W.T for layer in layers], [layer.b for layer in layers if layer.b is not None]
 
 
 def numbers(given: Any, name: str, what: str) -> NDArray[np.float64]:
-    """Give a list of numbers as an array, or raise TypeError."""
+    """Return a list of numbers as an array, or raise TypeError."""
     given = taken(given, name)
     try:
         array = np.asarray(given)
@@ -165,8 +165,8 @@ def check_shape(y: Array, row: tuple[int, ...], meaning: str) -> None:
 
 
 def outputs(network: Network, X: Any) -> Array:
-    """Give a^(L) of checked inputs, dense or sparse, in the dtype that NumPy would promote to."""
-    engine = engines.choose(network._requested_engine, network)
+    """Return a^(L) of checked inputs, dense or sparse, in the dtype that NumPy would promote to."""
+    engine = engines.choose(network.requested_engine, network)
     if isinstance(X, np.ndarray):
         a = engine.predict(network, X)
     else:

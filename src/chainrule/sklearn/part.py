@@ -37,7 +37,7 @@ class Part:
         return int(self.X.shape[0])
 
     def rows(self, index: Any) -> Part:
-        """Give some of the rows, dense."""
+        """Return some of the rows, dense."""
         X = self.X[index]
         weights = None if self.weights is None else self.weights[index]
         X = X if isinstance(X, np.ndarray) else X.toarray()
@@ -54,7 +54,7 @@ class Part:
         return len(self) if self.is_dense else max(1, networks.DENSE // int(self.X.shape[1]))
 
     def samples(self, network: FeedForward) -> Samples:
-        """Give dense rows as an engine reads them fastest: one-hot rows as classes."""
+        """Return dense rows as an engine reads them fastest: one-hot rows as classes."""
         one_hot = self.y.dtype == bool and self.y.shape[1] > 1
         if one_hot and (np.count_nonzero(self.y, axis=1) == 1).all():
             y: Array = self.y.argmax(axis=1)

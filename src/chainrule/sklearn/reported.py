@@ -36,14 +36,14 @@ class Report:
         return self.kind == "log_loss" and self.binary
 
     def largest_loss(self, dtype: np.dtype[Any]) -> float:
-        """Give what a sample's loss is at most, where one class is true of it."""
+        """Return what a sample's loss is at most, where one class is true of it."""
         clipped = self.kind == "log_loss" and not self.binary
         return -math.log(np.finfo(dtype).eps) if clipped else math.inf
 
     def total(
         self, losses: Array, counts: Array, part: Part, order: Array | None, a: Array | None
     ) -> float:
-        """Give Σ rows · loss over an epoch's batches.
+        """Return Σ rows · loss over an epoch's batches.
 
         ``losses`` are the engine's, (batches, 2): mean of the data, and penalty; ``counts`` are the
         batches' rows, ``order`` that of the rows of ``part``, ``a`` its outputs where needed.
@@ -58,7 +58,7 @@ class Report:
         return float(counts @ (data + losses[:, 1]))
 
     def data_loss(self, y: Array, a: Array, weights: Array | None) -> float:
-        """Give the mean loss of rows, without penalty, from y and a, (n, units_L)."""
+        """Return the mean loss of rows, without penalty, from y and a, (n, units_L)."""
         if self.kind == "log_loss":
             rows = self._log_loss(y, a)
         else:
@@ -80,7 +80,7 @@ class Report:
         return -np.where(y, np.log(p), wrong).sum(axis=1)
 
     def _constant(self, y: Array) -> Array:
-        """Give Σ_j y_j ln y_j - y_j of every row: the terms of the Poisson deviance without a."""
+        """Return Σ_j y_j ln y_j - y_j of every row: the terms of the Poisson deviance without a."""
         from scipy.special import xlogy
 
         result: Array = ((xlogy(y, y) - y) * self._u).sum(axis=1)
@@ -88,7 +88,7 @@ class Report:
 
 
 def _means(rows: Array, counts: Array, weights: Array | None, order: Array | None) -> Array:
-    """Give the (weighted) mean of each batch, in float64; 0 where all its weights are 0."""
+    """Return the (weighted) mean of each batch, in float64; 0 where all its weights are 0."""
     starts = np.cumsum(counts) - counts
     rows = rows.astype(np.float64)
     weights = np.ones(len(rows)) if weights is None else weights.astype(np.float64)

@@ -58,7 +58,7 @@ class Solver:
         return self._initial if isinstance(self.rule, Adam) else self.learning_rate
 
     def rates(self, steps: int) -> NDArray[np.float64]:
-        """Give the learning rates of the next steps."""
+        """Return the learning rates of the next steps."""
         if not isinstance(self.rule, Adam):
             return np.full(steps, self.learning_rate)
         done = self.state.step - self._first
@@ -74,7 +74,7 @@ class Solver:
             self._set_rate(self._initial / (samples_seen + 1) ** self._power)
 
     def trigger_stopping(self, message: str, verbose: bool) -> bool:
-        """Say whether a run that no longer improves stops; "adaptive" first lowers its rate."""
+        """Return whether a run that no longer improves stops; "adaptive" first lowers its rate."""
         if self._schedule != "adaptive":
             said, stop = " Stopping.", True
         elif self.learning_rate <= _SMALLEST:

@@ -60,7 +60,7 @@ class Training(NetworkInside):
         networks.fill(network, coefs, intercepts)
         part = Part(X, y, sample_weight, self._unit)
         loss, flat = loss_and_gradient(network, part, float(self.alpha), self._report())
-        gradients = network._views(flat)
+        gradients = network.views_of(flat)
         ordered = [dW.T for dW, _ in gradients] + [db for _, db in gradients if db is not None]
         return loss, np.concatenate([np.ravel(g) for g in ordered])
 
@@ -224,7 +224,7 @@ class Training(NetworkInside):
         if earlier is not None and history is not earlier:
             for numbers in zip(*earlier.values(), strict=True):
                 history.append({**_NOTHING, **dict(zip(earlier, numbers, strict=True))})
-            history.best_epoch = earlier._best_epoch
+            history.keep_best_of(earlier)
         history.stop_reason = None
         epoch = len(history["epoch"])
         self.history_ = history
@@ -236,7 +236,7 @@ class Training(NetworkInside):
     def _parts(
         self, X: Any, y: Array, sample_weight: Array | None
     ) -> tuple[Part, Validation | None]:
-        """Give the rows to train on, and those that are held out."""
+        """Return the rows to train on, and those that are held out."""
         classes = self._weights_of_classes(y)
         if self._given_validation is not None or not self.early_stopping:
             held = None if self._given_validation is None else self._validation()

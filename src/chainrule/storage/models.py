@@ -4,8 +4,7 @@ The tensors are ``layers.1.W``, ``layers.1.b`` and so on, in the network's dtype
 ``chainrule`` of the header's metadata is JSON: the version of this format and everything else that
 makes the network. An activation or loss of a user's own is stored by name and formula only;
 `load` wants the object itself. Its last key is a SHA-256 digest of all that stands before it and of
-the tensors, which tells damage; nothing comes after it. No object of the header or of the
-description has a key twice, of which readers might take one or the other.
+the tensors, which tells damage; nothing comes after it.
 
 A checkpoint (`chainrule.training.checkpoints`) is a model file with more in it: the description
 has a key ``checkpoint``, and the names of its tensors begin with ``checkpoint.``. The model of
@@ -14,18 +13,12 @@ a table (`chainrule.tables.model`) has a key ``table``.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import itertools
-import json
 import os
 import re
-import secrets
-import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import IO, Any, Protocol, TypeVar, overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +27,15 @@ from chainrule.equations import activations, losses
 from chainrule.equations.activations import Activation
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import Loss
+from chainrule.storage.atomic import write_atomically
+from chainrule.storage.container import (
+    LONGEST_HEADER,
+    OpenFile,
+    as_json,
+    from_json,
+    opened,
+    serialize,
+)
 
 Array = NDArray[Any]
 N = TypeVar("N", bound=FeedForward)
@@ -54,32 +56,37 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
     "l2": (int, float),
 }
 _OPTIONAL: dict[str, type] = {CHECKPOINT: dict, TABLE: dict, "digest": str}
-_TOKEN = re.compile(rb'[{}]|(?P<text>"(?:[^"\\]++|\\.)*+")(?P<colon>\s*:)?')
 _SIGNED = re.compile(r'(.*),"digest":"[0-9a-f]{64}"\}', re.DOTALL)
 _LONGEST = 1 << 22  # characters of JSON; a table of 10,000 columns of numbers fits
 _ROOM = 1 << 17  # of these, for the network itself
-_LONGEST_HEADER = 1 << 23  # bytes; of a file's own, so that reading it takes no memory to speak of
 _MOST_UNITS = 1 << 40
 _DTYPES = {"F32": "float32", "F64": "float64"}
-_FOREIGN = (
-    (b"\x89PNG", "it is a PNG image"),
-    (b"PK\x03\x04", "it is a zip archive, as PyTorch's and NumPy's files are"),
-    (b"\x80", "it is a Python pickle, which could run code and is never read"),
-    (b"\x89HDF", "it is an HDF5 file"),
-    (b"<", "it is an HTML or XML page"),
-)
-_MOST_OBJECTS = 1 << 16  # in a header; so many tensors take about 50 MB to read
 
 # --- saving ---------------------------------------------------------------------------------------
 
 
 def save(network: FeedForward, path: str | os.PathLike[str]) -> None:
-    """Write a network to a file; whatever happens, the file is the old one or the new one.
+    """Write the network to a safetensors file.
 
-    Raises ValueError where a parameter is NaN or infinite, or ``path`` is no regular file; OSError
-    (no such folder, no permission, disk full) with the old file, if any, as it was.
+    The write is atomic: whatever happens, the file is the old one or the new one.
+
+    Args:
+        path: The file to write. One that exists is replaced.
+
+    Raises:
+        OSError: The file cannot be written, for example because the folder does not exist or the
+            disk is full. The old file, if any, stays as it was.
+        ValueError: A parameter is NaN or infinite, or ``path`` exists and is not a regular file.
+
+    Examples:
+        >>> import os, tempfile
+        >>> import chainrule as cr
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
+        >>> cr.Network([2, 3, 1], seed=0).save(path)
+        >>> cr.load(path).sizes
+        (2, 3, 1)
     """
-    network._check_parameters()
+    network.check_parameters()
     write_atomically(path, content(network, network.parameters))
 
 
@@ -89,13 +96,11 @@ def content(
     more: Mapping[str, Any] | None = None,
     tensors: Mapping[str, Array] | None = None,
 ) -> bytes:
-    """Give the bytes of the file of a network with these parameters.
+    """Return the bytes of the file of a network with these parameters.
 
     ``more`` goes into its description, and ``tensors`` beside its own, their names beginning with
     the key in ``more`` that they belong to.
     """
-    from safetensors.numpy import save as serialize
-
     text = as_json(describe(network) | dict(more or {}))
     if len(text) > _LONGEST:
         raise ValueError(
@@ -103,23 +108,19 @@ def content(
             f"characters, too many for a model file"
         )
     named = dict(tensors or {})
-    for l, (W, b) in enumerate(network._views(parameters), start=1):
+    for l, (W, b) in enumerate(network.views_of(parameters), start=1):
         named[f"layers.{l}.W"] = W
         if b is not None:
             named[f"layers.{l}.b"] = b
     body = text.removesuffix("}")
     digest = _digest(body, sorted(named.items()))
-    written: bytes = serialize(named, {_ENTRY: f'{body},"digest":"{digest}"}}'})
-    length = int.from_bytes(written[:8], "little")
-    if length > _LONGEST_HEADER or _too_many_objects(written[8 : 8 + length]):
-        raise ValueError(f"a model file can't hold {len(named):,} arrays")
-    return written
+    return serialize(named, {_ENTRY: f'{body},"digest":"{digest}"}}'})
 
 
 def fits(more: Mapping[str, Any]) -> bool:
-    """Say whether a model file has room for this in the description of a network."""
+    """Return whether a model file has room for this in the description of a network."""
     text = as_json(more)
-    return len(text) < _LONGEST - _ROOM and len(as_json(text).encode()) < _LONGEST_HEADER - _ROOM
+    return len(text) < _LONGEST - _ROOM and len(as_json(text).encode()) < LONGEST_HEADER - _ROOM
 
 
 def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:
@@ -130,107 +131,8 @@ def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:
     return digest.hexdigest()
 
 
-def as_json(value: object) -> str:
-    """Give a value as JSON, as short as it can be."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def from_json(text: str, what: str) -> Any:
-    """Read JSON; ValueError says of ``what`` that it is none, or that an object has a key twice."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise _TwiceError(f"{what} has the key {key!r} twice in one object")
-            found[key] = value
-        return found
-
-    try:
-        return json.loads(text, object_pairs_hook=once)
-    except _TwiceError:
-        raise
-    except (ValueError, RecursionError):  # a number of too many digits is a ValueError, too
-        raise ValueError(f"{what} is not JSON") from None
-
-
-class _TwiceError(ValueError):
-    pass
-
-
-def write_atomically(
-    path: str | os.PathLike[str], content: bytes, prefix: str = ".chainrule-"
-) -> None:
-    """Write a file so that a kill, a crash or an error at any moment leaves the old or the new one.
-
-    See `atomic_file`.
-    """
-    with atomic_file(path, prefix) as file:
-        file.write(content)
-
-
-@contextmanager
-def atomic_file(path: str | os.PathLike[str], prefix: str = ".chainrule-") -> Iterator[IO[bytes]]:
-    """Give a file to write to, which takes the place of ``path`` when the block ends well.
-
-    It is a temporary file in the same folder, whose name begins with ``prefix``; at the end it goes
-    down to the disk, then over the old file in one step. Raises ValueError if ``path`` exists and
-    is no regular file, else OSError.
-    """
-    target = os.path.realpath(path)  # a link stays a link: its target is replaced
-    folder = os.path.dirname(target)
-    temporary = os.path.join(folder, f"{prefix}{secrets.token_hex(8)}.tmp")
-    try:
-        mode = _mode_of_old(target)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with open(descriptor, "wb") as file:
-            if mode is not None:
-                os.chmod(temporary, mode)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        ours = isinstance(error, OSError) and error.filename in (None, temporary, target)
-        if isinstance(error, OSError) and error.errno is not None and ours:
-            # the user knows the file that was to be written, not the temporary one
-            raise type(error)(error.errno, os.strerror(error.errno), os.fspath(path)) from None
-        raise
-    _sync_folder(folder)
-
-
-def _mode_of_old(target: str) -> int | None:
-    """Give the permissions of the file that will be replaced, or None if there is none."""
-    try:
-        mode = os.stat(target).st_mode
-    except FileNotFoundError:
-        return None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-    if not stat.S_ISREG(mode):
-        raise ValueError(f"{target} is no regular file; it can't be replaced")
-    effective = os.access in os.supports_effective_ids
-    if not os.access(target, os.W_OK, effective_ids=effective):  # a rename would not ask
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
-    return stat.S_IMODE(mode)
-
-
-def _sync_folder(folder: str) -> None:
-    """Bring the new name down to the disk, where the system can."""
-    if os.name != "posix":
-        return
-    with contextlib.suppress(OSError):  # the file stands; some file systems have no such call
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def describe(network: FeedForward) -> dict[str, Any]:
-    """Give everything that makes a network but its parameters, as a model file states it."""
+    """Return everything that makes a network but its parameters, as a model file states it."""
     functions = [layer.activation for layer in network.weighted_layers]
     formulas: dict[str, str] = {}
     for g in functions:
@@ -287,111 +189,6 @@ def load(
         return _build(file, own, kind)
 
 
-@contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
-    """Open a safetensors file; what is wrong with it, or found to be, is a ValueError naming it."""
-    name = os.fspath(path)
-    _check_readable(name)
-    header, detail = _header(name)
-    if detail:
-        raise ValueError(f"{name} is no chainrule model file: {_why(name, detail)}")
-
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        file: OpenFile = safe_open(name, framework="numpy")
-    except SafetensorError as error:
-        raise ValueError(f"{name} is no chainrule model file: {_why(name, str(error))}") from None
-    with file:
-        try:
-            _check_keys(header)
-            yield file
-        except (ValueError, TypeError, OverflowError, SafetensorError) as error:
-            raise ValueError(f"{name}: {harmless(str(error))}") from None
-
-
-def harmless(reason: str) -> str:
-    """Make a message fit for a screen: it may quote a file, which may say anything at length."""
-    reason = reason if len(reason) <= 400 else f"{reason[:400]}..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in reason)
-
-
-class OpenFile(Protocol):
-    """What is used of an open safetensors file, whose own methods have no types."""
-
-    def __enter__(self) -> Any: ...
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
-    def metadata(self) -> dict[str, str] | None:
-        """Give the texts of the header."""
-        ...
-
-    def keys(self) -> Sequence[str]:
-        """Give the names of the tensors."""
-        ...
-
-    def get_slice(self, name: str) -> Any:
-        """Give the shape and dtype of a tensor, unread."""
-        ...
-
-    def get_tensor(self, name: str) -> Any:
-        """Give a tensor."""
-        ...
-
-
-def _check_readable(path: str) -> None:
-    """Raise OSError in Python's own words, and refuse what would never end (a pipe, a device)."""
-    if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
-        raise ValueError(f"{path} is no regular file")
-    with open(path, "rb"):
-        pass
-
-
-def _header(path: str) -> tuple[bytes, str | None]:
-    """Give a header, and what is too much about it, before anything parses it: it takes memory."""
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > _LONGEST_HEADER:
-            return b"", f"its header would be {length:,} bytes long"
-        header = file.read(length)
-    return header, _too_many_objects(header)
-
-
-def _too_many_objects(header: bytes) -> str | None:
-    """Say it of a header's JSON, where a tensor is an object; those within texts do not count."""
-    objects = itertools.islice(re.finditer(rb'\{\s*"', header), _MOST_OBJECTS + 1)
-    if sum(1 for _ in objects) <= _MOST_OBJECTS:
-        return None
-    return f"its header has more than {_MOST_OBJECTS:,} objects"
-
-
-def _check_keys(header: bytes) -> None:
-    """Raise ValueError where a header that was read has a key twice; no value is built for that."""
-    objects: list[set[str]] = []
-    for token in _TOKEN.finditer(header):
-        if token[0] == b"{":
-            objects.append(set())
-        elif token[0] == b"}":
-            objects.pop()
-        elif token["colon"]:
-            key = json.loads(token["text"])
-            if key in objects[-1]:
-                raise ValueError(f"its header has the key {key!r} twice in one object")
-            objects[-1].add(key)
-
-
-def _why(path: str, detail: str) -> str:
-    with open(path, "rb") as file:
-        start = file.read(9)
-    if not start:
-        return "it is empty"
-    if start[8:] != b"{":  # a safetensors file has its header's length in 8 bytes, then the header
-        for magic, what in _FOREIGN:
-            if start.startswith(magic):
-                return what
-    detail = detail.removeprefix("Error while deserializing header: ")
-    return f"it is damaged, cut short, or of another kind ({harmless(detail)})"
-
-
 def _own(custom: Sequence[Activation | Loss]) -> dict[tuple[type, str], Activation | Loss]:
     own: dict[tuple[type, str], Activation | Loss] = {}
     for function in custom:
@@ -419,12 +216,12 @@ def _build(file: OpenFile, own: Mapping[tuple[type, str], Activation | Loss], ki
         layer.W[...] = file.get_tensor(f"layers.{l}.W")
         if layer.b is not None:
             layer.b[...] = file.get_tensor(f"layers.{l}.b")
-    network._check_parameters()
+    network.check_parameters()
     return network
 
 
 def check(file: OpenFile) -> tuple[dict[str, Any], list[str]]:
-    """Give the description of a network and the names of its tensors, once all fits together.
+    """Return the description of a network and the names of its tensors, once all fits together.
 
     The shapes that it states are compared with those that the file really holds, so that no size
     can ask for more memory than the file has.
@@ -455,7 +252,7 @@ def check(file: OpenFile) -> tuple[dict[str, Any], list[str]]:
 def _read_description(text: str | None) -> dict[str, Any]:
     if text is None:
         raise ValueError(
-            f"a safetensors file, but its header has no {_ENTRY!r}: no network of ours"
+            f"it is a safetensors file, but not one of chainrule's: its header has no {_ENTRY!r}"
         )
     if len(text) > _LONGEST:
         raise ValueError(f"its description is too long: {len(text):,} characters")
@@ -479,7 +276,7 @@ def _read_description(text: str | None) -> dict[str, Any]:
 
 
 def _function(entry: Any, kind: type, own: Mapping[tuple[type, str], Activation | Loss]) -> Any:
-    """Give the activation or loss that an entry of the description names."""
+    """Return the activation or loss that an entry of the description names."""
     get = activations.get if kind is Activation else losses.get
     if isinstance(entry, str):
         return get(entry)
@@ -489,13 +286,13 @@ def _function(entry: Any, kind: type, own: Mapping[tuple[type, str], Activation 
     name, formula = entry["own"], entry["formula"]
     if not isinstance(name, str) or (kind, name) not in own:
         raise ValueError(
-            f"it uses the {word} {name!r}, which is not chainrule's own; hand it in: "
+            f"it uses the {word} {name!r}, which is not chainrule's own. Pass it: "
             f"load(path, custom=[...])"
         )
     function = own[kind, name]
     if function.formula != formula:
         raise ValueError(
-            f"its {word} {name!r} has the formula {formula!r}; the one handed in has "
+            f"its {word} {name!r} has the formula {formula!r}; the one that was passed has "
             f"{function.formula!r}"
         )
     return function

@@ -37,7 +37,7 @@ class CellError(Exception):
 
 
 def family(dtype: pa.DataType) -> Literal["text", "number", "date", "category", "none", "other"]:
-    """Say how a column of a type is read: as what, or not at all ("none": it has only nulls)."""
+    """Return what a column of a type is read as; "none" if it has only nulls."""
     from pyarrow import types
 
     if types.is_dictionary(dtype):
@@ -73,7 +73,7 @@ def with_commas(distinct: Iterable[str]) -> str | None:
 
 
 def texts(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
-    """Give the cells as texts without blanks around them, null where they stand for no value.
+    """Return the cells as texts without blanks around them, null where they stand for no value.
 
     They are the same for the same value in whichever format; see `alike`.
     """
@@ -81,7 +81,7 @@ def texts(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
 
 
 def stripped(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> pa.Array:
-    """Give the cells as `texts` does, but texts of a file as they are written there."""
+    """Return the cells as `texts` does, but texts of a file as they are written there."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -115,7 +115,7 @@ def alike(strings: pa.Array) -> pa.Array:
 
 
 def _written(values: pa.Array) -> pa.Array:
-    """Give numbers as texts, whole ones without a point; null where they are not finite."""
+    """Return numbers as texts, whole ones without a point; null where they are not finite."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -126,7 +126,7 @@ def _written(values: pa.Array) -> pa.Array:
 
 
 def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Floats:
-    """Give the cells as numbers, NaN where there is no value.
+    """Return the cells as numbers, NaN where there is no value.
 
     Raises CellError for the first that is no number, or infinite.
     """
@@ -155,7 +155,7 @@ def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Float
 def numbers_or_none(
     column: pa.ChunkedArray | pa.Array, missing: Sequence[str]
 ) -> tuple[Floats, list[str]]:
-    """Give the cells as numbers, NaN where there is none, and the texts that are no numbers."""
+    """Return the cells as numbers, NaN where there is none, and the texts that are no numbers."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -191,7 +191,7 @@ def _differs(strings: pa.Array, form: str) -> NDArray[np.bool_]:
 
 
 def date_form(distinct: Iterable[str]) -> str | None:
-    """Give a form, as of strptime, of which all texts are dates, or None."""
+    """Return a form, as of strptime, of which all texts are dates, or None."""
     import pyarrow as pa
 
     strings = pa.array(distinct, pa.string())
@@ -199,7 +199,7 @@ def date_form(distinct: Iterable[str]) -> str | None:
 
 
 def dates(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str) -> Floats:
-    """Give the cells as seconds since 1970, NaN where there is no value.
+    """Return the cells as seconds since 1970, NaN where there is no value.
 
     Text is read as ISO 8601, or by ``form`` (as of strptime) if it is not empty. A time with a zone
     is taken to UTC. Raises CellError for the first that is no date.
@@ -240,7 +240,7 @@ def _parsed(strings: pa.Array, form: str) -> pa.Array | None:
 
 
 def _first_that_fails(strings: pa.Array, form: str) -> int:
-    """Give the first text that is no date: the rows before it parse, those up to it do not."""
+    """Return the first text that is no date: the rows before it parse, those up to it do not."""
     low, high = 0, len(strings)  # [:low] parses, [:high] does not
     while high - low > 1:
         middle = (low + high) // 2

@@ -117,7 +117,7 @@ class TextSource(Source):
             ) from None
 
     def _rows(self, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
-        """Give each row after the header with the line at which it begins, from 1."""
+        """Return each row after the header with the line at which it begins, from 1."""
         with self._text() as file, _long_fields():
             lines = _Decoded(file, self.path, self._encoding)
             records = csv.reader(lines, delimiter=self.delimiter, strict=strict)
@@ -239,7 +239,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """Give the mark that cuts the lines into equally many columns, and the first into most."""
+    """Return the mark that cuts the lines into equally many columns, and the first into most."""
 
     def fits(mark: str) -> tuple[bool, int]:
         rows = [len(cells) for cells in csv.reader(lines, delimiter=mark) if not _is_blank(cells)]

@@ -68,12 +68,12 @@ def measure(target: Target, y: NDArray[Any], outputs: NDArray[Any]) -> Measured:
 
 
 def predicted_numbers(target: Target, outputs: NDArray[Any]) -> NDArray[np.float64]:
-    """Give the network's standardised outputs, (n, 1), in the target's own units, (n,)."""
+    """Return the network's standardised outputs, (n, 1), in the target's own units, (n,)."""
     return np.asarray(outputs[:, 0], dtype=np.float64) * target.scale + target.mean
 
 
 def lines(measured: Measured, beside: Measured, whose: str) -> list[str]:
-    """Give measures as a table of text, the baseline's beside them."""
+    """Return measures as a table of text, the baseline's beside them."""
     rows = [("", "model", whose)]
     rows += [(NAMES[name], text(value), text(beside.get(name))) for name, value in measured.items()]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
@@ -84,5 +84,5 @@ def lines(measured: Measured, beside: Measured, whose: str) -> list[str]:
 
 
 def text(value: float | None) -> str:
-    """Give a measure in four decimals, or a large one in six digits."""
+    """Return a measure in four decimals, or a large one in six digits."""
     return "-" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:,.6g}"

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from chainrule._forks import cached_property
 from chainrule._version import __version__
 from chainrule.equations.checks import listed
-from chainrule.storage import models as files
+from chainrule.storage import models
+from chainrule.storage.atomic import write_atomically
+from chainrule.storage.container import harmless, opened
 from chainrule.tables import target as targets
 from chainrule.tables.cells import CellError
 from chainrule.tables.measures import NAMES
@@ -70,9 +72,9 @@ class TableModel:
             "training": self.training,
             "measures": self.measures,
         }
-        self.network._check_parameters()
-        content = files.content(self.network, self.network.parameters, {files.TABLE: about})
-        files.write_atomically(path, content)
+        self.network.check_parameters()
+        content = models.content(self.network, self.network.parameters, {models.TABLE: about})
+        write_atomically(path, content)
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
@@ -82,7 +84,7 @@ class TableModel:
     # --- new data -------------------------------------------------------------------------------
 
     def check_columns(self, source: Source) -> list[str]:
-        """Give the names of columns that the model does not know.
+        """Return the names of columns that the model does not know.
 
         Raises TableError where a column is missing that it needs.
         """
@@ -99,7 +101,7 @@ class TableModel:
     def samples(
         self, source: Source, rows: slice, label: str | None = None, leave_out: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[Any], pa.Table, Notes]:
-        """Give inputs and targets of some rows, as the network takes them, and the rows themselves.
+        """Return the inputs and targets of some rows for the network, and the rows themselves.
 
         ``label`` is taken for the target where the file has none. A row without its target is an
         error, unless it is to be left out of what is given.
@@ -150,8 +152,8 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
     Raises ValueError where the file is damaged or from a newer version, OSError where it can't be
     read.
     """
-    with files.opened(path) as file:
-        about = files.check(file)[0].get(files.TABLE)
+    with opened(path) as file:
+        about = models.check(file)[0].get(models.TABLE)
     if about is None:
         return None
     from chainrule.network import load as load_network
@@ -160,7 +162,7 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
     try:
         return read(about, network)
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {files.harmless(str(error))}") from None
+        raise ValueError(f"{os.fspath(path)}: {harmless(str(error))}") from None
 
 
 def read(about: Any, network: Network) -> TableModel:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def names(schema: Schema, source: Source, batch: pa.Table, start: int) -> Names:
-    """Give the names of inputs and outputs, and how those of the first row come from its cells."""
+    """Return the names of inputs and outputs, and how the first row's come from its cells."""
     origins: dict[Expr, Expr] = {}
     unit = 0
     for column in schema.numeric:
@@ -47,7 +47,7 @@ def _standardised(value: float, mean: float, scale: float) -> Expr:
 
 
 def by_index(target: str, schema: Schema, last: int) -> str:
-    """Give a target whose unit is named by a column, x[age] or w[1][2,colour=red], by its index.
+    """Return a target whose unit is named by a column, x[age] or w[1][2,colour=red], by its index.
 
     In the last layer a unit may be named by its class. Raises ValueError for an unknown name.
     """

@@ -30,7 +30,7 @@ def open_table(path: str | os.PathLike[str], reading: Reading | None = None) -> 
     name = os.fspath(path)
     reading = reading or Reading()
     if not stat.S_ISREG(mode := os.stat(name).st_mode) and not stat.S_ISDIR(mode):
-        raise TableError(f"{name} is no regular file; a table is read more than once")
+        raise TableError(f"{name} is not a regular file; a table is read more than once")
     with open(name, "rb") as file:
         start = file.read(8)
     if not start:

@@ -51,7 +51,7 @@ class Prediction:
         self.others: Counter[str] = Counter()  # targets that are no class of the model, or number
 
     def batches(self) -> Iterator[pa.Table]:
-        """Give the predictions of all rows in order."""
+        """Return the predictions of all rows in order."""
         import pyarrow as pa
 
         model, target = self.model, self.model.schema.target
@@ -81,7 +81,7 @@ class Prediction:
         self._scored.append((y[known], outputs[known]))
 
     def score(self) -> tuple[int, Measured]:
-        """Give how many rows had a target that is known, and how good the predictions are there."""
+        """Return how many rows had a known target, and how good the predictions are there."""
         if not self._scored:
             return 0, {}
         y = np.concatenate([part for part, _ in self._scored])
@@ -92,7 +92,7 @@ class Prediction:
 
 
 def _labels(target: Target, outputs: NDArray[Any]) -> pa.Array:
-    """Give the predicted labels, of the type that the target had."""
+    """Return the predicted labels, of the type that the target had."""
     import pyarrow as pa
 
     if target.task == "regress":
@@ -112,7 +112,7 @@ class _Writer(Protocol):
 
 @contextmanager
 def writer(file: IO[bytes], form: str, schema: pa.Schema) -> Iterator[_Writer]:
-    """Give what writes batches into a file in one of `FORMATS`."""
+    """Return what writes batches into a file in one of `FORMATS`."""
     import pyarrow as pa
 
     sink = pa.PythonFile(_Open(file), mode="w")

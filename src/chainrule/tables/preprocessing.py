@@ -36,7 +36,7 @@ _MOST_RARES = 200  # rare categories that are remembered, to tell them from unkn
 def numeric_parts(
     batch: pa.Table, source: Source, start: int, column: Column | Finding, missing: Sequence[str]
 ) -> list[Floats]:
-    """Give the numbers of a column: itself, or all `DATE_PARTS`; NaN where there is no value.
+    """Return the numbers of a column: itself, or all `DATE_PARTS`; NaN where there is no value.
 
     Raises TableError with the place of a cell that is no number or date. ``start`` is the row at
     which the batch begins.
@@ -60,7 +60,7 @@ _WHAT = {"number": "number that can be used", "date": "date"}
 
 
 def date_parts(seconds: Floats) -> list[Floats]:
-    """Give `DATE_PARTS` of seconds since 1970."""
+    """Return `DATE_PARTS` of seconds since 1970."""
     days = seconds / _DAY
     here = ~np.isnan(seconds)
     whole = np.full(len(seconds), "NaT", dtype="datetime64[D]")
@@ -125,7 +125,7 @@ class Fitting:
                 counts[value] += count
 
     def finish(self, most: int) -> tuple[list[Column], list[LeftOut]]:
-        """Give the columns, at most ``most`` categories each, and those that are left out."""
+        """Return the columns, at most ``most`` categories each, and those that are left out."""
         columns: list[Column] = []
         left_out: list[LeftOut] = []
         for finding in self.findings:
@@ -245,7 +245,7 @@ class Preprocessing:
     def transform(
         self, batch: pa.Table, source: Source, start: int, notes: Notes | None = None
     ) -> NDArray[np.float32]:
-        """Give the inputs of a batch that begins at row ``start``; note what is unknown.
+        """Return the inputs of a batch that begins at row ``start``; note what is unknown.
 
         Raises TableError with the place of a cell that is not what its column holds.
         """
@@ -287,7 +287,7 @@ class Preprocessing:
             )
 
     def _known(self, batch: pa.Table, column: Column, notes: Notes | None) -> NDArray[Any]:
-        """Give the categories of a batch as the encoder knows them."""
+        """Return the categories of a batch as the encoder knows them."""
         import pyarrow as pa
         import pyarrow.compute as pc
 

@@ -272,11 +272,11 @@ class _Look:
         return self.name == self.source.unnamed or self.name == _UNNAMED
 
     def _all_differ(self) -> bool:
-        """Say whether no two rows have the same, as far as was counted."""
+        """Return whether no two rows have the same, as far as was counted."""
         return len(self.distinct) == (self.distinct_rows or self.rows)
 
     def _differs(self) -> bool:
-        """Say whether (nearly) each row has a text, or an id, of its own."""
+        """Return whether (nearly) each row has a text, or an id, of its own."""
         seen = self.values if self.distinct_rows is None else self.distinct_rows
         if self.distinct_rows is not None and self.numbers < self.values:
             return True

@@ -36,7 +36,7 @@ class Rows:
         self.n += len(X)
 
     def finish(self) -> Array:
-        """Give the rows that were added; none can be added any more."""
+        """Return the rows that were added; none can be added any more."""
         with self:  # the map keeps the file open
             with _named():
                 self._file.flush()
@@ -84,7 +84,7 @@ class ShuffledRows:
             rows.append(X[to == i])
 
     def finish(self) -> Array:
-        """Give the rows that were added, in the order of ``order``."""
+        """Return the rows that were added, in the order of ``order``."""
         whole, orders = Rows(self._dealt[0].units), []
         with whole:
             for i, rows in enumerate(self._dealt):
@@ -110,7 +110,7 @@ _PAUSE = 0.02  # seconds; what is read in that time is small beside the memory
 
 @contextmanager
 def released(maps: Iterable[NDArray[Any]]) -> Iterator[None]:
-    """Give pages of large maps back to the system again and again while the block reads them.
+    """Release pages of large maps to the system again and again while the block reads them.
 
     They stay in the system's cache as long as there is room. Without this, a pass over a map would
     count all of it as memory of this process.
@@ -138,7 +138,7 @@ def released(maps: Iterable[NDArray[Any]]) -> Iterator[None]:
 
 
 def _map_of(array: Any) -> mmap.mmap | None:
-    """Give the memory map that an array reads from, or None."""
+    """Return the memory map that an array reads from, or None."""
     while isinstance(array, np.ndarray):
         array = array.base
     return array if isinstance(array, mmap.mmap) else None
@@ -156,7 +156,7 @@ def fit(source: Source, fitting: Fitting, parts: NDArray[np.int8]) -> None:
 def transform(
     source: Source, preprocessing: Preprocessing, parts: NDArray[np.int8], seed: int = 0
 ) -> tuple[dict[int, Array], NDArray[np.int64] | None]:
-    """Give the inputs of the rows of each part, in the order of the table.
+    """Return the inputs of the rows of each part, in the order of the table.
 
     Where the training rows are large, they come in a random order instead, which is given, too.
     """
@@ -189,7 +189,7 @@ def _check(source: Source, rows: int, expected: int) -> None:
 
 
 def slice_of(source: Source, names: list[str], start: int, stop: int) -> tuple[Any, int]:
-    """Give some rows of a table as one, and how many there are before them in all."""
+    """Return some rows of a table as one, and how many there are before them in all."""
     import pyarrow as pa
 
     found: list[Any] = []

@@ -154,7 +154,7 @@ class Schema:
         return [f"{self.target.name}={name}" for name in self.target.classes]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain data for JSON."""
+        """Return plain data for JSON."""
         return asdict(self)
 
     @classmethod
@@ -178,7 +178,7 @@ def _check_scale(whose: str, mean: float, scale: float) -> None:
 
 
 def levels(column: Column) -> list[str]:
-    """Give the categories of a column as its inputs are called."""
+    """Return the categories of a column as its inputs are called."""
     names = list(column.categories)
     names += [RARE] if column.rare else []
     return names + ([NONE] if column.missing else [])

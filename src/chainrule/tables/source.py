@@ -49,14 +49,14 @@ class Source(ABC):
 
     @abstractmethod
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Give batches of some columns, of any length."""
+        """Return batches of some columns, of any length."""
 
     @abstractmethod
     def place(self, row: int, column: str) -> str:
         """Say where a cell stands: the file, its line or row, the column. Rows count from 0."""
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Give all rows in batches of `BATCH`, the last one shorter; a file of any format alike."""
+        """Yield all rows in batches of `BATCH`, whatever the format; the last may be shorter."""
         import pyarrow as pa
 
         chosen = list(self.names if columns is None else columns)
@@ -92,6 +92,6 @@ class Source(ABC):
 
 
 def _state_of(path: str) -> tuple[int, ...]:
-    """Give what changes when somebody writes to a file."""
+    """Return what changes when somebody writes to a file."""
     now = os.stat(path)
     return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns

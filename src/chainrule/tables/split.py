@@ -18,7 +18,7 @@ _MOST_WATCHED = 50_000  # validation rows; more would slow every epoch and tell 
 def split(
     y: NDArray[Any], classes: bool, test: float, validation: float, seed: int
 ) -> NDArray[np.int8]:
-    """Give the part of each row; -1 or NaN in ``y`` is a row without a target.
+    """Return the part of each row; -1 or NaN in ``y`` is a row without a target.
 
     ``test`` and ``validation`` are shares of all rows. With ``classes`` each has its share in every
     part, as far as whole rows allow, and at least one row of each is learned from.

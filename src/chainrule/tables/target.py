@@ -26,7 +26,7 @@ _FEW_NUMBERS = 20  # whole numbers with this many values or fewer are classes
 def understand(
     source: Source, name: str, column: pa.Array, task: Task | None
 ) -> tuple[Target, NDArray[Any]]:
-    """Give the target and its values: classes (n,) with -1, or numbers with NaN, where missing.
+    """Return the target and its values: classes (n,) with -1, or numbers with NaN, where missing.
 
     ``task`` None: texts are classes; whole numbers are, where they take 2 values, or up to 20 and
     no more than the root of the rows; other numbers are a quantity.
@@ -74,7 +74,7 @@ def understand(
 def _classes(
     name: str, column: pa.Array, numbers: NDArray[np.float64] | None
 ) -> tuple[Target, NDArray[np.int64]]:
-    """Give the classes in order, and the class of each row."""
+    """Return the classes in order, and the class of each row."""
     kind: Labels
     if numbers is not None:
         here = ~np.isnan(numbers)
@@ -127,7 +127,7 @@ def _present(column: pa.Array) -> int:
 def encode(
     target: Target, column: Any, missing: tuple[str, ...], others: Counter[str] | None = None
 ) -> NDArray[Any]:
-    """Give cells of new data as `understand` does.
+    """Return cells of new data as `understand` does.
 
     Raises CellError for one that is no class of the model, or no number; with ``others`` these are
     counted there, and are as missing.
@@ -159,7 +159,7 @@ def encode(
 
 
 def no_class(target: Target, text: str) -> str:
-    """Say that a text is no class, or no number, of the target."""
+    """Raise for a text that is not a class, or no number, of the target."""
     if target.task == "regress":
         return f"{text!r} is no number"
     return f"{text!r} is no class of the model; it has {listed(target.classes)}"

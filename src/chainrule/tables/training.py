@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
-from chainrule.storage import models as files
+from chainrule.storage import models
 from chainrule.tables import measures, profile, rows
 from chainrule.tables import target as targets
 from chainrule.tables.measures import Measured
@@ -72,7 +72,7 @@ class Prepared:
         return self.n_rows - sum(self.counts.values())
 
     def targets(self, part: int) -> NDArray[Any]:
-        """Give the targets of a part as the network takes them."""
+        """Return the targets of a part as the network takes them."""
         target = self.schema.target
         if target.task == "classify":
             return self.y[part]
@@ -111,7 +111,7 @@ def prepare(source: Source, settings: Settings) -> Prepared:
             )
         target = replace(target, mean=float(learned.mean()), scale=scale)
     schema = Schema(tuple(columns), tuple(left_out), target, settings.missing)
-    if not files.fits({files.TABLE: schema.to_dict()}):
+    if not models.fits({models.TABLE: schema.to_dict()}):
         raise TableError(
             f"{source.path} has {len(columns):,} columns that make {len(schema.inputs):,} inputs, "
             "too many for a model file: --drop some, or take fewer with --max-categories"
@@ -134,19 +134,19 @@ _BATCHES = ((5_000, 32), (50_000, 128), (500_000, 512), (math.inf, 1024))  # by 
 
 
 def batch_size(settings: Settings, n: int) -> int:
-    """Give the samples of a batch: more of them where there are many training rows."""
+    """Return the samples of a batch: more of them where there are many training rows."""
     if settings.batch_size is not None:
         return settings.batch_size
     return next(size for most, size in _BATCHES if n <= most)
 
 
 def penalty(settings: Settings, n: int) -> float:
-    """Give λ of the L2 penalty: 3 / n, since many rows need less of it than few."""
+    """Return λ of the L2 penalty: 3 / n, since many rows need less of it than few."""
     return min(0.01, 3 / n) if settings.l2 is None else settings.l2
 
 
 def make_network(prepared: Prepared) -> Network:
-    """Give the network as it is before training."""
+    """Return the network as it is before training."""
     settings, schema = prepared.settings, prepared.schema
     classify = schema.target.task == "classify"
     return Network(

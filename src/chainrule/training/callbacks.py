@@ -19,12 +19,27 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run:
-    """A run of ``fit``, as callbacks see it.
+    """Show a run of `Network.fit` to its callbacks.
 
-    ``network`` is the one being trained, ``history`` has the epochs that ended, ``epoch`` is the
-    number of the last of them (from 1; 0 at the start) and ``epochs`` how many were asked for.
-    ``state`` has the step count and the optimiser's vectors. A run that is resumed starts with the
-    epochs that it had.
+    You do not make runs; callbacks are called with one.
+
+    Args:
+        network: The network that is trained; its parameters may be read and set.
+        history: The epochs that have ended.
+        epochs: How many epochs were asked for.
+        state: The number of the next step, ``state.step``, and the vectors of the optimiser.
+        epoch: The number of the last epoch that has ended, from 1; 0 at the start.
+        restored_epoch: The epoch whose parameters a callback has put back.
+        finished: Whether a callback has ended the run for good.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> def watch(run):
+        ...     if run.epoch == 2:
+        ...         run.stop("two are enough")
+        >>> net = cr.Network([1, 1], seed=0)
+        >>> net.fit([[1.0]], [1.0], epochs=10, callbacks=[watch]).stop_reason
+        'two are enough'
     """
 
     network: Any  # a FeedForward, of the class that was handed to fit
@@ -38,13 +53,15 @@ class Run:
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """What is trained, on what, and how, as plain values."""
+        """Return what is trained, on what and how, as plain values."""
         return self._describe()
 
     def stop(self, reason: str = "stopped by a callback", *, finished: bool = True) -> None:
-        """End the run after this epoch; the first reason stands in ``history.stop_reason``.
+        """End the run after this epoch.
 
-        ``finished=False`` tells that it only pauses: ``fit(..., resume=True)`` goes on with it.
+        Args:
+            reason: What ``history.stop_reason`` will say; the first reason stands.
+            finished: False says that the run only pauses: ``fit(..., resume=True)`` continues it.
         """
         if self.history.stop_reason is None:
             self.history.stop_reason, self.finished = reason, finished
@@ -52,43 +69,82 @@ class Run:
 
 @exported("chainrule")
 class Callback:
-    """What is called during a run; override what you need.
+    """Do something during a run. Derive from this class, and override what you need.
 
     Parameters may be read and set in ``run.network``. An exception ends the run and reaches the
-    caller of ``fit``; the network keeps its parameters.
+    caller of `Network.fit`; the network keeps its parameters.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> class Announce(cr.Callback):
+        ...     def on_end(self, run):
+        ...         print(f"{run.epoch} epochs")
+        >>> net = cr.Network([1, 1], seed=0)
+        >>> history = net.fit([[1.0]], [1.0], epochs=3, callbacks=[Announce()])
+        3 epochs
     """
 
     def on_start(self, run: Run) -> None:
-        """Do something before the first epoch; nothing has been changed yet."""
+        """Do something before the first epoch. Nothing has been changed yet.
+
+        Args:
+            run: The run.
+        """
 
     def on_epoch_end(self, run: Run) -> None:
-        """Do something after each epoch, when its row stands in the history."""
+        """Do something after an epoch, when its row is in the history.
+
+        Args:
+            run: The run.
+        """
 
     def on_end(self, run: Run) -> None:
-        """Do something when the run ends, in whichever way."""
+        """Do something when the run ends, however it ends.
+
+        Args:
+            run: The run.
+        """
 
     def save_state(self) -> Mapping[str, Any]:
-        """Give what a checkpoint has to keep of this callback: arrays, and what JSON knows."""
+        """Return what a checkpoint has to keep of this callback: arrays and plain values."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `save_state` gave, when a run is resumed; called after `on_start`.
+        """Take back what `save_state` returned, when a run is resumed. Called after `on_start`.
 
-        Raises ValueError for a state that does not belong to this callback.
+        Args:
+            state: What `save_state` returned.
+
+        Raises:
+            ValueError: The state does not belong to this callback.
         """
 
 
 @exported("chainrule")
 class EarlyStopping(Callback):
-    """Stop when a column of the history has not improved for ``patience`` epochs.
+    """Stop when a column of the history has not improved for some epochs.
 
-    ``monitor`` is the column; None is ``val_loss`` where there is validation data, else ``loss``.
-    Better means lower by more than ``min_delta``, or higher for accuracy and R²; ``mode`` "min" or
-    "max" says which for a metric of your own. With ``restore_best`` the network ends with the
-    parameters of the best epoch, however the run ends.
+    Args:
+        monitor: The column to watch. None is ``val_loss`` where there is validation data, else
+            ``loss``.
+        patience: After how many epochs without improvement to stop.
+        min_delta: By how much a value must improve to count.
+        restore_best: Whether the network ends with the parameters of the best epoch, however the
+            run ends.
+        mode: Which values are better: "min", "max", or "auto", which knows the loss and the named
+            metrics.
 
-    Raises ValueError or TypeError for bad arguments, and at the start of a run for a column that
-    it does not have.
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: An argument has an impossible value or, at the start of a run, the run has no
+            such column or "auto" does not know which of its values are better.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 1], W=[[[1.0]]], b=[[0.0]])
+        >>> history = net.fit([[1.0]], [1.0], epochs=100, callbacks=[cr.EarlyStopping(patience=3)])
+        >>> len(history.epoch), history.best_epoch
+        (4, 1)
     """
 
     def __init__(
@@ -143,7 +199,7 @@ class EarlyStopping(Callback):
             run.restored_epoch = self._best_epoch
 
     def save_state(self) -> Mapping[str, Any]:
-        """Give the best so far, and its parameters."""
+        """Return the best so far, and its parameters."""
         state: dict[str, Any] = {"column": self._column, "best_epoch": self._best_epoch}
         if self._best_epoch:
             state |= {"best": self._best, "parameters": self._parameters}
@@ -180,7 +236,7 @@ class _AtEpochEnd(Callback):
 
 
 def check(callbacks: object) -> list[Callback]:
-    """Give the callbacks, plain functions as ones that are called at each epoch's end."""
+    """Return the callbacks, plain functions as ones that are called at each epoch's end."""
     if isinstance(callbacks, Callback | str) or not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks must be a list, got {callbacks!r}")
     checked: list[Callback] = []

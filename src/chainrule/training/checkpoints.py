@@ -27,7 +27,8 @@ from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Optimizer, Slots
 from chainrule.equations.schedules import HasRate
-from chainrule.storage import models as files
+from chainrule.storage import models
+from chainrule.storage.container import opened
 from chainrule.training.history import History
 
 Array = NDArray[Any]
@@ -55,7 +56,13 @@ _SETTINGS = (
 
 @exported("chainrule")
 class CheckpointWarning(UserWarning):
-    """A run goes on, but from an older checkpoint, or not to the same bits."""
+    """Warn that a run continues from an older checkpoint, or not to the same bits.
+
+    Examples:
+        >>> import warnings
+        >>> import chainrule as cr
+        >>> warnings.filterwarnings("error", category=cr.CheckpointWarning)  # doctest: +SKIP
+    """
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class Checkpoint:
 
 
 def serialize(network: FeedForward, checkpoint: Checkpoint) -> bytes:
-    """Give the bytes of a checkpoint's file."""
+    """Return the bytes of a checkpoint's file."""
     history = checkpoint.history
     settings = {key: value for key, value in checkpoint.settings.items() if key != "network"}
     tensors = {f"slots.{name}": values for name, values in checkpoint.slots.items()}
@@ -105,8 +112,8 @@ def serialize(network: FeedForward, checkpoint: Checkpoint) -> bytes:
         "slots": list(checkpoint.slots),
         "callbacks": states,
     }
-    named = {f"{files.CHECKPOINT}.{name}": array for name, array in tensors.items()}
-    return files.content(network, checkpoint.parameters, {files.CHECKPOINT: about}, named)
+    named = {f"{models.CHECKPOINT}.{name}": array for name, array in tensors.items()}
+    return models.content(network, checkpoint.parameters, {models.CHECKPOINT: about}, named)
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
@@ -115,11 +122,11 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     Raises ValueError where the file is none, damaged, or from a newer version; OSError where it
     can't be read.
     """
-    with files.opened(path) as file:
-        network, own = files.check(file)
-        if files.CHECKPOINT not in network:
+    with opened(path) as file:
+        network, own = models.check(file)
+        if models.CHECKPOINT not in network:
             raise ValueError("a model file, but no checkpoint")
-        about = network.pop(files.CHECKPOINT)
+        about = network.pop(models.CHECKPOINT)
         if about.keys() == {"version", "best"}:
             raise ValueError("the best network of a run, but no checkpoint")
         _check(about)
@@ -128,7 +135,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         if not np.isfinite(parameters).all():
             raise ValueError("a parameter is NaN or infinite")
         tensors = {
-            name.removeprefix(f"{files.CHECKPOINT}."): file.get_tensor(name)
+            name.removeprefix(f"{models.CHECKPOINT}."): file.get_tensor(name)
             for name in set(file.keys()).difference(own)
         }
         try:
@@ -140,11 +147,11 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 def is_best(path: Path) -> bool:
     """Tell whether a file is the best network of a run."""
     try:
-        with files.opened(path) as file:
-            about, _ = files.check(file)
+        with opened(path) as file:
+            about, _ = models.check(file)
     except (OSError, ValueError):
         return False
-    return files.CHECKPOINT in about
+    return models.CHECKPOINT in about
 
 
 def _check(about: dict[str, Any]) -> None:
@@ -191,7 +198,7 @@ def _build(
 
 
 def checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """Give the epochs and paths of the checkpoints in a folder, in order; other files stay out."""
+    """Return the epochs and paths of the checkpoints in a folder, in order."""
     found = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir() if path.is_file()]
     return sorted((int(match[1]), path) for match, path in found if match)
 
@@ -200,7 +207,7 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 
 def fingerprint(samples: Samples | None, network: FeedForward) -> str | None:
-    """Give a digest of samples as training sees them; of a memory map's many, of some rows."""
+    """Return a digest of samples as training sees them; of a memory map's many, of some rows."""
     if samples is None:
         return None
     n = len(samples)
@@ -216,7 +223,7 @@ def fingerprint(samples: Samples | None, network: FeedForward) -> str | None:
 
 
 def plain(value: object) -> Any:
-    """Give an optimiser or a schedule, and what it holds, as what JSON knows."""
+    """Return an optimiser or a schedule, and what it holds, as what JSON knows."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):

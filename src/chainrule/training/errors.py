@@ -14,11 +14,31 @@ if TYPE_CHECKING:
 
 @exported("chainrule")
 class NonFiniteError(FloatingPointError):
-    """A number of a training run was NaN or infinite; that step was not applied.
+    """Report that a number of a training run was NaN or infinite. That step was not applied.
 
-    ``epoch`` counts from 1, ``step`` is that of the run and counts from 0, as ``dropout_step``
-    does. ``layer`` is the first layer with such a number, ``what`` is "z", "a", "loss", "gradient"
-    or "parameters" (after the update). ``history`` has the epochs before.
+    Args:
+        message: What is said.
+        epoch: The epoch, from 1.
+        step: The step of the run, from 0, as in ``dropout_step``.
+        layer: The first layer with such a number.
+        what: Which numbers: "z", "a", "loss", "gradient", or "parameters" after the update.
+        history: The epochs before.
+
+    Attributes:
+        epoch: The epoch, from 1.
+        step: The step of the run, from 0.
+        layer: The first layer with such a number.
+        what: Which numbers.
+        history: The epochs before.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 1], W=[[[1.0]]])
+        >>> try:
+        ...     net.fit([[1e3]], [0.0], optimizer=cr.GradientDescent(1e300), epochs=9)
+        ... except cr.NonFiniteError as error:
+        ...     print("layer", error.layer)
+        layer 1
     """
 
     def __init__(

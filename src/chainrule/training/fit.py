@@ -21,7 +21,7 @@ from chainrule.equations.data import Samples
 from chainrule.equations.losses import CrossEntropy
 from chainrule.equations.optimizers import Adam, Optimizer
 from chainrule.random import epoch_order
-from chainrule.storage import models as files
+from chainrule.storage import models
 from chainrule.training import callbacks as callback_room
 from chainrule.training import checkpoints, progress
 from chainrule.training import keeper as keepers
@@ -62,38 +62,67 @@ def fit(
     resume: bool = False,
     verbose: int = 1,
 ) -> History:
-    """Train a network on X, (n, units_0), and y, (n, units_L) or integer classes (n,).
+    """Train the network on samples.
 
-    Each epoch takes every sample once, in an order drawn from the network's seed (``shuffle``), in
-    batches of ``batch_size``; the last may be shorter. A step moves the parameters along the
-    gradient of the batch's loss, as ``optimizer`` says; Adam() if there is none. ``clip_norm``
-    shortens gradients of a larger norm to it.
+    Each epoch takes every sample once, in batches, and a step moves the parameters after each
+    batch, as the optimiser says. Ctrl-C ends the run after the step that is under way; a second one
+    raises KeyboardInterrupt.
 
-    ``validation_data`` is (X, y) or (X, y, sample_weight), measured after each epoch.
-    ``sample_weight``, (n,), weighs the samples in every mean, and ``class_weight``, a dict or
-    "balanced", those of a class; given both, they are multiplied. ``metrics`` are names or
-    functions (y_true, y_pred) -> float; by default accuracy for the cross-entropies.
-    ``callbacks`` are `Callback` objects, or functions that are called with the `Run` after each
-    epoch. ``verbose=0`` draws no progress bar; none is drawn either where no one sees a terminal.
+    Args:
+        X: The inputs, (n, units_0): an array, a memory map, a dataframe, or what NumPy can make an
+            array of.
+        y: The targets, (n, units_L). Classes as integers and the targets of a single output may be
+            (n,).
+        optimizer: How a step moves the parameters; None is ``Adam()``.
+        epochs: How many times to go through the samples, counted from the beginning of the run.
+        batch_size: How many samples a step takes. The last batch of an epoch may be smaller.
+        shuffle: Whether each epoch takes the samples in a new order, which follows from the
+            network's seed.
+        validation_data: (X, y) or (X, y, sample_weight), measured after each epoch.
+        sample_weight: The weight of each sample in every mean, (n,).
+        class_weight: The weight of each class: a dict, in which classes that it leaves out have 1,
+            or "balanced" for n / (number of classes · samples of the class). Multiplied with
+            ``sample_weight``.
+        clip_norm: Shorten a gradient whose norm, over all parameters, is above this to it.
+        metrics: What to measure besides the loss: "accuracy", "mean_squared_error",
+            "mean_absolute_error", "r2", or functions (y_true, y_pred) -> float. None measures the
+            accuracy after a cross-entropy, and else nothing.
+        callbacks: `Callback` objects, or functions that are called with the `Run` after each epoch.
+        checkpoint: A folder in which the run is kept, so that it survives a crash. It is made if it
+            does not exist.
+        every: Write a checkpoint after every so many epochs, or after so much time (a timedelta).
+            One is written at the end in any case.
+        keep: How many checkpoints stay, besides the best network.
+        resume: Continue from the newest checkpoint in the folder, to the same bits as a run that
+            was never interrupted. In an empty folder the run begins; a finished run is left as it
+            is.
+        verbose: 0 draws no progress bar. None is drawn where nobody sees a terminal or a notebook.
 
-    ``checkpoint`` is a folder, made if need be, in which the run is kept: after every ``every``-th
-    epoch, or when so much time has passed (a timedelta), and in any case when it ends, its state is
-    written to ``epoch-000012.safetensors``; the last ``keep`` of these stay. ``best.safetensors``
-    has the network of the best epoch: the one that `EarlyStopping` found best, else that of the
-    lowest ``val_loss`` or, without validation, ``loss``. `chainrule.load` reads them all.
-    ``resume=True`` goes on from the newest checkpoint up to ``epochs`` and ends in the same bits as
-    a run that was never cut short; in an empty folder it begins, and a finished run it leaves as it
-    is. A network made without a seed takes the one of the run.
+    Returns:
+        The history: the loss and the metrics of each epoch, and why the run ended.
 
-    Ctrl-C ends the run after the step that is under way, and a validation that takes longer than
-    a moment (its columns are then NaN); a second one raises KeyboardInterrupt. The checkpoint is
-    then that of the last whole epoch.
-    Raises ValueError or TypeError for bad arguments, a folder that holds another run, or whose
-    checkpoints are all damaged, before anything is changed; OSError where a checkpoint can't be
-    written; `NonFiniteError` where a number stops being finite; the parameters from before stay.
-    Warns (`CheckpointWarning`) where the newest checkpoint is damaged and an older one is taken.
+    Raises:
+        TypeError: An argument has the wrong type. Nothing has been changed.
+        ValueError: An argument has an impossible value, data do not fit the network, or the folder
+            holds another run or only damaged checkpoints. Nothing has been changed.
+        NonFiniteError: A number stopped being finite. The network has the parameters from before
+            that step, or the best ones with `EarlyStopping`.
+        OSError: A checkpoint cannot be written.
+
+    Warns:
+        CheckpointWarning: The newest checkpoint is damaged, and the run continues from an older
+            one.
+        EngineWarning: The compiled core lacks what is asked, and NumPy trains.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+        >>> net = cr.Network([2, 4, 1], hidden="tanh", output="tanh", seed=0)
+        >>> history = net.fit(X, y, optimizer=cr.Adam(0.05), epochs=200, batch_size=4)
+        >>> history.loss[-1] < history.loss[0] / 100
+        True
     """
-    network._check_parameters()
+    network.check_parameters()
     task = _Task.check(
         network, X, y, sample_weight, class_weight, validation_data, optimizer, batch_size,
         clip_norm, shuffle, metrics,
@@ -173,7 +202,7 @@ class _Task:
         both = [samples] if validation is None else [samples, validation]
         measures = metric_room.choose(metrics, network, both)
         plan = Plan(optimizer, min(batch_size, len(samples)), clip_norm)
-        engine = engines.choose(network._requested_engine, network, plan)
+        engine = engines.choose(network.requested_engine, network, plan)
         return cls(network, samples, validation, plan, engine, bool(shuffle), measures)
 
     @property
@@ -194,10 +223,10 @@ class _Task:
         return [] if self.validation is None else [f"val_{name}" for name in names]
 
     def settings(self) -> dict[str, Any]:
-        """Give what is trained, on what, and how, in plain values."""
+        """Return what is trained, on what, and how, in plain values."""
         plan, validation = self.plan, self.validation
         return {
-            "network": files.describe(self.network),
+            "network": models.describe(self.network),
             "engine": self.engine.name,
             "optimizer": checkpoints.plain(plan.optimizer),
             "batch_size": plan.batch_size,
@@ -291,8 +320,8 @@ def _learning_rates(task: _Task, epoch: int, losses: list[float]) -> NDArray[np.
         step = int(np.argmax(wrong))
         schedule = task.plan.optimizer.learning_rate
         raise ValueError(
-            f"the schedule {schedule!r} gave the learning rate {rates[step]} for step {step} of "
-            f"epoch {epoch + 1}; it must be 0 or more"
+            f"the schedule {schedule!r} returned the learning rate {rates[step]} for step {step} "
+            f"of epoch {epoch + 1}; it must be 0 or more"
         )
     return rates
 
@@ -314,7 +343,7 @@ def _measure_training(
 
 
 def _measure_validation(task: _Task, interrupt: Interrupt) -> dict[str, float] | None:
-    """Give the loss and metrics of the validation data; None if Ctrl-C cuts it short.
+    """Return the loss and metrics of the validation data; None if Ctrl-C cuts it short.
 
     The loss is that of `Network.loss_value`, but computed in the network's dtype, which is what
     training takes; only the sum over samples is taken in float64.
@@ -377,7 +406,7 @@ def _go_on(run: Run, found: Checkpoint | None) -> list[tuple[str, Mapping[str, A
         run.state.slots[name][...] = values
     run.state.step, run.epoch = found.step, found.epoch
     run.history._take(found.history, found.epoch)
-    run.history._best_epoch = found.history._best_epoch
+    run.history.keep_best_of(found.history)
     if found.finished:
         run.stop(found.history.stop_reason or "stopped by a callback")
     return list(found.callbacks)

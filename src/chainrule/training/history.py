@@ -17,17 +17,28 @@ _BACKENDS = ("pandas", "polars", "pyarrow")
 
 @exported("chainrule")
 class History(Mapping[str, list[float]]):
-    """The columns of a run, one number for each epoch.
+    """Keep what a run came to, epoch by epoch. `Network.fit` returns it.
 
-    ``history["val_loss"]`` and ``history.val_loss`` give a column as a list. There are ``epoch``
-    (from 1), ``loss``, the metrics, with validation data ``val_loss`` and ``val_`` before each
-    metric, ``learning_rate`` (at the epoch's start) and ``seconds`` (of the epoch with its
-    validation). ``loss`` and the training metrics are those of the training passes: the parameters
-    move during the epoch, and dropout is on.
+    ``history["val_loss"]`` and ``history.val_loss`` are a column, a list with one number for each
+    epoch. The columns are ``epoch`` (from 1), ``loss``, the metrics, with validation data
+    ``val_loss`` and ``val_`` before each metric, ``learning_rate`` (at the beginning of the epoch)
+    and ``seconds`` (of the epoch with its validation). ``loss`` and the training metrics are those
+    of the training passes: the parameters move during the epoch, and dropout is on.
 
-    ``stop_reason`` is None for a run that took all its epochs, else why it ended. ``best_epoch`` is
-    the one that `chainrule.EarlyStopping` found best; without it, the one of the lowest
-    ``val_loss``; None without validation.
+    Args:
+        columns: The names of the columns.
+
+    Attributes:
+        stop_reason: Why the run ended, or None if it took all its epochs.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 1], seed=0)
+        >>> history = net.fit([[1.0], [2.0]], [1.0, 2.0], epochs=3)
+        >>> list(history)
+        ['epoch', 'loss', 'learning_rate', 'seconds']
+        >>> history.epoch, len(history["loss"])
+        ([1, 2, 3], 3)
     """
 
     def __init__(self, columns: Sequence[str]) -> None:
@@ -48,6 +59,10 @@ class History(Mapping[str, list[float]]):
     def best_epoch(self, epoch: int | None) -> None:
         self._best_epoch = epoch
 
+    def keep_best_of(self, other: History) -> None:
+        """Take over the best epoch that was set in another history, if one was."""
+        self._best_epoch = other._best_epoch
+
     def append(self, row: Mapping[str, float]) -> None:
         """Add an epoch: one number for each column."""
         for name, column in self._columns.items():
@@ -59,7 +74,7 @@ class History(Mapping[str, list[float]]):
             column[:] = other._columns[name][:epochs]
 
     def _head(self, epochs: int) -> History:
-        """Give a copy of the first epochs, with what is known of the run."""
+        """Return a copy of the first epochs, with what is known of the run."""
         copy = History(list(self._columns))
         copy._take(self, epochs)
         copy._best_epoch, copy.stop_reason = self._best_epoch, self.stop_reason
@@ -90,9 +105,14 @@ class History(Mapping[str, list[float]]):
         return f"no column {name!r}; this history has {', '.join(self._columns)}"
 
     def to_frame(self, backend: str = "pandas") -> Any:
-        """Give a dataframe with one row for each epoch: of pandas, Polars or PyArrow.
+        """Return a dataframe with a row for each epoch.
 
-        Raises ValueError for another backend, ImportError where the package is not installed.
+        Args:
+            backend: The package of the dataframe: "pandas", "polars" or "pyarrow".
+
+        Raises:
+            ImportError: The package is not installed.
+            ValueError: The backend is unknown.
         """
         if backend not in _BACKENDS:
             raise ValueError(f"unknown backend {backend!r}; known: {', '.join(_BACKENDS)}")
@@ -107,10 +127,18 @@ class History(Mapping[str, list[float]]):
         return nw.from_dict(dict(self), schema, backend=backend).to_native()  # type: ignore[arg-type]
 
     def plot(self, ax: Axes | None = None, columns: Sequence[str] = ("loss",)) -> Axes:
-        """Draw columns over the epochs, each with its ``val_`` beside it; give the matplotlib axes.
+        """Draw columns over the epochs, each beside its validation, and mark the best epoch.
 
-        The best epoch, if known, is marked. Raises KeyError for a column that is not there,
-        ImportError without matplotlib.
+        Args:
+            ax: The matplotlib axes to draw into; None makes new ones.
+            columns: The names of the columns.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            KeyError: There is no such column.
         """
         lines = [name for column in columns for name in (column, f"val_{column}")]
         lines = [name for name in lines if name in self or not name.startswith("val_")]
@@ -132,7 +160,7 @@ class History(Mapping[str, list[float]]):
         return ax
 
     def summary(self) -> str:
-        """Give one line: how many epochs, how long, and where the last one stands."""
+        """Return one line: how many epochs, how long they took, and where the last one stands."""
         epochs = len(self._columns["epoch"])
         if not epochs:
             return "0 epochs" + (f"; {self.stop_reason}" if self.stop_reason else "")
@@ -148,12 +176,12 @@ class History(Mapping[str, list[float]]):
 
 
 def number(value: float) -> str:
-    """Give a number in four digits."""
+    """Return a number in four digits."""
     return f"{value:#.4g}".rstrip(".")
 
 
 def duration(seconds: float) -> str:
-    """Give a time as people read it: 0.13 s, 42 s, 3:05 min, 2:10:00 h."""
+    """Return a time as people read it: 0.13 s, 42 s, 3:05 min, 2:10:00 h."""
     if seconds < 10:
         return f"{seconds:.2f} s"
     whole = round(seconds)

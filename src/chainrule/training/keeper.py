@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from chainrule import _forks as forks
 from chainrule.equations.checks import integer, warn, whole
-from chainrule.storage import models as files
+from chainrule.storage import models
+from chainrule.storage.atomic import write_atomically
+from chainrule.storage.container import as_json, opened
 from chainrule.training import checkpoints
 from chainrule.training.callbacks import Callback, Run
 from chainrule.training.checkpoints import BEST, Checkpoint, CheckpointWarning
@@ -31,7 +33,7 @@ class Keeper:
 
     @contextmanager
     def keeping(self, run: Run, callbacks: Sequence[Callback]) -> Iterator[Checkpoint | None]:
-        """Give where the run goes on, or None; when it ends, keep its last whole epoch."""
+        """Return where the run goes on, or None; when it ends, keep its last whole epoch."""
         yield None
 
     def epoch_ended(self, run: Run) -> None:
@@ -76,7 +78,7 @@ class _FolderKeeper(Keeper):
             self._write(run, self._pending)
 
     def _snapshot(self, run: Run, copied: bool = True) -> Checkpoint:
-        """Give the state of the run; the rows of its history are filled in when it is written."""
+        """Return the state of the run; the rows of its history are filled in when it is written."""
         self._find_best(run)
         parameters, slots = run.network.parameters, run.state.slots
         if copied:
@@ -109,16 +111,16 @@ class _FolderKeeper(Keeper):
         best, self._best_pending = self._best_pending, None
         if best is not None:
             mark = {"version": checkpoints.VERSION, "best": checkpoint.best}
-            content = files.content(network, best, {files.CHECKPOINT: mark})
-            files.write_atomically(self._folder / BEST, content, _TEMPORARY)
+            content = models.content(network, best, {models.CHECKPOINT: mark})
+            write_atomically(self._folder / BEST, content, _TEMPORARY)
         path = self._folder / f"epoch-{checkpoint.epoch:06d}.safetensors"
-        files.write_atomically(path, checkpoints.serialize(network, checkpoint), _TEMPORARY)
+        write_atomically(path, checkpoints.serialize(network, checkpoint), _TEMPORARY)
         self._written = monotonic()
         for _, old in checkpoints.checkpoints(self._folder)[: -self._keep]:
             old.unlink(missing_ok=True)
 
     def _find(self, run: Run) -> Checkpoint | None:
-        """Give the newest checkpoint that is whole; warn of those that are not."""
+        """Return the newest checkpoint that is whole; warn of those that are not."""
         there = checkpoints.checkpoints(self._folder)
         if there and not self._resume:
             raise ValueError(
@@ -155,8 +157,8 @@ class _FolderKeeper(Keeper):
         if found.best is None:
             return
         try:
-            with files.opened(self._folder / BEST) as file:
-                files.check(file)
+            with opened(self._folder / BEST) as file:
+                models.check(file)
         except (OSError, ValueError) as error:
             for epoch, path in checkpoints.checkpoints(self._folder):
                 if epoch == found.best[0]:
@@ -173,9 +175,9 @@ class _FolderKeeper(Keeper):
 
     def _check(self, found: Checkpoint, path: Path, run: Run) -> None:
         """Raise ValueError for the checkpoint of another run."""
-        new = json.loads(files.as_json(run.settings))
+        new = json.loads(as_json(run.settings))
         old = dict(found.settings)
-        if not run.network._seed_given:
+        if not run.network.seed_given:
             new["network"]["seed"] = old["network"]["seed"]  # it is drawn anew in each process
         if different := checkpoints.differences(old, new):
             raise ValueError(
@@ -204,11 +206,11 @@ def _states(callbacks: Sequence[Callback]) -> list[tuple[str, dict[str, Any]]]:
                 state[key] = value.copy()
                 continue
             try:
-                state[key] = json.loads(files.as_json(value))
+                state[key] = json.loads(as_json(value))
             except (TypeError, ValueError):
                 raise TypeError(
-                    f"{name}.save_state gave {key} = {value!r}; a checkpoint takes arrays and what "
-                    "JSON knows"
+                    f"{name}.save_state returned {key} = {value!r}; a checkpoint takes arrays and "
+                    "what JSON knows"
                 ) from None
         if state:
             states.append((name, state))

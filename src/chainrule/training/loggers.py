@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from chainrule._exports import exported
 from chainrule.equations.checks import warn
-from chainrule.storage import models as files
+from chainrule.storage.atomic import write_atomically
 from chainrule.training.callbacks import Callback, Run
 
 _PAUSE = 1.0  # seconds between two deliveries of rows, so that short epochs are not slowed down
@@ -21,11 +21,27 @@ _AT_ONCE = (100, 1000)
 
 @exported("chainrule")
 class CSVLogger(Callback):
-    """Write the history to a CSV file, a row at each epoch's end.
+    """Write the history to a CSV file, one row at the end of each epoch.
 
-    The columns are those of the history, numbers are written in full. A run that is resumed goes on
-    in its file, a new run takes the place of the one before. Raises ValueError at the start of a
-    run where the file is another one than a log.
+    The columns are those of the history, and numbers are written in full. A run that is resumed
+    continues in its file; a new run replaces the one before.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be written.
+        ValueError: At the start of a run: the file exists and is not such a log.
+
+    Examples:
+        >>> import os, tempfile
+        >>> import chainrule as cr
+        >>> path = os.path.join(tempfile.mkdtemp(), "log.csv")
+        >>> net = cr.Network([1, 1], seed=0)
+        >>> history = net.fit([[1.0]], [1.0], epochs=2, callbacks=[cr.CSVLogger(path)])
+        >>> with open(path) as file:
+        ...     print(file.readline().strip())
+        epoch,loss,learning_rate,seconds
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -42,7 +58,7 @@ class CSVLogger(Callback):
                     f"CSVLogger: {self.path!r} is a file, but no log; it would be lost"
                 )
         lines = [",".join(run.history), *(self._line(run, epoch) for epoch in range(run.epoch))]
-        files.write_atomically(self.path, "".join(f"{line}\n" for line in lines).encode())
+        write_atomically(self.path, "".join(f"{line}\n" for line in lines).encode())
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  until the run ends
 
     def on_epoch_end(self, run: Run) -> None:
@@ -83,7 +99,7 @@ class _Deliverer(Callback):
         self._try(run)
 
     def save_state(self) -> Mapping[str, Any]:
-        """Give how many epochs were delivered."""
+        """Return how many epochs were delivered."""
         return {"sent": self._sent}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -112,11 +128,24 @@ class _Deliverer(Callback):
 
 @exported("chainrule")
 class TensorBoardLogger(_Deliverer):
-    """Write each epoch's numbers as scalars that TensorBoard draws; needs tensorboardX.
+    """Write each epoch's numbers as scalars that TensorBoard draws.
 
     ``folder`` gets two runs, ``train`` and ``validation``, so that TensorBoard draws loss and
-    val_loss into one picture; the step is the epoch. A run that is resumed goes on in its curves; a
-    new run takes the place of the one before.
+    val_loss in one picture; the step is the epoch. Rows are delivered at most once a second. A run
+    that is resumed continues its curves; a new run replaces the one before.
+
+    Args:
+        folder: The folder of the logs.
+
+    Raises:
+        ImportError: tensorboardX is not installed.
+
+    Warns:
+        UserWarning: Rows cannot be delivered. The run continues, and they are tried again.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> cr.TensorBoardLogger("logs/tanh")  # doctest: +SKIP
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -158,15 +187,28 @@ class TensorBoardLogger(_Deliverer):
 
 @exported("chainrule")
 class MLflowLogger(_Deliverer):
-    """Send settings and each epoch's numbers to MLflow; needs mlflow or mlflow-skinny.
+    """Send the settings of a run and each epoch's numbers to MLflow.
 
-    Within ``with mlflow.start_run():`` the numbers go to that run. Else each ``fit`` is a run of
-    its own, called ``run_name``, in ``experiment`` (the default one if there is none), at
-    ``tracking_uri`` (else where MLflow's own settings say, such as MLFLOW_TRACKING_URI), and ends
-    as finished, killed (interrupted) or failed. A run that is resumed goes on in its MLflow run.
+    Within ``with mlflow.start_run():`` the numbers go to that run. Otherwise each ``fit`` is a run
+    of its own, which ends as finished, killed (interrupted) or failed. Rows are delivered at most
+    once a second. A run that is resumed continues its MLflow run.
 
-    Raises ImportError without the package, and what MLflow raises where a run can't be begun.
-    Later on a server that fails ends nothing: what could not be sent is sent with the next row.
+    Args:
+        experiment: The experiment. None is MLflow's own setting, or its default experiment.
+        run_name: The name of the run.
+        tracking_uri: The address of the server. None is MLflow's own setting, such as
+            MLFLOW_TRACKING_URI.
+
+    Raises:
+        ImportError: Neither mlflow nor mlflow-skinny is installed.
+
+    Warns:
+        UserWarning: The server fails during a run. The run continues, and what is missing is sent
+            with the next row.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> cr.MLflowLogger("circles", run_name="tanh")  # doctest: +SKIP
     """
 
     def __init__(
@@ -189,7 +231,7 @@ class MLflowLogger(_Deliverer):
             self._begin(run)
 
     def save_state(self) -> Mapping[str, Any]:
-        """Give which MLflow run it is, and how many epochs were sent."""
+        """Return which MLflow run it is, and how many epochs were sent."""
         return {**super().save_state(), "run_id": self._run_id}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -259,7 +301,7 @@ def _status(run: Run) -> str:
 
 
 def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """Give nested settings as pairs such as ("optimizer.beta1", "0.9")."""
+    """Return nested settings as pairs such as ("optimizer.beta1", "0.9")."""
     for key, value in settings.items():
         if before == "" and key in ("data", "validation_data", "columns"):
             continue

@@ -29,7 +29,7 @@ _COLUMNS = {"epoch", "loss", "val_loss", "learning_rate", "seconds"}
 
 
 def accuracy(y: Array, a: Array, weights: Weights = None) -> float:
-    """Give the share of samples whose class is right.
+    """Return the share of samples whose class is right.
 
     The class is that of the largest output, or 1 where a >= ½ for a single output.
     """
@@ -40,23 +40,23 @@ def accuracy(y: Array, a: Array, weights: Weights = None) -> float:
 
 
 def label_accuracy(y: Array, a: Array, weights: Weights = None) -> float:
-    """Give the share of outputs on the right side of ½, each output being a label of its own."""
+    """Return the share of outputs on the right side of ½, each output being a label of its own."""
     right = (a >= 0.5) == (np.asarray(y) >= 0.5)
     return float(np.average(right.mean(axis=1), weights=weights))
 
 
 def mean_squared_error(y: Array, a: Array, weights: Weights = None) -> float:
-    """Give the mean of (a - y)² over samples and outputs."""
+    """Return the mean of (a - y)² over samples and outputs."""
     return float(np.average(np.square(_errors(y, a)).mean(axis=1), weights=weights))
 
 
 def mean_absolute_error(y: Array, a: Array, weights: Weights = None) -> float:
-    """Give the mean of |a - y| over samples and outputs."""
+    """Return the mean of |a - y| over samples and outputs."""
     return float(np.average(np.abs(_errors(y, a)).mean(axis=1), weights=weights))
 
 
 def r2(y: Array, a: Array, weights: Weights = None) -> float:
-    """Give R² = 1 - Σ(a - y)² / Σ(y - ȳ)², averaged over outputs.
+    """Return R² = 1 - Σ(a - y)² / Σ(y - ȳ)², averaged over outputs.
 
     Where y does not vary R² is 1 if a is exactly y, else 0.
     """
@@ -78,7 +78,7 @@ HIGHER_IS_BETTER = {name: name in ("accuracy", "r2") for name in _MEASURES}
 def choose(
     metrics: Sequence[str | Metric] | None, network: FeedForward, samples: Sequence[Samples]
 ) -> dict[str, Measure]:
-    """Give what to measure, by column name; None is accuracy for the cross-entropies, else nothing.
+    """Return what to measure, by column name; None means accuracy for cross-entropies.
 
     Raises ValueError for an unknown or doubled name, or for accuracy where y are no classes,
     TypeError for what is neither a name nor a function.
@@ -124,7 +124,7 @@ def _one(metric: object) -> tuple[str, Measure]:
         try:
             return float(value)
         except (TypeError, ValueError):
-            raise TypeError(f"metric {name!r} gave {value!r}; expected a number") from None
+            raise TypeError(f"metric {name!r} returned {value!r}; expected a number") from None
 
     return name, measure
 

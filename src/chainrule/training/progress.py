@@ -129,7 +129,7 @@ class _LiveScreen(Screen):
         self._display.draw(_Line(before, done, after, width))
 
     def _after(self, now: float, done: float, room: int) -> str:
-        """Give loss, metrics, speed and time left, as many as there is room for."""
+        """Return loss, metrics, speed and time left, as many as there is room for."""
         measured = {k: v for k, v in self._row.items() if k not in ("loss", "learning_rate")}
         parts = [f"loss {number(self._loss)}"]
         parts += [f"{name} {number(value)}" for name, value in measured.items()]
@@ -218,7 +218,7 @@ class _Notebook:
 
 
 def screen(verbose: bool, epochs: int, steps: int, batch_size: int, n_samples: int) -> Screen:
-    """Give the screen of a run: a live one if asked for and if somebody can see it."""
+    """Return the screen of a run: a live one if asked for and if somebody can see it."""
     if not verbose:
         return Screen()
     if "ipykernel" in sys.modules and "IPython" in sys.modules:

@@ -26,6 +26,7 @@ RELATIVE = 1e-10  # what is asked for beside rounding; float64 has 1e-16
 RESOLVED = 1e-7  # a value passes that is proven to be right to this part of it: 7 digits
 _ROUNDING = 4.0  # times the scatter that was measured
 _DIFFERENCE = 4.0  # times the error that the differences estimate of themselves
+_LARGE = 1e307  # what is larger may be one that rounding keeps from infinity
 _SUMMANDS = 64 * rounding.EPS  # of the size of what automatic differentiation cancels
 _BUDGET = 12_000_000  # integer multiplications; about 2 s
 _WEIGHTS_COST = 5  # a weight's turn into an integer, once
@@ -34,16 +35,31 @@ _WEIGHTS_COST = 5  # a weight's turn into an integer, once
 @exported("chainrule.verify")
 @dataclass(frozen=True)
 class Evidence:
-    """One way in which the derivative was found.
+    """Hold one number that was found for the derivative, and how it compares.
 
-    ``value`` is the number found (None: it could not be found, ``note`` says why), ``digits`` its
-    decimal digits. ``compared`` is the analytic number that it stands beside, over the same
-    samples; ``absolute_error`` and ``relative_error`` are those of ``compared`` against ``value``.
-    ``own_error`` is how far ``value`` itself may be off, ``allowed`` the largest absolute error
-    that this and rounding explain. ``agrees`` says whether the error is within it (None where that
-    does not count), ``proves`` whether ``compared`` is right to 7 digits even if ``value`` is off
-    by its own error. ``left`` and ``right`` are set where a unit stands on a kink; ``partial``
-    evidence is that of some samples.
+    Attributes:
+        method: How it was found.
+        value: The number, or None if it could not be found; ``note`` then says why.
+        compared: The analytic number that it stands beside, over the same samples.
+        absolute_error: The absolute error of ``compared`` against ``value``.
+        relative_error: The relative error.
+        own_error: How far ``value`` itself may be off.
+        allowed: The largest absolute error that this and rounding explain.
+        agrees: Whether the error is within it, or None where that does not count.
+        proves: Whether ``compared`` is right to 7 digits even if ``value`` is off by its own error.
+        partial: Whether this is evidence of some of the samples only.
+        digits: The number in decimal digits.
+        note: What else is to say.
+        left: The derivative from the left, where a unit stands on a kink.
+        right: The derivative from the right.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> from chainrule.verify import certify
+        >>> net = cr.Network([1, 1], output="tanh", W=[[[0.5]]], b=[[0.0]])
+        >>> evidence = certify(net, "w[1][0,0]", [[2.0]], [0.0], autodiff="off").high_precision
+        >>> evidence.agrees, evidence.digits[:12]
+        (True, '0.6397000084')
     """
 
     method: str
@@ -65,20 +81,31 @@ class Evidence:
 @exported("chainrule.verify")
 @dataclass(frozen=True)
 class Certificate:
-    """The evidence for one derivative, and what it comes to.
+    """Hold the evidence for one derivative, and the verdict that it comes to.
 
-    ``analytic`` is the value under proof. ``verdict`` is
+    Attributes:
+        target: The quantity that the derivative is taken with respect to.
+        n_samples: The number of samples.
+        analytic: The value under proof.
+        central_difference: A difference quotient in float64.
+        high_precision: A number good to 30 digits, from a second forward pass without derivatives.
+        autodiff: The number of PyTorch or JAX, if installed.
+        verdict: "pass" if evidence over all samples proves the value to 7 digits, and none speaks
+            against it; "fail" if some evidence differs by more than its own error and rounding
+            explain; "not resolved" if neither holds: the evidence, or float64, does not have
+            enough digits. "kink" instead of "pass" if the derivative does not exist, because a
+            unit stands where a derivative jumps, and the value is the one along the slope that
+            chainrule and PyTorch take there.
+        advice: What to try where the verdict is "not resolved".
+        left: The derivative from the left, at a kink.
+        right: The derivative from the right, at a kink.
 
-    - "pass" if evidence over all samples proves it to 7 digits, and none speaks against it;
-    - "fail" if some evidence differs by more than its own error and rounding explain;
-    - "not resolved" if neither holds: the evidence, or float64, has not digits enough, and
-      ``advice`` says what to try;
-    - "kink" instead of "pass" if the derivative does not exist, because some unit stands where its
-      g' (or that of the loss) jumps, and ``analytic`` is the one that follows the slope which
-      chainrule and PyTorch take there; ``left`` and ``right`` are then the derivatives from both
-      sides.
-
-    ``passed`` is true for "pass" and "kink".
+    Examples:
+        >>> import chainrule as cr
+        >>> from chainrule.verify import certify
+        >>> net = cr.Network([1, 1], output="tanh", W=[[[0.5]]], b=[[0.0]])
+        >>> certify(net, "w[1][0,0]", [[2.0]], [0.0], autodiff="off").verdict
+        'pass'
     """
 
     target: Target
@@ -94,16 +121,20 @@ class Certificate:
 
     @property
     def passed(self) -> bool:
-        """Whether the analytic value is proven, and nothing speaks against it."""
+        """Return whether the value is proven, and nothing speaks against it."""
         return self.verdict in ("pass", "kink")
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
-        """The evidence, in the order in which it is printed."""
+        """Return the evidence, in the order in which it is printed."""
         return self.central_difference, self.high_precision, self.autodiff
 
     def text(self, width: int = 100) -> str:
-        """Give a table that fits into a width from 61 columns; a narrow one has fewer errors."""
+        """Return the certificate as a table.
+
+        Args:
+            width: How many columns it may have, 61 or more. A narrow table has fewer errors.
+        """
         samples = "1 sample" if self.n_samples == 1 else f"{self.n_samples:,} samples"
         lines = [f"∂C/∂{self.target} on {samples}: {self.verdict}", ""]
         heads = ["abs. error", "allowed", "rel. error"]
@@ -130,7 +161,7 @@ class Certificate:
         return "\n".join(lines).rstrip()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as plain data for JSON; numbers that are not finite as texts."""
+        """Return everything as plain data for JSON; numbers that are not finite become texts."""
         return {
             "target": str(self.target),
             "samples": self.n_samples,
@@ -164,14 +195,22 @@ def certify(
 ) -> Certificate:
     """Prove the derivative of the loss C with respect to one w, b, z, a or x.
 
-    The value under proof is that of backpropagation, or ``analytic``. It is compared with
+    The value of backpropagation, or your own, is compared with a central difference, with a
+    high-precision number, and with automatic differentiation. How much error is allowed follows
+    from the rounding error of float64, which is measured. For z, a and x over many samples, that
+    quantity is shifted equally in each sample. With many samples or a large network, the
+    high-precision number is taken over the samples that contribute most, and says so.
 
-    - a central difference in float64: the 4th-order stencil, each sample with the step that serves
-      it best, and never over a kink;
-    - high precision: a difference quotient good to 30 digits, from a second forward pass that uses
-      the formulas of activations and losses and no derivative of any kind;
-    - automatic differentiation by PyTorch, or JAX, if installed. ``autodiff`` = "off" leaves it
-      out (importing PyTorch takes seconds), "torch" and "jax" ask for one.
+    Args:
+        network: The network.
+        target: The quantity to differentiate with respect to, as for `Network.explain`.
+        X: The inputs, (n, units_0), or one sample, (units_0,).
+        y: The targets, as for `Network.fit`.
+        sample_weight: The weight of each sample in the mean, (n,).
+        dropout_step: Apply the dropout masks of this training step.
+        analytic: The value to prove, instead of that of backpropagation.
+        autodiff: "auto" takes PyTorch, or else JAX, if installed; "torch" and "jax" ask for one,
+            and "off" leaves it out.
 
     Each has an error of its own, and float64 rounds the value under proof. It fails if it differs
     from some evidence by more than both and 1e-10 of the value; it passes if no evidence over all
@@ -194,9 +233,24 @@ def certify(
     compared with the analytic number of these samples, and the analytic total with its parts. It
     may fail a value, but not prove it.
 
-    Raises ValueError or TypeError for a target that does not exist, or data that do not fit.
+    Returns:
+        The certificate.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: The network has no such quantity, the data do not fit, or ``autodiff`` is
+            unknown.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> from chainrule.verify import certify
+        >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)
+        >>> certify(net, "b[1][2]", [[0.5, -1.0]], [1.0], autodiff="off").passed
+        True
+        >>> certify(net, "b[1][2]", [[0.5, -1.0]], [1.0], analytic=0.5, autodiff="off").passed
+        False
     """
-    network._check_parameters()
+    network.check_parameters()
     setting = Setting.of(network, X, y, sample_weight, dropout_step)
     target = setting.resolve(target)
     package = _package(autodiff)
@@ -288,10 +342,10 @@ def _compare(
     **more: Any,
 ) -> Evidence:
     """Set a value beside the evidence; ``floor`` is the rounding error of the value."""
-    if math.isnan(value):
-        return Evidence(method, None, compared, note="gives no number here")
     error = 0.0 if value == compared else abs(compared - value)
     allowed = RELATIVE * abs(value) + floor + own_error
+    if math.isinf(value) and compared * math.copysign(1.0, value) < _LARGE:
+        allowed = 0.0  # the derivative is beyond float64, and the value is not
     if math.isnan(allowed):
         allowed = math.inf
     larger = max(abs(value), abs(compared))
@@ -386,9 +440,12 @@ def _automatic(
     if package is None:
         return Evidence("autodiff", None, analytic)
     value = autodiff.derivative(package, setting, target)
+    if not math.isfinite(value):
+        note = f"gives {value} here, which is no evidence"
+        return Evidence(autodiff.LABELS[package], None, analytic, note=note)
     error = _SUMMANDS * rounding.size_of_summands(setting, target)
     found = _compare(autodiff.LABELS[package], value, analytic, error, floor)
-    if counts or found.agrees is None:
+    if counts:
         return found
     return replace(found, agrees=None, proves=False, note="does not count at a kink")
 

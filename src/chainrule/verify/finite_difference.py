@@ -22,6 +22,7 @@ from chainrule.equations.activations import (
     ReLU,
     Softmax,
 )
+from chainrule.equations.layers import ByLayer
 from chainrule.equations.losses import LossFromZ
 from chainrule.equations.targets import Target
 from chainrule.verify.rounding import Kinks, side_changed
@@ -35,6 +36,7 @@ _NOISE = 0.25  # of the scatter of nudges by 4 ε: an operation errs by ε/2, an
 _STRAIGHT = (Identity, ReLU, LeakyReLU)  # but for their kinks
 _FLAT = 40.0  # beyond, the other activations are straight to e^-40
 _SAME = 1e-12  # a softmax that changes by less is saturated
+_SIDES = 32.0  # times its noise, by which quotients from both sides differ at a kink
 _ONE_SIDED = 3  # the step, counted from 0, for quotients from one side and along a kink's slope
 _NUMBERS = 1 << 16  # numbers carried at once, so that they stay in the cache
 _MUCH = 1e10  # multiplications; beyond, two steps have to do
@@ -66,6 +68,28 @@ class Shifted:
         self.W = [layer.W.astype(np.float64, copy=False) for layer in self.layers]
         z, a = setting.forward.z[-1], setting.forward.a[-1]
         self.C = backprop.sample_losses(setting.network, z, a, setting.y)
+        self._movers = [self._who_moves(along) for along in (False, True)]
+
+    def moves(self, place: Place, j: Array, *, along: bool = False) -> Array:
+        """Say of which samples a small shift of units j at the place can move C_i, (units, n).
+
+        With ``along`` a relu on its kink goes on with its slope there, 0.
+        """
+        moves = self._movers[along][place.letter == "a"]
+        return np.asarray(moves[place.layer][:, j].T)
+
+    def _who_moves(self, along: bool) -> tuple[ByLayer[Array], ByLayer[Array]]:
+        """Say of each z and a whether C_i depends on it: not through relu that is off, or w = 0."""
+        f = self.setting.forward
+        of_z: list[Array] = []
+        of_a = [np.ones(f.a[-1].shape, dtype=bool)]
+        for l in range(len(self.layers), 0, -1):
+            moves, mask = of_a[-1], f.masks[l]
+            if type(self.layers[l - 1].activation) is ReLU:
+                moves = moves & ((f.z[l] > 0) if along else (f.z[l] >= 0) | self.kinks.near[l])
+            of_z.append(moves if mask is None else moves & (mask != 0))
+            of_a.append(of_z[-1].astype(np.float32) @ (self.W[l - 1] != 0).astype(np.float32) > 0)
+        return ByLayer(of_z[::-1]), ByLayer(of_a[::-1], first=0)
 
     def losses(
         self, place: Place, i: Array, j: Array, shift: Array, *, along: bool = False
@@ -95,15 +119,14 @@ class Shifted:
             a[rows, j] += shift
             z = np.empty(0)  # C as a function of a
         elif place.letter == "z" and l == L:
-            z = f.z[L][i]
-            z[rows, j] += shift
-            a = self._activate(L, i, slice(None), z, along, marks)
+            dz = np.zeros(f.z[L][i].shape)
+            dz[rows, j] = shift
+            z, a = self._activate(L, i, slice(None), dz, along, marks)
         else:
             if place.letter == "a":
                 change = shift
             else:
-                z_j = f.z[l][i, j] + shift
-                change = self._activate(l, i, j, z_j, along, marks) - f.a[l][i, j]
+                change = self._activate(l, i, j, shift, along, marks)[1] - f.a[l][i, j]
                 if not (change.all() or marks.crossed.any() or marks.far.any()):
                     (moved,) = np.nonzero(change)  # a relu that is off moves nothing
                     C = self.C[i]
@@ -112,11 +135,11 @@ class Shifted:
                         C[moved], found = self._carry(at, i[moved], j[moved], change[moved], along)
                         marks.put(moved, found)
                     return C, marks
-            z = f.z[l + 1][i] + change[:, None] * self.W[l].T[j]
-            a = self._activate(l + 1, i, slice(None), z, along, marks)
+            dz = change[:, None] * self.W[l].T[j]
+            z, a = self._activate(l + 1, i, slice(None), dz, along, marks)
             for m in range(l + 2, L + 1):
-                z = f.z[m][i] + (a - f.a[m - 1][i]) @ self.W[m - 1].T
-                a = self._activate(m, i, slice(None), z, along, marks)
+                dz = (a - f.a[m - 1][i]) @ self.W[m - 1].T
+                z, a = self._activate(m, i, slice(None), dz, along, marks)
         y = self.setting.y[i]
         if isinstance(self.loss, LossFromZ) and z.size:
             return self.loss.value_from_z(self.layers[-1].activation, z, y), marks
@@ -132,16 +155,17 @@ class Shifted:
         return c.sum(axis=-1), marks
 
     def _activate(
-        self, l: int, i: Array, j: Array | slice, z: Array, along: bool, marks: Marks
-    ) -> Array:
-        """Give a of units j of layer l from z, and note who crossed a kink or moved far."""
+        self, l: int, i: Array, j: Array | slice, dz: Array, along: bool, marks: Marks
+    ) -> tuple[Array, Array]:
+        """Give z and a of units j of layer l, moved by dz; note who crossed a kink or moved far."""
         g, f = self.layers[l - 1].activation, self.setting.forward
+        z0 = f.z[l][i, j]
+        z = z0 + dz
         a = g.value(z)
-        if type(g) not in _STRAIGHT:
-            far = _moved_far(g, f.z[l][i, j], z)
+        if type(g) not in _STRAIGHT and not (dz.max() <= 1 and dz.min() >= -1):
+            far = _moved_far(g, z0, z)
             marks.far |= far if far.ndim == 1 else far.any(axis=-1)
         if g.kinks:
-            z0 = f.z[l][i, j]
             over = side_changed(z0, z, g.kinks)
             marks.crossed |= over if over.ndim == 1 else over.any(axis=-1)
             if self.kinks.near[l].any():
@@ -149,9 +173,9 @@ class Shifted:
                 marks.on_kink |= near if near.ndim == 1 else near.any(axis=-1)
             if along:
                 a0 = g.value(z0)
-                a = np.where(over, a0 + g.derivative(z0, a0) * (z - z0), a)
+                a = np.where(over, a0 + g.derivative(z0, a0) * dz, a)
         mask = f.masks[l]
-        return a if mask is None else mask[i, j] * a
+        return z, a if mask is None else mask[i, j] * a
 
 
 def _moved_far(g: Activation, before: Array, after: Array) -> Array:
@@ -202,7 +226,7 @@ def quotients(
     shape = factors.shape
     size = np.abs(factors).max(axis=1) * _reach(shifted, place, j)
     first = FIRST_STEP / np.where(size > 0, size, 1.0)
-    pairs = np.flatnonzero(factors)  # elsewhere the shift moves nothing
+    pairs = np.flatnonzero((factors != 0) & shifted.moves(place, j))
     q, i = np.divmod(pairs, shape[1])
     factor, unit, base = factors.ravel()[pairs], j[q], first[q]
     if place.letter == "z":
@@ -248,13 +272,18 @@ def quotients(
             along[k], _ = shifted.losses(place, i[rows], unit[rows], s, along=True)
             closer[k], marks = shifted.losses(place, i[rows], unit[rows], s / SHRINK, along=True)
             near |= marks.on_kink
-        value[rows], kink[rows], step[rows] = _central(along, t), near, np.nan
+        value[rows], step[rows] = _central(along, t), np.nan
         change = np.abs(value[rows] - _central(closer, t / SHRINK))
-        wrong[rows] = np.where(far, np.inf, _NOISE * noise[i[rows]] / t + change)
+        wrong[rows] = _NOISE * noise[i[rows]] / t + change
+        value[rows[far]], wrong[rows[far]] = np.nan, np.inf
+        still = ~shifted.moves(place, j, along=True).ravel()[pairs[rows]]
+        value[rows[still]], wrong[rows[still]] = 0.0, 0.0
         backward = (3 * C0 - 4 * C[-1] + C[-2]) / (2 * t)
         forward = (-3 * C0 + 4 * C[1] - C[2]) / (2 * t)
-        left[rows] = np.where(near, backward, value[rows])
-        right[rows] = np.where(near, forward, value[rows])
+        seen = np.abs(forward - backward) > _SIDES * _NOISE * noise[i[rows]] / t
+        kink[rows] = near & seen
+        left[rows] = np.where(near & seen, backward, value[rows])
+        right[rows] = np.where(near & seen, forward, value[rows])
 
     def spread_out(values: Array, fill: Any, dtype: type = float) -> Array:
         full: Array = np.full(shape, fill, dtype=dtype)

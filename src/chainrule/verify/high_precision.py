@@ -38,6 +38,7 @@ _GUARD_BITS = 60
 _RAISED = (0, 1_000, 4_000, 16_000, 64_000)  # bits more at an output of a user's own
 _LARGEST_GROWTH = 5_000  # bits; beyond, float64 has long overflowed
 _ACTIVATION_COST = 400  # multiplications of integers, at about 0.2 µs
+_SLOWER = 12  # times, in the second precision
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,27 @@ def derivative(setting: Setting, target: Target, kinks: Kinks) -> Precise:
 
 
 def derivatives(
-    setting: Setting, targets: Sequence[Target], kinks: Kinks
+    setting: Setting, targets: Sequence[Target], kinks: Kinks, room: float = math.inf
 ) -> Iterator[Precise | ValueError]:
-    """Differentiate C by each target, or say why that can't be done; they share the base passes."""
+    """Differentiate C by each target, or say why that can't be done; they share the base passes.
+
+    ``room`` is the cost that they may have together, in integer multiplications; what is beyond is
+    left out.
+    """
     bases: list[ManyDigits | ValueError] = []
     S = max(_growth(setting, target) for target in targets)
     for target in targets:
         found: Precise | ValueError | None = None
         for number, (bits, step_bits) in enumerate(_PRECISIONS):
+            first = number == len(bases)
+            work = shift_cost(setting, target) + (base_cost(setting) if first else 0)
+            work *= len(setting) * (_SLOWER if number else 1)
+            if work > room:
+                found = ValueError("left out: too slow")
+                break
+            room -= work
             try:
-                if number == len(bases):
+                if first:
                     last = number == len(_PRECISIONS) - 1
                     bases.append(_base(setting, kinks, bits + 2 * S, last))
                 base = bases[number]
@@ -177,17 +189,19 @@ class _Quotient:
                 quotients = (s / (2 * h * scale) for s, scale in zip(sums, scales, strict=True))
                 return mp.fdot(weights, quotients) / mp.fsum(weights) + penalty
 
+            C = base.C if self.place != Place("a", len(self.layers)) else self._shifted(0, scales)
             up, down = self._shifted(1, scales), self._shifted(-1, scales)
             value = left = right = mean((1, up), (-1, down))
             if base.touched:
                 up2, down2 = self._shifted(2, scales), self._shifted(-2, scales)
-                right = mean((-3, base.C), (4, up), (-1, up2))
-                left = mean((3, base.C), (-4, down), (1, down2))
+                right = mean((-3, C), (4, up), (-1, up2))
+                left = mean((3, C), (-4, down), (1, down2))
                 along = (self._shifted(side, scales, along=True) for side in (1, -1))
                 value = mean((1, next(along)), (-1, next(along)))
-            scale = max([mp.mpf(1), *(mp.ldexp(abs(C), -64) for C in base.C)])
+            sizes = (abs(c) / scale for c, scale in zip(C, scales, strict=True))
+            largest = max([mp.mpf(1), *(mp.ldexp(size, -64) for size in sizes)])
         bits = _DIGITS_BITS + _GUARD_BITS + self.step_bits + self.growth - base.bits
-        smallest, error = mp.ldexp(scale, bits), mp.ldexp(abs(value), -_DIGITS_BITS)
+        smallest, error = mp.ldexp(largest, bits), mp.ldexp(abs(value), -_DIGITS_BITS)
         if base.crossed or abs(value) < smallest:
             if not base.last:
                 return None
@@ -220,13 +234,13 @@ class _Quotient:
         return self.mp.mpf(self.setting.network.l2) / 2 * change / (2 * h)
 
     def _shifted(self, steps: int, scales: list[Any], along: bool = False) -> list[Any]:
-        """Give every C_i with the target moved by so many steps."""
+        """Give every C_i with the target moved by so many steps; of an output, its part alone."""
         base, target, l, L = self.base, self.target, self.place.layer, len(self.layers)
         n = len(base.y)
         if self.place == Place("a", L):
             h = self.mp.mpf((steps, -self.step_bits))
             moved = [out.moved(target.j, h * s) for out, s in zip(base.out, scales, strict=True)]
-            return [base.loss_of(i, moved[i], base.out[i], along) for i in range(n)]
+            return [base.loss_of(i, moved[i], base.out[i], along, target.j) for i in range(n)]
         shift, units = steps << (base.bits - self.step_bits), [target.j]
         change = np.full((n, 1), shift, dtype=object)
         if isinstance(target, Weight):

@@ -161,8 +161,10 @@ class ManyDigits:
             return Outputs(a, [self.compute(self.formulas[-1], z=-v) for v in z])
         return Outputs(a, [1 - v for v in a])
 
-    def loss_of(self, i: int, out: Outputs, base: Outputs, along: bool) -> Any:
-        """Give C_i from the outputs; base are those before the shift."""
+    def loss_of(
+        self, i: int, out: Outputs, base: Outputs, along: bool, only: int | None = None
+    ) -> Any:
+        """Give C_i from the outputs, or ``only`` one output's part; base are those unshifted."""
         near, at = self.kinks.loss_near[i], self.kinks.loss_at[i]
         places = [(kink, self.mp.mpf(kink)) for kink in self.loss.kinks]
         terms = []

@@ -103,6 +103,15 @@ function wrapped(inside) {
   return `<math xmlns="http://www.w3.org/1998/Math/MathML" displaystyle="true">${inside}</math>`;
 }
 
+/**
+ * Return a colour of the style sheet as red, green and blue.
+ * @param {Element} node
+ * @param {string} name
+ */
+export function rgb(node, name) {
+  return getComputedStyle(node).getPropertyValue(name).split(" ").filter(Boolean).map(Number);
+}
+
 const BELOW = "₀₁₂₃₄₅₆₇₈₉";
 const PLAIN = "0123456789L-()";
 const ABOVE = "⁰¹²³⁴⁵⁶⁷⁸⁹ᴸ⁻⁽⁾";
@@ -143,7 +152,7 @@ export function download(blob, name) {
 let ids = 0;
 
 /**
- * Give an id that no other element has.
+ * Return an id that no other element has.
  * @param {string} name
  */
 export function unique(name) {
@@ -152,7 +161,7 @@ export function unique(name) {
 }
 
 /**
- * A labelled control.
+ * Return a control with its label.
  * @param {string} label
  * @param {HTMLElement} control
  */
@@ -163,7 +172,7 @@ export function field(label, control) {
 }
 
 /**
- * Give the options of a select, one of them chosen.
+ * Set the options of a select, and choose one.
  * @param {HTMLSelectElement} select
  * @param {string[]} names
  * @param {string} chosen

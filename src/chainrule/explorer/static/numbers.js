@@ -84,7 +84,16 @@ export function counted(count) {
 }
 
 /**
- * Give a number to draw with: 0 for what is not finite.
+ * Write how many there are of something: "1 unit", "2 units".
+ * @param {number} count
+ * @param {string} noun
+ */
+export function plural(count, noun) {
+  return `${counted(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/**
+ * Return a number to draw with: 0 for what is not finite.
  * @param {Value | null | undefined} value
  */
 export function drawn(value) {

@@ -1,7 +1,7 @@
 /** The derivation of one number, opened: terms, contributions, samples, proof, update. */
 
 import { el, formula, unique } from "./dom.js";
-import { parse } from "./drawing.js";
+import { parse } from "./facts.js";
 import { drawn, exact, number, scientific, typed } from "./numbers.js";
 
 /** @typedef {import("./types").Derivation} Derivation */
@@ -317,7 +317,12 @@ function bar(share) {
 
 /** @param {any} found */
 function certificate(found) {
-  const verdict = { pass: "✓ pass: all agree", fail: "✕ fail: they do not agree", kink: "∧ kink: no derivative exists here; it follows one side" }[/** @type {"pass"} */ (found.verdict)];
+  const verdict = {
+    pass: "✓ pass: all agree",
+    fail: "✕ fail: they do not agree",
+    kink: "∧ kink: no derivative exists here; it follows one side",
+    "not resolved": `? not resolved: ${found.advice}`,
+  }[/** @type {"pass"} */ (found.verdict)];
   const row = (/** @type {string} */ method, /** @type {string} */ digits, /** @type {import("./types").Value | null} */ error) => el("li", {}, el("b", {}, method),
     el("span.error", {}, error === null ? "" : `rel. error ${scientific(error, 1)}`), el("span.value", {}, digits));
   const others = found.evidence.filter((/** @type {any} */ e) => e.value !== null);

@@ -1,7 +1,6 @@
 /** Pictures of the training: the loss curve, and what the network makes of the data. */
 
-import { el, svg } from "./dom.js";
-import { rgb } from "./drawing.js";
+import { el, rgb, svg } from "./dom.js";
 import { counted, drawn, number, percent } from "./numbers.js";
 
 /** @typedef {import("./types").Frame} Frame */

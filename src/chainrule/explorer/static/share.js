@@ -73,7 +73,7 @@ export class ShareDialog {
       node.removeAttribute("tabindex");
     });
     copy.querySelectorAll(".hit, .halo").forEach((/** @type {Element} */ node) => node.remove());
-    const [width, height] = this.app.drawing.size;
+    const [width, height] = this.app.drawing.viewport.size;
     copy.removeAttribute("style");
     copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
     copy.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -83,7 +83,7 @@ export class ShareDialog {
   }
 
   async png() {
-    const [width, height] = this.app.drawing.size;
+    const [width, height] = this.app.drawing.viewport.size;
     const image = new Image();
     const address = URL.createObjectURL(new Blob([this.picture()], { type: "image/svg+xml" }));
     image.src = address;

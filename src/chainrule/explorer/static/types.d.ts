@@ -40,6 +40,12 @@ export interface Frame {
   choices: Record<string, string[]>;
   undo: string; redo: string; results?: Results;
 }
+/** A part of the drawing, under the name of what it opens; its elements differ by kind. */
+export interface Part {
+  kind: "w" | "a" | "b" | "strip" | "y" | "loss";
+  node: any; layer: number;
+  [name: string]: any;
+}
 export interface Equation { lead: string; mathml: string; text: string; target: string }
 export interface Step {
   phase: string; layer: number; title: string; words: string; equations: Equation[];
