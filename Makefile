@@ -52,7 +52,7 @@ lint-core: $(READY)-lint
 	@$(BIN)/clang-format --dry-run --Werror $(CPP)
 
 lint-page: $(NODE)
-	@$(NPX)/biome check --error-on-warnings
+	@$(NPX)/biome check --error-on-warnings src
 
 lint-prose: $(NODE)
 	@$(NPX)/textlint --format unix $(PROSE)
@@ -73,7 +73,7 @@ format: $(READY)-lint $(NODE) ## format Python, C++ and JavaScript, and mend wha
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/clang-format -i $(CPP)
-	@$(NPX)/biome check --write
+	@$(NPX)/biome check --write src
 
 .PHONY: hooks
 hooks: $(READY)-lint ## check each commit before it is made (pre-commit)
