@@ -139,6 +139,10 @@ installs: $(READY)-test ## install without a compiler, and without the core, and
 torture: $(READY)-test ## kill runs with checkpoints, and saves, two hundred times, and look at what is left
 	@$(BIN)/python tests/training/torture.py --kills 200
 
+.PHONY: draw
+draw: $(READY)-test ## hold a thousand networks, drawn at random, to error bounds (DRAW="--draws 100000")
+	@$(BIN)/python -m tests.draw $(DRAW)
+
 .PHONY: fuzz
 fuzz: $(READY)-fuzz ## read hostile model files for a minute, guided by coverage
 	@$(BIN)/python tests/storage/fuzz.py --seconds 60

@@ -36,7 +36,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     done = subprocess.run(
         [sys.executable, "-m", "chainrule", "demo"],
         cwd=folder, env=os.environ | {"COLUMNS": "100"}, stdin=subprocess.DEVNULL,
-        capture_output=True, encoding="utf-8", timeout=240, check=False,
+        capture_output=True, encoding="utf-8", timeout=300, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return Ran(done.stdout, folder, done.stdout.splitlines())
@@ -121,7 +121,7 @@ def test_the_printed_command_works_and_gives_the_same(ran: Ran) -> None:
     assert "explain" in command
     done = subprocess.run(
         command, shell=True, cwd=ran.folder, env=os.environ | {"COLUMNS": "100"},
-        stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=120, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=300, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     value = re.search(r"^analytic .*$", ran.out, re.MULTILINE)
@@ -214,7 +214,7 @@ def test_ctrl_c_while_it_learns(tmp_path: Path) -> None:
     while not process.stdout.readline().startswith("  Network("):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert err.strip() == "chainrule: interrupted"
     assert "test accuracy" not in out

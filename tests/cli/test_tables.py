@@ -794,7 +794,7 @@ def test_ctrl_c_leaves_no_model_but_the_run(run: Run) -> None:
     process = start(*kept)
     wait_for_epoch(process, "run", 10)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     said = re.fullmatch(
         r"chainrule: interrupted, no model was written; go on with .* \(epoch (\d+) is kept\)\s*",

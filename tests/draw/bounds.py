@@ -172,7 +172,7 @@ def at_output(
         )
         r_delta = slope * r_v + v * r_slope + r_v * r_slope + 2 * t.u * delta + t.eta * (1 + v)
         r_delta = r_delta + 3 * v_slope * slope * np.abs(bend) * e * e
-    return r_C, r_delta, r_a + more_a, slope, resolved
+    return np.asarray(r_C), np.asarray(r_delta), r_a + more_a, slope, np.asarray(resolved)
 
 
 def _log_terms(p: Problem, x: Exact) -> Array:
@@ -271,7 +271,7 @@ def bounds(p: Problem, x: Exact, t: Arithmetic) -> Bounds:
             through = W[l][None] * x.slope[l - 1].astype(float)[:, None, :]
             paths = [through @ J_m for J_m in J[-1]] + [through]
         J.append(paths)
-        e.append(r[l] + sum((_of(np.abs(path), r[m]) for m, path in enumerate(paths)), 0.0))
+        e.append(_along(paths, r[:l], r[l]))
         if l == L - 1:
             break
         name, mask, z = p.functions[l], p.mask(l), x.z[l]
@@ -309,23 +309,20 @@ def bounds(p: Problem, x: Exact, t: Arithmetic) -> Bounds:
             H = [G @ path for path in J[l]] + [G]
             r_delta[l] = r_delta_L + scale
         else:
-            slope, v = x.slope[l].astype(float), x.v[l].astype(float)
+            slope, v = np.asarray(x.slope[l], float), np.asarray(x.v[l], float)
             size_v = np.abs(x.delta[l + 1]) @ np.abs(p.W[l + 1])
             overflows |= bool((size_v > high).any())
             back = slope[:, :, None] * W[l + 1].T[None]
             H = [back @ H_m for H_m in H]
             turned = (bends[l] * v)[:, :, None]
-            for m, path in enumerate(J[l]):
-                H[m] = H[m] + turned * path
+            H = [h + turned * path for h, path in zip(H, J[l], strict=False)] + H[len(J[l]) :]
             index = np.arange(slope.shape[1])
             H[l][:, index, index] += turned[:, :, 0]
             r_v = t.of_sum(W[l + 1].shape[0] + 1, size_v)
             local = np.abs(slope) * r_v + (np.abs(v) + r_v) * r_slope[l]
             r_delta[l] = local + 3 * t.u * first[l] + scale * (W[l + 1].shape[0] + 2)
-        total = r_delta[l] + sum((_of(np.abs(H[m]), r[m]) for m in range(L)), 0.0)
-        for m in range(l + 1, L):
-            total = total + _of(np.abs(J[m][l]).swapaxes(1, 2), r_delta[m])
-        e_delta[l] = total
+        back_paths = [J[m][l].swapaxes(1, 2) for m in range(l + 1, L)]
+        e_delta[l] = _along(back_paths, r_delta[l + 1 :], _along(H, r, r_delta[l]))
 
     growth = (1 + 2 / _LENGTHS) ** (2 * L)
     dW, db = [], []
@@ -352,6 +349,14 @@ def bounds(p: Problem, x: Exact, t: Arithmetic) -> Bounds:
         growth * e_out, growth * e_C, [growth * d for d in e_delta], dW, db, loss, penalty,
         resolved, overflows,
     )  # fmt: skip
+
+
+def _along(paths: list[Array], errors: list[Array], own: Array) -> Array:
+    """Add up what errors become along paths, and an error of its own."""
+    total = own
+    for path, error in zip(paths, errors, strict=True):
+        total = total + _of(np.abs(path), error)
+    return total
 
 
 def _of(matrices: Array, vectors: Array) -> Array:

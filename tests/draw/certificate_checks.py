@@ -37,8 +37,8 @@ def exact_derivative(p: Problem, x: Exact, b: Bounds, target: str) -> tuple[floa
     l = 0 if kind == "x" else int(target[2])
     share = p.shares
     if kind == "w":
-        size = (share[:, None] * np.abs(x.delta[l - 1])).T @ np.abs(x.a[l - 1])
-        return float(x.dW[l - 1][index]), float(b.dW[l - 1][index]), float(size[index])
+        sizes = (share[:, None] * np.abs(x.delta[l - 1])).T @ np.abs(x.a[l - 1])
+        return float(x.dW[l - 1][index]), float(b.dW[l - 1][index]), float(sizes[index])
     j = index[0]
     if kind in "bz":
         size = float((share * np.abs(x.delta[l - 1][:, j])).sum())

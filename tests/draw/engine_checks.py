@@ -300,7 +300,7 @@ def _take(
     return twin.parameters, state.slots, result.loss
 
 
-def _loss_of(step: Step) -> Array:
+def _loss_of(step: Step) -> Any:
     """The mean that an epoch of this step alone reports; 0 where no sample counts."""
     return step.exact.loss if step.problem.shares.any() else Real(0)
 

@@ -92,7 +92,8 @@ def solve(p: Problem) -> Exact:
     for l in range(p.L - 2, -1, -1):
         v.append(delta[-1] @ p.W[l + 1])
         delta.append(v[-1] * slope[l])
-    delta.reverse(), v.reverse()
+    delta.reverse()
+    v.reverse()
     share, l2 = p.shares, Real(p.l2)
     dW = [(share[:, None] * delta[l]).T @ a[l] + l2 * p.W[l] for l in range(p.L)]
     db = [(share[:, None] * delta[l]).sum(axis=0) for l in range(p.L)]

@@ -47,7 +47,7 @@ def instruction_set(name: str) -> Iterator[str]:
     if native is None:
         yield "none"
         return
-    core = native._native
+    core: Any = vars(native)["_native"]
     known = name if name in core.available_instruction_sets() else None
     core.force_instruction_set(known)
     try:

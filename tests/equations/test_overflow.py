@@ -206,3 +206,29 @@ def test_the_command_line_says_it_in_one_line(tmp_path: Any) -> None:
         r"chainrule: z of layer 2 is not finite for sample 1: numbers became too large for .*\n",
         found.stderr,
     )
+
+
+def test_a_penalty_that_overflows_is_named() -> None:
+    net = cr.Network([1, 1], W=[[[1e200]]], b=[[0.0]], l2=1.0)
+    X, y = [[1e-200]], [1.0]
+    expected = (
+        "the penalty is not finite: numbers became too large for float64; scale X, or look for "
+        "parameters that are too large"
+    )
+    for ask in (lambda: net.loss_value(X, y), lambda: net.gradient(X, y).loss):
+        loss, message = told(ask)
+        assert loss == np.inf
+        assert message == expected
+
+
+def test_a_penalty_that_overflows_in_validation_is_inf_alone() -> None:
+    """The run goes on with a val_loss of inf, and warns of nothing."""
+    seen: list[float] = []
+    net = cr.Network([1, 1], W=[[[1e100]]], b=[[0.0]], l2=1.0)
+    X, y = [[1e-100]], [1.0]
+    with pytest.raises(cr.NonFiniteError, match="epoch 2"):
+        net.fit(
+            X, y, optimizer=cr.GradientDescent(1e60), epochs=2, validation_data=(X, y), verbose=0,
+            callbacks=[lambda run: seen.append(run.history["val_loss"][-1])],
+        )  # fmt: skip
+    assert seen == [np.inf]

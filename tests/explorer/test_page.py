@@ -23,7 +23,7 @@ from chainrule.verify import Certificate
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=60_000)
 pytestmark = pytest.mark.needs("chromium")
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ class Person:
     def __init__(self, page: Any, site: Site, url: str) -> None:
         self.page, self.site, self.url = page, site, url
         self.errors: list[str] = []
-        page.set_default_timeout(8000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda m: self.errors.extend([m.text] * (m.type == "error")))
 
@@ -774,7 +774,7 @@ def test_the_types_of_the_browser_code(tmp_path: Path) -> None:
 
     def check(folder: Path) -> subprocess.CompletedProcess[str]:
         command = ["node", str(compiler), "-p", str(folder / "tsconfig.json")]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
     assert check(STATIC).stdout == ""
     for file in STATIC.iterdir():  # a planted fault is found

@@ -9,22 +9,14 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import activations, backprop, data, initializers, losses
-from chainrule.activations import Activation
-from chainrule.arrays import all_finite, contiguous, is_mapped
-from chainrule.backprop import Forward, Gradient
-from chainrule.checks import not_negative, whole
 from chainrule.equations import activations, backprop, data, initializers, losses
 from chainrule.equations.activations import Activation
-from chainrule.equations.arrays import all_finite, contiguous
+from chainrule.equations.arrays import all_finite, contiguous, is_mapped
 from chainrule.equations.backprop import Forward, Gradient
 from chainrule.equations.checks import integer, not_negative, whole
 from chainrule.equations.losses import Loss, LossFromZ
 from chainrule.equations.overflow import Overflow
 from chainrule.equations.parameters import Layer, Layers, assign, count_parameters, views
-from chainrule.losses import Loss, LossFromZ
-from chainrule.overflow import Overflow
-from chainrule.parameters import Layer, Layers, assign, count_parameters, views
 from chainrule.random import dropout_mask
 
 Array = NDArray[Any]
@@ -338,15 +330,21 @@ class FeedForward:
                 C_i = backprop.sample_losses(self, passed.z[-1], passed.a[-1], y_b)
                 found.look_at(passed, C_i, start)
                 total += float(C_i.sum() if s is None else s @ C_i)
+            penalty = self.penalty()
+            found.look_at_penalty(penalty)
         count = len(samples) if samples.weights is None else float(samples.weights.sum())
-        return total / count + self.penalty()
+        return total / count + penalty
 
     def penalty(self) -> float:
-        """Compute ½ λ Σ w², the part of the loss that depends on the weights alone, in float64."""
+        """Compute ½ λ Σ w², the part of the loss that depends on the weights alone, in float64.
+
+        It is infinite, without a warning, where it overflows.
+        """
         if not self.l2:
             return 0.0
-        squares = (np.square(layer.W, dtype=np.float64).sum() for layer in self.weighted_layers)
-        return self.l2 / 2 * float(sum(squares))
+        with np.errstate(over="ignore"):
+            squares = (np.square(layer.W, dtype=np.float64).sum() for layer in self.weighted_layers)
+            return self.l2 / 2 * float(sum(squares))
 
     # --- copies: the parameters are one vector, whoever looks at them -----------------------------
 

@@ -6,6 +6,7 @@ and ``over="raise"`` raises FloatingPointError.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -62,6 +63,12 @@ class Overflow:
         for l in range(len(g.dW), 0, -1):
             if not self._where and not all_finite(g.dW[l]):
                 self._where = f"the gradient of layer {l}"
+        self.look_at_penalty(g.penalty)
+
+    def look_at_penalty(self, penalty: float) -> None:
+        """Look at ½ λ Σ w²."""
+        if not self._where and not math.isfinite(penalty):
+            self._where = "the penalty"
 
     def _tell(self) -> None:
         how = np.geterr()["over"]
