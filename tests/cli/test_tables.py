@@ -93,7 +93,7 @@ def test_train_with_nothing_else_said(run: Run) -> None:
         "  left out  note    free text or names: 240 different texts",
         "  left out  planet  it is 'earth' in every training row",
         "  left out  empty   it has no value in any row",
-        "rows     168 to learn from, 24 to watch, 48 for the test (each class with its share, seed",
+        "rows     168 for training, 24 for validation, 48 for the test (stratified by class, seed",
         "network  Network(",
         "trained  ",
         "On the 48 test rows",
@@ -160,7 +160,7 @@ def test_train_with_much_said(run: Run) -> None:
 def test_no_test_rows_no_measures(run: Run) -> None:
     code, out, _ = run(*TRAIN, "--test", "0", "--epochs", "2")
     assert code == 0
-    assert "no rows were held out, so nothing is known of how good the model is" in out
+    assert "no rows were held out, so the model was not measured" in out
     assert loaded().measures == {"model": {}, "baseline": {}}
     assert "measures" not in run("inspect", "model")[1]
 
@@ -171,7 +171,7 @@ def test_one_test_row(run: Run) -> None:
     assert loaded().training["rows"]["test"] == 1
     assert "\nOn the 1 test row\n" in out
     assert "\nmeasures on the 1 test row\n" in run("inspect", "model")[1]
-    assert "\nended    all epochs done\n" in run("inspect", "model")[1]
+    assert "\nstopped  after all epochs\n" in run("inspect", "model")[1]
 
 
 def test_regression(run: Run) -> None:
@@ -201,14 +201,14 @@ def test_a_class_that_is_too_small_to_test(run: Run) -> None:
     frame.to_csv("people.csv", index=False)
     code, out, _ = run(*TRAIN, "--epochs", "2")
     assert code == 0
-    assert "too few rows to test: maybe" in out
+    assert "classes without a test row: maybe" in out
 
 
 def test_without_matplotlib(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     code, out, err = run(*TRAIN, "--epochs", "2")
     assert (code, err) == (0, "")
-    assert "(no loss curves: pip install 'chainrule[tables]' for matplotlib)" in out
+    assert "(loss curves need matplotlib: pip install 'chainrule[tables]')" in out
 
 
 # --- bad tables -----------------------------------------------------------------------------------
@@ -233,8 +233,9 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "no such column": ("x,y\n1,2\n", "there is no column 'label'; people.csv has 'x', 'y'"),
     "text among numbers": (
         "x,label\n" + "1,yes\n2,no\n" * 20 + "many,no\n",
-        ("people.csv, line 42, column 1 (x): 'many' is not a finite number, but 40 of 41 cells of this"
-        " column are. Correct it, or say what it is: --missing many (no value) or --categorical x"),
+        ("people.csv, line 42, column 1 (x): 'many' is not a finite number, but 40 of 41 cells of
+        this" " column are. Correct it, or say what it is: --missing many (no value) or
+        --categorical x"),
     ),
     "infinity": ("x,label\n" + "1,yes\n2,no\n" * 20 + "inf,no\n", "'inf' is not a finite number"),
     "too few rows": ("x,label\n" + "1,yes\n2,no\n" * 4, "8 rows have a target; training,"),
@@ -297,31 +298,31 @@ def test_a_table_that_changes_while_it_is_read(run: Run, monkeypatch: pytest.Mon
         ([*TRAIN[:-1], "people.csv"], "--out people.csv would overwrite people.csv"),
         ([*TRAIN[:-1], "."], ".: Is a directory"),
         ([*TRAIN[:-1], "none/model"], "none/model: No such file or directory"),
-        ([*TRAIN, "--hidden", "64,x"], "'64,x' are no layers; write units, such as 64,32, or none"),
-        ([*TRAIN, "--hidden", "0"], "'0' are no layers"),
+        ([*TRAIN, "--hidden", "64,x"], "'64,x' names no layers; expected units such as 64,32, or
+        none"), ([*TRAIN, "--hidden", "0"], "'0' names no layers"),
         ([*TRAIN, "--activation", "softmax"], "softmax is for the output layer"),
         ([*TRAIN, "--activation", "rely"], "unknown activation 'rely'"),
         ([*TRAIN, "--test", "1"], "1.0 is not in the range"),
         ([*TRAIN, "--test", "0.5", "--validation", "0.45"], "leave too few rows to learn from"),
         ([*TRAIN, "--resume"], "--resume needs --checkpoint FOLDER"),
-        ([*TRAIN, "--every", "often"], "'often' is no number of epochs, nor a time such as 10m"),
-        ([*TRAIN, "--date", "joined=%Y"], "line 2, column 4 (joined): '20"),
+        ([*TRAIN, "--every", "often"], "'often' is not an interval; expected epochs, or a time such
+        as 10m"), ([*TRAIN, "--date", "joined=%Y"], "line 2, column 4 (joined): '20"),
         ([*TRAIN, "--task", "regress"], "line 2, column 8 (label): '"),
         ([*TRAIN, "--encoding", "klingon"], "unknown encoding 'klingon'"),
         ([*TRAIN, "--encoding", "hex"], "unknown encoding 'hex'"),
         ([*TRAIN, "--encoding", "rot13"], "unknown encoding 'rot13'"),
         ([*TRAIN, "--encoding", "undefined"], "unknown encoding 'undefined'"),
         ([*TRAIN, "--delimiter", "ab"],
-         "'--delimiter': 'ab' cuts no columns; expected one ASCII character, such as ; or \\t"),
-        ([*TRAIN, "--delimiter", "é"], "'--delimiter': 'é' cuts no columns"),
-        ([*TRAIN, "--delimiter", '"'], "'--delimiter': '\"' cuts no columns"),
+         "'--delimiter': 'ab' is not a delimiter; expected one ASCII character, such as ; or \\t"),
+        ([*TRAIN, "--delimiter", "é"], "'--delimiter': 'é' is not a delimiter"),
+        ([*TRAIN, "--delimiter", '"'], "'--delimiter': '\"' is not a delimiter"),
         ([*TRAIN, "--delimiter", "\\t"], "people.csv has one column, 'id,age,colour,"),
-        ([*TRAIN, "--learning-rate", "nan"], "'--learning-rate': 'nan' is no finite number"),
-        ([*TRAIN, "--learning-rate", "inf"], "'--learning-rate': 'inf' is no finite number"),
-        ([*TRAIN, "--test", "nan"], "'--test': 'nan' is no finite number"),
-        ([*TRAIN, "--validation", "nan"], "'--validation': 'nan' is no finite number"),
-        ([*TRAIN, "--dropout", "nan"], "'--dropout': 'nan' is no finite number"),
-        ([*TRAIN, "--l2", "inf"], "'--l2': 'inf' is no finite number"),
+        ([*TRAIN, "--learning-rate", "nan"], "'--learning-rate': 'nan' is not a finite number"),
+        ([*TRAIN, "--learning-rate", "inf"], "'--learning-rate': 'inf' is not a finite number"),
+        ([*TRAIN, "--test", "nan"], "'--test': 'nan' is not a finite number"),
+        ([*TRAIN, "--validation", "nan"], "'--validation': 'nan' is not a finite number"),
+        ([*TRAIN, "--dropout", "nan"], "'--dropout': 'nan' is not a finite number"),
+        ([*TRAIN, "--l2", "inf"], "'--l2': 'inf' is not a finite number"),
         ([*TRAIN, "--keep", "3"], "--keep needs --checkpoint FOLDER"),
         ([*TRAIN, "--every", "1"], "--every needs --checkpoint FOLDER"),
         (["train", "people.csv", "--target", "lable", "--out", "model"],
@@ -349,7 +350,8 @@ def test_no_room_for_temporary_files_is_one_line(folder: Path) -> None:
     process = start(*TRAIN, preexec_fn=limit)
     out, err = process.communicate()
     assert (process.returncode, out.splitlines()[1:]) == (2, [])
-    assert re.fullmatch(r"chainrule: \S*temporary: File too large; set TMPDIR to a folder .*\n", err)
+    assert re.fullmatch(r"chainrule: \S*temporary: File too large; set TMPDIR to a folder .*\n",
+    err)
 
 
 def test_names_that_would_steer_a_terminal(run: Run) -> None:
@@ -384,7 +386,7 @@ def test_a_network_that_no_machine_holds(run: Run) -> None:
     assert code == 2
     assert re.search(
         r"chainrule: a network of \d+-999999999-999999999-2 units has 1,000,000,01\d(,\d{3}){3} "
-        r"parameters; its training takes 1.6e\+10 GB, more than this machine has: say fewer with",
+        r"parameters; training it takes 1.6e\+10 GB, more than this machine has\. Use fewer units",
         err,
     )
     assert sorted(os.listdir()) == ["people.csv"]
@@ -481,7 +483,7 @@ def test_targets_that_are_no_class_are_not_scored(run: Run) -> None:
     assert code == 0
     first, second = err.splitlines()
     assert first == (
-        "chainrule: 3 rows have a target that is no class of the model, and is not scored: "
+        "chainrule: 3 rows have a target that is not a class of the model and is not scored: "
         "'maybe', 'never'"
     )
     assert second.startswith(f"chainrule: 236 rows have the target; on these: accuracy {right:.4f}")
@@ -489,7 +491,7 @@ def test_targets_that_are_no_class_are_not_scored(run: Run) -> None:
     frame.to_csv("new.csv", index=False)
     err = run("predict", "model", "new.csv", "--out", "p.csv")[2]
     assert err.count("\n") == 1
-    assert "240 rows have a target that is no class" in err
+    assert "240 rows have a target that is not a class" in err
 
 
 @pytest.mark.parametrize("task", ["classify", "regress"])
@@ -505,7 +507,7 @@ def test_targets_that_are_no_numbers_are_not_scored(task: str, run: Run) -> None
     assert code == 0
     what = "class of the model" if task == "classify" else "number"
     assert (
-        f"3 rows have a target that is no {what}, and is not scored: 'ten', 'inf', '1e999'" in err
+        f"3 rows have a target that is not a {what} and is not scored: 'ten', 'inf', '1e999'" in err
     )
     assert "237 rows have the target" in err
 
@@ -528,9 +530,9 @@ def test_predict_refuses(run: Run) -> None:
     for arguments, message in (
         (["people.csv", "--out", "people.csv"], "--out people.csv would overwrite people.csv"),
         (["people.csv", "--out", "link.csv"], "--out link.csv would overwrite people.csv"),
-        (["people.csv", "--out", "model"], "--out model would overwrite model, which is read"),
-        (["people.csv", "--out", "p.xlsx"], "has to end in .csv, .tsv, .parquet, .arrow, .feather"),
-        (["people.csv", "--out", "none/p.csv"], "none/p.csv: No such file or directory"),
+        (["people.csv", "--out", "model"], "--out model would overwrite model, which is an input;
+        choose"), (["people.csv", "--out", "p.xlsx"], "expected a name that ends in .csv, .tsv,
+        .parquet, .arrow, .feather"), (["people.csv", "--out", "none/p.csv"], "none/p.csv: No such file or directory"),
         (["people.csv", "--keep", "x"], "there is no column 'x' to keep; people.csv has 'id', "),
         (["people.csv", "--keep", "label"], "column 'label' cannot be kept"),
     ):
@@ -558,7 +560,7 @@ def test_a_network_without_columns_can_not_predict_tables(run: Run) -> None:
     chainrule.Network([2, 1], seed=0).save("net")
     code, _, err = run("predict", "net", "people.csv")
     assert code == 2
-    assert "net is a network without columns; predict takes a model of chainrule train" in err
+    assert "net is a network without columns; expected a model from chainrule train" in err
 
 
 # --- explain and check ----------------------------------------------------------------------------
@@ -641,7 +643,7 @@ def test_explain_refuses(run: Run) -> None:
         (["b[1][maybe]", "--data", "people.csv", "--row", "0"], "is not a target"),
         (["x[age]", "--data", "people.csv", "--row", "240"],
          "there is no row 240; people.csv has rows 0 to 239"),
-        (["x[age]", "--data", "people.csv"], "say which sample with --row N"),
+        (["x[age]", "--data", "people.csv"], "choose samples with --row N"),
         (["x[age]", "--data", "new.csv", "--row", "0"],
          "new.csv, line 2, column 8 (label): 'perhaps' is not a class of the model"),
         (["x[age]", "--data", "new.csv", "--rows", "0:3"], "line 2, column 8 (label): 'perhaps'"),
@@ -655,7 +657,7 @@ def test_explain_refuses(run: Run) -> None:
     Path("samples.csv").write_text("1,2,3\n")
     code, _, err = run("explain", "net", "x[0]", "--data", "samples.csv", "--label", "yes")
     assert code == 2
-    assert "--label is for models of tables; net is a network alone" in err
+    assert "--label is for models of tables, but net is a network without columns" in err
 
 
 def test_the_gradient_of_a_table_is_checked(run: Run) -> None:
@@ -673,11 +675,12 @@ def test_rows_without_a_target_are_not_checked(run: Run) -> None:
     run(*TRAIN, "--epochs", "2", "--hidden", "4")
     check = ("check", "model", "--data", "people.csv")
     code, out, err = run(*check)
-    assert (code, err) == (0, "chainrule: 3 rows have no target: left out\n")
+    assert (code, err) == (0, "chainrule: 3 rows have no target and are left out\n")
     assert " checked on 237 samples" in out
-    assert run(*check, "--rows", "0:4")[2] == "chainrule: 1 row has no target: left out\n"
+    assert run(*check, "--rows", "0:4")[2] == "chainrule: 1 row has no target and is left out\n"
     code, _, err = run(*check, "--rows", "3:6")
-    assert (code, err) == (2, "chainrule: people.csv has no target in rows 3:6; choose other rows\n")
+    assert (code, err) == (2, "chainrule: people.csv has no target in rows 3:6; choose other
+    rows\n")
 
 
 def test_data_are_read_as_said(run: Run) -> None:
@@ -691,12 +694,12 @@ def test_data_are_read_as_said(run: Run) -> None:
         ("explain", "model", "x[größe=red]", "--data", "people.csv", "--row", "0"),
         ("check", "model", "--data", "people.csv", "--rows", "0:2"),
     ):
-        assert "not text in UTF-8" in run(*command)[2]
+        assert "is not text in UTF-8" in run(*command)[2]
         assert run(*command, *how)[0] == 0
     chainrule.Network([2, 1], seed=0).save("net")
     code, _, err = run("check", "net", "--data", "people.csv", "--decimal", ",")
     assert code == 2
-    assert "--decimal is for models of tables; net is a network alone" in err
+    assert "--decimal is for models of tables, but net is a network without columns" in err
 
 
 @pytest.mark.parametrize("command", ["train", "predict", "inspect"])
@@ -719,7 +722,7 @@ def test_inspect_says_what_a_model_is(run: Run) -> None:
         "model: the model of a table", "network  Network(", "seed 0", "2 classes: no, yes",
         "  category  colour  3 categories: blue, green, red", "  left out  id      it numbers",
         "168 training, 24 validation, 48 test", "learning rate 0.003", "batch size 32",
-        "on the 48 test rows", "ended    by early stopping: val_loss has not", "balanced accuracy",
+        "on the 48 test rows", "stopped  by early stopping: val_loss has not", "balanced accuracy",
         f"by chainrule {chainrule.__version__}",
     ):  # fmt: skip
         assert words in out
@@ -778,7 +781,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(run: Run) -> None:
     code, out, err = run(*kept)
     assert (code, out) == (2, "")
     assert re.search(
-        r"run holds a run, which reached epoch \d+: go on with it \(--resume\), or", err
+        r"run holds a run that reached epoch \d+\. Resume it with --resume, or", err
     )
     code, out, err = run(*kept, "--resume")
     assert (code, err) == (0, "")
@@ -797,8 +800,8 @@ def test_ctrl_c_leaves_no_model_but_the_run(run: Run) -> None:
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     said = re.fullmatch(
-        r"chainrule: interrupted, no model was written; go on with .* \(epoch (\d+) is kept\)\s*",
-        err,
+        r"chainrule: interrupted; no model was written\. Resume from epoch (\d+) with
+        --resume\.\s*", err,
     )
     newest = max(epoch for epoch, _ in checkpoints.checkpoints(Path("run")))
     assert said is not None

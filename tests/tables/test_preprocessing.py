@@ -338,7 +338,8 @@ def test_a_text_among_numbers_is_named(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("values", [["1,5", "2,25", ",5"], [f"{i},5" for i in range(60)]])
 def test_decimal_commas_are_asked_about(values: list[str], tmp_path: Path) -> None:
     source = table(tmp_path, one_column(values))
-    with pytest.raises(TableError, match=r"column 'c' holds texts such as '.*,5', .* \(--decimal ,\)"):
+    with pytest.raises(TableError, match=r"column 'c' holds texts such as '.*,5', .* \(--decimal
+    ,\)"):
         fitted(source, np.zeros(60, dtype=np.int8))
     schema = fitted(source, np.zeros(60, dtype=np.int8), wishes=Wishes(categorical=("c",)))
     assert schema.columns[0].kind == "category"
@@ -380,8 +381,8 @@ def test_a_text_among_dates_is_named(
     with pytest.raises(TableError) as error:
         fitted(source, np.zeros(60, dtype=np.int8))
     assert (
-        f"data.csv, line 43, column 1 (c): '{text}' is not a date like the others, but {count} of 45 "
-        "cells of this column are."
+        f"data.csv, line 43, column 1 (c): '{text}' is not a date like the others, but {count} of "
+        "45 cells of this column are."
     ) in str(error.value)
     assert f"--missing {profile.quoted(text)} (no value) or --categorical c" in str(error.value)
 
@@ -424,8 +425,8 @@ def test_rare_and_unknown_categories(tmp_path: Path) -> None:
         "column 'c' has no value in 1 row, but had one in every training row; treated as rare",
         "column 'k' has new categories, treated as none of the known categories: 'w' (2 rows)",
         (
-            "column 'k' has no value in 1 row, but had one in every training row; treated as none of "
-            "the known categories"
+            "column 'k' has no value in 1 row, but had one in every training row; treated as none "
+            "of the known categories"
         ),
     ]
 
@@ -443,7 +444,8 @@ def test_missing_numbers_that_training_never_lacked_are_the_mean(tmp_path: Path)
 def test_a_number_too_large_is_named(tmp_path: Path) -> None:
     frame = one_column([1.0, 2.0])
     frame.loc[7, "c"] = 1e200
-    with pytest.raises(TableError, match=r"line 9, column 1 .*'1e.200' is not a usable number; exp"):
+    with pytest.raises(TableError, match=r"line 9, column 1 .*'1e.200' is not a usable number;
+    exp"):
         fitted(table(tmp_path, frame), np.zeros(60, dtype=np.int8))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from chainrule.tables.source import Reading, Source, TableError
+from chainrule.tables.source import Reading, Source, TableError, counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,13 +98,13 @@ class TextSource(Source):
         for line, cells in self._rows():
             if len(cells) != width and _is_blank(cells):
                 raise TableError(
-                    f"{self.path}, line {line}: only blanks; expected {_count(width, 'column')}. "
+                    f"{self.path}, line {line}: only blanks; expected {counted(width, 'column')}. "
                     "Delete the line, or empty it."
                 )
             if len(cells) != width:
                 where = "the header" if self._has_header else "the first line"
                 raise TableError(
-                    f"{self.path}, line {line}: found {_count(len(cells), 'column')}; expected "
+                    f"{self.path}, line {line}: found {counted(len(cells), 'column')}; expected "
                     f"{width}, as in {where}"
                 )
 
@@ -256,7 +256,3 @@ def _delimiter(lines: Sequence[str]) -> str:
         return alike and rows[0] > 1, rows[0]
 
     return max(_DELIMITERS, key=fits)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -21,7 +21,7 @@ from chainrule.tables import cells
 from chainrule.tables.cells import CellError, Floats
 from chainrule.tables.profile import Finding
 from chainrule.tables.schema import DATE_PARTS, LARGEST, SMALLEST, Column, LeftOut, Schema
-from chainrule.tables.source import Source, TableError
+from chainrule.tables.source import Source, TableError, counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -222,14 +222,14 @@ class Notes:
                 found = [value for value, _ in counts.most_common()]
                 lines.append(
                     f"column {column.name!r} has new categories, treated as {as_what}: "
-                    f"{listed(found, 5)} ({_rows(sum(counts.values()))})"
+                    f"{listed(found, 5)} ({counted(sum(counts.values()), 'row')})"
                 )
             if count := self.none[column.name]:
                 if column.kind != "category":
                     as_what = "the mean"
                 lines.append(
-                    f"column {column.name!r} has no value in {_rows(count)}, but had one in every "
-                    f"training row; treated as {as_what}"
+                    f"column {column.name!r} has no value in {counted(count, 'row')}, but had one "
+                    f"in every training row; treated as {as_what}"
                 )
         return lines
 
@@ -355,7 +355,3 @@ def _brief(value: float, kind: str) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.0005 else "under 0.1 %"
-
-
-def _rows(n: int) -> str:
-    return "1 row" if n == 1 else f"{n:,} rows"

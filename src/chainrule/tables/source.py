@@ -34,6 +34,11 @@ class TableError(ValueError):
     """An error in a table: what is wrong, and where."""
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun: 1 column, 2 columns."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def no_rows(path: str) -> TableError:
     """Return the error for a table without rows."""
     return TableError(f"{path} has a header but no rows; expected at least one row")

@@ -205,7 +205,7 @@ def model(
         "rows": prepared.counts,
         "epochs": len(history["epoch"]),
         "best_epoch": history.best_epoch,
-        "stopped": history.stop_reason or "all epochs done",
+        "stopped": history.stop_reason or "after all epochs",
         "optimizer": "Adam",
         "learning_rate": settings.learning_rate,
         "batch_size": batch_size(settings, len(prepared.X[TRAIN])),
