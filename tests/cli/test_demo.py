@@ -83,7 +83,7 @@ def test_the_hardest_mistake_is_explained_by_its_steepest_weight(ran: Ran) -> No
     losses = network.gradient(table.X, table.y).sample_losses
     wrong = network.predict_classes(table.X) != table.y
     row = int(np.flatnonzero(wrong)[np.argmax(losses[wrong])])
-    assert f"The mistake that costs most: test image {row}" in ran.lines
+    assert f"The mistake with the highest loss: test image {row}" in ran.lines
     g = network.gradient(table.X[row : row + 1], table.y[row : row + 1])
     largest = max(np.abs(dW).max() for dW in g.dW)
     target = re.search(r"Why, for one weight: (w\[(\d)\]\[(\d+),(\d+)\])", ran.out)
@@ -140,7 +140,8 @@ def test_the_test_images_survive_the_csv(ran: Ran) -> None:
 def test_the_update_does_what_is_said(ran: Ran) -> None:
     text = " ".join(ran.out.split()).replace("−", "-")
     said = re.search(
-        r"gradient² = (\S+); taking it.* from (\S+) to (\S+), by (\S+)\. The cert", text
+        r"gradient² = (\S+); updating this weight alone changes it from (\S+) to (\S+), by (\S+)\.
+        The cert", text
     )
     assert said is not None
     expected, before, after, change = map(float, said.groups())
@@ -180,7 +181,7 @@ def test_without_scikit_learn_one_line_says_what_to_do(
     assert cli.main(["demo", "--plain"]) == 2
     printed = capsys.readouterr()
     assert printed.err == (
-        "chainrule: the demo needs scikit-learn, which brings the images: "
+        "chainrule: the demo needs scikit-learn, which provides the images: "
         "pip install 'chainrule[demo]'\n"
     )
     assert printed.out == ""

@@ -637,7 +637,7 @@ def test_the_command_prints_its_address_and_ends_at_an_interrupt() -> None:
         process.send_signal(signal.SIGINT)
         rest, complaint = process.communicate(timeout=300)
         assert (process.returncode, complaint) == (0, "")
-        assert rest.endswith("Ended.\n")
+        assert rest.endswith("Stopped.\n")
 
 
 def test_another_address_is_warned_of(monkeypatch: pytest.MonkeyPatch,
@@ -645,7 +645,7 @@ def test_another_address_is_warned_of(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(Server, "run", lambda self: self.listener.close())
     assert main(["explore", "--no-browser", "--host", "0.0.0.0"]) == 0
     shown = capsys.readouterr()
-    assert "Warning: 0.0.0.0 can be reached by other machines" in shown.err
+    assert "Warning: other machines can reach 0.0.0.0." in shown.err
     assert "token=" in shown.out
     assert main(["explore", "--no-browser"]) == 0
     assert "Warning" not in capsys.readouterr().err
