@@ -139,7 +139,7 @@ KINDS: dict[str, tuple[str, str, Callable[..., Any]]] = {
     "squared error softmax": ("half_squared_error", "softmax", squared_softmax),
 }
 EACH = [-800, -300, -120, -90, -50, -20, -17.9, -5, -0.3, 0, 0.6, 3, 15, 17, 40, 90, 300]
-ROWS = [
+ROWS: list[list[float]] = [
     [0, 0, 0],
     [0, -1, 2],
     [5, 30, 8],

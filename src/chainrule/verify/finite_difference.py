@@ -175,7 +175,7 @@ class Shifted:
     def _activate(
         self, l: int, i: Array, j: Array | slice, dz: Array, along: bool, marks: Marks
     ) -> tuple[Array, Array]:
-        """Return z and a of units j of layer l, moved by dz; note what crossed a kink or went far."""
+        """Return z and a of units j of layer l, moved by dz; note where a kink was crossed."""
         g, f = self.layers[l - 1].activation, self.setting.forward
         z0 = f.z[l][i, j]
         z = z0 + dz
