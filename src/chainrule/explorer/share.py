@@ -162,7 +162,7 @@ def python(network: FeedForward, dataset: Dataset, rule: str, batch_size: int, f
                 lines.append(f"net.layers[{l}].b[...] = {_literal(layer.b)}")
     else:
         lines.append(
-            "# It has the first weights of its seed. Save the model to keep trained weights."
+            "# It has the initial weights of its seed. Save the model to keep trained weights."
         )
     if dataset.scaled:
         lines.append(

@@ -84,8 +84,8 @@ _WORDS = {
     "The numbers": "Now with the numbers of this sample, which you see in the drawing.",
     "The mean": "So far this was one sample. The loss is the mean over all samples, and so is its "
     "derivative.",
-    "The update": "Gradient descent moves the weight against its derivative. Try it: make the "
-    "update, and watch the weight and the loss.",
+    "The update": "Gradient descent moves the weight against its derivative. Try it: press the "
+    "button below, and watch the weight and the loss.",
 }
 _PHASES = {
     "First term": "loss", "Second term": "backward", "Third term": "gradient",
