@@ -4,7 +4,8 @@
 the unit roundoff, and |η'| <= η where the result is subnormal; η is the smallest normal number, so
 that flushing to 0 is allowed. A sum of k products, in any order, with or without fused operations,
 is off by at most γ_k Σ|x_i y_i| with γ_k = k u / (1 - k u) (Higham, *Accuracy and Stability of
-Numerical Algorithms*, 2nd ed., chapter 3). An activation function and its derivative are exact to
+Numerical Algorithms*, 2nd ed., chapter 3). A sum of products of integers is exact as long as
+their sizes add up to less than 1/u. An activation function and its derivative are exact to
 `functions.ULPS` u each, with the few exceptions that are stated there.
 
 **From operations to results.** These are local errors: r_z of each z, r_a of each a, r_δ of each δ,
@@ -152,12 +153,16 @@ def at_output(
         r_C = (t.u * (ULPS + units + 4) * terms + 2 * t.eta).astype(float).sum(-1)
         parts = a * np.abs(1 - y) + size_y * sigma(-z)  # (1 - y) σ(z) - y σ(-z)
         r_delta = ((ULPS + 4) * t.u * parts + t.eta).astype(float) + more_a
+        if t.autodiff:  # as a - y
+            r_delta = r_delta + ULPS * t.u * (a + size_y)
     elif p.loss == "poisson":
         log_a = np.abs((o.a - _log_terms(p, x)) / np.where(y == 0, 1, y)).astype(float)
         r_C = (t.u * (ULPS + units + 4) * (a + size_y * (1 + log_a)) + 2 * t.eta).sum(-1)
         from_y = np.abs(o.delta - g.slope(z)).astype(float)  # y (ln g)'
         r_delta = 3 * ULPS * t.u * (slope + from_y) + t.eta * (1 + size_y)
         r_delta = r_delta + more_slope + size_y * e * e
+        if t.autodiff:  # as (1 - y/a) g'
+            r_delta = r_delta + r_slope * (1 + size_y / a)
     else:
         c, v, v_slope = (np.abs(part).astype(float) for part in elementwise(p.loss, o.a, y))
         d = np.abs(o.a - y).astype(float)
@@ -216,7 +221,7 @@ def _at_softmax(
         r_delta = r_delta + t.gamma(units + 4) * (a * rest_y + size_y * others(a))
         several = (size_y > 0).sum(-1, keepdims=True) > 1
         r_delta = r_delta + np.where(several, t.gamma(units) * a * total, 0.0)
-        if p.loss == "poisson":  # its count in a, too
+        if p.loss == "poisson" or t.autodiff:  # as a Σ y - y
             r_delta = r_delta + ULPS * t.u * (a * (1 + total) + size_y) + t.eta * (1 + size_y)
     else:
         c, v, v_slope = (np.abs(part).astype(float) for part in elementwise(p.loss, o.a, y))
@@ -265,7 +270,12 @@ def bounds(p: Problem, x: Exact, t: Arithmetic) -> Bounds:
         if p.b[l] is not None:
             size = size + np.abs(p.b[l])
         overflows |= bool((size > high).any())
-        r.append(t.of_sum(W[l].shape[1] + 2, size) + below @ size_W[l].T)
+        known = _whole(x.a[l]).all(-1) & _whole(p.W[l]).all() & (below == 0).all(-1)
+        known = known[:, None] & (size < 1 / t.u)
+        if p.b[l] is not None:
+            known = known & _whole(p.b[l])
+        r_z = np.where(known, 0.0, t.of_sum(W[l].shape[1] + 2, size))
+        r.append(r_z + below @ size_W[l].T)
         paths = []
         if l:
             through = W[l][None] * x.slope[l - 1].astype(float)[:, None, :]
@@ -349,6 +359,10 @@ def bounds(p: Problem, x: Exact, t: Arithmetic) -> Bounds:
         growth * e_out, growth * e_C, [growth * d for d in e_delta], dW, db, loss, penalty,
         resolved, overflows,
     )  # fmt: skip
+
+
+def _whole(values: Array) -> Array:
+    return np.asarray(values == np.round(values))
 
 
 def _along(paths: list[Array], errors: list[Array], own: Array) -> Array:

@@ -35,6 +35,7 @@ class Case:
     seed: int = 0
     gains: tuple[float, ...] = ()  # of each layer: the size of W, times 1 / √fan_in; () for 1
     shifts: tuple[float, ...] = ()  # of each layer: added to half of the biases; () for 0
+    whole: bool = False  # W, b and X are small integers, so that z is 0 now and then
     X_scale: float = 1.0
     y_scale: float = 1.0
     y_kind: str = "rows"
@@ -186,10 +187,16 @@ def build(case: Case) -> Built:
     gains, shifts = case.gains or (1.0,) * L, case.shifts or (0.0,) * L
     W, b = [], []
     for (fan_in, units), gain, shift in zip(pairwise(case.sizes), gains, shifts, strict=True):
-        W.append(_fit(gain * rng.normal(size=(units, fan_in)) / np.sqrt(fan_in), case.dtype))
-        b.append(rng.normal(scale=0.3, size=units) + shift * (rng.random(units) < 0.5))
+        W_l, b_l = rng.normal(size=(units, fan_in)), rng.normal(scale=0.3, size=units)
+        if case.whole:
+            W.append(_fit(gain * W_l.round(), case.dtype))
+            b.append((b_l + 0.5).round() + shift * (rng.random(units) < 0.5))
+        else:
+            W.append(_fit(gain * W_l / np.sqrt(fan_in), case.dtype))
+            b.append(b_l + shift * (rng.random(units) < 0.5))
     network = _network(case, W=W, b=b if case.biases else None)
-    X = _fit(case.X_scale * rng.normal(size=(case.n, case.sizes[0])), case.dtype)
+    X = rng.normal(size=(case.n, case.sizes[0]))
+    X = _fit(case.X_scale * (X.round() if case.whole else X), case.dtype)
     y = _targets(case, rng)
     weights = _weights(case, rng)
     if weights is not None:

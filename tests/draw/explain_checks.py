@@ -12,8 +12,8 @@ import numpy as np
 
 from .bounds import Arithmetic, bounds
 from .cases import Built
-from .exact import solve
-from .functions import ULPS, Array, Real, sigma
+from .exact import at_output, solve
+from .functions import FUNCTIONS, ULPS, Array, Real, sigma
 from .package import called
 from .record import Record
 
@@ -55,7 +55,7 @@ def check_explanations(record: Record, built: Built) -> None:
         record.counts["explanations"] += 1
         _value(record, built, why, g, target)
         _samples(record, built, why, target)
-        summands = _summands(built, g) if built.case.loss == "binary_cross_entropy" else None
+        summands = _summands(built, g)
         for term in why.terms:
             _parts(record, term, target, summands, depth=2)
 
@@ -129,10 +129,19 @@ def _samples(record: Record, built: Built, why: Any, target: str) -> None:
     )
 
 
-def _summands(built: Built, g: Any) -> Array:
-    """The size of what ∂C/∂a · ∂a/∂z adds up after a sigmoid: (1 - y) a and y (1 - a)."""
-    y, z = built.numbers[1], np.asarray(g.forward.z[-1])
-    return np.asarray((1 - y) * sigma(z) + y * sigma(-z))
+def _summands(built: Built, g: Any) -> Array | None:
+    """The size of what ∂C/∂a · ∂a/∂z adds up, which is reduced to one term; None where it is not.
+
+    Two parts for the binary cross-entropy, (1 - y) a and y (1 - a), and for the Poisson loss, g'
+    and y g'/g.
+    """
+    case, y, z = built.case, built.numbers[1], np.asarray(g.forward.z[-1]).astype(Real)
+    if case.loss == "binary_cross_entropy":
+        return np.asarray((1 - y) * sigma(z) + y * sigma(-z))
+    if case.loss == "poisson" and case.output != "softmax":
+        slope = FUNCTIONS[case.output].slope(z)
+        return np.asarray(slope + np.abs(at_output(case.output, "poisson", z, y).delta - slope))
+    return None
 
 
 def _parts(

@@ -70,7 +70,7 @@ def cases(draw: st.DrawFn) -> Case:
     output = draw(st.sampled_from(OUTPUTS[loss]))
     if loss == "cross_entropy" and sizes[-1] == 1:
         sizes = (*sizes[:-1], 2)
-    n = draw(st.one_of(st.integers(1, 8), st.integers(1, 40)))
+    n = draw(st.one_of(st.integers(1, 8), st.integers(1, 40), st.sampled_from((97, 193, 300))))
     paths = sum(a * b for a in sizes[1:] for b in sizes[1:])
     n = max(1, min(n, int(_LARGEST / 20 / paths)))
     extreme = draw(st.sampled_from((False, False, True)))
@@ -95,6 +95,7 @@ def cases(draw: st.DrawFn) -> Case:
         y_scale=draw(seldom(SCALES, 1.0, odd + 2)) if extreme else 1.0,
         y_kind=y_kind,
         weights=weights,
+        whole=draw(st.sampled_from((False, False, False, True))),
         dropout=draw(_dropout(depth)),
         l2=draw(seldom((0.1, 1e-4, 3.0, 1e-30), 0.0, 3)),
         layout_X=draw(seldom(tuple(LAYOUTS), "C", 2)),
