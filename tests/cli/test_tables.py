@@ -234,7 +234,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "text among numbers": (
         "x,label\n" + "1,yes\n2,no\n" * 20 + "many,no\n",
         ("people.csv, line 42, column 1 (x): 'many' is not a finite number, but 40 of 41 cells of"
-        " this column are. Correct it, or say what it is: --missing many (no value) or --categorical"),
+        " this column are. Correct it, or say what it is: --missing many (no value) or --catego"),
     ),
     "infinity": ("x,label\n" + "1,yes\n2,no\n" * 20 + "inf,no\n", "'inf' is not a finite number"),
     "too few rows": ("x,label\n" + "1,yes\n2,no\n" * 4, "8 rows have a target; training,"),

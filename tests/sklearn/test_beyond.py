@@ -577,7 +577,7 @@ def test_explanations_know_the_names_of_columns_and_classes(module: Any) -> None
 
 
 def m_explains(m: Any, target: str) -> float:
-    """Give a derivative in the network inside a classifier, by indices."""
+    """Return a derivative in the network inside a classifier, by indices."""
     inside = classifier(hidden_layer_sizes=(6, 4), max_iter=5).fit(IRIS, NAMES)
     np.testing.assert_array_equal(inside.coefs_[0].shape, m.coefs_[0].shape)
     inside.coefs_, inside.intercepts_ = m.coefs_, m.intercepts_
