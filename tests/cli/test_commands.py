@@ -302,8 +302,11 @@ def test_too_little_memory_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch
         raise MemoryError
 
     monkeypatch.setattr(Network, "check_gradient", fill)
-    said = "chainrule: out of memory; use fewer rows, or a smaller network\n"
-    assert run(*CHECK) == (2, "", said)
+    assert run(*CHECK) == (
+        2,
+        "",
+        "chainrule: out of memory; use fewer rows, or a smaller network\n",
+    )
 
 
 @pytest.mark.parametrize("form", ["text", "html"])

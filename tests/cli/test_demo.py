@@ -140,8 +140,9 @@ def test_the_test_images_survive_the_csv(ran: Ran) -> None:
 def test_the_update_does_what_is_said(ran: Ran) -> None:
     text = " ".join(ran.out.split()).replace("−", "-")
     said = re.search(
-        r"gradient² = (\S+); updating this weight alone changes it from (\S+) to (\S+), by (\S+)\.
-        The cert", text
+        r"gradient² = (\S+); updating this weight alone changes it from (\S+) to (\S+), "
+        r"by (\S+)\. The cert",
+        text,
     )
     assert said is not None
     expected, before, after, change = map(float, said.groups())

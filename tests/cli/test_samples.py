@@ -71,18 +71,26 @@ def test_columns_numbered_by_a_dataframe_are_a_header(tmp_path: Path) -> None:
         ("", " is empty; expected a sample in each line"),
         ("\n  \n", " is empty; expected"),
         ("x,y,t\n", " has a header but no samples; expected"),
-        ("1,2\n",
-         ", line 1: found 2 columns; the network needs 2 inputs, then 1 class or 3 targets"),
+        (
+            "1,2\n",
+            ", line 1: found 2 columns; the network needs 2 inputs, then 1 class or 3 targets",
+        ),
         ("1\n", ", line 1: found 1 column; the network"),
         ("1,2,3,4\n", ", line 1: found 4 columns; the network"),
         ("\n1,2,2\n1,2\n", ", line 3: found 2 columns; expected 3, as in the first line"),
-        ("x,y,t\n1,2,2\n1,two,2\n", ", line 3, column 2 (y): 'two' is not a finite number;
-        expected"), ("1,2,2\n1,,2\n", ", line 2, column 2: the cell is empty; expected a number"),
+        (
+            "x,y,t\n1,2,2\n1,two,2\n",
+            ", line 3, column 2 (y): 'two' is not a finite number; expected",
+        ),
+        ("1,2,2\n1,,2\n", ", line 2, column 2: the cell is empty; expected a number"),
         ("1,2,2\n,,\n", ", line 2, column 1: the cell is empty"),
         ("1,2,2\n1,nan,2\n", ", line 2, column 2: 'nan' is not a finite number"),
         ("1,2,2\n1,1e999,2\n", ", line 2, column 2: '1e999' is not a finite number"),
-        ("1,2,2\n1,2,3\n", ", row 1, last column: 3 is not a class; expected a whole number from 0
-        to 2"), ("1,2,2\n1,2,-1\n", ", row 1, last column: -1 is not a class"),
+        (
+            "1,2,2\n1,2,3\n",
+            ", row 1, last column: 3 is not a class; expected a whole number from 0 to 2",
+        ),
+        ("1,2,2\n1,2,-1\n", ", row 1, last column: -1 is not a class"),
         ("1,2,0.5\n", ", row 0, last column: 0.5 is not a class"),
         ("1,abc,2\n1,2,2\n", "line 1, column 2: 'abc' is not a number, but '1' is. If this line"),
         (

@@ -233,9 +233,8 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "no such column": ("x,y\n1,2\n", "there is no column 'label'; people.csv has 'x', 'y'"),
     "text among numbers": (
         "x,label\n" + "1,yes\n2,no\n" * 20 + "many,no\n",
-        ("people.csv, line 42, column 1 (x): 'many' is not a finite number, but 40 of 41 cells of
-        this" " column are. Correct it, or say what it is: --missing many (no value) or
-        --categorical x"),
+        ("people.csv, line 42, column 1 (x): 'many' is not a finite number, but 40 of 41 cells of"
+        " this column are. Correct it, or say what it is: --missing many (no value) or --catego"),
     ),
     "infinity": ("x,label\n" + "1,yes\n2,no\n" * 20 + "inf,no\n", "'inf' is not a finite number"),
     "too few rows": ("x,label\n" + "1,yes\n2,no\n" * 4, "8 rows have a target; training,"),
@@ -298,15 +297,16 @@ def test_a_table_that_changes_while_it_is_read(run: Run, monkeypatch: pytest.Mon
         ([*TRAIN[:-1], "people.csv"], "--out people.csv would overwrite people.csv"),
         ([*TRAIN[:-1], "."], ".: Is a directory"),
         ([*TRAIN[:-1], "none/model"], "none/model: No such file or directory"),
-        ([*TRAIN, "--hidden", "64,x"], "'64,x' names no layers; expected units such as 64,32, or
-        none"), ([*TRAIN, "--hidden", "0"], "'0' names no layers"),
+        ([*TRAIN, "--hidden", "64,x"], "'64,x' is not a list of units; expected 64,32 or"),
+        ([*TRAIN, "--hidden", "0"], "'0' is not a list of units"),
         ([*TRAIN, "--activation", "softmax"], "softmax is for the output layer"),
         ([*TRAIN, "--activation", "rely"], "unknown activation 'rely'"),
         ([*TRAIN, "--test", "1"], "1.0 is not in the range"),
         ([*TRAIN, "--test", "0.5", "--validation", "0.45"], "leave too few rows to learn from"),
         ([*TRAIN, "--resume"], "--resume needs --checkpoint FOLDER"),
-        ([*TRAIN, "--every", "often"], "'often' is not an interval; expected epochs, or a time such
-        as 10m"), ([*TRAIN, "--date", "joined=%Y"], "line 2, column 4 (joined): '20"),
+        ([*TRAIN, "--every", "often"],
+         "'often' is not an interval; expected epochs, or a time such as 10m"),
+        ([*TRAIN, "--date", "joined=%Y"], "line 2, column 4 (joined): '20"),
         ([*TRAIN, "--task", "regress"], "line 2, column 8 (label): '"),
         ([*TRAIN, "--encoding", "klingon"], "unknown encoding 'klingon'"),
         ([*TRAIN, "--encoding", "hex"], "unknown encoding 'hex'"),
@@ -350,8 +350,9 @@ def test_no_room_for_temporary_files_is_one_line(folder: Path) -> None:
     process = start(*TRAIN, preexec_fn=limit)
     out, err = process.communicate()
     assert (process.returncode, out.splitlines()[1:]) == (2, [])
-    assert re.fullmatch(r"chainrule: \S*temporary: File too large; set TMPDIR to a folder .*\n",
-    err)
+    assert re.fullmatch(
+        r"chainrule: \S*temporary: File too large; set TMPDIR to a folder .*\n", err
+    )
 
 
 def test_names_that_would_steer_a_terminal(run: Run) -> None:
@@ -530,9 +531,15 @@ def test_predict_refuses(run: Run) -> None:
     for arguments, message in (
         (["people.csv", "--out", "people.csv"], "--out people.csv would overwrite people.csv"),
         (["people.csv", "--out", "link.csv"], "--out link.csv would overwrite people.csv"),
-        (["people.csv", "--out", "model"], "--out model would overwrite model, which is an input;
-        choose"), (["people.csv", "--out", "p.xlsx"], "expected a name that ends in .csv, .tsv,
-        .parquet, .arrow, .feather"), (["people.csv", "--out", "none/p.csv"], "none/p.csv: No such file or directory"),
+        (
+            ["people.csv", "--out", "model"],
+            "--out model would overwrite model, which is an input; choose",
+        ),
+        (
+            ["people.csv", "--out", "p.xlsx"],
+            "expected a name that ends in .csv, .tsv, .parquet, .arrow, .feather",
+        ),
+        (["people.csv", "--out", "none/p.csv"], "none/p.csv: No such file or directory"),
         (["people.csv", "--keep", "x"], "there is no column 'x' to keep; people.csv has 'id', "),
         (["people.csv", "--keep", "label"], "column 'label' cannot be kept"),
     ):
@@ -679,8 +686,10 @@ def test_rows_without_a_target_are_not_checked(run: Run) -> None:
     assert " checked on 237 samples" in out
     assert run(*check, "--rows", "0:4")[2] == "chainrule: 1 row has no target and is left out\n"
     code, _, err = run(*check, "--rows", "3:6")
-    assert (code, err) == (2, "chainrule: people.csv has no target in rows 3:6; choose other
-    rows\n")
+    assert (code, err) == (
+        2,
+        "chainrule: people.csv has no target in rows 3:6; choose other rows\n",
+    )
 
 
 def test_data_are_read_as_said(run: Run) -> None:
@@ -780,9 +789,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(run: Run) -> None:
     assert not Path("model").exists()
     code, out, err = run(*kept)
     assert (code, out) == (2, "")
-    assert re.search(
-        r"run holds a run that reached epoch \d+\. Resume it with --resume, or", err
-    )
+    assert re.search(r"run holds a run that reached epoch \d+\. Resume it with --resume, or", err)
     code, out, err = run(*kept, "--resume")
     assert (code, err) == (0, "")
     assert Path("model").read_bytes() == expected
@@ -800,8 +807,8 @@ def test_ctrl_c_leaves_no_model_but_the_run(run: Run) -> None:
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     said = re.fullmatch(
-        r"chainrule: interrupted; no model was written\. Resume from epoch (\d+) with
-        --resume\.\s*", err,
+        r"chainrule: interrupted; no model was written\. Resume from epoch (\d+) with --resume\.\s",
+        err,
     )
     newest = max(epoch for epoch, _ in checkpoints.checkpoints(Path("run")))
     assert said is not None

@@ -223,9 +223,9 @@ def test_the_index_of_a_dataframe_is_left_out(form: str, tmp_path: Path) -> None
     assert [c.name for c in left_out] == [
         {"csv": "column_1", "csv again": "Unnamed: 0"}.get(form, "__index_level_0__")
     ]
-    assert left_out[0].why == {
-        "parquet": "the index of a dataframe"
-    }.get(form, "probably a dataframe's index: it has no name")
+    assert left_out[0].why == {"parquet": "the index of a dataframe"}.get(
+        form, "probably a dataframe's index: it has no name"
+    )
     asked = Wishes(numeric=(left_out[0].name,))
     assert fitted(source, parts, wishes=asked).left_out == ()
 
@@ -338,8 +338,9 @@ def test_a_text_among_numbers_is_named(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("values", [["1,5", "2,25", ",5"], [f"{i},5" for i in range(60)]])
 def test_decimal_commas_are_asked_about(values: list[str], tmp_path: Path) -> None:
     source = table(tmp_path, one_column(values))
-    with pytest.raises(TableError, match=r"column 'c' holds texts such as '.*,5', .* \(--decimal
-    ,\)"):
+    with pytest.raises(
+        TableError, match=r"column 'c' holds texts such as '.*,5', .* \(--decimal ,\)"
+    ):
         fitted(source, np.zeros(60, dtype=np.int8))
     schema = fitted(source, np.zeros(60, dtype=np.int8), wishes=Wishes(categorical=("c",)))
     assert schema.columns[0].kind == "category"
@@ -444,8 +445,9 @@ def test_missing_numbers_that_training_never_lacked_are_the_mean(tmp_path: Path)
 def test_a_number_too_large_is_named(tmp_path: Path) -> None:
     frame = one_column([1.0, 2.0])
     frame.loc[7, "c"] = 1e200
-    with pytest.raises(TableError, match=r"line 9, column 1 .*'1e.200' is not a usable number;
-    exp"):
+    with pytest.raises(
+        TableError, match=r"line 9, column 1 .*'1e.200' is not a usable number; exp"
+    ):
         fitted(table(tmp_path, frame), np.zeros(60, dtype=np.int8))
 
 

@@ -102,23 +102,20 @@ def test_every_format_gives_the_same_batches(
         ("a,b\n1,2\n3,4\n \t", "data.csv, line 4: only blanks"),
         ('a,b\n1,"2\n2"\n3\n', "data.csv, line 4: found 1 column; expected 2, as in the header"),
         ("5.1,3.5,setosa\n4.9,3.0,setosa\n",
-         ("data.csv seems to have no header: its first line is 5.1, 3.5, setosa, and 5.1 looks like
-         a "
-          "value. Add --no-header if")),
+         ("data.csv seems to have no header: its first line is 5.1, 3.5, setosa, and 5.1 looks "
+          "like a value. Add --no-header if")),
         ("1,2\n3,4\n", "data.csv seems to have no header"),
         ("age,b,age\n1,2,3\n", "columns 1 and 3 are both named 'age'; every column needs"),
         (b"a,b\n1,2\n3,caf\xe9\n",
-         ("data.csv, line 3 is not text in UTF-8 (byte 0xe9 near '3,caf\xe9'). Name its encoding,
-         such "
-          "as --encoding latin-1.")),
+         ("data.csv, line 3 is not text in UTF-8 (byte 0xe9 near '3,caf\xe9'). Name its encoding, "
+          "such as --encoding latin-1.")),
         (b"caf\xe9,b\n1,2\n", "data.csv, line 1 is not text in UTF-8"),
         ("a,b\n1,2\n".encode("utf-16"), "data.csv is not text in UTF-8; it looks like UTF-16. Add"),
         ('a,b\n1,2\n3,"4\n5,6\n', "data.csv: a quote opened after line 2 is never closed"),
         (b"a,b\0\n1,2\n", "data.csv, line 1 is not text; expected CSV, TSV, Parquet or Arrow"),
         (b"PK\x03\x04rest",
-         ("data.csv is a zip archive; expected CSV, TSV, Parquet or Arrow. If it is a spreadsheet,
-         save "
-          "it as CSV.")),
+         ("data.csv is a zip archive; expected CSV, TSV, Parquet or Arrow. If it is a spreadsheet, "
+          "save it as CSV.")),
         (b"\x80\x04rest", "data.csv is a Python pickle, which could run code and is never read"),
         (b"PAR1rest", "data.csv is damaged or cut short"),
         (b"ARROW1\0\0rest", "data.csv is damaged or cut short"),

@@ -85,8 +85,8 @@ def test_the_task_is_found_out(
         ([*range(39), "unknown"], {},
          ("data.csv, line 41, column 2 (y): 'unknown' is not a finite number, but 39 of 40 targets "
           "are. Correct it, or say what it is: --missing unknown (no value) or --task classify")),
-        ([1, 2, 3] * 12 + ["", "inf"], {}, "'inf' is not a finite number, but 38 of 39 targets
-        are"), (["1,5", "2,5", "3,5"], {},
+        ([1, 2, 3] * 12 + ["", "inf"], {}, "'inf' is not a finite number, but 38 of 39"),
+        (["1,5", "2,5", "3,5"], {},
          "holds texts such as '1,5', which look like numbers with a decimal comma"),
         (["1,5", "2,5", "3,5"], {"task": "regress"}, "Read them as numbers (--decimal ,), or keep"),
         ([1.5, 2.5, 3.5], {"balanced": True}, "'y' is a number; --balanced needs classes"),
@@ -126,8 +126,9 @@ def test_a_few_texts_among_numbers_may_be_meant(tmp_path: Path) -> None:
 
 def test_an_infinite_target_of_a_typed_column(tmp_path: Path) -> None:
     with_target([1.5, 2.5, math.inf]).to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(TableError, match=r"a\.parquet, row 2, column 2 \(y\): 'inf' is not a
-    finite"):
+    with pytest.raises(
+        TableError, match=r"a\.parquet, row 2, column 2 \(y\): 'inf' is not a finite"
+    ):
         prepared(tmp_path / "a.parquet")
 
 
@@ -154,8 +155,9 @@ def test_inputs_that_are_too_far_or_alike(tmp_path: Path) -> None:
     trained = training.model(network, made, history, {}, {})
     frame.loc[5, "x"] = 1e100
     new = Prediction(trained, open_table(csv(tmp_path, frame, "new.csv")))
-    with pytest.raises(TableError, match=r"new\.csv, line 7, column 1 \(x\): the value is .*e\+.*
-    st"):
+    with pytest.raises(
+        TableError, match=r"new\.csv, line 7, column 1 \(x\): the value is .*e\+.* st"
+    ):
         next(new.batches())
 
 
@@ -405,8 +407,11 @@ def rewrite(trained: model.TableModel, path: Path, change: Callable[[dict[str, A
         (lambda t: t["schema"]["columns"][0].update(mean=[1e300]), "mean that is too large"),
         (lambda t: t["schema"]["columns"][1].update(categories=["\0rare", "x"]), "begins with NUL"),
         (lambda t: t["training"].update(rows=3), "its training, 'rows' is 3; expected the num"),
-        (lambda t: t["training"].update(rows={"test": "x"}), "its training, 'rows' is {'test':
-        'x'}"), (lambda t: t["training"].update(rows={"test": -1}), "its training, 'rows' is {"),
+        (
+            lambda t: t["training"].update(rows={"test": "x"}),
+            "its training, 'rows' is {'test': 'x'}",
+        ),
+        (lambda t: t["training"].update(rows={"test": -1}), "its training, 'rows' is {"),
         (lambda t: t["training"].update(epochs=[1]), "its training, 'epochs' is \\[1\\]; ex"),
         (lambda t: t["measures"].update(model={"nonsense": 1}), "of model, 'nonsense' is 1; exp"),
         (lambda t: t["measures"].update(model=[1]), "its measures, 'model' is \\[1\\]; expected"),

@@ -53,7 +53,7 @@ class _Hidden(ParamType[tuple[int, ...]]):
             return ()
         if not re.fullmatch(r"[1-9]\d{0,8}(,[1-9]\d{0,8})*", value):
             self.fail(
-                f"{value!r} names no layers; expected units such as 64,32, or none", param, ctx
+                f"{value!r} is not a list of units; expected 64,32 or the like, or none", param, ctx
             )
         return tuple(map(int, value.split(",")))
 
@@ -131,7 +131,7 @@ class _Every(ParamType["int | timedelta"]):
 @click.option("--missing", multiple=True, metavar="TEXT",
               help="Another text that stands for no value.")  # fmt: skip
 @click.option("--max-categories", type=click.IntRange(1), default=50, show_default=True,
-              help="The maximum number of categories of a column; others count as one.")  # fmt: skip
+              help="The maximum number of categories; all others count as one.")  # fmt: skip
 @read_options
 @click.option("--checkpoint", metavar="FOLDER", help="Save the run in this folder, to resume it.")
 @click.option("--every", type=_Every(), default="1", show_default=True,
