@@ -26,7 +26,7 @@ export class Panel {
       el("ul.hints", {},
         el("li", {}, el("span.key.positive", {}, "solid"), " a positive weight; thicker is larger"),
         el("li", {}, el("span.key.negative", {}, "dashed"), " a negative weight"),
-        el("li", {}, el("span.key", {}, "δ"), " below a unit: the derivative of the loss with respect to its z"),
+        el("li", {}, el("span.key", {}, "δ"), " below a unit: ∂C/∂z"),
         el("li", {}, el("span.key", {}, "✕"), " a dead unit, ", el("span.key", {}, "≈"), " a saturated unit"),
       ),
       el("p.small", {}, "By keyboard: press Tab to reach the drawing, the arrow keys to move in it, and Enter to open a part."),

@@ -18,7 +18,7 @@ export class Results {
     this.picture = el("div.picture", {});
     this.curve = el("div.curve", {});
     this.node = el("div.results", {},
-      el("section.card", { "aria-label": "What the network has learnt" }, this.heading = el("h2", {}, "What the network has learnt"), this.picture),
+      el("section.card", { "aria-label": "Predictions" }, this.heading = el("h2", {}, "Predictions"), this.picture),
       el("section.card", { "aria-label": "Loss" }, el("h2", {}, "Loss"), this.curve));
   }
 
