@@ -15,8 +15,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,9 @@ from chainrule.equations.schedules import HasRate
 from chainrule.storage import models
 from chainrule.storage.container import opened
 from chainrule.training.history import History
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Array = NDArray[Any]
 BEST = "best.safetensors"

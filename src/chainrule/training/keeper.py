@@ -8,9 +8,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,9 @@ from chainrule.storage.container import as_json, opened
 from chainrule.training import checkpoints
 from chainrule.training.callbacks import Callback, Run
 from chainrule.training.checkpoints import BEST, Checkpoint, CheckpointWarning
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Array = NDArray[Any]
 _TEMPORARY = ".chainrule-checkpoint-"  # how the names of files begin that are not whole yet
@@ -247,6 +249,8 @@ def choose(
         return Keeper()
     if not isinstance(checkpoint, str | os.PathLike):
         raise TypeError(f"checkpoint must be the path of a folder, got {checkpoint!r}")
+    from pathlib import Path  # for runs that are kept
+
     return _FolderKeeper(Path(checkpoint), every, keep, bool(resume))
 
 
