@@ -9,7 +9,6 @@ nothing here can leave them out.
 from __future__ import annotations
 
 import math
-import mmap
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -101,10 +100,14 @@ def check_finite(array: Array, name: str, dtype: Any = np.float64) -> None:
 
 
 def is_mapped(array: Any) -> bool:
-    """Tell whether an array reads from a memory-mapped file; ``base`` leads back to it."""
+    """Return whether an array reads from a memory-mapped file; ``base`` leads back to it."""
     while isinstance(array, np.ndarray):
         array = array.base
-    return isinstance(array, mmap.mmap)
+    if array is None:
+        return False
+    from mmap import mmap  # seldom needed: most arrays own their numbers
+
+    return isinstance(array, mmap)
 
 
 def chunks(array: Array) -> Iterator[slice]:
