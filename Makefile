@@ -1,11 +1,17 @@
 # The commands of the project. They need make, Python 3.11 or newer and a C++ compiler; all else is
-# installed into .venv, once, and again when pyproject.toml or the core in C++ changes.
+# installed into .venv, once, and again when pyproject.toml or the core in C++ changes. What checks
+# the browser code and the sentences needs Node.js and goes into node_modules.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/ready
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -qq
+SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema
+NODE   := node_modules/.ready
+NPX    := node_modules/.bin
+CPP    := native/*.h native/*.cpp
+PROSE  := "src/**/*.py" "src/**/*.js" "examples/*.py" "docs/**/*.md" "*.md"
 
 # Recipes share one environment, and pip must not run twice in it at a time.
 .NOTPARALLEL:
@@ -14,7 +20,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check -qq
 
 .PHONY: help
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
 demo: $(READY)-demo ## learn handwritten digits, explain one gradient and prove it
@@ -28,16 +34,81 @@ explore: $(READY)-explorer ## open the explorer in the browser (EXPLORE="--datas
 test: $(READY)-test ## run every test that needs no extra package (PYTEST="-k name" to choose)
 	@$(BIN)/python -m pytest $(PYTEST)
 
-.PHONY: lint
-lint: $(READY)-lint ## check style (ruff) and types (mypy)
+.PHONY: test-lowest
+test-lowest: $(READY)-package ## run the tests with the oldest versions that pyproject.toml allows
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/lowest
+	@$(BIN)/uv pip install --quiet --python build/lowest --resolution lowest-direct --no-sources '.[test]'
+	@build/lowest/bin/python -m pytest -p no:cacheprovider $(or $(PYTEST),tests)
+
+.PHONY: lint lint-python lint-core lint-page lint-prose lint-project
+lint: lint-python lint-core lint-page lint-prose lint-project ## check style, types, sentences and the files of the project
+
+lint-python: $(READY)-lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+lint-core: $(READY)-lint
+	@$(BIN)/clang-format --dry-run --Werror $(CPP)
+
+lint-page: $(NODE)
+	@$(NPX)/biome check --error-on-warnings src
+
+lint-prose: $(NODE)
+	@$(NPX)/textlint --format unix $(PROSE)
+
+lint-project: $(READY)-lint
+	@$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	@$(SCHEMA) custom.github-workflows-require-timeout .github/workflows/*.yml
+	@$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	@$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	@$(SCHEMA) vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+	@$(SCHEMA) vendor.citation-file-format CITATION.cff
+	@! grep -ohE 'https?://[^/"]+' uv.lock package-lock.json | grep -E 'pypi|pythonhosted|npmjs|registry|mirror|proxy' \
+	  | grep -vE '^https://(pypi.org|files.pythonhosted.org)$$'
+	@$(BIN)/zizmor --offline --quiet .github
+
 .PHONY: format
-format: $(READY)-lint ## format the code and mend what ruff can mend
+format: $(READY)-lint $(NODE) ## format Python, C++ and JavaScript, and mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@$(BIN)/clang-format -i $(CPP)
+	@$(NPX)/biome check --write src
+
+.PHONY: hooks
+hooks: $(READY)-lint ## check each commit before it is made (pre-commit)
+	@$(BIN)/pre-commit install
+
+.PHONY: coverage
+coverage: $(READY)-test ## count the lines that the tests run, of Python and of the core
+	@PYTHON=$(BIN)/python tools/coverage.sh $(PYTEST)
+
+.PHONY: sdist
+sdist: $(READY)-package ## build the source distribution into dist/
+	@$(BIN)/python -m build --sdist
+
+.PHONY: wheel
+wheel: $(READY)-package ## build dist/ anew: the source distribution, and from it this machine's wheel
+	@rm -rf dist
+	@$(BIN)/python -m build
+	@$(BIN)/python -m twine check --strict dist/*
+	@$(BIN)/check-wheel-contents dist/*.whl
+
+.PHONY: wheels
+wheels: $(READY)-package ## build the wheels that are published, and test them (on Linux with Docker)
+	@$(BIN)/python -m cibuildwheel --output-dir dist
+
+.PHONY: check-wheel
+check-wheel: ## install the wheel of dist/ in a fresh environment, and test it (PYTHON=, PYTEST=)
+	@PYTHON=$(PYTHON) tools/check_wheel.sh $(PYTEST)
+
+.PHONY: audit
+audit: $(READY)-package ## look for known vulnerabilities, and check licences and notices
+	@$(BIN)/python tools/audit.py
+
+.PHONY: sbom
+sbom: $(READY)-package ## list what is installed with the wheel of dist/, and what is in it
+	@$(BIN)/python tools/sbom.py
 
 .PHONY: bench
 bench: $(READY)-bench ## measure beside other libraries, on a quiet machine, for docs/benchmarks.md
@@ -53,7 +124,7 @@ screenshots: $(READY)-test ## take the pictures of the explorer in README.md and
 
 .PHONY: explorer-load
 explorer-load: $(READY)-test ## 200 sessions at once, with clients that vanish, and longer fuzzing
-	@CHAINRULE_SESSIONS=200 CHAINRULE_FUZZ=100 $(BIN)/python -m pytest -q tests/test_explorer_web.py
+	@CHAINRULE_SESSIONS=200 CHAINRULE_FUZZ=100 $(BIN)/python -m pytest -q tests/explorer/test_web.py
 
 .PHONY: sanitize
 sanitize: $(READY)-test ## run the core's tests under sanitizers (memory, undefined behaviour, threads)
@@ -66,23 +137,40 @@ installs: $(READY)-test ## install without a compiler, and without the core, and
 
 .PHONY: torture
 torture: $(READY)-test ## kill runs with checkpoints, and saves, two hundred times, and look at what is left
-	@$(BIN)/python tests/torture.py --kills 200
+	@$(BIN)/python tests/training/torture.py --kills 200
+
+.PHONY: draw
+draw: $(READY)-test ## hold a thousand networks, drawn at random, to error bounds (DRAW="--draws 100000")
+	@$(BIN)/python -m tests.draw $(DRAW)
 
 .PHONY: fuzz
 fuzz: $(READY)-fuzz ## read hostile model files for a minute, guided by coverage
-	@$(BIN)/python tests/fuzz.py --seconds 60
+	@$(BIN)/python tests/storage/fuzz.py --seconds 60
 
 .PHONY: docs
-docs: $(READY)-docs ## build the pages into docs/_build/html; a warning is an error
+docs: $(READY)-docs ## build the site into docs/_build/html: run its examples, check its links
+	@rm -rf docs/_build/html
 	@$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build/html
+	@$(BIN)/python docs/_ext/check_site.py docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+.PHONY: docs-quick
+docs-quick: $(READY)-docs ## build the site without running anything, for a look at a change of text
+	@$(BIN)/python -m sphinx --quiet -D executed_pages=0 -D sphinx_gallery_conf.plot_gallery=0 \
+	  docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+.PHONY: docs-links
+docs-links: $(READY)-docs ## look whether the links to other sites still lead somewhere (needs a network)
+	@$(BIN)/python -m sphinx --quiet -b linkcheck -D executed_pages=0 docs docs/_build/linkcheck
 
 .PHONY: venv
 venv: $(READY)-dev ## set up .venv with everything that developers need
 
 .PHONY: clean
 clean: ## remove .venv and everything that was built or cached
-	rm -rf $(VENV) build dist demo-output docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist demo-output docs/_build docs/_generated docs/gallery docs/reference/api \
+	  docs/sg_execution_times.rst .pytest_cache .mypy_cache .ruff_cache .hypothesis node_modules
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The environment. The package is installed editable, so that a change of Python counts without a new
@@ -93,6 +181,12 @@ $(BIN)/python:
 	  echo "$(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Setting up $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
+
+$(NODE): package.json package-lock.json
+	@command -v npm >/dev/null || { \
+	  echo "npm is missing: install Node.js, or run make lint-python alone" >&2; exit 1; }
+	@npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 CORE := CMakeLists.txt $(wildcard native/*.h native/*.cpp)
 

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def _fit(
     both = _both(**options, n_iter_no_change=epochs)
     for turn in range(rounds):
         for key in sorted(both, reverse=bool(turn % 2)):
-            row.times[key].append(_time(lambda e=both[key]: e.fit(X, y)))
+            row.times[key].append(_time(partial(both[key].fit, X, y)))
     # In float32 theirs is no measure of ours: small differences grow from step to step in both.
     exact = _both(**options, n_iter_no_change=epochs)["scikit-learn"]
     truth = np.array(exact.fit(X.astype(np.float64), y).loss_curve_)
@@ -114,7 +115,7 @@ def _predict(name: str, dtype: str, X: Any, y: Any, n: int, rounds: int) -> Row:
 
     for turn in range(rounds):
         for key in sorted(both, reverse=bool(turn % 2)):
-            row.times[key].append(_time(lambda e=both[key]: several(e)) / calls)
+            row.times[key].append(_time(partial(several, both[key])) / calls)
     a, b = (e.predict_proba(given) for e in both.values())
     row.apart = float(np.abs(a - b).max())
     return row

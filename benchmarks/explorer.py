@@ -28,10 +28,10 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 import chainrule as cr
-from chainrule.explorer import datasets
+from chainrule.explorer.hosts.server import Server, warm_up
 from chainrule.explorer.session import Session
 from chainrule.explorer.trainer import Trainer
-from chainrule.explorer.web import Server, warm_up
+from chainrule.teach import datasets
 
 # Runs in the page: do something, wait until the page is no longer busy and has drawn a frame.
 _TIMED = """async (act) => {
@@ -153,8 +153,10 @@ def stream(seconds: float) -> tuple[float, float]:
         address = f"ws://{base}/api/sessions/{name}/train"
         with connect(address, additional_headers=headers, max_size=2**24) as ws:
             ws.send("{}")
-            for _ in range(5):
-                first = json.loads(ws.recv())
+            for _ in range(4):
+                ws.recv()
+            last = ws.recv()
+            first = json.loads(last)
             start, frames = time.perf_counter(), 0
             while time.perf_counter() - start < seconds:
                 frames, last = frames + 1, ws.recv()

@@ -59,7 +59,7 @@ def batches(rows: int, seed: int = 0) -> Iterator[tuple[dict[str, Any], np.ndarr
                 "income": np.round(income, 2),
                 "clicks": clicks,
                 "noise": noise,
-                "colour": np.where(no_colour, None, np.array(_COLOURS, dtype=object)[colour]),
+                "colour": np.where(no_colour, np.array(None), np.array(_COLOURS, object)[colour]),
                 "shop": np.char.add("shop ", shop.astype(str)),
                 "user": np.char.add("u", user.astype(str)),
                 "note": [

@@ -9,8 +9,8 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from chainrule.explorer.hosts.server import Server
 from chainrule.explorer.session import Session
-from chainrule.explorer.web import Server
 
 HERE = Path(__file__).parent
 

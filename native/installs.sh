@@ -35,6 +35,6 @@ except ValueError as error:
 else:
     raise AssertionError("engine='native' was taken")
 END
-$folder/pure/bin/python -m pytest -q -p no:cacheprovider tests/test_golden.py \
-  tests/test_reproducibility.py tests/test_lessons.py tests/test_explain_numbers.py
+$folder/pure/bin/python -m pytest -q -p no:cacheprovider tests/equations/test_golden.py \
+  tests/engines/test_reproducibility.py tests/explain/test_lessons.py tests/explain/test_numbers.py
 echo "CHAINRULE_PURE=1: the reference engine alone"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the core with sanitizers and runs its tests: address and undefined behaviour over all of
-# tests/test_native.py, thread over native/pool_test.cpp, which has no Python around it.
+# tests/engines/test_native.py, thread over native/pool_test.cpp, which has no Python around it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$(command -v "${PYTHON:-python3}")
@@ -13,12 +13,12 @@ cmake --build $build -j2 >/dev/null
 mkdir -p $build/package
 rm -rf $build/package/chainrule
 cp -r src/chainrule $build/package/
-rm -f $build/package/chainrule/_native.*.so
-cp $build/_native.*.so $build/package/chainrule/
+rm -f $build/package/chainrule/engines/_native.*.so
+cp $build/_native.*.so $build/package/chainrule/engines/
 # Python itself leaks by design and knows no sanitizer: the runtime is loaded before it.
 LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)" \
   ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-  "$python" - $build/package -q -p no:cacheprovider tests/test_native.py \
+  "$python" - $build/package -q -p no:cacheprovider tests/engines/test_native.py \
   -k "${SANITIZE_TESTS:-not ctrl_c and not fork and not environment}" <<'PYTHON'
 import sys
 
@@ -29,9 +29,9 @@ sys.meta_path = [finder for finder in sys.meta_path if "ScikitBuild" not in type
 package = sys.argv.pop(1)
 sys.path.insert(0, package)
 
-import chainrule._native
+import chainrule.engines._native
 
-assert package in chainrule._native.__file__, chainrule._native.__file__
+assert package in chainrule.engines._native.__file__, chainrule.engines._native.__file__
 sys.exit(pytest.main(sys.argv[1:]))
 PYTHON
 

@@ -55,10 +55,10 @@ def why_missing(tool: str) -> str | None:
             hint = "install Node.js"
         case "katex":
             there = shutil.which("node") is not None and KATEX.is_dir()
-            hint = "npm install --no-save katex, with Node.js"
+            hint = "npm ci, with Node.js"
         case "typescript" | "axe-core":
             there = shutil.which("node") is not None and (KATEX.parent / tool).is_dir()
-            hint = f"npm install --no-save {tool}, with Node.js"
+            hint = "npm ci, with Node.js"
         case "chromium":
             there = find_chromium() is not None
             hint = "install Chromium"

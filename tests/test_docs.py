@@ -1,146 +1,195 @@
-"""The examples of README.md and docs/*.md, executed.
-
-Each page is one run, from top to bottom, in an empty folder (with the repository's ``examples``):
-
-- ``python`` blocks run in one namespace; those that start with ``>>>`` are compared with what the
-  page shows, where ``...`` stands for any text.
-- ``console`` blocks: of the lines that start with ``$``, those that call ``chainrule`` or
-  ``python`` run, and so does ``make demo``, as ``chainrule demo``; others (``git``, ``pip``) do
-  not. Output that the page shows is compared as above; where it shows none, the command has to
-  succeed. A command goes on in the next line after a backslash.
-- ``<!-- skip: next -->`` before a block leaves it out.
-"""
+"""The examples of README.md, of the pages in docs, and of the gallery, executed; the reference."""
 
 from __future__ import annotations
 
-import doctest
-import os
-import subprocess
+import importlib
+import inspect
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
-from sybil import Example, Sybil
-from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
-ROOT = Path(__file__).parent.parent
-# design.md is a contract: its block lists the interface, with names that stand for any data.
+ROOT = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").exists())
+DOCS = ROOT / "docs"
+
+# design.md is a contract: its block lists the interface, with names that stand for any data. The
+# reference is generated from docstrings, whose examples pytest runs where they stand.
+SKIPPED = {"design.md", "_build", "_ext", "_generated", "gallery", "api"}
 PAGES = [
-    page
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-    if page.exists() and page.name != "design.md"
+    ROOT / "README.md",
+    *(p for p in sorted(DOCS.rglob("*.md")) if not SKIPPED & set(p.relative_to(DOCS).parts)),
 ]
+GALLERY = sorted((ROOT / "examples" / "gallery").glob("*.py"))
 
 
-def commands(block: str) -> Iterator[tuple[str, str]]:
-    """Each command of a console block with the output that the page shows."""
-    lines = iter(block.splitlines())
-    command, shown = "", []
-    for line in lines:
-        if line.startswith("$ "):
-            if command:
-                yield command, "\n".join(shown)
-            command, shown = line.removeprefix("$ "), []
-            while command.endswith("\\"):
-                command = command.removesuffix("\\") + next(lines).strip()
-        else:
-            shown.append(line)
-    if command:
-        yield command, "\n".join(shown)
+def helper(name: str) -> ModuleType:
+    """A module of the site's own code."""
+    if str(DOCS / "_ext") not in sys.path:
+        sys.path.append(str(DOCS / "_ext"))
+    return importlib.import_module(name)
 
 
-def run(command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command line with this Python's programs, on a screen of 100 columns."""
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "COLUMNS": "100",
-        "NO_COLOR": "1",
-        "PYTHONIOENCODING": "utf-8",
-    }
-    return subprocess.run(
-        command,
-        shell=True,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
+runner = helper("runner")
+catalogue = helper("catalogue")
+docstrings = helper("docstrings")
 
 
-def lines_of(text: str) -> str:
-    """The text with no blanks at the end of its lines, and one line feed at its own end."""
-    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines()) + "\n"
+@pytest.fixture(autouse=True)
+def figures_are_not_shown() -> Iterator[None]:
+    import matplotlib as mpl
 
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
 
-def evaluate_console(example: Example) -> str | None:
-    """Run the commands of a block; give what differs, or None."""
-    checker = doctest.OutputChecker()
-    for command, shown in commands(example.parsed):
-        if command == "make demo":
-            command = "chainrule demo"
-        if command.split()[0] not in ("chainrule", "python"):
-            continue
-        ran = run(command)
-        want, got = lines_of(shown), lines_of(ran.stdout)
-        if not shown.strip():
-            if ran.returncode:
-                return f"$ {command}\nexited with {ran.returncode}:\n{got}"
-        elif not checker.check_output(want, got, doctest.ELLIPSIS):
-            shown_example = doctest.Example(command, want)
-            difference = checker.output_difference(shown_example, got, doctest.REPORT_NDIFF)
-            return f"$ {command}\n{difference}"
-    return None
-
-
-PARSE = Sybil(
-    parsers=[
-        PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS | doctest.REPORT_NDIFF),
-        CodeBlockParser("console", evaluate_console),
-        SkipParser(),
-    ]
-).parse
-
-
-def execute(page: Path) -> None:
-    """Run the examples of a page in the current folder."""
-    for example in PARSE(page):
-        example.evaluate()
+    yield
+    plt.close("all")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    execute(page)
+    runner.execute(page)
+
+
+@pytest.mark.parametrize("script", GALLERY, ids=lambda script: script.stem)
+def test_gallery(script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(script))
+
+
+# --- what the runner notices ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("block", "complaint"),
     [
         ("```python\n>>> 1 + 1\n3\n```\n", r"- 3\n +\+ 2"),
-        ("```python\nassert 1 + 1 == 3, 'rotten'\n```\n", "rotten"),
+        ("```python\nassert 1 + 1 == 3, 'rotten'\n```\n", "line 3: AssertionError: rotten"),
+        ("```python\n>>> 1 + 1\n2\n>>> 1 / 0\n```\n", "ZeroDivisionError"),
+        (
+            (
+                "```python\n>>> int('x')\nTraceback (most recent call last):\n    ...\n"
+                "ValueError: y\n```\n"
+            ),
+            r"invalid literal",
+        ),
+        ("   ```python\n   >>> 1 + 1\n   3\n   ```\n", r"- 3\n +\+ 2"),
         ("```console\n$ python -c 'print(1)'\n2\n```\n", r"- 2\n +\+ 1"),
         ("```console\n$ python -c 'raise SystemExit(3)'\n```\n", "exited with 3"),
         ("```console\n$ git --none\n$ python \\\n    -c 'print(1)'\n2\n```\n", r"- 2\n +\+ 1"),
+        ("```{rendered} A caption\n1 + 1\n```\n", "neither a figure nor HTML"),
+        ("<!-- needs: json -->\n```python\n>>> 1 + 1\n3\n```\n", r"- 3\n +\+ 2"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_page_fails(block: str, complaint: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"# A page\n\n{block}", encoding="utf-8")
-    with pytest.raises(AssertionError, match=complaint):
-        execute(page)
+    with pytest.raises(runner.ExampleError, match=complaint):
+        runner.execute(page)
 
 
-def test_a_right_page_passes(tmp_path: Path) -> None:
+def test_a_right_page_passes_and_shows_its_results(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
-        "```python\nx = 2\n```\n\n```python\n>>> x + 1\n3\n```\n\n"
+        "```python\nx = 2\n```\n\n```python\n>>> x / 3\n0.66...\n"
+        ">>> print('a', '', 'b', sep='\\n')\na\n<BLANKLINE>\nb\n"
+        ">>> int('x')\nTraceback (most recent call last):\n    ...\n"
+        "ValueError: invalid literal for int() ...\n```\n\n"
         "```console\n$ git --none\n$ python -c 'print(1); print(); print(\"a b \")'\n"
-        "1\n\na ...\n\n$ python -c ''\n```\n",
+        "1\n\na ...\n\n$ python -c 'print(1); print(2); print(3)'\n...\n3\n```\n\n"
+        "<!-- needs: no_such_package -->\n```python\n>>> 1 + 1\n3\n```\n\n"
+        "<!-- skip: next -->\n```python\n>>> 1 + 1\n3\n```\n",
         encoding="utf-8",
     )
-    execute(page)
+    shown = runner.execute(page)
+    assert "\n0.666666" in shown  # the rest of a line is filled in
+    assert "\na\n\nb\n" in shown
+    assert "ValueError: invalid literal for int() with base 10: 'x'" in shown
+    assert "\na b\n" in shown
+    assert "\n...\n3\n" in shown  # lines that were left out stay so
+    assert shown.count(">>> 1 + 1\n3\n") == 2  # not run
+
+
+def test_a_figure_is_drawn_where_it_stands(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\nimport matplotlib.pyplot as plt\n_, axes = plt.subplots()\n```\n\n"
+        "```{rendered} Nothing, `drawn`\naxes\n```\n",
+        encoding="utf-8",
+    )
+    folder = DOCS / "_generated" / "figures" / "test"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        shown = runner.execute(page, folder)
+        assert ":::{figure} /_generated/figures/test/6.svg" in shown
+        assert ":alt: Nothing, drawn" in shown
+        assert (folder / "6.svg").read_text(encoding="utf-8").startswith("<?xml")
+    finally:
+        (folder / "6.svg").unlink(missing_ok=True)
+        folder.rmdir()
+
+
+# --- the reference --------------------------------------------------------------------------------
+
+
+def public_names() -> set[str]:
+    names = set()
+    for module in ("chainrule", "chainrule.sklearn", "chainrule.verify", "chainrule.random"):
+        package = importlib.import_module(module)
+        found = getattr(package, "__all__", None) or [
+            name for name, value in vars(package).items()
+            if inspect.isfunction(value) and value.__module__ == module and name[0] != "_"
+        ]  # fmt: skip
+        names |= {f"{module}.{name}" for name in found if name != "__version__"}
+    # one page is enough for a name that two modules have
+    return names - {"chainrule.sklearn.explain_sklearn"}
+
+
+def test_every_public_name_has_a_page() -> None:
+    listed = [name for group in catalogue.GROUPS for name in group.names]
+    assert len(listed) == len(set(listed))
+    assert public_names() <= set(listed)
+
+
+SHOWN = {name: docstrings.found(name) for group in catalogue.GROUPS for name in group.names}
+DOCUMENTED = SHOWN | {
+    f"{name}.{member}": value
+    for name, obj in SHOWN.items()
+    if inspect.isclass(obj)
+    for member, value in docstrings.members(name, obj).items()
+    if not name.startswith("chainrule.sklearn") or member in vars(obj)
+}
+
+
+def parameters(name: str) -> set[str]:
+    obj = DOCUMENTED[name]
+    is_warning = inspect.isclass(obj) and issubclass(obj, Warning)
+    if not callable(obj) or name in catalogue.NOT_MADE or is_warning:
+        return set()
+    is_method = inspect.isclass(SHOWN.get(name.rpartition(".")[0]))
+    known = [*inspect.signature(obj).parameters][1 if is_method else 0 :]
+    return set(known)
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_every_parameter_is_described(name: str) -> None:
+    """Each is, by its own name, in the docstring of what takes it; and no other is."""
+    _, sections = docstrings.parts_of(inspect.getdoc(DOCUMENTED[name]) or "")
+    described = {entry for entry, _ in docstrings.entries(sections.get("Args", ""))}
+    if name in catalogue.NOT_MADE:
+        return
+    if name.startswith("chainrule.Network."):
+        described.discard("network")  # which is self
+    assert described == parameters(name)
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_every_public_name_has_an_example_and_a_summary(name: str) -> None:
+    text, sections = docstrings.parts_of(inspect.getdoc(SHOWN[name]) or "")
+    assert text
+    base_classes = {"chainrule.Optimizer", "chainrule.Schedule"}
+    assert ">>>" in sections.get("Example", "") or name in base_classes

@@ -21,8 +21,8 @@ PUBLIC = {
     "EarlyStopping", "EngineWarning", "Explanation", "ExponentialDecay", "Forward", "Gradient",
     "GradientDescent",
     "History", "Loss", "MLflowLogger", "Network", "NonFiniteError", "Notation", "PreActivation",
-    "RMSProp", "ReduceOnPlateau", "StepDecay", "TensorBoardLogger", "UnitOutput", "WarmUp",
-    "Weight", "__version__", "explain_sklearn", "load",
+    "RMSProp", "ReduceOnPlateau", "Schedule", "StepDecay", "TensorBoardLogger", "UnitOutput",
+    "WarmUp", "Weight", "__version__", "explain_sklearn", "load",
 }  # fmt: skip
 
 

@@ -98,8 +98,8 @@ class Epoch(Subject):
         count = sum(W.size + b.size for W, b in pairs)
         self.theta, self.g = np.empty(count, np.float32), np.empty(count, np.float32)
         self.m, self.v, self.spare = (np.zeros(count, np.float32) for _ in range(3))
-        self.W, self.b = self._views(self.theta)
-        self.dW, self.db = self._views(self.g)
+        self.W, self.b = self.views_of(self.theta)
+        self.dW, self.db = self.views_of(self.g)
         self.a = [np.empty((case.batch, u), np.float32) for u in case.sizes[1:]]
         self.delta = [np.empty_like(a) for a in self.a]
         self.ones = np.ones(case.batch, np.float32)
@@ -112,7 +112,7 @@ class Epoch(Subject):
         self.controller = ThreadpoolController()
         self.reset()
 
-    def _views(self, flat: Array) -> tuple[list[Array], list[Array]]:
+    def views_of(self, flat: Array) -> tuple[list[Array], list[Array]]:
         W, b, at = [], [], 0
         for like in self.task.problem.W:
             units, fan_in = like.shape

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 import chainrule as cr
 from benchmarks.peers import Subject, Task, Ways
 from chainrule import engines
-from chainrule.data import Samples
-from chainrule.optimizers import Optimizer
+from chainrule.equations.data import Samples
+from chainrule.equations.optimizers import Optimizer
 
 
 def network(task: Task, engine: str = "auto") -> cr.Network:

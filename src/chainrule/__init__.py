@@ -11,56 +11,58 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from chainrule._version import __version__
+
 if TYPE_CHECKING:
-    from chainrule.activations import Activation
-    from chainrule.backprop import Forward, Gradient
-    from chainrule.callbacks import Callback, EarlyStopping
-    from chainrule.checkpoints import CheckpointWarning
     from chainrule.engines import EngineWarning
-    from chainrule.explain import Explanation, Notation
-    from chainrule.history import History
-    from chainrule.loggers import CSVLogger, MLflowLogger, TensorBoardLogger
-    from chainrule.losses import Loss
-    from chainrule.network import Network, load
-    from chainrule.optimizers import AdaGrad, Adam, AdamW, GradientDescent, RMSProp
-    from chainrule.schedules import (
+    from chainrule.equations.activations import Activation
+    from chainrule.equations.backprop import Forward, Gradient
+    from chainrule.equations.losses import Loss
+    from chainrule.equations.optimizers import AdaGrad, Adam, AdamW, GradientDescent, RMSProp
+    from chainrule.equations.schedules import (
         Constant,
         Cosine,
         ExponentialDecay,
         ReduceOnPlateau,
+        Schedule,
         StepDecay,
         WarmUp,
     )
+    from chainrule.equations.targets import Bias, PreActivation, UnitOutput, Weight
+    from chainrule.explain import Explanation, Notation
+    from chainrule.network import Network, load
     from chainrule.sklearn.explaining import explain_sklearn
-    from chainrule.targets import Bias, PreActivation, UnitOutput, Weight
-    from chainrule.training import NonFiniteError
-
-__version__ = "0.1.0"
+    from chainrule.training.callbacks import Callback, EarlyStopping
+    from chainrule.training.checkpoints import CheckpointWarning
+    from chainrule.training.errors import NonFiniteError
+    from chainrule.training.history import History
+    from chainrule.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger
 
 # A name is imported when it is first used (PEP 562), so that `import chainrule` is quick.
 _MODULES = {
-    "activations": ("Activation",),
-    "backprop": ("Forward", "Gradient"),
-    "callbacks": ("Callback", "EarlyStopping"),
-    "checkpoints": ("CheckpointWarning",),
     "engines": ("EngineWarning",),
-    "explain": ("Explanation", "Notation"),
-    "history": ("History",),
-    "loggers": ("CSVLogger", "MLflowLogger", "TensorBoardLogger"),
-    "losses": ("Loss",),
-    "network": ("Network", "load"),
-    "optimizers": ("AdaGrad", "Adam", "AdamW", "GradientDescent", "RMSProp"),
-    "schedules": (
+    "equations.activations": ("Activation",),
+    "equations.backprop": ("Forward", "Gradient"),
+    "equations.losses": ("Loss",),
+    "equations.optimizers": ("AdaGrad", "Adam", "AdamW", "GradientDescent", "RMSProp"),
+    "equations.schedules": (
         "Constant",
         "Cosine",
         "ExponentialDecay",
         "ReduceOnPlateau",
+        "Schedule",
         "StepDecay",
         "WarmUp",
     ),
+    "equations.targets": ("Bias", "PreActivation", "UnitOutput", "Weight"),
+    "explain": ("Explanation", "Notation"),
+    "network": ("Network", "load"),
     "sklearn.explaining": ("explain_sklearn",),
-    "targets": ("Bias", "PreActivation", "UnitOutput", "Weight"),
-    "training": ("NonFiniteError",),
+    "training.callbacks": ("Callback", "EarlyStopping"),
+    "training.checkpoints": ("CheckpointWarning",),
+    "training.errors": ("NonFiniteError",),
+    "training.history": ("History",),
+    "training.loggers": ("CSVLogger", "MLflowLogger", "TensorBoardLogger"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -91,6 +93,7 @@ __all__ = [
     "PreActivation",
     "RMSProp",
     "ReduceOnPlateau",
+    "Schedule",
     "StepDecay",
     "TensorBoardLogger",
     "UnitOutput",

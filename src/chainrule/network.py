@@ -3,147 +3,166 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import data
-from chainrule.feedforward import FeedForward
+from chainrule import _forks as forks
+from chainrule import training, verify
+from chainrule._exports import exported
+from chainrule.engines import Shortcut, check_name, choose, predict
+from chainrule.equations.activations import Activation
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.losses import Loss
+from chainrule.explain import explanation
+from chainrule.storage import models
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from chainrule.activations import Activation
-    from chainrule.callbacks import Callback
-    from chainrule.engines import Shortcut
-    from chainrule.explain import Explanation, Notation
-    from chainrule.explain.names import Names
     from chainrule.explorer import Explorer
-    from chainrule.history import History
-    from chainrule.losses import Loss
-    from chainrule.metrics import Metric
-    from chainrule.optimizers import Optimizer
-    from chainrule.targets import Target
-    from chainrule.verify import GradientReport
 
 Array = NDArray[Any]
 
 
+@exported("chainrule")
 class Network(FeedForward):
-    """A feed-forward network of fully connected layers.
+    """Train, explain, prove and save a feed-forward network of fully connected layers.
 
-    ``sizes`` are the units of layers 0 (the input) to L. ``hidden`` is the activation of the hidden
-    layers, or a list with one for each; ``output`` that of the last; both may be names or
-    `Activation` objects. ``loss`` is a name or a `Loss`.
+    Args:
+        sizes: The number of units in each layer, from layer 0 (the input) to layer L (the output).
+        hidden: The activation of the hidden layers, or a list with one for each: a name or an
+            `Activation`.
+        output: The activation of the output layer, a name or an `Activation`.
+        loss: A name or a `Loss`. "cross_entropy" needs the output "softmax", "binary_cross_entropy"
+            the output "sigmoid", and "poisson" an output that stays above 0.
+        biases: Whether the layers have biases.
+        dtype: The dtype of the parameters and of training, "float32" or "float64". Gradients and
+            explanations are always computed in float64.
+        seed: The seed of the initial weights, the order of samples and dropout. None draws one,
+            which is then `net.seed`.
+        init: The rule for the initial weights, or a list with one for each layer 1 to L: "auto",
+            "zeros", or "glorot", "he" or "lecun" with "_uniform" or "_normal".
+        W: The weights, one array (units_l, units_{l-1}) for each layer 1 to L, instead of ``init``.
+        b: The biases, one array (units_l,) for each layer 1 to L. By default they are 0.
+        dropout: The rate of the hidden layers, from 0 to below 1, or a list with one for each.
+        l2: λ in the penalty ½ λ Σ w², which is part of the loss. Biases are not penalised.
+        engine: Who computes an epoch: "auto" takes the fastest that can do what is asked, "native"
+            is the compiled core, "reference" is NumPy.
+        threads: How many threads the native engine may use. None takes what CHAINRULE_NUM_THREADS
+            says, else one for each core that the process may use.
 
-    ``init`` names the initializer (or one for each layer l = 1..L); ``W`` and ``b`` give the arrays
-    instead, one for each layer. ``dropout`` is the rate of the hidden layers, or one for each;
-    ``l2`` is λ in the penalty ½ λ Σ w², which is part of the loss. ``dtype`` is that of the
-    parameters and of training; gradients and explanations are always computed in float64.
-    ``engine`` chooses who computes an epoch: "auto", or an engine's name; ``threads`` is how many
-    the native one may use: None for what CHAINRULE_NUM_THREADS says, or as many as there are cores.
+    Attributes:
+        layers: The layers 0 to L, each a `Layer`. ``layers[2].W[1, 2]`` is w_12^(2).
+        parameters: All weights and biases as one vector, of which ``W`` and ``b`` are views.
+        sizes: The number of units in each layer.
+        loss: The `Loss`.
+        seed: The seed.
+        l2: λ of the penalty.
 
-    Raises ValueError or TypeError for arguments that do not fit together.
+    Raises:
+        TypeError: An argument has the wrong type, such as a size that is not an integer.
+        ValueError: An argument has an impossible value, or two do not fit together: a name that is
+            unknown, arrays of the wrong shape, a loss that needs another output.
 
-    >>> net = Network([2, 2, 1], hidden="tanh", output="tanh", seed=0)
-    >>> net.layers[2].W.shape
-    (1, 2)
+    Examples:
+        >>> import chainrule as cr
+        >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+        >>> net = cr.Network([2, 4, 1], hidden="tanh", output="tanh", seed=0)
+        >>> net
+        Network(2-4-1: tanh, tanh; half_squared_error; 17 parameters, float64)
+        >>> net.layers[2].W.shape
+        (1, 4)
+        >>> net.layers[2].W[0, 1] = 0.5
+        >>> history = net.fit(X, y, optimizer=cr.Adam(0.05), epochs=200)
+        >>> net.predict_classes(X).tolist()
+        [0, 1, 1, 0]
     """
+
+    # What the face can do stands in the rooms; each function takes the network first.
+    fit = training.fit
+    explain = explanation.explain
+    check_gradient = verify.check_gradient
+    save = models.save
 
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
     @staticmethod
     def _check_engine(engine: str) -> str:
-        from chainrule.engines import check_name
-
         return check_name(engine)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what a copy or a pickle holds: all but what only this object can use."""
-        return {**self.__dict__, "_shortcut": None}
+        """Return what a copy or a pickle holds: all but what only this object can use."""
+        return {**super().__getstate__(), "_shortcut": None}
+
+    def _forked(self) -> None:
+        """Let go, in a forked child, of what another thread of the parent may have been using."""
+        self._shortcut = None
 
     @property
     def engine(self) -> str:
-        """The name of the engine that computes an epoch of this network."""
-        from chainrule.engines import choose
-
-        return choose(self._requested_engine, self).name
+        """Return the name of the engine that computes an epoch of this network."""
+        return choose(self.requested_engine, self).name
 
     def predict(self, X: ArrayLike) -> Array:
-        """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x."""
+        """Return the outputs of the network.
+
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+
+        Returns:
+            The activations a^(L) of the output layer, (n, units_L), in the network's dtype;
+            (units_L,) for one sample. Dropout is off.
+
+        Warns:
+            RuntimeWarning: A number overflows; the warning names sample and layer.
+
+        Raises:
+            TypeError: X does not hold numbers.
+            ValueError: X has the wrong shape, or X or a parameter is NaN or infinite.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], W=[[[2.0, 3.0]]], b=[[1.0]])
+            >>> net.predict([[1, 1], [0, 1]]).tolist()
+            [[6.0], [4.0]]
+            >>> net.predict([1, 1]).tolist()
+            [6.0]
+        """
         if self._shortcut is not None:
-            quick = self._shortcut(X, self.parameters)
+            quick = self._shortcut(X, self._parameters)
             if quick is not None:
                 return quick
-        from chainrule.engines import choose
-
-        self._check_parameters()
-        inputs = data.inputs(X, self.sizes[0])
-        engine = choose(self._requested_engine, self)
-        outputs = engine.predict(self, inputs)
-        self._shortcut = engine.shortcut(self)
-        return outputs[0] if np.ndim(X) == 1 else outputs
+        outputs = predict(self, X)
+        self._shortcut = choose(self.requested_engine, self).shortcut(self)
+        forks.register(self)
+        return outputs
 
     def predict_classes(self, X: ArrayLike) -> NDArray[np.int64]:
-        """Give the class of each sample, (n,): the largest output, or a >= ½ of a single one."""
+        """Return the class of each sample.
+
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+
+        Returns:
+            The index of the largest output, (n,). A network with a single output predicts class 1
+            where it is ½ or more; after targets of −1 and 1, compare `Network.predict` with 0
+            instead.
+
+        Raises:
+            TypeError: X does not hold numbers.
+            ValueError: X has the wrong shape, or X or a parameter is NaN or infinite.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([1, 1], output="sigmoid", W=[[[1.0]]])
+            >>> net.predict_classes([[-2.0], [3.0]]).tolist()
+            [0, 1]
+        """
         outputs = self.predict(X)
         if self.sizes[-1] == 1:
             return np.asarray(outputs[..., 0] >= 0.5, dtype=np.int64)
         return np.asarray(np.argmax(outputs, axis=-1), dtype=np.int64)
-
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        optimizer: Optimizer | None = None,
-        epochs: int = 10,
-        batch_size: int = 32,
-        shuffle: bool = True,
-        validation_data: tuple[Any, ...] | None = None,
-        sample_weight: ArrayLike | None = None,
-        class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
-        clip_norm: float | None = None,
-        metrics: Sequence[str | Metric] | None = None,
-        callbacks: Sequence[Callback | Callable[..., None]] = (),
-        checkpoint: str | os.PathLike[str] | None = None,
-        every: int | timedelta = 1,
-        keep: int = 2,
-        resume: bool = False,
-        verbose: int = 1,
-    ) -> History:
-        """Train on X, (n, units_0), and y; see `chainrule.training.fit`."""
-        from chainrule.training import fit
-
-        return fit(
-            self, X, y, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
-            validation_data=validation_data, sample_weight=sample_weight, class_weight=class_weight,
-            clip_norm=clip_norm, metrics=metrics, callbacks=callbacks, checkpoint=checkpoint,
-            every=every, keep=keep, resume=resume, verbose=verbose,
-        )  # fmt: skip
-
-    def explain(
-        self,
-        target: Target | str,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        dropout_step: int | None = None,
-        learning_rate: float | None = None,
-        focus: int = 0,
-        notation: Notation | str = "default",
-        names: Names | None = None,
-    ) -> Explanation:
-        """Explain the derivative of the loss by one quantity; see `chainrule.explain.explain`."""
-        from chainrule.explain import explain
-
-        return explain(
-            self, target, X, y, sample_weight=sample_weight, dropout_step=dropout_step,
-            learning_rate=learning_rate, focus=focus, notation=notation, names=names,
-        )  # fmt: skip
 
     def explore(
         self,
@@ -152,28 +171,59 @@ class Network(FeedForward):
         *,
         validation_data: tuple[Any, ...] | None = None,
     ) -> Explorer:
-        """Open the network in the explorer, as a widget or a file; see `chainrule.explorer`."""
+        """Open the network in the explorer: a notebook shows it, and `Explorer.save` writes a file.
+
+        The network is copied, so what happens on the page does not change it.
+
+        Args:
+            X: The inputs, (n, units_0). Without X and y, a few random samples are made.
+            y: The targets, as for `Network.fit`.
+            validation_data: (X, y), whose loss the page draws as well.
+
+        Returns:
+            The explorer.
+
+        Raises:
+            ImportError: The packages of ``chainrule[explorer]`` are not installed.
+            TypeError: The data do not hold numbers.
+            ValueError: The data do not fit the network, or only one of X and y was given.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=2)
+            >>> net.explore([[0, 1], [1, 1]], [1, 0])
+            Explorer(Network(2-3-1: tanh, identity; half_squared_error; 13 parameters, float64))
+        """
         from chainrule.explorer import Explorer
 
         return Explorer(self, X, y, validation_data=validation_data)
 
-    def check_gradient(
-        self, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None, **options: Any
-    ) -> GradientReport:
-        """Compare the gradient with finite differences; see `chainrule.verify.check_gradient`."""
-        from chainrule.verify import check_gradient
-
-        return check_gradient(self, X, y, sample_weight=sample_weight, **options)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to a safetensors file, atomically; see `chainrule.files`."""
-        from chainrule.files import save
-
-        save(self, path)
-
 
 def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> Network:
-    """Read a network from a file; see `chainrule.files.load`."""
-    from chainrule import files
+    """Read a network from a model file, a checkpoint or the model of a table.
 
-    return files.load(path, custom, Network)
+    A file holds no code, and nothing is built before the whole file is known to fit together, so it
+    is safe to load one from a stranger.
+
+    Args:
+        path: The file.
+        custom: The activations and losses of your own that the network uses; they are found by
+            name.
+
+    Returns:
+        The network, with the parameters to the bit.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is foreign, damaged, cut short or from a newer version, or an
+            activation or loss of your own is missing from ``custom``.
+
+    Examples:
+        >>> import os, tempfile
+        >>> import chainrule as cr
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
+        >>> cr.Network([2, 3, 1], hidden="tanh", seed=0).save(path)
+        >>> cr.load(path)
+        Network(2-3-1: tanh, identity; half_squared_error; 13 parameters, float64)
+    """
+    return models.load(path, custom, Network)

@@ -19,10 +19,24 @@ _LOW = np.uint64(0xFFFFFFFF)
 def philox(
     counter: tuple[NDArray[np.uint64], ...], key: tuple[int, int]
 ) -> tuple[NDArray[np.uint64], ...]:
-    """Give four random 32-bit words for each four counter words (Philox4x32-10).
+    """Return four random 32-bit words for each four counter words, by Philox4x32-10.
 
-    All arrays are uint64 and hold 32-bit words; they broadcast. Source: Salmon et al., "Parallel
-    random numbers: as easy as 1, 2, 3", 2011.
+    Args:
+        counter: Four arrays of 32-bit words in uint64, which broadcast.
+        key: Two 32-bit words.
+
+    Returns:
+        Four arrays of 32-bit words in uint64.
+
+    Source:
+        Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011.
+
+    Examples:
+        >>> import numpy as np
+        >>> from chainrule.random import philox
+        >>> words = philox(tuple(np.zeros(1, dtype=np.uint64) for _ in range(4)), (0, 0))
+        >>> [hex(int(word[0])) for word in words]
+        ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -41,9 +55,27 @@ def philox(
 def dropout_mask(
     seed: int, step: int, layer: int, n_samples: int, units: int, rate: float, dtype: Any
 ) -> NDArray[Any]:
-    """Give the mask of one layer at one step, shape (n_samples, units): 0, or 1 / (1 - rate).
+    """Return the dropout mask of one layer at one step.
 
     Unit j of row i is dropped where its random word is below rate · 2³².
+
+    Args:
+        seed: The seed of the network.
+        step: The step of the run, from 0.
+        layer: The layer l.
+        n_samples: How many samples the batch has.
+        units: How many units the layer has.
+        rate: The rate, from 0 to below 1.
+        dtype: The dtype of the mask.
+
+    Returns:
+        The mask m, (n_samples, units): 0, or 1 / (1 − rate).
+
+    Examples:
+        >>> from chainrule.random import dropout_mask
+        >>> mask = dropout_mask(0, 17, 1, n_samples=32, units=64, rate=0.5, dtype="float64")
+        >>> mask.shape, sorted(set(mask.ravel().tolist()))
+        ((32, 64), [0.0, 2.0])
     """
     rows = np.arange(n_samples, dtype=np.uint64)[:, None]
     blocks = np.arange((units + 3) // 4, dtype=np.uint64)[None, :]
@@ -58,6 +90,20 @@ def dropout_mask(
 
 
 def epoch_order(seed: int, epoch: int, n_samples: int) -> NDArray[np.int64]:
-    """Give the order in which an epoch takes the samples: a permutation of 0 .. n_samples - 1."""
+    """Return the order in which an epoch takes the samples.
+
+    Args:
+        seed: The seed of the network.
+        epoch: The epoch, from 0.
+        n_samples: How many samples there are.
+
+    Returns:
+        A permutation of 0 to n_samples − 1.
+
+    Examples:
+        >>> from chainrule.random import epoch_order
+        >>> sorted(epoch_order(seed=0, epoch=3, n_samples=5).tolist())
+        [0, 1, 2, 3, 4]
+    """
     generator = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, epoch]))
     return generator.permutation(n_samples)

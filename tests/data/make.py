@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from chainrule import checkpoints
-from chainrule.activations import Activation
-from chainrule.callbacks import EarlyStopping
+from chainrule.equations.activations import Activation
+from chainrule.equations.optimizers import Adam
+from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
-from chainrule.optimizers import Adam
-from chainrule.schedules import ReduceOnPlateau
+from chainrule.training import checkpoints
+from chainrule.training.callbacks import EarlyStopping
 
 HERE = Path(__file__).parent
 

@@ -1,6 +1,7 @@
 """The command line: `chainrule`, also `python -m chainrule`.
 
-Exit codes: 0 done, 1 a check failed, 2 usage or input, 130 interrupted. An error is one line.
+Exit codes: 0 success, 1 a check did not pass, 2 wrong usage or input, 130 interrupted. An error is
+one line.
 """
 
 from __future__ import annotations
@@ -11,35 +12,41 @@ from collections.abc import Sequence
 
 import click
 
-import chainrule
+from chainrule._version import __version__
 from chainrule.cli.check import check
 from chainrule.cli.demo import demo
 from chainrule.cli.explain import explain
 from chainrule.cli.explore import explore
 from chainrule.cli.inspect import inspect
 from chainrule.cli.predict import predict
-from chainrule.cli.shared import EXIT_CODES, INTERRUPTED, PIPE_CLOSED, USAGE, WIDEST, note
+from chainrule.cli.shared import (
+    EXIT_CODES,
+    INTERRUPTED,
+    PIPE_CLOSED,
+    USAGE,
+    WIDEST,
+    note,
+    one_line_warnings,
+)
 from chainrule.cli.train import train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line (that of this process, if None) and give its exit code."""
+    """Run a command line (that of this process if None) and return its exit code."""
     _speak_unicode()
     try:
-        code = cli.main(arguments, prog_name="chainrule", standalone_mode=False)
+        with one_line_warnings():
+            code = cli.main(arguments, prog_name="chainrule", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return USAGE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "chainrule"
-        return _complain(f"{error.format_message()} ({where} --help tells more)")
+        return _complain(f"{error.format_message()} (see {where} --help)")
     except click.ClickException as error:
         return _complain(error.format_message())
     except (BrokenPipeError, SystemExit):  # click and rich exit with 1 where a pipe is closed
-        # Whoever read has gone. Python flushes once more at its end, and must find an open file.
+        # Nobody reads any more. Python flushes once more at exit, and needs an open file for it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return PIPE_CLOSED
     except (click.Abort, KeyboardInterrupt):
@@ -51,12 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, ImportError, FloatingPointError) as error:
         return _complain(str(error))
     except MemoryError:
-        return _complain("out of memory")
-    except Exception as error:  # a fault of ours; a person at a terminal is not helped by its trace
+        return _complain("out of memory; use fewer rows, or a smaller network")
+    except Exception as error:  # a bug; a traceback does not help at a terminal
         if os.environ.get("CHAINRULE_TRACEBACK"):
             raise
         what = f"{type(error).__name__}: {error}"
-        return _complain(f"a fault in chainrule ({what}); CHAINRULE_TRACEBACK=1 shows where")
+        return _complain(
+            f"internal error ({what}). Please report it, with the traceback that "
+            "CHAINRULE_TRACEBACK=1 prints."
+        )
 
 
 def _complain(message: str) -> int:
@@ -65,7 +75,7 @@ def _complain(message: str) -> int:
 
 
 def _speak_unicode() -> None:
-    """Formulas need Unicode: files and pipes get UTF-8, a terminal what it can show."""
+    """Write UTF-8 to files and pipes, and what it can show to a terminal: formulas need Unicode."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         if "utf" not in (stream.encoding or "").lower() and hasattr(stream, "reconfigure"):
             stream.reconfigure(
@@ -85,18 +95,24 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     chainrule check net.safetensors --data samples.csv
     chainrule explore net.safetensors --data samples.csv
 
-    A model file is written by train, by the demo, or by Network.save in Python.
+    Model files come from train, demo, or Network.save in Python.
     """
 
 
 @click.group(
     help=_HELP,
     epilog=EXIT_CODES,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
 )
-@click.version_option(chainrule.__version__, message="chainrule %(version)s")
-def cli() -> None:
-    """Hold the commands."""
+@click.version_option(__version__, message="chainrule %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> int:
+    """Run a command, or show the help if there is none."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+    return USAGE
 
 
 for _command in (demo, train, predict, inspect, explain, check, explore):

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import webbrowser
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
 import click
+
+from chainrule.cli.shared import header_option
+
+if TYPE_CHECKING:
+    from chainrule.network import Network
+
+_MOST_ROWS = 10_000  # of a table
 
 
 @click.command(
@@ -17,21 +30,29 @@ import click
     """
 )
 @click.argument("model", required=False)
-@click.option("--sizes", metavar="2,4,1", help="A new network, by its units, in place of MODEL.")
-@click.option("--hidden", metavar="NAME", default="tanh", show_default=True, help="Its activation.")
+@click.option("--sizes", metavar="2,4,1", help="Make a network of these units instead of MODEL.")
+@click.option(
+    "--hidden",
+    metavar="NAME",
+    default="tanh",
+    show_default=True,
+    help="Activation function of its hidden layers.",
+)
 @click.option("--data", metavar="FILE", help="The samples: CSV or TSV, or .npz (X, y).")
+@header_option
+@click.option("--dataset", metavar="NAME", help="Classic samples instead: circles, moons, ...")
+@click.option("--save", metavar="FILE", help="Write one HTML file that needs no Python, and exit.")
 @click.option(
-    "--header/--no-header",
-    default=None,
-    help="Whether the first line of a CSV or TSV file names the columns. [found out]",
+    "--steps",
+    type=click.IntRange(0, 5000),
+    default=200,
+    show_default=True,
+    help="Training steps in that file.",
 )
-@click.option("--dataset", metavar="NAME", help="Or one of the classic ones: circles, moons, ...")
-@click.option("--save", metavar="FILE", help="Write one HTML file that needs no Python, and end.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
-    "--steps", type=click.IntRange(0, 5000), default=200, show_default=True, help="In that file."
+    "--port", type=click.IntRange(1, 65535), help="The port. [the first free one from 8765 on]"
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", type=click.IntRange(1, 65535), help="The port. [the first free from 8765]")
 @click.option("--browser/--no-browser", default=True, help="Whether to open a browser. [yes]")
 def explore(
     model: str | None,
@@ -49,11 +70,130 @@ def explore(
     """Open the explorer: watch a network learn, and ask any weight why.
 
     A page in the browser shows the network of the file MODEL (or a new one), steps through its
-    passes, trains it, and opens every number into its chain rule.
+    forward and backward pass, trains it, and opens every number into its chain rule.
     """
-    from chainrule.explorer.command import run
+    from chainrule.explorer import load
 
-    return run(
-        model, sizes, data, header, hidden=hidden, dataset=dataset, save=save, steps=steps,
-        host=host, port=port, browser=browser,
-    )  # fmt: skip
+    for name in ("session", "hosts.offline" if save is not None else "hosts.server"):
+        load(name)  # says which packages are missing, before anything is read
+    subject = _subject(model, sizes, data, header, hidden, dataset)
+    quick = dataset is not None
+    if save is not None:
+        return _save(*subject, save, steps, quick)
+    return _serve(*subject, host, port, browser, quick)
+
+
+def _subject(
+    model: str | None,
+    sizes: str | None,
+    data: str | None,
+    header: bool | None,
+    hidden: str,
+    dataset: str | None,
+) -> tuple[Network | None, Any, Any, str]:
+    """Return the network, X, y and a name, as far as the options name them."""
+    from chainrule.cli import samples as tables
+    from chainrule.explorer.subject import suited
+    from chainrule.network import Network
+    from chainrule.network import load as load_network
+    from chainrule.tables import model as models
+    from chainrule.tables.opening import open_table
+    from chainrule.tables.source import Reading
+    from chainrule.teach import datasets
+
+    if model is not None and sizes is not None:
+        raise click.UsageError("MODEL and --sizes exclude each other; choose one")
+    if data is not None and dataset is not None:
+        raise click.UsageError("--data and --dataset exclude each other; choose one")
+    network: Network | None = None
+    table = None
+    if model is not None:
+        table = models.load(model)
+        network = load_network(model) if table is None else table.network
+    chosen = None
+    if dataset is not None:
+        chosen = datasets.make(dataset)
+    if sizes is not None:
+        units = _sizes(sizes)
+        classes = units[-1] if chosen is None else chosen.classes
+        network = suited(units, hidden, classes, 0, Network)
+    if data is not None:
+        if network is None:
+            raise click.UsageError("--data needs a network: MODEL, or --sizes such as 2,4,1")
+        name = os.path.basename(data)[:40]
+        if table is not None:
+            source = open_table(data, Reading(header=header))
+            X, y, _, _ = table.samples(source, slice(0, _MOST_ROWS), leave_out=True)
+            return network, X, y, name
+        samples = tables.read(data, network, header)
+        return network, samples.X, samples.y, name
+    if chosen is None:
+        return network, None, None, ""
+    if network is None:
+        units = [chosen.X.shape[1], 4, 2, chosen.y.shape[1]]
+        network = suited(units, hidden, chosen.classes, 0, Network)
+    return network, chosen.X, chosen.y, chosen.name
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(part) for part in text.replace("-", ",").split(",")]
+    except ValueError:
+        raise click.UsageError(f"--sizes is {text!r}; expected units such as 2,4,1") from None
+    if len(sizes) < 2:
+        raise click.UsageError(f"--sizes is {text}; expected two layers or more, such as 2,1")
+    return sizes
+
+
+def _save(
+    network: Network | None, X: Any, y: Any, name: str, save: str, steps: int, quick: bool
+) -> int:
+    from chainrule.explorer import Explorer
+    from chainrule.explorer.place import QUICK
+
+    explorer = Explorer(network, X, y, name=name or "data")
+    if quick:
+        explorer.session.settings = QUICK
+
+    def on_progress(done: int, count: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\rRecording step {done} of {count} ", nl=done == count, err=True)
+
+    explorer.save(save, steps=steps, on_progress=on_progress)
+    size = os.path.getsize(save) / 1e6
+    click.echo(f"{save}: {steps} steps, {size:.1f} MB; it opens in any browser, offline")
+    return 0
+
+
+def _serve(
+    network: Network | None,
+    X: Any,
+    y: Any,
+    name: str,
+    host: str,
+    port: int | None,
+    browser: bool,
+    quick: bool,
+) -> int:
+    from chainrule.explorer.hosts.server import Server, is_loopback
+    from chainrule.explorer.place import QUICK
+    from chainrule.explorer.session import Session
+
+    def make() -> Session:
+        return Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
+
+    make()  # reports what is wrong with the data now, not in the page
+    server = Server(make, host, port)
+    if not is_loopback(host):
+        click.echo(
+            f"Warning: other machines can reach {host}. Anyone with the address and its token can "
+            "use this computer's processor, and the connection is not encrypted.",
+            err=True,
+        )
+    click.echo(f"The explorer is at\n\n    {server.url}\n\nPress Ctrl-C to stop it.")
+    if browser:
+        webbrowser.open(server.url)
+    with suppress(KeyboardInterrupt):  # the way to stop it
+        server.run()
+    click.echo("Stopped.")
+    return 0

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule import files
 from chainrule.cli.loaded import load_table
-from chainrule.cli.shared import Page, test_rows
+from chainrule.cli.shared import Page, a_number, json_option, test_rows
+from chainrule.storage.models import describe
 
 if TYPE_CHECKING:
     from chainrule.network import Network
-    from chainrule.tabular.model import TableModel
+    from chainrule.tables.model import TableModel
 
 
 @click.command(
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     """
 )
 @click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+@json_option
 def inspect(model: str, as_json: bool) -> None:
-    """Say what the file MODEL is: columns, classes, network, training and measures."""
+    """Describe the file MODEL: columns, classes, network, training and measures."""
+    from chainrule.network import load
+
     table = load_table(model)
-    network = files.load(model) if table is None else table.network
+    network = load(model) if table is None else table.network
     if as_json:
         about: dict[str, Any] = {"network": _network(network)}
         if table is not None:
@@ -49,7 +51,7 @@ def inspect(model: str, as_json: bool) -> None:
 
 
 def _network(network: Network) -> dict[str, Any]:
-    about = files.describe(network)
+    about = describe(network)
     return {**about, "parameters": int(network.parameters.size)}
 
 
@@ -61,14 +63,14 @@ def _details(network: Network) -> str:
 
 
 def tell(page: Page, table: TableModel) -> None:
-    """Say what the model of a table is."""
+    """Print a description of the model of a table."""
     schema, target = table.schema, table.schema.target
     if target.task == "classify":
         words = f"{len(target.classes)} classes: {', '.join(target.classes)}"
     else:
-        words = f"a number, mean {target.mean:.6g}, deviation {target.scale:.6g}"
+        words = a_number(target)
     page.fact("target", f"{target.name}: {words}")
-    page.fact("columns", f"{len(schema.columns)}, as {len(schema.inputs)} inputs")
+    page.fact("columns", f"{len(schema.columns)}, which become {len(schema.inputs)} inputs")
     rows: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
     rows += [("left out", c.name, c.why) for c in schema.left_out]
     width = min(max(len(name) for _, name, _ in rows), 30)
@@ -82,9 +84,9 @@ def tell(page: Page, table: TableModel) -> None:
     shown = ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in facts.items())
     page.fact("training", shown)
     if stopped is not None:
-        page.fact("ended", f"by {stopped}" if str(stopped).startswith("early") else str(stopped))
+        page.fact("stopped", f"by {stopped}" if str(stopped).startswith("early") else str(stopped))
     if table.measures.get("model"):
-        from chainrule.tabular.measures import lines
+        from chainrule.tables.measures import lines
 
         page.fact("measures", f"on the {test_rows(counts.get('test', 0))}")
         whose = "largest class" if target.task == "classify" else "mean"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import data
+from chainrule._exports import exported
 from chainrule.engines.base import Engine, EpochResult, Failure, Plan, Shortcut, State
 from chainrule.engines.reference import ReferenceEngine
+from chainrule.equations import data
+from chainrule.equations.arrays import numeric
+from chainrule.equations.checks import warn
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 __all__ = [
     "Engine",
@@ -30,14 +31,23 @@ __all__ = [
 ]
 
 
+@exported("chainrule")
 class EngineWarning(UserWarning):
-    """A run falls back to a slower engine."""
+    """Warn that a run falls back to a slower engine, because the faster one lacks what is asked.
+
+    Examples:
+        >>> import warnings
+        >>> import chainrule as cr
+        >>> warnings.filterwarnings("ignore", category=cr.EngineWarning)  # doctest: +SKIP
+    """
 
 
 def _engines() -> dict[str, Engine]:
     """Give the engines that are installed, the fastest first."""
     found: dict[str, Engine] = {}
-    if importlib.util.find_spec("chainrule._native") is not None:  # not in a pure installation
+    if (
+        importlib.util.find_spec("chainrule.engines._native") is not None
+    ):  # not in a pure installation
         from chainrule.engines.native import NativeEngine
 
         found["native"] = NativeEngine()
@@ -77,15 +87,17 @@ def choose(name: str, network: FeedForward, plan: Plan | None = None) -> Engine:
         reason = reason or lack
     if reason and plan is not None and reason not in _said:
         _said.add(reason)
-        warnings.warn(
-            f"training with the {engine.name} engine: {reason}", EngineWarning, stacklevel=4
-        )
+        warn(f"training with the {engine.name} engine: {reason}", EngineWarning)
     return engine
 
 
 def predict(network: FeedForward, X: ArrayLike) -> NDArray[Any]:
-    """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x."""
-    network._check_parameters()
-    inputs = data.inputs(X, network.sizes[0])
-    outputs = choose(network._requested_engine, network).predict(network, inputs)
-    return outputs[0] if np.ndim(X) == 1 else outputs
+    """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x.
+
+    Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
+    """
+    network.check_parameters()
+    array = numeric(X, "X")
+    inputs = data.inputs(array, network.sizes[0], network.dtype)
+    outputs = choose(network.requested_engine, network).predict(network, inputs)
+    return outputs[0] if array.ndim == 1 else outputs

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.data import Samples
-from chainrule.optimizers import Optimizer, Slots
+from chainrule.equations.data import Samples
+from chainrule.equations.optimizers import Optimizer, Slots
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,10 @@ class Engine(Protocol):
         ...
 
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
-        """Give a^(L) of checked inputs, (n, units_L), in the network's dtype, without dropout."""
+        """Give a^(L) of checked inputs, (n, units_L), in the network's dtype, without dropout.
+
+        The inputs may be laid out in any way. Warns where a number overflows (`overflow`).
+        """
         ...
 
     def losses(

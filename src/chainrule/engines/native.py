@@ -1,8 +1,7 @@
-"""The native engine: whole epochs in the C++ core (`chainrule._native`), and predictions."""
+"""The native engine: whole epochs, and predictions, in the C++ core (`_native`)."""
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import _native, activations, losses, optimizers
-from chainrule.data import Samples, is_mapped
+from chainrule import _forks as forks
+from chainrule.engines import _native
 from chainrule.engines.base import EpochResult, Failure, Plan, Shortcut, State, check_state
 from chainrule.engines.reference import ReferenceEngine
+from chainrule.equations import activations, losses, optimizers
+from chainrule.equations.arrays import contiguous, is_mapped
+from chainrule.equations.data import Samples
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 # In the order of the core's enumerations: what it knows as a number is its place here.
 _ACTIVATIONS = tuple(type(activations.ACTIVATIONS[name]) for name in _native.activations)
@@ -37,7 +39,12 @@ class NativeEngine:
         self._trainers = weakref.WeakKeyDictionary()
         self._predictors: weakref.WeakKeyDictionary[FeedForward, tuple[Any, _native.Predictor]]
         self._predictors = weakref.WeakKeyDictionary()
-        self._lock = threading.Lock()
+        self._lock = forks.Lock()
+        forks.register(self)
+
+    def _forked(self) -> None:
+        """Drop, in a forked child, what another thread of the parent may have been using."""
+        self._trainers, self._predictors = weakref.WeakKeyDictionary(), weakref.WeakKeyDictionary()
 
     def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
         """Name the first activation, loss or optimiser that is not one of the package's own."""
@@ -89,8 +96,10 @@ class NativeEngine:
                     moved[0],
                     moved[1:],
                     state.step,
-                    _readable(samples.X),
-                    _plain(samples.y, _INTEGER) if samples.y.ndim == 1 else _readable(samples.y),
+                    _readable(samples.X, dtype),
+                    _plain(samples.y, _INTEGER)
+                    if samples.y.ndim == 1
+                    else _readable(samples.y, dtype),
                     None if samples.weights is None else _plain(samples.weights, _REAL),
                     None if order is None else _plain(order, _INTEGER),
                     _plain(learning_rates, _REAL),
@@ -121,12 +130,14 @@ class NativeEngine:
         """Give a^(L) of checked inputs, (n, units_L), in the network's dtype."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
         predictor = self._predictor(network)
-        step = len(inputs) if _is_read(inputs) else _CONVERTED
-        for start in range(0, len(inputs), max(step, 1)):
+        as_it_is = _is_read(inputs) and inputs.flags.aligned
+        step = len(inputs) if as_it_is else _CONVERTED
+        for start in range(0, len(inputs), step):
             rows = slice(start, start + step)
-            X = _readable(inputs[rows])
-            if predictor.predict(network.parameters, X, outputs[rows]) == _native.NOT_HANDLED:
-                outputs[rows] = ReferenceEngine().predict(network, X)
+            X = inputs if as_it_is else _converted(inputs[rows], network.dtype)
+            if predictor.predict(network.parameters, X, outputs[rows]) != _native.DONE:
+                # It does not take these arrays, or a number is not finite, which is to be named.
+                return ReferenceEngine().predict(network, inputs)
         return outputs
 
     def losses(
@@ -135,7 +146,7 @@ class NativeEngine:
         """See `chainrule.engines.base.Engine.losses`."""
         C = np.empty(len(inputs))
         predictor = self._predictor(network)
-        X, rows = _readable(inputs), _plain(y, network.dtype)
+        X, rows = _readable(inputs, network.dtype), _plain(y, network.dtype)
         if predictor.losses(network.parameters, X, rows, outputs, C) == _native.DONE:
             return C
         return ReferenceEngine().losses(network, inputs, y, outputs)
@@ -146,10 +157,15 @@ class NativeEngine:
         empty, array, done = np.empty, np.ndarray, _native.DONE
 
         def shortcut(X: Any, parameters: NDArray[Any]) -> NDArray[Any] | None:
-            if type(X) is not array or X.ndim != 2:
+            if type(X) is not array:
                 return None
-            outputs = empty((len(X), units), dtype)
-            return outputs if predict(parameters, X, outputs) == done else None
+            if X.ndim == 2:
+                outputs = empty((len(X), units), dtype)
+                return outputs if predict(parameters, X, outputs) == done else None
+            if X.ndim == 1:
+                outputs = empty((1, units), dtype)
+                return outputs[0] if predict(parameters, X[None], outputs) == done else None
+            return None
 
         return shortcut
 
@@ -167,7 +183,7 @@ class NativeEngine:
                 held = self._predictors[network] = (key, predictor)
         return held[1]
 
-    def _trainer(self, network: FeedForward, plan: Plan, n: int) -> tuple[Any, threading.Lock]:
+    def _trainer(self, network: FeedForward, plan: Plan, n: int) -> tuple[Any, forks.Lock]:
         """Give the core's trainer for this network and plan: the last one, if nothing changed."""
         rule, loss, single = plan.optimizer, type(network.loss), network.dtype.char == "f"
         shape = (_layers(network), network.biases, loss, network.l2, single, network.seed)
@@ -177,7 +193,7 @@ class NativeEngine:
         with self._lock:
             held = self._trainers.get(network)
             if held is None or held[0] != key:
-                trainer = (_new_trainer(*key[:-1]), threading.Lock())
+                trainer = (_new_trainer(*key[:-1]), forks.Lock())
                 held = self._trainers[network] = (key, trainer)
         return held[1]
 
@@ -238,9 +254,15 @@ def _layers(network: FeedForward) -> list[tuple[int, int, float]]:
     return [(network.sizes[0], 0, 0.0), *weighted]
 
 
-def _readable(array: NDArray[Any]) -> NDArray[Any]:
+def _readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Give an array that the core can read: itself, unless its dtype is out of the ordinary."""
-    return np.asarray(array) if _is_read(array) else np.asarray(array, dtype=np.float64)
+    return array if _is_read(array) else _converted(array, dtype)
+
+
+def _converted(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Give an ordinary array of the same kind of number, or of a dtype where the core lacks it."""
+    own = array.dtype.newbyteorder("=")
+    return contiguous(array, own if own in _READABLE else dtype)
 
 
 def _is_read(array: NDArray[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The reference engine: `chainrule.backprop`, batch by batch, in NumPy."""
+"""The reference engine: `chainrule.equations.backprop`, batch by batch, in NumPy."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import backprop
-from chainrule.backprop import Gradient
-from chainrule.data import Samples
 from chainrule.engines.base import EpochResult, Failure, Plan, State, check_state
-from chainrule.layers import LayerOf, NetworkOf
-from chainrule.losses import Loss
+from chainrule.equations import backprop
+from chainrule.equations.arrays import contiguous
+from chainrule.equations.backprop import Gradient
+from chainrule.equations.data import Samples
+from chainrule.equations.layers import LayerOf, NetworkOf
+from chainrule.equations.losses import Loss
+from chainrule.equations.overflow import Overflow
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 _ROWS = 1024  # carried through the layers in one go by predict
 
@@ -72,10 +74,12 @@ class ReferenceEngine:
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
         """See `chainrule.engines.base.Engine.predict`."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
-        for start in range(0, len(inputs), _ROWS):
-            rows = slice(start, start + _ROWS)
-            batch = np.asarray(inputs[rows], dtype=network.dtype)
-            outputs[rows] = backprop.forward(network, batch).a[-1]
+        with Overflow(network.dtype) as found:
+            for start in range(0, len(inputs), _ROWS):
+                rows = slice(start, start + _ROWS)
+                passed = backprop.forward(network, contiguous(inputs[rows], network.dtype))
+                found.look_at(passed, first=start)
+                outputs[rows] = passed.a[-1]
         return outputs
 
     def losses(
@@ -135,7 +139,7 @@ def _step(
     slots = {name: values.copy() for name, values in state.slots.items()}
     plan.optimizer.update(theta, flat, slots, eta, state.step + 1)
     if not (np.isfinite(theta).all() and np.isfinite(flat).all()):
-        for l, (dW, (W, b)) in enumerate(zip(g.dW, network._views(theta), strict=True), start=1):
+        for l, (dW, (W, b)) in enumerate(zip(g.dW, network.views_of(theta), strict=True), start=1):
             if not np.isfinite(dW).all():
                 return Failure(state.step, l, "gradient")
             if not (np.isfinite(W).all() and (b is None or np.isfinite(b).all())):

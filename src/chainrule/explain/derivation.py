@@ -1,13 +1,15 @@
 """Derivations: from a network and its numbers to the terms of a chain rule.
 
 The order is the one in which it is taught: the definition, the sum written out, what is left of it,
-the result. Numbers come from `chainrule.backprop` alone.
+the result. Numbers come from `backprop` alone.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from chainrule.equations.formulas import Div, Expr, Name, Num, add, mul, parse
+from chainrule.equations.targets import Bias, PreActivation, Target, UnitOutput, Weight
 from chainrule.explain import reduction
 from chainrule.explain.pieces import Array, Pieces
 from chainrule.explain.symbols import (
@@ -25,12 +27,10 @@ from chainrule.explain.symbols import (
     quantity,
 )  # fmt: skip
 from chainrule.explain.terms import Contribution, Contributions, Equation, Term
-from chainrule.formulas import Div, Expr, Name, Num, add, mul, parse
-from chainrule.targets import Bias, PreActivation, Target, UnitOutput, Weight
 
 
 def chain(p: Pieces, target: Target) -> list[Term]:
-    """Give the terms whose product is the derivative of C_i with respect to the target."""
+    """Return the terms whose product is the derivative of C_i with respect to the target."""
     match target:
         case Weight(l, j, k):
             return [*_to_z(p, l, j), _dz_dw(p, l, j, k)]
@@ -43,7 +43,7 @@ def chain(p: Pieces, target: Target) -> list[Term]:
 
 
 def _to_z(p: Pieces, l: int, j: int) -> list[Term]:
-    """Give the terms down to z_j^(l): ∂C/∂a and ∂a/∂z, or ∂C/∂z where they are reduced."""
+    """Return the terms down to z_j^(l): ∂C/∂a and ∂a/∂z, or ∂C/∂z where these cancel."""
     if p.is_reduced(l):
         return [reduction.term(p, j, lambda m: _dC_da_output(p, m), lambda i: _da_dz(p, l, i))]
     return [_dC_da(p, l, j), _da_dz(p, l, j)]
@@ -69,22 +69,23 @@ def _dC_da_output(p: Pieces, j: int) -> Term:
 
 
 def _dC_da_hidden(p: Pieces, l: int, j: int) -> Term:
-    """∂C/∂a_j^(l) = Σ_m over the units of layer l+1 that it feeds."""
+    """Return ∂C/∂a_j^(l), the sum over the units m of layer l+1 that the unit feeds."""
     a_j, units = quantity("a", l, j), p.network.sizes[l + 1]
     m: Index = "next" if units > 1 else 0
     z_m, w_mj = quantity("z", l + 1, m), quantity("w", l + 1, m, j)
     symbol = Partial(p.C, a_j)
     product = p.product_symbol(l + 1, m, Partial(z_m, a_j))
     left = p.over_units(l + 1, mul(Factor(Partial(p.C, z_m)), w_mj))
-    through = f"The loss depends on it through the unit of layer {l + 1}"
+    through = f"The loss depends on this activation through the one unit of layer {l + 1}"
     if units > 1:
         through = (
-            f"The loss depends on it through all units of layer {l + 1}, which the chain rule sums"
+            f"The loss depends on this activation through every unit of layer {l + 1}, and the "
+            "chain rule sums over them"
         )
     steps = [
         Equation((symbol, p.over_units(l + 1, product)), through),
         Equation((Partial(z_m, a_j), w_mj), "where"),
-        Equation((symbol, left), "and so, with the factors down to z as one", True),
+        Equation((symbol, left), "and so, with the factors down to z combined", True),
     ]
     parts = p.g.delta[l + 1] * p.weights(l + 1, np.s_[:, j])
 
@@ -103,7 +104,7 @@ def _dC_da_hidden(p: Pieces, l: int, j: int) -> Term:
 
 
 def _da_dz(p: Pieces, l: int, j: int) -> Term:
-    """∂a_j/∂z_j = g'(z_j); with dropout a = m g(z), so that it is m g'(z)."""
+    """Return ∂a_j/∂z_j = g'(z_j); with dropout a = m g(z), and the term is m g'(z)."""
     a_j, z_j, style = quantity("a", l, j), quantity("z", l, j), p.notation.function
     activation, mask = p.network.layers[l].activation, p.g.forward.masks[l]
     z, a = p.g.forward.z[l][:, j], p.g.forward.a[l][:, j]
@@ -118,7 +119,7 @@ def _da_dz(p: Pieces, l: int, j: int) -> Term:
     letters: dict[str, Expr] = {"z": z_j, "a": a_j}
     forms = parse(activation.derivative_formula)
     if mask is not None:
-        forms = forms[:1]  # the later ones are in a = g(z), but here a = m g(z)
+        forms = forms[:1]  # the later ones use a = g(z), but with dropout a = m g(z)
     g, g_prime = masked(Function(l, z_j)), masked(Function(l, z_j, prime=True))
     named = [masked(fill(form, letters)) for form in parse(activation.formula)]
     results = [masked(fill(form, letters)) for form in forms]
@@ -161,7 +162,7 @@ def _dz_da(p: Pieces, l: int, j: int, k: int) -> Term:
 
 
 def _dz(p: Pieces, l: int, j: int, by: Quantity, result: Expr, k: int, values: Array) -> Term:
-    """∂z_j/∂by for the sum z_j = Σ_k w_jk a_k + b_j, of which only one item depends on it."""
+    """Return ∂z_j/∂by for z_j = Σ_k w_jk a_k + b_j, where only one item depends on ``by``."""
     z_j, fan_in, units = quantity("z", l, j), p.network.sizes[l - 1], p.network.sizes[l]
     symbol, whole = Partial(z_j, by), _weighted_sum(p, l, j)
     if fan_in == 1:
@@ -184,7 +185,7 @@ def _dz(p: Pieces, l: int, j: int, by: Quantity, result: Expr, k: int, values: A
 
 
 def _weighted_sum(p: Pieces, l: int, j: Index) -> Expr:
-    """Σ_k w_jk a_k + b_j."""
+    """Return Σ_k w_jk a_k + b_j."""
     fan_in = p.network.sizes[l - 1]
     k: Index = "from" if fan_in > 1 else 0
     body = mul(quantity("w", l, j, k), quantity("a", l - 1, k))
@@ -195,7 +196,7 @@ def _weighted_sum(p: Pieces, l: int, j: Index) -> Expr:
 def _expanded(
     symbol: Expr, by: Quantity, whole: Expr, items: list[Expr], result: Expr
 ) -> list[Equation]:
-    """Differentiate a sum: as it stands, written out, each item on its own, what is left."""
+    """Differentiate a sum: as it stands, written out, item by item, and what is left."""
     each = [item if isinstance(item, Dots) else Differentiate(by, item) for item in items]
     of_whole, of_items = Differentiate(by, whole), Differentiate(by, add(*items))
     return [
@@ -210,17 +211,17 @@ def _expanded(
 
 
 def weight_of_sample(p: Pieces) -> Term:
-    """Give the factor s_i / s̄ of a weighted sample, s̄ the mean weight."""
+    """Return the factor s_i / s̄ of a weighted sample; s̄ is the mean weight."""
     s_i, n = quantity("s", None, "sample"), len(p.y)
     symbol = Div(quantity("s", None, p.focus), Name("mean_s"))
     weighted = Sum("sample", None, n, mul(s_i, LossSymbol("sample")))
     mean = Div(weighted, Sum("sample", None, n, s_i))
-    lead = "The loss is the weighted mean: a sample counts by its weight beside the mean weight"
+    lead = "The loss is a weighted mean: each sample counts by its weight over the mean weight"
     return p.term(symbol, symbol, p.g.shares * n, [Equation((LossSymbol(), mean), lead)])
 
 
 def penalty(p: Pieces, target: Target) -> Term | None:
-    """Give ∂R/∂w = λ w for a weight of a network with l2, else None."""
+    """Return ∂R/∂w = λ w for a weight of a network with an L2 penalty, else None."""
     if not (p.network.l2 and isinstance(target, Weight)):
         return None
     w, rate, R = (

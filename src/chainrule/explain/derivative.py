@@ -1,24 +1,24 @@
-"""Derivative: one derivative of the loss, as terms and numbers; no screen, no page."""
+"""Derivative: one derivative of the loss, as terms and numbers, apart from any rendering."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.backprop import Gradient
+from chainrule._forks import cached_property
+from chainrule.equations.backprop import Gradient
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.targets import Bias, PreActivation, Target, UnitOutput, Weight
 from chainrule.explain import derivation
 from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
 from chainrule.explain.pieces import Pieces
 from chainrule.explain.symbols import Quantity, quantity
 from chainrule.explain.terms import Term
-from chainrule.feedforward import FeedForward
-from chainrule.targets import Bias, PreActivation, Target, UnitOutput, Weight
 
 if TYPE_CHECKING:
     from chainrule.verify import Certificate
@@ -26,7 +26,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SampleRow:
-    """One sample: the value of each term, in order, and their product."""
+    """The terms of one sample.
+
+    Attributes:
+        index: The sample, from 0.
+        terms: The value of each term, in order.
+        product: Their product.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 1], W=[[[2.0]]], b=[[0.0]])
+        >>> net.explain("w[1][0,0]", [[1.0], [3.0]], [1.0, 0.0]).samples[1]
+        SampleRow(index=1, terms=(6.0, 1.0, 3.0), product=18.0)
+    """
 
     index: int
     terms: tuple[float, ...]
@@ -34,16 +46,10 @@ class SampleRow:
 
 
 class Derivative:
-    """The derivative of the loss C with respect to one quantity, explained.
+    """The derivative of the loss C with respect to one quantity, as terms with their numbers.
 
-    ``value`` is the derivative: for a weight or bias exactly the number in `Network.gradient`.
-    ``terms`` are the factors of the chain rule in order (with sample weights, s_i / s̄ is the last);
-    ``penalty`` is the part λ w of the L2 penalty, or None. ``samples`` has a row for each sample;
-    the mean of the products, plus the penalty, is ``value``. The terms show the numbers of the
-    sample in ``focus``.
-
-    Made by `Network.explain`. The network is copied, so that an explanation stays as it is when
-    training goes on.
+    ``value`` is the derivative: the mean over the samples of the product of the ``terms``, plus
+    the ``penalty``. The terms show the numbers of the sample in ``focus``.
     """
 
     def __init__(
@@ -68,12 +74,15 @@ class Derivative:
 
     @property
     def n_samples(self) -> int:
-        """The number of samples."""
+        """Return the number of samples."""
         return len(self.y)
 
     @cached_property
     def value(self) -> float:
-        """The derivative of C: the mean of the products, plus the penalty."""
+        """Return the derivative of C: the mean of the products, plus the penalty.
+
+        For a weight or bias it is exactly the number in `Network.gradient`.
+        """
         g = self.gradient
         match self.target:
             case Weight(l, j, k):
@@ -86,7 +95,10 @@ class Derivative:
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
-        """The factors in order."""
+        """Return the factors of the chain rule in order.
+
+        With sample weights, s_i / s̄ is the last one.
+        """
         terms = derivation.chain(self._pieces, self.target)
         if self.sample_weight is not None:
             terms.append(derivation.weight_of_sample(self._pieces))
@@ -94,12 +106,12 @@ class Derivative:
 
     @cached_property
     def penalty(self) -> Term | None:
-        """The part of the L2 penalty, λ w, or None."""
+        """Return the part λ w of the L2 penalty, or None."""
         return derivation.penalty(self._pieces, self.target)
 
     @cached_property
     def products(self) -> NDArray[np.float64]:
-        """The product of the terms for every sample, (n,)."""
+        """Return the product of the terms for every sample, (n,)."""
         product = np.ones(self.n_samples)
         for term in self.terms:
             product = product * term.values
@@ -107,7 +119,7 @@ class Derivative:
 
     @cached_property
     def samples(self) -> Sequence[SampleRow]:
-        """A row for each sample."""
+        """Return a row for each sample: its terms and their product."""
         columns = np.array([term.values for term in self.terms])
         return [
             SampleRow(i, tuple(map(float, columns[:, i])), float(self.products[i]))
@@ -116,7 +128,7 @@ class Derivative:
 
     @property
     def symbol(self) -> Quantity:
-        """The quantity that the derivative is taken with respect to."""
+        """Return the quantity to differentiate with respect to, as an expression."""
         match self.target:
             case Weight(l, j, k):
                 return quantity("w", l, j, k)
@@ -129,16 +141,24 @@ class Derivative:
 
     @property
     def target_value(self) -> float:
-        """The number of that quantity, for the sample in focus."""
+        """Return the value of that quantity for the sample in focus."""
         return self._pieces.value_of(self.symbol)
 
     def value_of(self, q: Quantity) -> float:
-        """Give the number of a quantity for the sample in focus."""
+        """Return the value of a quantity for the sample in focus.
+
+        Args:
+            q: The quantity, as an expression.
+        """
         return self._pieces.value_of(q)
 
     @cached_property
     def certificate(self) -> Certificate:
-        """The value beside finite differences, high precision and, if installed, PyTorch or JAX."""
+        """Return the value beside the same derivative, computed without backpropagation.
+
+        The others are a central difference, a value in high precision and, if PyTorch or JAX is
+        installed, automatic differentiation. They are computed when first asked for.
+        """
         from chainrule.verify import certify
 
         return certify(

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from chainrule.equations.formulas import Div, Expr, Name, Neg, Num, add, mul
+from chainrule.equations.targets import Bias, Weight
 from chainrule.explain.derivative import Derivative
 from chainrule.explain.symbols import Factor, LossSymbol, Partial, Quantity, Sum, quantity
 from chainrule.explain.terms import Equation, Term
-from chainrule.formulas import Div, Expr, Name, Neg, Num, add, mul
-from chainrule.targets import Bias, Weight
 
 _ORDINALS = ("First", "Second", "Third", "Fourth")
 
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """A heading with its equations; the term that they derive, if it is one."""
+    """A heading with its equations, and the term that they derive, if they derive one."""
 
     title: str
     equations: Sequence[Equation]
@@ -26,12 +26,12 @@ class Section:
 
 
 def sections(why: Derivative) -> list[Section]:
-    """Give the chain rule, its terms, what they combine to, the numbers, the mean, the update."""
+    """Return the chain rule, its terms, their combination, the numbers, the mean, the update."""
     return _named(why, [*_terms(why), *_penalty(why), *_mean(why), *_update(why)])
 
 
 def _named(why: Derivative, made: list[Section]) -> list[Section]:
-    """Say, before the numbers are put in, what inputs and outputs in the formulas are called."""
+    """Add, before the numbers, the names of the inputs and outputs in the formulas."""
     shown = [equation for section in made for equation in section.equations]
     equations = _equations(why, shown)
     if equations:
@@ -70,7 +70,7 @@ def _terms(why: Derivative) -> list[Section]:
 
 
 def _numbered(why: Derivative) -> list[Term]:
-    """Give the terms, their results numbered (1), (2), ... if the notation asks for it."""
+    """Return the terms, with their results numbered (1), (2), ... if the notation has tags."""
     if not why.notation.tags:
         return list(why.terms)
     numbered = []
@@ -95,7 +95,7 @@ def _penalty(why: Derivative) -> list[Section]:
 
 
 def _mean(why: Derivative) -> list[Section]:
-    """∂C/∂w = (1/n) Σ_i ∂C_i/∂w, with weights of samples and the penalty where there are some."""
+    """Return ∂C/∂w = (1/n) Σ_i ∂C_i/∂w, with sample weights and the penalty where they exist."""
     n = why.n_samples
     if n == 1 and why.penalty is None:
         return []
@@ -115,7 +115,7 @@ def _mean(why: Derivative) -> list[Section]:
 
 
 def _update(why: Derivative) -> list[Section]:
-    """w ← w - η ∂C/∂w, for any parameter, for this one, and in numbers."""
+    """Return w ← w - η ∂C/∂w for any parameter, for this one, and in numbers."""
     if not isinstance(why.target, Weight | Bias):
         return []
     arrow = why.notation.assign
@@ -140,7 +140,7 @@ def _update(why: Derivative) -> list[Section]:
 
 
 def _equations(why: Derivative, shown: Sequence[Equation]) -> list[Equation]:
-    """Say of each named quantity in some equations what it is, and its number."""
+    """Return an equation for each named quantity in some equations: its name and its value."""
     found: dict[Quantity, str] = {}
     last = len(why.network.sizes) - 1
     for equation in shown:

@@ -1,4 +1,4 @@
-"""Explanation: one derivative, taken apart into terms, put together again, and proven."""
+"""Explanation: one derivative, split into terms, combined again, and proven."""
 
 from __future__ import annotations
 
@@ -7,34 +7,63 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chainrule import data
+from chainrule._exports import exported
+from chainrule.equations import data
+from chainrule.equations.checks import integer, positive
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.targets import Target, resolve
 from chainrule.explain import document
 from chainrule.explain import notation as notations
 from chainrule.explain.derivative import Derivative, SampleRow
 from chainrule.explain.document import Section
 from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
-from chainrule.feedforward import FeedForward
-from chainrule.targets import Target, resolve
 
 __all__ = ["Explanation", "SampleRow", "explain"]
 
 
+@exported("chainrule")
 class Explanation(Derivative):
     """The derivative of the loss C with respect to one quantity, explained.
 
-    ``value`` is the derivative: for a weight or bias exactly the number in `Network.gradient`.
-    ``terms`` are the factors of the chain rule in order (with sample weights, s_i / s̄ is the last);
-    ``penalty`` is the part λ w of the L2 penalty, or None. ``samples`` has a row for each sample;
-    the mean of the products, plus the penalty, is ``value``. The terms show the numbers of the
-    sample in ``focus``.
+    `Network.explain` makes it. The network is copied, so an explanation stays as it is when
+    training goes on. ``str(why)`` is the derivation as text, and a notebook shows it with its
+    formulas.
 
-    Made by `Network.explain`. The network is copied, so that an explanation stays as it is when
-    training goes on.
+    Args:
+        network: The network.
+        target: The quantity to differentiate with respect to.
+        gradient: The gradient that `backprop` computed on these samples.
+        y: The targets, (n, units_L).
+        sample_weight: The weight of each sample, or None.
+        dropout_step: The training step whose dropout masks are applied, or None.
+        learning_rate: η of the update that is shown, or None.
+        focus: The sample whose numbers the terms show.
+        notation: The notation.
+        names: The names of inputs and outputs.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 1], output="tanh", W=[[[0.5]]], b=[[0.0]])
+        >>> why = net.explain("w[1][0,0]", [[2.0]], [0.0])
+        >>> [round(term.value, 4) for term in why.terms]
+        [0.7616, 0.42, 2.0]
+        >>> why.value == float(net.gradient([[2.0]], [0.0]).dW[1][0, 0])
+        True
+        >>> print(why.text().splitlines()[0])
+        ∂C/∂w₀₀⁽¹⁾ = 0.6397
     """
 
     def in_notation(self, notation: Notation | str) -> Explanation:
-        """Give the same explanation in another notation."""
+        """Return the same explanation in another notation.
+
+        Args:
+            notation: A `Notation`, or the name of one that ships: "default", "C-a-L" or "L-h".
+
+        Raises:
+            TypeError: ``notation`` is neither a name nor a `Notation`.
+            ValueError: There is no notation of that name.
+        """
         return Explanation(
             self.network, self.target, self.gradient, self.y, sample_weight=self.sample_weight,
             dropout_step=self.dropout_step, learning_rate=self.learning_rate, focus=self.focus,
@@ -42,35 +71,52 @@ class Explanation(Derivative):
         )  # fmt: skip
 
     def sections(self) -> list[Section]:
-        """Give the whole derivation: chain rule, terms, combination, numbers, mean, update."""
+        """Return the whole derivation: chain rule, terms, combination, numbers, mean, update."""
         return document.sections(self)
 
     def text(self, width: int = 100, depth: int = 1) -> str:
-        """Give Unicode text of at most ``width`` columns; ``depth`` opens contributions further."""
+        """Return the derivation as Unicode text.
+
+        Args:
+            width: The most characters in a line; at least 40.
+            depth: How many levels of contributions to open.
+        """
         from chainrule.explain.page_text import page
 
         return page(self, width, depth)
 
     def latex(self, standalone: bool = False) -> str:
-        """Give LaTeX (amsmath): the sections' text and formulas, or a whole document."""
+        """Return the derivation as LaTeX, which needs the package amsmath.
+
+        Args:
+            standalone: Return a whole document, not only its body.
+        """
         from chainrule.explain.page_latex import page
 
         return page(self, standalone)
 
     def mathml(self) -> str:
-        """Give one MathML element with all equations in order."""
+        """Return one MathML element with all equations in order."""
         from chainrule.explain.page_html import equations_only
 
         return equations_only(self)
 
     def html(self, depth: int = 3) -> str:
-        """Give a self-contained HTML page without scripts; contributions open to ``depth``."""
+        """Return an HTML page that needs no other file, script or network.
+
+        Args:
+            depth: How many levels of contributions can be opened.
+        """
         from chainrule.explain.page_html import page
 
         return page(self, depth)
 
     def to_dict(self, depth: int = 1) -> dict[str, Any]:
-        """Give everything as plain data for JSON; formulas as text, LaTeX and MathML."""
+        """Return everything as plain data for JSON, each formula as text, LaTeX and MathML.
+
+        Args:
+            depth: How many levels of contributions to include.
+        """
         from chainrule.explain.page_dict import as_dict
 
         return as_dict(self, depth)
@@ -108,33 +154,52 @@ def explain(
 ) -> Explanation:
     """Explain the derivative of the loss with respect to one quantity.
 
-    ``target`` is a text such as "w[2][1,2]", "b[2][1]", "z[1][0]", "a[1][3]" or "x[0]", or a
-    `Weight`, `Bias`, `PreActivation` or `UnitOutput`. X is (n, units_0), y as for `Network.fit`;
-    the terms show the numbers of sample ``focus``. Of z, a and x, which differ from sample to
-    sample, the value is the mean of ∂C_i/∂z: what a shift that is the same in all samples causes.
-    ``dropout_step`` applies the dropout masks of that training step. With ``learning_rate`` the
-    update is shown in numbers. ``names`` are what inputs and outputs are called, such as the
-    columns of a table. Raises ValueError or TypeError for a target, data, focus, notation or names
-    that do not fit.
+    z, a and x differ from sample to sample. For them the value is the mean of ∂C_i/∂z: the effect
+    of the same shift in every sample.
+
+    Args:
+        target: The quantity to differentiate with respect to: a text such as "w[2][1,2]",
+            "b[2][1]", "z[1][0]", "a[1][3]" or "x[0]", or a `Weight`, `Bias`, `PreActivation` or
+            `UnitOutput`.
+        X: The inputs, (n, units_0), or one sample, (units_0,).
+        y: The targets, as for `Network.fit`.
+        sample_weight: The weight of each sample in the mean, (n,).
+        dropout_step: Apply the dropout masks of this training step.
+        learning_rate: Show the update in numbers, with this η.
+        focus: The sample whose numbers the terms show.
+        notation: A `Notation`, or the name of one that ships: "default", "C-a-L" or "L-h".
+        names: The names of inputs and outputs, such as the columns of a table.
+
+    Returns:
+        The explanation.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: The network has no such quantity, the data do not fit, or ``focus`` or
+            ``notation`` does not exist.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)
+        >>> why = net.explain("w[1][2,0]", [[0.5, -1.0]], [1.0])
+        >>> why.certificate.verdict
+        'pass'
     """
     resolved = resolve(target, network.sizes, network.biases)
     chosen = notations.get(notation)
     if learning_rate is not None:
-        from chainrule.checks import positive
-
         positive(learning_rate, "learning_rate")
-    # copies, so that an explanation stays as it is when the caller's arrays are filled anew
-    X = np.array(data.inputs(X, network.sizes[0]), dtype=np.float64)
+    # copies, so that an explanation stays the same when the caller overwrites the arrays
+    X = np.array(data.inputs(X, network.sizes[0]), dtype=np.float64, order="C")
     gradient = network.gradient(X, y, sample_weight=sample_weight, dropout_step=dropout_step)
     n = len(gradient.sample_losses)
-    if isinstance(focus, bool) or not isinstance(focus, int | np.integer):
-        raise TypeError(f"focus must be the index of a sample, got {focus!r}")
+    focus = integer(focus, "focus must be the index of a sample")
     if not 0 <= focus < n:
-        raise ValueError(f"focus is {focus}; there are samples 0 to {n - 1}")
+        raise ValueError(f"focus is {focus}; expected the index of a sample, 0 to {n - 1}")
     units = network.sizes[-1]
     rows = data.one_hot(data.targets(y, n, units, network.loss), units, np.float64).copy()
     return Explanation(
         network.copy(), resolved, gradient, rows, sample_weight=data.weights(sample_weight, n),
-        dropout_step=dropout_step, learning_rate=learning_rate, focus=int(focus), notation=chosen,
+        dropout_step=dropout_step, learning_rate=learning_rate, focus=focus, notation=chosen,
         names=None if names is None else names.check(network.sizes),
     )  # fmt: skip

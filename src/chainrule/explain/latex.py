@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chainrule.explain.writer import Writer, format_number
+from chainrule.equations.numbers import format_number
+from chainrule.explain.writer import Writer
 
 _LETTERS = {"lambda": r"\lambda", "eta": r"\eta", "mean_s": r"\bar{s}", "sum_w2": r"\sum w^{2}"}
 _NAMES = {
@@ -27,7 +28,7 @@ _GREEK = str.maketrans({
 
 
 class LatexWriter(Writer):
-    """Writes LaTeX."""
+    """A writer of LaTeX."""
 
     def number(self, value: float) -> str:
         text = format_number(value, self.notation.digits)
@@ -107,5 +108,5 @@ class LatexWriter(Writer):
 
 
 def escape(text: str) -> str:
-    """Give a text with the characters escaped that mean something to LaTeX."""
+    """Escape the characters of a text that LaTeX treats as commands."""
     return "".join(_SPECIAL.get(c, c) for c in text)

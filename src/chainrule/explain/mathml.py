@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from chainrule.explain.writer import Writer, format_number
+from chainrule.equations.numbers import format_number
+from chainrule.explain.writer import Writer
 
 _LETTERS = {
     "lambda": "<mi>λ</mi>",
@@ -19,7 +20,7 @@ _OPERATORS = {"<=": "≤", ">=": "≥"}
 
 
 class MathmlWriter(Writer):
-    """Writes MathML Core, without the outer ``<math>``."""
+    """A writer of MathML Core, without the outer ``<math>``."""
 
     def number(self, value: float) -> str:
         text = format_number(value, self.notation.digits)
@@ -114,7 +115,7 @@ def _scripts(base: str, below: str, above: str) -> str:
 
 
 def _marks(text: str) -> str:
-    """Give the characters of an index as numbers, letters and operators."""
+    """Return an index as MathML numbers, letters and operators."""
     marks, number = "", ""
     for c in text + " ":
         if c.isdigit():

@@ -1,4 +1,4 @@
-"""Names: what the inputs and outputs of a network are called outside, for words beside formulas."""
+"""Names: the user's names for inputs and outputs, shown beside the formulas."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from chainrule.checks import guess, listed
+from chainrule.equations.checks import guess, listed
+from chainrule.equations.formulas import Expr
 from chainrule.explain.symbols import Quantity
-from chainrule.formulas import Expr
 
 
 @dataclass(frozen=True)
 class Names:
-    """One name for each input, output and target of a network; none at all, where it is empty.
+    """A name for each input, output and target of a network, or an empty list for no names.
 
-    ``origins`` say how the number of an input or target comes from what stands in the data of the
-    sample in focus: x₃ from (41 - 38.6) / 13.6.
+    ``origins`` has, for an input or target, how its value follows from the data of the sample in
+    focus: x₃ = (41 - 38.6) / 13.6.
     """
 
     inputs: Sequence[str] = ()
@@ -25,23 +25,25 @@ class Names:
     origins: Mapping[Expr, Expr] = field(default_factory=dict)
 
     def check(self, sizes: Sequence[int]) -> Names:
-        """Raise ValueError where there are not as many names as units; else give the names."""
+        """Return the names; raise ValueError where there are not as many as units."""
         for what, names, units in (
             ("inputs", self.inputs, sizes[0]),
             ("outputs", self.outputs, sizes[-1]),
             ("targets", self.targets, sizes[-1]),
         ):
             if names and len(names) != units:
-                raise ValueError(f"names.{what} has {len(names)} names; the network has {units}")
+                raise ValueError(
+                    f"names.{what} has {len(names)} names; the network has {units} {what}"
+                )
         return self
 
     def of_unit(self, layer: int, unit: int, last: int) -> str | None:
-        """Give the name of a unit of the first or the last layer, or None."""
+        """Return the name of a unit of the first or the last layer, or None."""
         names = self.inputs if layer == 0 else self.outputs if layer == last else ()
         return names[unit] if names else None
 
     def of(self, q: Quantity, last: int) -> str | None:
-        """Give the name of a quantity, x, a of the last layer or y, or None."""
+        """Return the name of x, of a in the last layer, or of y; None for any other quantity."""
         (unit,) = q.units if len(q.units) == 1 else ("",)
         if not isinstance(unit, int):
             return None
@@ -60,10 +62,10 @@ _NAMED = re.compile(
 def by_index(
     target: str, last: int, inputs: Sequence[Sequence[str]], outputs: Sequence[Sequence[str]]
 ) -> str:
-    """Give a target whose unit is named, x[age] or b[2][yes], by the unit's index.
+    """Return a target that names a unit, x[age] or b[2][yes], with the unit's index instead.
 
-    ``inputs`` and ``outputs``, the units of layer ``last``, are one or more lists of names to look
-    in, the shortest names first; a whole number is an index. Raises ValueError for an unknown name.
+    A whole number is an index already. ``inputs`` and ``outputs`` (the units of layer ``last``)
+    are lists of names to search, the shortest names first. Raises ValueError for an unknown name.
     """
     match = _NAMED.fullmatch(target)
     if match is None or re.fullmatch(r"\s*-?\d+\s*", match["name"]):

@@ -9,23 +9,53 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from chainrule._exports import exported
 
+
+@exported("chainrule")
 @dataclass(frozen=True)
 class Notation:
-    """How symbols are written. Make your own with ``dataclasses.replace(Notation(), loss="E")``.
+    """The letters and index positions of formulas.
 
-    ``activation``, ``loss``: their letters. ``input``: the letter of layer 0, or None to write it
-    as an activation. ``first_index``: 0 or 1, for units and samples. ``to_index``, ``from_index``,
-    ``next_index``, ``other_index``, ``sample_index``: the letters of the unit, of one in the layer
-    before, of one in the layer after, of another output, of a sample. ``layer_above``: "(l)" writes
-    w_jk^(l), "l" writes w^l_jk. ``layer_names``: "number", or "relative" for L, L-1, ...
-    ``single_units``: where every layer has one unit, "hide" writes w_2 for w_11^(2).
-    ``residual``: "a - y" or "y - a". ``function``: "g" keeps g and g' abstract, "name" writes tanh,
-    "both" goes from one to the other. ``factors``: "( )" or "" around ∂C/∂a where they stand in a
-    row; ``results``: "( )" or "[ ]" around what is left of them. ``counts``: "number" writes the
-    number of units and samples at a Σ, "n" writes n. ``name_sample``: write C_0 for a single sample
-    (else C). ``tags``: number the results (1), (2), (3). ``assign``: the sign of the update.
-    ``digits``: significant digits; ``max_terms``: how many contributions of a long sum are printed.
+    Make your own with ``dataclasses.replace(Notation(), loss="E")``. Three ship, by name:
+    "default", "C-a-L" and "L-h".
+
+    Args:
+        name: The name of the notation.
+        activation: The letter of an activation.
+        loss: The letter of the loss.
+        input: The letter of layer 0, or None to write it as an activation.
+        first_index: The index of the first unit and sample, 0 or 1.
+        to_index: The letter of the unit.
+        from_index: The letter of a unit in the layer before.
+        next_index: The letter of a unit in the layer after.
+        other_index: The letter of another output.
+        sample_index: The letter of a sample.
+        layer_above: "(l)" writes w_jk^(l), "l" writes w^l_jk.
+        layer_names: "number", or "relative" for L, L−1, ...
+        single_units: "hide" writes w_2 for w_11^(2) if every layer has one unit.
+        residual: "a - y" or "y - a".
+        function: "g" keeps g and g' abstract, "name" writes tanh, "both" goes from one to the
+            other.
+        factors: "( )" or "" around ∂C/∂a where factors stand in a row.
+        results: "( )" or "[ ]" around the results of these factors.
+        counts: "number" writes the last index of a Σ as a number, "n" with the letter n.
+        name_sample: Write the loss of a single sample as C_0, not as C.
+        tags: Number the results (1), (2), (3).
+        assign: The sign of the update, "←" or "=".
+        digits: The significant digits of numbers, 1 to 17.
+        max_terms: The most contributions of a sum that are printed.
+
+    Raises:
+        ValueError: A field has an impossible value, or two index letters are the same.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> import chainrule as cr
+        >>> mine = replace(cr.Notation(), loss="E", first_index=1)
+        >>> net = cr.Network([1, 1], output="tanh", W=[[[0.5]]], b=[[0.0]])
+        >>> print(net.explain("b[1][0]", [[2.0]], [0.0], notation=mine).text().splitlines()[0])
+        ∂E/∂b₁⁽¹⁾ = 0.31985
     """
 
     name: str = "own"
@@ -57,24 +87,30 @@ class Notation:
                       "sample_index"):  # fmt: skip
             if not _is_letter(getattr(self, field)):
                 raise ValueError(
-                    f"Notation.{field} must be one letter, got {getattr(self, field)!r}"
+                    f"Notation.{field} is {getattr(self, field)!r}; expected one letter"
                 )
         if self.input is not None and not _is_letter(self.input):
-            raise ValueError(f"Notation.input must be one letter or None, got {self.input!r}")
+            raise ValueError(f"Notation.input is {self.input!r}; expected one letter or None")
         indices = [self.to_index, self.from_index, self.next_index, self.other_index]
         indices.append(self.sample_index)
         if len(set(indices)) < 5:
-            raise ValueError(f"Notation: the five index letters must differ, got {indices}")
+            raise ValueError(
+                f"The index letters of Notation are {indices}; expected five different letters"
+            )
         for field, choices in _CHOICES.items():
             value = getattr(self, field)
             if isinstance(value, bool) or value not in choices:
                 *others, last = map(repr, choices)
                 known = f"{', '.join(others)} or {last}"
-                raise ValueError(f"Notation.{field} must be {known}, got {value!r}")
+                raise ValueError(f"Notation.{field} is {value!r}; expected {known}")
         if not (_is_integer(self.digits) and 1 <= self.digits <= 17):
-            raise ValueError(f"Notation.digits must be from 1 to 17, got {self.digits!r}")
+            raise ValueError(
+                f"Notation.digits is {self.digits!r}; expected an integer from 1 to 17"
+            )
         if not (_is_integer(self.max_terms) and self.max_terms >= 1):
-            raise ValueError(f"Notation.max_terms must be at least 1, got {self.max_terms!r}")
+            raise ValueError(
+                f"Notation.max_terms is {self.max_terms!r}; expected an integer from 1 on"
+            )
 
 
 _CHOICES: dict[str, tuple[object, ...]] = {
@@ -115,11 +151,14 @@ NOTATIONS: dict[str, Notation] = {
 
 
 def get(notation: Notation | str) -> Notation:
-    """Give the notation of that name, or a notation as it is; ValueError or TypeError otherwise."""
+    """Return the notation of that name, or a `Notation` unchanged.
+
+    Raises TypeError for any other object, and ValueError for an unknown name.
+    """
     if isinstance(notation, Notation):
         return notation
     if not isinstance(notation, str):
-        raise TypeError(f"notation must be a name or a chainrule.Notation, got {notation!r}")
+        raise TypeError(f"notation is {notation!r}; expected a name or a chainrule.Notation")
     if notation not in NOTATIONS:
         raise ValueError(f"unknown notation {notation!r}; known: {', '.join(NOTATIONS)}")
     return NOTATIONS[notation]

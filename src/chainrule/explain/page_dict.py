@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING, Any
 
+from chainrule.equations.formulas import Expr
+from chainrule.equations.numbers import plain
 from chainrule.explain.document import sections
 from chainrule.explain.latex import LatexWriter
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Equation, Term
 from chainrule.explain.text import TextWriter
 from chainrule.explain.words import setting
-from chainrule.formulas import Expr
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
 
 
 def as_dict(why: Derivative, depth: int) -> dict[str, Any]:
-    """Give the explanation as dictionaries, lists, texts and numbers."""
+    """Return the explanation as dictionaries, lists, texts and numbers."""
     return _Page(why).whole(depth)
 
 
@@ -37,7 +37,7 @@ class _Page:
         why = self.why
         return {
             "target": str(why.target),
-            "value": _number(why.value),
+            "value": plain(why.value),
             "setting": setting(why),
             "notation": dataclasses.asdict(why.notation),
             "n_samples": why.n_samples,
@@ -47,8 +47,8 @@ class _Page:
             "samples": [
                 {
                     "index": row.index,
-                    "terms": [_number(x) for x in row.terms],
-                    "product": _number(row.product),
+                    "terms": [plain(float(x)) for x in row.terms],
+                    "product": plain(float(row.product)),
                 }
                 for row in why.samples
             ],
@@ -67,7 +67,7 @@ class _Page:
         return {
             "symbol": self._formula(term.symbol),
             "formula": self._formula(term.formula),
-            "value": _number(term.value),
+            "value": plain(term.value),
             "derivation": [self._equation(equation) for equation in term.derivation],
             "numbers": self._equation(term.numbers),
             "contributions": self._contributions(term, depth),
@@ -79,7 +79,7 @@ class _Page:
         shown, rest = term.contributions.largest(self.why.notation.max_terms)
         return {
             "count": len(term.contributions),
-            "rest": _number(rest),
+            "rest": plain(rest),
             "largest": [self._contribution(part, depth) for part in shown],
         }
 
@@ -87,7 +87,7 @@ class _Page:
         terms = [self._term(term, depth - 1) for term in part.terms] if depth > 0 else None
         return {
             "unit": part.unit,
-            "value": _number(part.value),
+            "value": plain(part.value),
             "symbol": self._formula(part.symbol),
             "terms": terms,
         }
@@ -101,8 +101,3 @@ class _Page:
 
     def _formula(self, expr: Expr) -> dict[str, str]:
         return {name: writer.write(expr) for name, writer in self.writers.items()}
-
-
-def _number(value: float) -> float | None:
-    """Give a number as JSON has it: what is not finite (1/a where a rounds to 0) as None."""
-    return float(value) if math.isfinite(value) else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
+from chainrule.explain.counts import more_samples, sum_of_others
 from chainrule.explain.document import sections
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Contributions, Equation
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
 
 _ROWS = 100
-_NODES = 600  # contributions drawn of one term; of more the deepest are left out
+_NODES = 600  # contributions drawn of one term; of more, the deepest are left out
 _MATH = "http://www.w3.org/1998/Math/MathML"
 
 _STYLE = """
@@ -46,7 +47,7 @@ _STYLE = """
 
 
 def page(why: Derivative, depth: int) -> str:
-    """Give a whole page that needs nothing else: no script, no font, no network."""
+    """Return a whole page that needs no other file, script or network."""
     title = escape(f"chainrule: {why.target}")
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
@@ -57,12 +58,12 @@ def page(why: Derivative, depth: int) -> str:
 
 
 def fragment(why: Derivative, depth: int) -> str:
-    """Give the explanation as one element, for a notebook or to put into a page."""
+    """Return the explanation as one element, for a notebook or inside a page."""
     return "\n".join(_Page(why, depth).lines())
 
 
 def equations_only(why: Derivative) -> str:
-    """Give one ``math`` element with all equations of the derivation, in order."""
+    """Return one ``math`` element with all equations of the derivation, in order."""
     writer = _writer(why)
     rows: list[str] = []
     for section in sections(why):
@@ -120,10 +121,10 @@ class _Page:
             yield from self._contribution(part, depth)
         if left:
             others = _math(self.writer.number(rest))
-            yield f'<div class="leaf wide">all other {left} together: {others}</div>'
+            yield f'<div class="leaf wide">{sum_of_others(left)}: {others}</div>'
 
     def _affordable(self, parts: Contributions) -> int:
-        """Give the depth asked for, or the largest one that draws at most `_NODES`."""
+        """Return the depth asked for, or the largest one that draws no more than `_NODES`."""
         count, total, most = 1, 0, self.why.notation.max_terms
         for depth in range(self.depth):
             count *= min(len(parts), most)
@@ -159,7 +160,7 @@ class _Page:
             return
         yield f'<details class="wide"><summary>{line}</summary>'
         for term in inner:
-            yield f"<p>where {_math(self.writer.write(term.symbol))} is a sum again</p>"
+            yield f"<p>where {_math(self.writer.write(term.symbol))} is itself a sum</p>"
             assert term.contributions is not None
             yield from self._contributions(term.contributions, depth - 1)
         yield "</details>"
@@ -180,7 +181,7 @@ class _Page:
             mark = ' class="focus"' if row.index == why.focus else ""
             yield f"<tr{mark}><td>{row.index + why.notation.first_index}</td>{cells}</tr>"
         if left := max(why.n_samples - _ROWS, 0):
-            yield f'<tr><td colspan="{len(why.terms) + 2}">and {left} more samples</td></tr>'
+            yield f'<tr><td colspan="{len(why.terms) + 2}">{more_samples(left)}</td></tr>'
         mean = _math(writer.number(float(why.products.mean())))
         yield (
             f'</tbody><tfoot><tr><td>mean</td><td colspan="{len(why.terms)}"></td>'

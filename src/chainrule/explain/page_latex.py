@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chainrule.explain.counts import more_samples, sum_of_others
 from chainrule.explain.document import sections
 from chainrule.explain.latex import LatexWriter, escape
 from chainrule.explain.terms import Contributions, Equation
@@ -26,7 +27,7 @@ _DOCUMENT = r"""\documentclass{article}
 
 
 def page(why: Derivative, standalone: bool) -> str:
-    """Give the whole explanation, as a document or as what stands in one."""
+    """Return the whole explanation, as a document or as the body of one."""
     writer = _writer(why)
     parts = [rf"\[ {headline(why, writer)} \]", words(setting(why)) + "."]
     for section in sections(why):
@@ -48,7 +49,7 @@ def page(why: Derivative, standalone: bool) -> str:
 
 
 def summary(why: Derivative) -> str:
-    """Give the chain rule, what is left of it and the value, in one aligned formula."""
+    """Return the chain rule, what is left of it and the value, in one aligned formula."""
     for section in sections(why):
         if section.title == "Combining the terms":
             return aligned(
@@ -58,7 +59,7 @@ def summary(why: Derivative) -> str:
 
 
 def display(writer: LatexWriter, equation: Equation) -> str:
-    """Give an equation as a display, its sides below each other, after its leading words."""
+    """Return an equation as a display, one side below the other, after its leading words."""
     tag = rf" \tag{{{equation.tag.strip('()')}}}" if equation.tag else ""
     formula = aligned(writer, equation)
     lead = f"{words(equation.lead)}\n" if equation.lead else ""
@@ -66,7 +67,7 @@ def display(writer: LatexWriter, equation: Equation) -> str:
 
 
 def aligned(writer: LatexWriter, equation: Equation, end: str = "") -> str:
-    """Give the sides of an equation, the second and later ones each on a line of their own."""
+    """Return the sides of an equation aligned, each from the second on in its own line."""
     first, *rest = (writer.write(side) for side in equation.sides)
     signs = [writer.operator(equation.relation).strip(), *["="] * len(rest)]
     lines = [f"{sign} {side}" for sign, side in zip(signs, rest, strict=False)]
@@ -91,7 +92,7 @@ def _contributions(why: Derivative, writer: LatexWriter, parts: Contributions) -
         factors = "".join(rf"\left( {writer.number(term.value)} \right)" for term in part.terms)
         rows.append(f"{writer.write(part.symbol)} &= {factors} = {writer.number(part.value)}")
     if left:
-        rows.append(rf"\text{{all other {left} together}} &= {writer.number(rest)}")
+        rows.append(rf"\text{{{sum_of_others(left)}}} &= {writer.number(rest)}")
     return [lead, r"\[ \begin{aligned} " + r" \\ ".join(rows) + r" \end{aligned} \]"]
 
 
@@ -107,7 +108,7 @@ def _table(why: Derivative, writer: LatexWriter) -> str:
     lines = [" & ".join(row) + r" \\" for row in [heads, *rows]]
     lines.insert(1, r"\hline")
     if left := why.n_samples - len(rows):
-        lines.append(rf"\multicolumn{{{len(heads)}}}{{r}}{{and {left} more}} \\")
+        lines.append(rf"\multicolumn{{{len(heads)}}}{{r}}{{{more_samples(left)}}} \\")
     mean = writer.number(float(why.products.mean()))
     lines += [r"\hline", rf"mean & \multicolumn{{{len(heads) - 1}}}{{r}}{{${mean}$}} \\"]
     return "\n".join([rf"\begin{{tabular}}{{{'r' * len(heads)}}}", *lines, r"\end{tabular}"])
@@ -118,7 +119,7 @@ def _writer(why: Derivative) -> LatexWriter:
 
 
 def words(text: str) -> str:
-    """Give a text for LaTeX, in which letters that stand for formulas are formulas."""
+    """Return a text for LaTeX, with the letters of formulas set as formulas."""
     escaped = escape(text)
     for letters, formula in _FORMULAS.items():
         escaped = escaped.replace(escape(letters), f"${formula}$")
@@ -126,7 +127,7 @@ def words(text: str) -> str:
 
 
 def _ascii(text: str) -> str:
-    """Give a text without what a verbatim block can't show."""
+    """Return a text in ASCII, for a verbatim block."""
     for letter, plain in _PLAIN.items():
         text = text.replace(letter, plain)
     return text.encode("ascii", "replace").decode()

@@ -7,11 +7,12 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from chainrule.equations.numbers import format_number
+from chainrule.explain.counts import more_samples, sum_of_others
 from chainrule.explain.document import sections
 from chainrule.explain.terms import Contributions, Equation
 from chainrule.explain.text import TextWriter
 from chainrule.explain.words import column, headline, setting, shown_samples
-from chainrule.explain.writer import format_number
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
@@ -21,7 +22,7 @@ _BREAKS = re.compile(r"(?<=\))(?=[(\[])|(?<=\])(?=\[)|(?<= )(?=[+−·=] )|(?<= 
 
 
 def page(why: Derivative, width: int, depth: int) -> str:
-    """Give the whole explanation, no line longer than ``width`` (at least 40)."""
+    """Return the whole explanation, with no line longer than ``width`` (at least 40)."""
     return "\n".join(_Page(why, max(width, 40), depth).lines()) + "\n"
 
 
@@ -68,7 +69,7 @@ class _Page:
         return lines
 
     def _wrapped(self, start: str, formula: str) -> list[str]:
-        """Break a formula before a sign or between factors, as far outside as it can be."""
+        """Break a formula before a sign or between factors, as far outside as possible."""
         indent = " " * (len(start) + 2)
         pieces = [formula]
         for depth in range(5):
@@ -105,12 +106,12 @@ class _Page:
             for term in part.terms:
                 if term.contributions is not None and len(term.contributions) > 1 and depth > 1:
                     lines.append(
-                        f"{indent}      where {self.writer.write(term.symbol)} is a sum again:"
+                        f"{indent}      where {self.writer.write(term.symbol)} is itself a sum:"
                     )
                     lines += self._contributions(term.contributions, indent + "      ", depth - 1)
         if many:
             left = len(parts) - len(shown)
-            lines.append(f"{indent}  all other {left} together: {self.writer.number(rest)}")
+            lines.append(f"{indent}  {sum_of_others(left)}: {self.writer.number(rest)}")
         return lines
 
     def _product(self, factors: Sequence[float], product: float) -> str:
@@ -118,13 +119,13 @@ class _Page:
         return "".join(f"({number(factor)})" for factor in factors) + f" = {number(product)}"
 
     def _table(self) -> list[str]:
-        """Give the numbers of the samples in columns, or as products where those are too wide."""
+        """Return the numbers of the samples in columns, or as products if these are too wide."""
         why, digits = self.why, self.why.notation.digits
         symbols = [self.writer.write(column(why, term)) for term in why.terms]
         shown = shown_samples(why, _ROWS)
         average = float(why.products.mean())
         left = why.n_samples - len(shown)
-        more = [f"    ... and {left} more samples"] if left else []
+        more = [f"    ... {more_samples(left)}"] if left else []
         labels = [str(row.index + why.notation.first_index) for row in shown]
 
         heads = ["sample", *symbols, "product"]
@@ -161,7 +162,7 @@ class _Page:
 
 
 def _split(formula: str, depth: int) -> list[str]:
-    """Cut a formula where it may be broken, at up to ``depth`` parentheses inside."""
+    """Cut a formula where it may be broken, inside at most ``depth`` parentheses."""
     pieces, last = [], 0
     for match in _BREAKS.finditer(formula):
         before = formula[: match.start()]

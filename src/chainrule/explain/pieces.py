@@ -1,16 +1,19 @@
-"""Pieces: what every derivation is put together from, in symbols and in numbers."""
+"""Pieces: the symbols and numbers from which every derivation is built."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.activations import Softmax
-from chainrule.backprop import Gradient
+from chainrule._forks import cached_property
+from chainrule.equations.activations import Softmax
+from chainrule.equations.backprop import Gradient
+from chainrule.equations.formulas import Div, Expr, Num, add, evaluate, mul, parse
+from chainrule.equations.losses import BinaryCrossEntropy, CrossEntropy, Poisson
+from chainrule.explain.counts import the_others
 from chainrule.explain.notation import Notation
 from chainrule.explain.symbols import (
     Dots,
@@ -27,14 +30,12 @@ from chainrule.explain.symbols import (
     turn_residual,
 )  # fmt: skip
 from chainrule.explain.terms import Contributions, Equation, Term
-from chainrule.formulas import Div, Expr, Num, add, evaluate, mul, parse
-from chainrule.losses import BinaryCrossEntropy, CrossEntropy
 
 if TYPE_CHECKING:
-    from chainrule.feedforward import FeedForward
+    from chainrule.equations.feedforward import FeedForward
 
 Array = NDArray[Any]
-_WRITTEN_OUT = 5  # a sum of up to this many items is written out whole
+_WRITTEN_OUT = 5  # items up to which a sum is written out whole
 
 
 class Pieces:
@@ -51,18 +52,19 @@ class Pieces:
     # --- numbers --------------------------------------------------------------------------------
 
     def weights(self, l: int, index: Any) -> Array:
-        """Give weights of layer l in float64."""
+        """Return weights of layer l as float64."""
         values: Array = np.asarray(self.network.layers[l].W[index], dtype=np.float64)
         return values
 
     @cached_property
     def dC_da_output(self) -> Array:
-        """∂C_i/∂a_j^(L) of every sample and output, (n, units_L)."""
+        """Return ∂C_i/∂a_j^(L) of every sample and output, (n, units_L)."""
+        passed = self.g.forward
         with np.errstate(over="ignore"):
-            return self.network.loss.derivative(self.g.forward.a[-1], self.y)
+            return self.network.loss.derivative_at_output(passed.z[-1], passed.a[-1], self.y)
 
     def value_of(self, q: Quantity) -> float:
-        """Give the number of a quantity for the sample in focus."""
+        """Return the value of a quantity for the sample in focus."""
         units = tuple(unit for unit in q.units if isinstance(unit, int))
         if q.letter == "y":
             return float(self.y[self.focus, units[0]])
@@ -77,7 +79,7 @@ class Pieces:
         return float(arrays[q.letter][q.layer][(self.focus, *units)])
 
     def _number_of_partial(self, node: Expr) -> Expr | None:
-        """Put the number of ∂C/∂z or ∂C/∂a in its place, where a formula keeps it as it is."""
+        """Return the value of a ∂C/∂z or ∂C/∂a that stands in a formula, else None."""
         match node:
             case Partial(_, Quantity("z", int(l), (int(j),))):
                 return Num(float(self.g.delta[l][self.focus, j]))
@@ -89,20 +91,22 @@ class Pieces:
 
     @property
     def softmax(self) -> bool:
-        """Whether the output is a softmax."""
+        """Return whether the output activation is softmax."""
         return isinstance(self.network.layers[self.L].activation, Softmax)
 
     def is_reduced(self, l: int) -> bool:
-        """Say whether ∂C/∂z of layer l is one term: after a softmax, or for a cross-entropy."""
-        cancels = isinstance(self.network.loss, CrossEntropy | BinaryCrossEntropy)
+        """Return whether ∂C/∂z of layer l is one term: after softmax, or where a cancels."""
+        loss, g = self.network.loss, self.network.layers[l].activation
+        cancels = isinstance(loss, CrossEntropy | BinaryCrossEntropy)
+        cancels |= isinstance(loss, Poisson) and g.log_derivative_formula is not None
         return l == self.L and (self.softmax or cancels)
 
     def at(self, unit: int) -> int:
-        """Give the index of a unit as it is printed."""
+        """Return the index of a unit as it is printed."""
         return unit + self.notation.first_index
 
     def layer_words(self, l: int) -> str:
-        """Give the name of a layer in a sentence."""
+        """Return the name of a layer for a sentence."""
         if self.notation.layer_names == "number":
             return f"layer {l}"
         return f"layer L-{self.L - l}" if l < self.L else "the output layer L"
@@ -110,17 +114,17 @@ class Pieces:
     # --- symbols --------------------------------------------------------------------------------
 
     def definition_of_loss(self) -> Equation:
-        """C_i = Σ_j c(a_j, y_j)."""
+        """Return C_i = Σ_j c(a_j, y_j)."""
         units = self.network.sizes[-1]
         whole = Sum("to", self.L, units, self.loss_of("to")) if units > 1 else self.loss_of(0)
         return Equation((self.C, whole), "We know that")
 
     def loss_of(self, j: Index) -> Expr:
-        """c(a_j, y_j)."""
+        """Return c(a_j, y_j)."""
         return self._loss_formula(self.network.loss.formula, j)
 
     def loss_derivative(self, j: Index) -> Expr:
-        """∂C_i/∂a_j."""
+        """Return ∂C_i/∂a_j."""
         return self._loss_formula(self.network.loss.derivative_formula, j)
 
     def _loss_formula(self, text: str, j: Index) -> Expr:
@@ -128,23 +132,23 @@ class Pieces:
         return self.turned(fill(parse(text)[-1], letters))
 
     def turned(self, expr: Expr) -> Expr:
-        """Give a formula with the residual in the order of the notation."""
+        """Return a formula with the residual in the order of the notation."""
         return turn_residual(expr) if self.notation.residual == "y - a" else expr
 
     def over_units(self, l: int, body: Expr) -> Expr:
-        """Σ_m over the units of layer l, or the body alone where there is one unit."""
+        """Return Σ_m over the units of layer l, or the body alone if the layer has one unit."""
         units = self.network.sizes[l]
         return Sum("next", l, units, body) if units > 1 else body
 
     def product_symbol(self, l: int, j: Index, last: Expr) -> Expr:
-        """(∂C/∂a_j)(∂a_j/∂z_j)(last), the first two as one where they are reduced."""
+        """Return (∂C/∂a_j)(∂a_j/∂z_j)(last), with the first two as one where they cancel."""
         a_j, z_j = quantity("a", l, j), quantity("z", l, j)
         if self.is_reduced(l):
             return mul(Factor(Partial(self.C, z_j)), Factor(last))
         return mul(Factor(Partial(self.C, a_j)), Factor(Partial(a_j, z_j)), Factor(last))
 
     def written_out(self, count: int, special: int, make: Callable[[int], Expr]) -> list[Expr]:
-        """Give the items of a sum; of a long one the first, the special one and the last."""
+        """Return the items of a sum; of a long one, the first two, the special one and the last."""
         if count <= _WRITTEN_OUT:
             return [make(i) for i in range(count)]
         shown = sorted({0, 1, special, count - 1})
@@ -163,7 +167,7 @@ class Pieces:
         steps: list[Equation],
         contributions: Contributions | None = None,
     ) -> Term:
-        """Make a term: its formula with the numbers of the sample in focus put in."""
+        """Return a term, with the numbers of the sample in focus in its formula."""
         value = Num(float(values[self.focus]))
         put: Expr
         if isinstance(symbol, Div):
@@ -172,7 +176,7 @@ class Pieces:
             shown, rest = contributions.largest(self.notation.max_terms)
             put = add(*(Num(part.value) for part in shown))
             if left := len(contributions) - len(shown):
-                put = add(put, mul(Num(rest), Word(f"(rest of {left})")))
+                put = add(put, mul(Num(rest), Word(f"({the_others(left)})")))
         else:
             put = put_numbers(formula.replace(self._number_of_partial), self.value_of)
         hide = put == value or _divides_by_zero(put)
@@ -181,7 +185,7 @@ class Pieces:
 
 
 def _divides_by_zero(numbers: Expr) -> bool:
-    """Say whether a denominator is 0, as that of -y/a where a rounds to 0."""
+    """Return whether a denominator is 0, such as that of -y/a where a rounds to 0."""
     if isinstance(numbers, Div):
         try:
             if evaluate(numbers.denominator, {}, {}) == 0:

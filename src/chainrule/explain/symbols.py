@@ -1,7 +1,7 @@
-"""Symbols: the quantities of the design page as nodes of a formula.
+"""Symbols: the quantities of a network as nodes of a formula.
 
-A symbol says what it means (weight, layer 2, from unit 2 to unit 1), not how it is printed:
-letters, first index and the place of indices belong to the notation.
+A symbol holds its meaning (weight, layer 2, from unit 2 to unit 1), not how it is printed:
+letters, the first index and the place of indices belong to the notation.
 """
 
 from __future__ import annotations
@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chainrule.formulas import Add, Call, Cases, Compare, Div, Expr, Mul, Name, Neg, Num, Pow
+from chainrule.equations.formulas import (
+    Add,
+    Call,
+    Cases,
+    Compare,
+    Div,
+    Expr,
+    Mul,
+    Name,
+    Neg,
+    Num,
+    Pow,
+)
 
 Index = int | str  # a unit, counted from 0, or a role: "to", "from", "next", "other", "sample"
 
@@ -18,7 +30,7 @@ Index = int | str  # a unit, counted from 0, or a role: "to", "from", "next", "o
 class Quantity(Expr):
     """w, b, z, a, y, m (dropout mask) or s (sample weight), of a layer and units.
 
-    ``layer`` None: the quantity has no layer (y, s). A layer may be the role "layer".
+    ``layer`` is None for a quantity without one (y, s), and a letter where any layer is meant.
     """
 
     letter: str
@@ -44,7 +56,7 @@ class Partial(Expr):
 
 @dataclass(frozen=True)
 class Differentiate(Expr):
-    """∂/∂by of an expression that is written out."""
+    """∂/∂by in front of an expression."""
 
     by: Expr
     body: Expr
@@ -61,7 +73,7 @@ class Function(Expr):
 
 @dataclass(frozen=True)
 class Sum(Expr):
-    """Σ over the units of a layer, or over the samples (layer None); count is how many."""
+    """Σ over the ``count`` units of a layer, or over the samples if ``layer`` is None."""
 
     index: Index
     layer: int | None
@@ -71,10 +83,10 @@ class Sum(Expr):
 
 @dataclass(frozen=True)
 class Factor(Expr):
-    """A term of the chain rule, kept apart from the next: (∂C/∂a)(∂a/∂z)."""
+    """A term of the chain rule, in parentheses beside the next: (∂C/∂a)(∂a/∂z)."""
 
     body: Expr
-    result: bool = False  # what is left of a term, where the terms are combined
+    result: bool = False  # the result of a term, where the terms are combined
 
 
 @dataclass(frozen=True)
@@ -87,33 +99,33 @@ class Iverson(Expr):
 
 @dataclass(frozen=True)
 class Dots(Expr):
-    """Terms left out of a sum that is written out."""
+    """The dots for items left out of a sum."""
 
 
 @dataclass(frozen=True)
 class Word(Expr):
-    """Words inside a formula, such as "rest of 504"."""
+    """Words inside a formula, such as "the other 504"."""
 
     text: str
 
 
 def quantity(letter: str, layer: int | str | None, *units: Index) -> Quantity:
-    """Give a quantity; a shorter way to write it."""
+    """Return the quantity of this letter, layer and units."""
     return Quantity(letter, layer, units)
 
 
 def fill(formula: Expr, names: dict[str, Expr]) -> Expr:
-    """Put expressions in the place of letters."""
+    """Replace the letters of a formula by expressions."""
     return formula.replace(lambda node: names.get(node.name) if isinstance(node, Name) else None)
 
 
 def put_numbers(expr: Expr, value_of: Callable[[Quantity], float]) -> Expr:
-    """Put the numbers of quantities in their place."""
+    """Replace the quantities of an expression by their values."""
     return expr.replace(lambda n: Num(value_of(n)) if isinstance(n, Quantity) else None)
 
 
 def turn_residual(expr: Expr) -> Expr:
-    """Write y - a in the place of a - y, with the signs drawn together."""
+    """Replace a - y by y - a, and collect the signs."""
     match expr:
         case Add((Quantity("a") as a, Neg(Quantity("y") as y))):
             return Neg(Add((y, Neg(a))))
@@ -146,7 +158,7 @@ def turn_residual(expr: Expr) -> Expr:
 
 
 def negative(expr: Expr) -> Expr:
-    """Give -expr, where two minus signs cancel."""
+    """Return -expr; two minus signs cancel."""
     return expr.item if isinstance(expr, Neg) else Neg(expr)
 
 

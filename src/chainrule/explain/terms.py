@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.formulas import Expr
+from chainrule._forks import cached_property
+from chainrule.equations.formulas import Expr
 
 Array = NDArray[Any]
 
@@ -20,8 +20,19 @@ Array = NDArray[Any]
 class Equation:
     """Expressions that are equal, with the words that lead to them.
 
-    ``relation`` stands between the first two sides. ``is_result`` marks the end of a term's
-    derivation; ``tag`` is its number, (1), (2), ..., in a notation that numbers results.
+    Attributes:
+        sides: The expressions.
+        lead: The words before them.
+        is_result: Whether the derivation of a term ends with this equation.
+        relation: The sign between the first two sides.
+        tag: The number of the result, such as "(1)", in a notation that numbers results.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 1], output="tanh", seed=0)
+        >>> term = net.explain("w[1][0,0]", [[2.0]], [0.0]).terms[1]
+        >>> term.derivation[-1].is_result
+        True
     """
 
     sides: tuple[Expr, ...]
@@ -33,12 +44,23 @@ class Equation:
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """A factor of a product: ∂C/∂a, ∂a/∂z, ∂z/∂w, a weight of a sample, or the penalty's part.
+    """A factor of a product: ∂C/∂a, ∂a/∂z, ∂z/∂w, a sample weight, or the part of the penalty.
 
-    ``symbol`` names it, ``formula`` is what is left of it, ``derivation`` leads from the definition
-    to the result, ``numbers`` puts the numbers of the sample in focus into the formula. ``values``
-    are those of every sample, (n,); ``value`` is that of the sample in focus. ``contributions`` are
-    there where the term is a sum over units: one product for each.
+    Attributes:
+        symbol: The term, as an expression.
+        formula: The result of its derivation.
+        values: Its value for every sample, (n,).
+        focus: The sample whose value is `value`.
+        derivation: The equations from the definition to the result.
+        numbers: The formula with the numbers of the sample in focus.
+        contributions: One part for each unit if the term is a sum over units, else None.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 2, 1], hidden="tanh", seed=0)
+        >>> first, *_ = net.explain("w[1][0,0]", [[2.0]], [0.0]).terms
+        >>> len(first.contributions)
+        1
     """
 
     symbol: Expr
@@ -51,12 +73,31 @@ class Term:
 
     @property
     def value(self) -> float:
-        """The number of the sample in focus."""
+        """Return the value for the sample in focus."""
         return float(self.values[self.focus])
 
 
 class Contribution:
-    """The part of a term that goes through one unit: again a product of terms."""
+    """The part of a term that goes through one unit: a product of terms again.
+
+    Args:
+        unit: The unit, from 0.
+        symbol: The contribution, as an expression.
+        values: Its value for every sample, (n,).
+        focus: The sample whose value is `value`.
+        make: Makes the terms when they are first asked for.
+
+    Attributes:
+        unit: The unit, from 0.
+        values: Its value for every sample, (n,).
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 2, 2, 1], hidden="tanh", seed=0)
+        >>> part = net.explain("w[1][0,0]", [[2.0]], [0.0]).terms[0].contributions[1]
+        >>> part.unit, len(part.terms)
+        (1, 3)
+    """
 
     def __init__(
         self, unit: int, symbol: Expr, values: Array, focus: int, make: Callable[[], list[Term]]
@@ -66,12 +107,12 @@ class Contribution:
 
     @property
     def value(self) -> float:
-        """The number of the sample in focus."""
+        """Return the value for the sample in focus."""
         return float(self.values[self.focus])
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:
-        """The factors, which open further, down to the loss."""
+        """Return the factors, which have contributions of their own, down to the loss."""
         return tuple(self._make())
 
     def __repr__(self) -> str:
@@ -79,9 +120,26 @@ class Contribution:
 
 
 class Contributions(Sequence[Contribution]):
-    """The contributions of all units to a term, made when they are looked at.
+    """The contributions of all units to a term, each made when it is first asked for.
 
-    ``values`` is (n, units): contribution of each unit for each sample; a row sums to the term.
+    Args:
+        values: The contribution of each unit for each sample, (n, units); the sum of a row is the
+            term.
+        focus: The sample whose numbers are shown.
+        make: Makes the contribution of a unit.
+
+    Attributes:
+        values: The contribution of each unit for each sample, (n, units).
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 2, 5, 1], hidden="tanh", seed=0)
+        >>> parts = net.explain("w[1][0,0]", [[2.0]], [0.0]).terms[0].contributions
+        >>> len(parts)
+        5
+        >>> largest, rest = parts.largest(2)
+        >>> bool(abs(sum(part.value for part in largest) + rest - parts.values.sum()) < 1e-12)
+        True
     """
 
     def __init__(self, values: Array, focus: int, make: Callable[[int], Contribution]) -> None:
@@ -96,7 +154,7 @@ class Contributions(Sequence[Contribution]):
         if isinstance(unit, slice):
             return [self[i] for i in range(*unit.indices(len(self)))]
         if not -len(self) <= unit < len(self):
-            raise IndexError(f"contribution {unit}: there are {len(self)}")
+            raise IndexError(f"contribution {unit} does not exist; expected 0 to {len(self) - 1}")
         unit %= len(self)
         if unit not in self._made:
             self._made[unit] = self._make(unit)
@@ -106,7 +164,11 @@ class Contributions(Sequence[Contribution]):
         return int(self.values.shape[1])
 
     def largest(self, count: int) -> tuple[list[Contribution], float]:
-        """Give the largest contributions in size, largest first, and the sum of all others."""
+        """Return the contributions largest in size, in that order, and the sum of all others.
+
+        Args:
+            count: How many to return.
+        """
         values = self.values[self.focus]
         order = np.argsort(-np.abs(values), kind="stable")
         chosen = order if len(values) <= count else order[:count]

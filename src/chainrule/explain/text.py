@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chainrule.explain.writer import Writer, format_number
+from chainrule.equations.numbers import format_number
+from chainrule.explain.writer import Writer
 
 _BELOW = dict(
     zip("0123456789aehijklmnoprstuvx+-=()", "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₊₋₌₍₎", strict=True)
@@ -22,7 +23,7 @@ _SMALL_FRACTIONS = {("1", "2"): "½", ("1", "100"): "0.01"}
 
 
 class TextWriter(Writer):
-    """Writes Unicode text."""
+    """A writer of Unicode text."""
 
     def number(self, value: float) -> str:
         return format_number(value, self.notation.digits).replace("-", "−").replace("inf", "∞")
@@ -92,14 +93,14 @@ class TextWriter(Writer):
 
 
 def lower(text: str) -> str:
-    """Give a text as a subscript; what Unicode lacks stands after a low line."""
+    """Return a text as a subscript, or after "_" where Unicode lacks one."""
     if all(c in _BELOW or c == "," for c in text):
         return "".join(_BELOW.get(c, c) for c in text)
     return f"_{text}"
 
 
 def upper(text: str) -> str:
-    """Give a text as a superscript; what Unicode lacks stands after a caret."""
+    """Return a text as a superscript, or after "^" where Unicode lacks one."""
     if all(c in _ABOVE for c in text):
         return "".join(_ABOVE[c] for c in text)
     return f"^({text})" if len(text) > 1 and not text.startswith("(") else f"^{text}"

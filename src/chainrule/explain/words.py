@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chainrule.equations.formulas import Expr
+from chainrule.equations.targets import Bias, PreActivation, UnitOutput, Weight
 from chainrule.explain.symbols import LossSymbol, Partial, quantity
-from chainrule.formulas import Expr
-from chainrule.targets import Bias, PreActivation, UnitOutput, Weight
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative, SampleRow
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def headline(why: Derivative, writer: Writer) -> str:
-    """Give the derivative and its value: ∂C/∂w₁₂⁽²⁾ = 0.28, written by a writer."""
+    """Return the derivative and its value as the writer writes them: ∂C/∂w₁₂⁽²⁾ = 0.28."""
     derivative = writer.write(Partial(LossSymbol(), why.symbol))
     return writer.row([derivative, writer.operator("="), writer.number(why.value)])
 
 
 def column(why: Derivative, term: Term) -> Expr:
-    """Give the symbol of a term for any sample i, where it heads the numbers of all samples."""
+    """Return the symbol of a term for any sample i, to head a column of all samples."""
     any_sample: dict[Expr, Expr] = {
         LossSymbol(why.focus): LossSymbol("sample"),
         quantity("s", None, why.focus): quantity("s", None, "sample"),
@@ -30,7 +30,7 @@ def column(why: Derivative, term: Term) -> Expr:
 
 
 def shown_samples(why: Derivative, count: int) -> list[SampleRow]:
-    """Give the first samples, the one in focus among them."""
+    """Return the first ``count`` samples; the last makes room for the one in focus."""
     rows = list(why.samples[:count])
     if why.focus >= count:
         rows[-1] = why.samples[why.focus]
@@ -38,7 +38,7 @@ def shown_samples(why: Derivative, count: int) -> list[SampleRow]:
 
 
 def what(why: Derivative) -> str:
-    """Say what the target is."""
+    """Return what the target is, in words."""
     first, last = why.notation.first_index, len(why.network.sizes) - 1
 
     def name(layer: int, unit: int) -> str:
@@ -60,7 +60,7 @@ def what(why: Derivative) -> str:
 
 
 def setting(why: Derivative) -> str:
-    """Say which network, loss and samples the numbers are of."""
+    """Return the target, network, loss and samples of the numbers, in words."""
     network, n = why.network, why.n_samples
     sizes = "-".join(map(str, network.sizes))
     functions = [layer.activation.name for layer in network.weighted_layers]

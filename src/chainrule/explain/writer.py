@@ -1,15 +1,16 @@
 """Writers: from expression trees to marks on a page, in one notation.
 
-The base class decides what is written: letters, indices, parentheses, order. A subclass says how:
-as Unicode text, LaTeX or MathML. Writers never compute.
+The base class decides what is written: letters, indices, parentheses, order. A subclass decides
+how: as Unicode text, LaTeX or MathML. Writers never compute.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from chainrule.equations.formulas import Add, Call, Cases, Div, Expr, Mul, Name, Neg, Num, Pow
+from chainrule.equations.numbers import format_number
 from chainrule.explain.notation import Notation
 from chainrule.explain.symbols import (
     Differentiate,
@@ -24,7 +25,6 @@ from chainrule.explain.symbols import (
     Sum,
     Word,
 )  # fmt: skip
-from chainrule.formulas import Add, Call, Cases, Div, Expr, Mul, Name, Neg, Num, Pow
 
 _ROLES = {
     "to": "to_index",
@@ -36,7 +36,7 @@ _ROLES = {
 
 
 class Writer(ABC):
-    """Writes expressions of a network with these sizes in a notation."""
+    """A writer of expressions, for a network of these sizes, in one notation."""
 
     def __init__(self, notation: Notation, sizes: Sequence[int], n_samples: int = 1) -> None:
         self.notation, self.sizes, self.n_samples = notation, tuple(sizes), n_samples
@@ -99,10 +99,10 @@ class Writer(ABC):
                     self.plain(self._index(right)),
                 ]
                 return self.group("[", self.row(inside), "]")
-        raise TypeError(f"no way to write {type(expr).__name__}")
+        raise TypeError(f"there is no rule to write an expression of type {type(expr).__name__}")
 
     def write_equation(self, sides: Sequence[Expr], relation: str = "=") -> str:
-        """Write sides in a row, joined by a relation."""
+        """Write the sides in a row, the first two joined by ``relation``, the others by =."""
         parts = [self.write(sides[0])]
         for i, side in enumerate(sides[1:]):
             parts += [self.operator("=" if i else relation), self.write(side)]
@@ -189,7 +189,7 @@ class Writer(ABC):
         return numeric or (isinstance(before, Num) and isinstance(item, Pow | Div))
 
     def _is_closed(self, item: Expr) -> bool:
-        """Say whether an item is written in parentheses, so that it needs no gap beside it."""
+        """Return whether an item has parentheses, and so needs no gap beside it."""
         if isinstance(item, Factor):
             bare = self.notation.factors == "" and not isinstance(item.body, Num)
             return item.result or not bare
@@ -247,7 +247,7 @@ class Writer(ABC):
         return self.group("(", written, ")") if isinstance(expr, kinds) else written
 
     def _is_plain_number(self, expr: Expr) -> bool:
-        """Say whether an expression is a number without a sign and a power of ten."""
+        """Return whether an expression is a number without a sign or a power of ten."""
         if not isinstance(expr, Num):
             return False
         return expr.value >= 0 and "e" not in format_number(expr.value, self.notation.digits)
@@ -274,11 +274,11 @@ class Writer(ABC):
 
     @abstractmethod
     def word(self, text: str) -> str:
-        """Write words inside a formula."""
+        """Write a text inside a formula."""
 
     @abstractmethod
     def dots(self) -> str:
-        """Write the mark for terms left out."""
+        """Write the dots for items left out."""
 
     @abstractmethod
     def comma(self) -> str:
@@ -286,23 +286,23 @@ class Writer(ABC):
 
     @abstractmethod
     def symbol(self, letter: str, below: str, above: str) -> str:
-        """Write a letter with marks below and above."""
+        """Write a letter with a subscript and a superscript."""
 
     @abstractmethod
     def function(self, above: str, prime: bool) -> str:
-        """Write g or g' with a mark above."""
+        """Write g or g' with a superscript."""
 
     @abstractmethod
     def function_name(self, name: str) -> str:
-        """Write the name of a function of `chainrule.formulas`."""
+        """Write the name of a function of `formulas`."""
 
     @abstractmethod
     def partial(self, of: str, by: str) -> str:
-        """Write ∂of/∂by, or the operator ∂/∂by where ``of`` is empty."""
+        """Write ∂of/∂by, or the operator ∂/∂by if ``of`` is empty."""
 
     @abstractmethod
     def fraction(self, upper: str, lower: str, long_upper: bool, long_lower: bool) -> str:
-        """Write a fraction; long: it is more than one symbol."""
+        """Write a fraction; a long part is more than one symbol."""
 
     @abstractmethod
     def power(self, base: str, exponent: str) -> str:
@@ -318,11 +318,11 @@ class Writer(ABC):
 
     @abstractmethod
     def group(self, left: str, inside: str, right: str) -> str:
-        """Write something between a pair of fences."""
+        """Write something between a pair of parentheses, brackets or bars."""
 
     @abstractmethod
     def cases(self, then: str, condition: str, otherwise: str) -> str:
-        """Write one thing if a condition holds, else another."""
+        """Write a choice between two expressions by a condition."""
 
     @abstractmethod
     def big_sum(self, index: str, first: str, last: str, body: str) -> str:
@@ -330,30 +330,23 @@ class Writer(ABC):
 
     @abstractmethod
     def operator(self, mark: str) -> str:
-        """Write an operator between two things."""
+        """Write an operator between two operands."""
 
     @abstractmethod
     def sign(self, mark: str) -> str:
-        """Write a sign before a thing."""
+        """Write a sign before an operand."""
 
     @abstractmethod
     def gap(self, closed_before: bool, closed_after: bool) -> str:
-        """Write what stands between two factors, which may be enclosed."""
+        """Write the space between two factors, each with or without parentheses."""
 
     @abstractmethod
     def row(self, parts: Sequence[str]) -> str:
         """Write parts one after the other."""
 
 
-def format_number(value: float, digits: int) -> str:
-    """Write a number with significant digits: integers whole, no trailing zeros."""
-    if math.isfinite(value) and value == int(value) and abs(value) < 1e15:
-        return str(int(value))
-    return f"{value:.{digits}g}"
-
-
 def _starts_below_zero(expr: Expr) -> bool:
-    """Say whether a negative number is what an expression starts with."""
+    """Return whether an expression starts with a negative number."""
     return _below_zero(expr.items[0] if isinstance(expr, Mul) else expr)
 
 

@@ -1,27 +1,28 @@
-"""A derivation as the page needs it: sections with MathML, and contributions that open further."""
+"""Derivations for the page: sections in MathML, and contributions that open further."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chainrule.equations.numbers import Value
+from chainrule.equations.targets import Bias, UnitOutput, Weight
 from chainrule.explain import Explanation
+from chainrule.explain.scribe import Scribe, math
 from chainrule.explain.terms import Term
 from chainrule.explain.words import headline, setting
-from chainrule.explorer.formulas import Scribe, math
-from chainrule.explorer.protocol import (
+from chainrule.explorer.protocol.replies import (
     ContributionsView,
     ExplanationView,
     SectionView,
     TermView,
 )
 from chainrule.explorer.view import number
-from chainrule.targets import Bias, UnitOutput, Weight
 
 _ROWS = 100  # samples in the table
 
 
 def explanation(why: Explanation, version: int) -> ExplanationView:
-    """Give a derivation without the contributions of contributions."""
+    """Return a derivation, with its first level of contributions."""
     scribe = Scribe(why.notation, why.network.sizes, why.n_samples)
     sections: list[SectionView] = []
     for section in why.sections():
@@ -55,13 +56,13 @@ def explanation(why: Explanation, version: int) -> ExplanationView:
     }
 
 
-def _sample(why: Explanation, i: int) -> list[float | None]:
-    """Give the terms of a sample, and their product."""
+def _sample(why: Explanation, i: int) -> list[Value]:
+    """Return the values of the terms for a sample, and their product."""
     return [*(number(float(t.values[i])) for t in why.terms), number(float(why.products[i]))]
 
 
 def terms(why: Explanation, chosen: Sequence[Term]) -> list[TermView]:
-    """Give the terms of a contribution, in numbers."""
+    """Return the terms of a contribution in numbers."""
     scribe = Scribe(why.notation, why.network.sizes, why.n_samples)
     return [
         {

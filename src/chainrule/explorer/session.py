@@ -1,7 +1,7 @@
-"""Session: one person's network, data and place in them; answers the messages of `protocol`.
+"""Session: the network, data and state of one user, and the answers to the messages of `protocol`.
 
-A session knows no screen and no transport. Its hosts (web, notebook, offline file) carry messages
-to `Session.handle`, one at a time.
+A session is independent of screen and transport. Its hosts (web, notebook, offline file) pass
+messages to `Session.handle`, one at a time.
 """
 
 from __future__ import annotations
@@ -9,99 +9,90 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import data as data_room
-from chainrule.activations import ACTIVATIONS
+from chainrule.diagnose import health
+from chainrule.equations import data as data_room
+from chainrule.equations.activations import ACTIVATIONS
+from chainrule.equations.losses import LOSSES
+from chainrule.equations.targets import Bias, UnitOutput, Weight, resolve
+from chainrule.explain import steps
 from chainrule.explain.notation import NOTATIONS
-from chainrule.explorer import (
-    datasets,
-    derivation,
-    health,
-    practice,
-    protocol,
-    results,
-    share,
-    steps,
-    subject,
-    tour,
-    uploads,
-    view,
-)
-from chainrule.explorer.datasets import Dataset
-from chainrule.explorer.formulas import notation
-from chainrule.explorer.place import Place, Settings
-from chainrule.explorer.trainer import Trainer, optimizer
-from chainrule.feedforward import FeedForward
-from chainrule.losses import LOSSES, LossFromZ
-from chainrule.targets import Bias, UnitOutput, Weight, resolve
+from chainrule.explain.scribe import notation
+from chainrule.explorer import derivation, protocol, results, share, subject, uploads, view, work
+from chainrule.explorer.place import Settings
+from chainrule.explorer.protocol import replies, requests
+from chainrule.explorer.running import Running
+from chainrule.explorer.trainer import optimizer
+from chainrule.teach import datasets
+from chainrule.teach import exercises as practice
+from chainrule.teach import lessons as tour
+from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
-_HEALTH = 512  # samples by which health is judged
 _TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
 
 
-class Session(Place):
+class Session(Running):
     """A network with data, explored by messages."""
 
     _exercise: practice.Exercise | None = None
-    _asked = 0  # exercises so far: the seed of the next
+    _asked = 0  # exercises so far; also the seed of the next
 
     # --- messages -------------------------------------------------------------------------------
 
     def handle(self, message: object) -> dict[str, Any]:
-        """Answer a message; what is wrong with one is answered by an error, and changes nothing."""
+        """Return the reply to a message; a bad message gets an error and changes nothing."""
         try:
             return self.answer(protocol.parse(message))
         except (ValueError, TypeError) as error:
             return {"kind": "error", "message": str(error)}
 
     def answer(self, request: Any) -> Any:
-        """Answer a request; ValueError or TypeError says what is wrong with it."""
+        """Return the reply to a request; raise ValueError or TypeError for a bad one."""
         answers: dict[type[Any], Callable[[Any], Any]] = {
-            protocol.Look: self._look,
-            protocol.Build: self._build,
-            protocol.Data: self._take_data,
-            protocol.Upload: self._upload,
-            protocol.Select: self._select,
-            protocol.Show: self._show,
-            protocol.Edit: self._edit,
-            protocol.Configure: self._configure,
-            protocol.Update: self._update,
-            protocol.Train: self._train,
-            protocol.Seek: self._seek,
-            protocol.Undo: lambda _: self._step_back(self._undo, self._redo),
-            protocol.Redo: lambda _: self._step_back(self._redo, self._undo),
-            protocol.Explain: self._explain,
-            protocol.Open: self._open,
-            protocol.Latex: self._latex,
-            protocol.Prove: self._prove,
-            protocol.Steps: self._steps,
-            protocol.Results: lambda r: results.results(self.network, self._data, r.points),
-            protocol.Health: self._health,
-            protocol.Ask: self._ask,
-            protocol.Answer: self._judge,
-            protocol.Tour: self._tour,
-            protocol.Share: self._share,
-            protocol.Restore: self._restore,
+            requests.Look: self._look,
+            requests.Build: self._build,
+            requests.Data: self._take_data,
+            requests.Upload: self._upload,
+            requests.Select: self._select,
+            requests.Show: self._show,
+            requests.Edit: self._edit,
+            requests.Configure: self._configure,
+            requests.Update: self._update,
+            requests.Train: self._train,
+            requests.Seek: self._seek,
+            requests.Undo: lambda _: self._step_back(self._undo, self._redo),
+            requests.Redo: lambda _: self._step_back(self._redo, self._undo),
+            requests.Explain: self._explain,
+            requests.Open: self._open,
+            requests.Latex: self._latex,
+            requests.Prove: self._prove,
+            requests.Steps: self._steps,
+            requests.Results: lambda r: results.results(self.network, self._data, r.points),
+            requests.Health: self._health,
+            requests.Ask: self._ask,
+            requests.Answer: self._judge,
+            requests.Tour: self._tour,
+            requests.Share: self._share,
+            requests.Restore: self._restore,
         }
-        with np.errstate(all="ignore"):  # what is not finite is shown as that
+        with np.errstate(all="ignore"):  # the page shows infinity and NaN as such
             return answers[type(request)](request)
 
     # --- what is looked at ------------------------------------------------------------------------
 
-    def _look(self, request: protocol.Look) -> protocol.Frame:
+    def _look(self, request: requests.Look) -> replies.Frame:
         if request.refocus:
             self._shown = []
         return self.frame()
 
     # --- changes ----------------------------------------------------------------------------------
 
-    def _build(self, request: protocol.Build) -> protocol.Frame:
+    def _build(self, request: requests.Build) -> replies.Frame:
         network = self.network
         hidden_sizes = list(network.sizes[1:-1])
         hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
@@ -112,15 +103,22 @@ class Session(Place):
         if request.hidden is not None:
             hidden = request.hidden
         sizes = [network.sizes[0], *hidden_sizes, network.sizes[-1]]
-        if any(not 1 <= units <= protocol.MAX_UNITS for units in hidden_sizes):
-            raise ValueError(f"a layer has 1 to {protocol.MAX_UNITS} units, got {hidden_sizes}")
+        if any(not 1 <= units <= requests.MAX_UNITS for units in hidden_sizes):
+            raise ValueError(
+                f"hidden_sizes is {hidden_sizes}; expected 1 to {requests.MAX_UNITS} units each"
+            )
         subject.check_size(sizes)
         output, loss = self._output_and_loss(request)
         seed = network.seed if request.seed is None else request.seed
+        own = {layer.activation.name: layer.activation for layer in network.weighted_layers}
+        rates = [layer.dropout for layer in network.weighted_layers[:-1]]
+        rates = (rates + [0.0] * len(hidden_sizes))[: len(hidden_sizes)]
         same = sizes == list(network.sizes) and request.seed is None
         built = self.kind(
-            sizes, hidden=hidden, output=output, loss=loss, biases=network.biases, l2=network.l2,
+            sizes, hidden=[own.get(name, name) for name in hidden], output=own.get(output, output),
+            loss=network.loss if loss == network.loss.name else loss, biases=network.biases,
             dtype="float32" if network.dtype == np.float32 else "float64", seed=seed,
+            dropout=rates, l2=network.l2, engine=network.requested_engine,
         )  # fmt: skip
         data_room.targets(self._data.y, len(self._data.y), sizes[-1], built.loss)
         if same:  # another function, not other weights
@@ -129,14 +127,14 @@ class Session(Place):
         self.network = built
         return self._restart()
 
-    def _output_and_loss(self, request: protocol.Build) -> tuple[str, str]:
-        """Give output and loss; of two that do not go together, the one not asked for gives way."""
+    def _output_and_loss(self, request: requests.Build) -> tuple[str, str]:
+        """Return output and loss; if they do not fit, change the one not asked for."""
         output = request.output or self.network.weighted_layers[-1].activation.name
         loss = request.loss or self.network.loss.name
         if loss not in LOSSES or output not in ACTIVATIONS:
-            return output, loss  # the network says what is wrong with it
+            return output, loss  # the network raises the error
         found = LOSSES[loss]
-        needs = found.output if isinstance(found, LossFromZ) else None
+        needs = found.output
         if needs and needs != output:
             if request.output is None:
                 return needs, loss
@@ -146,37 +144,35 @@ class Session(Place):
             return output, _LOSS_OF[output]
         return output, loss
 
-    def _take_data(self, request: protocol.Data) -> protocol.Frame:
+    def _take_data(self, request: requests.Data) -> replies.Frame:
         return self._set_data(datasets.make(request.name, request.noise, request.seed))
 
-    def _upload(self, request: protocol.Upload) -> protocol.Frame:
+    def _upload(self, request: requests.Upload) -> replies.Frame:
         return self._set_data(uploads.read(request.text, request.name))
 
-    def _set_data(self, dataset: Dataset) -> protocol.Frame:
-        """Take a data set; the network is made anew where it does not fit."""
+    def _set_data(self, dataset: Dataset) -> replies.Frame:
+        """Use a data set; build a new network if the current one does not fit it."""
         network = self.network
         sizes = [dataset.X.shape[1], *network.sizes[1:-1], dataset.y.shape[1]]
         subject.check_size(sizes)
-        hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
+        hidden = [layer.activation for layer in network.weighted_layers[:-1]]
         fits = sizes == list(network.sizes) and subject.suits(network, dataset)
         if not fits:
-            network = subject.suited(sizes, hidden, dataset, network.seed, self.kind)
+            network = subject.suited(sizes, hidden, dataset.classes, network.seed, self.kind)
         self._before(f"take the data set {dataset.name}")
         self._versions += 1
         self._data = replace(dataset, version=self._versions)
         self.network, self.sample = network.copy(), 0
         return self._restart()
 
-    def _select(self, request: protocol.Select) -> protocol.Frame:
+    def _select(self, request: requests.Select) -> replies.Frame:
         if request.sample >= len(self._data.X):
-            raise ValueError(
-                f"sample is {request.sample}; there are samples 0 to {len(self._data.X) - 1}"
-            )
+            raise ValueError(f"sample is {request.sample}; expected 0 to {len(self._data.X) - 1}")
         self.sample = request.sample
         self._version += 1
         return self.frame()
 
-    def _show(self, request: protocol.Show) -> protocol.Frame:
+    def _show(self, request: requests.Show) -> replies.Frame:
         resolve(UnitOutput(request.layer, request.unit), self.network.sizes)
         self._units_shown(self._gradient(), self._focus())
         shown = self._shown[request.layer]
@@ -185,7 +181,7 @@ class Session(Place):
             self._shown[request.layer] = sorted([*kept, request.unit])
         return self.frame()
 
-    def _edit(self, request: protocol.Edit) -> protocol.Frame:
+    def _edit(self, request: requests.Edit) -> replies.Frame:
         match = _TARGET_OF_SAMPLE.fullmatch(request.target)
         if match:
             return self._edit_data(y=(int(match[1]), request.value), name=request.target)
@@ -193,10 +189,14 @@ class Session(Place):
         if isinstance(target, UnitOutput) and target.layer == 0:
             return self._edit_data(x=(target.j, request.value), name=request.target)
         if not isinstance(target, Weight | Bias):
-            raise ValueError(f"{request.target} is computed; set a weight, a bias, x[k] or y[j]")
+            raise ValueError(
+                f"{request.target} is computed. Set a weight, a bias, x[k] or y[j] instead."
+            )
         value = self.network.dtype.type(request.value)
         if not np.isfinite(value):
-            raise ValueError(f"{request.value!r} is too large for {self.network.dtype}")
+            raise ValueError(
+                f"value is {request.value!r}, which is too large for {self.network.dtype}"
+            )
         self._before(f"set {target}")
         layer = self.network.layers[target.layer]
         if isinstance(target, Weight):
@@ -206,24 +206,18 @@ class Session(Place):
         self._put_into_record()
         return self._changed()
 
-    def _put_into_record(self) -> None:
-        """Let the record at hand hold the parameters as they were set; later ones go."""
-        kept = self._recording.until(self._record)
-        self._recording = replace(kept, curve=kept.curve[:-1], records=kept.records[:-1])
-        self._keep()
-
     def _edit_data(
         self,
         x: tuple[int, float] | None = None,
         y: tuple[int, float] | None = None,
         name: str = "",
-    ) -> protocol.Frame:
+    ) -> replies.Frame:
         X_new, y_new = self._data.X.copy(), self._data.y.copy()
         if x is not None:
             X_new[self.sample, x[0]] = x[1]
         if y is not None:
             if y[0] >= y_new.shape[1]:
-                raise ValueError(f"{name}: the targets are y[0] to y[{y_new.shape[1] - 1}]")
+                raise ValueError(f"{name} does not exist; expected y[0] to y[{y_new.shape[1] - 1}]")
             y_new[self.sample, y[0]] = y[1]
             row = y_new[self.sample : self.sample + 1]
             data_room.targets(row, 1, row.shape[1], self.network.loss)
@@ -233,127 +227,34 @@ class Session(Place):
         self._shown_for = (self._data.version, self.sample)
         return self._changed()
 
-    def _configure(self, request: protocol.Configure) -> protocol.Frame:
+    def _configure(self, request: requests.Configure) -> replies.Frame:
         changes = {name: value for name, value in vars(request).items() if value is not None}
         if changes.keys() & {"learning_rate", "optimizer", "batch_size"}:
-            self._before("change how it trains")
+            self._before("change the training settings")
             self._trainer = None
         self.settings = replace(self.settings, **changes)
         self._version += 1
         return self.frame()
 
-    # --- training -------------------------------------------------------------------------------
-
-    def _update(self, request: protocol.Update) -> protocol.Frame:
-        gradient, rate = self._gradient(), self.settings.learning_rate
-        moved = self.network.copy()
-        for l, layer in enumerate(moved.weighted_layers, start=1):
-            layer.W[...] -= rate * gradient.dW[l]
-            db = gradient.db[l]
-            if layer.b is not None and db is not None:
-                layer.b[...] -= rate * db
-        if not np.isfinite(moved.parameters).all():
-            raise ValueError("the update is not finite; take a smaller learning rate")
-        self._before("update")
-        self.network = moved
-        self._cut_recording()
-        self._step += 1
-        self._keep()
-        return self._changed()
-
-    def _cut_recording(self) -> None:
-        """Training goes on from the record at hand; later ones go."""
-        if self._record < len(self._recording.records) - 1:
-            self._recording = self._recording.until(self._record)
-
-    def _train(self, request: protocol.Train) -> protocol.Frame:
-        if not request.again:
-            self._before("train")
-        self._cut_recording()
-        trainer = self._ready_trainer()
-        steps = request.steps
-        if request.epochs is not None:
-            steps = (steps or 0) + request.epochs * trainer.steps_per_epoch
-        if request.pace is not None:
-            steps = min(steps or request.pace, request.pace)
-        before, begun = trainer.step, perf_counter()
-        failure = trainer.run(steps, request.seconds)
-        taken = trainer.step - before
-        self._speed = float(f"{taken / max(perf_counter() - begun, 1e-6):.3g}")
-        self._step += taken
-        self._epoch += taken / trainer.steps_per_epoch
-        self._message = ""
-        if failure is not None:
-            where = "the loss" if failure.what == "loss" else f"layer {failure.layer}"
-            self._message = (
-                f"Training stopped: a number of {where} was no longer finite. The learning rate "
-                f"{self.settings.learning_rate:g} may be too large. The weights from before that "
-                "step are kept."
-            )
-        if taken:
-            self._keep_while_training(trainer)
-        self._version += 1
-        frame = self.frame(training=request.again)
-        if request.results:
-            frame["results"] = results.results(self.network, self._data, points=False)
-        return frame
-
-    @property
-    def step(self) -> int:
-        """The steps of training taken so far."""
-        return self._step
-
-    def steps_asked(self, request: protocol.Train) -> int:
-        """Give how many steps a request for steps or epochs comes to."""
-        epochs = request.epochs or 0
-        return (request.steps or 0) + epochs * self._ready_trainer().steps_per_epoch
-
-    def _ready_trainer(self) -> Trainer:
-        if self._trainer is None:
-            s = self.settings
-            rule = optimizer(s.optimizer, s.learning_rate)
-            self._trainer = Trainer(self.network, self._data, rule, s.batch_size)
-        return self._trainer
-
-    def _keep_while_training(self, trainer: Trainer) -> None:
-        d = self._data
-        most = int(np.clip(1e6 / self.network.parameters.size, 20, 400))
-        val_loss = None
-        if len(d.X_val):
-            val_loss = self.network.loss_value(d.X_val[:most], d.y_val[:most])
-        started = self._step - trainer.step  # steps taken before this trainer
-        points = [(at + started, loss) for at, loss in trainer.points]
-        self._recording = self._recording.add(
-            self._step, self._epoch, trainer.loss, val_loss, self.network.parameters, points
-        )
-        self._record = len(self._recording.records) - 1
-
-    def _seek(self, request: protocol.Seek) -> protocol.Frame:
-        records = self._recording.records
-        if request.record >= len(records):
-            raise ValueError(
-                f"record is {request.record}; there are records 0 to {len(records) - 1}"
-            )
-        self._step, self._epoch, parameters = records[request.record]
-        self.network.parameters[...] = parameters
-        self._record = request.record
-        return self._changed()
-
     # --- explanations ---------------------------------------------------------------------------
 
-    def _explain(self, request: protocol.Explain) -> protocol.ExplanationView:
+    def _explain(self, request: requests.Explain) -> replies.ExplanationView:
         why = self._why(request.target)
         return derivation.explanation(why, self._version)
 
-    def _open(self, request: protocol.Open) -> protocol.TermsView:
+    def _open(self, request: requests.Open) -> replies.TermsView:
         why = self._why(request.target)
         terms = why.terms
         for unit in request.units:
             parts = next((t.contributions for t in terms if t.contributions is not None), None)
             if parts is None:
-                raise ValueError(f"units {request.units}: there is nothing further to open")
+                raise ValueError(
+                    f"units is {request.units}; nothing opens below {len(request.units) - 1} units"
+                )
             if unit >= len(parts):
-                raise ValueError(f"units {request.units}: unit {unit} of {len(parts)}")
+                raise ValueError(
+                    f"units is {request.units}; expected units 0 to {len(parts) - 1}, got {unit}"
+                )
             terms = parts[unit].terms
         return {
             "kind": "terms",
@@ -362,11 +263,11 @@ class Session(Place):
             "terms": derivation.terms(why, terms),
         }
 
-    def _latex(self, request: protocol.Latex) -> protocol.LatexView:
+    def _latex(self, request: requests.Latex) -> replies.LatexView:
         why = self._why(request.target)
         return {"kind": "latex", "target": str(why.target), "latex": why.latex()}
 
-    def _prove(self, request: protocol.Prove) -> protocol.CertificateView:
+    def _prove(self, request: requests.Prove) -> replies.CertificateView:
         certificate = self._why(request.target).certificate
         return {
             "kind": "certificate",
@@ -375,7 +276,7 @@ class Session(Place):
             "text": certificate.text(),
         }
 
-    def _steps(self, request: protocol.Steps) -> protocol.StepsView:
+    def _steps(self, request: requests.Steps) -> replies.StepsView:
         gradient, focus = self._gradient(), self._focus()
         shown = self._units_shown(gradient, focus)
         s = self.settings
@@ -385,15 +286,15 @@ class Session(Place):
         )  # fmt: skip
         return {"kind": "steps", "version": self._version, "steps": all_steps.views()}
 
-    def _health(self, request: protocol.Health) -> protocol.HealthView:
-        most = int(np.clip(2e7 / self.network.parameters.size, 32, _HEALTH))
+    def _health(self, request: requests.Health) -> health.HealthView:
+        most = work.HEALTH.samples(self.network)
         gradient = self.network.gradient(self._data.X[:most], self._data.y[:most])
         first = NOTATIONS[self.settings.notation].first_index
         return health.report(self.network, gradient, first)
 
     # --- learning by doing ----------------------------------------------------------------------
 
-    def _ask(self, request: protocol.Ask) -> protocol.QuestionView:
+    def _ask(self, request: requests.Ask) -> practice.QuestionView:
         s = self.settings
         examiner = practice.Examiner(
             self.network, self._data.X, self._data.y, self.sample,
@@ -403,12 +304,12 @@ class Session(Place):
         self._asked += 1
         return self._exercise.view
 
-    def _judge(self, request: protocol.Answer) -> protocol.VerdictView:
+    def _judge(self, request: requests.Answer) -> practice.VerdictView:
         if self._exercise is None:
-            raise ValueError("there is no exercise to answer; ask for one first")
+            raise ValueError("There is no exercise to answer. Ask for one first.")
         return self._exercise.judge(request.value)
 
-    def _tour(self, request: protocol.Tour) -> protocol.TourView:
+    def _tour(self, request: requests.Tour) -> replies.TourView:
         lesson = tour.lesson(request.lesson, self.kind)
         self._before("start the lesson")
         self._versions += 1
@@ -430,55 +331,24 @@ class Session(Place):
 
     # --- sharing --------------------------------------------------------------------------------
 
-    def _share(self, request: protocol.Share) -> protocol.ShareView:
+    def _share(self, request: requests.Share) -> replies.ShareView:
         d, s = self._data, self.settings
-        known = d.name in datasets.names()
-        why_not = state = ""
-        if self.network.parameters.size > share.MOST:
-            why_not = f"a link holds networks of up to {share.MOST} parameters"
-        elif not known and d.X.size + d.y.size > share.MOST:
-            why_not = "a link holds the explorer's own data sets, or a few samples"
-        else:
-            state = share.pack(self._state())
-            if len(state) > protocol.MAX_STATE:
-                state, why_not = "", "this is too much for a link"
+        state, why_not = "", share.why_not(self.network, d)
+        if not why_not:
+            state = share.pack(share.state_of(self.network, d, vars(s), self.sample))
+            if len(state) > requests.MAX_STATE:
+                state, why_not = "", f"A link holds at most {requests.MAX_STATE:,} characters."
         rule = optimizer(s.optimizer, s.learning_rate)
         code = share.python(self.network, d, repr(rule), s.batch_size, self.sample)
         return {"kind": "share", "state": state, "why_not": why_not, "python": code}
 
-    def _state(self) -> dict[str, Any]:
-        d = self._data
-        state = {
-            "v": 1,
-            "net": share.network_state(self.network),
-            "set": vars(self.settings),
-            "at": self.sample,
-        }
-        if d.name in datasets.names() and self._is_original(d):
-            return {**state, "data": d.name}
-        rows = slice(0, max(share.MOST // (d.X.shape[1] + d.y.shape[1]), 1))
-        if d.name in datasets.names():  # an edited one: the sample at hand is what matters
-            rows = slice(self.sample, self.sample + 1)
-            state["at"] = 0
-        return {
-            **state, "X": d.X[rows].tolist(), "y": d.y[rows].tolist(), "classes": d.classes,
-            "name": d.name,
-        }  # fmt: skip
-
-    @staticmethod
-    def _is_original(d: Dataset) -> bool:
-        made = datasets.make(d.name)
-        return np.array_equal(made.X, d.X) and np.array_equal(made.y, d.y)
-
-    def _restore(self, request: protocol.Restore) -> protocol.Frame:
+    def _restore(self, request: requests.Restore) -> replies.Frame:
         state = share.unpack(request.state)
-        network_state = state.get("net")
-        if not isinstance(network_state, dict):
-            raise ValueError("this is no state of the explorer: net")
-        network = share.network_from(network_state, protocol.MAX_PARAMETERS, self.kind)
-        dataset = self._data_of(state, network)
-        settings = _settings_of(state.get("set"))
-        at = state.get("at", 0)
+        network = share.network_from(state["net"], requests.MAX_PARAMETERS, self.kind)
+        dataset = share.dataset_of(state, network)
+        asked = protocol.parse({**share.settings_of(state), "kind": "configure"})
+        settings = Settings(**{k: v for k, v in vars(asked).items() if v is not None})
+        at = state["at"]
         at = at if type(at) is int and 0 <= at < len(dataset.X) else 0
         self._before("open a link")
         self._versions += 1
@@ -486,24 +356,5 @@ class Session(Place):
         self.network, self.settings, self.sample = network, settings, at
         return self._restart()
 
-    @staticmethod
-    def _data_of(state: dict[str, Any], network: FeedForward) -> Dataset:
-        name = state.get("data")
-        if isinstance(name, str):
-            dataset = datasets.make(name)
-            data_room.samples(dataset.X, dataset.y, network.sizes, network.loss, None)
-            return dataset
-        label = state.get("name")
-        label = label[:40] if isinstance(label, str) else "data"
-        return subject.as_dataset(network, state.get("X", []), state.get("y", []), None, label)
-
 
 _LOSS_OF = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
-
-
-def _settings_of(given: object) -> Settings:
-    """Give the settings of a state, each checked as `Configure` checks it."""
-    if not isinstance(given, dict):
-        return Settings()
-    request = protocol.parse({"kind": "configure", **given})
-    return Settings(**{k: v for k, v in vars(request).items() if v is not None})

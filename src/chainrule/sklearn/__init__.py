@@ -28,7 +28,7 @@ def __getattr__(name: str) -> Any:
     try:
         from chainrule.sklearn import estimators
     except ModuleNotFoundError as error:
-        if error.name != "sklearn":
+        if (error.name or "").partition(".")[0] not in {"sklearn", "scipy"}:  # they come together
             raise
         raise ModuleNotFoundError(
             f"{name} needs scikit-learn 1.7 or newer: pip install 'chainrule[sklearn]'",

@@ -15,10 +15,12 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from chainrule import losses
-from chainrule.activations import ACTIVATIONS, Activation
-from chainrule.checks import not_negative
-from chainrule.losses import LOSSES, Loss
+from chainrule._exports import exported
+from chainrule.equations import losses
+from chainrule.equations.activations import ACTIVATIONS, Activation
+from chainrule.equations.arrays import taken
+from chainrule.equations.checks import not_negative
+from chainrule.equations.losses import LOSSES, Loss
 from chainrule.sklearn import networks
 from chainrule.sklearn.training import Training
 
@@ -34,31 +36,72 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 
 
 def _partial(estimator: Any) -> bool:
-    """Tell whether scikit-learn's own class has ``partial_fit`` with this solver, or raise."""
+    """Return whether scikit-learn's class has ``partial_fit`` with this solver, or raise."""
     kind: Any = MLPClassifier if isinstance(estimator, MLPClassifier) else MLPRegressor
     return super(kind, estimator).partial_fit is not None
 
 
+@exported("chainrule.sklearn")
 class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[misc]
-    """scikit-learn's `MLPClassifier`, trained by chainrule's engines.
+    """An `MLPClassifier` of scikit-learn, trained by chainrule's engines.
 
-    A subclass of `sklearn.neural_network.MLPClassifier` with its parameters, attributes, warnings
-    and errors, documented there. With the same ``random_state`` weights and losses are
-    scikit-learn's, to rounding. ``coefs_`` and ``intercepts_`` are views of ``network_``. New are:
+    A subclass of ``sklearn.neural_network.MLPClassifier``, with its parameters, attributes,
+    warnings and errors. With the same ``random_state``, weights and losses are scikit-learn's, to
+    rounding. Described here is what is new or different; the rest is in scikit-learn's
+    documentation.
 
-    ``activation`` may be any of chainrule's, a `chainrule.Activation`, or a list with one for each
-    hidden layer. ``loss`` is "log_loss", or the name of any of chainrule's losses or a
-    `chainrule.Loss`, on the probabilities. ``class_weight`` is a dict of label and weight, or
-    "balanced" (of multi-label y, a list of dicts); it multiplies ``sample_weight``. ``dropout`` is
-    the rate of the hidden layers, or a list with one for each. ``output_weight`` weighs the outputs
-    in the loss. ``callbacks`` are those of `Network.fit`; they are called after each epoch.
-    `chainrule.EarlyStopping` needs ``fit``.
+    Args:
+        hidden_layer_sizes: As in scikit-learn.
+        activation: The name of an activation in scikit-learn or chainrule, an `Activation`, or a
+        list
+            with one for each hidden layer.
+        solver: As in scikit-learn.
+        alpha: As in scikit-learn.
+        batch_size: As in scikit-learn.
+        learning_rate: As in scikit-learn.
+        learning_rate_init: As in scikit-learn.
+        power_t: As in scikit-learn.
+        max_iter: As in scikit-learn.
+        shuffle: As in scikit-learn.
+        random_state: As in scikit-learn.
+        tol: As in scikit-learn.
+        verbose: As in scikit-learn.
+        warm_start: As in scikit-learn.
+        momentum: As in scikit-learn.
+        nesterovs_momentum: As in scikit-learn.
+        early_stopping: As in scikit-learn; ``validation_data`` replaces the rows that are split
+        off,
+            also in ``partial_fit``.
+        validation_fraction: As in scikit-learn.
+        beta_1: As in scikit-learn.
+        beta_2: As in scikit-learn.
+        epsilon: As in scikit-learn.
+        n_iter_no_change: As in scikit-learn.
+        max_fun: As in scikit-learn.
+        loss: "log_loss", the name of any of chainrule's losses, or a `Loss`, on the probabilities.
+        class_weight: A dict of label and weight, or "balanced"; for multi-label y, a list of dicts.
+            It multiplies ``sample_weight``.
+        dropout: The rate of the hidden layers, or a list with one for each.
+        output_weight: The weight of each output in the loss.
+        callbacks: As for `Network.fit`. `EarlyStopping` works in ``fit`` only.
 
-    ``fit`` and ``partial_fit`` take ``validation_data``, (X, y) or (X, y, sample_weight): its
-    losses are ``validation_loss_curve_``, and with ``early_stopping`` it takes the place of the
-    rows that are split off, in ``partial_fit`` too. ``stopped_`` says whether the last call ended
-    since it had converged or a callback called ``run.stop``. ``history_`` has a row for each epoch
-    of the last ``fit`` and of every ``partial_fit`` after it, NaN where there was no validation.
+    Attributes:
+        validation_loss_curve_: The loss on ``validation_data`` after each epoch.
+        stopped_: Whether the last call stopped because it had converged, or because a callback
+            called ``run.stop``.
+        history_: The rows of the last ``fit`` and of every ``partial_fit`` after it, NaN where
+            there was no validation.
+        coefs_: The weights, as views of ``network_``.
+        intercepts_: The biases, as views of ``network_``.
+
+    Examples:
+        >>> from chainrule.sklearn import MLPClassifier
+        >>> X, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], ["no", "yes", "yes", "no"]
+        >>> xor = MLPClassifier(8, "tanh", solver="lbfgs", random_state=1).fit(X, y)
+        >>> xor.predict(X).tolist()
+        ['no', 'yes', 'yes', 'no']
+        >>> xor.network_
+        Network(2-8-1: tanh, sigmoid; binary_cross_entropy; 33 parameters, float64)
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -105,10 +148,23 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPClassifier:
-        """Fit to X, (n, features), dense or sparse, and the labels y; see the class."""
+        """Train on samples.
+
+        Args:
+            X: The inputs, (n, features), dense or sparse, or a dataframe.
+            y: The labels, (n,), or 0 and 1 for each label, (n, labels).
+            sample_weight: The weight of each sample, (n,).
+            validation_data: (X, y) or (X, y, sample_weight), measured after each epoch.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: A parameter or the data are not allowed, here or in scikit-learn.
+        """
         self._check_class_weight()
-        self._with_validation(validation_data, lambda: super(MLPClassifier, self).fit(
-            X, y, sample_weight=sample_weight))  # fmt: skip
+        self._train(super().fit, X, y, sample_weight, validation_data)
         return self
 
     @available_if(_partial)  # type: ignore[untyped-decorator]
@@ -116,20 +172,44 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *,
         validation_data: Any = None,
     ) -> MLPClassifier:  # fmt: skip
-        """Take one epoch over X and y; the first call names all ``classes``."""
+        """Train on samples for one epoch.
+
+        Args:
+            X: The inputs, (n, features).
+            y: The labels.
+            sample_weight: The weight of each sample, (n,).
+            classes: All classes; needed in the first call.
+            validation_data: (X, y) or (X, y, sample_weight), measured after the epoch.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: The data do not fit, or ``class_weight`` is "balanced", which would need all
+                of y.
+        """
         self._check_for_partial_fit()
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight 'balanced' is not supported by partial_fit, which does not see all "
-                "of y; give a dict, compute_class_weight('balanced', classes=..., y=...) of all y"
+                "of y. Pass a dict of the weights that compute_class_weight('balanced', "
+                "classes=..., y=...) returns for all of y."
             )
         self._check_class_weight()
-        self._with_validation(validation_data, lambda: super(MLPClassifier, self).partial_fit(
-            X, y, sample_weight=sample_weight, classes=classes))  # fmt: skip
+        classes = taken(classes, "classes")
+        self._train(super().partial_fit, X, y, sample_weight, validation_data, classes=classes)
         return self
 
     def predict(self, X: Any) -> Array:
-        """Give the class of each row, (n,), or 0 and 1 for each label, (n, labels)."""
+        """Return the class of each row, (n,), or 0 and 1 for each label, (n, labels).
+
+        Args:
+            X: The inputs, (n, features).
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            ValueError: The data do not fit.
+        """
         _check_fitted(self)
         return self._decoded(self._forward_pass_fast(X))
 
@@ -142,7 +222,15 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         return self._label_binarizer.inverse_transform(a.ravel() if self.n_outputs_ == 1 else a)
 
     def predict_proba(self, X: Any) -> Array:
-        """Give the probability of each class (or label), (n, classes)."""
+        """Return the probability of each class or label, (n, classes).
+
+        Args:
+            X: The inputs, (n, features).
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            ValueError: The data do not fit.
+        """
         _check_fitted(self)
         a = self._forward_pass_fast(X)
         if self.n_outputs_ > 1:
@@ -164,8 +252,8 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         given = self.class_weight
         if isinstance(given, list) and not all(isinstance(one, dict) for one in given):
             raise TypeError(
-                f"class_weight must be a dict, 'balanced', or a list of a dict for each label of "
-                f"multi-label y, got {given!r}"
+                f"class_weight is {given!r}; expected a dict, 'balanced', or for multi-label y a "
+                "list with a dict for each label"
             )
         dicts = {"class_weight": given} if isinstance(given, dict) else {}
         if isinstance(given, list):
@@ -177,7 +265,19 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
     def _weights_of_classes(self, y: Array) -> Array | None:
         if self.class_weight is None:
             return None
-        weights: Array = compute_sample_weight(self.class_weight, self._labels(y))
+        with np.errstate(over="ignore"):
+            weights: Array = compute_sample_weight(self.class_weight, self._labels(y))
+        lost = ~np.isfinite(weights)
+        if isinstance(self.class_weight, list) and all(
+            map(all, map(dict.values, self.class_weight))
+        ):
+            lost |= weights == 0  # the product of those of its labels
+        if lost.any():
+            i = int(np.argmax(lost))
+            raise ValueError(
+                f"class_weight: the weights of the labels of sample {i} multiply to "
+                f"{weights[i]:g}, which is out of range. Use weights closer to 1."
+            )
         return weights
 
     def _labels(self, y: Array) -> Array:
@@ -186,7 +286,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
 
     def _encoded(self, X: Any, y: Any) -> tuple[Any, Array]:
         X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
+            self, taken(X, "X"), taken(y, "y"), accept_sparse=["csr", "csc"], multi_output=True,
             dtype=(np.float64, np.float32), reset=False,
         )  # fmt: skip
         if issparse(y):
@@ -202,33 +302,70 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         known = set(self.classes_.tolist())
         for label in y.tolist():
             if label not in known:
-                raise ValueError(f"y has the class {label!r}; known are {self.classes_}")
+                raise ValueError(f"y has the class {label!r}; expected one of {self.classes_}")
         return X, self._label_binarizer.transform(y).astype(bool)
 
 
+@exported("chainrule.sklearn")
 class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
-    """scikit-learn's `MLPRegressor`, trained by chainrule's engines.
+    """An `MLPRegressor` of scikit-learn, trained by chainrule's engines.
 
-    A subclass of `sklearn.neural_network.MLPRegressor` with its parameters, attributes, warnings
-    and errors, documented there. With the same ``random_state`` weights and losses are
-    scikit-learn's, to rounding. ``coefs_`` and ``intercepts_`` are views of ``network_``.
+    A subclass of ``sklearn.neural_network.MLPRegressor``, with its parameters, attributes, warnings
+    and errors. With the same ``random_state``, weights and losses are scikit-learn's, to rounding.
+    Described here is what is new or different; the rest is in scikit-learn's documentation.
 
-    As there, ``loss="squared_error"`` is ½ (a - y)², and with several outputs the loss that is
-    reported is averaged over them, while the gradient is that of the sum. Any other loss is
-    reported as its gradient has it.
+    As in scikit-learn, ``loss="squared_error"`` is ½ (a − y)². With several outputs, the reported
+    loss is their average, but training follows the gradient of their sum. Any other loss is
+    reported as training follows it.
 
-    New are: ``loss`` may be the name of any of chainrule's losses ("half_squared_error",
-    "absolute_error", "huber", ...) or a `chainrule.Loss`. ``activation`` may be any of chainrule's,
-    a `chainrule.Activation`, or a list with one for each hidden layer, and one more for the output
-    layer. ``dropout`` is the rate of the hidden layers, or a list with one for each.
-    ``output_weight`` weighs the outputs in the loss. ``callbacks`` are those of `Network.fit`; they
-    are called after each epoch. `chainrule.EarlyStopping` needs ``fit``.
+    Args:
+        loss: The name of any of chainrule's losses, or a `Loss`.
+        hidden_layer_sizes: As in scikit-learn.
+        activation: The name of an activation in scikit-learn or chainrule, an `Activation`, or a
+        list
+            with one for each hidden layer, and optionally one more for the output layer.
+        solver: As in scikit-learn.
+        alpha: As in scikit-learn.
+        batch_size: As in scikit-learn.
+        learning_rate: As in scikit-learn.
+        learning_rate_init: As in scikit-learn.
+        power_t: As in scikit-learn.
+        max_iter: As in scikit-learn.
+        shuffle: As in scikit-learn.
+        random_state: As in scikit-learn.
+        tol: As in scikit-learn.
+        verbose: As in scikit-learn.
+        warm_start: As in scikit-learn.
+        momentum: As in scikit-learn.
+        nesterovs_momentum: As in scikit-learn.
+        early_stopping: As in scikit-learn; ``validation_data`` replaces the rows that are split
+        off,
+            also in ``partial_fit``.
+        validation_fraction: As in scikit-learn.
+        beta_1: As in scikit-learn.
+        beta_2: As in scikit-learn.
+        epsilon: As in scikit-learn.
+        n_iter_no_change: As in scikit-learn.
+        max_fun: As in scikit-learn.
+        dropout: The rate of the hidden layers, or a list with one for each.
+        output_weight: The weight of each output in the loss.
+        callbacks: As for `Network.fit`. `EarlyStopping` works in ``fit`` only.
 
-    ``fit`` and ``partial_fit`` take ``validation_data``, (X, y) or (X, y, sample_weight): its
-    losses are ``validation_loss_curve_``, and with ``early_stopping`` it takes the place of the
-    rows that are split off, in ``partial_fit`` too. ``stopped_`` says whether the last call ended
-    since it had converged or a callback called ``run.stop``. ``history_`` has a row for each epoch
-    of the last ``fit`` and of every ``partial_fit`` after it, NaN where there was no validation.
+    Attributes:
+        validation_loss_curve_: The loss on ``validation_data`` after each epoch.
+        stopped_: Whether the last call stopped because it had converged, or because a callback
+            called ``run.stop``.
+        history_: The rows of the last ``fit`` and of every ``partial_fit`` after it, NaN where
+            there was no validation.
+        coefs_: The weights, as views of ``network_``.
+        intercepts_: The biases, as views of ``network_``.
+
+    Examples:
+        >>> from chainrule.sklearn import MLPRegressor
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, 1.0, 4.0, 9.0]
+        >>> fitted = MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs", random_state=0).fit(X, y)
+        >>> fitted.network_.sizes
+        (1, 8, 1)
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -273,23 +410,56 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPRegressor:
-        """Fit to X, (n, features), dense or sparse, and the numbers y; see the class."""
-        self._with_validation(validation_data, lambda: super(MLPRegressor, self).fit(
-            X, y, sample_weight=sample_weight))  # fmt: skip
+        """Train on samples.
+
+        Args:
+            X: The inputs, (n, features), dense or sparse, or a dataframe.
+            y: The numbers, (n,) or (n, outputs).
+            sample_weight: The weight of each sample, (n,).
+            validation_data: (X, y) or (X, y, sample_weight), measured after each epoch.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            TypeError: An argument has the wrong type.
+            ValueError: A parameter or the data are not allowed, here or in scikit-learn.
+        """
+        self._train(super().fit, X, y, sample_weight, validation_data)
         return self
 
     @available_if(_partial)  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPRegressor:
-        """Take one epoch over X and y."""
+        """Train on samples for one epoch.
+
+        Args:
+            X: The inputs, (n, features).
+            y: The numbers, (n,) or (n, outputs).
+            sample_weight: The weight of each sample, (n,).
+            validation_data: (X, y) or (X, y, sample_weight), measured after the epoch.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: The data do not fit.
+        """
         self._check_for_partial_fit()
-        self._with_validation(validation_data, lambda: super(MLPRegressor, self).partial_fit(
-            X, y, sample_weight=sample_weight))  # fmt: skip
+        self._train(super().partial_fit, X, y, sample_weight, validation_data)
         return self
 
     def predict(self, X: Any) -> Array:
-        """Give the predicted numbers, (n,) or (n, outputs)."""
+        """Return the predicted numbers, (n,) or (n, outputs).
+
+        Args:
+            X: The inputs, (n, features).
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            ValueError: The data do not fit.
+        """
         _check_fitted(self)
         return self._decoded(self._forward_pass_fast(X))
 
@@ -308,8 +478,6 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     def _plain_loss(self) -> Loss:
         if self.loss == "squared_error":
             return LOSSES["half_squared_error"]
-        if self.loss == "poisson" and self.out_activation_ == "exp":
-            return networks.PoissonAfterExp()
         return losses.get(self.loss)
 
     def _weights_of_classes(self, y: Array) -> None:
@@ -320,7 +488,8 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
 
     def _encoded(self, X: Any, y: Any) -> tuple[Any, Array]:
         X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
+            self, taken(X, "X"), taken(y, "y"), accept_sparse=["csr", "csc"], multi_output=True,
+            y_numeric=True,
             dtype=(np.float64, np.float32), reset=False,
         )  # fmt: skip
         if y.dtype.kind not in "fiub":
@@ -334,12 +503,12 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
 
 
 def _set(estimator: Any, parameters: dict[str, Any]) -> None:
-    """Keep the parameters of ``__init__`` as attributes, untouched, as scikit-learn asks."""
+    """Store the parameters of ``__init__`` as attributes, unchanged, as scikit-learn requires."""
     for name, value in parameters.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)
 
 
 def _check_fitted(estimator: Any) -> None:
-    if "coefs_" not in estimator.__dict__:  # the quick answer; the other takes longer than a row
+    if "coefs_" not in estimator.__dict__:  # the slow check takes longer than a row
         check_is_fitted(estimator)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chainrule.equations.arrays import taken
+
 if TYPE_CHECKING:
     from chainrule.explain import Explanation
 
@@ -11,13 +13,35 @@ if TYPE_CHECKING:
 def explain_sklearn(
     fitted: Any, target: Any, X: Any, y: Any, *, sample_weight: Any = None, **options: Any
 ) -> Explanation:
-    """Explain a derivative in a fitted `MLPClassifier` or `MLPRegressor` of scikit-learn, as it is.
+    """Explain a derivative in a fitted MLP of scikit-learn, without training it again.
 
-    ``fitted`` may also be a `Pipeline` that ends in one, or a search over one, such as
-    `GridSearchCV`. ``target`` is "w[1][2,0]", say; y are labels, as in ``fit``. ``options`` are
-    those of `Network.explain`. With names of columns, as `MLPClassifier.explain`. Raises TypeError
-    for another estimator, NotFittedError before ``fit``, also of a search, ValueError for a search
-    with ``refit=False``, which keeps no estimator, and for data that do not fit.
+    Args:
+        fitted: A fitted `MLPClassifier` or `MLPRegressor` of scikit-learn or chainrule, a pipeline
+            that ends in one, or a search over one.
+        target: The quantity to differentiate with respect to, as for `Network.explain`. If ``fit``
+            saw column names, a column may name an input, and a class a unit of the last layer.
+        X: The inputs, as for ``fit``.
+        y: The labels or numbers, as for ``fit``.
+        sample_weight: The weight of each sample in the mean, (n,).
+        **options: The options of `Network.explain`.
+
+    Returns:
+        The explanation.
+
+    Raises:
+        NotFittedError: The estimator, or the search, is not fitted.
+        TypeError: ``fitted`` is not such an estimator.
+        ValueError: The data do not fit, or a search with ``refit=False`` kept no estimator.
+
+    Examples:
+        >>> import warnings
+        >>> import chainrule as cr
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.neural_network import MLPClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> theirs = MLPClassifier((8,), solver="lbfgs", max_iter=500, random_state=0).fit(X, y)
+        >>> cr.explain_sklearn(theirs, "w[1][3,0]", X, y).certificate.verdict
+        'pass'
     """
     from sklearn import neural_network
     from sklearn.model_selection._search import BaseSearchCV
@@ -26,6 +50,7 @@ def explain_sklearn(
 
     from chainrule.sklearn.estimators import MLPClassifier, MLPRegressor
 
+    X = taken(X, "X")
     while True:
         if hasattr(fitted, "best_estimator_"):
             fitted = fitted.best_estimator_
@@ -48,8 +73,8 @@ def explain_sklearn(
         kind = MLPRegressor
     else:
         raise TypeError(
-            "explain_sklearn needs a fitted MLPClassifier or MLPRegressor, "
-            f"got {type(fitted).__name__}"
+            f"fitted is a {type(fitted).__name__}; expected a fitted MLPClassifier or "
+            "MLPRegressor, or a pipeline or search that ends in one"
         )
     if not isinstance(fitted, kind):
         check_is_fitted(fitted)

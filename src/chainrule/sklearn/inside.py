@@ -1,4 +1,4 @@
-"""The network inside an estimator: made, kept in step with ``coefs_``, and explained."""
+"""The network inside an estimator: built, kept in step with ``coefs_``, and explained."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from chainrule.activations import Activation, Softmax
+from chainrule.equations.activations import Activation, Softmax
+from chainrule.equations.arrays import taken
+from chainrule.equations.losses import Loss
 from chainrule.explain import Explanation
-from chainrule.losses import Loss
 from chainrule.network import Network
-from chainrule.sklearn import naming, networks
+from chainrule.sklearn import naming, networks, weights
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver
 
@@ -23,16 +24,16 @@ Array = NDArray[Any]
 
 
 class NetworkInside:
-    """Mixed into scikit-learn's estimators, before them: forward passes and explanations.
+    """A mixin that goes before scikit-learn's estimators: forward passes and explanations.
 
-    Inherited are scikit-learn's parameters, checks, warnings and errors, and the way in which
-    initial weights are drawn.
+    It inherits scikit-learn's parameters, checks, warnings and errors, and its draws of initial
+    weights.
     """
 
     coefs_: list[Array]
     intercepts_: list[Array]
     _network: Network
-    _held: tuple[Array, ...] = ()  # the views that it has given
+    _held: tuple[Array, ...] = ()  # the views of the network
     _held_activation: Any = None
 
     if TYPE_CHECKING:  # what scikit-learn's classes and the estimators bring
@@ -41,15 +42,18 @@ class NetworkInside:
 
     @property
     def network_(self) -> Network:
-        """The `chainrule.Network` inside; its parameters are ``coefs_`` and ``intercepts_``.
+        """Return the `Network` inside; its parameters are ``coefs_`` and ``intercepts_``.
 
-        Its loss is the one whose gradient training follows, its l2 that of a full batch.
+        Its loss is the one whose gradient training follows, and its l2 is that of a full batch.
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
         """
         check_is_fitted(self)
         return self._inner()
 
     def _inner(self) -> Network:
-        """Give the network, with the values that ``coefs_`` and ``intercepts_`` have now."""
+        """Return the network, with the current values of ``coefs_`` and ``intercepts_``."""
         network = getattr(self, "_network", None)
         arrays = (*self.coefs_, *self.intercepts_)
         if network is None or self._held_activation != self.activation:
@@ -58,13 +62,13 @@ class NetworkInside:
             return network
         elif [np.shape(c) for c in self.coefs_] != [w.W.T.shape for w in network.weighted_layers]:
             network = self._build()
-        else:  # someone has put arrays of their own in their place
+        else:  # a user has replaced the arrays
             networks.fill(network, self.coefs_, self.intercepts_)
         self._network, self._held_activation = network, self.activation
         return network
 
     def _adopt(self, dtype: Any = None) -> Network:
-        """Make the network anew, of ``coefs_`` and ``intercepts_``, and these its views."""
+        """Build the network again from ``coefs_`` and ``intercepts_``, and make these its views."""
         self._network = network = self._build(dtype)
         # As in scikit-learn, where the best weights of a run that was stopped early are the ones
         # that a warm start goes on with, and changes.
@@ -89,7 +93,7 @@ class NetworkInside:
         )  # fmt: skip
 
     def _hidden(self, count: int) -> list[Activation]:
-        """Give the activation of each hidden layer."""
+        """Return the activation of each hidden layer."""
         given = self.activation
         if isinstance(given, str | Activation):
             given = [given] * count
@@ -105,13 +109,13 @@ class NetworkInside:
         return found
 
     def _output(self, count: int) -> Activation:
-        """Give the activation of the output layer."""
+        """Return the activation of the output layer."""
         if not isinstance(self.activation, str | Activation) and len(self.activation) > count:
             return networks.activation(self.activation[count])
         return networks.activation(self.out_activation_)
 
     def _loss(self) -> Loss:
-        """Give the loss whose gradient is followed."""
+        """Return the loss whose gradient is followed."""
         return networks.weighted(self._plain_loss(), self._output_weights())
 
     def _output_weights(self) -> Array | None:
@@ -124,7 +128,10 @@ class NetworkInside:
                 "for each output"
             )
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-            raise ValueError("output_weight must be finite, 0 or more, and not 0 for every output")
+            raise ValueError(
+                f"output_weight is {weights.tolist()}; expected finite numbers from 0 on, with one "
+                "above 0"
+            )
         return weights
 
     def _report(self) -> Report:
@@ -136,7 +143,7 @@ class NetworkInside:
         return Report(kind, self._loss(), self.n_outputs_, 1 if u is None else u)
 
     def _dropout(self, count: int) -> list[float]:
-        """Give the dropout rate of each hidden layer."""
+        """Return the dropout rate of each hidden layer."""
         if not isinstance(self.dropout, list | tuple):
             return [float(self.dropout)] * count
         rates = networks.numbers(self.dropout, "dropout", "one for each hidden layer").tolist()
@@ -145,13 +152,13 @@ class NetworkInside:
         return rates
 
     def _drops(self) -> bool:
-        """Tell whether any layer has dropout; its rates are checked later."""
+        """Return whether any layer has dropout; the rates are checked later."""
         given = self.dropout
         return any(given) if isinstance(given, list | tuple) else bool(given)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = {**super().__getstate__()}  # type: ignore[dict-item]
-        for name in ("_network", "_held", "_held_activation", "_given_validation"):
+        for name in ("_network", "_held", "_held_activation", "_given_validation", "_unit"):
             state.pop(name, None)
         return state
 
@@ -160,16 +167,16 @@ class NetworkInside:
         if hasattr(self, "coefs_"):
             self._adopt()
         solver = getattr(self, "_optimizer", None)
-        if isinstance(solver, Solver):  # joblib may have mapped them from a file, to be read only
+        if isinstance(solver, Solver):  # joblib may have mapped them from a file, read-only
             slots = solver.state.slots
             slots.update({name: np.array(values) for name, values in slots.items()})
 
-    # --- overridden: how it begins, and what it predicts ------------------------------------------
+    # --- overridden: initial weights, and predictions ---------------------------------------------
 
     def _initialize(self, y: Array, layer_units: Sequence[int], dtype: Any) -> None:
         count = len(layer_units) - 2
         functions = self._hidden(count)
-        if not functions and isinstance(self.activation, str):  # it decides about the draws anyway
+        if not functions and isinstance(self.activation, str):  # it still decides about the draws
             functions = [networks.activation(self.activation)]
         self._factors = [2.0 if g.name == "sigmoid" else 6.0 for g in functions]
         rates = self._dropout(count)
@@ -187,7 +194,7 @@ class NetworkInside:
             raise
 
     def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[Array, Array]:
-        """Draw as scikit-learn does; the bound follows the layer's own activation."""
+        """Draw weights as scikit-learn does; the bound depends on the layer's own activation."""
         layer = min(len(self.coefs_), len(self._factors) - 1)  # the output layer's: the last hidden
         factor = self._factors[layer] if self._factors else 6.0
         bound = np.sqrt(factor / (fan_in + fan_out))
@@ -200,9 +207,9 @@ class NetworkInside:
         if check_input:
             plain = type(X) is np.ndarray and X.ndim == 2 and X.dtype == network.dtype
             if plain and len(X) and "feature_names_in_" not in self.__dict__:
-                with suppress(ValueError):  # scikit-learn's check says it in its words
+                with suppress(ValueError):  # scikit-learn's check raises its own error
                     return network.predict(X)
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            X = validate_data(self, taken(X, "X"), accept_sparse=["csr", "csc"], reset=False)
         return networks.outputs(network, X)
 
     # --- explanation ------------------------------------------------------------------------------
@@ -210,28 +217,45 @@ class NetworkInside:
     def explain(
         self, target: Any, X: Any, y: Any, *, sample_weight: Any = None, **options: Any
     ) -> Explanation:
-        """Explain the derivative of the loss on X and y by one quantity, "w[1][2,0]" say.
+        """Explain the derivative of the loss with respect to one quantity.
 
-        y are labels, as in ``fit``. The loss is the one whose gradient training follows, on these
-        samples, penalty (½ α Σ w² / n) included. A unit may be named: an input by its column,
-        "x[age]", if ``fit`` has seen column names, one of the last layer by its class, "b[2][yes]";
-        a whole number is an index. ``options`` are those of `Network.explain`; ``names`` are
-        those of columns and classes unless given.
-        Raises NotFittedError before ``fit``, ValueError or TypeError for bad arguments.
+        The loss is the one whose gradient training follows, on these samples, with the penalty
+        ½ α Σ w² / n.
+
+        Args:
+            target: The quantity to differentiate with respect to, as for `Network.explain`. If
+                ``fit`` saw column names, a column may name an input, "x[age]", and a class a unit
+                of the last layer, "b[2][yes]". A whole number is an index.
+            X: The inputs, as for ``fit``.
+            y: The labels or numbers, as for ``fit``.
+            sample_weight: The weight of each sample in the mean, (n,).
+            **options: The options of `Network.explain`.
+
+        Returns:
+            The explanation.
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            TypeError: An argument has the wrong type.
+            ValueError: The network has no such quantity, or the data do not fit.
         """
         check_is_fitted(self)
-        weights = self._output_weights()
-        if weights is not None and not (weights == 1).all():
-            raise ValueError("explain: a loss with output_weight can't be stated as a formula yet")
+        of_outputs = self._output_weights()
+        if of_outputs is not None and not (of_outputs == 1).all():
+            raise ValueError(
+                "output_weight is set, and explain cannot state such a loss as a formula yet; "
+                "explain an estimator that was fitted without it"
+            )
         rows, encoded = self._encoded(X, y)
         if not isinstance(rows, np.ndarray):
             rows = rows.toarray()
         total = float(len(rows))
+        sample_weight, unit = weights.scaled(sample_weight)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, rows)
             total = float(sample_weight.sum())
         network = self._inner().copy()
-        network.l2 = float(self.alpha) / total if total else 0.0
+        network.l2 = weights.penalty(float(self.alpha), unit) / total if total else 0.0
         y = np.asarray(encoded, dtype=np.float64)
         options.setdefault("names", naming.names(self))
         target = naming.by_index(target, self)

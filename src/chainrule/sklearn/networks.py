@@ -1,7 +1,7 @@
-"""The network inside an estimator: ours beside scikit-learn's ``coefs_`` and ``intercepts_``.
+"""The network inside an estimator, beside scikit-learn's ``coefs_`` and ``intercepts_``.
 
-scikit-learn's ``coefs_[l - 1]`` is W^(l)ᵀ, and ``intercepts_[l - 1]`` is b^(l). Once adopted they
-are views into the network's parameters: what trains one trains the other.
+scikit-learn's ``coefs_[l - 1]`` is W^(l)ᵀ, and ``intercepts_[l - 1]`` is b^(l). Once adopted, they
+are views of the network's parameters: training one trains the other.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import activations, engines, losses
-from chainrule.activations import Activation
-from chainrule.losses import Loss, LossFromZ, Poisson
+from chainrule import engines
+from chainrule.equations import activations
+from chainrule.equations.activations import Activation, Softmax
+from chainrule.equations.arrays import taken
+from chainrule.equations.losses import Loss, LossFromZ
 from chainrule.network import Network
 
 Array = NDArray[Any]
-DENSE = 1 << 23  # numbers of a sparse X that are made dense in one go
+DENSE = 1 << 23  # numbers of a sparse X that are made dense at a time
 
 
 class Exp(Activation):
@@ -28,6 +30,7 @@ class Exp(Activation):
     name = "exp"
     formula = "exp(z)"
     derivative_formula = "exp(z) = a"
+    log_derivative_formula = "1"
     positive = True
 
     def value(self, z: Array) -> Array:
@@ -39,35 +42,13 @@ class Exp(Activation):
         """See `Activation.derivative`."""
         return a
 
+    def log_value(self, z: Array) -> Array:
+        """See `Activation.log_value`."""
+        return z
 
-class PoissonAfterExp(LossFromZ):
-    """C_i = Σ_j a_j - y_j ln a_j after a = e^z, where ∂C_i/∂z_j = a_j - y_j."""
-
-    name = "poisson"
-    formula = Poisson.formula
-    derivative_formula = Poisson.derivative_formula
-    output = "exp"
-
-    def value(self, a: Array, y: Array) -> Array:
-        """See `Loss.value`."""
-        return losses.LOSSES["poisson"].value(a, y)
-
-    def derivative(self, a: Array, y: Array) -> Array:
-        """See `Loss.derivative`."""
-        return losses.LOSSES["poisson"].derivative(a, y)
-
-    def check_targets(self, y: Array) -> None:
-        """See `Loss.check_targets`."""
-        losses.LOSSES["poisson"].check_targets(y)
-
-    def value_from_z(self, z: Array, y: Array) -> Array:
-        """See `LossFromZ.value_from_z`."""
-        result: Array = (np.exp(z) - y * z).sum(axis=-1)
-        return result
-
-    def delta(self, a: Array, y: Array) -> Array:
-        """See `LossFromZ.delta`."""
-        return a - y
+    def log_derivative(self, z: Array, a: Array) -> Array:
+        """See `Activation.log_derivative`."""
+        return np.ones_like(z)
 
 
 class WeightedOutputs(Loss):
@@ -91,34 +72,40 @@ class WeightedOutputs(Loss):
 
 
 class WeightedFromZ(WeightedOutputs, LossFromZ):
-    """The same for a loss that is computed from z."""
+    """`WeightedOutputs` for a loss that is computed from z."""
 
-    def value_from_z(self, z: Array, y: Array) -> Array:
+    loss: LossFromZ
+
+    def value_from_z(self, g: Activation, z: Array, y: Array) -> Array:
         """See `LossFromZ.value_from_z`."""
         if self.output == "softmax":  # linear in y, and the outputs depend on each other
-            return self.loss.value_from_z(z, self.weights * y)  # type: ignore[attr-defined]
+            return self.loss.value_from_z(g, z, self.weights * y)
+        if isinstance(g, Softmax):
+            return np.asarray(self.value(g.value(z), y).sum(axis=-1))
         total = np.zeros(len(z), z.dtype)
         for j, u in enumerate(self.weights):
-            total += u * self.loss.value_from_z(z[:, [j]], y[:, [j]])  # type: ignore[attr-defined]
+            total += u * self.loss.value_from_z(g, z[:, [j]], y[:, [j]])
         return total
 
-    def delta(self, a: Array, y: Array) -> Array:
+    def delta(self, g: Activation, z: Array, a: Array, y: Array) -> Array:
         """See `LossFromZ.delta`."""
         u = self.weights.astype(a.dtype)
         if self.output == "softmax":
-            return self.loss.delta(a, u * y)  # type: ignore[attr-defined]
-        return u * self.loss.delta(a, y)  # type: ignore[attr-defined]
+            return self.loss.delta(g, z, a, u * y)
+        if isinstance(g, Softmax):
+            return g.pull_back(self.derivative(a, y), z, a)
+        return np.asarray(u * self.loss.delta(g, z, a, y))
 
 
 def weighted(loss: Loss, weights: Array | None) -> Loss:
-    """Give the loss with a weight for each output, or as it is."""
+    """Return the loss with a weight for each output, or unchanged if all are 1."""
     if weights is None or (weights == 1).all():
         return loss
     return (WeightedFromZ if isinstance(loss, LossFromZ) else WeightedOutputs)(loss, weights)
 
 
 def activation(given: str | Activation) -> Activation:
-    """Give an activation by scikit-learn's name, by ours, or as it is."""
+    """Return an activation by its name in scikit-learn or chainrule, or as it is."""
     if given == "logistic":
         given = "sigmoid"
     return Exp() if given == "exp" else activations.get(given)
@@ -135,7 +122,7 @@ def build(
     dropout: float | Sequence[float] = 0.0,
     seed: int = 0,
 ) -> Network:
-    """Give a network of these weights, which are copied; they may be NaN, as scikit-learn's can."""
+    """Return a network with copies of these weights, which may be NaN as in scikit-learn."""
     network = Network(
         [len(coefs[0]), *(c.shape[1] for c in coefs)],
         hidden=list(hidden), output=output, loss=loss, l2=l2, dropout=dropout, seed=seed,
@@ -154,19 +141,20 @@ def fill(network: Network, coefs: Sequence[Array], intercepts: Sequence[Array]) 
 
 
 def views(network: Network) -> tuple[list[Array], list[Array]]:
-    """Give the network's parameters as ``coefs_`` and ``intercepts_``."""
+    """Return the network's parameters as ``coefs_`` and ``intercepts_``."""
     layers = network.weighted_layers
     return [layer.W.T for layer in layers], [layer.b for layer in layers if layer.b is not None]
 
 
 def numbers(given: Any, name: str, what: str) -> NDArray[np.float64]:
-    """Give a list of numbers as an array, or raise TypeError."""
+    """Return a list of numbers as an array, or raise TypeError."""
+    given = taken(given, name)
     try:
         array = np.asarray(given)
     except ValueError:  # lists of several lengths
         array = np.empty((0, 0))
     if array.ndim != 1 or not all(isinstance(v, Real) for v in array):
-        raise TypeError(f"{name} must be numbers, {what}, got {given!r}")
+        raise TypeError(f"{name} is {given!r}; expected numbers, {what}")
     return array.astype(np.float64)
 
 
@@ -177,8 +165,8 @@ def check_shape(y: Array, row: tuple[int, ...], meaning: str) -> None:
 
 
 def outputs(network: Network, X: Any) -> Array:
-    """Give a^(L) of checked inputs, dense or sparse, in the dtype that NumPy would promote to."""
-    engine = engines.choose(network._requested_engine, network)
+    """Return a^(L) of checked inputs, dense or sparse, in the dtype that NumPy would promote to."""
+    engine = engines.choose(network.requested_engine, network)
     if isinstance(X, np.ndarray):
         a = engine.predict(network, X)
     else:

@@ -1,4 +1,4 @@
-"""Part: some rows with their targets and weights, as scikit-learn hands them on."""
+"""Part: some rows with their targets and weights, as scikit-learn passes them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.data import Samples
-from chainrule.feedforward import FeedForward
+from chainrule.equations.arrays import contiguous
+from chainrule.equations.data import Samples
+from chainrule.equations.feedforward import FeedForward
 from chainrule.sklearn import networks
 
 Array = NDArray[Any]
@@ -17,14 +18,16 @@ Array = NDArray[Any]
 
 @dataclass
 class Part:
-    """Rows of X and y, (n, units_L), with the weights that the loss takes.
+    """Rows of X and y, (n, units_L), with the weights that the loss takes, as ratios of a unit.
 
-    A sparse X that is not large is made dense at once, a larger one as CSR, piece by piece.
+    A small sparse X is made dense at once; a larger one stays CSR, and is made dense piece by
+    piece.
     """
 
     X: Any
     y: Array
     weights: Array | None = None
+    unit: float = 1.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.X, np.ndarray):
@@ -35,10 +38,11 @@ class Part:
         return int(self.X.shape[0])
 
     def rows(self, index: Any) -> Part:
-        """Give some of the rows, dense."""
+        """Return some of the rows, dense."""
         X = self.X[index]
         weights = None if self.weights is None else self.weights[index]
-        return Part(X if isinstance(X, np.ndarray) else X.toarray(), self.y[index], weights)
+        X = X if isinstance(X, np.ndarray) else X.toarray()
+        return Part(X, self.y[index], weights, self.unit)
 
     @property
     def is_dense(self) -> bool:
@@ -47,15 +51,15 @@ class Part:
 
     @property
     def dense_rows(self) -> int:
-        """How many rows may be dense at a time."""
+        """The number of rows that may be dense at a time."""
         return len(self) if self.is_dense else max(1, networks.DENSE // int(self.X.shape[1]))
 
     def samples(self, network: FeedForward) -> Samples:
-        """Give dense rows as an engine reads them fastest: one-hot rows as classes."""
+        """Return dense rows as an engine reads them fastest: one-hot rows as classes."""
         one_hot = self.y.dtype == bool and self.y.shape[1] > 1
         if one_hot and (np.count_nonzero(self.y, axis=1) == 1).all():
             y: Array = self.y.argmax(axis=1)
         else:
-            y = np.ascontiguousarray(self.y, network.dtype)
+            y = contiguous(self.y, network.dtype)
         weights = None if self.weights is None else self.weights.astype(np.float64)
-        return Samples(np.ascontiguousarray(self.X, network.dtype), y, weights)
+        return Samples(contiguous(self.X, network.dtype), y, weights)

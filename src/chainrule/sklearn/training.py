@@ -1,4 +1,4 @@
-"""The runs of the estimators: scikit-learn's decisions, epochs and gradients of our engines."""
+"""Runs of the estimators: scikit-learn decides, chainrule's engines take epochs and gradients."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import _multilayer_perceptron as theirs
 from sklearn.utils.validation import _check_sample_weight
 
-from chainrule import callbacks as callback_room
-from chainrule.callbacks import Callback, EarlyStopping, Run
-from chainrule.history import History
+from chainrule.equations.arrays import taken
 from chainrule.network import Network
-from chainrule.sklearn import networks
+from chainrule.sklearn import networks, weights
 from chainrule.sklearn.epochs import DivergedError, Epochs, loss_and_gradient
 from chainrule.sklearn.inside import NetworkInside
 from chainrule.sklearn.part import Part
 from chainrule.sklearn.solvers import Solver
+from chainrule.training import callbacks as callback_room
+from chainrule.training.callbacks import Callback, EarlyStopping, Run
+from chainrule.training.history import History
 
 Array = NDArray[Any]
 _COLUMNS = ("epoch", "loss", "val_loss", "val_score", "learning_rate", "seconds")
@@ -32,14 +33,14 @@ _NOTHING = dict.fromkeys(_COLUMNS, float("nan"))
 
 
 class Validation:
-    """Rows that are held out: for a loss, ``y`` encoded, and for a score, ``target`` as it was."""
+    """Held-out rows: ``part`` with y encoded, for a loss, and ``target`` as passed, for a score."""
 
     def __init__(self, part: Part, target: Array) -> None:
         self.part, self.target = part, target
 
 
 class Training(NetworkInside):
-    """Adds the runs: epochs and gradients are ours, what decides about them scikit-learn's."""
+    """The runs of an estimator: chainrule takes the epochs, and scikit-learn decides about them."""
 
     history_: History
     loss_: Any
@@ -48,7 +49,8 @@ class Training(NetworkInside):
     t_: int
     _no_improvement_count: int
     _given_validation: tuple[Any, ...] | None = None
-    _callback_states: tuple[list[str], list[Any]] | None  # classes, and what each has saved
+    _unit: float = 1.0  # of the sample weights that were passed
+    _callback_states: tuple[list[str], list[Any]] | None  # their classes, and what each has saved
 
     def _loss_grad_lbfgs(
         self, packed: Array, X: Any, y: Array, sample_weight: Array | None, *buffers: Any
@@ -56,18 +58,19 @@ class Training(NetworkInside):
         network = self._inner()
         coefs, intercepts = _unpacked(packed, network)
         networks.fill(network, coefs, intercepts)
-        part = Part(X, y, sample_weight)
+        part = Part(X, y, sample_weight, self._unit)
         loss, flat = loss_and_gradient(network, part, float(self.alpha), self._report())
-        gradients = network._views(flat)
+        gradients = network.views_of(flat)
         ordered = [dW.T for dW, _ in gradients] + [db for _, db in gradients if db is not None]
         return loss, np.concatenate([np.ravel(g) for g in ordered])
 
     def _fit_lbfgs(self, X: Any, y: Array, sample_weight: Array | None, *rest: Any) -> None:
         self._batch_size = X.shape[0]
         self._check_targets(y)
-        weights = _weighted(sample_weight, self._weights_of_classes(y))
+        of_classes = self._weights_of_classes(y)
+        sample_weight, self._unit = weights.multiplied(sample_weight, self._unit, of_classes)
         self._adopt(np.float64)  # scikit-learn's lbfgs works in float64 whatever X is
-        super()._fit_lbfgs(X, y, weights, *rest)  # type: ignore[misc]
+        super()._fit_lbfgs(X, y, sample_weight, *rest)  # type: ignore[misc]
         self.loss_ = np.float64(self.loss_)
         self._adopt()
 
@@ -78,8 +81,8 @@ class Training(NetworkInside):
         given = self._given_validation
         if self.early_stopping and incremental and given is None:
             raise ValueError(
-                "partial_fit does not support early_stopping=True without validation_data: hand in "
-                "partial_fit(X, y, validation_data=(X_val, y_val))"
+                "partial_fit does not support early_stopping=True without validation_data. Pass "
+                "it: partial_fit(X, y, validation_data=(X_val, y_val))"
             )
         self._check_targets(y)
         part, validation = self._parts(X, y, sample_weight)
@@ -106,7 +109,7 @@ class Training(NetworkInside):
                 for callback, state in zip(called, states, strict=True):
                     callback.on_start(run)
                     ends.callback(callback.on_end, run)
-                    if state is not None:  # partial_fit goes on, as a run that is resumed
+                    if state is not None:  # partial_fit continues, like a resumed run
                         callback.load_state(state)
                     started += 1
                 self._run_epochs(epochs, validation, run, called, incremental)
@@ -155,7 +158,7 @@ class Training(NetworkInside):
             run.history.append(row)
             for callback in called:
                 callback.on_epoch_end(run)
-            if run.history.stop_reason is not None:  # a callback may have had enough
+            if run.history.stop_reason is not None:  # a callback may have stopped the run
                 self.stopped_ = True
             if incremental or self.stopped_:
                 break
@@ -167,7 +170,7 @@ class Training(NetworkInside):
                 )
 
     def _epoch(self, epochs: Epochs, order: Array | None) -> float:
-        """Take an epoch; where a number is not finite, parameters and loss are NaN from then on."""
+        """Take an epoch; if a number is not finite, parameters and loss become NaN and stay so."""
         parameters = epochs.network.parameters
         try:
             if not np.isnan(parameters[-1]):
@@ -177,7 +180,7 @@ class Training(NetworkInside):
         return float("nan")
 
     def _look_at(self, validation: Validation | None, epochs: Epochs, row: dict[str, Any]) -> None:
-        """Take the loss and, if it decides about stopping, the score of the held-out rows."""
+        """Record the loss and, if it decides about stopping, the score of the held-out rows."""
         if validation is None:
             self._update_no_improvement_count(False, None, None, None)
             return
@@ -194,7 +197,8 @@ class Training(NetworkInside):
 
     def _score(self, X: Any, y: Array, sample_weight: Array | None = None) -> float:
         """Score held-out rows for early stopping; NaN where predictions are not finite."""
-        predicted = self._decoded(networks.outputs(self._inner(), X))
+        with np.errstate(all="ignore"):
+            predicted = self._decoded(networks.outputs(self._inner(), X))
         if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
             return np.nan
         measure = accuracy_score if is_classifier(self) else r2_score
@@ -220,7 +224,7 @@ class Training(NetworkInside):
         if earlier is not None and history is not earlier:
             for numbers in zip(*earlier.values(), strict=True):
                 history.append({**_NOTHING, **dict(zip(earlier, numbers, strict=True))})
-            history.best_epoch = earlier._best_epoch
+            history.keep_best_of(earlier)
         history.stop_reason = None
         epoch = len(history["epoch"])
         self.history_ = history
@@ -232,12 +236,11 @@ class Training(NetworkInside):
     def _parts(
         self, X: Any, y: Array, sample_weight: Array | None
     ) -> tuple[Part, Validation | None]:
-        """Give the rows to train on, and those that are held out."""
+        """Return the rows to train on, and the held-out rows."""
         classes = self._weights_of_classes(y)
-        if self._given_validation is not None:
-            return Part(X, y, _weighted(sample_weight, classes)), self._validation()
-        if not self.early_stopping:
-            return Part(X, y, _weighted(sample_weight, classes)), None
+        if self._given_validation is not None or not self.early_stopping:
+            held = None if self._given_validation is None else self._validation()
+            return Part(X, y, *weights.multiplied(sample_weight, self._unit, classes)), held
         stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
         columns = [c for c in (X, y, sample_weight, classes) if c is not None]
         split = train_test_split(
@@ -256,26 +259,28 @@ class Training(NetworkInside):
         if classes is not None:
             classes = rest[0]
         held = Validation(Part(X_held, y_held, held_weight), self._labels(y_held))
-        return Part(X, y, _weighted(sample_weight, classes)), held
+        return Part(X, y, *weights.multiplied(sample_weight, self._unit, classes)), held
 
     def _validation(self) -> Validation:
-        """Check the ``validation_data`` that was handed in."""
+        """Return the checked ``validation_data``."""
         assert self._given_validation is not None
-        need = "validation_data must be (X, y) or (X, y, sample_weight)"
+        expected = "expected (X, y) or (X, y, sample_weight)"
         given = self._given_validation
         if not isinstance(given, tuple | list):
-            raise TypeError(f"{need}, got a {type(given).__name__}")
+            raise TypeError(f"validation_data has type {type(given).__name__}; {expected}")
         if len(given) not in (2, 3):
-            raise ValueError(f"{need}, got a {type(given).__name__} of {len(given)}")
+            raise ValueError(f"validation_data has length {len(given)}; {expected}")
         try:
             X, y = self._encoded(given[0], given[1])
-            weights = _check_sample_weight(given[2], X) if len(given) == 3 else None
+            held = None
+            if len(given) == 3:
+                held = weights.scaled(_check_sample_weight(weights.scaled(given[2])[0], X))[0]
             self._plain_loss().check_targets(np.asarray(y, dtype=np.float64))
         except (TypeError, ValueError) as error:
             raise ValueError(f"validation_data: {error}") from None
         if self.early_stopping and len(y) < 2:
-            raise ValueError("validation_data: 1 row; early_stopping needs 2 or more")
-        return Validation(Part(X, y, weights), self._labels(y))
+            raise ValueError("validation_data: it has 1 row; early_stopping needs 2 or more")
+        return Validation(Part(X, y, held), self._labels(y))
 
     def _size_of_batches(self, n: int) -> int:
         if self.batch_size == "auto":
@@ -294,13 +299,16 @@ class Training(NetworkInside):
         """Raise ValueError for a callback that partial_fit, one epoch at a time, would restart."""
         if any(isinstance(c, EarlyStopping) for c in callback_room.check(self.callbacks or ())):
             raise ValueError(
-                "callbacks: EarlyStopping needs fit, since each partial_fit is a run of one epoch; "
-                "with early_stopping=True and partial_fit(X, y, validation_data=(X_val, y_val)), "
-                "stopped_ says when to end"
+                "callbacks: EarlyStopping does not work with partial_fit, where each call is a run "
+                "of one epoch. Use early_stopping=True and partial_fit(X, y, "
+                "validation_data=(X_val, y_val)) instead, until stopped_ is True."
             )
 
-    def _with_validation(self, validation_data: Any, fit: Any) -> Any:
-        """Call scikit-learn's fit or partial_fit with the validation data at hand."""
+    def _train(
+        self, fit: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any, **more: Any
+    ) -> None:
+        """Call scikit-learn's fit or partial_fit, while the validation data is kept."""
+        X, y = taken(X, "X"), taken(y, "y")
         callback_room.check(self.callbacks or ())
         of_epochs = {
             "validation_data": validation_data is not None,
@@ -309,16 +317,23 @@ class Training(NetworkInside):
         }
         for name, given in of_epochs.items():
             if given and self.solver == "lbfgs":
-                raise ValueError(f"{name} needs solver='adam' or 'sgd': 'lbfgs' has no epochs")
+                raise ValueError(f"{name} needs solver='adam' or 'sgd'; 'lbfgs' has no epochs")
+        sample_weight, self._unit = weights.scaled(sample_weight)
         self._given_validation = validation_data
         try:
-            return fit()
+            fit(X, y, sample_weight=sample_weight, **more)
         finally:
-            del self._given_validation
+            del self._given_validation, self._unit
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the mean accuracy, or R², on X, (n, features), and y, as in scikit-learn."""
+        scaled, _ = weights.scaled(sample_weight)
+        score: float = super().score(X, taken(y, "y"), sample_weight=scaled)  # type: ignore[misc]
+        return score
 
 
 def _warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn from where scikit-learn does, so that filters of its module hold here too."""
+    """Warn from where scikit-learn does, so that filters of its module apply."""
     place = vars(theirs)
     line = theirs.BaseMultilayerPerceptron._fit_stochastic.__code__.co_firstlineno
     warnings.warn_explicit(
@@ -327,18 +342,8 @@ def _warn(message: str, category: type[Warning] = UserWarning) -> None:
     )  # fmt: skip
 
 
-def _weighted(sample_weight: Array | None, of_classes: Array | None) -> Array | None:
-    """Give the product of the weights of samples and of their classes, or raise where all are 0."""
-    if of_classes is None:
-        return sample_weight
-    product: Array = of_classes if sample_weight is None else sample_weight * of_classes
-    if not product.any():
-        raise ValueError("class_weight leaves no sample with a weight above 0")
-    return product
-
-
 def _unpacked(packed: Array, network: Network) -> tuple[list[Array], list[Array]]:
-    """Cut scikit-learn's flat vector, all coefs before all intercepts, into arrays."""
+    """Split scikit-learn's flat vector, all coefs before all intercepts, into arrays."""
     coefs, intercepts, start = [], [], 0
     for layer in network.weighted_layers:
         units, fan_in = layer.W.shape

@@ -10,23 +10,26 @@ import contextlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from chainrule import activations, losses
-from chainrule.activations import Activation
-from chainrule.formulas import evaluate, parse
-from chainrule.losses import Loss, LossFromZ
-from chainrule.targets import Bias, PreActivation, Target, UnitOutput, Weight
+from chainrule.equations import activations, losses
+from chainrule.equations.activations import Activation
+from chainrule.equations.formulas import evaluate, parse
+from chainrule.equations.losses import Poisson
+from chainrule.equations.targets import Bias, PreActivation, Target, UnitOutput, Weight
 from chainrule.verify.setting import Array, Setting
+
+if TYPE_CHECKING:
+    from chainrule.equations.feedforward import FeedForward
 
 Package = Literal["torch", "jax"]
 LABELS: dict[str, str] = {"torch": "PyTorch", "jax": "JAX"}
 
 
 def available() -> Package | None:
-    """Give the package that is installed, PyTorch before JAX, without importing it."""
+    """Return the package that is installed, PyTorch before JAX, without importing it."""
     if importlib.util.find_spec("torch") is not None:
         return "torch"
     return "jax" if importlib.util.find_spec("jax") is not None else None
@@ -43,7 +46,8 @@ def derivative(package: Package, setting: Setting, target: Target) -> float:
 class _Functions:
     """What the forward pass needs of a package.
 
-    ``losses`` are those of one output, c(a, y); ``losses_from_z`` give C_i of every sample.
+    ``losses`` are those of one output, c(a, y); ``losses_from_z`` give C_i of every sample;
+    ``logarithms`` are ln g(z) of the outputs above 0.
     """
 
     array: Callable[[Array], Any]
@@ -51,10 +55,11 @@ class _Functions:
     activations: Mapping[str, Callable[[Any], Any]]
     losses: Mapping[str, Callable[[Any, Any], Any]]
     losses_from_z: Mapping[str, Callable[[Any, Any], Any]]
+    logarithms: Mapping[str, Callable[[Any], Any]]
 
 
 def _loss(setting: Setting, target: Target, functions: _Functions, t: Any) -> Any:
-    """Give C with the target shifted by t, a scalar of the package."""
+    """Return C with the target shifted by t, a scalar of the package."""
     array, network, f = functions.array, setting.network, setting.forward
 
     def shifted(values: Any, kind: type, layer: int, *place: int) -> Any:
@@ -81,21 +86,30 @@ def _loss(setting: Setting, target: Target, functions: _Functions, t: Any) -> An
         a = shifted(a, UnitOutput, l, j)
         penalty = penalty + (W * W).sum()
     last = isinstance(target, UnitOutput) and target.layer == len(network.layers) - 1
-    C = _losses(network.loss, functions, z, a, array(setting.y), from_a=last)
+    C = _losses(network, functions, z, a, array(setting.y), from_a=last)
     return (array(setting.shares) * C).sum() + network.l2 / 2 * penalty
 
 
 def _activation(g: Activation, functions: _Functions) -> Callable[[Any], Any]:
-    if type(activations.ACTIVATIONS.get(g.name)) is type(g):
+    if _is_built_in(g):
         return functions.activations[g.name]
     formula = parse(g.formula)[0]
     return lambda z: evaluate(formula, {"z": z}, functions.formulas)
 
 
-def _losses(loss: Loss, functions: _Functions, z: Any, a: Any, y: Any, from_a: bool) -> Any:
+def _is_built_in(g: Activation) -> bool:
+    return type(activations.ACTIVATIONS.get(g.name)) is type(g)
+
+
+def _losses(
+    network: FeedForward, functions: _Functions, z: Any, a: Any, y: Any, from_a: bool
+) -> Any:
+    loss, g = network.loss, network.layers[-1].activation
     if type(losses.LOSSES.get(loss.name)) is type(loss):
-        if isinstance(loss, LossFromZ) and not from_a:
+        if not from_a and loss.name in functions.losses_from_z:
             return functions.losses_from_z[loss.name](z, y)
+        if not from_a and isinstance(loss, Poisson) and _is_built_in(g):
+            return (a - y * functions.logarithms[g.name](z)).sum(-1)
         return functions.losses[loss.name](a, y).sum(-1)
     c = evaluate(parse(loss.formula)[0], {"a": a, "y": y}, functions.formulas)
     return c.sum(-1)
@@ -128,7 +142,9 @@ def _by_torch(setting: Setting, target: Target) -> float:
         formulas,
         activations={
             "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": nn.relu,
-            "leaky_relu": nn.leaky_relu, "elu": nn.elu, "gelu": nn.gelu, "silu": nn.silu,
+            "leaky_relu": nn.leaky_relu, "elu": nn.elu, "silu": nn.silu,
+            # nn.gelu has 1 + erf, of which nothing is left where z is far below 0
+            "gelu": lambda z: z * torch.special.erfc(-z / np.sqrt(2)) / 2,
             "softplus": lambda z: nn.softplus(z, threshold=40),  # exact above, not only nearly
             "softmax": lambda z: torch.softmax(z, dim=-1),
         },
@@ -149,11 +165,23 @@ def _by_torch(setting: Setting, target: Target) -> float:
                 z, y, reduction="none"
             ).sum(-1),
         },
+        logarithms={
+            "sigmoid": nn.logsigmoid, "softmax": lambda z: torch.log_softmax(z, dim=-1),
+            "softplus": lambda z: _log_softplus(torch, z, nn.softplus),
+        },
     )  # fmt: skip
     t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(_loss(setting, target, functions, t), t)
     return float(gradient)
+
+
+def _log_softplus(package: Any, z: Any, softplus: Callable[[Any], Any]) -> Any:
+    """Return ln ln(1 + e^z): z + ln(1 - t/2 + t²/3 - ...) with t = e^z where t is small."""
+    small = z < -15
+    t = package.exp(package.where(small, z, -15.0))
+    below = z + package.log1p(t * (t / 3 - 0.5))
+    return package.where(small, below, package.log(softplus(package.where(small, -15.0, z))))
 
 
 def _by_jax(setting: Setting, target: Target) -> float:
@@ -177,7 +205,7 @@ def _by_jax(setting: Setting, target: Target) -> float:
         activations={
             "identity": lambda z: z, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh,
             "relu": jax.nn.relu, "leaky_relu": jax.nn.leaky_relu, "elu": jax.nn.elu,
-            "gelu": lambda z: jax.nn.gelu(z, approximate=False), "silu": jax.nn.silu,
+            "gelu": lambda z: z * jax.scipy.special.erfc(-z / np.sqrt(2)) / 2, "silu": jax.nn.silu,
             "softplus": jax.nn.softplus, "softmax": jax.nn.softmax,
         },
         losses={
@@ -196,6 +224,10 @@ def _by_jax(setting: Setting, target: Target) -> float:
             "binary_cross_entropy": lambda z, y: (
                 y * jax.nn.softplus(-z) + (1 - y) * jax.nn.softplus(z)
             ).sum(-1),
+        },
+        logarithms={
+            "sigmoid": jax.nn.log_sigmoid, "softmax": jax.nn.log_softmax,
+            "softplus": lambda z: _log_softplus(jnp, z, jax.nn.softplus),
         },
     )  # fmt: skip
     with _float64(jax):

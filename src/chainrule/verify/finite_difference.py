@@ -13,18 +13,58 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import backprop
-from chainrule.losses import LossFromZ
-from chainrule.targets import Target
+from chainrule.equations import backprop
+from chainrule.equations.activations import (
+    ACTIVATIONS,
+    Activation,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Softmax,
+)
+from chainrule.equations.layers import ByLayer
+from chainrule.equations.losses import (
+    AbsoluteError,
+    HalfSquaredError,
+    Huber,
+    LossFromZ,
+    SquaredError,
+)
+from chainrule.equations.targets import Target
 from chainrule.verify.rounding import Kinks, side_changed
 from chainrule.verify.setting import Array, Place, Setting, count_weights, place_of
 
 FIRST_STEP = 1e-3  # of z; the error of the stencil, step⁴, then meets that of rounding, ε/step
 SHRINK = 8.0
 STEPS = 6  # the smallest moves z by 3e-8
+_FAR = 1e-3  # where |z| is beyond 1 / _FAR, the first step is 1e-3 of _FAR |z|
+_NOISE = 0.25  # of the scatter of nudges by 4 ε: an operation errs by ε/2, and much cancels
+_SQUARES = (SquaredError, HalfSquaredError)  # which a stencil follows at any distance
+_BENT_AT_1 = (Huber, AbsoluteError)  # straight where |a - y| > 1; a kink is looked at apart
+_STRAIGHT = (Identity, ReLU, LeakyReLU)  # but for their kinks
+_FLAT = 40.0  # beyond, the other activations are straight to e^-40
+_SAME = 1e-12  # a softmax that changes by less is saturated
+_SIDES = 32.0  # times its noise, by which quotients from both sides differ at a kink
 _ONE_SIDED = 3  # the step, counted from 0, for quotients from one side and along a kink's slope
 _NUMBERS = 1 << 16  # numbers carried at once, so that they stay in the cache
 _MUCH = 1e10  # multiplications; beyond, two steps have to do
+
+
+class Marks:
+    """What a shift did to each row, (rows,): why its losses are not those of a smooth function.
+
+    ``crossed``: a unit came to lie on another side of a kink, or the loss was not finite.
+    ``on_kink``: one of these units stood on the kink. ``far``: the z of a curved function moved by
+    more than 1, so that no stencil follows it.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.crossed, self.on_kink, self.far = np.zeros((3, rows), dtype=bool)
+
+    def put(self, rows: Any, marks: Marks) -> None:
+        """Set the marks of some rows."""
+        for name in ("crossed", "on_kink", "far"):
+            getattr(self, name)[rows] = getattr(marks, name)
 
 
 class Shifted:
@@ -36,31 +76,50 @@ class Shifted:
         self.W = [layer.W.astype(np.float64, copy=False) for layer in self.layers]
         z, a = setting.forward.z[-1], setting.forward.a[-1]
         self.C = backprop.sample_losses(setting.network, z, a, setting.y)
+        self._movers = [self._who_moves(along) for along in (False, True)]
+
+    def moves(self, place: Place, j: Array, *, along: bool = False) -> Array:
+        """Say of which samples a small shift of units j at the place can move C_i, (units, n).
+
+        With ``along`` a relu on its kink goes on with its slope there, 0.
+        """
+        moves = self._movers[along][place.letter == "a"]
+        return np.asarray(moves[place.layer][:, j].T)
+
+    def _who_moves(self, along: bool) -> tuple[ByLayer[Array], ByLayer[Array]]:
+        """Say of each z and a whether C_i depends on it: not through relu that is off, or w = 0."""
+        f = self.setting.forward
+        of_z: list[Array] = []
+        of_a = [np.ones(f.a[-1].shape, dtype=bool)]
+        for l in range(len(self.layers), 0, -1):
+            moves, mask = of_a[-1], f.masks[l]
+            if type(self.layers[l - 1].activation) is ReLU:
+                moves = moves & ((f.z[l] > 0) if along else (f.z[l] >= 0) | self.kinks.near[l])
+            of_z.append(moves if mask is None else moves & (mask != 0))
+            of_a.append(of_z[-1].astype(np.float32) @ (self.W[l - 1] != 0).astype(np.float32) > 0)
+        return ByLayer(of_z[::-1]), ByLayer(of_a[::-1], first=0)
 
     def losses(
         self, place: Place, i: Array, j: Array, shift: Array, *, along: bool = False
-    ) -> tuple[Array, Array, Array]:
-        """Give C_i of each row: sample i, with unit j at the place moved by the shift; all (rows,).
+    ) -> tuple[Array, Marks]:
+        """Return C_i of each row: sample i, with unit j at the place moved by the shift; (rows,).
 
-        Also whether a unit came to lie on another side of a kink (or the loss was not finite), and
-        whether one of these stood on the kink. With ``along`` such units go on with the slope that
-        they had, g' of where they stood.
+        With ``along`` units that cross a kink go on with the slope that they had, g' of where they
+        stood.
         """
-        C = np.empty(len(i))
-        crossed, on_kink = np.zeros(len(i), dtype=bool), np.zeros(len(i), dtype=bool)
+        C, marks = np.empty(len(i)), Marks(len(i))
         rows = max(1, _NUMBERS // max(self.setting.network.sizes))
         for start in range(0, len(i), rows):
             part = slice(start, start + rows)
-            C[part], crossed[part], on_kink[part] = self._carry(
-                place, i[part], j[part], shift[part], along
-            )
-        return C, crossed | ~np.isfinite(C), on_kink
+            C[part], found = self._carry(place, i[part], j[part], shift[part], along)
+            marks.put(part, found)
+        marks.crossed |= ~np.isfinite(C)
+        return C, marks
 
     def _carry(
         self, place: Place, i: Array, j: Array, shift: Array, along: bool
-    ) -> tuple[Array, Array, Array]:
-        f, L = self.setting.forward, len(self.layers)
-        crossed, on_kink = np.zeros(len(i), dtype=bool), np.zeros(len(i), dtype=bool)
+    ) -> tuple[Array, Marks]:
+        f, L, marks = self.setting.forward, len(self.layers), Marks(len(i))
         l, rows = place.layer, np.arange(len(i))
         z = a = np.empty(0)
         if place.letter == "a" and l == L:
@@ -68,68 +127,85 @@ class Shifted:
             a[rows, j] += shift
             z = np.empty(0)  # C as a function of a
         elif place.letter == "z" and l == L:
-            z = f.z[L][i]
-            z[rows, j] += shift
-            a = self._activate(L, i, slice(None), z, along, crossed, on_kink)
+            dz = np.zeros(f.z[L][i].shape)
+            dz[rows, j] = shift
+            z, a = self._activate(L, i, slice(None), dz, along, marks)
         else:
             if place.letter == "a":
                 change = shift
             else:
-                z_j = f.z[l][i, j] + shift
-                change = self._activate(l, i, j, z_j, along, crossed, on_kink) - f.a[l][i, j]
-                if not (change.all() or crossed.any()):  # a relu that is off moves nothing
-                    (moved,) = np.nonzero(change)
+                change = self._activate(l, i, j, shift, along, marks)[1] - f.a[l][i, j]
+                if not (change.all() or marks.crossed.any() or marks.far.any()):
+                    (moved,) = np.nonzero(change)  # a relu that is off moves nothing
                     C = self.C[i]
                     if len(moved):
                         at = Place("a", l)
-                        C[moved], crossed[moved], on_kink[moved] = self._carry(
-                            at, i[moved], j[moved], change[moved], along
-                        )
-                    return C, crossed, on_kink
-            z = f.z[l + 1][i] + change[:, None] * self.W[l].T[j]
-            a = self._activate(l + 1, i, slice(None), z, along, crossed, on_kink)
+                        C[moved], found = self._carry(at, i[moved], j[moved], change[moved], along)
+                        marks.put(moved, found)
+                    return C, marks
+            dz = change[:, None] * self.W[l].T[j]
+            z, a = self._activate(l + 1, i, slice(None), dz, along, marks)
             for m in range(l + 2, L + 1):
-                z = f.z[m][i] + (a - f.a[m - 1][i]) @ self.W[m - 1].T
-                a = self._activate(m, i, slice(None), z, along, crossed, on_kink)
+                dz = (a - f.a[m - 1][i]) @ self.W[m - 1].T
+                z, a = self._activate(m, i, slice(None), dz, along, marks)
         y = self.setting.y[i]
         if isinstance(self.loss, LossFromZ) and z.size:
-            return self.loss.value_from_z(z, y), crossed, on_kink
-        c = self.loss.value(a, y)
+            return self.loss.value_from_z(self.layers[-1].activation, z, y), marks
+        c, a0 = self.loss.value(a, y), f.a[L][i]
+        if type(self.loss) not in _SQUARES:
+            marks.far |= self._is_far_in_loss(a0, a, y)
         if self.loss.kinks:
-            a0 = f.a[L][i]
             over = side_changed(a0 - y, a - y, self.loss.kinks)
-            crossed |= over.any(axis=-1)
-            on_kink |= (over & self.kinks.loss_near[i]).any(axis=-1)
+            marks.crossed |= over.any(axis=-1)
+            marks.on_kink |= (over & self.kinks.loss_near[i]).any(axis=-1)
             if along:
                 straight = self.loss.value(a0, y) + self.loss.derivative(a0, y) * (a - a0)
                 c = np.where(over, straight, c)
-        return c.sum(axis=-1), crossed, on_kink
+        return c.sum(axis=-1), marks
+
+    def _is_far_in_loss(self, before: Array, after: Array, y: Array) -> Array:
+        """Say of which rows an output moved further than a stencil can follow the loss."""
+        far = np.abs(after - before) > 1
+        if type(self.loss) in _BENT_AT_1:
+            before, after = before - y, after - y
+            stayed = (before * after > 0) & (np.minimum(np.abs(before), np.abs(after)) > 1)
+            far &= ~stayed
+        return np.asarray(far.any(axis=-1))
 
     def _activate(
-        self,
-        l: int,
-        i: Array,
-        j: Array | slice,
-        z: Array,
-        along: bool,
-        crossed: Array,
-        on_kink: Array,
-    ) -> Array:
-        """Give a of units j of layer l from z, and note who crossed a kink."""
+        self, l: int, i: Array, j: Array | slice, dz: Array, along: bool, marks: Marks
+    ) -> tuple[Array, Array]:
+        """Return z and a of units j of layer l, moved by dz; note where a kink was crossed."""
         g, f = self.layers[l - 1].activation, self.setting.forward
+        z0 = f.z[l][i, j]
+        z = z0 + dz
         a = g.value(z)
+        if type(g) not in _STRAIGHT and not (dz.max() <= 1 and dz.min() >= -1):
+            far = _moved_far(g, z0, z)
+            marks.far |= far if far.ndim == 1 else far.any(axis=-1)
         if g.kinks:
-            z0 = f.z[l][i, j]
             over = side_changed(z0, z, g.kinks)
-            crossed |= over if over.ndim == 1 else over.any(axis=-1)
+            marks.crossed |= over if over.ndim == 1 else over.any(axis=-1)
             if self.kinks.near[l].any():
                 near = over & self.kinks.near[l][i, j]
-                on_kink |= near if near.ndim == 1 else near.any(axis=-1)
+                marks.on_kink |= near if near.ndim == 1 else near.any(axis=-1)
             if along:
                 a0 = g.value(z0)
-                a = np.where(over, a0 + g.derivative(z0, a0) * (z - z0), a)
+                a = np.where(over, a0 + g.derivative(z0, a0) * dz, a)
         mask = f.masks[l]
-        return a if mask is None else mask[i, j] * a
+        return z, a if mask is None else mask[i, j] * a
+
+
+def _moved_far(g: Activation, before: Array, after: Array) -> Array:
+    """Say where z moved further than a stencil can follow g: by more than 1, unless g is flat."""
+    far = np.abs(after - before) > 1
+    if far.any() and type(ACTIVATIONS.get(g.name)) is type(g):
+        if isinstance(g, Softmax):
+            stayed = np.abs(g.value(after) - g.value(before)) < _SAME
+            return far & ~stayed.all(axis=-1, keepdims=True)
+        stayed = (before * after > 0) & (np.minimum(np.abs(before), np.abs(after)) > _FLAT)
+        return far & ~stayed
+    return far
 
 
 @dataclass(frozen=True)
@@ -168,9 +244,11 @@ def quotients(
     shape = factors.shape
     size = np.abs(factors).max(axis=1) * _reach(shifted, place, j)
     first = FIRST_STEP / np.where(size > 0, size, 1.0)
-    pairs = np.flatnonzero(factors)  # elsewhere the shift moves nothing
+    pairs = np.flatnonzero((factors != 0) & shifted.moves(place, j))
     q, i = np.divmod(pairs, shape[1])
     factor, unit, base = factors.ravel()[pairs], j[q], first[q]
+    if place.letter == "z":
+        base = base * np.maximum(1, _FAR * np.abs(shifted.setting.forward.z[place.layer][i, unit]))
 
     tried = np.full((len(steps), len(pairs)), np.nan)
     error = np.full(tried.shape, np.inf)
@@ -181,19 +259,16 @@ def quotients(
             break
         t = base[rows] / SHRINK**m
         C = {}
-        crossed = np.zeros(len(rows), dtype=bool)
+        unfit = np.zeros(len(rows), dtype=bool)
         for k in (-2, -1, 1, 2):
-            C[k], over, _ = shifted.losses(place, i[rows], unit[rows], k * t * factor[rows])
-            crossed |= over
-        tried[at, rows] = np.where(crossed, np.nan, _central(C, t))
-        error[at, rows] = np.where(crossed, np.inf, 2 * noise[i[rows]] / t)
+            C[k], marks = shifted.losses(place, i[rows], unit[rows], k * t * factor[rows])
+            unfit |= marks.crossed | marks.far
+        tried[at, rows] = np.where(unfit, np.nan, _central(C, t))
+        error[at, rows] = np.where(unfit, np.inf, _NOISE * noise[i[rows]] / t)
         if not thorough:
-            todo[rows] = crossed
-    if thorough:  # what the next step changes is the error of the stencil
-        change = np.abs(np.diff(tried, axis=0))
-        last = np.full((1, len(pairs)), np.nan)
-        change = np.concatenate([change, last])
-        error += np.where(np.isnan(change), np.where(np.isinf(error), 0, np.abs(tried)), change)
+            todo[rows] = unfit
+    if thorough:
+        error = _with_stencil(tried, error)
 
     best = error.argmin(axis=0) if len(pairs) else np.empty(0, dtype=int)
     columns = np.arange(len(pairs))
@@ -202,26 +277,31 @@ def quotients(
     kink = np.zeros(len(pairs), dtype=bool)
     left, right = value.copy(), value.copy()
 
-    (rows,) = np.nonzero(np.isinf(wrong))
+    (rows,) = np.nonzero(np.isnan(tried).all(axis=0))
     if len(rows):
         t = base[rows] / SHRINK**_ONE_SIDED
         C0 = shifted.losses(place, i[rows], unit[rows], 0 * t)[0]
         C, along, closer = {}, {}, {}
-        near = np.zeros(len(rows), dtype=bool)
+        near, far = np.zeros((2, len(rows)), dtype=bool)
         for k in (-2, -1, 1, 2):
             s = k * t * factor[rows]
-            C[k], _, _ = shifted.losses(place, i[rows], unit[rows], s)
-            along[k], _, _ = shifted.losses(place, i[rows], unit[rows], s, along=True)
-            s = s / SHRINK
-            closer[k], _, on = shifted.losses(place, i[rows], unit[rows], s, along=True)
-            near |= on
-        value[rows], kink[rows], step[rows] = _central(along, t), near, np.nan
+            C[k], marks = shifted.losses(place, i[rows], unit[rows], s)
+            far |= marks.far
+            along[k], _ = shifted.losses(place, i[rows], unit[rows], s, along=True)
+            closer[k], marks = shifted.losses(place, i[rows], unit[rows], s / SHRINK, along=True)
+            near |= marks.on_kink
+        value[rows], step[rows] = _central(along, t), np.nan
         change = np.abs(value[rows] - _central(closer, t / SHRINK))
-        wrong[rows] = 2 * noise[i[rows]] / t + change
+        wrong[rows] = _NOISE * noise[i[rows]] / t + change
+        value[rows[far]], wrong[rows[far]] = np.nan, np.inf
+        still = ~shifted.moves(place, j, along=True).ravel()[pairs[rows]]
+        value[rows[still]], wrong[rows[still]] = 0.0, 0.0
         backward = (3 * C0 - 4 * C[-1] + C[-2]) / (2 * t)
         forward = (-3 * C0 + 4 * C[1] - C[2]) / (2 * t)
-        left[rows] = np.where(near, backward, value[rows])
-        right[rows] = np.where(near, forward, value[rows])
+        seen = np.abs(forward - backward) > _SIDES * _NOISE * noise[i[rows]] / t
+        kink[rows] = near & seen
+        left[rows] = np.where(near & seen, backward, value[rows])
+        right[rows] = np.where(near & seen, forward, value[rows])
 
     def spread_out(values: Array, fill: Any, dtype: type = float) -> Array:
         full: Array = np.full(shape, fill, dtype=dtype)
@@ -234,12 +314,30 @@ def quotients(
     )  # fmt: skip
 
 
+def _with_stencil(tried: Array, noise: Array) -> Array:
+    """Return the whole error of each step, (steps, pairs): noise, and that of the stencil.
+
+    The error of the stencil is what the next smaller step changes; where any smaller one differs by
+    more than its own noise, it is that much at least. Of the smallest nothing is known.
+    """
+    error, columns = np.full(tried.shape, np.inf), np.arange(tried.shape[1])
+    next_step = np.full(len(columns), -1)  # the next smaller one that is valid
+    for m in reversed(range(len(tried))):
+        stencil = np.where(next_step < 0, np.inf, np.abs(tried[m] - tried[next_step, columns]))
+        for smaller in range(m + 1, len(tried)):
+            stencil = np.fmax(stencil, np.abs(tried[m] - tried[smaller]) - noise[smaller])
+        valid = ~np.isnan(tried[m])
+        error[m, valid] = noise[m, valid] + stencil[valid]
+        next_step[valid] = m
+    return error
+
+
 def _central(C: dict[int, Array], t: Array) -> Array:
     return np.asarray((8 * (C[1] - C[-1]) - (C[2] - C[-2])) / (12 * t))
 
 
 def _reach(shifted: Shifted, place: Place, j: Array) -> Array:
-    """Give how far the next z moves when unit j of the place moves by 1."""
+    """Return how far the next z moves when unit j of the place moves by 1."""
     if place.letter == "z" or place.layer == len(shifted.layers):
         return np.ones(len(j))
     return np.abs(shifted.W[place.layer][:, j]).max(axis=0)
@@ -278,7 +376,7 @@ def difference(shifted: Shifted, target: Target, noise: Array) -> Difference:
 
 
 def penalty_quotient(setting: Setting, target: Target) -> float:
-    """Give the central difference of ½ λ w², 0 where the target is no weight."""
+    """Return the central difference of ½ λ w², 0 where the target is no weight."""
     w = setting.weight(target)
     if w is None:
         return 0.0

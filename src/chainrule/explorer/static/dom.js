@@ -1,4 +1,4 @@
-/** Small helpers to build elements, and to write numbers as the page writes them. */
+/** Small helpers to build elements, and to write symbols as the page writes them. */
 
 /**
  * Make an element: el("button.main", { type: "button", onclick }, "text", child).
@@ -104,29 +104,12 @@ function wrapped(inside) {
 }
 
 /**
- * Write a number with significant digits.
- * @param {number | null | undefined} value
- * @param {number} digits
+ * Return a colour of the style sheet as red, green and blue.
+ * @param {Element} node
+ * @param {string} name
  */
-export function number(value, digits) {
-  if (value === null || value === undefined) return "∞";
-  const size = Math.abs(value);
-  const text = size !== 0 && size < 1e-4 ? value.toExponential(Math.min(digits, 4) - 1) : value.toPrecision(digits);
-  const [mantissa, power] = text.split("e");
-  const short = mantissa.includes(".") ? mantissa.replace(/\.?0+$/, "") : mantissa;
-  return (power ? `${short}e${power.replace("+", "")}` : short).replace(/-/g, "−");
-}
-
-/**
- * Write a number in at most five characters, for a place where there is no room for more.
- * @param {number | null | undefined} value
- */
-export function brief(value) {
-  if (value === null || value === undefined) return "∞";
-  const size = Math.abs(value);
-  if (size !== 0 && size < 0.005) return value.toExponential(0).replace(/-/g, "−");
-  if (size >= 1000) return value.toExponential(0).replace("e+", "e").replace("-", "−");
-  return String(Number(value.toFixed(size < 10 ? 2 : size < 100 ? 1 : 0))).replace("-", "−");
+export function rgb(node, name) {
+  return getComputedStyle(node).getPropertyValue(name).split(" ").filter(Boolean).map(Number);
 }
 
 const BELOW = "₀₁₂₃₄₅₆₇₈₉";
@@ -169,7 +152,7 @@ export function download(blob, name) {
 let ids = 0;
 
 /**
- * Give an id that no other element has.
+ * Return an id that no other element has.
  * @param {string} name
  */
 export function unique(name) {
@@ -178,7 +161,7 @@ export function unique(name) {
 }
 
 /**
- * A labelled control.
+ * Return a control with its label.
  * @param {string} label
  * @param {HTMLElement} control
  */
@@ -189,7 +172,7 @@ export function field(label, control) {
 }
 
 /**
- * Give the options of a select, one of them chosen.
+ * Set the options of a select, and choose one.
  * @param {HTMLSelectElement} select
  * @param {string[]} names
  * @param {string} chosen

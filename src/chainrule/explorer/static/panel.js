@@ -1,7 +1,8 @@
-/** The derivation of one number, opened: terms, contributions, samples, proof, update. */
+/** The derivation of one number: terms, contributions, samples, proof, update. */
 
-import { el, formula, number, unique } from "./dom.js";
-import { parse } from "./drawing.js";
+import { el, formula, unique } from "./dom.js";
+import { parse } from "./facts.js";
+import { drawn, exact, number, plural, scientific, typed } from "./numbers.js";
 
 /** @typedef {import("./types").Derivation} Derivation */
 /** @typedef {import("./types").Contributions} Contributions */
@@ -21,14 +22,14 @@ export class Panel {
   welcome() {
     this.body.replaceChildren(
       el("h2", {}, "Ask any weight why"),
-      el("p", {}, "Every line in the drawing is a weight. Click one, and its derivative comes apart into the factors of the chain rule: in symbols, in this sample's numbers, and proven."),
+      el("p", {}, "Every line in the drawing is a weight. Click one to split its derivative into the factors of the chain rule: in symbols, in the numbers of this sample, and with a proof."),
       el("ul.hints", {},
-        el("li", {}, el("span.key.positive", {}, "solid"), " a positive weight; the thicker, the larger"),
-        el("li", {}, el("span.key.negative", {}, "dashed"), " a negative one"),
-        el("li", {}, el("span.key", {}, "δ"), " below a unit: how the loss changes with its z"),
-        el("li", {}, el("span.key", {}, "✕"), " a dead unit, ", el("span.key", {}, "≈"), " a saturated one"),
+        el("li", {}, el("span.key.positive", {}, "solid"), " a positive weight; thicker is larger"),
+        el("li", {}, el("span.key.negative", {}, "dashed"), " a negative weight"),
+        el("li", {}, el("span.key", {}, "δ"), " below a unit: the derivative of the loss with respect to its z"),
+        el("li", {}, el("span.key", {}, "✕"), " a dead unit, ", el("span.key", {}, "≈"), " a saturated unit"),
       ),
-      el("p.small", {}, "By keyboard: Tab to the drawing, arrow keys to walk over it, Enter to open."),
+      el("p.small", {}, "By keyboard: press Tab to reach the drawing, the arrow keys to move in it, and Enter to open a part."),
     );
   }
 
@@ -55,7 +56,7 @@ export class Panel {
       if (again) this.close();
       return undefined;
     }
-    if (this.target !== target) return undefined; // another one was opened meanwhile
+    if (this.target !== target) return undefined; // another was opened meanwhile
     const before = this.shown;
     this.shown = reply;
     if (!(again && before && this.patch(before, reply))) this.show(reply, again);
@@ -95,7 +96,7 @@ export class Panel {
   }
 
   /**
-   * Put new numbers into the derivation that is shown, where only numbers differ.
+   * Put new numbers into the derivation on the page, if only numbers differ.
    * @param {Derivation} before
    * @param {Derivation} reply
    * @returns {boolean} whether that was possible
@@ -119,7 +120,7 @@ export class Panel {
     this.body.querySelector(".headline")?.replaceWith(this.headline(reply));
     const box = this.body.querySelector(".editor input[type=number]");
     for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (this.body.querySelectorAll(".editor input"))) {
-      if (document.activeElement !== input) input.value = String(input === box ? Number((reply.old ?? 0).toPrecision(6)) : reply.old ?? 0);
+      if (document.activeElement !== input) input.value = typed(drawn(reply.old), input === box ? 6 : undefined);
     }
     this.proofOut?.replaceChildren();
     return true;
@@ -132,7 +133,7 @@ export class Panel {
     return node;
   }
 
-  /** Where the panel stands below the drawing, the way back to it. */
+  /** Return the button that leads back to a drawing above the panel. */
   back() {
     return el("button.quiet.back", { type: "button", onclick: () => this.app.drawing.comeBack() }, "↑ Back to the drawing");
   }
@@ -152,27 +153,27 @@ export class Panel {
 
   scope() {
     const frame = this.app.frame;
-    const n = frame.sample.count;
+    const { count: n, block } = frame.sample;
     if (n < 2 || !this.app.transport.live) return el("span", { hidden: true });
     const name = unique("scope");
     const choice = (/** @type {string} */ value, /** @type {string} */ words) => el("label", {},
       el("input", { type: "radio", name, value, "data-keep": `scope ${value}`, checked: frame.settings.scope === value, onchange: () => void this.app.change({ kind: "configure", scope: value }) }),
       el("span", {}, words));
-    return el("fieldset.scope", {}, el("legend", {}, "The loss of"), choice("sample", "this sample"), choice("all", n > 512 ? "512 samples (mean)" : `all ${n} samples (mean)`));
+    return el("fieldset.scope", {}, el("legend", {}, "The loss of"), choice("sample", "this sample"), choice("all", `${n === block ? "all " : ""}${plural(block, "sample")} (mean)`));
   }
 
   /** @param {Derivation} reply */
   editor(reply) {
     const target = reply.target;
-    const value = reply.old ?? 0;
+    const value = drawn(reply.old);
     const span = Math.max(2, Math.abs(value) * 2);
     const send = (/** @type {string} */ text) => {
       const number_ = Number(text);
-      if (text.trim() === "" || !Number.isFinite(number_)) return this.app.tell("type a number");
+      if (text.trim() === "" || !Number.isFinite(number_)) return this.app.tell("Type a number, such as −0.25");
       return this.edit(target, number_);
     };
-    const box = el("input", { type: "number", step: "any", value: String(Number(value.toPrecision(6))), "data-keep": "box", "aria-label": `Value of ${target}`, onchange: () => send(box.value) });
-    const slider = el("input", { type: "range", min: -span, max: span, step: span / 200, value: String(value), "data-keep": "slider", "aria-label": `Slide ${target}`, oninput: () => {
+    const box = el("input", { type: "number", step: "any", value: typed(value, 6), "data-keep": "box", "aria-label": `Value of ${target}`, onchange: () => send(box.value) });
+    const slider = el("input", { type: "range", min: -span, max: span, step: span / 200, value: typed(value), "data-keep": "slider", "aria-label": `Slider for ${target}`, oninput: () => {
       box.value = slider.value;
       void send(slider.value);
     } });
@@ -197,12 +198,12 @@ export class Panel {
 
   /**
    * @param {Contributions} parts
-   * @param {number[]} units the way that led here
+   * @param {number[]} units the path that led here
    */
   contributions(parts, units) {
     const digits = this.app.frame.settings.digits;
     const first = this.app.frame.settings.first_index;
-    const most = Math.max(...parts.largest.map((p) => Math.abs(p.value ?? 0)), 1e-300);
+    const most = Math.max(...parts.largest.map((p) => Math.abs(drawn(p.value))), 1e-300);
     const list = el("ol.parts", { "aria-label": "Contributions" });
     for (const part of parts.largest) {
       const way = [...units, part.unit];
@@ -210,7 +211,7 @@ export class Panel {
       const details = el("details.way", {}, el("summary", {
         onmouseenter: () => this.lightUp(way), onfocus: () => this.lightUp(way),
       }, el("span.through", {}, `through unit ${part.unit + first}`),
-      el("span.bar", { class: `bar ${(part.value ?? 0) < 0 ? "negative" : "positive"}`, "aria-hidden": "true" }, bar(Math.abs(part.value ?? 0) / most)),
+      el("span.bar", { class: `bar ${drawn(part.value) < 0 ? "negative" : "positive"}`, "aria-hidden": "true" }, bar(Math.abs(drawn(part.value)) / most)),
       el("span.amount", {}, number(part.value, digits))), inside);
       details.addEventListener("toggle", () => {
         if (details.open) void this.openWay(way, inside, part);
@@ -218,8 +219,8 @@ export class Panel {
       list.append(el("li", {}, details));
     }
     const left = parts.count - parts.largest.length;
-    if (left) list.append(el("li.rest", {}, `all other ${left} together: ${number(parts.rest, digits)}`));
-    const words = parts.count === 1 ? "It comes from one unit:" : left ? `The ${parts.largest.length} largest of ${parts.count} contributions:` : `The ${parts.count} contributions, largest first:`;
+    if (left) list.append(el("li.rest", {}, `${left === 1 ? "the other one" : `the sum of the other ${left}`}: ${number(parts.rest, digits)}`));
+    const words = parts.count === 1 ? "The only contribution:" : left ? `The ${parts.largest.length} largest of ${parts.count} contributions:` : `The ${parts.count} contributions, largest first:`;
     return el("div.contributions", {}, el("p.lead", {}, words), list);
   }
 
@@ -257,7 +258,7 @@ export class Panel {
       el("th", { scope: "row" }, String(Number(index) + first)), ...values.map((v) => el("td", {}, number(v, digits)))));
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
     const left = reply.n_samples - reply.samples.length;
-    return el("div.scroll", { tabindex: 0, role: "region", "aria-label": "A row for each sample" }, table, left > 0 ? el("p.small", {}, `and ${left} more samples`) : null);
+    return el("div.scroll", { tabindex: 0, role: "region", "aria-label": "The terms of each sample" }, table, left > 0 ? el("p.small", {}, `and ${plural(left, "more sample")}`) : null);
   }
 
   proof() {
@@ -267,13 +268,13 @@ export class Panel {
       out.textContent = "Proving …";
       const reply = await this.app.ask({ kind: "prove", target: this.target });
       button.disabled = false;
-      if (document.activeElement === document.body) button.focus(); // it lost the focus by that
+      if (document.activeElement === document.body) button.focus(); // disabling it took the focus away
       out.replaceChildren(...(reply ? certificate(reply.certificate) : []));
     } }, "Prove it");
     this.prove = button;
     this.proofOut = out;
     return el("details.part", { open: true, "data-title": "proof" }, el("summary", {}, el("span.title", {}, "The proof")),
-      el("div.content", {}, el("p.lead", {}, "Beside a difference quotient, a value with 30 digits, and automatic differentiation where it is installed:"), button, out));
+      el("div.content", {}, el("p.lead", {}, "Compare the derivative with a difference quotient, a value with 30 digits and, if PyTorch or JAX is installed, automatic differentiation."), button, out));
   }
 
   latex() {
@@ -282,7 +283,7 @@ export class Panel {
       if (!reply) return;
       try {
         await navigator.clipboard.writeText(reply.latex);
-        this.app.tell("the derivation is in the clipboard, as LaTeX");
+        this.app.tell("Copied the derivation as LaTeX");
       } catch {
         this.app.share.showText("LaTeX", reply.latex);
       }
@@ -300,7 +301,7 @@ export class Panel {
       this.back(),
       el("div.top", {}, el("h2", {}, "The loss of this sample"), el("button.icon.close", { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() }, "✕")),
       ...(step ? [el("p", {}, step.words), ...step.equations.map((/** @type {any} */ e) => el("div.eq", {}, formula(e.mathml)))] : []),
-      el("h3", {}, "How it changes with the outputs"),
+      el("h3", {}, "How the loss changes with each output"),
       el("ul.list", {}, ...outputs.map((/** @type {number} */ j) => el("li", {}, el("button.quiet", { type: "button", onclick: () => void this.app.open(`a[${last}][${j}]`) },
         `∂${C}/∂${a}[${last}][${j}] = ${number(frame.layers[last].dC_da[j], frame.settings.digits)}`)))),
     );
@@ -314,15 +315,23 @@ function bar(share) {
   return inner;
 }
 
+const VERDICTS = {
+  pass: "✓ pass: all values agree",
+  fail: "✕ fail: the values do not agree",
+  kink: "∧ kink: there is no derivative here; this is the slope on one side",
+  "not resolved": "? not resolved: the values do not have enough digits to decide",
+};
+
 /** @param {any} found */
 function certificate(found) {
-  const verdict = { pass: "✓ pass: all agree", fail: "✕ fail: they do not agree", kink: "∧ kink: no derivative exists here; it follows one side" }[/** @type {"pass"} */ (found.verdict)];
-  const row = (/** @type {string} */ method, /** @type {string} */ digits, /** @type {unknown} */ error) => el("li", {}, el("b", {}, method),
-    el("span.error", {}, typeof error === "number" ? `rel. error ${number(error, 2)}` : ""), el("span.value", {}, digits));
+  const verdict = VERDICTS[/** @type {keyof typeof VERDICTS} */ (found.verdict)];
+  const row = (/** @type {string} */ method, /** @type {string} */ digits, /** @type {import("./types").Value | null} */ error) => el("li", {}, el("b", {}, method),
+    el("span.error", {}, error === null ? "" : `rel. error ${scientific(error, 1)}`), el("span.value", {}, digits));
   const others = found.evidence.filter((/** @type {any} */ e) => e.value !== null);
   return [
-    el(`p.verdict.${found.verdict}`, {}, verdict),
-    el("ul.evidence", { "aria-label": "Evidence" }, row("backpropagation", String(found.analytic), null),
+    el(`p.verdict.${found.verdict.replace(" ", "-")}`, {}, verdict),
+    found.advice ? el("p.small", {}, found.advice) : "",
+    el("ul.evidence", { "aria-label": "Evidence" }, row("backpropagation", exact(found.analytic), null),
       ...others.map((/** @type {any} */ e) => row(e.method, e.digits, e.relative_error))),
   ];
 }
@@ -347,7 +356,7 @@ export class HealthCard {
     if (!reply) return;
     this.words.textContent = reply.words;
     this.list.replaceChildren(...reply.layers.map((/** @type {any} */ layer) => el("li", {},
-      el("div.row", {}, el("b", {}, `Layer ${layer.layer}`), el("span.bar.positive", { "aria-hidden": "true" }, bar(layer.share ?? 0)), el("span.amount", {}, `∂C/∂w ${number(layer.gradient, 2)}`)),
+      el("div.row", {}, el("b", {}, `Layer ${layer.layer}`), el("span.bar.positive", { "aria-hidden": "true" }, bar(drawn(layer.share))), el("span.amount", {}, `∂C/∂w ${number(layer.gradient, 2)}`)),
       el("p.small", {}, layer.words))));
   }
 }

@@ -1,6 +1,8 @@
-/** The replies of chainrule.explorer.protocol, as the browser code sees them. */
+/** The replies of chainrule.explorer.protocol, in TypeScript. */
 
-export type Row = (number | null)[];
+/** A number, or the name of one that JSON has no number for. */
+export type Value = number | "inf" | "-inf" | "nan";
+export type Row = Value[];
 
 export interface Layer {
   units: number; activation: string | null; shown: number[];
@@ -22,12 +24,12 @@ export interface Frame {
   layers: Layer[];
   weights: Weights[];
   sample: {
-    index: number; count: number; x: Row; y: Row; loss: number | null; width: number;
+    index: number; count: number; block: number; x: Row; y: Row; loss: Value; width: number;
     predicted: string; expected: string;
   };
   training: {
-    step: number; epoch: number; loss: number | null; val_loss: number | null; metric: string;
-    curve: Row[]; records: number[]; record: number; message: string; steps_per_second: number;
+    step: number; epoch: number; loss: Value; val_loss: Value | null; metric: string;
+    curve: (Value | null)[][]; records: number[]; record: number; message: string; steps_per_second: number;
   };
   settings: {
     learning_rate: number; optimizer: string; batch_size: number; scope: string;
@@ -36,17 +38,24 @@ export interface Frame {
   };
   data: { name: string; version: number; train: number; validation: number; kind: string; columns: string[]; labels: string[]; scaled: boolean };
   choices: Record<string, string[]>;
+  limits: { units: number; steps: number; file: number; name: number };
   undo: string; redo: string; results?: Results;
+}
+/** A part of the drawing, under the name of what it opens; its elements differ by kind. */
+export interface Part {
+  kind: "w" | "a" | "b" | "strip" | "y" | "loss";
+  node: any; layer: number;
+  [name: string]: any;
 }
 export interface Equation { lead: string; mathml: string; text: string; target: string }
 export interface Step {
   phase: string; layer: number; title: string; words: string; equations: Equation[];
 }
-export interface Contribution { unit: number; value: number | null; symbol: string }
-export interface Contributions { count: number; rest: number | null; largest: Contribution[] }
+export interface Contribution { unit: number; value: Value; symbol: string }
+export interface Contributions { count: number; rest: Value; largest: Contribution[] }
 export interface Derivation {
   kind: "explanation"; version: number; target: string; words: string; headline: string;
-  value: number | null; old: number | null; editable: boolean;
+  value: Value; old: Value; editable: boolean;
   sections: {
     title: string; symbol: string; equations: Equation[]; tags: string[];
     contributions: Contributions | null; has_samples: boolean;

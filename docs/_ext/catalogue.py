@@ -1,0 +1,176 @@
+"""What the reference lists, in which order, and where names of other projects lead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Group:
+    """Names that stand together in the reference."""
+
+    title: str
+    text: str
+    names: tuple[str, ...]
+
+
+INTRODUCTION = """# Python interface
+
+The public names are those below; everything else may change without notice. Most are attributes of
+the package:
+
+```python
+import chainrule as cr
+```
+
+Three modules have names of their own: `chainrule.sklearn`, `chainrule.verify` and
+`chainrule.random`. Shapes use the letters of the [design page](../../design.md): n samples,
+units_l units in layer l, and layer 0 is the input. Indices start at 0, so `layers[2].W[1, 2]` is
+$w_{12}^{(2)}$.
+"""
+
+GROUPS = (
+    Group(
+        "Networks",
+        "Make, train, ask, prove and save a network.",
+        ("chainrule.Network", "chainrule.load", "chainrule.Layer", "chainrule.Forward",
+         "chainrule.Gradient", "chainrule.ByLayer", "chainrule.Activation", "chainrule.Loss"),
+    ),
+    Group(
+        "Optimisers",
+        "How a parameter θ moves, given its gradient g and the learning rate η.",
+        ("chainrule.GradientDescent", "chainrule.AdaGrad", "chainrule.RMSProp", "chainrule.Adam",
+         "chainrule.AdamW", "chainrule.Optimizer"),
+    ),
+    Group(
+        "Learning-rate schedules",
+        "The learning rate as a function of the epochs that have passed.",
+        ("chainrule.Constant", "chainrule.StepDecay", "chainrule.ExponentialDecay",
+         "chainrule.Cosine", "chainrule.WarmUp", "chainrule.ReduceOnPlateau",
+         "chainrule.Schedule"),
+    ),
+    Group(
+        "Training runs",
+        "What `Network.fit` returns, and what it calls on the way.",
+        ("chainrule.History", "chainrule.Callback", "chainrule.EarlyStopping",
+         "chainrule.CSVLogger", "chainrule.TensorBoardLogger", "chainrule.MLflowLogger",
+         "chainrule.Run"),
+    ),
+    Group(
+        "Explanations",
+        "One derivative taken apart, and what it can be taken with respect to.",
+        ("chainrule.Explanation", "chainrule.Notation", "chainrule.Weight", "chainrule.Bias",
+         "chainrule.PreActivation", "chainrule.UnitOutput", "chainrule.explain_sklearn",
+         "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions",
+         "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
+    ),
+    Group(
+        "Proof: chainrule.verify",
+        "Compare derivatives with numbers that were found without backpropagation.",
+        ("chainrule.verify.certify", "chainrule.verify.check_gradient",
+         "chainrule.verify.Certificate", "chainrule.verify.Evidence",
+         "chainrule.verify.GradientReport", "chainrule.verify.Compared"),
+    ),
+    Group(
+        "Estimators: chainrule.sklearn",
+        "scikit-learn's multilayer perceptrons, trained by chainrule.",
+        ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor"),
+    ),
+    Group(
+        "Random streams: chainrule.random",
+        "Every draw is a function of the seed and of where it is used.",
+        ("chainrule.random.epoch_order", "chainrule.random.dropout_mask",
+         "chainrule.random.philox"),
+    ),
+    Group(
+        "Errors and warnings",
+        "What a run can raise or warn of, beside Python's own errors.",
+        ("chainrule.NonFiniteError", "chainrule.CheckpointWarning", "chainrule.EngineWarning"),
+    ),
+)  # fmt: skip
+
+# The members that a page shows, in order, where they are not simply all public ones. An optimiser,
+# a schedule or a logger is used by its parameters alone.
+MEMBERS = {
+    "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
+    "check_gradient explore save copy penalty masks engine dtype weighted_layers",
+    "chainrule.Layer": "activation W b",
+    "chainrule.GradientDescent": "",
+    "chainrule.AdaGrad": "",
+    "chainrule.RMSProp": "",
+    "chainrule.Adam": "",
+    "chainrule.AdamW": "",
+    "chainrule.Constant": "",
+    "chainrule.StepDecay": "",
+    "chainrule.ExponentialDecay": "",
+    "chainrule.Cosine": "",
+    "chainrule.WarmUp": "",
+    "chainrule.ReduceOnPlateau": "",
+    "chainrule.EarlyStopping": "",
+    "chainrule.CSVLogger": "",
+    "chainrule.TensorBoardLogger": "",
+    "chainrule.MLflowLogger": "",
+    "chainrule.History": "best_epoch to_frame plot summary",
+    "chainrule.Explanation": "value terms penalty samples products certificate text latex mathml "
+    "html to_dict in_notation n_samples target_value",
+    "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
+    "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
+}
+
+# Classes that users meet but do not make: their pages show no constructor.
+NOT_MADE = {
+    "chainrule.Layer", "chainrule.Forward", "chainrule.Gradient", "chainrule.ByLayer",
+    "chainrule.History", "chainrule.Run", "chainrule.Explanation", "chainrule.Term",
+    "chainrule.Contribution", "chainrule.Contributions", "chainrule.Equation",
+    "chainrule.SampleRow", "chainrule.verify.Certificate", "chainrule.verify.Evidence",
+    "chainrule.verify.GradientReport", "chainrule.verify.Compared", "chainrule.NonFiniteError",
+    "chainrule.Optimizer", "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss",
+    "chainrule.Callback",
+}  # fmt: skip
+
+# Names in annotations that stand for something else.
+ALIASES = {
+    "Array": "ndarray",
+    "NDArray": "ndarray",
+    "FeedForward": "Network",
+}
+
+# Names in annotations that lead nowhere: aliases and private types.
+PLAIN = {
+    "DTypeName", "T", "Verdict", "Autodiff", "Metric", "Target", "Expr", "Section", "Quantity",
+    "State", "Names", "Slots",
+}  # fmt: skip
+
+_PYTHON = "https://docs.python.org/3/library"
+_NUMPY = "https://numpy.org/doc/stable/reference"
+EXTERNAL = {
+    **{name: f"{_PYTHON}/functions.html#{name}" for name in (
+        "bool", "bytes", "float", "int", "object", "slice", "tuple", "type", "property")},
+    **{name: f"{_PYTHON}/stdtypes.html#{name}" for name in ("dict", "list", "str")},
+    **{name: f"{_PYTHON}/exceptions.html#{name}" for name in (
+        "ArithmeticError", "AttributeError", "Exception", "FloatingPointError", "ImportError",
+        "IndexError", "KeyError", "KeyboardInterrupt", "OSError", "TypeError", "UserWarning",
+        "ValueError")},
+    **{name: f"{_PYTHON}/typing.html#typing.{name}" for name in ("Any", "Literal", "Self")},
+    **{name: f"{_PYTHON}/collections.abc.html#collections.abc.{name}" for name in (
+        "Callable", "Iterator", "Mapping", "Sequence")},
+    "None": f"{_PYTHON}/constants.html#None",
+    "os.PathLike": f"{_PYTHON}/os.html#os.PathLike",
+    "PathLike": f"{_PYTHON}/os.html#os.PathLike",
+    "timedelta": f"{_PYTHON}/datetime.html#datetime.timedelta",
+    "ndarray": f"{_NUMPY}/generated/numpy.ndarray.html",
+    "ArrayLike": f"{_NUMPY}/typing.html#numpy.typing.ArrayLike",
+    "dtype": f"{_NUMPY}/generated/numpy.dtype.html",
+    "float32": f"{_NUMPY}/arrays.scalars.html#numpy.float32",
+    "float64": f"{_NUMPY}/arrays.scalars.html#numpy.float64",
+    "int64": f"{_NUMPY}/arrays.scalars.html#numpy.int64",
+    "uint64": f"{_NUMPY}/arrays.scalars.html#numpy.uint64",
+    "Axes": "https://matplotlib.org/stable/api/_as_gen/matplotlib.axes.Axes.html",
+    "NotFittedError": "https://scikit-learn.org/stable/modules/generated/"
+    "sklearn.exceptions.NotFittedError.html",
+}  # fmt: skip
+
+
+def names() -> set[str]:
+    """Return the last part of every name that has a page."""
+    return {name.rpartition(".")[2] for group in GROUPS for name in group.names}

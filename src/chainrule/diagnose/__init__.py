@@ -1,0 +1,1 @@
+"""Diagnose: what keeps a network from learning."""

@@ -1,0 +1,82 @@
+"""Scribe: equations as MathML and text, for the page of the explorer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from chainrule.equations.formulas import Expr
+from chainrule.explain import notation as notations
+from chainrule.explain.mathml import MathmlWriter
+from chainrule.explain.notation import Notation
+from chainrule.explain.terms import Equation
+from chainrule.explain.text import TextWriter
+
+_MATH = "http://www.w3.org/1998/Math/MathML"
+
+
+class EquationView(TypedDict):
+    """An equation, the words before it, and the target that a click on it opens."""
+
+    lead: str
+    mathml: str
+    text: str
+    target: str
+
+
+class Scribe:
+    """A writer of a network's equations, as MathML and as text."""
+
+    def __init__(self, notation: Notation, sizes: Sequence[int], n_samples: int = 1) -> None:
+        self.notation = notation
+        self.writer = MathmlWriter(notation, sizes, n_samples)
+        self._text = TextWriter(notation, sizes, n_samples)
+
+    def view(self, equation: Equation, target: str = "", lead: str | None = None) -> EquationView:
+        """Return an equation; a click on it opens ``target``."""
+        return {
+            "lead": equation.lead if lead is None else lead,
+            "mathml": math(self.writer.write_equation(equation.sides, equation.relation)),
+            "text": self._text.write_equation(equation.sides, equation.relation),
+            "target": target,
+        }
+
+    def equation(self, *sides: Expr, lead: str = "", target: str = "") -> EquationView:
+        """Return the equation between these sides."""
+        return self.view(Equation(sides, lead), target)
+
+    def text(self, expr: Expr) -> str:
+        """Write an expression as text."""
+        return self._text.write(expr)
+
+    def mathml(self, expr: Expr) -> str:
+        """Write an expression as MathML."""
+        return math(self.writer.write(expr))
+
+
+def math(inside: str) -> str:
+    """Return MathML in a ``math`` element."""
+    return f'<math xmlns="{_MATH}" displaystyle="true">{inside}</math>'
+
+
+def notation(name: str, digits: int) -> Notation:
+    """Return the notation of that name, with so many significant digits."""
+    from dataclasses import replace
+
+    return replace(notations.get(name), digits=digits)
+
+
+def is_bare(notation: Notation, sizes: Sequence[int]) -> bool:
+    """Return whether symbols name only their layer, as w_2 does, as every layer has one unit."""
+    return notation.single_units == "hide" and all(units == 1 for units in sizes)
+
+
+def marks_of_layers(notation: Notation, sizes: Sequence[int]) -> list[str]:
+    """Return the mark of each layer in a symbol: "" for inputs that have their own letter."""
+    last = len(sizes) - 1
+    names = [str(l) for l in range(last + 1)]
+    if notation.layer_names == "relative":
+        names = [*(f"L-{last - l}" for l in range(last)), "L"]
+    if notation.layer_above == "(l)" and not is_bare(notation, sizes):
+        names = [f"({name})" for name in names]
+    return ["" if notation.input is not None else names[0], *names[1:]]

@@ -1,0 +1,1 @@
+"""Hosts: they carry messages between a page and its session."""

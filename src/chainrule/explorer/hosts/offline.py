@@ -1,0 +1,169 @@
+"""The offline file: one HTML page with the recorded answers of a session, for any browser.
+
+It trains once, and records for each step every answer that the page can ask for. The answers of
+two steps differ in little but their numbers. So the file stores shapes (text with gaps), which all
+steps share, and the different numbers of each step, all compressed.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from chainrule.explorer.hosts import assets
+from chainrule.explorer.session import Session
+
+_NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|-?\d+e[+-]?\d+")
+_ANSWERS = 12_000  # explanations in a file; larger networks have fewer steps recorded
+_WAYS = 40  # paths to the loss that can be opened, for each target
+_PROOFS = 6  # steps with recorded certificates, which take longest
+
+
+def page(
+    session: Session, steps: int = 200, on_progress: Callable[[int, int], None] | None = None
+) -> str:
+    """Train for some steps, and return the page with everything recorded."""
+    recording = record(session, steps, on_progress)
+    packed = gzip.compress(json.dumps(recording, separators=(",", ":")).encode(), 9, mtime=0)
+    return assets.whole_page("offline", base64.b64encode(packed).decode())
+
+
+def record(
+    session: Session, steps: int, on_progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Return the answers for each step, as shapes and numbers; raise ValueError if steps < 0."""
+    if steps < 0:
+        raise ValueError(f"steps is {steps}; expected 0 or more")
+    frame = _asked(session, {"kind": "seek", "record": 0})
+    for i in range(steps):
+        frame = _asked(session, {"kind": "train", "steps": 1, "again": i > 0, "results": False})
+        if frame["training"]["message"]:
+            break
+    targets = list(_targets(frame))
+    count = len(frame["training"]["records"])
+    chosen = _evenly(count, max(_ANSWERS // max(len(targets), 1), 2))
+    proved = set(_evenly(len(chosen), _PROOFS))
+    tape = Tape()
+    for place, index in enumerate(chosen):
+        _record_step(tape, session, index, chosen, targets, place in proved)
+        if on_progress is not None:
+            on_progress(place + 1, len(chosen))
+    return tape.data()
+
+
+def _record_step(
+    tape: Tape, session: Session, index: int, chosen: list[int], targets: list[str], prove: bool
+) -> None:
+    frame = _asked(session, {"kind": "seek", "record": index})
+    place = chosen.index(index)
+    training = frame["training"]
+    training["records"] = [training["records"][i] for i in chosen]
+    training["record"] = place
+    frame |= {"undo": "", "redo": ""}
+    if place:  # the page takes the curve of the first frame
+        training["curve"] = []
+    tape.begin()
+    tape.add("look", frame)
+    for kind in ("steps", "health"):
+        tape.add(kind, _asked(session, {"kind": kind}))
+    tape.add("results", _asked(session, {"kind": "results", "points": place == 0}))
+    for target in targets:
+        reply = _asked(session, {"kind": "explain", "target": target})
+        tape.add(f"explain {target}", reply)
+        for way, answer in _ways(session, target, reply):
+            tape.add(f"open {target} {','.join(map(str, way))}", answer)
+        if prove:
+            tape.add(f"prove {target}", _asked(session, {"kind": "prove", "target": target}))
+            tape.add(f"latex {target}", _asked(session, {"kind": "latex", "target": target}))
+
+
+def _asked(session: Session, request: dict[str, Any]) -> dict[str, Any]:
+    reply = session.handle(request)
+    if reply["kind"] == "error":
+        raise ValueError(reply["message"])
+    return reply
+
+
+def _targets(frame: dict[str, Any]) -> Iterator[str]:
+    """Return every target that opens from the drawing."""
+    layers = frame["layers"]
+    for l, layer in enumerate(layers):
+        for j in layer["shown"]:
+            yield f"a[{l}][{j}]" if l else f"x[{j}]"
+            if l:
+                yield f"z[{l}][{j}]"
+                if layer["b"]:
+                    yield f"b[{l}][{j}]"
+                for k in layers[l - 1]["shown"]:
+                    yield f"w[{l}][{j},{k}]"
+
+
+def _ways(
+    session: Session, target: str, reply: dict[str, Any]
+) -> list[tuple[list[int], dict[str, Any]]]:
+    """Return the paths to the loss that the page can open, with the answers, level by level."""
+    found: list[tuple[list[int], dict[str, Any]]] = []
+    level: list[tuple[list[int], list[Any]]] = [
+        ([], [s for s in reply["sections"] if not s["title"].startswith("The penalty")])
+    ]
+    while level and len(found) < _WAYS:
+        below = []
+        for way, terms in level:
+            parts = next((t["contributions"] for t in terms if t["contributions"]), None)
+            for part in parts["largest"] if parts else []:
+                longer = [*way, part["unit"]]
+                answer = _asked(session, {"kind": "open", "target": target, "units": longer})
+                found.append((longer, answer))
+                below.append((longer, answer["terms"]))
+        level = below
+    return found[:_WAYS]
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """Return at most so many indices, evenly from 0 to count - 1, with the first and last."""
+    if count <= most:
+        return list(range(count))
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
+
+
+class Tape:
+    """Recorded answers, stored as shapes with gaps and the numbers for the gaps."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[str, int] = {}
+        self._shapes: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+        self._keys: dict[str, int] = {}
+        self._records: list[dict[str, Any]] = []
+        self._numbers: dict[str, int] = {}
+
+    def begin(self) -> None:
+        """Start the answers of the next step."""
+        self._numbers = {}
+        self._records.append({"numbers": [], "answers": []})
+
+    def add(self, key: str, reply: dict[str, Any]) -> None:
+        """Store an answer."""
+        text = json.dumps(reply, separators=(",", ":"), ensure_ascii=False)
+        chunks = tuple(self._chunks.setdefault(c, len(self._chunks)) for c in _NUMBER.split(text))
+        gaps = tuple(self._numbers.setdefault(n, len(self._numbers)) for n in _NUMBER.findall(text))
+        shape = self._shapes.setdefault((chunks, gaps), len(self._shapes))
+        place = self._keys.setdefault(key, len(self._keys))
+        answers = self._records[-1]["answers"]
+        answers += [-1] * (place + 1 - len(answers))
+        answers[place] = shape
+        self._records[-1]["numbers"] = self._numbers
+
+    def data(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        return {
+            "chunks": list(self._chunks),
+            "shapes": [[list(chunks), list(gaps)] for chunks, gaps in self._shapes],
+            "keys": list(self._keys),
+            "records": [
+                {"numbers": " ".join(r["numbers"]), "answers": r["answers"]} for r in self._records
+            ],
+        }

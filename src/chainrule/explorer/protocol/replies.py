@@ -1,0 +1,305 @@
+"""The replies of a `Session`, one class for each; other rooms define the views that they make."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+from chainrule.diagnose.health import HealthView
+from chainrule.equations.numbers import Value
+from chainrule.explain.scribe import EquationView
+from chainrule.explain.steps import StepView
+from chainrule.teach.exercises import QuestionView, VerdictView
+from chainrule.teach.lessons import StopView
+
+Row = list[Value]
+
+
+class LayerView(TypedDict):
+    """A layer; ``shown`` has the units that are drawn, the other lists have all units."""
+
+    units: int
+    activation: str | None
+    shown: list[int]
+    z: Row
+    a: Row
+    delta: Row
+    dC_da: Row
+    b: Row
+    db: Row
+    marks: list[str]  # of the units in `shown`: "", "dead" or "saturated"
+
+
+class WeightsView(TypedDict):
+    """The weights from the shown units of layer l-1 to those of layer l, and their gradient."""
+
+    w: list[Row]
+    dw: list[Row]
+
+
+class SampleView(TypedDict):
+    """The current sample."""
+
+    index: int
+    count: int
+    block: int  # samples in the mean that the scope "all" explains
+    x: Row
+    y: Row
+    loss: Value
+    width: int  # of the image that the inputs form, or 0
+    predicted: str
+    expected: str
+
+
+class TrainingView(TypedDict):
+    """The state of training; a curve of (step, loss, validation loss), empty if unchanged."""
+
+    step: int
+    epoch: Value
+    loss: Value
+    val_loss: Value | None
+    metric: str
+    curve: list[list[Value | None]]
+    records: list[int]  # the step of each record
+    record: int  # the current one
+    message: str  # why training stopped by itself, or ""
+    steps_per_second: Value
+
+
+class SettingsView(TypedDict):
+    """How the network trains, and how formulas and numbers are written."""
+
+    learning_rate: float
+    optimizer: str
+    batch_size: int
+    scope: str
+    notation: str
+    digits: int
+    first_index: int
+    letters: dict[str, str]
+    layers: list[str]  # the mark of each layer in a symbol: "(2)", "(L-1)", "2" or ""
+    bare: bool  # symbols have the layer as their index, in place of units: w_2
+
+
+class NetworkView(TypedDict):
+    """The network: its sizes, functions and settings."""
+
+    sizes: list[int]
+    activations: list[str]
+    loss: str
+    parameters: int
+    biases: bool
+    engine: str
+    seed: int
+
+
+class DataView(TypedDict):
+    """The data: their name, counts and names; ``version`` changes with them."""
+
+    name: str
+    version: int
+    train: int
+    validation: int
+    kind: str  # of the picture that `Results` has: "surface", "fit", "confusion" or "none"
+    columns: list[str]  # the names of the inputs, or empty
+    labels: list[str]  # the names of the classes, or empty
+    scaled: bool  # whether the inputs were scaled to mean 0 and standard deviation 1
+
+
+class Choices(TypedDict):
+    """The choices that the page offers."""
+
+    datasets: list[str]
+    activations: list[str]
+    outputs: list[str]
+    losses: list[str]
+    notations: list[str]
+    optimizers: list[str]
+
+
+class LimitsView(TypedDict):
+    """The limits of requests that the page keeps to."""
+
+    units: int  # of a layer
+    steps: int  # of one request to train
+    file: int  # characters of an upload
+    name: int  # characters of its name
+
+
+class Frame(TypedDict):
+    """Everything that the page draws."""
+
+    kind: Literal["frame"]
+    version: int
+    network: NetworkView
+    layers: list[LayerView]
+    weights: list[WeightsView]
+    sample: SampleView
+    training: TrainingView
+    settings: SettingsView
+    data: DataView
+    choices: Choices
+    limits: LimitsView
+    undo: str  # the change that undo takes back, or ""
+    redo: str
+    results: NotRequired[ResultsView]
+
+
+class ResultsView(TypedDict):
+    """The predictions of the network for the data.
+
+    surface: ``grid`` has the outputs over ``box`` (x0, x1, y0, y1), row by row from the top. fit:
+    ``points`` are (true, predicted). confusion: ``matrix[true][predicted]``, and ``samples`` are
+    (index, true, predicted).
+    """
+
+    kind: Literal["results"]
+    type: Literal["surface", "fit", "confusion", "none"]
+    box: list[float]
+    grid: list[Row]
+    points: list[Row]
+    validation: list[Row]
+    matrix: list[list[int]]
+    samples: list[list[int]]
+    images: list[Row]
+    accuracy: float | None
+    levels: list[float]  # outputs: the lowest, the boundary between classes, the highest
+
+
+class StepsView(TypedDict):
+    """The steps of the forward pass, the backward pass and the update."""
+
+    kind: Literal["steps"]
+    version: int
+    steps: list[StepView]
+
+
+class ContributionView(TypedDict):
+    """The part of a term that goes through one unit."""
+
+    unit: int
+    value: Value
+    symbol: str
+
+
+class ContributionsView(TypedDict):
+    """The largest contributions to a term, and the sum of all others."""
+
+    count: int
+    rest: Value
+    largest: list[ContributionView]
+
+
+class SectionView(TypedDict):
+    """A section of a derivation; formulas are MathML."""
+
+    title: str
+    symbol: str
+    equations: list[EquationView]
+    tags: list[str]
+    contributions: ContributionsView | None
+    has_samples: bool
+
+
+class TermView(TypedDict):
+    """A term of a contribution in numbers."""
+
+    numbers: str
+    contributions: ContributionsView | None
+
+
+class ExplanationView(TypedDict):
+    """A derivation; a row of ``samples`` has the index, the terms and their product."""
+
+    kind: Literal["explanation"]
+    version: int
+    target: str
+    words: str
+    headline: str
+    value: Value
+    old: Value
+    editable: bool
+    sections: list[SectionView]
+    heads: list[str]
+    samples: list[list[Value]]
+    n_samples: int
+    focus: int
+
+
+class TermsView(TypedDict):
+    """The terms of a contribution."""
+
+    kind: Literal["terms"]
+    target: str
+    units: list[int]
+    terms: list[TermView]
+
+
+class LatexView(TypedDict):
+    """A derivation as LaTeX (amsmath)."""
+
+    kind: Literal["latex"]
+    target: str
+    latex: str
+
+
+class CertificateView(TypedDict):
+    """A certificate, as `Certificate.to_dict` returns it."""
+
+    kind: Literal["certificate"]
+    target: str
+    certificate: dict[str, Any]
+    text: str
+
+
+class TourView(TypedDict):
+    """A lesson, ready to begin."""
+
+    kind: Literal["tour"]
+    lesson: str
+    title: str
+    stops: list[StopView]
+    frame: Frame
+
+
+class ShareView(TypedDict):
+    """The state as text for a URL, or why there is none, and Python code."""
+
+    kind: Literal["share"]
+    state: str
+    why_not: str
+    python: str
+
+
+class Opened(TypedDict):
+    """A new session of the web host."""
+
+    kind: Literal["opened"]
+    session: str
+    frame: Frame
+
+
+class Error(TypedDict):
+    """A refused request, which changed nothing."""
+
+    kind: Literal["error"]
+    message: str
+
+
+REPLIES: dict[str, Any] = {
+    "explain": ExplanationView,
+    "open": TermsView,
+    "latex": LatexView,
+    "prove": CertificateView,
+    "steps": StepsView,
+    "results": ResultsView,
+    "health": HealthView,
+    "ask": QuestionView,
+    "answer": VerdictView,
+    "tour": TourView,
+    "share": ShareView,
+}
+
+
+def reply_of(kind: str) -> Any:
+    """Return the class of the reply to a request: a `Frame` for every request that changes."""
+    return REPLIES.get(kind, Frame)

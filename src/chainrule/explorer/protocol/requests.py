@@ -1,0 +1,223 @@
+"""The requests of a page to its `Session`: one class for each, with the limits of its fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from chainrule.explorer.protocol.checks import Limits
+
+# The limits keep an answer to a few milliseconds, and the memory of a session small.
+MAX_LAYERS = 16  # with weights, of a network built on the page
+MAX_UNITS = 1024  # of a layer, and inputs of an upload
+MAX_PARAMETERS = 1_000_000  # of a network built on the page
+MAX_STEPS = 10**6  # of one request to train
+MAX_CSV = 4 * 2**20  # characters of an upload
+MAX_STATE = 64 * 2**10  # characters of a state in a URL
+MAX_NAME = 40  # characters of the name of a file, column or class, which fit on the page
+MAX_SEED = 2**53  # the largest integer up to which JavaScript holds every one
+
+Index = Annotated[int, Limits(least=0, most=10**7)]
+Count = Annotated[int, Limits(least=1, most=MAX_STEPS)]
+Seed = Annotated[int, Limits(least=0, most=MAX_SEED)]
+Name = Annotated[str, Limits(longest=MAX_NAME)]
+Path = Annotated[str, Limits(longest=60)]  # of a quantity: w[2][1,2]
+Dataset = Literal["circles", "xor", "gaussians", "spiral", "moons", "xor table", "plane", "digits"]
+OptimizerName = Literal["gradient descent", "momentum", "adam"]
+Scope = Literal["sample", "all"]
+NotationName = Literal["default", "C-a-L", "L-h"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """Return the frame: everything that the page draws."""
+
+    refocus: bool = False  # choose again which units of wide layers are drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """Build a new network; fields left out stay the same."""
+
+    hidden_sizes: Annotated[list[int], Limits(longest=MAX_LAYERS - 1)] | None = None
+    hidden: Annotated[list[Name], Limits(longest=MAX_LAYERS - 1)] | None = None
+    output: Name | None = None
+    loss: Name | None = None
+    seed: Seed | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Use one of the classic data sets."""
+
+    name: Dataset
+    noise: Annotated[float, Limits(least=0, most=0.5)] = 0.1
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """Use the samples of a CSV file: the inputs, then one column with the target."""
+
+    text: Annotated[str, Limits(longest=MAX_CSV)]
+    name: Name = "your file"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select:
+    """Choose the current sample."""
+
+    sample: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show:
+    """Add a unit of a wide layer to the drawing."""
+
+    layer: Index
+    unit: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """Set a weight, a bias, an input or a target (``y[0]``) of the sample."""
+
+    target: Path
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configure:
+    """Change the settings of training and notation; fields left out stay the same."""
+
+    learning_rate: Annotated[float, Limits(above=0, most=1000)] | None = None
+    optimizer: OptimizerName | None = None
+    batch_size: Annotated[int, Limits(least=1, most=10**7)] | None = None
+    scope: Scope | None = None
+    notation: NotationName | None = None
+    digits: Annotated[int, Limits(least=2, most=12)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """Make the update that is explained: move every parameter against its gradient, times η."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train for some steps or epochs, and at most ``seconds``."""
+
+    steps: Count | None = None
+    epochs: Count | None = None
+    seconds: Annotated[float, Limits(above=0, most=5)] = 2.0
+    again: bool = False  # continue a run, which undo takes back as one change
+    results: bool = False  # include the results in the frame
+    pace: Count | None = None  # the most steps to take in this request
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seek:
+    """Go to a recorded step of training."""
+
+    record: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undo:
+    """Undo the last change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redo:
+    """Redo the change that was undone last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explain:
+    """Return the derivation of ∂C/∂target."""
+
+    target: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Open:
+    """Return the terms of a contribution, given by the unit that it goes through at each level.
+
+    At each level it is a contribution to the term that is a sum (∂C/∂a or ∂C/∂z).
+    """
+
+    target: Path
+    units: Annotated[list[Index], Limits(shortest=1, longest=MAX_LAYERS)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latex:
+    """Return the derivation of ∂C/∂target as LaTeX."""
+
+    target: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prove:
+    """Return the certificate of ∂C/∂target."""
+
+    target: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """Return the steps of the forward pass, the backward pass and the update, in numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Return the predictions: a decision surface, predicted against true, or a confusion matrix."""
+
+    points: bool = True  # include the samples, which change only with the data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """Return the size of each layer's gradient, and the units that have stopped learning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """Return an exercise."""
+
+    about: Literal["any", "term", "gradient", "update"] = "any"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """Return the verdict on an answer to the last exercise."""
+
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tour:
+    """Begin a lesson, and return its stops."""
+
+    lesson: Literal["output weight", "tanh chain"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Return the state of a small network as text for a URL, and Python code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restore:
+    """Restore a state that `Share` returned."""
+
+    state: Annotated[str, Limits(longest=MAX_STATE)]
+
+
+REQUESTS: dict[str, type[Any]] = {
+    cls.__name__.lower(): cls
+    for cls in (
+        Look, Build, Data, Upload, Select, Show, Edit, Configure, Update, Train, Seek, Undo, Redo,
+        Explain, Open, Latex, Prove, Steps, Results, Health, Ask, Answer, Tour, Share, Restore,
+    )
+}  # fmt: skip

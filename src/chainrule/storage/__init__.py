@@ -1,0 +1,1 @@
+"""Storage: files that a kill leaves whole, and models in them."""

@@ -1,0 +1,267 @@
+"""Cells: columns of a batch as numbers, texts and dates, or the first cell that does not fit.
+
+Missing values are NaN among numbers and dates, null among texts. A column of text is read by its
+content; a column of a Parquet or Arrow file by its type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Floats = NDArray[np.float64]
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_WITH_COMMA = re.compile(r"[+-]?\d*,\d+$")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?$")
+_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}(:?\d{2}){0,2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
+_DATE_FORMS = [
+    f"{day}{time}"
+    for day in ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d")
+    for time in ("", " %H:%M", " %H:%M:%S")
+]
+
+
+class CellError(Exception):
+    """A cell that does not fit its column: its row in the batch, and the start of its text."""
+
+    def __init__(self, row: int, text: str) -> None:
+        super().__init__(row, text)
+        self.row, self.text = row, text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def family(dtype: pa.DataType) -> Literal["text", "number", "date", "category", "none", "other"]:
+    """Return how a column of a type is read; "none" if it holds only nulls."""
+    from pyarrow import types
+
+    if types.is_dictionary(dtype):
+        dtype = dtype.value_type
+    if types.is_string(dtype) or types.is_large_string(dtype) or types.is_string_view(dtype):
+        return "text"
+    if types.is_integer(dtype) or types.is_floating(dtype) or types.is_decimal(dtype):
+        return "number"
+    if types.is_date(dtype) or types.is_timestamp(dtype):
+        return "date"
+    if types.is_boolean(dtype):
+        return "category"
+    return "none" if types.is_null(dtype) else "other"
+
+
+def with_commas(distinct: Iterable[str]) -> str | None:
+    """Return what commas in texts seem to mean, and what to do; None if few texts have them.
+
+    Callers add one more way out, which begins with ", or".
+    """
+    found = list(distinct)
+    commas = [text for text in found if _WITH_COMMA.match(text) or _THOUSANDS.match(text)]
+    if len(commas) <= len(found) / 2:
+        return None
+    if all(map(_THOUSANDS.match, commas)):
+        sure = any(text.count(",") > 1 or "." in text for text in commas)
+        return (
+            f"texts such as {min(commas)!r}, which look like numbers with thousands separators; "
+            "these cannot be read. Remove the commas"
+            + ("" if sure else ", read them as decimal marks (--decimal ,)")
+        )
+    return (
+        f"texts such as {min(commas)!r}, which look like numbers with a decimal comma. Read them "
+        "as numbers (--decimal ,)"
+    )
+
+
+def texts(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
+    """Return the cells as texts without surrounding blanks, null where they stand for no value.
+
+    Equal values give equal texts in every format; see `alike`.
+    """
+    return _without(alike(stripped(column, missing)), missing)
+
+
+def stripped(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> pa.Array:
+    """Return the cells as `texts` does, but leave texts as they are written in the file."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    array = _one_chunk(column)
+    if pa.types.is_floating(array.type) or pa.types.is_decimal(array.type):
+        array = _written(pc.cast(array, pa.float64(), safe=False))
+    return _without(pc.utf8_trim_whitespace(pc.cast(array, pa.string())), missing)
+
+
+def _without(strings: pa.Array, missing: Sequence[str]) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    none = pc.is_in(strings, value_set=pa.array(missing, pa.string()))
+    return pc.if_else(none, pa.scalar(None, pa.string()), strings)
+
+
+def alike(strings: pa.Array) -> pa.Array:
+    """Return equal categories as equal texts: 1.0 as 1, true and TRUE as True.
+
+    True and false are then the same, whether pandas, R or Arrow wrote them.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    strings = pc.replace_substring_regex(strings, r"^([+-]?\d+)\.0*$", r"\1")
+    for truth in ("True", "False"):
+        others = pa.array([truth.lower(), truth.upper()])
+        strings = pc.if_else(pc.is_in(strings, value_set=others), truth, strings)
+    return strings
+
+
+def _written(values: pa.Array) -> pa.Array:
+    """Return numbers as texts, whole ones without a decimal point; null where not finite."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+    whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 2.0**53))
+    as_whole = pc.cast(pc.if_else(whole, values, 0.0), pa.int64())
+    return pc.if_else(whole, pc.cast(as_whole, pa.string()), pc.cast(values, pa.string()))
+
+
+def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Floats:
+    """Return the cells as numbers, NaN where there is no value.
+
+    Raises CellError for the first cell that is not a number, or is infinite.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if family(column.type) == "number":
+        array = pc.cast(_one_chunk(column), pa.float64(), safe=False)
+    else:
+        array = stripped(column, missing)
+        try:
+            array = pc.cast(array, pa.float64())
+        except pa.ArrowInvalid:
+            row = int(np.argmax(_is_no_number(array)))
+            raise CellError(row, str(array[row])) from None
+    values = np.array(array.to_numpy(zero_copy_only=False), dtype=np.float64)
+    if none := [float(text) for text in missing if re.match(_NUMBER, text)]:
+        values[np.isin(values, none)] = np.nan  # -999.0, too, where -999 stands for no value
+    infinite = np.isinf(values)
+    if infinite.any():
+        row = int(np.argmax(infinite))
+        raise CellError(row, str(_one_chunk(column)[row]))
+    return values
+
+
+def numbers_or_none(
+    column: pa.ChunkedArray | pa.Array, missing: Sequence[str]
+) -> tuple[Floats, list[str]]:
+    """Return the cells as numbers, NaN where there is none, and the texts that are not numbers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    array = texts(column, missing)
+    none = _is_no_number(array)
+    good = pc.if_else(pa.array(none), pa.scalar(None, pa.string()), array)
+    values = np.array(pc.cast(good, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+    infinite = np.isinf(values)
+    values[infinite] = np.nan
+    return values, array.filter(pa.array(none | infinite)).to_pylist()
+
+
+def count_numbers(strings: pa.Array) -> int:
+    """Count the texts that are numbers."""
+    return int(len(strings) - strings.null_count - _is_no_number(strings).sum())
+
+
+def _is_no_number(strings: pa.Array) -> NDArray[np.bool_]:
+    return _differs(strings, _NUMBER)
+
+
+def count_dates(strings: pa.Array) -> int:
+    """Count the texts that look like dates in ISO 8601."""
+    return int(len(strings) - strings.null_count - _differs(strings, _DATE).sum())
+
+
+def _differs(strings: pa.Array, form: str) -> NDArray[np.bool_]:
+    """Mark the texts that do not match a pattern; missing values are not marked."""
+    import pyarrow.compute as pc
+
+    matched = pc.match_substring_regex(strings, form)
+    return ~np.asarray(pc.fill_null(matched, True).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def date_form(distinct: Iterable[str]) -> str | None:
+    """Return a strptime format that reads all texts as dates, or None."""
+    import pyarrow as pa
+
+    strings = pa.array(distinct, pa.string())
+    return next((form for form in _DATE_FORMS if _parsed(strings, form) is not None), None)
+
+
+def dates(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str) -> Floats:
+    """Return the cells as seconds since 1970, NaN where there is no value.
+
+    Text is read as ISO 8601, or in the strptime format ``form`` if that is not empty. A time with a
+    zone is converted to UTC. Raises CellError for the first cell that is not a date.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    array = _one_chunk(column)
+    if family(array.type) != "date":
+        array = stripped(column, missing)
+        stamps = _parsed(array, form)
+        if stamps is None:
+            row = _first_that_fails(array, form)
+            raise CellError(row, str(array[row]))
+        array = stamps
+    micro = pc.cast(pc.cast(array, pa.timestamp("us"), safe=False), pa.int64())
+    return np.array(
+        pc.divide(pc.cast(micro, pa.float64(), safe=False), 1e6).to_numpy(zero_copy_only=False),
+        dtype=np.float64,
+    )
+
+
+def _parsed(strings: pa.Array, form: str) -> pa.Array | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if form:
+        try:
+            return pc.strptime(strings, format=form, unit="us")
+        except pa.ArrowInvalid:
+            return None
+    for zone in (None, "UTC"):
+        try:
+            return pc.cast(pc.cast(strings, pa.timestamp("us", zone)), pa.timestamp("us"))
+        except pa.ArrowInvalid:
+            continue
+    return None
+
+
+def _first_that_fails(strings: pa.Array, form: str) -> int:
+    """Return the first text that is not a date: the rows before it parse, those up to it do not."""
+    low, high = 0, len(strings)  # [:low] parses, [:high] does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _parsed(strings.slice(0, middle), form) is None:
+            high = middle
+        else:
+            low = middle
+    return high - 1
+
+
+def _one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if isinstance(column, pa.ChunkedArray):  # with no chunk or several, in some versions
+        column = pa.concat_arrays(column.chunks)
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    return column

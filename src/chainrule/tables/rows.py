@@ -1,0 +1,205 @@
+"""Rows: the inputs of a whole table, kept on disk and read back as memory allows."""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.tables.preprocessing import Fitting, Preprocessing
+from chainrule.tables.source import Source, TableError
+from chainrule.tables.split import PARTS, TRAIN
+
+Array = NDArray[np.float32]
+
+
+class Rows:
+    """The inputs of some rows, (n, units), as a memory map of a file without a name.
+
+    The file is gone when the process ends, however it ends.
+    """
+
+    def __init__(self, units: int) -> None:
+        self.units, self.n = units, 0
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - until it is mapped
+
+    def append(self, X: Array) -> None:
+        """Add rows; raise OSError if the disk is full."""
+        with _named():
+            self._file.write(np.ascontiguousarray(X).data)
+        self.n += len(X)
+
+    def finish(self) -> Array:
+        """Return the rows that were added; no more can be added."""
+        with self:  # the map keeps the file open
+            with _named():
+                self._file.flush()
+            if not self.n:
+                return np.empty((0, self.units), dtype=np.float32)
+            return np.memmap(self._file, dtype=np.float32, mode="r", shape=(self.n, self.units))
+
+    def __enter__(self) -> Rows:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(OSError):  # already reported, or no longer of interest
+            self._file.close()
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Raise an OSError of the block again, with the folder of temporary files and what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.strerror}; set TMPDIR to a folder with more room for temporary files"
+        raise OSError(error.errno, reason, tempfile.gettempdir()) from None
+
+
+class ShuffledRows:
+    """Rows in a random order, also for more of them than memory holds.
+
+    They are dealt into files that are small enough to be shuffled in memory, which are then joined.
+    """
+
+    def __init__(self, units: int, n: int, seed: int) -> None:
+        count = min(-(-n * units * 4 // _DEALT), _MOST_FILES)
+        rng = np.random.default_rng(seed)
+        self._of_row = rng.integers(0, count, n, dtype=np.int32)
+        self._rng, self._start = rng, 0
+        self._dealt = [Rows(units) for _ in range(count)]
+        self.order = np.empty(0, dtype=np.int64)  # the row at each place, once finished
+
+    def append(self, X: Array) -> None:
+        """Add rows; raise OSError if the disk is full."""
+        to = self._of_row[self._start : self._start + len(X)]
+        self._start += len(X)
+        for i, rows in enumerate(self._dealt):
+            rows.append(X[to == i])
+
+    def finish(self) -> Array:
+        """Return the rows that were added, in the order of ``order``."""
+        whole, orders = Rows(self._dealt[0].units), []
+        with whole:
+            for i, rows in enumerate(self._dealt):
+                order = self._rng.permutation(rows.n)
+                whole.append(rows.finish()[order])
+                orders.append(np.flatnonzero(self._of_row == i)[order])
+            self.order = np.concatenate(orders)
+            return whole.finish()
+
+    def __exit__(self, *error: object) -> None:
+        for rows in self._dealt:
+            rows.__exit__()
+
+    def __enter__(self) -> ShuffledRows:
+        return self
+
+
+_DEALT = 1 << 26  # bytes that are shuffled in memory at a time, unless that takes too many files
+_MOST_FILES = 200
+_LARGE = 1 << 28  # bytes of rows; more are shuffled once, and read from the disk in that order
+_PAUSE = 0.02  # seconds; what is read in that time is small beside the memory
+
+
+@contextmanager
+def released(maps: Iterable[NDArray[Any]]) -> Iterator[None]:
+    """Release pages of large maps to the system repeatedly while the block reads them.
+
+    They stay in the system's cache as long as there is room. Without this, a pass over a map would
+    count all of it as memory of this process.
+    """
+    found = (_map_of(X) for X in maps if X.nbytes >= _LARGE // 4)
+    large = [pages for pages in found if pages is not None]
+    advice = getattr(mmap, "MADV_DONTNEED", None)
+    if advice is None or not large:
+        yield
+        return
+    done = threading.Event()
+
+    def release() -> None:
+        while not done.wait(_PAUSE):
+            for pages in large:
+                pages.madvise(advice)
+
+    thread = threading.Thread(target=release, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _map_of(array: Any) -> mmap.mmap | None:
+    """Return the memory map that an array reads from, or None."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array if isinstance(array, mmap.mmap) else None
+
+
+def fit(source: Source, fitting: Fitting, parts: NDArray[np.int8]) -> None:
+    """Fit the preprocessing to the training rows of a table."""
+    start = 0
+    for batch in source.batches():
+        fitting.see(batch, start, parts[start : start + batch.num_rows] == TRAIN)
+        start += batch.num_rows
+    _check(source, start, len(parts))
+
+
+def transform(
+    source: Source, preprocessing: Preprocessing, parts: NDArray[np.int8], seed: int = 0
+) -> tuple[dict[int, Array], NDArray[np.int64] | None]:
+    """Return the inputs of the rows of each part, in the order of the table.
+
+    Large training rows come in a random order instead, which is returned as well.
+    """
+    units = preprocessing.units
+    n_train = int((parts == TRAIN).sum())
+    large = n_train * units * 4 > _LARGE
+    made: dict[int, Rows | ShuffledRows] = {
+        part: ShuffledRows(units, n_train, seed) if large and part == TRAIN else Rows(units)
+        for part in PARTS.values()
+    }
+    names = [column.name for column in preprocessing.schema.columns]
+    start = 0
+    with ExitStack() as files:
+        for rows in made.values():
+            files.enter_context(rows)
+        for batch in source.batches(names):
+            X = preprocessing.transform(batch, source, start)
+            of_rows = parts[start : start + batch.num_rows]
+            for part, rows in made.items():
+                rows.append(X[of_rows == part])
+            start += batch.num_rows
+        _check(source, start, len(parts))
+        finished = {part: rows.finish() for part, rows in made.items()}
+    return finished, getattr(made[TRAIN], "order", None)
+
+
+def _check(source: Source, rows: int, expected: int) -> None:
+    if rows != expected:  # the file system may not have noticed
+        raise TableError(
+            f"{source.path} changed while it was being read: from {expected:,} rows to {rows:,}. "
+            "Start again when nothing writes to it."
+        )
+
+
+def slice_of(source: Source, names: list[str], start: int, stop: int) -> tuple[Any, int]:
+    """Return some rows as one table, None if there are none, and the number of all rows."""
+    import pyarrow as pa
+
+    found: list[Any] = []
+    at = 0
+    for batch in source.batches(names):
+        first, last = max(start - at, 0), min(stop - at, batch.num_rows)
+        if first < last:
+            found.append(batch.slice(first, last - first))
+        at += batch.num_rows
+    return (pa.concat_tables(found) if found else None), at

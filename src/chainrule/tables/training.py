@@ -1,0 +1,217 @@
+"""Training on a table, in three steps: `prepare` the columns, `fit` the network, `assess` it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.equations.optimizers import Adam
+from chainrule.equations.schedules import ReduceOnPlateau
+from chainrule.network import Network
+from chainrule.storage import models
+from chainrule.tables import measures, profile, rows
+from chainrule.tables import target as targets
+from chainrule.tables.measures import Measured
+from chainrule.tables.model import TableModel
+from chainrule.tables.preprocessing import Fitting, Preprocessing
+from chainrule.tables.profile import Wishes
+from chainrule.tables.schema import SMALLEST, Schema, Task
+from chainrule.tables.source import MISSING, Source, TableError
+from chainrule.tables.split import PARTS, TEST, TRAIN, VALIDATION, split
+from chainrule.training.callbacks import Callback, EarlyStopping
+
+if TYPE_CHECKING:
+    from chainrule.training.history import History
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a training; None where the data decide."""
+
+    target: str
+    task: Task | None = None
+    hidden: tuple[int, ...] = (64, 32)
+    activation: str = "silu"
+    epochs: int = 200
+    batch_size: int | None = None
+    learning_rate: float = 0.003
+    l2: float | None = None
+    dropout: float = 0.0
+    patience: int = 20
+    test: float = 0.2
+    validation: float = 0.1
+    balanced: bool = False
+    max_categories: int = 50
+    seed: int = 0
+    missing: tuple[str, ...] = MISSING
+    wishes: Wishes = field(default_factory=Wishes)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table ready for training: inputs and targets of each part of its rows."""
+
+    settings: Settings
+    path: str
+    schema: Schema
+    X: dict[int, NDArray[np.float32]]
+    y: dict[int, NDArray[Any]]  # classes, or numbers in the target's own units
+    shuffled: bool  # the training rows, once: too many to be shuffled in each epoch
+    n_rows: int
+    counts: dict[str, int]  # rows of each part
+    single: tuple[str, ...]  # classes without a test row
+
+    @property
+    def without_target(self) -> int:
+        """The number of rows without a target, which are left out."""
+        return self.n_rows - sum(self.counts.values())
+
+    def targets(self, part: int) -> NDArray[Any]:
+        """Return the targets of a part as the network takes them."""
+        target = self.schema.target
+        if target.task == "classify":
+            return self.y[part]
+        scaled = (self.y[part] - target.mean) / target.scale
+        return np.asarray(scaled, dtype=np.float32)[:, None]
+
+
+def prepare(source: Source, settings: Settings) -> Prepared:
+    """Profile the table, split its rows, fit the preprocessing, and transform all rows.
+
+    Raises TableError, with the place, for a table that cannot be learned from.
+    """
+    if len(source.names) < 2:
+        raise TableError(
+            f"{source.path} has one column, {source.names[0]!r}; expected a target and a column to "
+            "learn from. If another character separates its columns, name it with --delimiter."
+        )
+    found = profile.look(source, settings.target, settings.missing, settings.wishes)
+    target, y = targets.understand(source, settings.target, found.target, settings.task)
+    classes = target.task == "classify"
+    if settings.balanced and not classes:
+        raise TableError(
+            f"the target {target.name!r} is a number; --balanced needs classes (--task classify)"
+        )
+    parts = split(y, classes, settings.test, settings.validation, settings.seed)
+    fitting = Fitting(source, found.findings, settings.missing)
+    rows.fit(source, fitting, parts)
+    columns, left_out = fitting.finish(settings.max_categories)
+    if not classes:
+        learned = y[parts == TRAIN]
+        scale = float(learned.std())
+        if learned.min() == learned.max():
+            raise TableError(
+                f"the target {target.name!r} is the same in every training row, so there is "
+                "nothing to learn. Name another column with --target."
+            )
+        if scale < SMALLEST:
+            raise TableError(
+                f"the target {target.name!r} varies too little, by {np.ptp(learned):.3g}. Write it "
+                "in a smaller unit."
+            )
+        target = replace(target, mean=float(learned.mean()), scale=scale)
+    schema = Schema(tuple(columns), tuple(left_out), target, settings.missing)
+    if not models.fits({models.TABLE: schema.to_dict()}):
+        raise TableError(
+            f"{source.path} has {len(columns):,} columns that make {len(schema.inputs):,} inputs, "
+            "too many for a model file. Leave some out with --drop, or lower --max-categories."
+        )
+    X, order = rows.transform(source, Preprocessing(schema), parts, settings.seed)
+    values = {part: y[parts == part] for part in PARTS.values()}
+    if order is not None:
+        values[TRAIN] = values[TRAIN][order]
+    single: tuple[str, ...] = ()
+    if classes and settings.test:
+        absent = np.setdiff1d(np.arange(len(target.classes)), y[parts == TEST])
+        single = tuple(target.classes[i] for i in absent)
+    return Prepared(
+        settings, source.path, schema, X, values, order is not None, len(parts),
+        {name: int((parts == part).sum()) for name, part in PARTS.items()}, single,
+    )  # fmt: skip
+
+
+_BATCHES = ((5_000, 32), (50_000, 128), (500_000, 512), (math.inf, 1024))  # by training rows
+
+
+def batch_size(settings: Settings, n: int) -> int:
+    """Return the number of samples in a batch, which grows with the number of training rows."""
+    if settings.batch_size is not None:
+        return settings.batch_size
+    return next(size for most, size in _BATCHES if n <= most)
+
+
+def penalty(settings: Settings, n: int) -> float:
+    """Return λ of the L2 penalty: 3 / n, because many rows need less of it than few."""
+    return min(0.01, 3 / n) if settings.l2 is None else settings.l2
+
+
+def make_network(prepared: Prepared) -> Network:
+    """Return the network before training."""
+    settings, schema = prepared.settings, prepared.schema
+    classify = schema.target.task == "classify"
+    return Network(
+        [len(schema.inputs), *settings.hidden, len(schema.outputs)],
+        hidden=settings.activation, output="softmax" if classify else "identity",
+        loss="cross_entropy" if classify else "half_squared_error", dtype="float32",
+        seed=settings.seed, dropout=settings.dropout,
+        l2=penalty(settings, prepared.counts["training"]),
+    )  # fmt: skip
+
+
+def fit(
+    network: Network,
+    prepared: Prepared,
+    *,
+    callbacks: Sequence[Callback | Callable[..., None]] = (),
+    verbose: int = 0,
+    **options: Any,
+) -> History:
+    """Train the network, stopping early; it returns to its best epoch on the validation rows."""
+    settings, watched = prepared.settings, prepared.counts["validation"] > 0
+    rate = ReduceOnPlateau(settings.learning_rate, patience=max(1, settings.patience // 3))
+    stop = [EarlyStopping(patience=settings.patience)] if watched else []
+    X, validation = prepared.X[TRAIN], (prepared.X[VALIDATION], prepared.targets(VALIDATION))
+    with rows.released([X, validation[0]]):
+        return network.fit(
+            X, prepared.targets(TRAIN), optimizer=Adam(learning_rate=rate), epochs=settings.epochs,
+            batch_size=batch_size(settings, len(X)), shuffle=not prepared.shuffled,
+            validation_data=validation if watched else None,
+            class_weight="balanced" if settings.balanced else None,
+            callbacks=[*stop, *callbacks], verbose=verbose, **options,
+        )  # fmt: skip
+
+
+def assess(network: Network, prepared: Prepared) -> tuple[Measured, Measured]:
+    """Measure the network and the baseline on the test rows; return nothing if there are none."""
+    target, y = prepared.schema.target, prepared.y[TEST]
+    if not len(y):
+        return {}, {}
+    with rows.released([prepared.X[TEST]]):
+        measured = measures.measure(target, y, network.predict(prepared.X[TEST]))
+    return measured, measures.baseline(target, prepared.y[TRAIN], y)
+
+
+def model(
+    network: Network, prepared: Prepared, history: History, measured: Measured, beside: Measured
+) -> TableModel:
+    """Return the model of a table, for a file."""
+    settings = prepared.settings
+    facts = {
+        "rows": prepared.counts,
+        "epochs": len(history["epoch"]),
+        "best_epoch": history.best_epoch,
+        "stopped": history.stop_reason or "after all epochs",
+        "optimizer": "Adam",
+        "learning_rate": settings.learning_rate,
+        "batch_size": batch_size(settings, len(prepared.X[TRAIN])),
+        "patience": settings.patience,
+        "balanced": settings.balanced,
+        "seed": settings.seed,
+        "engine": network.engine,
+    }
+    return TableModel(network, prepared.schema, facts, {"model": measured, "baseline": beside})

@@ -1,0 +1,1 @@
+"""Teach: lessons, exercises and small data sets."""

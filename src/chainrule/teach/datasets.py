@@ -1,0 +1,176 @@
+"""Data sets for the explorer: classic ones in two dimensions, generated here, and the digits."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+_COUNT = 200
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples for training, and samples for validation, of which there may be none.
+
+    ``width`` is the width of the image that the inputs form, or 0. ``columns`` has the names of
+    the inputs and ``labels`` those of the classes, if they have names. ``scaled`` is true if
+    `scaled` computed the inputs.
+    """
+
+    name: str
+    X: Array
+    y: Array  # (n, units_L), one-hot where there are classes
+    X_val: Array
+    y_val: Array
+    classes: int = 0  # 0 if the targets are numbers
+    width: int = 0
+    version: int = 0
+    columns: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    scaled: bool = False
+
+
+def names() -> list[str]:
+    """Return the names of the data sets that `make` makes."""
+    return [*_MAKERS, *(["digits"] if importlib.util.find_spec("sklearn") else [])]
+
+
+def make(name: str, noise: float = 0.1, seed: int = 0) -> Dataset:
+    """Return the data set of that name; raise ValueError for an unknown one."""
+    if name == "digits" and name in names():
+        return _digits(seed)
+    if name not in _MAKERS:
+        raise ValueError(f"unknown data set {name!r}; known: {', '.join(names())}")
+    rng = np.random.default_rng(seed)
+    X, y = _MAKERS[name](rng, noise)
+    classes = 0 if name == "plane" else 2
+    if len(X) < 20:
+        return Dataset(name, X, y, X[:0], y[:0], classes)
+    return split(name, X, y, classes, rng)
+
+
+def split(
+    name: str, X: Array, y: Array, classes: int, rng: np.random.Generator, width: int = 0
+) -> Dataset:
+    """Return a data set that keeps one sample in five for validation."""
+    order = rng.permutation(len(X))
+    X, y = X[order], y[order]
+    n = len(X) - len(X) // 5
+    return Dataset(name, X[:n], y[:n], X[n:], y[n:], classes, width)
+
+
+def scaled(dataset: Dataset) -> Dataset:
+    """Scale each input to mean 0 and standard deviation 1 over the samples for training.
+
+    A constant input becomes 0. The samples for validation are scaled with the same numbers. Raises
+    ValueError for a column whose numbers there lie too far outside.
+    """
+    X, X_val = dataset.X, dataset.X_val
+    largest = np.abs(X).max(axis=0)
+    constant = X.min(axis=0) == X.max(axis=0)
+    unit = np.where(constant, 1.0, largest)  # divided first, so that no square overflows
+    with np.errstate(over="ignore"):
+        X, X_val = X / unit, X_val / unit
+        mean = X.mean(axis=0)
+        deviation = np.where(constant, 1.0, np.sqrt(np.square(X - mean).mean(axis=0)))
+        deviation[deviation == 0] = 1.0
+        X, X_val = (np.where(constant, 0.0, (part - mean) / deviation) for part in (X, X_val))
+    if not np.isfinite(X_val).all():
+        j = int(np.argmin(np.isfinite(X_val).all(axis=0)))
+        raise ValueError(
+            f"The numbers in column {j + 1} are too far apart to be scaled. Correct or remove it."
+        )
+    return replace(dataset, X=X, X_val=X_val, scaled=True)
+
+
+def from_arrays(X: Array, y: Array, name: str = "data", width: int | None = None) -> Dataset:
+    """Return samples unchanged, all for training; inputs that fill a square are an image."""
+    zero_one = bool(np.isin(y, (0, 1)).all())
+    single = y.shape[1] == 1
+    one_hot = zero_one and not single and bool((y.sum(axis=1) == 1).all())
+    classes = y.shape[1] if one_hot else 2 if zero_one and single else 0
+    if width is None:
+        side = round(X.shape[1] ** 0.5)
+        width = side if side >= 5 and side * side == X.shape[1] else 0
+    return Dataset(name, X, y, X[:0], y[:0], classes, width)
+
+
+def _column(values: Array) -> Array:
+    return np.asarray(values, dtype=np.float64)[:, None]
+
+
+def _classes(n: int) -> Array:
+    return np.arange(n) % 2
+
+
+def _circles(rng: np.random.Generator, noise: float) -> tuple[Array, Array]:
+    y = _classes(_COUNT)
+    radius = np.where(y == 1, 0.4, 1.0) * np.sqrt(rng.uniform(0.7, 1.0, _COUNT))
+    angle = rng.uniform(0, 2 * np.pi, _COUNT)
+    X = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return X + rng.normal(0, noise * 0.6, X.shape), _column(y)
+
+
+def _xor(rng: np.random.Generator, noise: float) -> tuple[Array, Array]:
+    X = rng.uniform(-1, 1, (_COUNT, 2))
+    X += 0.08 * np.sign(X)
+    y = (X[:, 0] * X[:, 1] < 0).astype(float)
+    return X + rng.normal(0, noise * 0.6, X.shape), _column(y)
+
+
+def _gaussians(rng: np.random.Generator, noise: float) -> tuple[Array, Array]:
+    y = _classes(_COUNT)
+    centre = np.where(y == 1, 0.5, -0.5)[:, None]
+    return centre + rng.normal(0, 0.18 + noise, (_COUNT, 2)), _column(y)
+
+
+def _spiral(rng: np.random.Generator, noise: float) -> tuple[Array, Array]:
+    y = _classes(_COUNT)
+    turn = np.sqrt(rng.uniform(0.01, 1, _COUNT))
+    angle = 3.2 * np.pi * turn + np.pi * y
+    X = turn[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return X + rng.normal(0, noise * 0.25, X.shape), _column(y)
+
+
+def _moons(rng: np.random.Generator, noise: float) -> tuple[Array, Array]:
+    y = _classes(_COUNT)
+    angle = rng.uniform(0, np.pi, _COUNT)
+    upper = np.stack([np.cos(angle) - 0.5, np.sin(angle) - 0.25], axis=1)
+    X = np.where(y[:, None] == 1, -upper, upper) * 0.75
+    return X + rng.normal(0, noise * 0.75, X.shape), _column(y)
+
+
+def _xor_table(rng: np.random.Generator, noise: float) -> tuple[Array, Array]:
+    return np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([[0.0], [1], [1], [0]])
+
+
+def _plane(rng: np.random.Generator, noise: float) -> tuple[Array, Array]:
+    """Return numbers as targets, not classes: a saddle."""
+    X = rng.uniform(-1, 1, (_COUNT, 2))
+    return X, _column(X[:, 0] * X[:, 1] + 0.3 * X[:, 0] + rng.normal(0, noise * 0.5, _COUNT))
+
+
+_MAKERS: dict[str, Callable[[np.random.Generator, float], tuple[Array, Array]]] = {
+    "circles": _circles,
+    "xor": _xor,
+    "gaussians": _gaussians,
+    "spiral": _spiral,
+    "moons": _moons,
+    "xor table": _xor_table,
+    "plane": _plane,
+}
+
+
+def _digits(seed: int) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    images = load_digits()
+    y = np.eye(10)[images.target]
+    rng = np.random.default_rng(seed)
+    return split("digits", images.data / 16, y, 10, rng, width=8)

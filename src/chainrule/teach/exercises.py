@@ -1,0 +1,385 @@
+"""Practice: exercises from the current network, and what went wrong in a wrong answer.
+
+The right answer is the library's number. An exercise also knows the numbers that common mistakes
+lead to, and it is only set where these differ from the right answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.formulas import Expr, Name, Neg, Num, add, mul
+from chainrule.equations.targets import Weight
+from chainrule.explain import Explanation, Notation, explain
+from chainrule.explain.scribe import EquationView, Scribe
+from chainrule.explain.symbols import LossSymbol, Partial, quantity
+
+Array = NDArray[Any]
+_NEAR = 0.01  # relative error up to which an answer is right, or a mistake recognised
+_TRIES = 60  # weights drawn before giving up
+_SAMPLES = 4  # in an exercise about the mean
+_MOST_UNITS = 6  # given in an exercise about a sum
+
+
+class QuestionView(TypedDict):
+    """An exercise."""
+
+    kind: Literal["question"]
+    words: str
+    mathml: str
+    target: str
+    given: list[EquationView]
+    hint: str
+
+
+class VerdictView(TypedDict):
+    """The verdict on an answer."""
+
+    kind: Literal["verdict"]
+    right: bool
+    fault: str  # "", "sign", "slope", "transposed", "sum", "after", "input", "units" or "other"
+    words: str
+    solution: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A mistake: its name, the number that it leads to, and the words about it."""
+
+    fault: str
+    value: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A question with its answer and the mistakes that it recognises."""
+
+    view: QuestionView
+    value: float
+    mistakes: tuple[Mistake, ...]
+    solution: str
+
+    def judge(self, answer: float) -> VerdictView:
+        """Return whether an answer is right and, if not, what went wrong."""
+        if _near(answer, self.value):
+            return self._verdict(True, "", "Right.")
+        found = [m for m in self.mistakes if _near(answer, m.value)]
+        if found:
+            nearest = min(found, key=lambda m: abs(m.value - answer))
+            return self._verdict(False, nearest.fault, nearest.words)
+        if _near(abs(answer), abs(self.value), 0.1) and answer * self.value > 0:
+            words = "Close, but not within 1 %. Calculate with more digits."
+            return self._verdict(False, "digits", words)
+        words = (
+            "Not right, and not one of the common mistakes. Write the chain rule down factor by "
+            "factor; the hint names the factors."
+        )
+        return self._verdict(False, "other", words)
+
+    def _verdict(self, right: bool, fault: str, words: str) -> VerdictView:
+        return {
+            "kind": "verdict", "right": right, "fault": fault, "words": words,
+            "solution": self.solution if right else "", "target": self.view["target"],
+        }  # fmt: skip
+
+
+class Examiner:
+    """A maker of exercises for a network and samples."""
+
+    def __init__(
+        self, network: FeedForward, X: Array, y: Array, sample: int, notation: Notation, eta: float
+    ) -> None:
+        self.network, self.X, self.y, self.sample = network, X, y, sample
+        self.notation, self.eta = notation, eta
+        self.scribe = Scribe(notation, network.sizes)
+
+    def ask(self, about: str, rng: np.random.Generator) -> Exercise:
+        """Return an exercise about a "term", a "gradient", an "update" or "any" of these.
+
+        Raises ValueError where the network allows none, for example because all gradients are 0.
+        """
+        kinds: dict[str, list[Callable[[Weight], Exercise | None]]] = {
+            "term": [self._slope, self._arriving],
+            "gradient": [self._gradient, self._mean],
+            "update": [self._update],
+        }
+        makers = [m for kind, list_ in kinds.items() if about in (kind, "any") for m in list_]
+        for _ in range(_TRIES):
+            exercise = makers[rng.integers(len(makers))](self._draw(rng))
+            if exercise is not None and _can_be_told_apart(exercise):
+                return exercise
+        raise ValueError(
+            "No exercise can be made here: the gradients are too close to 0, or mistakes lead to "
+            "the right number. Choose another sample or network."
+        )
+
+    def _draw(self, rng: np.random.Generator) -> Weight:
+        l = int(rng.integers(1, len(self.network.sizes)))
+        return Weight(
+            l,
+            int(rng.integers(self.network.sizes[l])),
+            int(rng.integers(self.network.sizes[l - 1])),
+        )
+
+    # --- exercises ------------------------------------------------------------------------------
+
+    def _explain(self, target: Weight | str, rows: slice | None = None) -> Explanation:
+        chosen = slice(self.sample, self.sample + 1) if rows is None else rows
+        return explain(
+            self.network,
+            target,
+            self.X[chosen],
+            self.y[chosen],
+            notation=self.notation,
+            learning_rate=self.eta,
+        )
+
+    def _slope(self, w: Weight) -> Exercise | None:
+        """Return an exercise about ∂a/∂z."""
+        why = self._explain(w)
+        if len(why.terms) < 3:
+            return None
+        term = why.terms[1]
+        z, a = self._number(why, "z", w.layer, w.j), self._number(why, "a", w.layer, w.j)
+        mistakes = [
+            Mistake("sign", -term.value, "The size is right, but the sign is wrong."),
+            Mistake("value", a, "That is a = g(z) itself. The question is about its slope, g′(z)."),
+            Mistake("input", z, "That is z. The question is about the slope of g at this z."),
+        ]
+        name = self.network.layers[w.layer].activation.name
+        return self._exercise(
+            f"What is this term of the chain rule? The activation is {name}.",
+            why, term.symbol, term.value, mistakes, [("z", w.layer, w.j), ("a", w.layer, w.j)],
+            "It depends only on z (or on a, where g′ can be written in terms of a).",
+            [term.derivation[-1].sides, term.numbers.sides],
+        )  # fmt: skip
+
+    def _arriving(self, w: Weight) -> Exercise | None:
+        """Return an exercise about ∂C/∂a of a hidden unit: the sum over the units that it feeds."""
+        if w.layer == len(self.network.sizes) - 1:
+            return None
+        why = self._explain(f"a[{w.layer}][{w.j}]")
+        (term,) = why.terms
+        l, units = w.layer + 1, self.network.sizes[w.layer + 1]
+        delta = why.gradient.delta[l][0]
+        W = np.asarray(self.network.layers[l].W, dtype=np.float64)
+        mistakes = [Mistake("sign", -term.value, "The size is right, but the sign is wrong.")]
+        if units == W.shape[1] and units > 1:
+            mistakes.append(Mistake("transposed", float(delta @ W[w.j]), self._transposed(l, w.j)))
+        if units > 1:
+            first = self.notation.first_index
+            mistakes += [
+                Mistake(
+                    "sum",
+                    float(delta[m] * W[m, w.j]),
+                    f"That is only the part through unit {m + first}. The unit feeds all {units} "
+                    f"units of layer {l}: add their parts.",
+                )
+                for m in range(units)
+            ]
+        given: list[Any] = [("delta", l, m) for m in range(min(units, _MOST_UNITS))]
+        given += [("w", l, m, w.j) for m in range(min(units, _MOST_UNITS))]
+        if units > _MOST_UNITS:
+            return None
+        return self._exercise(
+            "What is the derivative of the loss with respect to this activation?",
+            why, term.symbol, term.value, mistakes, given,
+            "The loss depends on it through every unit of the next layer: sum ∂C/∂z of each unit "
+            "times the weight that leads there.",
+            [term.derivation[-1].sides, term.numbers.sides],
+        )  # fmt: skip
+
+    def _gradient(self, w: Weight) -> Exercise | None:
+        """Return an exercise about ∂C_i/∂w of one sample."""
+        why = self._explain(w)
+        given: list[Any] = [("a", w.layer - 1, w.k), ("z", w.layer, w.j), ("a", w.layer, w.j)]
+        L = len(self.network.sizes) - 1
+        if w.layer == L:
+            if self.network.layers[L].activation.name == "softmax":
+                given = [("a", L - 1, w.k), ("a", L, w.j)]
+            given.append(("y", None, w.j))
+        elif self.network.sizes[w.layer + 1] <= 4:
+            units = range(self.network.sizes[w.layer + 1])
+            given += [("delta", w.layer + 1, m) for m in units]
+            given += [("w", w.layer + 1, m, w.j) for m in units]
+        else:
+            given.append(("dC_da", w.layer, w.j))
+        name = self.network.layers[w.layer].activation.name
+        return self._exercise(
+            f"What is the derivative of the loss ({self.network.loss.name}) with respect to this "
+            f"weight, for this sample? The activation is {name}.",
+            why, self._symbol(why), why.value, list(self._chain_mistakes(why, w)), given,
+            "Multiply three factors: the derivative that arrives at a, the slope g′(z), and the "
+            "activation at the start of the weight.",
+            [s for e in why.sections() if e.title.startswith("The numbers")
+             for s in [e.equations[-1].sides]],
+        )  # fmt: skip
+
+    def _mean(self, w: Weight) -> Exercise | None:
+        """Return an exercise about ∂C/∂w, the mean over some samples."""
+        start = max(min(self.sample, len(self.X) - _SAMPLES), 0)
+        why = self._explain(w, slice(start, start + _SAMPLES))
+        n = why.n_samples
+        if n < 2:
+            return None
+        first = self.notation.first_index
+        total = float(why.products.sum())
+        mistakes = [
+            Mistake("sum", total, f"That is the sum over the samples. The loss is a mean, so its "
+                                  f"derivative is a mean, too: divide by {n}."),
+            Mistake("sign", -why.value, "The size is right, but the sign is wrong."),
+            Mistake("one", float(why.products[0]), "That is one sample. Take the mean over all."),
+        ]  # fmt: skip
+        rows = Scribe(self.notation, self.network.sizes, n)
+        given = [
+            rows.equation(Partial(LossSymbol(i), why.symbol), Num(float(p)))
+            for i, p in enumerate(why.products)
+        ]
+        words = (
+            f"The loss is the mean over {n} samples ({start + first} to {start + n - 1 + first}). "
+            "What is its derivative with respect to this weight?"
+        )
+        return self._exercise(
+            words, why, Partial(LossSymbol(), why.symbol), why.value, mistakes, given,
+            "C is the mean of the losses of the samples, so take the mean of their derivatives.",
+            [why.sections()[-2].equations[0].sides],
+        )  # fmt: skip
+
+    def _update(self, w: Weight) -> Exercise | None:
+        """Return an exercise about w - η ∂C/∂w."""
+        why = self._explain(w)
+        old, step = why.target_value, self.eta * why.value
+        mistakes = [
+            Mistake("sign", old + step, "That climbs the gradient. Gradient descent subtracts: "
+                                        "w − η ∂C/∂w."),
+            Mistake("rate", old - why.value, "The factor η is missing: the step is η times the "
+                                             "derivative."),
+            Mistake("step", -step, "That is the step. The question is about the weight after it."),
+            Mistake("step", step, "That is η ∂C/∂w. The question is about the weight after it."),
+        ]  # fmt: skip
+        given: list[Any] = [
+            ("w", w.layer, w.j, w.k),
+            self.scribe.equation(Partial(LossSymbol(), why.symbol), Num(why.value)),
+            self.scribe.equation(Name("eta"), Num(self.eta)),
+        ]
+        rule = add(why.symbol, Neg(mul(Name("eta"), Partial(LossSymbol(), why.symbol))))
+        return self._exercise(
+            "Take one step of gradient descent. What is the weight after it?",
+            why, rule, old - step, mistakes, given,
+            "The weight moves against its derivative, by η times the derivative.",
+            [why.sections()[-1].equations[-1].sides[1:]],
+        )  # fmt: skip
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    def _chain_mistakes(self, why: Explanation, w: Weight) -> Iterator[Mistake]:
+        yield Mistake("sign", -why.value, "The size is right, but the sign is wrong. Follow the "
+                                          "sign of the residual through the factors.")  # fmt: skip
+        value, a_k = why.value, why.terms[-1].value
+        if len(why.terms) == 3:
+            arriving, slope, _ = (term.value for term in why.terms)
+            yield Mistake("slope", arriving * a_k, "The factor ∂a/∂z = g′(z) is missing: the "
+                          "derivative must pass through the activation.")  # fmt: skip
+            yield Mistake("input", arriving * slope, self._without_input(why))
+        else:
+            yield Mistake("input", why.terms[0].value, self._without_input(why))
+            g = self.network.layers[w.layer].activation
+            if g.name != "softmax":
+                z, a = why.gradient.forward.z[w.layer], why.gradient.forward.a[w.layer]
+                slope = float(g.derivative(z, a)[0, w.j])
+                yield Mistake("slope", value * slope, "The factor g′(z) is there twice: with this "
+                              "loss, ∂C/∂z is already a − y.")  # fmt: skip
+        check = "the right number. Check the factor in front of the loss."
+        yield Mistake("factor", 2 * value, f"That is twice {check}")
+        yield Mistake("factor", value / 2, f"That is half {check}")
+        l = w.layer
+        if w.j != w.k and max(w.j, w.k) < min(self.network.sizes[l], self.network.sizes[l - 1]):
+            other = float(why.gradient.dW[l][w.k, w.j])
+            yield Mistake("transposed", other, self._transposed(l, w.j, w.k))
+        if l < len(self.network.sizes) - 1:
+            W = np.asarray(self.network.layers[l + 1].W, dtype=np.float64)
+            after = W - self.eta * why.gradient.dW[l + 1]
+            g = self.network.layers[l].activation
+            z, a = why.gradient.forward.z[l], why.gradient.forward.a[l]
+            slope = float(g.derivative(z, a)[0, w.j])
+            late = float(why.gradient.delta[l + 1][0] @ after[:, w.j]) * slope * a_k
+            yield Mistake("after", late, "That uses the weights after the update. The "
+                          "gradient uses the weights before it.")  # fmt: skip
+            if W.shape[0] == W.shape[1] > 1:
+                turned = float(why.gradient.delta[l + 1][0] @ W[w.j]) * slope * a_k
+                yield Mistake("transposed", turned, self._transposed(l + 1, w.j))
+
+    def _without_input(self, why: Explanation) -> str:
+        symbol = self.scribe.text(why.terms[-1].symbol)
+        return f"The factor {symbol} is missing: the activation at the start of the weight."
+
+    def _transposed(self, l: int, j: int, k: int | None = None) -> str:
+        one = self.scribe.text(quantity("w", l, "to", "from"))
+        return (
+            f"The indices are the wrong way round: {one} leads from unit "
+            f"{self.notation.from_index} to unit {self.notation.to_index}."
+        )
+
+    def _symbol(self, why: Explanation) -> Expr:
+        return Partial(LossSymbol(why.focus), why.symbol)
+
+    @staticmethod
+    def _number(why: Explanation, letter: str, l: int, j: int) -> float:
+        arrays: Any = why.gradient.forward.z if letter == "z" else why.gradient.forward.a
+        return float(arrays[l][0, j])
+
+    def _exercise(
+        self,
+        words: str,
+        why: Explanation,
+        symbol: Expr,
+        value: float,
+        mistakes: Sequence[Mistake],
+        given: Sequence[Any],
+        hint: str,
+        solution: Sequence[Sequence[Expr]],
+    ) -> Exercise:
+        views = [self._given(why, g) if isinstance(g, tuple) else g for g in given]
+        scribe = Scribe(self.notation, self.network.sizes, why.n_samples)
+        view: QuestionView = {
+            "kind": "question", "words": words, "mathml": scribe.mathml(symbol),
+            "target": str(why.target), "given": views, "hint": hint,
+        }  # fmt: skip
+        steps = "".join(scribe.equation(*sides)["mathml"] for sides in solution)
+        return Exercise(view, float(value), tuple(mistakes), steps)
+
+    def _given(self, why: Explanation, what: tuple[Any, ...]) -> EquationView:
+        letter, l, *units = what
+        if letter in ("delta", "dC_da"):
+            q = quantity("z" if letter == "delta" else "a", l, *units)
+            symbol: Expr = Partial(LossSymbol(why.focus), q)
+            if letter == "delta":
+                number = float(why.gradient.delta[l][why.focus, units[0]])
+            else:
+                number = why.terms[0].value
+            return self.scribe.equation(symbol, Num(number))
+        q = quantity(letter, l, *units)
+        return self.scribe.equation(q, Num(why.value_of(q)))
+
+
+def _near(value: float, other: float, share: float = _NEAR) -> bool:
+    return math.isclose(value, other, rel_tol=share, abs_tol=1e-9)
+
+
+def _can_be_told_apart(exercise: Exercise) -> bool:
+    """Return whether the answer is far enough from 0, and no mistake leads to it."""
+    if not math.isfinite(exercise.value) or abs(exercise.value) < 1e-4:
+        return False
+    return not any(
+        m.fault not in ("after", "one", "input") and _near(m.value, exercise.value, 3 * _NEAR)
+        for m in exercise.mistakes
+    )

@@ -1,0 +1,421 @@
+"""Training: epochs of steps, what is measured after each, and the ways in which a run ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chainrule import engines
+from chainrule.engines import Engine, EpochResult, Failure, Plan, State
+from chainrule.equations import data
+from chainrule.equations.checks import positive, whole
+from chainrule.equations.data import Samples
+from chainrule.equations.losses import CrossEntropy
+from chainrule.equations.optimizers import Adam, Optimizer
+from chainrule.random import epoch_order
+from chainrule.storage import models
+from chainrule.training import callbacks as callback_room
+from chainrule.training import checkpoints, progress
+from chainrule.training import keeper as keepers
+from chainrule.training import metrics as metric_room
+from chainrule.training.callbacks import Callback, Run
+from chainrule.training.checkpoints import Checkpoint
+from chainrule.training.errors import error_of, where
+from chainrule.training.history import History
+from chainrule.training.interrupt import Interrupt
+from chainrule.training.keeper import Keeper
+from chainrule.training.metrics import Measure, Metric
+
+if TYPE_CHECKING:
+    from chainrule.equations.feedforward import FeedForward
+
+Array = NDArray[Any]
+_BATCH = 1024  # validation samples carried through the layers in one go
+
+
+def fit(
+    network: FeedForward,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    optimizer: Optimizer | None = None,
+    epochs: int = 10,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    validation_data: tuple[Any, ...] | None = None,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
+    clip_norm: float | None = None,
+    metrics: Sequence[str | Metric] | None = None,
+    callbacks: Sequence[Callback | Callable[..., object]] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int | timedelta = 1,
+    keep: int = 2,
+    resume: bool = False,
+    verbose: int = 1,
+) -> History:
+    """Train the network on samples.
+
+    Each epoch takes every sample once, in batches, and a step moves the parameters after each
+    batch, as the optimiser says. Ctrl-C ends the run after the step that is under way; a second one
+    raises KeyboardInterrupt.
+
+    Args:
+        X: The inputs, (n, units_0): an array, a memory map, a dataframe, or what NumPy can make an
+            array of.
+        y: The targets, (n, units_L). Classes as integers and the targets of a single output may be
+            (n,).
+        optimizer: How a step moves the parameters; None is ``Adam()``.
+        epochs: How many times to go through the samples, counted from the beginning of the run.
+        batch_size: How many samples a step takes. The last batch of an epoch may be smaller.
+        shuffle: Whether each epoch takes the samples in a new order, which follows from the
+            network's seed.
+        validation_data: (X, y) or (X, y, sample_weight), measured after each epoch.
+        sample_weight: The weight of each sample in every mean, (n,).
+        class_weight: The weight of each class: a dict, in which classes that it leaves out have 1,
+            or "balanced" for n / (number of classes · samples of the class). Multiplied with
+            ``sample_weight``.
+        clip_norm: Shorten a gradient whose norm, over all parameters, is above this to it.
+        metrics: What to measure besides the loss: "accuracy", "mean_squared_error",
+            "mean_absolute_error", "r2", or functions (y_true, y_pred) -> float. None measures the
+            accuracy after a cross-entropy, and else nothing.
+        callbacks: `Callback` objects, or functions that are called with the `Run` after each epoch.
+        checkpoint: A folder in which the run is kept, so that it survives a crash. It is made if it
+            does not exist.
+        every: Write a checkpoint after every so many epochs, or after so much time (a timedelta).
+            One is written at the end in any case.
+        keep: How many checkpoints stay, besides the best network.
+        resume: Continue from the newest checkpoint in the folder, to the same bits as a run that
+            was never interrupted. In an empty folder the run begins; a finished run is left as it
+            is.
+        verbose: 0 draws no progress bar. None is drawn where nobody sees a terminal or a notebook.
+
+    Returns:
+        The history: the loss and the metrics of each epoch, and why the run ended.
+
+    Raises:
+        TypeError: An argument has the wrong type. Nothing has been changed.
+        ValueError: An argument has an impossible value, data do not fit the network, or the folder
+            holds another run or only damaged checkpoints. Nothing has been changed.
+        NonFiniteError: A number stopped being finite. The network has the parameters from before
+            that step, or the best ones with `EarlyStopping`.
+        OSError: A checkpoint cannot be written.
+
+    Warns:
+        CheckpointWarning: The newest checkpoint is damaged, and the run continues from an older
+            one.
+        EngineWarning: The compiled core lacks what is asked, and NumPy trains.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+        >>> net = cr.Network([2, 4, 1], hidden="tanh", output="tanh", seed=0)
+        >>> history = net.fit(X, y, optimizer=cr.Adam(0.05), epochs=200, batch_size=4)
+        >>> history.loss[-1] < history.loss[0] / 100
+        True
+    """
+    network.check_parameters()
+    task = _Task.check(
+        network, X, y, sample_weight, class_weight, validation_data, optimizer, batch_size,
+        clip_norm, shuffle, metrics,
+    )  # fmt: skip
+    epochs = whole(epochs, "epochs")
+    called = callback_room.check(callbacks)
+    keeper = keepers.choose(checkpoint, every, keep, resume)
+    _one_of((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
+
+    state = State(slots=task.plan.optimizer.start(network.parameters))
+    run = Run(network, History(task.columns), epochs, state, _describe=task.settings)
+    shape = (epochs, task.steps, task.plan.batch_size, len(task.samples))
+    screen = progress.screen(bool(verbose), *shape)
+    with (
+        Interrupt(screen.stopping) as interrupt,
+        keeper.keeping(run, called) as found,
+        screen.showing(run.history),
+    ):
+        with _started(called, run, found):
+            failure = _epochs(task, run, called, screen, interrupt, keeper)
+        if failure is not None:
+            raise error_of(run, *failure)
+    return run.history
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a run works on, checked."""
+
+    network: FeedForward
+    samples: Samples
+    validation: Samples | None
+    plan: Plan
+    engine: Engine
+    shuffle: bool
+    measures: dict[str, Measure]
+
+    @classmethod
+    def check(
+        cls,
+        network: FeedForward,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        class_weight: Mapping[int, float] | Literal["balanced"] | None,
+        validation_data: tuple[Any, ...] | None,
+        optimizer: Optimizer | None,
+        batch_size: int,
+        clip_norm: float | None,
+        shuffle: bool,
+        metrics: Sequence[str | Metric] | None,
+    ) -> _Task:
+        """Check the arguments of `fit`; see there."""
+        optimizer = Adam() if optimizer is None else optimizer
+        _one_of((Optimizer,), optimizer, "optimizer must be one such as Adam(learning_rate=0.001)")
+        batch_size = whole(batch_size, "batch_size")
+        if clip_norm is not None:
+            positive(clip_norm, "clip_norm")
+        _one_of((bool, np.bool_), shuffle, "shuffle must be True or False")
+
+        if network.sizes[-1] == 1 and isinstance(network.loss, CrossEntropy):
+            raise ValueError(
+                "a softmax of one unit is always 1, so that there is nothing to train; for two "
+                "classes take one unit with output='sigmoid', loss='binary_cross_entropy', or two"
+            )
+        samples = _samples(network, X, y, sample_weight)
+        if class_weight is not None:
+            name = "(class_weight · sample_weight)"
+            weights = data.class_weights(class_weight, samples.y, network.sizes[-1])
+            weights = data.multiplied(samples.weights, weights, name)[0]
+            if not weights.any():
+                raise ValueError("class_weight leaves every sample a weight of 0; one must count")
+            samples = Samples(samples.X, samples.y, weights)
+        validation = None
+        if validation_data is not None:
+            validation = _validation_samples(network, validation_data)
+        both = [samples] if validation is None else [samples, validation]
+        measures = metric_room.choose(metrics, network, both)
+        plan = Plan(optimizer, min(batch_size, len(samples)), clip_norm)
+        engine = engines.choose(network.requested_engine, network, plan)
+        return cls(network, samples, validation, plan, engine, bool(shuffle), measures)
+
+    @property
+    def steps(self) -> int:
+        """The steps of an epoch."""
+        return -(-len(self.samples) // self.plan.batch_size)
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the history."""
+        measured = ["loss", *self.measures, *self.validation_columns]
+        return ["epoch", *measured, "learning_rate", "seconds"]
+
+    @property
+    def validation_columns(self) -> list[str]:
+        """Those of the validation data, if there is any."""
+        names = ["loss", *self.measures]
+        return [] if self.validation is None else [f"val_{name}" for name in names]
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is trained, on what, and how, in plain values."""
+        plan, validation = self.plan, self.validation
+        return {
+            "network": models.describe(self.network),
+            "engine": self.engine.name,
+            "optimizer": checkpoints.plain(plan.optimizer),
+            "batch_size": plan.batch_size,
+            "clip_norm": checkpoints.plain(plan.clip_norm),
+            "shuffle": self.shuffle,
+            "samples": len(self.samples),
+            "data": checkpoints.fingerprint(self.samples, self.network),
+            "validation_data": checkpoints.fingerprint(validation, self.network),
+            "columns": self.columns,
+        }
+
+
+def _samples(network: FeedForward, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
+    """Check samples, and put X and y in the network's dtype now rather than in every epoch."""
+    samples = data.samples(X, y, network.sizes, network.loss, weight, network.dtype)
+    rows = samples.y if samples.y.ndim == 1 else data.in_dtype(samples.y, network.dtype)
+    return Samples(data.in_dtype(samples.X, network.dtype), rows, samples.weights)
+
+
+def _one_of(types: tuple[type, ...], value: object, need: str) -> None:
+    if not isinstance(value, types):
+        raise TypeError(f"{need}, got {value!r}")
+
+
+def _validation_samples(network: FeedForward, given: Sequence[Any]) -> Samples:
+    need = "validation_data must be (X, y) or (X, y, sample_weight)"
+    if not isinstance(given, tuple | list):
+        raise TypeError(f"{need}, got a {type(given).__name__}")
+    if len(given) not in (2, 3):
+        raise ValueError(f"{need}, got a {type(given).__name__} of {len(given)}")
+    X, y, weight = given if len(given) == 3 else (*given, None)
+    try:
+        return _samples(network, X, y, weight)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"validation_data: {error}") from None
+
+
+def _epochs(
+    task: _Task,
+    run: Run,
+    callbacks: list[Callback],
+    screen: progress.Screen,
+    interrupt: Interrupt,
+    keeper: Keeper,
+) -> tuple[Failure, float] | None:
+    """Train epoch by epoch until the end or a reason to stop; give what was not finite, and η."""
+    n, history = len(task.samples), run.history
+    shape = (n, run.network.sizes[-1])
+    outputs = np.empty(shape, dtype=run.network.dtype) if task.measures else None
+    monitored = "loss" if task.validation is None else "val_loss"
+
+    def on_progress(steps: int, loss: float) -> bool:
+        screen.step(steps, loss)
+        return interrupt.asked
+
+    while run.epoch < run.epochs and history.stop_reason is None:
+        begun = perf_counter()
+        screen.begin(run.epoch + 1)
+        order = epoch_order(run.network.seed, run.epoch, n) if task.shuffle else None
+        rates = _learning_rates(task, run.epoch, history[monitored])
+        first = run.state.step
+        result = task.engine.run_epoch(
+            run.network, task.samples, task.plan, run.state, order, rates, outputs, on_progress
+        )
+        screen.trained(result.samples)
+        if result.failure is not None:
+            run.stop(f"not finite: {where(result.failure)}")
+            return result.failure, float(rates[result.failure.step - first])
+        row = {"learning_rate": float(rates[0]), "loss": result.loss}
+        row |= _measure_training(task, order, result, outputs)
+        validation = _measure_validation(task, interrupt)
+        row |= validation or dict.fromkeys(task.validation_columns, float("nan"))
+        run.epoch += 1
+        history.append({"epoch": run.epoch, "seconds": perf_counter() - begun, **row})
+        screen.end(row)
+        if interrupt.asked:
+            run.stop("interrupted", finished=False)
+        for callback in callbacks:
+            callback.on_epoch_end(run)
+        if interrupt.asked:
+            run.stop("interrupted", finished=False)
+        if result.samples == n and validation is not None:
+            keeper.epoch_ended(run)
+    return None
+
+
+def _learning_rates(task: _Task, epoch: int, losses: list[float]) -> NDArray[np.float64]:
+    rates = task.plan.optimizer.schedule.rates(epoch, task.steps, losses)
+    wrong = ~(np.isfinite(rates) & (rates >= 0))
+    if wrong.any():
+        step = int(np.argmax(wrong))
+        schedule = task.plan.optimizer.learning_rate
+        raise ValueError(
+            f"the schedule {schedule!r} returned the learning rate {rates[step]} for step {step} "
+            f"of epoch {epoch + 1}; it must be 0 or more"
+        )
+    return rates
+
+
+def _measure_training(
+    task: _Task, order: NDArray[np.int64] | None, result: EpochResult, outputs: Array | None
+) -> dict[str, float]:
+    """Measure the outputs of the training passes, of those samples that had one."""
+    if outputs is None:
+        return {}
+    y, weights, a = task.samples.y, task.samples.weights, outputs
+    if result.samples < len(y):  # the run was interrupted
+        seen = order[: result.samples] if order is not None else np.arange(result.samples)
+        y, a = y[seen], a[seen]
+        weights = None if weights is None else data.ratios(weights[seen], "sample_weight")[0]
+    if weights is not None and not weights.any():
+        return dict.fromkeys(task.measures, float("nan"))
+    return {name: measure(y, a, weights) for name, measure in task.measures.items()}
+
+
+def _measure_validation(task: _Task, interrupt: Interrupt) -> dict[str, float] | None:
+    """Return the loss and metrics of the validation data; None if Ctrl-C cuts it short.
+
+    The loss is that of `Network.loss_value`, but computed in the network's dtype, which is what
+    training takes; only the sum over samples is taken in float64.
+    """
+    network, samples = task.network, task.validation
+    if samples is None:
+        return {}
+    units, dtype = network.sizes[-1], network.dtype
+    outputs = np.empty((len(samples), units), dtype=dtype)
+    total = 0.0
+    with np.errstate(all="ignore"):  # the loss is then inf or NaN, and says so
+        for start in range(0, len(samples), _BATCH):
+            if start and interrupt.impatient:
+                return None
+            rows = slice(start, start + _BATCH)
+            X, y, s = samples.rows(rows, units, dtype)
+            C_i = task.engine.losses(network, X, y, outputs[rows])
+            total += float(C_i.sum() if s is None else np.vdot(s, C_i))
+    count = len(samples) if samples.weights is None else float(samples.weights.sum())
+    row = {"val_loss": total / count + network.penalty()}
+    for name, measure in task.measures.items():
+        row[f"val_{name}"] = measure(samples.y, outputs, samples.weights)
+    return row
+
+
+@contextmanager
+def _started(callbacks: list[Callback], run: Run, found: Checkpoint | None) -> Iterator[None]:
+    """Start the callbacks, and end those that started, in order, however the run ends.
+
+    With a checkpoint the run starts from there; where a callback refuses to, the network is left
+    as it was.
+    """
+    before = run.network.parameters.copy(), run.network.seed
+    states = _go_on(run, found)
+    started: list[Callback] = []
+    try:
+        for callback in callbacks:
+            callback.on_start(run)
+            started.append(callback)
+            if (state := keepers.state_of(callback, states)) is not None:
+                callback.load_state(state)
+    except BaseException:
+        if found is not None:
+            run.network.parameters[...], run.network.seed = before
+        _end(started, run)
+        raise
+    try:
+        yield
+    finally:
+        _end(started, run)
+
+
+def _go_on(run: Run, found: Checkpoint | None) -> list[tuple[str, Mapping[str, Any]]]:
+    """Set the run, its network and its history to what a checkpoint has; give callbacks' states."""
+    if found is None:
+        return []
+    run.network.seed = found.settings["network"]["seed"]
+    run.network.parameters[...] = found.parameters
+    for name, values in found.slots.items():
+        run.state.slots[name][...] = values
+    run.state.step, run.epoch = found.step, found.epoch
+    run.history._take(found.history, found.epoch)
+    run.history.keep_best_of(found.history)
+    if found.finished:
+        run.stop(found.history.stop_reason or "stopped by a callback")
+    return list(found.callbacks)
+
+
+def _end(callbacks: list[Callback], run: Run) -> None:
+    """End callbacks in order; one that fails does not keep the others from ending."""
+    if callbacks:
+        try:
+            callbacks[0].on_end(run)
+        finally:
+            _end(callbacks[1:], run)

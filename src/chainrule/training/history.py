@@ -1,0 +1,192 @@
+"""History: what a training run came to, epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from chainrule._exports import exported
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_BACKENDS = ("pandas", "polars", "pyarrow")
+
+
+@exported("chainrule")
+class History(Mapping[str, list[float]]):
+    """Keep what a run came to, epoch by epoch. `Network.fit` returns it.
+
+    ``history["val_loss"]`` and ``history.val_loss`` are a column, a list with one number for each
+    epoch. The columns are ``epoch`` (from 1), ``loss``, the metrics, with validation data
+    ``val_loss`` and ``val_`` before each metric, ``learning_rate`` (at the beginning of the epoch)
+    and ``seconds`` (of the epoch with its validation). ``loss`` and the training metrics are those
+    of the training passes: the parameters move during the epoch, and dropout is on.
+
+    Args:
+        columns: The names of the columns.
+
+    Attributes:
+        stop_reason: Why the run ended, or None if it took all its epochs.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([1, 1], seed=0)
+        >>> history = net.fit([[1.0], [2.0]], [1.0, 2.0], epochs=3)
+        >>> list(history)
+        ['epoch', 'loss', 'learning_rate', 'seconds']
+        >>> history.epoch, len(history["loss"])
+        ([1, 2, 3], 3)
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns: dict[str, list[float]] = {name: [] for name in columns}
+        self._best_epoch: int | None = None
+        self.stop_reason: str | None = None
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The number, from 1, of the best epoch, or None where none is known."""
+        if self._best_epoch is not None:
+            return self._best_epoch
+        losses = self._columns.get("val_loss", [])
+        known = [(loss, i) for i, loss in enumerate(losses, start=1) if not math.isnan(loss)]
+        return min(known)[1] if known else None
+
+    @best_epoch.setter
+    def best_epoch(self, epoch: int | None) -> None:
+        self._best_epoch = epoch
+
+    def keep_best_of(self, other: History) -> None:
+        """Take over the best epoch that was set in another history, if one was."""
+        self._best_epoch = other._best_epoch
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add an epoch: one number for each column."""
+        for name, column in self._columns.items():
+            column.append(row[name])
+
+    def _take(self, other: History, epochs: int) -> None:
+        """Take the first epochs of a history with the same columns in place of those here."""
+        for name, column in self._columns.items():
+            column[:] = other._columns[name][:epochs]
+
+    def _head(self, epochs: int) -> History:
+        """Return a copy of the first epochs, with what is known of the run."""
+        copy = History(list(self._columns))
+        copy._take(self, epochs)
+        copy._best_epoch, copy.stop_reason = self._best_epoch, self.stop_reason
+        return copy
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self._columns:
+            raise KeyError(self._unknown(name))
+        return list(self._columns[name])
+
+    def __getattr__(self, name: str) -> list[float]:
+        if name.startswith("_"):  # also while a copy has no columns yet
+            raise AttributeError(name)
+        if name not in self._columns:
+            raise AttributeError(self._unknown(name))
+        return list(self._columns[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._columns]
+
+    def _unknown(self, name: str) -> str:
+        return f"no column {name!r}; this history has {', '.join(self._columns)}"
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """Return a dataframe with a row for each epoch.
+
+        Args:
+            backend: The package of the dataframe: "pandas", "polars" or "pyarrow".
+
+        Raises:
+            ImportError: The package is not installed.
+            ValueError: The backend is unknown.
+        """
+        if backend not in _BACKENDS:
+            raise ValueError(f"unknown backend {backend!r}; known: {', '.join(_BACKENDS)}")
+        try:
+            import_module(backend)
+        except ImportError as error:
+            need = f"to_frame(backend={backend!r}) needs {backend}, which is not installed"
+            raise ImportError(f"{need}: pip install {backend}") from error
+        import narwhals as nw
+
+        schema = {name: nw.Int64() if name == "epoch" else nw.Float64() for name in self}
+        return nw.from_dict(dict(self), schema, backend=backend).to_native()  # type: ignore[arg-type]
+
+    def plot(self, ax: Axes | None = None, columns: Sequence[str] = ("loss",)) -> Axes:
+        """Draw columns over the epochs, each beside its validation, and mark the best epoch.
+
+        Args:
+            ax: The matplotlib axes to draw into; None makes new ones.
+            columns: The names of the columns.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            KeyError: There is no such column.
+        """
+        lines = [name for column in columns for name in (column, f"val_{column}")]
+        lines = [name for name in lines if name in self or not name.startswith("val_")]
+        values = {name: self[name] for name in lines}
+        if ax is None:
+            try:
+                import matplotlib.pyplot as plt
+            except ImportError as error:
+                need = "plot needs matplotlib, which is not installed"
+                raise ImportError(f"{need}: pip install 'chainrule[plot]'") from error
+            _, ax = plt.subplots()
+        for name, numbers in values.items():
+            ax.plot(self["epoch"], numbers, label=name, marker="." if len(numbers) < 30 else "")
+        if (best := self.best_epoch) is not None:
+            ax.axvline(best, color="gray", linestyle=":", label=f"best epoch: {best}")
+        ax.set_xlabel("epoch")
+        ax.set_ylabel(", ".join(columns))
+        ax.legend()
+        return ax
+
+    def summary(self) -> str:
+        """Return one line: how many epochs, how long they took, and where the last one stands."""
+        epochs = len(self._columns["epoch"])
+        if not epochs:
+            return "0 epochs" + (f"; {self.stop_reason}" if self.stop_reason else "")
+        took = f"{epochs} epoch{'s' * (epochs != 1)} in {duration(sum(self._columns['seconds']))}"
+        measured = (name for name in self if name not in ("epoch", "learning_rate", "seconds"))
+        last = ", ".join(f"{name} {number(self._columns[name][-1])}" for name in measured)
+        reason = f"; {self.stop_reason}" if self.stop_reason else ""
+        tell_best = self.best_epoch is not None and "best" not in reason
+        return f"{took}: {last}{f'; best epoch {self.best_epoch}' if tell_best else ''}{reason}"
+
+    def __repr__(self) -> str:
+        return f"History({self.summary()})"
+
+
+def number(value: float) -> str:
+    """Return a number in four digits."""
+    return f"{value:#.4g}".rstrip(".")
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people read it: 0.13 s, 42 s, 3:05 min, 2:10:00 h."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d} h"
