@@ -17,6 +17,7 @@
 #include "arrays.h"
 #include "core.h"
 #include "epoch.h"
+#include "limits.h"
 #include "pool.h"
 
 namespace nb = nanobind;
@@ -219,8 +220,7 @@ private:
             std::size_t(a->len) != std::size_t(x->shape[0]) * units * a->itemsize || x->shape[0] == 0)
             return not_handled;
         const std::int64_t n = x->shape[0];
-        // Giving the interpreter away and taking it back costs as much as a small prediction.
-        const bool brief = double(n) * double(spec_.parameters()) < 1e4;
+        const bool brief = double(n) * double(spec_.parameters()) < brief_prediction;
         if (brief && busy_.try_lock()) {
             std::lock_guard<std::mutex> one_at_a_time(busy_, std::adopt_lock);
             return predictor_->run(t->buf, view, n, a->buf, y, C) ? done : not_finite;

@@ -1,5 +1,7 @@
 #include "epoch.h"
 
+#include "limits.h"
+
 #include <chrono>
 #include <cmath>
 
@@ -10,6 +12,9 @@ using Clock = std::chrono::steady_clock;
 constexpr double stretch = 0.010;  // seconds of steps between looks at the clock
 constexpr double ask_every = 0.045; // seconds between questions to Python
 constexpr double save_every = 0.5; // seconds between copies to fall back on
+// Before anything was measured: seconds, operations a second, seconds a step beside those.
+constexpr double first_stretch = 1e-3, guessed_speed = 1e11, guessed_overhead = 1e-7;
+constexpr double most_steps = 1e6; // in one stretch; the clock costs nothing beside them
 
 double seconds(Clock::time_point since) {
     return std::chrono::duration<double>(Clock::now() - since).count();
@@ -36,14 +41,14 @@ struct Question { // asked from inside a long step, too
 constexpr double trial = 0.002, memory = 0.005, try_again = 0.03, try_every = 0.15, try_slow_every = 1; // seconds
 
 // A step of milliseconds is worth all threads in any case.
-bool has_choice(const Core& core) { return core.most_threads() > 1 && core.flops_per_step() <= 1e9; }
+bool has_choice(const Core& core) { return core.most_threads() > 1 && core.flops_per_step() <= long_step; }
 
 std::int64_t steps_for(const Core& core) {
     const double pace = core.pace.of[core.pace.way];
-    const double count = pace == 0 ? 1e-3 / (core.flops_per_step() / 1e11 + 1e-7) // a guess at the speed
+    const double count = pace == 0 ? first_stretch / (core.flops_per_step() / guessed_speed + guessed_overhead)
                          : core.pace.trying ? trial / 3 / pace
                                             : stretch / pace;
-    return count < 1 ? 1 : count > 1e6 ? 1000000 : static_cast<std::int64_t>(count);
+    return count < 1 ? 1 : count > most_steps ? std::int64_t(most_steps) : static_cast<std::int64_t>(count);
 }
 
 void note_pace(Core& core, double seconds, double steps) {
@@ -89,7 +94,7 @@ EpochOutcome run_epoch(Core& core, const EpochData& data, std::int64_t steps, st
     Question question{&progress, Clock::now(), &sums, 0, false};
     Poll poll{due_and_stop, &question, false};
     // Only a step that may outlast a question's turn is interrupted in its middle.
-    const bool long_steps = core.flops_per_step() > 1e9;
+    const bool long_steps = core.flops_per_step() > long_step;
 
     core.load(theta, slots, first_run_step);
     core.begin_epoch(data);

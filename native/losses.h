@@ -160,6 +160,11 @@ template <class T> struct RowLoss {
         p.sum = p.tops + p.rest;
         return p;
     }
+    // ln (1 + rest) where rest is small, so that it keeps its digits.
+    static CR_INLINE T log_of_sum(const Powers& p) {
+        if (p.tops[0] == T(1) && p.rest[0] < T(0.5)) return log1p_unit<T>(p.rest)[0];
+        return sizeof(T) == 4 ? __builtin_logf(p.sum[0]) : __builtin_log(p.sum[0]);
+    }
     // a = softmax(z) in place. A NaN in z makes every a NaN.
     CR_INLINE Powers softmax(T* z) const {
         const Powers p = powers(z);
@@ -188,8 +193,7 @@ template <class T> struct RowLoss {
             store<T>(delta + v * lanes<T>, select<T>(real, d * part, Vec<T>{}));
             store<T>(z + v * lanes<T>, e / p.sum);
         }
-        const double log_sum = p.tops[0] == T(1) ? __builtin_log1p(double(p.rest[0])) : __builtin_log(double(p.sum[0]));
-        return double(total[0]) * log_sum - double(sum_everywhere<T>(dot)[0]);
+        return double(total[0]) * double(log_of_sum(p)) - double(sum_everywhere<T>(dot)[0]);
     }
 
     // softmax with a loss of a: delta_j = a_j (v_j - sum_m v_m a_m), v = dC/da. The v of the largest a is taken

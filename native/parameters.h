@@ -72,6 +72,10 @@ template <class T> void Trainer<T>::begin_epoch(const EpochData& data) {
     for (std::int64_t i = 0; data.sample_weights && i < data.n_samples; ++i)
         largest = data.sample_weights[i] > largest ? data.sample_weights[i] : largest;
     epoch_exponent_ = exponent(largest);
+    const auto bytes = [&](const MatrixView& m) {
+        return m.data ? data.n_samples * (m.row_stride < 0 ? -m.row_stride : m.row_stride) : 0;
+    };
+    asks_ahead_ = bytes(data.X) + bytes(data.y) > cached_data;
 }
 
 template <class T> typename Trainer<T>::Batch Trainer<T>::batch(std::int64_t step) const {
@@ -115,11 +119,10 @@ template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread, boo
     T* x = x_[b.side].get() + std::ptrdiff_t{mine.first} * ld_x;
     T* y = y_[b.side].get() + std::ptrdiff_t{mine.first} * ld_y;
     for (int i = mine.first; i < mine.last; ++i, x += ld_x, y += ld_y) {
-        if (i % 4096 == 0 && may_leave && poll_ && poll_says_stop(thread)) return; // and the passes after it
+        if (i % rows_between_polls == 0 && may_leave && poll_ && poll_says_stop(thread)) return; // and the passes after it
         const std::int64_t sample = row(b.start + i);
-        // The order jumps about in data that may be far larger than the cache: ask for the next
-        // batch's rows now.
-        if (b.start + i + batch_ < data.n_samples) {
+        // The order jumps about in data that is larger than the cache: ask for the next batch's rows now.
+        if (asks_ahead_ && b.start + i + batch_ < data.n_samples) {
             const std::int64_t soon = row(b.start + i + batch_);
             const char* next = row_of(data.X, soon);
             __builtin_prefetch(next);

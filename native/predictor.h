@@ -28,7 +28,7 @@ public:
             flops_ += 2.0 * layer.in * layer.out;
             as_they_lie_ = as_they_lie_ && layer.in >= lanes<T>;
         }
-        as_they_lie_ = as_they_lie_ && parameters_ > 2048;
+        as_they_lie_ = as_they_lie_ && parameters_ > packing_pays_up_to;
         const Weights& last = layers_[L_];
         row_loss_ = {last.out, round_up(last.out, lanes<T>) / lanes<T>, network.loss, last.g};
         packed_.resize(parameters_);
@@ -46,12 +46,11 @@ public:
         finite_.store(true, std::memory_order_relaxed);
         const std::int64_t bytes = is_plain<T>(X) ? std::int64_t{layers_[0].out} * sizeof(T) : 0;
         lines_ = bytes <= 1024 ? static_cast<int>((bytes + 63) / 64) : 0;
-        if (n <= few && as_they_lie_) {
+        if (n <= few_samples && as_they_lie_) {
             for (std::int64_t i = 0; i < n; ++i) one_sample(i);
             return finite_.load(std::memory_order_relaxed);
         }
-        // Another thread is awake after a few hundred thousand operations.
-        const int threads = flops_ * double(n) < 2e6 ? 1 : threads_;
+        const int threads = flops_ * double(n) < threads_pay_prediction ? 1 : threads_;
         rows_ = block;
         if (n < std::int64_t{2} * block * threads)
             rows_ = static_cast<int>((n + 2 * threads - 1) / (2 * threads));
@@ -74,7 +73,7 @@ public:
     }
 
 private:
-    static constexpr int block = 96, few = 4, group = 8;
+    static constexpr int block = 96, group = 8;
     struct Rows {
         std::int64_t first;
         int count;
@@ -104,7 +103,7 @@ private:
     void pack(int threads) {
         next_layer_.store(1, std::memory_order_relaxed);
         run_on_threads(
-            parameters_ < 200000 ? 1 : threads,
+            parameters_ < threads_pay_packing ? 1 : threads,
             [](void* self, int) {
                 ForwardOnly& f = *static_cast<ForwardOnly*>(self);
                 for (int l; (l = f.next_layer_.fetch_add(1, std::memory_order_relaxed)) <= f.L_;)
@@ -211,8 +210,7 @@ private:
             layers_[l].taken.store(0, std::memory_order_relaxed);
             layers_[l].done.store(0, std::memory_order_relaxed);
         }
-        // Beyond one core's cache, reading the weights is what takes the time.
-        const int threads = parameters_ * sizeof(T) < (1u << 20) ? 1 : threads_;
+        const int threads = parameters_ * sizeof(T) < threads_pay_sample ? 1 : threads_;
         run_on_threads(threads, [](void* self, int) { static_cast<ForwardOnly*>(self)->take_units(); }, this);
         finish(buffers_.get() + (L_ % 2) * stride_, i, 0);
     }

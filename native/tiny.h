@@ -209,8 +209,7 @@ template <class T> void Trainer<T>::tiny_steps() {
             double loss = 0;
             if (direct) {
                 const std::int64_t sample = row(b.start);
-                // The order jumps about in data that may be far larger than the cache.
-                if (s + 12 < first_ + count_) {
+                if (asks_ahead_ && s + 12 < first_ + count_) { // the order jumps about
                     const std::int64_t soon = row(b.start + 12);
                     __builtin_prefetch(row_of(data_.X, soon));
                     __builtin_prefetch(row_of(data_.y, soon));
@@ -224,7 +223,7 @@ template <class T> void Trainer<T>::tiny_steps() {
             prepare_step(b);
             int i = 0;
             for (; i + 8 <= b.n; i += 8) {
-                if (i % 4096 == 0 && poll_ && poll_says_stop(0)) return;
+                if (i % rows_between_polls == 0 && poll_ && poll_says_stop(0)) return;
                 loss += tiny_samples<8>(b, x, ld_x, i);
             }
             for (; i < b.n; ++i) loss += tiny_samples<1>(b, x, ld_x, i);
