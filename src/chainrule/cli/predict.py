@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule.cli.loaded import load_table, open_table
+from chainrule.cli.loaded import given_table, load_table
 from chainrule.cli.shared import note, read_options
 from chainrule.storage.atomic import atomic_file
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
       chainrule predict model new.csv --out predictions.parquet
       chainrule predict model new.csv --keep id --out predictions.csv
       chainrule predict model new.csv | head
+      zcat new.csv.gz | chainrule predict model - --json
 
     A column that the model needs and does not find is an error. What else is new is named on the
     standard error: columns, categories, and missing values where the training rows had none.
@@ -31,56 +32,63 @@ if TYPE_CHECKING:
 @click.argument("data")
 @click.option(
     "--out", metavar="FILE",
-    help="A .csv, .tsv, .parquet or .arrow file. [CSV on the standard output]",
+    help="A .csv, .tsv, .jsonl, .parquet or .arrow file, or - for the standard output. [-]",
 )  # fmt: skip
+@click.option("--json", "as_json", is_flag=True,
+              help="A line of JSON for each row, in place of CSV.")  # fmt: skip
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Hand a column of DATA through.")
 @read_options
 def predict(
     model: str,
     data: str,
     out: str | None,
+    as_json: bool,
     keep: tuple[str, ...],
     **reading: Any,
 ) -> None:
     """Predict the target for each row of the table DATA with the model of a table.
 
-    Columns are found by their names, in any order. Classes come with their probabilities.
+    DATA is a file, or - for the standard input. Columns are found by their names, in any order.
+    Classes come with their probabilities.
     """
+    out = None if out == "-" else out
     table = load_table(model)
     if table is None:
         raise click.UsageError(
             f"{model} is a network without columns; predict takes a model of chainrule train"
         )
-    form = _form(out, (data, model))
-    source = open_table(data, reading)
-    from chainrule.tables.prediction import Prediction
+    form = _form(out, (data, model), as_json)
+    with given_table(data, reading) as source:
+        from chainrule.tables.prediction import Prediction
 
-    prediction = Prediction(table, source, keep)
-    if prediction.unknown:
-        note(f"columns that the model does not know are ignored: {', '.join(prediction.unknown)}")
-    if out is None:
-        _write(prediction, sys.stdout.buffer, form)
-        sys.stdout.flush()
-    else:
-        with atomic_file(out) as file:
-            _write(prediction, file, form)
+        prediction = Prediction(table, source, keep)
+        if unknown := prediction.unknown:
+            note(f"columns that the model does not know are ignored: {', '.join(unknown)}")
+        if out is None:
+            _write(prediction, sys.stdout.buffer, form)
+            sys.stdout.flush()
+        else:
+            with atomic_file(out) as file:
+                _write(prediction, file, form)
     for line in prediction.notes.words(table.schema):
         note(line)
     _tell_score(prediction)
 
 
-def _form(out: str | None, inputs: tuple[str, ...]) -> str:
+def _form(out: str | None, inputs: tuple[str, ...], as_json: bool) -> str:
     """Give the format of the output; an error, if it would overwrite what is read."""
     from chainrule.tables.prediction import FORMATS
 
     if out is None:
-        return ".csv"
+        return ".jsonl" if as_json else ".csv"
     for path in inputs:
         if os.path.exists(out) and os.path.exists(path) and os.path.samefile(out, path):
             raise click.UsageError(f"--out {out} would overwrite {path}, which is read")
     form = os.path.splitext(out)[1].lower()
     if form not in FORMATS:
         raise click.UsageError(f"--out {out}: its name has to end in {', '.join(FORMATS)}")
+    if as_json and form != ".jsonl":
+        raise click.UsageError(f"--json and --out {out} contradict each other; name it .jsonl")
     return form
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import math
 import os
 import re
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chainrule.cli.inspect import data_of
 from chainrule.cli.loaded import open_table
 from chainrule.cli.shared import (
     ABOVE_0,
@@ -126,6 +128,7 @@ class _Every(ParamType["int | timedelta"]):
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in the folder.")
 @click.option("--plot/--no-plot", default=True, help="Draw the loss curves beside the model.")
 @click.option("--plain", is_flag=True, help="No colour and no progress bar.")
+@click.option("--json", "as_json", is_flag=True, help="Say what comes of it as JSON, at the end.")
 def train(data: str, out: str, **given: Any) -> int:
     """Train a network on the table DATA to predict one of its columns.
 
@@ -134,7 +137,7 @@ def train(data: str, out: str, **given: Any) -> int:
     baseline. Numbers are standardised, categories one-hot, dates taken apart; all of this is kept
     in the model file.
     """
-    page = Page(given["plain"])
+    page = Page(given["plain"], silent=given["as_json"])
     plot = _plot_path(out) if given["plot"] else None
     _check(data, out, plot, given)
     settings = _settings(given)
@@ -156,17 +159,20 @@ def train(data: str, out: str, **given: Any) -> int:
     if not page.live:  # else the bar has said it
         page.fact("trained", history.summary())
     measured, beside = training.assess(network, prepared)
-    training.model(network, prepared, history, measured, beside).save(out)
+    model = training.model(network, prepared, history, measured, beside)
+    model.save(out)
     _tell_measures(page, prepared, measured, beside)
+    drawn = plot if plot is not None and _draw(history, plot, data) else None
     saved = f"Saved: {out}"
-    if plot is not None:
-        saved += (
-            f", and the loss curves in {plot}"
-            if _draw(history, plot, data)
-            else (" (no loss curves: pip install 'chainrule[tables]' for matplotlib)")
-        )
+    if drawn is not None:
+        saved += f", and the loss curves in {drawn}"
+    elif plot is not None:
+        saved += " (no loss curves: pip install 'chainrule[tables]' for matplotlib)"
     page.say()
     page.say(saved, "bold")
+    if given["as_json"]:
+        files = {"model": out, "plot": drawn, "data": data, "rows": prepared.n_rows}
+        click.echo(json.dumps(files | data_of(network, model), indent=2, ensure_ascii=False))
     return 0
 
 

@@ -38,12 +38,13 @@ class Source(ABC):
     """A table in a file: the names of its columns, and its rows, in batches of `BATCH`.
 
     Every pass over the rows raises TableError, with the place, where the file is damaged, and
-    where it is no longer the file that it was when it was opened.
+    where it is no longer the file that it was when it was opened. ``path`` is what the file is
+    called in what is said of it, ``name`` if there is one.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._state = _state_of(path)
+    def __init__(self, file: str, name: str | None = None) -> None:
+        self._file, self.path = file, name or file
+        self._state = _state_of(file)
         self.names: list[str] = []
         self.unnamed: str | None = None  # what the first column is called, if its name is empty
 
@@ -84,7 +85,7 @@ class Source(ABC):
         self._check_state()
 
     def _check_state(self) -> None:
-        if _state_of(self.path) != self._state:
+        if _state_of(self._file) != self._state:
             raise TableError(
                 f"{self.path} has changed while it was being read; start again when nothing writes "
                 "to it any more"
