@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -30,6 +32,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 # Tools that only some tests need: @pytest.mark.needs("torch") skips where there is none.
+_MISSING = "missing tools"  # under which the report of a test names them
 
 
 def find_chromium() -> str | None:
@@ -68,10 +71,25 @@ def why_missing(tool: str) -> str | None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    for marker in item.iter_markers("needs"):
-        for tool in marker.args:
-            if reason := why_missing(tool):
-                pytest.skip(reason)
+    tools = [tool for marker in item.iter_markers("needs") for tool in marker.args]
+    missing = {tool: reason for tool in tools if (reason := why_missing(tool))}
+    if missing:
+        item.user_properties.append((_MISSING, list(missing)))
+        pytest.skip("; ".join(missing.values()))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name the tools for want of which tests were skipped, with the number of their tests."""
+    skipped = [dict(each.user_properties) for each in terminalreporter.stats.get("skipped", ())]
+    wanted = [found[_MISSING] for found in skipped if _MISSING in found]
+    counts = Counter(tool for tools in wanted for tool in tools)
+    if counts:
+        tools = ", ".join(f"{tool} ({count})" for tool, count in counts.most_common())
+        tests = "1 test" if len(wanted) == 1 else f"{len(wanted)} tests"
+        terminalreporter.write_line(
+            f"skipped {tests} for want of: {tools}: `make test-all` installs them"
+        )
 
 
 @pytest.fixture

@@ -122,6 +122,30 @@ def test_without_a_command_the_help_is_shown(run: Run) -> None:
     assert "Commands:" in err
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_options_and_choices(
+    shell: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/reference/cli.md says to set it up."""
+    if shell != "bash":  # whose version click asks a bash for
+        monkeypatch.setenv("_CHAINRULE_COMPLETE", f"{shell}_source")
+        code, out, err = run()
+        assert (code, err) == (0, "")
+        assert "_CHAINRULE_COMPLETE" in out or f"{shell}_complete" in out
+    monkeypatch.setenv("_CHAINRULE_COMPLETE", f"{shell}_complete")
+    for words, last, wanted in (
+        ("chainrule ex", "ex", {"explain", "explore"}),
+        ("chainrule explain --no", "--no", {"--notation", "--no-header"}),
+        ("chainrule explain m w --format ", "", {"text", "latex", "html", "mathml", "json"}),
+    ):
+        monkeypatch.setenv("COMP_WORDS", words)
+        count = len(words.split()) - bool(last)
+        monkeypatch.setenv("COMP_CWORD", last if shell == "fish" else str(count))
+        code, out, err = run()
+        assert (code, err) == (0, "")
+        assert wanted == {word for word in re.split(r"[\s,]", out) if word in wanted}
+
+
 # --- explain --------------------------------------------------------------------------------------
 
 

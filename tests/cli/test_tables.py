@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -440,6 +442,85 @@ def test_predict_to_the_standard_output(run: Run) -> None:
     assert len(out.splitlines()) == 4
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_table_on_the_standard_input(
+    form: str, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run(*TRAIN, "--epochs", "2")
+    new = people(30, seed=1)
+    new.to_csv("new.csv", index=False)
+    new.to_parquet("new.parquet")
+    expected = run("predict", "model", f"new.{form}", "--keep", "id")
+    assert expected[0] == 0
+
+    def given(content: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    for more in ([], ["--out", "-"]):
+        given(Path(f"new.{form}").read_bytes())
+        assert run("predict", "model", "-", "--keep", "id", *more) == expected
+    assert not Path("-").exists()
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    Path("temporary").mkdir()
+    lines = Path("new.csv").read_text().splitlines()
+    for content, message in (
+        (b"", "the standard input is empty"),
+        (b"age,colour\n1,red\n", "the standard input lacks column"),
+        ("\n".join([*lines, "1,2"]).encode(), "the standard input, line 32: 2 columns;"),
+        (b"\xff\xfe" + "a,b\n".encode("utf-16-le"), "the standard input is not text in UTF-8"),
+        (b"PK\x03\x04zip", "the standard input is a zip archive"),
+        (b"PAR1PAR1", "the standard input is damaged or cut short"),
+    ):
+        given(content)
+        code, out, err = run("predict", "model", "-")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert message in err
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "the standard input is closed; name a file" in run("predict", "model", "-")[2]
+    assert not list(Path("temporary").iterdir())  # what was kept is gone
+
+
+def test_predictions_as_json(run: Run) -> None:
+    run(*TRAIN, "--epochs", "2")
+    new = people(30, seed=1)
+    new["weight"] = np.where(np.arange(30) % 3, 0.1, np.nan).astype(np.float32)
+    new["day"] = pd.Timestamp("2026-01-31")
+    new.to_parquet("new.parquet")
+    keep = ["--keep", "id", "--keep", "weight", "--keep", "day"]
+    code, out, _ = run("predict", "model", "new.parquet", "--json", *keep)
+    assert code == 0
+    rows = [json.loads(line) for line in out.splitlines()]
+    table = pd.read_csv(io.StringIO(run("predict", "model", "new.parquet", *keep)[1]))
+    assert [list(row) for row in rows] == [list(table)] * 30
+    for name in ("id", "label", "probability_no", "probability_yes"):
+        assert [row[name] for row in rows] == table[name].tolist()  # the same digits, too
+    assert {row["weight"] for row in rows} == {0.1, None} or "nan" in {r["weight"] for r in rows}
+    assert {row["day"] for row in rows} == {"2026-01-31 00:00:00"}
+
+    assert run("predict", "model", "new.parquet", "--out", "p.jsonl", *keep)[0] == 0
+    assert Path("p.jsonl").read_text() == out
+    assert run("predict", "model", "new.parquet", "--json", "--out", "-", *keep)[1] == out
+    assert run("predict", "model", "new.parquet", "--json", "--out", "q.jsonl")[0] == 0
+    code, out, err = run("predict", "model", "new.parquet", "--json", "--out", "p.csv")
+    assert (code, out) == (2, "")
+    assert "--json and --out p.csv contradict each other; name it .jsonl" in err
+
+
+def test_training_as_json(run: Run) -> None:
+    code, out, err = run(*TRAIN, "--epochs", "2", "--json")
+    assert (code, err) == (0, "")
+    about = json.loads(out)
+    files = {name: about.pop(name) for name in ("model", "plot", "data", "rows")}
+    assert files == {"model": "model", "plot": "model.png", "data": "people.csv", "rows": 240}
+    assert about == json.loads(run("inspect", "model", "--json")[1])
+    assert about["table"]["measures"]["model"]["accuracy"] > 0.5
+    assert Path("model.png").exists()
+    assert json.loads(run(*TRAIN, "--epochs", "2", "--json", "--no-plot")[1])["plot"] is None
+    code, out, err = run(*TRAIN[:2], "--target", "none", "--out", "model", "--json")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
 def test_classes_keep_their_type(run: Run) -> None:
     frame = people()
     frame["label"] = np.where(frame.label == "yes", 10, 9)
@@ -537,7 +618,7 @@ def test_predict_refuses(run: Run) -> None:
         ),
         (
             ["people.csv", "--out", "p.xlsx"],
-            "expected a name that ends in .csv, .tsv, .parquet, .arrow, .feather",
+            "expected a name that ends in .csv, .tsv, .jsonl, .parquet, .arrow, .feather",
         ),
         (["people.csv", "--out", "none/p.csv"], "none/p.csv: No such file or directory"),
         (["people.csv", "--keep", "x"], "there is no column 'x' to keep; people.csv has 'id', "),

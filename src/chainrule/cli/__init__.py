@@ -45,8 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{error.format_message()} (see {where} --help)")
     except click.ClickException as error:
         return _complain(error.format_message())
-    except (BrokenPipeError, SystemExit):  # click and rich exit with 1 where a pipe is closed
-        # Nobody reads any more. Python flushes once more at exit, and needs an open file for it.
+    except (BrokenPipeError, SystemExit) as error:  # click and rich exit where a pipe is closed
+        if isinstance(error, SystemExit) and not error.code:
+            return 0  # a shell has asked how a word may end
+        # Whoever read has gone. Python flushes once more at exit, and needs an open file for it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return PIPE_CLOSED
     except (click.Abort, KeyboardInterrupt):

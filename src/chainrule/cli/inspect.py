@@ -31,16 +31,7 @@ def inspect(model: str, as_json: bool) -> None:
     table = load_table(model)
     network = load(model) if table is None else table.network
     if as_json:
-        about: dict[str, Any] = {"network": _network(network)}
-        if table is not None:
-            about["table"] = {
-                **table.schema.to_dict(),
-                "inputs": table.schema.inputs,
-                "training": table.training,
-                "measures": table.measures,
-                "chainrule": table.version,
-            }
-        click.echo(json.dumps(about, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(data_of(network, table), indent=2, ensure_ascii=False))
         return
     page = Page(plain=False)
     page.say(f"{model}: {'a network' if table is None else 'the model of a table'}", "bold")
@@ -50,9 +41,19 @@ def inspect(model: str, as_json: bool) -> None:
         tell(page, table)
 
 
-def _network(network: Network) -> dict[str, Any]:
-    about = describe(network)
-    return {**about, "parameters": int(network.parameters.size)}
+def data_of(network: Network, table: TableModel | None) -> dict[str, Any]:
+    """Return what a model file is, as plain data."""
+    about = {**describe(network), "parameters": int(network.parameters.size)}
+    if table is None:
+        return {"network": about}
+    told = {
+        **table.schema.to_dict(),
+        "inputs": table.schema.inputs,
+        "training": table.training,
+        "measures": table.measures,
+        "chainrule": table.version,
+    }
+    return {"network": about, "table": told}
 
 
 def _details(network: Network) -> str:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,13 +73,28 @@ def load_table(model: str) -> TableModel | None:
     return models.load(model)
 
 
-def open_table(path: str, reading: dict[str, Any]) -> Source:
+@contextmanager
+def given_table(path: str, reading: dict[str, Any]) -> Iterator[Source]:
+    """Open a table with the reading options of a command; "-" is the standard input."""
+    if path != "-":
+        yield open_table(path, reading)
+        return
+    if sys.stdin is None:
+        raise click.UsageError("the standard input is closed; pass the path of a file")
+    with tempfile.TemporaryDirectory(prefix="chainrule-") as folder:
+        file = os.path.join(folder, "input")
+        with open(file, "wb") as kept:  # a table is read more than once
+            shutil.copyfileobj(sys.stdin.buffer, kept)
+        yield open_table(file, reading, "the standard input")
+
+
+def open_table(path: str, reading: dict[str, Any], called: str | None = None) -> Source:
     """Open a table with the reading options of a command."""
     from chainrule.tables.opening import open_table as open_source
     from chainrule.tables.source import Reading
 
     names = ("header", "delimiter", "decimal", "encoding")
-    return open_source(path, Reading(**{name: reading[name] for name in names}))
+    return open_source(path, Reading(**{name: reading[name] for name in names}), called)
 
 
 def _columns(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule.cli.loaded import load_table, open_table
+from chainrule.cli.loaded import given_table, load_table
 from chainrule.cli.shared import check_overwrite, note, read_options, rows_have
 from chainrule.storage.atomic import atomic_file
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
       chainrule predict model new.csv --out predictions.parquet
       chainrule predict model new.csv --keep id --out predictions.csv
       chainrule predict model new.csv | head
+      zcat new.csv.gz | chainrule predict model - --json
 
     A missing column that the model needs is an error. Anything else that is new is named on the
     standard error: columns, categories, and missing values where the training rows had none.
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
 @click.argument("data")
 @click.option(
     "--out", metavar="FILE",
-    help="A .csv, .tsv, .parquet, .arrow or .feather file. [CSV on the standard output]",
+    help=".csv, .tsv, .jsonl, .parquet, .arrow or .feather, or - for the standard output. [-]",
 )  # fmt: skip
+@click.option("--json", "as_json", is_flag=True,
+              help="Write a line of JSON for each row in place of CSV.")  # fmt: skip
 @click.option(
     "--keep", multiple=True, metavar="COLUMN", help="A column of DATA to copy; may be repeated."
 )
@@ -41,46 +44,51 @@ def predict(
     model: str,
     data: str,
     out: str | None,
+    as_json: bool,
     keep: tuple[str, ...],
     **reading: Any,
 ) -> None:
     """Predict the target for each row of the table DATA with the model of a table.
 
-    Finds columns by their names, in any order. Writes the probability of each class, too.
+    DATA is a file, or - for the standard input. Finds columns by their names, in any order. Writes
+    the probability of each class, too.
     """
+    out = None if out == "-" else out
     table = load_table(model)
     if table is None:
         raise click.UsageError(
             f"{model} is a network without columns; expected a model from chainrule train"
         )
-    form = _form(out, (data, model))
-    source = open_table(data, reading)
-    from chainrule.tables.prediction import Prediction
+    form = _form(out, (data, model), as_json)
+    with given_table(data, reading) as source:
+        from chainrule.tables.prediction import Prediction
 
-    prediction = Prediction(table, source, keep)
-    if prediction.unknown:
-        note(f"columns that the model does not know are ignored: {', '.join(prediction.unknown)}")
-    if out is None:
-        _write(prediction, sys.stdout.buffer, form)
-        sys.stdout.flush()
-    else:
-        with atomic_file(out) as file:
-            _write(prediction, file, form)
+        prediction = Prediction(table, source, keep)
+        if unknown := prediction.unknown:
+            note(f"columns that the model does not know are ignored: {', '.join(unknown)}")
+        if out is None:
+            _write(prediction, sys.stdout.buffer, form)
+            sys.stdout.flush()
+        else:
+            with atomic_file(out) as file:
+                _write(prediction, file, form)
     for line in prediction.notes.words(table.schema):
         note(line)
     _tell_score(prediction)
 
 
-def _form(out: str | None, inputs: tuple[str, ...]) -> str:
+def _form(out: str | None, inputs: tuple[str, ...], as_json: bool) -> str:
     """Return the format of the output; raise UsageError if it would overwrite an input."""
     from chainrule.tables.prediction import FORMATS
 
     if out is None:
-        return ".csv"
+        return ".jsonl" if as_json else ".csv"
     check_overwrite(out, [out], inputs)
     form = os.path.splitext(out)[1].lower()
     if form not in FORMATS:
         raise click.UsageError(f"--out is {out}; expected a name that ends in {', '.join(FORMATS)}")
+    if as_json and form != ".jsonl":
+        raise click.UsageError(f"--json and --out {out} contradict each other; name it .jsonl")
     return form
 
 

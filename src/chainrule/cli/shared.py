@@ -204,14 +204,17 @@ def data_options(command: F) -> F:
 class Page:
     """The output of a command: plain text, with colour and a progress bar on a terminal."""
 
-    def __init__(self, plain: bool) -> None:
+    def __init__(self, plain: bool, silent: bool = False) -> None:
         from rich.console import Console
 
+        plain, self._silent = plain or silent, silent
         self.live = not plain and sys.stdout is not None and sys.stdout.isatty()
         self._console = Console(color_system=None, force_terminal=False) if plain else Console()
 
     def say(self, text: str = "", style: str | None = None) -> None:
         """Print a line, wrapped to the screen, with its continuation indented."""
+        if self._silent:
+            return
         text = printable(text)
         width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
         indent = " " * (len(text) - len(text.lstrip()) + 2)

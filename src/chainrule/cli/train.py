@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import math
 import os
 import re
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chainrule.cli.inspect import data_of
 from chainrule.cli.loaded import open_table
 from chainrule.cli.shared import (
     ABOVE_0,
@@ -141,6 +143,7 @@ class _Every(ParamType["int | timedelta"]):
 @click.option("--resume", is_flag=True, help="Resume from the newest checkpoint in that folder.")
 @click.option("--plot/--no-plot", default=True, help="Draw the loss curves beside the model. [yes]")
 @plain_option
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, at the end.")
 def train(data: str, out: str, **given: Any) -> int:
     """Train a network on the table DATA to predict one of its columns.
 
@@ -149,7 +152,7 @@ def train(data: str, out: str, **given: Any) -> int:
     Numbers are standardised, categories become one-hot, and dates are split into parts; the model
     file keeps all of this. --numeric, --categorical, --date, --drop and --missing may be repeated.
     """
-    page = Page(given["plain"])
+    page = Page(given["plain"], silent=given["as_json"])
     plot = _plot_path(out) if given["plot"] else None
     _check(data, out, plot, given)
     settings = _settings(given)
@@ -171,17 +174,20 @@ def train(data: str, out: str, **given: Any) -> int:
     if not page.live:  # otherwise the progress bar has shown it
         page.fact("trained", history.summary())
     measured, beside = training.assess(network, prepared)
-    training.model(network, prepared, history, measured, beside).save(out)
+    model = training.model(network, prepared, history, measured, beside)
+    model.save(out)
     _tell_measures(page, prepared, measured, beside)
+    drawn = plot if plot is not None and _draw(history, plot, data) else None
     saved = f"Saved: {out}"
-    if plot is not None:
-        saved += (
-            f", and the loss curves in {plot}"
-            if _draw(history, plot, data)
-            else (" (loss curves need matplotlib: pip install 'chainrule[tables]')")
-        )
+    if drawn is not None:
+        saved += f", and the loss curves in {drawn}"
+    elif plot is not None:
+        saved += " (loss curves need matplotlib: pip install 'chainrule[tables]')"
     page.say()
     page.say(saved, "bold")
+    if given["as_json"]:
+        files = {"model": out, "plot": drawn, "data": data, "rows": prepared.n_rows}
+        click.echo(json.dumps(files | data_of(network, model), indent=2, ensure_ascii=False))
     return 0
 
 

@@ -38,17 +38,17 @@ class BinarySource(Source):
 class Parquet(BinarySource):
     """A Parquet file."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, file: str, name: str | None = None) -> None:
         import pyarrow.parquet as pq
 
-        super().__init__(path)
-        with self._understood(), pq.ParquetFile(path) as file:
-            self.names = [str(name) for name in file.schema_arrow.names]
+        super().__init__(file, name)
+        with self._understood(), pq.ParquetFile(self._file) as opened:
+            self.names = [str(name) for name in opened.schema_arrow.names]
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         import pyarrow.parquet as pq
 
-        with self._understood(), pq.ParquetFile(self.path) as file:
+        with self._understood(), pq.ParquetFile(self._file) as file:
             for batch in file.iter_batches(BATCH, columns=list(columns)):
                 yield batch.select(list(columns))  # not nested fields, which a dot also names
 
@@ -56,17 +56,17 @@ class Parquet(BinarySource):
 class Arrow(BinarySource):
     """An Arrow file (Feather)."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, file: str, name: str | None = None) -> None:
         import pyarrow as pa
 
-        super().__init__(path)
-        with self._understood(), pa.memory_map(path) as file, pa.ipc.open_file(file) as reader:
+        super().__init__(file, name)
+        with self._understood(), pa.memory_map(file) as opened, pa.ipc.open_file(opened) as reader:
             self.names = [str(name) for name in reader.schema.names]
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
-        with self._understood(), pa.memory_map(self.path) as file:
+        with self._understood(), pa.memory_map(self._file) as file:
             reader = pa.ipc.open_file(file)
             for i in range(reader.num_record_batches):
                 yield reader.get_batch(i).select(list(columns))
@@ -75,16 +75,16 @@ class Arrow(BinarySource):
 class ArrowStream(BinarySource):
     """An Arrow stream."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, file: str, name: str | None = None) -> None:
         import pyarrow as pa
 
-        super().__init__(path)
-        with self._understood(), pa.OSFile(path) as file, pa.ipc.open_stream(file) as reader:
+        super().__init__(file, name)
+        with self._understood(), pa.OSFile(file) as opened, pa.ipc.open_stream(opened) as reader:
             self.names = [str(name) for name in reader.schema.names]
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
-        with self._understood(), pa.OSFile(self.path) as file, pa.ipc.open_stream(file) as reader:
+        with self._understood(), pa.OSFile(self._file) as file, pa.ipc.open_stream(file) as reader:
             for batch in reader:
                 yield batch.select(list(columns))

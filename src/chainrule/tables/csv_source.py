@@ -23,8 +23,8 @@ _LOOKED_AT = 50  # lines, to find the delimiter
 class TextSource(Source):
     """A CSV or TSV file: a line of names, then one row per line; every cell is read as text."""
 
-    def __init__(self, path: str, reading: Reading) -> None:
-        super().__init__(path)
+    def __init__(self, file: str, reading: Reading, name: str | None = None) -> None:
+        super().__init__(file, name)
         try:
             "".encode(reading.encoding)
         except (LookupError, ValueError):  # unknown, or not of text, such as hex
@@ -34,11 +34,11 @@ class TextSource(Source):
             ) from None
         self._encoding = "utf-8-sig" if _is_utf_8(reading.encoding) else reading.encoding
         self._decimal_comma = reading.decimal == ","
-        with self._text() as file:
-            head = self._first_lines(file)
-        with self._text() as file, _long_fields():
+        with self._text() as text:
+            head = self._first_lines(text)
+        with self._text() as text, _long_fields():
             self.delimiter = reading.delimiter or _delimiter(head)
-            records = csv.reader(file, delimiter=self.delimiter)
+            records = csv.reader(text, delimiter=self.delimiter)
             first = next(cells for cells in records if not _is_blank(cells))
             self._head_lines = records.line_num
         header = self._is_header(first) if reading.header is None else reading.header
@@ -46,8 +46,8 @@ class TextSource(Source):
             self._head_lines = 0
         self._has_header = header
         self.names = [
-            (name.strip() if header else "") or f"column_{i}"
-            for i, name in enumerate(first, start=1)
+            (cell.strip() if header else "") or f"column_{i}"
+            for i, cell in enumerate(first, start=1)
         ]
         if header and not first[0].strip():
             self.unnamed = self.names[0]
@@ -74,7 +74,7 @@ class TextSource(Source):
         )  # fmt: skip
         try:
             batch = None
-            with arrow_csv.open_csv(self.path, read, parse, convert) as reader:
+            with arrow_csv.open_csv(self._file, read, parse, convert) as reader:
                 for batch in reader:
                     yield _with_points(batch) if self._decimal_comma else batch
             if batch is not None and any("\n" in column[-1].as_py() for column in batch):
@@ -124,7 +124,7 @@ class TextSource(Source):
     def _rows(self, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
         """Yield each row after the header with the line on which it begins, from 1."""
         with self._text() as file, _long_fields():
-            lines = _Decoded(file, self.path, self._encoding)
+            lines = _Decoded(file, self._file, self.path, self._encoding)
             records = csv.reader(lines, delimiter=self.delimiter, strict=strict)
             last = 0
             try:
@@ -137,11 +137,11 @@ class TextSource(Source):
                 raise TableError(f"{self.path}, line {records.line_num}: {error}") from None
 
     def _text(self) -> io.TextIOWrapper:
-        return open(self.path, encoding=self._encoding, newline="")
+        return open(self._file, encoding=self._encoding, newline="")
 
     def _first_lines(self, file: io.TextIOWrapper) -> list[str]:
         lines: list[str] = []
-        for line in _Decoded(file, self.path, self._encoding):
+        for line in _Decoded(file, self._file, self.path, self._encoding):
             lines.append(line)
             if "\0" in line:
                 raise TableError(
@@ -185,18 +185,18 @@ def _long_fields() -> Iterator[None]:
 class _Decoded:
     """The lines of a file; an error names the first one that is not text in its encoding."""
 
-    def __init__(self, file: io.TextIOWrapper, path: str, encoding: str) -> None:
-        self._file, self._path, self._encoding = file, path, encoding
+    def __init__(self, text: io.TextIOWrapper, file: str, path: str, encoding: str) -> None:
+        self._text, self._file, self._path, self._encoding = text, file, path, encoding
 
     def __iter__(self) -> Iterator[str]:
         try:
-            yield from self._file
+            yield from self._text
         except (UnicodeDecodeError, UnicodeError):
             raise self._error() from None
 
     def _error(self) -> TableError:
         encoding = self._encoding.removesuffix("-sig")
-        with open(self._path, "rb") as file:
+        with open(self._file, "rb") as file:
             start = file.read(2)
             if start in (b"\xff\xfe", b"\xfe\xff") and _is_utf_8(encoding):
                 return TableError(

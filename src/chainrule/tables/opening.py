@@ -21,33 +21,39 @@ _FOREIGN = (
 )
 
 
-def open_table(path: str | os.PathLike[str], reading: Reading | None = None) -> Source:
+def open_table(
+    path: str | os.PathLike[str], reading: Reading | None = None, called: str | None = None
+) -> Source:
     """Open a table: Parquet and Arrow files are recognised by their first bytes; all else is text.
+
+    ``called`` is what messages call the file, in place of its path.
 
     Raises TableError for a file that is not a table, OSError if it cannot be read, and ImportError
     without PyArrow or scikit-learn.
     """
     need_packages()
-    name = os.fspath(path)
-    reading = reading or Reading()
-    if not stat.S_ISREG(mode := os.stat(name).st_mode) and not stat.S_ISDIR(mode):
+    file, reading = os.fspath(path), reading or Reading()
+    name = called or file
+    if not stat.S_ISREG(mode := os.stat(file).st_mode) and not stat.S_ISDIR(mode):
         raise TableError(
             f"{name} is not a regular file; a table is read more than once. Write it to a file "
             "first."
         )
-    with open(name, "rb") as file:
-        start = file.read(8)
+    with open(file, "rb") as opened:
+        start = opened.read(8)
+    if not start:
+        raise TableError(f"{name} is empty")
     if start.startswith(b"PAR1"):
-        source: Source = Parquet(name)
+        source: Source = Parquet(file, name)
     elif start.startswith(b"ARROW1"):
-        source = Arrow(name)
+        source = Arrow(file, name)
     elif start.startswith(b"\xff\xff\xff\xff"):
-        source = ArrowStream(name)
+        source = ArrowStream(file, name)
     else:
         for magic, what, advice in _FOREIGN:
             if start.startswith(magic):
                 raise TableError(f"{name} is {what}; expected CSV, TSV, Parquet or Arrow. {advice}")
-        source = TextSource(name, reading)
+        source = TextSource(file, reading, name)
     _check_names(source)
     return source
 

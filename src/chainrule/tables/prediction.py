@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.equations.checks import listed
+from chainrule.equations.numbers import plain
+from chainrule.storage.container import as_json
 from chainrule.tables import measures
 from chainrule.tables import target as targets
 from chainrule.tables.measures import Measured
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from chainrule.tables.model import TableModel
     from chainrule.tables.schema import Target
 
-FORMATS = (".csv", ".tsv", ".parquet", ".arrow", ".feather")
+FORMATS = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".feather")
 
 
 class Prediction:
@@ -122,6 +124,9 @@ def writer(file: IO[bytes], form: str, schema: pa.Schema) -> Iterator[_Writer]:
     """Open a writer of batches into a file in one of `FORMATS`."""
     import pyarrow as pa
 
+    if form == ".jsonl":
+        yield _JsonLines(file)
+        return
     sink = pa.PythonFile(_Open(file), mode="w")
     if form in (".csv", ".tsv"):
         from pyarrow import csv
@@ -138,6 +143,29 @@ def writer(file: IO[bytes], form: str, schema: pa.Schema) -> Iterator[_Writer]:
         made = pa.ipc.new_file(sink, schema)
     with made as opened:
         yield opened
+
+
+class _JsonLines:
+    """Writes each row as a JSON object in a line of its own."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write_table(self, table: pa.Table) -> None:
+        """Write some rows."""
+        columns = [_values(column) for column in table.columns]
+        for row in zip(*columns, strict=True):
+            line = as_json(dict(zip(table.column_names, row, strict=True)))
+            self._file.write(f"{line}\n".encode())
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """Give values as JSON has them: numbers with the digits of CSV, the rest as texts."""
+    values = column.to_pylist()
+    if str(column.type) == "float":  # in float64 it would have digits that nobody computed
+        values = [None if v is None else float(str(np.float32(v))) for v in values]
+    known = bool | int | float | str | None
+    return [plain(v) if isinstance(v, known) else str(v) for v in values]
 
 
 class _Open:

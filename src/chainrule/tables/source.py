@@ -48,12 +48,13 @@ class Source(ABC):
     """A table in a file: the names of its columns, and its rows, in batches of `BATCH`.
 
     Every pass over the rows raises TableError, with the place, if the file is damaged, or is no
-    longer the file that was opened.
+    longer the file that was opened. ``path`` is what the file is called in
+    messages, ``name`` if there is one.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._state = _state_of(path)
+    def __init__(self, file: str, name: str | None = None) -> None:
+        self._file, self.path = file, name or file
+        self._state = _state_of(file)
         self.names: list[str] = []
         self.unnamed: str | None = None  # the name of the first column, if the file has none for it
 
@@ -94,7 +95,7 @@ class Source(ABC):
         self._check_state()
 
     def _check_state(self) -> None:
-        if _state_of(self.path) != self._state:
+        if _state_of(self._file) != self._state:
             raise TableError(
                 f"{self.path} changed while it was being read. Start again when nothing writes to "
                 "it."
