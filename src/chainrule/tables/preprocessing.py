@@ -163,7 +163,7 @@ class Fitting:
         words = f"{low} to {high}"
         if finding.kind == "number":
             mean, deviation = self.scaler.mean_[first], self.scaler.scale_[first]
-            words += f", mean {mean:.4g}, standard deviation {deviation:.4g}"
+            words += f", mean {mean:.4g}, std {deviation:.4g}"
         return Column(
             name, "date" if finding.kind == "date" else "number", missing=n_none > 0,
             parts=tuple(names[i - first] for i in kept),
