@@ -52,7 +52,7 @@ lint-core: $(READY)-lint
 	@$(BIN)/clang-format --dry-run --Werror $(CPP)
 
 lint-page: $(NODE)
-	@$(NPX)/biome check --error-on-warnings
+	@$(NPX)/biome check --error-on-warnings src
 
 lint-prose: $(NODE)
 	@$(NPX)/textlint --format unix $(PROSE)
@@ -73,7 +73,7 @@ format: $(READY)-lint $(NODE) ## format Python, C++ and JavaScript, and mend wha
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/clang-format -i $(CPP)
-	@$(NPX)/biome check --write
+	@$(NPX)/biome check --write src
 
 .PHONY: hooks
 hooks: $(READY)-lint ## check each commit before it is made (pre-commit)
@@ -92,7 +92,7 @@ wheel: $(READY)-package ## build dist/ anew: the source distribution, and from i
 	@rm -rf dist
 	@$(BIN)/python -m build
 	@$(BIN)/python -m twine check --strict dist/*
-	@$(BIN)/check-wheel-contents --ignore W004 dist/*.whl
+	@$(BIN)/check-wheel-contents dist/*.whl
 
 .PHONY: wheels
 wheels: $(READY)-package ## build the wheels that are published, and test them (on Linux with Docker)
@@ -170,7 +170,7 @@ venv: $(READY)-dev ## set up .venv with everything that developers need
 .PHONY: clean
 clean: ## remove .venv and everything that was built or cached
 	rm -rf $(VENV) build dist demo-output docs/_build docs/_generated docs/gallery docs/reference/api \
-	  docs/sg_execution_times.rst .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	  docs/sg_execution_times.rst .pytest_cache .mypy_cache .ruff_cache .hypothesis node_modules
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The environment. The package is installed editable, so that a change of Python counts without a new

@@ -252,6 +252,7 @@ NB_MODULE(_native, m) {
     m.attr("activations") = names(activation_names);
     m.attr("losses") = names(loss_names);
     m.attr("optimizers") = names(optimizer_names);
+    m.attr("functions") = names(function_names);
     m.attr("batch_limit") = batch_limit;
     m.attr("thread_limit") = thread_limit;
     m.attr("NOT_HANDLED") = int(not_handled);
@@ -288,15 +289,27 @@ NB_MODULE(_native, m) {
     m.def("default_threads", &default_threads);
 
     // For the tests of single kernels.
-    const auto activation = [](int kind, auto z, auto a, auto d, auto f) {
-        require(a.size() == z.size() && d.size() == z.size(), "sizes differ");
-        f(item_of<Activation>(activation_names, kind, "there is no such activation"), static_cast<std::int64_t>(z.size()), z.data(), a.data(), d.data());
+    const auto activation = [](int kind, auto z, auto value, auto a, auto d, auto f) {
+        require(value.size() == z.size() && a.size() == z.size() && d.size() == z.size(), "sizes differ");
+        f(item_of<Activation>(activation_names, kind, "there is no such activation"),
+          static_cast<std::int64_t>(z.size()), z.data(), value.data(), a.data(), d.data());
     };
-    m.def("activation", [=](int kind, Input<float> z, Output<float> a, Output<float> d) {
-        activation(kind, z, a, d, instruction_set().activation_f32);
+    m.def("activation", [=](int kind, Input<float> z, Output<float> value, Output<float> a, Output<float> d) {
+        activation(kind, z, value, a, d, instruction_set().activation_f32);
     });
-    m.def("activation", [=](int kind, Input<double> z, Output<double> a, Output<double> d) {
-        activation(kind, z, a, d, instruction_set().activation_f64);
+    m.def("activation", [=](int kind, Input<double> z, Output<double> value, Output<double> a, Output<double> d) {
+        activation(kind, z, value, a, d, instruction_set().activation_f64);
+    });
+    const auto function = [](int kind, auto x, auto y, auto f) {
+        require(y.size() == x.size(), "sizes differ");
+        f(item_of<Function>(function_names, kind, "there is no such function"),
+          static_cast<std::int64_t>(x.size()), x.data(), y.data());
+    };
+    m.def("function", [=](int kind, Input<float> x, Output<float> y) {
+        function(kind, x, y, instruction_set().function_f32);
+    });
+    m.def("function", [=](int kind, Input<double> x, Output<double> y) {
+        function(kind, x, y, instruction_set().function_f64);
     });
     const auto product = [](auto A, auto B, auto C, auto f) {
         require(A.ndim() == 2 && B.ndim() == 2 && C.ndim() == 2 && A.shape(1) == B.shape(0) &&

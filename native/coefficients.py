@@ -56,7 +56,7 @@ def above_half(t: Any) -> Any:
 
 
 half_ln2 = log(2) / 2 * mpf("1.001")
-for name, terms, digits in (("float", 6, 10), ("double", 11, 19)):
+for name, terms, digits in (("float", 5, 10), ("double", 10, 19)):
     show(f"exp_tail, {name}", exp_tail, -half_ln2, half_ln2, terms, digits)
 for name, terms, digits in (("float", 5, 10), ("double", 12, 20)):
     show(f"atanh_tail, {name}", atanh_tail, 0, mpf(1) / 9 * mpf("1.0001"), terms, digits)

@@ -15,14 +15,19 @@ namespace chainrule {
     X(binary_cross_entropy) X(poisson)
 #define CR_OPTIMIZERS(X) X(gradient_descent) X(momentum) X(nesterov) X(adagrad) X(rmsprop) X(adam) X(adamw)
 
+// The vector functions below them, for tests.
+#define CR_FUNCTIONS(X) X(exp) X(log) X(log1p) X(distribution) X(density) X(tanh_slope)
+
 #define CR_ITEM(name) name,
 #define CR_TEXT_ITEM(name) #name,
 enum class Activation : int { CR_ACTIVATIONS(CR_ITEM) };
 enum class Loss : int { CR_LOSSES(CR_ITEM) };
 enum class Optimizer : int { CR_OPTIMIZERS(CR_ITEM) };
+enum class Function : int { CR_FUNCTIONS(CR_ITEM) };
 constexpr const char* activation_names[] = {CR_ACTIVATIONS(CR_TEXT_ITEM)};
 constexpr const char* loss_names[] = {CR_LOSSES(CR_TEXT_ITEM)};
 constexpr const char* optimizer_names[] = {CR_OPTIMIZERS(CR_TEXT_ITEM)};
+constexpr const char* function_names[] = {CR_FUNCTIONS(CR_TEXT_ITEM)};
 #undef CR_ITEM
 #undef CR_TEXT_ITEM
 
@@ -84,7 +89,8 @@ struct EpochData {
     void* outputs;                // (n, units_L) of the network's dtype, C-contiguous, or null
 };
 
-// Sums over the steps that were done; the epoch's loss is loss_sum / weight_sum.
+// Sums over the steps that were done; the epoch's loss is loss_sum / weight_sum. Both are in a unit of the
+// core's choosing.
 struct EpochSums {
     double loss_sum, weight_sum;
 };
@@ -141,9 +147,12 @@ struct InstructionSet {
     Core* (*make_core_f64)(const NetworkSpec&, const PlanSpec&);
     Predictor* (*make_predictor_f32)(const NetworkSpec&, int threads);
     Predictor* (*make_predictor_f64)(const NetworkSpec&, int threads);
-    // For tests: g and g' of n numbers, and C = A B (m x k times k x n, row-major, packed inside).
-    void (*activation_f32)(Activation, std::int64_t n, const float* z, float* a, float* d);
-    void (*activation_f64)(Activation, std::int64_t n, const double* z, double* a, double* d);
+    // For tests: of n numbers g as predictions have it, g and g' as training has them, and a vector function;
+    // C = A B (m x k times k x n, row-major, packed inside).
+    void (*activation_f32)(Activation, std::int64_t n, const float* z, float* value, float* a, float* d);
+    void (*activation_f64)(Activation, std::int64_t n, const double* z, double* value, double* a, double* d);
+    void (*function_f32)(Function, std::int64_t n, const float* x, float* y);
+    void (*function_f64)(Function, std::int64_t n, const double* x, double* y);
     void (*product_f32)(int m, int n, int k, const float* A, const float* B, float* C);
     void (*product_f64)(int m, int n, int k, const double* A, const double* B, double* C);
     void (*dropout_words)(std::uint64_t seed, std::uint32_t row, std::uint32_t layer,

@@ -22,7 +22,14 @@ template <class T> bool is_plain(const MatrixView& m) {
 inline const char* row_of(const MatrixView& m, std::int64_t row) {
     return static_cast<const char*>(m.data) + row * m.row_stride;
 }
-// A call of memcpy costs more than a short row.
+template <class T, int count> CR_INLINE void copy_rest(const char* from, int n, int j, T* to) {
+    if (n & count) {
+        std::memcpy(to + j, from + j * sizeof(T), count * sizeof(T));
+        j += count;
+    }
+    if constexpr (count > 1) copy_rest<T, count / 2>(from, n, j, to);
+}
+// A call of memcpy costs more than a short row; what is left behind whole vectors goes by halves of one.
 template <class T> CR_INLINE void copy_row(const char* from, int n, T* to) {
     int j = 0;
     for (; j + lanes<T> <= n; j += lanes<T>) {
@@ -30,7 +37,7 @@ template <class T> CR_INLINE void copy_row(const char* from, int n, T* to) {
         std::memcpy(&v, from + j * sizeof(T), sizeof v);
         store_unaligned<T>(to + j, v);
     }
-    for (; j < n; ++j) std::memcpy(to + j, from + j * sizeof(T), sizeof(T));
+    copy_rest<T, lanes<T> / 2>(from, n, j, to);
 }
 template <class T> void gather(const MatrixView& from, std::int64_t row, int n, T* to) {
     const char* p = row_of(from, row);

@@ -20,22 +20,47 @@ template <class T> Predictor* make_predictor(const NetworkSpec& network, int thr
     return new ForwardOnly<T>(network, threads);
 }
 
+// Calls f(x, y) on one vector after another, where y are as many vectors as there are results.
+template <class T, int results, class F> CR_INLINE void on_vectors(std::int64_t n, const T* x, T* const (&to)[results], F&& f) {
+    for (std::int64_t i = 0; i < n; i += lanes<T>) {
+        T in[lanes<T>] = {}, out[lanes<T>];
+        const int count = static_cast<int>(n - i < lanes<T> ? n - i : lanes<T>);
+        std::memcpy(in, x + i, sizeof(T) * count);
+        Vec<T> y[results];
+        f(load_unaligned<T>(in), y);
+        for (int r = 0; r < results; ++r) {
+            store_unaligned<T>(out, y[r]);
+            std::memcpy(to[r] + i, out, sizeof(T) * count);
+        }
+    }
+}
 template <class T>
-void activation(Activation kind, std::int64_t n, const T* z, T* a, T* d) {
+void activation(Activation kind, std::int64_t n, const T* z, T* value, T* a, T* d) {
     with_activation<T>(kind, [&](auto g) CR_LAMBDA_INLINE {
         using G = decltype(g);
-        for (std::int64_t i = 0; i < n; i += lanes<T>) {
-            T in[lanes<T>] = {}, value[lanes<T>], slope[lanes<T>];
-            const int count = static_cast<int>(n - i < lanes<T> ? n - i : lanes<T>);
-            std::memcpy(in, z + i, sizeof(T) * count);
-            Vec<T> a_i, d_i;
-            G::both(load_unaligned<T>(in), a_i, d_i);
-            store_unaligned<T>(value, a_i);
-            store_unaligned<T>(slope, d_i);
-            std::memcpy(a + i, value, sizeof(T) * count);
-            std::memcpy(d + i, slope, sizeof(T) * count);
-        }
+        on_vectors<T, 3>(n, z, {value, a, d}, [](Vec<T> z_i, Vec<T>* y) CR_LAMBDA_INLINE {
+            y[0] = G::value(z_i);
+            G::both(z_i, y[1], y[2]);
+        });
     });
+}
+template <class T> void function(Function kind, std::int64_t n, const T* x, T* y) {
+    const auto each = [&](auto f) CR_LAMBDA_INLINE {
+        on_vectors<T, 1>(n, x, {y}, [f](Vec<T> x_i, Vec<T>* y_i) CR_LAMBDA_INLINE { y_i[0] = f(x_i); });
+    };
+    const auto normal_of = [](Vec<T> z, int which) CR_LAMBDA_INLINE {
+        Vec<T> both[2];
+        normal<T>(z, both[0], both[1]);
+        return both[which];
+    };
+    switch (kind) {
+    case Function::exp: return each([](Vec<T> v) CR_LAMBDA_INLINE { return exp<T>(v); });
+    case Function::log: return each([](Vec<T> v) CR_LAMBDA_INLINE { return log<T>(v); });
+    case Function::log1p: return each([](Vec<T> v) CR_LAMBDA_INLINE { return log1p_unit<T>(v); });
+    case Function::distribution: return each([=](Vec<T> v) CR_LAMBDA_INLINE { return normal_of(v, 0); });
+    case Function::density: return each([=](Vec<T> v) CR_LAMBDA_INLINE { return normal_of(v, 1); });
+    case Function::tanh_slope: return each([](Vec<T> v) CR_LAMBDA_INLINE { return tanh_slope<T>(v, tanh(v)); });
+    }
 }
 
 // C = A B by the path that training takes: B in panels, the result in padded rows.
@@ -75,6 +100,8 @@ extern const InstructionSet table{CR_TEXT(CR_ISA),
                                   make_predictor<double>,
                                   activation<float>,
                                   activation<double>,
+                                  function<float>,
+                                  function<double>,
                                   product<float>,
                                   product<double>,
                                   dropout_words};

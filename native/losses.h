@@ -33,20 +33,40 @@ template <class T> struct Huber {
         v = clamp<T>(d, T(-1), T(1));
     }
 };
-template <class T> struct Poisson {
-    static CR_INLINE void both(Vec<T> a, Vec<T> y, Vec<T>& c, Vec<T>& v) {
-        const Vec<T> zero = splat<T>(0);
-        c = a - (y == T(0) ? zero : y * log<T>(a));
-        v = T(1) - (y == T(0) ? zero : y / a);
+
+// The losses below are computed from z, since a may round to 0 or 1 where its logarithm is taken: C_i of one
+// output, a = g(z), and dC_i/dz with all its digits.
+
+// After a sigmoid: softplus(z) - y z would cancel for large z and y = 1, so the two parts are kept apart:
+// y softplus(-z) + (1 - y) softplus(z). The derivative is (1 - y) sigma(z) - y sigma(-z) = a - y.
+template <class T> struct BinaryCrossEntropy {
+    static CR_INLINE void both(Vec<T> z, Vec<T> y, Vec<T>& a, Vec<T>& c, Vec<T>& d) {
+        const Vec<T> e = exp<T>(minus_abs<T>(z)), tail = log1p_unit<T>(e), other = T(1) - y;
+        Vec<T> rest;
+        sigmoids<T>(z, e, a, rest);
+        c = y * (at_least(-z, T(0)) + tail) + other * (at_least(z, T(0)) + tail);
+        d = other * a - y * rest;
     }
 };
-// After a sigmoid, from z: softplus(z) - y z would cancel for large z and y = 1, so the two parts are
-// kept apart: y softplus(-z) + (1 - y) softplus(z).
-template <class T> struct BinaryCrossEntropy {
-    static CR_INLINE Vec<T> value(Vec<T> z, Vec<T> y) {
-        const Vec<T> tail = log1p_unit<T>(exp_not_large<T>(-abs<T>(z)));
-        const Vec<T> up = z < T(0) ? splat<T>(0) : z, down = z > T(0) ? splat<T>(0) : -z;
-        return y * (down + tail) + (T(1) - y) * (up + tail);
+// a - y ln a and g'(z) (1 - y / a) = (g' / g) (a - y), with ln g and g' / g from z.
+template <class T> struct PoissonOfSigmoid { // ln a = -softplus(-z), g' / g = sigma(-z)
+    static CR_INLINE void both(Vec<T> z, Vec<T> y, Vec<T>& a, Vec<T>& c, Vec<T>& d) {
+        const Vec<T> e = exp<T>(minus_abs<T>(z));
+        Vec<T> rest;
+        sigmoids<T>(z, e, a, rest);
+        c = a + y * (at_least(-z, T(0)) + log1p_unit<T>(e));
+        d = rest * (a - y);
+    }
+};
+template <class T> struct PoissonOfSoftplus { // far below 0, where a is e^z, ln a = z and g' / g = 1
+    static CR_INLINE void both(Vec<T> z, Vec<T> y, Vec<T>& a, Vec<T>& c, Vec<T>& d) {
+        const Vec<T> e = exp<T>(minus_abs<T>(z));
+        Vec<T> slope, rest;
+        a = softplus<T>(z, e);
+        sigmoids<T>(z, e, slope, rest);
+        const IVec<T> is_power = z < Constants<T>::softplus_is_power;
+        c = a - y * select<T>(is_power, z, log<T>(a));
+        d = select<T>(is_power, splat<T>(1), slope / a) * (a - y);
     }
 };
 
@@ -57,7 +77,7 @@ template <class T, class F> CR_INLINE void with_loss(Loss loss, F&& f) {
     case Loss::half_squared_error: return f(HalfSquaredError<T>{});
     case Loss::absolute_error: return f(AbsoluteError<T>{});
     case Loss::huber: return f(Huber<T>{});
-    case Loss::poisson: return f(Poisson<T>{});
+    case Loss::poisson:
     case Loss::cross_entropy:
     case Loss::binary_cross_entropy: return; // from z
     }
@@ -101,71 +121,95 @@ template <class T> struct RowLoss {
         return sum_lanes<T>(sum);
     }
 
-    // a = softmax(z) in place, from z - max z, so that no power overflows; gives max z, in every lane, and
-    // ln sum e^(z - max). A NaN in z makes every a NaN.
-    CR_INLINE T softmax_row(T* z, Vec<T>& top) const {
-        top = splat<T>(-__builtin_huge_val());
-        for (int v = 0; v < vectors; ++v) {
-            const Vec<T> z_v = load<T>(z + v * lanes<T>);
-            top = (inside(v) & (z_v > top)) ? z_v : top;
-        }
-        top = largest_everywhere<T>(top);
+    // Each unit alone, but from z.
+    template <class Cost> double from_z(T* z, const T* y, T* delta, T share) const {
         Vec<T> sum{};
-        for (int v = 0; v < vectors; ++v) {
-            const Vec<T> e = exp<T>(load<T>(z + v * lanes<T>) - top);
-            const Vec<T> kept = select<T>(inside(v), e, Vec<T>{});
-            store<T>(z + v * lanes<T>, kept);
-            sum += kept;
-        }
-        sum = sum_everywhere<T>(sum);
-        for (int v = 0; v < vectors; ++v) store<T>(z + v * lanes<T>, load<T>(z + v * lanes<T>) / sum);
-        return sizeof(T) == 4 ? __builtin_logf(sum[0]) : __builtin_log(sum[0]);
-    }
-
-    // C_i = (sum y) ln sum e^(z - max) - sum y (z - max)
-    double cross_entropy(T* z, const T* y, T* delta, T share) const {
-        Vec<T> top, total{}, dot{};
-        for (int v = 0; v < vectors; ++v) {
-            const Vec<T> y_v = select<T>(inside(v), load<T>(y + v * lanes<T>), Vec<T>{});
-            store<T>(delta + v * lanes<T>, load<T>(z + v * lanes<T>));
-            total += y_v;
-        }
-        const T log_sum = softmax_row(z, top);
-        total = sum_everywhere<T>(total);
-        for (int v = 0; v < vectors; ++v) {
-            const IVec<T> real = inside(v);
-            const Vec<T> y_v = load<T>(y + v * lanes<T>), z_v = load<T>(delta + v * lanes<T>);
-            dot += select<T>(real, y_v * (z_v - top), Vec<T>{});
-            const Vec<T> d = load<T>(z + v * lanes<T>) * total - y_v;
-            store<T>(delta + v * lanes<T>, select<T>(real, d * share, Vec<T>{}));
-        }
-        return double(total[0]) * double(log_sum) - double(sum_everywhere<T>(dot)[0]);
-    }
-
-    double binary_cross_entropy(T* z, const T* y, T* delta, T share) const {
-        Vec<T> sum{};
-        for (int v = 0; v < vectors; ++v) {
-            const Vec<T> z_v = load<T>(z + v * lanes<T>), y_v = load<T>(y + v * lanes<T>);
-            const Vec<T> a = sigmoid<T>(z_v);
-            const IVec<T> real = inside(v);
-            store<T>(z + v * lanes<T>, a);
-            store<T>(delta + v * lanes<T>, select<T>(real, (a - y_v) * share, Vec<T>{}));
-            sum += select<T>(real, BinaryCrossEntropy<T>::value(z_v, y_v), Vec<T>{});
+        for (int v = 0; v < vectors * lanes<T>; v += lanes<T>) {
+            Vec<T> a, c, d;
+            Cost::both(load<T>(z + v), load<T>(y + v), a, c, d);
+            const IVec<T> real = inside(v / lanes<T>);
+            store<T>(z + v, a);
+            store<T>(delta + v, select<T>(real, d * share, Vec<T>{}));
+            sum += select<T>(real, c, Vec<T>{});
         }
         return sum_lanes<T>(sum);
     }
 
-    // softmax with any other loss: delta_j = a_j (v_j - sum_m v_m a_m), v = dC/da
+    // e^(z - max z), so that no power overflows, in place of z, and their sum: `tops` powers are 1, and `rest`
+    // is the sum of the others, which keeps its digits where it is small.
+    struct Powers {
+        Vec<T> top, tops, rest, sum; // the same in every lane; top = max z
+    };
+    CR_INLINE Powers powers(T* z) const {
+        Powers p{splat<T>(-__builtin_huge_val()), {}, {}, {}};
+        for (int v = 0; v < vectors; ++v) {
+            const Vec<T> z_v = load<T>(z + v * lanes<T>);
+            p.top = (inside(v) & (z_v > p.top)) ? z_v : p.top;
+        }
+        p.top = largest_everywhere<T>(p.top);
+        for (int v = 0; v < vectors; ++v) {
+            const Vec<T> z_v = load<T>(z + v * lanes<T>);
+            const Vec<T> e = select<T>(inside(v), exp<T>(z_v - p.top), Vec<T>{});
+            const IVec<T> is_top = inside(v) & (z_v == p.top);
+            store<T>(z + v * lanes<T>, e);
+            p.tops += select<T>(is_top, splat<T>(1), Vec<T>{});
+            p.rest += select<T>(is_top, Vec<T>{}, e);
+        }
+        p.tops = sum_everywhere<T>(p.tops);
+        p.rest = sum_everywhere<T>(p.rest); // NaN, if a z is
+        p.sum = p.tops + p.rest;
+        return p;
+    }
+    // a = softmax(z) in place. A NaN in z makes every a NaN.
+    CR_INLINE Powers softmax(T* z) const {
+        const Powers p = powers(z);
+        for (int v = 0; v < vectors; ++v) store<T>(z + v * lanes<T>, load<T>(z + v * lanes<T>) / p.sum);
+        return p;
+    }
+
+    // C_i = (sum y) ln sum e^(z - max) - sum y (z - max), delta_j = a_j sum y - y_j. With S = tops + rest for
+    // the sum of powers, delta_j S is (sum y - tops y_j) - rest y_j where z_j = max z, and keeps its digits
+    // where a_j rounds to 1.
+    double cross_entropy(T* z, const T* y, T* delta, T share) const {
+        Vec<T> total{}, dot{};
+        for (int v = 0; v < vectors; ++v) {
+            total += select<T>(inside(v), load<T>(y + v * lanes<T>), Vec<T>{});
+            store<T>(delta + v * lanes<T>, load<T>(z + v * lanes<T>));
+        }
+        total = sum_everywhere<T>(total);
+        const Powers p = powers(z);
+        const Vec<T> part = share / p.sum;
+        for (int v = 0; v < vectors; ++v) {
+            const Vec<T> y_v = load<T>(y + v * lanes<T>), e = load<T>(z + v * lanes<T>);
+            const Vec<T> below_top = load<T>(delta + v * lanes<T>) - p.top;
+            const IVec<T> real = inside(v), is_top = below_top == T(0);
+            dot += select<T>(real & (y_v != T(0)), y_v * below_top, Vec<T>{}); // 0 * infinity is 0 here
+            const Vec<T> d = select<T>(is_top, (total - p.tops * y_v) - p.rest * y_v, e * total - p.sum * y_v);
+            store<T>(delta + v * lanes<T>, select<T>(real, d * part, Vec<T>{}));
+            store<T>(z + v * lanes<T>, e / p.sum);
+        }
+        const double log_sum = p.tops[0] == T(1) ? __builtin_log1p(double(p.rest[0])) : __builtin_log(double(p.sum[0]));
+        return double(total[0]) * log_sum - double(sum_everywhere<T>(dot)[0]);
+    }
+
+    // softmax with a loss of a: delta_j = a_j (v_j - sum_m v_m a_m), v = dC/da. The v of the largest a is taken
+    // off all of them, which changes no delta and spares that one's the cancellation.
     template <class Cost> double after_softmax(T* z, const T* y, T* delta, T share) const {
-        Vec<T> top, sum{}, dots{};
-        softmax_row(z, top);
+        const Vec<T> largest = splat<T>(1) / softmax(z).sum;
+        Vec<T> sum{}, dots{}, of_largest = splat<T>(-__builtin_huge_val());
         for (int v = 0; v < vectors; ++v) {
             Vec<T> c, dC_da;
             const Vec<T> a = load<T>(z + v * lanes<T>);
             Cost::both(a, load<T>(y + v * lanes<T>), c, dC_da);
             const IVec<T> real = inside(v);
             sum += select<T>(real, c, Vec<T>{});
-            dots += select<T>(real, dC_da * a, Vec<T>{});
+            of_largest = (real & (a == largest) & (dC_da > of_largest)) ? dC_da : of_largest;
+            store<T>(delta + v * lanes<T>, dC_da);
+        }
+        of_largest = largest_everywhere<T>(of_largest);
+        for (int v = 0; v < vectors; ++v) {
+            const Vec<T> dC_da = load<T>(delta + v * lanes<T>) - of_largest;
+            dots += select<T>(inside(v), dC_da * load<T>(z + v * lanes<T>), Vec<T>{});
             store<T>(delta + v * lanes<T>, dC_da);
         }
         const Vec<T> dot = sum_everywhere<T>(dots);
@@ -179,13 +223,18 @@ template <class T> struct RowLoss {
 
     // C_i and delta need no more than each unit's own a.
     CR_INLINE bool from_a() const {
-        return loss != Loss::cross_entropy && loss != Loss::binary_cross_entropy &&
+        return loss != Loss::cross_entropy && loss != Loss::binary_cross_entropy && loss != Loss::poisson &&
                activation != Activation::softmax;
     }
 
     double operator()(T* z, const T* y, T* delta, T share) const {
         if (loss == Loss::cross_entropy) return cross_entropy(z, y, delta, share);
-        if (loss == Loss::binary_cross_entropy) return binary_cross_entropy(z, y, delta, share);
+        if (loss == Loss::binary_cross_entropy) return from_z<BinaryCrossEntropy<T>>(z, y, delta, share);
+        if (loss == Loss::poisson) {
+            if (activation == Activation::sigmoid) return from_z<PoissonOfSigmoid<T>>(z, y, delta, share);
+            if (activation == Activation::softplus) return from_z<PoissonOfSoftplus<T>>(z, y, delta, share);
+            return 1 + cross_entropy(z, y, delta, share); // sum a = 1, and the rest is the same
+        }
         if (activation != Activation::softmax) return elementwise(z, y, delta, share);
         double C_i = 0;
         with_loss<T>(loss, [&](auto cost) CR_LAMBDA_INLINE {

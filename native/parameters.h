@@ -59,13 +59,19 @@ template <class T> bool Trainer<T>::parameters_finite() const {
 // --- batches ------------------------------------------------------------------------------------
 
 template <class T> void Trainer<T>::make_side(int side) {
-    x_[side].resize(std::size_t(batch_) * layers_[0].ld);
+    const int ld = layers_[0].ld, inputs = layers_[0].out;
+    x_[side].resize(std::size_t(batch_) * ld);
     y_[side].resize(std::size_t(batch_) * layers_[L_].ld);
     shares_[side].resize(batch_);
+    for (std::int64_t i = 0; i < batch_; ++i) x_[side][i * ld + inputs] = T(1); // which meets the biases
 }
 template <class T> void Trainer<T>::begin_epoch(const EpochData& data) {
     data_ = data;
     if (data.n_samples > batch_ && shares_[1].size() == 0) make_side(1); // a batch and the next one
+    double largest = 0;
+    for (std::int64_t i = 0; data.sample_weights && i < data.n_samples; ++i)
+        largest = data.sample_weights[i] > largest ? data.sample_weights[i] : largest;
+    epoch_exponent_ = exponent(largest);
 }
 
 template <class T> typename Trainer<T>::Batch Trainer<T>::batch(std::int64_t step) const {
@@ -74,51 +80,66 @@ template <class T> typename Trainer<T>::Batch Trainer<T>::batch(std::int64_t ste
             static_cast<int>(left < batch_ ? left : batch_), static_cast<int>(step & 1)};
 }
 
-// This thread's samples of a batch: x with the 1 that meets the biases, y, and s_i / sum s.
+// The weight of a batch, and of this thread's samples their shares in it, s_i / sum s. Weights are brought
+// near 1 by a power of two first, which changes no digit: so their sum neither overflows nor vanishes.
+template <class T> void Trainer<T>::weigh_batch(const Batch& b, Range mine, int thread) {
+    T* shares = shares_[b.side].get();
+    if (!data_.sample_weights) {
+        if (thread == 0) weight_[b.side] = {double(b.n), double(b.n)};
+        const T equal = static_cast<T>(1.0 / b.n);
+        for (int i = mine.first; i < mine.last; ++i) shares[i] = equal;
+        return;
+    }
+    double largest = 0, sum = 0;
+    for (int i = 0; i < b.n; ++i) {
+        const double s = data_.sample_weights[row(b.start + i)];
+        largest = s > largest ? s : largest;
+    }
+    const int power = exponent(largest);
+    const double scale = __builtin_ldexp(1, -power);
+    for (int i = 0; i < b.n; ++i) sum += data_.sample_weights[row(b.start + i)] * scale;
+    if (thread == 0)
+        weight_[b.side] = {__builtin_ldexp(sum, power), __builtin_ldexp(sum, power - epoch_exponent_)};
+    for (int i = mine.first; i < mine.last; ++i)
+        shares[i] = sum > 0 ? static_cast<T>(data_.sample_weights[row(b.start + i)] * scale / sum) : T(0);
+}
+
+// This thread's samples of a batch: x beside the 1 that meets the biases, y, and their shares.
 template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread, bool may_leave) {
     const Range mine = threads_ == 1 ? Range{0, b.n} : part_of(b.n, thread, threads_);
-    const Layer<T>& last = layers_[L_];
-    double sum = b.n;
-    if (data_.sample_weights) {
-        sum = 0;
-        for (int i = 0; i < b.n; ++i) sum += data_.sample_weights[row(b.start + i)];
-    }
-    if (thread == 0) weight_[b.side] = sum;
-    const T equal_share = static_cast<T>(1.0 / sum);
-    const bool plain_X = is_plain<T>(data_.X), plain_y = is_plain<T>(data_.y) && !data_.classes;
-    const std::int64_t row_lines = plain_X ? (layers_[0].out * sizeof(T) + 63) / 64 : 1;
-    for (int i = mine.first; i < mine.last; ++i) {
+    weigh_batch(b, mine, thread);
+    const EpochData& data = data_;
+    const int inputs = layers_[0].out, ld_x = layers_[0].ld, outputs = layers_[L_].out, ld_y = layers_[L_].ld;
+    const bool plain_X = is_plain<T>(data.X), plain_y = is_plain<T>(data.y) && !data.classes;
+    const std::int64_t lines = plain_X ? (inputs * sizeof(T) + 63) / 64 : 1, asked = lines < 16 ? lines : 16;
+    T* x = x_[b.side].get() + std::ptrdiff_t{mine.first} * ld_x;
+    T* y = y_[b.side].get() + std::ptrdiff_t{mine.first} * ld_y;
+    for (int i = mine.first; i < mine.last; ++i, x += ld_x, y += ld_y) {
         if (i % 4096 == 0 && may_leave && poll_ && poll_says_stop(thread)) return; // and the passes after it
         const std::int64_t sample = row(b.start + i);
         // The order jumps about in data that may be far larger than the cache: ask for the next
         // batch's rows now.
-        if (b.start + i + batch_ < data_.n_samples) {
+        if (b.start + i + batch_ < data.n_samples) {
             const std::int64_t soon = row(b.start + i + batch_);
-            const char* next = row_of(data_.X, soon);
-            for (std::int64_t line = 0; line < row_lines && line < 16; ++line)
-                __builtin_prefetch(next + 64 * line);
-            if (!data_.classes) __builtin_prefetch(row_of(data_.y, soon));
+            const char* next = row_of(data.X, soon);
+            __builtin_prefetch(next);
+            for (std::int64_t line = 1; line < asked; ++line) __builtin_prefetch(next + 64 * line);
+            if (!data.classes) __builtin_prefetch(row_of(data.y, soon));
         }
-        T* x = x_[b.side].get() + std::ptrdiff_t{i} * layers_[0].ld;
-        T* y = y_[b.side].get() + std::ptrdiff_t{i} * last.ld;
         if (plain_X)
-            copy_row<T>(row_of(data_.X, sample), layers_[0].out, x);
+            copy_row<T>(row_of(data.X, sample), inputs, x);
         else
-            gather<T>(data_.X, sample, layers_[0].out, x);
-        x[layers_[0].out] = T(1);
+            gather<T>(data.X, sample, inputs, x);
         if (plain_y) {
-            copy_row<T>(row_of(data_.y, sample), last.out, y);
-        } else if (data_.classes) {
-            std::memset(y, 0, sizeof(T) * last.out);
+            copy_row<T>(row_of(data.y, sample), outputs, y);
+        } else if (data.classes) {
+            std::memset(y, 0, sizeof(T) * outputs);
             // The array is the user's own, and may be written to while this goes on.
-            const std::int64_t of_sample = data_.classes[sample];
-            if (of_sample >= 0 && of_sample < last.out) y[of_sample] = T(1);
+            const std::int64_t of_sample = data.classes[sample];
+            if (of_sample >= 0 && of_sample < outputs) y[of_sample] = T(1);
         } else {
-            gather<T>(data_.y, sample, last.out, y);
+            gather<T>(data.y, sample, outputs, y);
         }
-        shares_[b.side][i] = !data_.sample_weights ? equal_share
-                             : sum > 0 ? static_cast<T>(data_.sample_weights[sample] / sum)
-                                       : T(0);
     }
 }
 

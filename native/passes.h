@@ -100,7 +100,8 @@ template <class T> void Trainer<T>::backward(int l, Range samples, Range panels,
         else if (below.g != Activation::identity)
             with_activation<T>(below.g, [&](auto g) CR_LAMBDA_INLINE {
                 using G = decltype(g);
-                multiply([](Vec<T> a) CR_LAMBDA_INLINE { return G::derivative(a); });
+                if constexpr (DerivativeFromA<G, T>)
+                    multiply([](Vec<T> a) CR_LAMBDA_INLINE { return G::derivative(a); });
             });
         if (poll_ && poll_says_stop(thread)) return;
     }

@@ -162,8 +162,7 @@ private:
             copy_row<T>(reinterpret_cast<const char*>(y_ + sample * last.out), last.out, y);
             C_[sample] = row_loss_(a, y, delta_.get() + std::ptrdiff_t{thread} * last.ld, T(1));
         } else if (last.g == Activation::softmax) {
-            Vec<T> top;
-            (void)row_loss_.softmax_row(a, top);
+            (void)row_loss_.softmax(a);
         }
         copy_row<T>(reinterpret_cast<const char*>(a), last.out, out_ + sample * last.out);
     }

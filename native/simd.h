@@ -76,19 +76,43 @@ template <class T> CR_INLINE Vec<T> from_bits(IVec<T> v) { return (Vec<T>)v; }
 template <class T> CR_INLINE Vec<T> select(IVec<T> mask, Vec<T> yes, Vec<T> no) {
     return mask ? yes : no;
 }
-// NaN in, NaN out: a comparison with NaN is false, so x must be what is kept then.
+// NaN in, NaN out: a comparison with NaN is false, so x must be what is kept then. The instructions keep
+// their second operand.
+CR_INLINE Vec<float> at_least(Vec<float> x, float low) {
+#if defined(__AVX512F__)
+    return (Vec<float>)_mm512_max_ps((__m512)splat<float>(low), (__m512)x);
+#elif defined(__AVX2__)
+    return (Vec<float>)_mm256_max_ps((__m256)splat<float>(low), (__m256)x);
+#elif defined(__x86_64__)
+    return (Vec<float>)_mm_max_ps((__m128)splat<float>(low), (__m128)x);
+#else
+    return x < low ? splat<float>(low) : x;
+#endif
+}
+CR_INLINE Vec<double> at_least(Vec<double> x, double low) {
+#if defined(__AVX512F__)
+    return (Vec<double>)_mm512_max_pd((__m512d)splat<double>(low), (__m512d)x);
+#elif defined(__AVX2__)
+    return (Vec<double>)_mm256_max_pd((__m256d)splat<double>(low), (__m256d)x);
+#elif defined(__x86_64__)
+    return (Vec<double>)_mm_max_pd((__m128d)splat<double>(low), (__m128d)x);
+#else
+    return x < low ? splat<double>(low) : x;
+#endif
+}
 template <class T> CR_INLINE Vec<T> clamp(Vec<T> x, T low, T high) {
     x = x < low ? splat<T>(low) : x;
     return x > high ? splat<T>(high) : x;
 }
+template <class T> constexpr typename Simd<T>::Int sign_bit = typename Simd<T>::Int(1) << (sizeof(T) * 8 - 1);
 template <class T> CR_INLINE Vec<T> abs(Vec<T> x) {
-    constexpr typename Simd<T>::Int rest = ~(typename Simd<T>::Int(1) << (sizeof(T) * 8 - 1));
-    return from_bits<T>(bits<T>(x) & rest);
+    return from_bits<T>(bits<T>(x) & ~sign_bit<T>);
 }
-template <class T> CR_INLINE Vec<T> copy_sign(Vec<T> magnitude, Vec<T> sign) {
-    constexpr typename Simd<T>::Int top = typename Simd<T>::Int(1) << (sizeof(T) * 8 - 1);
-    return from_bits<T>((bits<T>(magnitude) & ~top) | (bits<T>(sign) & top));
+// The magnitude has no sign.
+template <class T> CR_INLINE Vec<T> with_sign(Vec<T> magnitude, Vec<T> sign) {
+    return from_bits<T>(bits<T>(magnitude) | (bits<T>(sign) & sign_bit<T>));
 }
+template <class T> CR_INLINE Vec<T> minus_abs(Vec<T> x) { return from_bits<T>(bits<T>(x) | sign_bit<T>); }
 
 CR_INLINE Vec<float> sqrt(Vec<float> x) {
 #if defined(__AVX512F__)
@@ -116,6 +140,36 @@ CR_INLINE Vec<double> sqrt(Vec<double> x) {
 #else
     for (int i = 0; i < lanes<double>; ++i) x[i] = __builtin_sqrt(x[i]);
     return x;
+#endif
+}
+
+// Without a fused multiply-add: z is cut at `low` bits, so that the products of its halves are exact.
+template <class T>
+CR_INLINE Vec<T> split_square_rest(Vec<T> z, Vec<T> square, typename Simd<T>::Int low) {
+    const Vec<T> high = from_bits<T>(bits<T>(z) & ~low), rest = z - high;
+    return ((high * high - square) + T(2) * high * rest) + rest * rest;
+}
+// z^2 - square, exactly, where `square` is z^2 as rounded; z^2 must be well inside of the range.
+CR_INLINE Vec<float> square_rest(Vec<float> z, Vec<float> square) {
+#if defined(__AVX512F__)
+    return (Vec<float>)_mm512_fmsub_ps((__m512)z, (__m512)z, (__m512)square);
+#elif defined(__FMA__)
+    return (Vec<float>)_mm256_fmsub_ps((__m256)z, (__m256)z, (__m256)square);
+#elif defined(__aarch64__)
+    return (Vec<float>)vfmaq_f32((float32x4_t)-square, (float32x4_t)z, (float32x4_t)z);
+#else
+    return split_square_rest<float>(z, square, 0xfff);
+#endif
+}
+CR_INLINE Vec<double> square_rest(Vec<double> z, Vec<double> square) {
+#if defined(__AVX512F__)
+    return (Vec<double>)_mm512_fmsub_pd((__m512d)z, (__m512d)z, (__m512d)square);
+#elif defined(__FMA__)
+    return (Vec<double>)_mm256_fmsub_pd((__m256d)z, (__m256d)z, (__m256d)square);
+#elif defined(__aarch64__)
+    return (Vec<double>)vfmaq_f64((float64x2_t)-square, (float64x2_t)z, (float64x2_t)z);
+#else
+    return split_square_rest<double>(z, square, 0x7ffffff);
 #endif
 }
 

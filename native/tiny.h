@@ -33,11 +33,15 @@ double Trainer<T>::tiny_samples(const Batch& b, const T* x, int ld_x, int first)
         const int ld = layer.ld;
         with_activation<T>(layer.g, [&](auto g) CR_LAMBDA_INLINE {
             using G = decltype(g);
-            if constexpr (G::needs_z) {
+            if constexpr (!DerivativeFromA<G, T>) {
                 T* d = layer.d.get() + std::ptrdiff_t{first} * ld;
+#pragma GCC unroll 8
                 for (int i = 0; i < rows; ++i) {
                     Vec<T> a_i, d_i;
-                    G::both(v[i], a_i, d_i);
+                    if constexpr (rows == 1 && DerivativeBeside<G, T>) // the next layer waits for the value
+                        a_i = G::value(v[i]), d_i = G::slope(v[i], a_i);
+                    else
+                        G::both(v[i], a_i, d_i);
                     put<T>(a + i * ld, a_i);
                     put<T>(d + i * ld, d_i);
                 }
@@ -103,17 +107,29 @@ double Trainer<T>::tiny_samples(const Batch& b, const T* x, int ld_x, int first)
         const T* kept = (lower.keeps_derivative ? lower.d.get() : lower.a.get()) +
                         std::ptrdiff_t{first} * lower.ld;
         if (lower.keeps_derivative) {
+#pragma GCC unroll 8
             for (int i = 0; i < rows; ++i) put<T>(to + i * lower.ld, v[i] * get<T>(kept + i * lower.ld));
         } else {
             with_activation<T>(lower.g, [&](auto g) CR_LAMBDA_INLINE {
+                using G = decltype(g);
+                if constexpr (DerivativeFromA<G, T>)
 #pragma GCC unroll 8
-                for (int i = 0; i < rows; ++i)
-                    put<T>(to + i * lower.ld,
-                           v[i] * decltype(g)::derivative(get<T>(kept + i * lower.ld)));
+                    for (int i = 0; i < rows; ++i)
+                        put<T>(to + i * lower.ld, v[i] * G::derivative(get<T>(kept + i * lower.ld)));
             });
         }
     }
     return loss;
+}
+
+// In four sums, since one alone would be waited for.
+template <class T> [[gnu::noinline]] Vec<T> sum_of_rows(const T* rows, int ld, int count) {
+    Vec<T> sums[4] = {};
+    for (; count >= 4; count -= 4)
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; ++k, rows += ld) sums[k] += get<T>(rows);
+    for (; count > 0; --count, rows += ld) sums[0] += get<T>(rows);
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 // dW and the update of every layer; returns the sum of the squared weights before it.
@@ -154,7 +170,10 @@ CR_INLINE double Trainer<T>::tiny_update(const Batch& b, const T* x, int ld_x, R
         }
         if (biases_) {
             Vec<T> g = get<T>(delta);
-            for (int i = 1; i < b.n; ++i) g += get<T>(delta + i * ld);
+            if (few)
+                for (int i = 1; i < b.n; ++i) g += get<T>(delta + i * ld);
+            else
+                g = sum_of_rows<T>(delta, ld, b.n);
             put<T>(W + in * n, updated<Rule::value, T>(get<T>(W + in * n), g, s1 + in * n,
                                                        s2 + in * n, hyper, rule));
         }
@@ -180,6 +199,8 @@ template <class T> void Trainer<T>::tiny_steps() {
                         reinterpret_cast<std::uintptr_t>(data_.X.data) % sizeof(T) == 0 &&
                         reinterpret_cast<std::uintptr_t>(data_.y.data) % sizeof(T) == 0 &&
                         layers_[L_].out == 1;
+    for (int side = 0; direct && side < 2 && shares_[side].size() > 0; ++side)
+        shares_[side][0] = T(1), weight_[side] = {1, 1};
     with_optimizer(hyper_.kind, [&](auto kind) CR_LAMBDA_INLINE {
         for (std::int64_t s = first_; s < first_ + count_; ++s) {
             const Batch b = batch(s);
@@ -196,8 +217,6 @@ template <class T> void Trainer<T>::tiny_steps() {
                 }
                 x = reinterpret_cast<const T*>(row_of(data_.X, sample));
                 put<T>(y_[b.side].get(), splat<T>(*reinterpret_cast<const T*>(row_of(data_.y, sample))));
-                shares_[b.side][0] = T(1);
-                weight_[b.side] = 1;
             } else {
                 gather_batch(b, 0, true);
                 if (abort_.load(std::memory_order_relaxed)) return;

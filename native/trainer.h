@@ -25,6 +25,13 @@ inline Range part_of(int n, int i, int parts, int grain = 1) {
     return {smaller(first, n), smaller(last, n)};
 }
 
+// Powers of two that bring a weight near 1; within bounds that leave the factor a normal number.
+inline int exponent(double weight) {
+    if (!(weight > 0)) return 0;
+    const int power = __builtin_ilogb(weight);
+    return power < -1000 ? -1000 : power > 1000 ? 1000 : power;
+}
+
 // Inside a class that has a load and a store of its own.
 template <class T> CR_INLINE Vec<T> get(const T* p) { return load<T>(p); }
 template <class T> CR_INLINE void put(T* p, Vec<T> v) { store<T>(p, v); }
@@ -83,6 +90,7 @@ private:
 
     // The parts of a step; `thread` is who asks. Ranges of samples are of rows of the batch.
     void gather_batch(const Batch& b, int thread, bool may_leave = false);
+    void weigh_batch(const Batch& b, Range mine, int thread);
     void forward(const Batch& b, int l, Range samples, Range panels, int thread);
     void activate(const Batch& b, int l, Range samples, int first_unit, int width);
     void losses(const Batch& b, Range samples);
@@ -136,7 +144,11 @@ private:
 
     EpochData data_;
     Array<T> x_[2], y_[2], shares_[2]; // this step's batch and the next one's; s_i / sum s
-    double weight_[2];                 // sum s of the batch
+    struct Weight {
+        double sum;    // sum s of the batch
+        double scaled; // the same times a power of two, so that an epoch's sum of it does not overflow
+    } weight_[2];
+    int epoch_exponent_ = 0; // of the largest weight of the epoch: that power
     Array<double> C_;                  // C_i of the batch
     Array<double> l2_parts_, norm_parts_;
     Array<T> scratch_; // two chunks of dW for each thread
@@ -200,7 +212,7 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
         layer.in = layers_[l - 1].out;
         layer.g = network.layers[l].activation;
         layer.dropout = network.layers[l].dropout;
-        layer.keeps_derivative = l < L_ && (layer.dropout > 0 || needs_z(layer.g));
+        layer.keeps_derivative = l < L_ && (layer.dropout > 0 || !derivative_from_a<T>(layer.g) );
         layer.F = {layer.in + (biases_ ? 1 : 0), layer.out};
         layer.B = {layer.out, layer.in};
         layer.Wf.resize(layer.F.size());
@@ -325,7 +337,7 @@ template <class T> bool Trainer<T>::poll_says_stop(int thread) {
 // What the update of this step needs besides dW; by one thread, before the others read it.
 template <class T> void Trainer<T>::prepare_step(const Batch& b) {
     const double eta = data_.learning_rates[b.step];
-    const double weight = weight_[b.side];
+    const double weight = weight_[b.side].sum;
     if (l2_per_sample_) l2_of_step_ = weight > 0 ? l2_ / weight : 0;
     rule_.eta = static_cast<T>(eta);
     if (hyper_.kind == Optimizer::adam || hyper_.kind == Optimizer::adamw) {
@@ -353,8 +365,8 @@ template <class T> void Trainer<T>::add_to_sums(const Batch& b, double squares) 
         data_.step_losses[2 * b.step] = told_loss_;
         data_.step_losses[2 * b.step + 1] = penalty;
     }
-    sums_->loss_sum += weight_[b.side] * (batch_loss_ + penalty);
-    sums_->weight_sum += weight_[b.side];
+    sums_->loss_sum += weight_[b.side].scaled * (batch_loss_ + penalty);
+    sums_->weight_sum += weight_[b.side].scaled;
     ++done_;
 }
 

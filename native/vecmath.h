@@ -1,6 +1,8 @@
-// exp, log(1+u), tanh, the normal distribution: a few units in the last place, NaN in, NaN out, no
-// tables, no branches. Polynomials are near-minimax fits made with mpmath (coefficients.py beside
-// this file makes them again).
+// exp, ln(1 + u), tanh, the normal distribution: a few units in the last place over the whole range, no
+// tables, no branches. NaN in, NaN out. At the ends (0, infinity, underflow) a function gives its limit;
+// what lies below the smallest normal number is rounded to a denormal one, as IEEE 754 has it, and not
+// cut off. Polynomials are near-minimax fits made with mpmath (coefficients.py beside this file makes them
+// again).
 #pragma once
 #include "simd.h"
 
@@ -14,17 +16,33 @@ template <class T, int n> CR_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[n])
     for (int i = n - 2; i >= 0; --i) p = p * x + c[i];
     return p;
 }
+// The same from x and its square, which halves the chain: even and odd powers side by side.
+template <class T, int n> CR_INLINE Vec<T> polynomial(Vec<T> x, Vec<T> x2, const T (&c)[n]) {
+    Vec<T> p = splat<T>(c[n - 1]), q = splat<T>(c[n - 2]);
+#pragma GCC unroll 16
+    for (int i = n - 3; i > 0; i -= 2) p = p * x2 + c[i], q = q * x2 + c[i - 1];
+    return n % 2 ? (p * x2 + c[0]) + q * x : p * x + q;
+}
 
 template <class T> struct Constants;
 template <> struct Constants<float> {
     static constexpr float round_to_int = 12582912.0f; // 1.5 * 2^23: adding it leaves the integer
     static constexpr float log2_e = 1.44269504089f;
-    static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
-    static constexpr float exp_low = -104.0f, exp_high = 89.0f, expm1_limit = 30.0f;
+#if defined(__FMA__) || defined(__aarch64__)
+    // Products are not rounded: what one number leaves of ln2, times the largest k, is 3e-7.
+    static constexpr float ln2_high = 0.69314718056f, ln2_low = 0;
+#else
+    static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f; // k times `high` is exact
+#endif
+    static constexpr float exp_low = -106.0f; // 4 e^-106 rounds to 0
     static constexpr int mantissa_bits = 23, exponent_bias = 127;
+    static constexpr int lift = 64; // 2^(k + lift) is a normal number for every k of x >= exp_low
+    static constexpr float unlift = 0x1p-64f, half_unlift = 0x1p-32f;
+    static constexpr float softplus_is_power = -18.0f; // below it ln(1 + e^z) is e^z to rounding
+    static constexpr float normal_limit = 15.0f; // beyond it Phi(-z) and phi(z) round to 0
     // (e^r - 1 - r) / r^2 on |r| <= ln2 / 2
-    static constexpr float exp_tail[] = {0.5000000014f,    0.1666666668f,    0.0416664642f,
-                                         0.008333310845f,  0.001393373072f,  0.0001989108046f};
+    static constexpr float exp_tail[] = {0.5f, 0.1666657667f, 0.04166655421f, 0.008363232884f,
+                                         0.001392625083f};
     // (2 atanh(s) / s - 2) / s^2 in s^2 on [0, 1/9]
     static constexpr float atanh_tail[] = {0.6666666732f, 0.3999970633f, 0.2859235799f,
                                            0.217065758f, 0.2322432922f};
@@ -38,13 +56,16 @@ template <> struct Constants<double> {
     static constexpr double round_to_int = 6755399441055744.0; // 1.5 * 2^52
     static constexpr double log2_e = 1.4426950408889634074;
     static constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
-    static constexpr double exp_low = -746.0, exp_high = 710.0, expm1_limit = 80.0;
+    static constexpr double exp_low = -748.0;
     static constexpr int mantissa_bits = 52, exponent_bias = 1023;
+    static constexpr int lift = 512;
+    static constexpr double unlift = 0x1p-512, half_unlift = 0x1p-256;
+    static constexpr double softplus_is_power = -38.0;
+    static constexpr double normal_limit = 39.0;
     static constexpr double exp_tail[] = {
-        0.5,                       0.1666666666666667103,     0.04166666666666666978,
-        0.00833333333332608312,    0.001388888888888371117,   0.0001984126987500227879,
-        0.0000248015873256774619,  2.755725517000088744e-6,   2.755727347871858047e-7,
-        2.510531272962210179e-8,   2.09147553258932022e-9};
+        0.5000000000000001031, 0.1666666666666666746, 0.04166666666662382053, 0.008333333333330038197,
+        0.001388888891736708056, 0.0001984126986317155603, 0.0000248015210578682052,
+        2.755726827690569619e-6, 2.762020159103154879e-7, 2.5100472505694996e-8};
     static constexpr double atanh_tail[] = {
         0.66666666666666666661, 0.40000000000000015496, 0.28571428571421936219,
         0.22222222223333060497, 0.18181818085922600213, 0.15384620257534106314,
@@ -63,44 +84,35 @@ template <> struct Constants<double> {
         2.811402672324179724e-9};
 };
 
-// x = k ln2 + r with |r| <= ln2 / 2; gives k as an integer vector and e^r - 1.
-template <class T> CR_INLINE Vec<T> reduce_exp(Vec<T> x, IVec<T>& k) {
+// e^x = 2^k (1 + m) for x <= 0, with k whole and m small. `lifted` is 2^(k + lift), a normal number
+// wherever e^x is not 0; what it is multiplied into needs `unlift` once more.
+template <class T> CR_INLINE Vec<T> reduce_exp(Vec<T> x, Vec<T>& lifted) {
     using C = Constants<T>;
-    const Vec<T> shifted = x * C::log2_e + C::round_to_int;
-    const Vec<T> n = shifted - C::round_to_int;
-    k = bits<T>(shifted) - bits<T>(splat<T>(C::round_to_int));
+    // Adding `place` leaves the exponent field of 2^(k + lift) in the lowest bits; n is k and the rest of it.
+    constexpr T place = C::round_to_int + T(C::exponent_bias + C::lift);
+    x = at_least(x, C::exp_low);
+    const Vec<T> shifted = x * C::log2_e + place;
+    const Vec<T> n = shifted - place;
+    lifted = from_bits<T>(bits<T>(shifted) << C::mantissa_bits);
     Vec<T> r = x - n * C::ln2_high;
-    r = r - n * C::ln2_low;
-    return r + r * r * polynomial<T>(r, C::exp_tail);
-}
-template <class T> CR_INLINE Vec<T> power_of_two(IVec<T> k) {
-    return from_bits<T>((k + Constants<T>::exponent_bias) << Constants<T>::mantissa_bits);
+    if constexpr (C::ln2_low != 0) r = r - n * C::ln2_low;
+    const Vec<T> r2 = r * r;
+    return r + r2 * polynomial<T>(r, r2, C::exp_tail);
 }
 
+// e^x for x <= 0, from 1 down to 0.
 template <class T> CR_INLINE Vec<T> exp(Vec<T> x) {
-    IVec<T> k;
-    const Vec<T> m = reduce_exp<T>(clamp<T>(x, Constants<T>::exp_low, Constants<T>::exp_high), k);
-    // Two factors, so that neither leaves the exponent's range where the result is tiny or infinite.
-    const IVec<T> half = k >> 1;
-    return (m + T(1)) * power_of_two<T>(half) * power_of_two<T>(k - half);
+    Vec<T> lifted;
+    const Vec<T> m = reduce_exp<T>(x, lifted);
+    return (m * lifted + lifted) * Constants<T>::unlift;
 }
 
-// e^x for x <= 0 or small positive x, where one factor suffices; used inside other functions.
-template <class T> CR_INLINE Vec<T> exp_not_large(Vec<T> x) {
-    constexpr T low = sizeof(T) == 4 ? T(-87) : T(-708);
-    IVec<T> k;
-    const Vec<T> m = reduce_exp<T>(x < low ? splat<T>(low) : x, k);
-    const Vec<T> s = power_of_two<T>(k);
-    return m * s + s;
-}
-
-// e^x - 1 for x <= expm1_limit (e^x - 1 is -1 to rounding well above -expm1_limit for floats).
-template <class T> CR_INLINE Vec<T> expm1(Vec<T> x) {
-    constexpr T limit = Constants<T>::expm1_limit;
-    IVec<T> k;
-    const Vec<T> m = reduce_exp<T>(clamp<T>(x, -limit, limit), k);
-    const Vec<T> s = power_of_two<T>(k);
-    return s * m + (s - T(1));
+// e^x - 1, without loss near 0, and e^x, for x <= 0.
+template <class T> CR_INLINE void expm1(Vec<T> x, Vec<T>& power_less_1, Vec<T>& power) {
+    Vec<T> lifted;
+    const Vec<T> m = reduce_exp<T>(x, lifted), s = lifted * Constants<T>::unlift;
+    power_less_1 = m * s + (s - T(1));
+    power = (m * lifted + lifted) * Constants<T>::unlift;
 }
 
 // ln(1 + u) for u in [0, 1], by 2 atanh(s) with s = u / (2 + u).
@@ -110,7 +122,7 @@ template <class T> CR_INLINE Vec<T> log1p_unit(Vec<T> u) {
     return s * (s2 * polynomial<T>(s2, Constants<T>::atanh_tail) + T(2));
 }
 
-// The logarithm of positive normal numbers; 0 gives -inf, negative numbers NaN.
+// The natural logarithm, number by number: that of the C library. 0 gives -infinity, below it NaN.
 template <class T> CR_INLINE Vec<T> log(Vec<T> x) {
     Vec<T> r;
     for (int i = 0; i < lanes<T>; ++i) {
@@ -122,7 +134,28 @@ template <class T> CR_INLINE Vec<T> log(Vec<T> x) {
     return r;
 }
 
-// tanh z = z P(z^2) / Q(z^2), a minimax fit; beyond 8.4 the result is 1 to an ulp.
+// tanh z and 1 - tanh^2 z = 4 e / (1 + e)^2 with e = e^(-2|z|), which keeps its digits where tanh z rounds
+// to 1: as 1 + |tanh z| = 2 / (1 + e), it is e (1 + |tanh z|)^2.
+template <class T> CR_INLINE void tanh(Vec<T> z, Vec<T>& a, Vec<T>& d) {
+    using C = Constants<T>;
+    const Vec<T> x = minus_abs<T>(z);
+    Vec<T> lifted;
+    const Vec<T> m = reduce_exp<T>(x + x, lifted), s = lifted * C::unlift;
+    const Vec<T> rest = (T(1) - s) - m * s; // 1 - e
+    const Vec<T> size = quotient(rest, T(2) - rest), t = size * C::half_unlift + C::half_unlift;
+    a = with_sign<T>(size, z);
+    d = (m * lifted + lifted) * t * t;
+}
+// The same derivative where tanh z is there already.
+template <class T> CR_INLINE Vec<T> tanh_slope(Vec<T> z, Vec<T> a) {
+    using C = Constants<T>;
+    const Vec<T> x = minus_abs<T>(z);
+    Vec<T> lifted;
+    const Vec<T> m = reduce_exp<T>(x + x, lifted);
+    const Vec<T> t = abs<T>(a) * C::half_unlift + C::half_unlift;
+    return (m * lifted + lifted) * t * t;
+}
+// tanh z alone = z P(z^2) / Q(z^2), a minimax fit; beyond 8.4 the result is 1 to an ulp.
 CR_INLINE Vec<float> tanh(Vec<float> z) {
     const Vec<float> u = z * z, u2 = u * u;
     // Estrin's scheme: the shortest chain, which a step of a tiny network waits for.
@@ -131,37 +164,47 @@ CR_INLINE Vec<float> tanh(Vec<float> z) {
     const Vec<float> Q = (u * 0.467130840655f + 1.0f) +
                          u2 * ((u * 0.00032831847206f + 0.0258713003688f) + u2 * 7.76248668069e-7f);
     const Vec<float> inside = quotient(z * P, Q);
-    return ((abs<float>(z) > 8.4f) | (abs<float>(inside) > 1.0f)) ? copy_sign<float>(splat<float>(1), z)
+    return ((abs<float>(z) > 8.4f) | (abs<float>(inside) > 1.0f)) ? with_sign<float>(splat<float>(1), z)
                                                                 : inside;
 }
-// tanh |z| = m / (m + 2) with m = e^(2|z|) - 1, accurate near 0 too.
 CR_INLINE Vec<double> tanh(Vec<double> z) {
-    const Vec<double> x = clamp<double>(abs<double>(z), 0.0, 20.0);
-    const Vec<double> m = expm1<double>(x + x);
-    return copy_sign<double>(m / (m + 2.0), z);
+    Vec<double> a, d;
+    tanh<double>(z, a, d);
+    return a;
 }
 
-// sigma(z) = 1 / (1 + e^-z), without overflow: e^-|z| is in (0, 1].
+// sigma(z) and sigma(-z) from e = e^-|z|, as e / (1 + e) and 1 / (1 + e): neither overflows, and neither
+// loses digits to the other.
+template <class T> CR_INLINE void sigmoids(Vec<T> z, Vec<T> e, Vec<T>& of_z, Vec<T>& of_minus_z) {
+    const Vec<T> upper = quotient(splat<T>(1), e + T(1)), lower = e * upper;
+    of_z = z < T(0) ? lower : upper, of_minus_z = z < T(0) ? upper : lower;
+}
+template <class T> CR_INLINE void sigmoids(Vec<T> z, Vec<T>& of_z, Vec<T>& of_minus_z) {
+    sigmoids<T>(z, exp<T>(minus_abs<T>(z)), of_z, of_minus_z);
+}
 template <class T> CR_INLINE Vec<T> sigmoid(Vec<T> z) {
-    const Vec<T> e = exp_not_large<T>(-abs<T>(z));
-    const Vec<T> numerator = z < T(0) ? e : splat<T>(1);
-    return quotient(numerator, e + T(1));
+    Vec<T> of_z, of_minus_z;
+    sigmoids<T>(z, of_z, of_minus_z);
+    return of_z;
 }
 
-// ln(1 + e^z) = max(z, 0) + ln(1 + e^-|z|)
-template <class T> CR_INLINE Vec<T> softplus(Vec<T> z) {
-    const Vec<T> e = exp_not_large<T>(-abs<T>(z));
-    const Vec<T> positive = z < T(0) ? splat<T>(0) : z;
-    return positive + log1p_unit<T>(e);
+// ln(1 + e^z) = max(z, 0) + ln(1 + e) with e = e^-|z|
+template <class T> CR_INLINE Vec<T> softplus(Vec<T> z, Vec<T> e) {
+    return at_least(z, T(0)) + log1p_unit<T>(e);
 }
+template <class T> CR_INLINE Vec<T> softplus(Vec<T> z) { return softplus<T>(z, exp<T>(minus_abs<T>(z))); }
 
 // Phi(z), the normal distribution, and phi(z), its density.
 template <class T> CR_INLINE void normal(Vec<T> z, Vec<T>& distribution, Vec<T>& density) {
     constexpr T root_half = T(0.70710678118654752440), root_2pi_inverse = T(0.39894228040143267794);
-    const Vec<T> x = abs<T>(z) * root_half;
-    const Vec<T> e = exp_not_large<T>(z * z * T(-0.5));
+    using C = Constants<T>;
+    const Vec<T> size = abs<T>(z), w = size > C::normal_limit ? splat<T>(C::normal_limit) : size;
+    // What rounding takes from z^2 would be a factor of e^(-z^2 / 2) that counts: it is put back.
+    const Vec<T> square = w * w, rest = square_rest(w, square);
+    const Vec<T> power = exp<T>(square * T(-0.5)), e = power - power * (rest * T(0.5));
+    const Vec<T> x = w * root_half;
     const Vec<T> t = (x - T(2)) / (x + T(2));
-    const Vec<T> upper = T(0.5) * e * polynomial<T>(t, Constants<T>::erfcx) / (x + x + T(1));
+    const Vec<T> upper = T(0.5) * e * polynomial<T>(t, C::erfcx) / (x + x + T(1));
     distribution = z < T(0) ? upper : T(1) - upper;
     density = e * root_2pi_inverse;
 }

@@ -167,7 +167,8 @@ DOCUMENTED = SHOWN | {
 
 def parameters(name: str) -> set[str]:
     obj = DOCUMENTED[name]
-    if not callable(obj) or name in catalogue.NOT_MADE:
+    is_warning = inspect.isclass(obj) and issubclass(obj, Warning)
+    if not callable(obj) or name in catalogue.NOT_MADE or is_warning:
         return set()
     is_method = inspect.isclass(SHOWN.get(name.rpartition(".")[0]))
     known = [*inspect.signature(obj).parameters][1 if is_method else 0 :]

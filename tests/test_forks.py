@@ -40,7 +40,7 @@ def in_child(work: Callable[[], Any]) -> None:
             ended = 0
         finally:
             os._exit(ended)
-    deadline = time.monotonic() + 30  # of a machine that is busy; a child that is well ends at once
+    deadline = time.monotonic() + 300  # of a busy machine; a child that is well ends at once
     while time.monotonic() < deadline:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:

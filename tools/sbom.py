@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+TOOLS = ("pip", "setuptools")  # of the environment itself
 LINKED = (  # as in THIRD_PARTY_NOTICES
     ("nanobind", "BSD-3-Clause", "https://github.com/wjakob/nanobind"),
     ("robin-map", "MIT", "https://github.com/Tessil/robin-map"),
@@ -40,7 +41,7 @@ def bill(python: Path) -> dict[str, Any]:
     ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(ran.stdout)
     components = found["components"]
-    found["components"] = components = [c for c in components if c["name"] != "pip"]
+    found["components"] = components = [c for c in components if c["name"] not in TOOLS]
     next(c for c in components if c["name"] == "chainrule")["components"] = [
         {
             "type": "library",

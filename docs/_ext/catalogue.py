@@ -124,8 +124,8 @@ NOT_MADE = {
     "chainrule.Contribution", "chainrule.Contributions", "chainrule.Equation",
     "chainrule.SampleRow", "chainrule.verify.Certificate", "chainrule.verify.Evidence",
     "chainrule.verify.GradientReport", "chainrule.verify.Compared", "chainrule.NonFiniteError",
-    "chainrule.CheckpointWarning", "chainrule.EngineWarning", "chainrule.Optimizer",
-    "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss", "chainrule.Callback",
+    "chainrule.Optimizer", "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss",
+    "chainrule.Callback",
 }  # fmt: skip
 
 # Names in annotations that stand for something else.

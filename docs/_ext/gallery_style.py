@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,10 @@ from sphinx_gallery.scrapers import matplotlib_scraper
 
 
 def scraper(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
-    """Save the figures of a block; the class tells the style sheet to suit them to the theme."""
+    """Save the figures of a block, each described by the title of its program."""
     text: str = matplotlib_scraper(block, block_vars, gallery_conf, format="svg", transparent=True)
-    return text.replace(
-        ":class: sphx-glr-single-img", ":class: sphx-glr-single-img plot dark-light"
-    )
+    title = Path(block_vars["src_file"]).read_text(encoding="utf-8").splitlines()[1]
+    return re.sub(r"(?m)^( +:alt:).*$", rf"\1 {title}", text)
 
 
 def reset(gallery_conf: dict[str, Any], script: str) -> None:

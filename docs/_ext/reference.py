@@ -72,9 +72,19 @@ class MarkdownDocstring(SphinxDirective):
             if first is None:
                 body.insert(0, first := nodes.paragraph())
             mark = nodes.literal if kind == "Warns" else addnodes.literal_strong
-            first[:0] = [mark("", entry), nodes.Text(" – ")]
+            first[:0] = [mark("", entry), *self._type_of(entry), nodes.Text(" – ")]
             items += nodes.list_item("", *body)
         return [_field(kind, [items])]
+
+    def _type_of(self, attribute: str) -> list[nodes.Node]:
+        """Return the type of a class's attribute, if the class states it."""
+        types: dict[str, Any] = {}
+        if self.arguments and self.arguments[0] in catalogue.NOT_MADE:
+            for cls in reversed(docstrings.found(self.arguments[0]).__mro__):
+                types |= vars(cls).get("__annotations__", {})
+        if not isinstance(types.get(attribute), str) or "ClassVar" in types[attribute]:
+            return []
+        return [nodes.Text(" ("), nodes.literal("", types[attribute]), nodes.Text(")")]
 
     def _markdown(self, text: str) -> list[nodes.Node]:
         # Doctests become code blocks.
@@ -106,7 +116,7 @@ def tidy_signature(
     types = app.env.current_document.autodoc_annotations
     if name in catalogue.NOT_MADE:
         types.pop(name, None)
-        return None, None
+        return "", None
     if name.startswith("chainrule.Network.") and name in types:
         types[name].pop("network", None)  # that is self
     return signature, None
@@ -245,7 +255,7 @@ def source_module(app: Sphinx, module: str, name: str) -> str | None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the above."""
     # A type alias in a union is printed by its name, not as "TypeAliasForwardRef('Array')".
-    TypeAliasForwardRef.__repr__ = lambda self: self.name  # type: ignore[method-assign]
+    TypeAliasForwardRef.__repr__ = lambda self: self.name
     app.add_directive("markdown-docstring", MarkdownDocstring)
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", as_markdown)

@@ -50,10 +50,15 @@ for part in parts:
     line(place(2, part.unit), place(3, 0), colour, width, order=2)
     (x0, y0), (x1, y1) = place(1, 0), place(2, part.unit)
     axes.text(
-        0.45 * x0 + 0.55 * x1, 0.45 * y0 + 0.55 * y1, f"{part.value:+.2f}", ha="center",
-        va="center", fontsize=9, zorder=3,
+        0.45 * x0 + 0.55 * x1,
+        0.45 * y0 + 0.55 * y1,
+        f"{part.value:+.2f}",
+        ha="center",
+        va="center",
+        fontsize=9,
+        zorder=3,
         bbox={"facecolor": "white", "edgecolor": colour, "boxstyle": "round,pad=0.25"},
-    )  # fmt: skip
+    )
 
 a = net.forward(X).a
 for layer, units in enumerate(net.sizes):
@@ -66,10 +71,12 @@ for layer, units in enumerate(net.sizes):
 
 factors = " × ".join(f"({term.value:.3f})" for term in why.terms).replace("-", "−")
 axes.text(
-    place(0, 0)[0] - 0.4, place(1, 0)[1] + 0.75,
+    place(0, 0)[0] - 0.4,
+    place(1, 0)[1] + 0.75,
     f"∂C/∂w₀₀⁽¹⁾ = ∂C/∂a · ∂a/∂z · ∂z/∂w = {factors} = {product:.4f}",
-    color=WEIGHT, fontsize=10.5,
-)  # fmt: skip
+    color=WEIGHT,
+    fontsize=10.5,
+)
 axes.autoscale_view()
 plt.show()
 

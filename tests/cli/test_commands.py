@@ -75,7 +75,7 @@ def test_help_teaches(command: str, run: Run) -> None:
         "": [
             "chainrule demo ",
             "'w[2][1,2]'",
-            "Exit codes: 0 done, 1 a check did not pass, 2 usage",
+            "Exit codes: 0 success, 1 a check did not pass, 2 wrong usage",
         ],
         "demo": ["1,797 images", "pip install 'chainrule[demo]'"],
         "explain": [
@@ -211,6 +211,21 @@ def test_check_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(out)["passed"] is False
 
 
+def test_check_that_tells_nothing_is_not_passed(run: Run, folder: Path) -> None:
+    """The targets are the outputs themselves: the gradient is nothing but rounding."""
+    net = chainrule.load("net.safetensors")
+    X = np.array([[0.5, -1.0], [1.0, 2.0], [0.1, 0.2]])
+    rows = [",".join(map(repr, map(float, row))) for row in np.hstack([X, net.forward(X).a[-1]])]
+    (folder / "fitted.csv").write_text("\n".join(rows) + "\n")
+    code, out, err = run("check", "net.safetensors", "--data", "fitted.csv")
+    assert (code, err) == (1, "")
+    assert out.startswith("gradient: NOT RESOLVED; all 13 parameters checked on 3 samples")
+    assert "Try other samples" in out
+    code, out, _ = run("check", "net.safetensors", "--data", "fitted.csv", "--json")
+    assert code == 1
+    assert json.loads(out)["verdict"] == "not resolved"
+
+
 # --- errors ---------------------------------------------------------------------------------------
 
 
@@ -218,16 +233,16 @@ def test_check_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     ("arguments", "message"),
     [
         (["explian"], "No such command 'explian'"),
-        (["explain"], "Missing argument 'MODEL'. (chainrule explain --help tells more)"),
+        (["explain"], "Missing argument 'MODEL'. (see chainrule explain --help)"),
         (["explain", "net.safetensors", "w[1][0,0]"], "Missing option '--data'"),
         ([*EXPLAIN],
-         "say which sample with --row N, --rows A:B or --all-rows; samples.csv has rows 0 to 2"),
+         "choose samples with --row N, --rows A:B or --all-rows; samples.csv has rows 0 to 2"),
         ([*EXPLAIN, "--row", "3"], "there is no row 3; samples.csv has rows 0 to 2"),
         ([*EXPLAIN, "--row", "-1"], "-1 is not in the range"),
         ([*EXPLAIN, "--row", "x"], "'x' is not a valid integer"),
-        ([*EXPLAIN, "--rows", "5"], "'5' is no range of rows; write A:B, such as 0:32"),
-        ([*EXPLAIN, "--rows", "3:"], "no rows in 3:; samples.csv has rows 0 to 2"),
-        ([*EXPLAIN, "--rows", "2:1"], "no rows in 2:1; samples.csv has"),
+        ([*EXPLAIN, "--rows", "5"], "'5' is not a range of rows; expected A:B, such as 0:32"),
+        ([*EXPLAIN, "--rows", "3:"], "there are no rows in 3:; samples.csv has rows 0 to 2"),
+        ([*EXPLAIN, "--rows", "2:1"], "there are no rows in 2:1; samples.csv has"),
         ([*EXPLAIN, "--row", "1", "--all-rows"], "--row, --rows and --all-rows exclude each other"),
         ([*EXPLAIN, "--row", "0", "--format", "pdf"], "'pdf' is not one of"),
         ([*EXPLAIN, "--row", "0", "--notation", "x"], "unknown notation 'x'; known: default"),
@@ -244,8 +259,8 @@ def test_check_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
          "samples.csv is not a chainrule model file: it is damaged, cut short, or of another kind"),
         (["check", "net.safetensors", "--data", "none"], "none: No such file or directory"),
         (["check", "net.safetensors", "--data", "net.safetensors"],
-         "net.safetensors, line 1: not text"),
-        ([*CHECK, "--rows", "9:"], "no rows in 9:; samples.csv has rows 0 to 2"),
+         "net.safetensors, line 1 is not text"),
+        ([*CHECK, "--rows", "9:"], "there are no rows in 9:; samples.csv has rows 0 to 2"),
         (["demo", "--epochs", "0"], "0 is not in the range"),
         (["demo", "--out", "samples.csv"], "samples.csv: File exists"),
     ],
@@ -274,8 +289,8 @@ def test_a_fault_of_ours_is_one_line_unless_the_trace_is_asked_for(
     code, _, err = run(*EXPLAIN, "--row", "0")
     assert code == 2
     assert err == (
-        "chainrule: a fault in chainrule (ZeroDivisionError: division by zero); "
-        "CHAINRULE_TRACEBACK=1 shows where\n"
+        "chainrule: internal error (ZeroDivisionError: division by zero). Please report it, with "
+        "the traceback that CHAINRULE_TRACEBACK=1 prints.\n"
     )
     monkeypatch.setenv("CHAINRULE_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
@@ -287,7 +302,11 @@ def test_too_little_memory_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch
         raise MemoryError
 
     monkeypatch.setattr(Network, "check_gradient", fill)
-    assert run(*CHECK) == (2, "", "chainrule: out of memory\n")
+    assert run(*CHECK) == (
+        2,
+        "",
+        "chainrule: out of memory; use fewer rows, or a smaller network\n",
+    )
 
 
 @pytest.mark.parametrize("form", ["text", "html"])

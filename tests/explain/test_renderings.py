@@ -697,7 +697,7 @@ def measured(chromium: list[str], folder: Path, page: str, width: int) -> Any:
     file.write_text(page, encoding="utf-8")
     done = subprocess.run(
         [*chromium, f"--window-size={width},900", "--dump-dom", file.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     told = re.search(r"<pre>(.*)</pre>", done.stdout, flags=re.S)
     assert told, done.stdout[-2000:] + done.stderr[-2000:]

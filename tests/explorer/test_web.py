@@ -53,7 +53,7 @@ def server() -> Iterator[Server]:
 def client(server: Server) -> Iterator[httpx.Client]:
     headers = {"x-chainrule-token": server.token}
     base = f"http://127.0.0.1:{server.port}"
-    with httpx.Client(base_url=base, headers=headers, timeout=20) as client:
+    with httpx.Client(base_url=base, headers=headers, timeout=300) as client:
         yield client
 
 
@@ -89,7 +89,7 @@ def test_without_the_token_nothing_is_served(server: Server, token: str | None) 
     headers = {} if token is None else {"x-chainrule-token": token.encode()}
     reply = httpx.post(f"{base}/api/sessions", json={}, headers=headers)
     assert reply.status_code == 403
-    assert reply.json()["message"] == "the token is missing or wrong"
+    assert reply.json()["message"].startswith("The token is missing or wrong.")
     with pytest.raises(InvalidStatus):
         connect(f"ws://127.0.0.1:{server.port}/api/sessions/x/train")
 
@@ -157,14 +157,14 @@ def test_every_reply_is_what_its_schema_says(client: httpx.Client, session: str)
 @pytest.mark.parametrize(
     ("path", "body", "status", "words"),
     [
-        ("edit", b"{", 422, "JSON"),
-        ("edit", b"[]", 422, ""),
+        ("edit", b"{", 422, "The body is not JSON"),
+        ("edit", b"[]", 422, "The body is a list; expected an object"),
         ("edit", b'{"target": "w[1][0,0]"}', 422, "value"),
         ("edit", b'{"target": "w[1][0,0]", "value": NaN}', 422, "value"),
         ("edit", b'{"target": "w[1][0,0]", "value": 1, "more": 1}', 422, "more"),
         ("edit", b'{"target": "w[9][0,0]", "value": 1}', 409, "has layers 1 to 3"),
         ("explain", b'{"target": "../../etc/passwd"}', 409, "is not a target"),
-        ("nothing", b"{}", 404, "nothing here"),
+        ("nothing", b"{}", 404, "There is nothing at this address"),
         ("look", b"\xff\xfe", 422, ""),
         ("look", b"[" * 20000, 422, "JSON"),
     ],
@@ -185,7 +185,7 @@ def test_oversized_messages_are_refused(client: httpx.Client, session: str) -> N
     big = b'{"refocus": "' + b"x" * guards.MAX_BODY + b'"}'
     reply = client.post(f"{session}/look", content=big)
     assert reply.status_code == 413
-    reply = client.post(f"{session}/upload", json={"text": "1,2\n" * 1_200_000})
+    reply = client.post(f"{session}/upload", json={"text": "1,2\n" * 2_000_000})
     assert reply.status_code == 413
     reply = client.post(f"{session}/look", content=iter([b"{}"]))  # does not say how long it is
     assert reply.status_code == 411
@@ -212,6 +212,17 @@ def test_an_upload_within_the_limit_is_taken(client: httpx.Client, session: str)
     assert reply.json()["data"]["train"] == 12_000
 
 
+def test_an_upload_of_short_lines_is_taken_up_to_the_limit(
+    client: httpx.Client, session: str
+) -> None:
+    """JSON writes each quote as two characters, so such a file was refused below the limit."""
+    cell = '"' + '""' * 200 + '"'
+    text = "a,b\n" + f"1,{cell}\n2,b\n" * 10_000
+    assert len(text) < 4 * 2**20 < len(json.dumps(text)) - 2**16
+    reply = client.post(f"{session}/upload", json={"text": text})
+    assert reply.status_code == 200
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -235,12 +246,12 @@ def test_sessions_are_apart_and_limited(client: httpx.Client) -> None:
     made.get(names[0]).answer(protocol.parse({"kind": "look"}))  # used again, so that it stays
     made.open()
     assert len(made) == 3
-    with pytest.raises(LookupError, match="the one unused for longest when others needed"):
+    with pytest.raises(LookupError, match="it was unused for longest when others needed"):
         made.get(names[1])
     assert made.get(names[0]).session
     reply = client.post("/api/sessions/none/look", json={})
     assert reply.status_code == 404
-    assert reply.json()["message"] == "this session is over; reload the page"
+    assert reply.json()["message"] == "This session has ended. Reload the page."
 
 
 # --- memory ---------------------------------------------------------------------------------------
@@ -263,9 +274,9 @@ def test_sessions_that_have_no_room_go_the_one_unused_for_longest_first() -> Non
     oldest = made.get(names[1])
     made.get(names[3]).answer(protocol.parse(edit))  # keeps what was, to undo it
     assert made.bytes <= 4 * each
-    with pytest.raises(LookupError, match="needed its memory; reload the page"):
+    with pytest.raises(LookupError, match=r"needed its memory\. Reload the page\."):
         made.get(names[1])
-    with pytest.raises(ValueError, match="needed its memory; reload the page"):
+    with pytest.raises(ValueError, match=r"needed its memory\. Reload the page\."):
         oldest.answer(protocol.parse(look))  # a request that had begun
     assert json.loads(made.get(names[0]).answer(protocol.parse(look)))["kind"] == "frame"
 
@@ -280,7 +291,7 @@ def test_a_training_whose_session_had_to_go_ends(server: Server, client: httpx.C
     opened = client.post("/api/sessions", json={}).json()["session"]
     with stream(server, f"/api/sessions/{opened}") as ws:
         ws.send("{}")
-        ws.recv(5)
+        ws.recv(300)
         server.sessions.get(opened).is_over = True
         assert rest(ws)[-1] == {"kind": "error", "message": NO_ROOM}
 
@@ -329,7 +340,7 @@ def rest(ws: Any) -> list[Any]:
     messages = []
     try:
         while True:
-            messages.append(json.loads(ws.recv(5)))
+            messages.append(json.loads(ws.recv(300)))
     except ConnectionClosed:
         return messages
 
@@ -339,7 +350,7 @@ def test_training_is_streamed_until_it_is_stopped(
 ) -> None:
     with stream(server, session) as ws:
         ws.send("{}")
-        frames = [json.loads(ws.recv(5)) for _ in range(10)]
+        frames = [json.loads(ws.recv(300)) for _ in range(10)]
         ws.send('{"stop": true}')
         frames += rest(ws)
     steps = [f["training"]["step"] for f in frames]
@@ -366,7 +377,7 @@ def test_bad_training_messages_are_refused(
 ) -> None:
     with stream(server, session) as ws:
         ws.send(message)
-        reply = json.loads(ws.recv(5))
+        reply = json.loads(ws.recv(300))
         assert reply["kind"] in ("error", "frame")  # what is no object asks for nothing special
     assert lives(client, session)
 
@@ -377,7 +388,7 @@ def test_an_oversized_training_message_closes_the_stream(
     with stream(server, session) as ws:
         ws.send("x" * (guards.MAX_BODY + 1))
         with pytest.raises(ConnectionClosed):
-            ws.recv(5)
+            ws.recv(300)
     assert lives(client, session)
 
 
@@ -387,11 +398,12 @@ def test_a_stream_that_asks_for_nothing_is_closed_without_a_trace(
     """It printed a traceback, and the page saw the code 1006."""
     monkeypatch.setattr(streams, "_SILENCE", 0.2)
     with logged() as records, stream(server, session) as ws:
-        assert json.loads(ws.recv(5)) == {
-            "kind": "error", "message": "nothing was asked for in 0.2 seconds",
+        assert json.loads(ws.recv(300)) == {
+            "kind": "error",
+            "message": "No request arrived within 0.2 seconds; expected one of the kind train",
         }  # fmt: skip
         with pytest.raises(ConnectionClosed) as closed:
-            ws.recv(5)
+            ws.recv(300)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1008
     assert records == []
@@ -400,9 +412,9 @@ def test_a_stream_that_asks_for_nothing_is_closed_without_a_trace(
 
 def test_a_stream_of_no_session_says_so(server: Server) -> None:
     with stream(server, "/api/sessions/none") as ws:
-        assert "this session is over" in json.loads(ws.recv(5))["message"]
+        assert "This session has ended" in json.loads(ws.recv(300))["message"]
         with pytest.raises(ConnectionClosed):
-            ws.recv(5)
+            ws.recv(300)
 
 
 @contextmanager
@@ -424,9 +436,9 @@ def test_a_client_that_vanishes_stops_the_training(
 ) -> None:
     with stream(server, session) as ws:
         ws.send("{}")
-        ws.recv(5)
+        ws.recv(300)
         ws.socket.shutdown(socket.SHUT_RDWR)  # no goodbye
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 300
     step = -1
     while time.monotonic() < deadline:
         now = client.post(f"{session}/look", json={}).json()["training"]["step"]
@@ -451,7 +463,7 @@ async def load(server: Server, sessions: int) -> None:
     headers = {"x-chainrule-token": server.token}
     base = f"127.0.0.1:{server.port}"
     async with httpx.AsyncClient(
-        base_url=f"http://{base}", headers=headers, timeout=120,
+        base_url=f"http://{base}", headers=headers, timeout=300,
         limits=httpx.Limits(max_connections=100),
     ) as client:  # fmt: skip
 
@@ -465,7 +477,7 @@ async def load(server: Server, sessions: int) -> None:
             reply = await client.post(f"{path}/explain", json={"target": "w[1][0,0]"})
             assert reply.json()["old"] == value  # nobody else's
             address = f"ws://{base}{path}/train"
-            async with connect_async(address, additional_headers=headers, open_timeout=60) as ws:
+            async with connect_async(address, additional_headers=headers, open_timeout=300) as ws:
                 await ws.send("{}")
                 await ws.recv()
                 if i % 3 == 0:
@@ -613,7 +625,7 @@ def test_the_command_prints_its_address_and_ends_at_an_interrupt() -> None:
             text += process.stdout.readline()
         url = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", text)
         assert url is not None
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 300
         while True:
             try:
                 page = httpx.get(url[0], follow_redirects=True)
@@ -623,9 +635,9 @@ def test_the_command_prints_its_address_and_ends_at_an_interrupt() -> None:
                 time.sleep(0.1)
         assert page.status_code == 403 or "chainrule explorer" in page.text
         process.send_signal(signal.SIGINT)
-        rest, complaint = process.communicate(timeout=10)
+        rest, complaint = process.communicate(timeout=300)
         assert (process.returncode, complaint) == (0, "")
-        assert rest.endswith("Ended.\n")
+        assert rest.endswith("Stopped.\n")
 
 
 def test_another_address_is_warned_of(monkeypatch: pytest.MonkeyPatch,
@@ -633,7 +645,7 @@ def test_another_address_is_warned_of(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(Server, "run", lambda self: self.listener.close())
     assert main(["explore", "--no-browser", "--host", "0.0.0.0"]) == 0
     shown = capsys.readouterr()
-    assert "Warning: 0.0.0.0 can be reached by other machines" in shown.err
+    assert "Warning: other machines can reach 0.0.0.0." in shown.err
     assert "token=" in shown.out
     assert main(["explore", "--no-browser"]) == 0
     assert "Warning" not in capsys.readouterr().err
@@ -666,7 +678,7 @@ def test_bad_arguments(arguments: list[str], complaint: str,
 
 
 def test_a_port_that_is_taken_is_said(server: Server) -> None:
-    with pytest.raises(ValueError, match=f"can't listen at 127.0.0.1:{server.port}"):
+    with pytest.raises(ValueError, match=f"^Cannot listen at 127.0.0.1:{server.port}: "):
         Server(Session, port=server.port)
 
 

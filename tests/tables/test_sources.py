@@ -92,25 +92,30 @@ def test_every_format_gives_the_same_batches(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "data.csv is empty"),
+        ("", "data.csv is empty; expected a header and rows"),
         ("\n \n", "data.csv is empty"),
-        ("a,b\n1,2\n3,4,5\n", "data.csv, line 3: 3 columns; the header has 2"),
-        ("a,b\n1,2\n\n3\n4,5\n", "data.csv, line 4: 1 column; the header has 2"),
-        ("a,b\n1,2\n\n   \n4,5\n", "data.csv, line 4: nothing but blanks; take the line out"),
-        ("a,b\n1,2\n3,4\n \t", "data.csv, line 4: nothing but blanks"),
-        ('a,b\n1,"2\n2"\n3\n', "data.csv, line 4: 1 column; the header has 2"),
+        ("a,b\n1,2\n3,4,5\n", "data.csv, line 3: found 3 columns; expected 2, as in the header"),
+        ("a,b\n1,2\n\n3\n4,5\n",
+         "data.csv, line 4: found 1 column; expected 2, as in the header"),
+        ("a,b\n1,2\n\n   \n4,5\n",
+         "data.csv, line 4: only blanks; expected 2 columns. Delete the line, or empty it."),
+        ("a,b\n1,2\n3,4\n \t", "data.csv, line 4: only blanks"),
+        ('a,b\n1,"2\n2"\n3\n', "data.csv, line 4: found 1 column; expected 2, as in the header"),
         ("5.1,3.5,setosa\n4.9,3.0,setosa\n",
-         "no header, it seems: its first line is 5.1, 3.5, setosa, and 5.1 is no name. Add --no-h"),
-        ("1,2\n3,4\n", "data.csv has no header, it seems"),
-        ("age,b,age\n1,2,3\n", "columns 1 and 3 are both called 'age'"),
+         ("data.csv seems to have no header: its first line is 5.1, 3.5, setosa, and 5.1 looks "
+          "like a value. Add --no-header if")),
+        ("1,2\n3,4\n", "data.csv seems to have no header"),
+        ("age,b,age\n1,2,3\n", "columns 1 and 3 are both named 'age'; every column needs"),
         (b"a,b\n1,2\n3,caf\xe9\n",
-         ("data.csv, line 3: not text in UTF-8 (byte 0xe9 near '3,caf\xe9'); say which encoding it "
-         "is, such as --encoding latin-1")),
-        (b"caf\xe9,b\n1,2\n", "data.csv, line 1: not text in UTF-8"),
-        ("a,b\n1,2\n".encode("utf-16"), "data.csv is not text in UTF-8 but in UTF-16, it seems"),
-        ('a,b\n1,2\n3,"4\n5,6\n', "data.csv: a quote that is opened after line 2 is never closed"),
-        (b"a,b\0\n1,2\n", "data.csv, line 1: not text; expected CSV, TSV, Parquet or Arrow"),
-        (b"PK\x03\x04rest", "data.csv is a zip archive (a spreadsheet, perhaps: save it as CSV)"),
+         ("data.csv, line 3 is not text in UTF-8 (byte 0xe9 near '3,caf\xe9'). Name its encoding, "
+          "such as --encoding latin-1.")),
+        (b"caf\xe9,b\n1,2\n", "data.csv, line 1 is not text in UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "data.csv is not text in UTF-8; it looks like UTF-16. Add"),
+        ('a,b\n1,2\n3,"4\n5,6\n', "data.csv: a quote opened after line 2 is never closed"),
+        (b"a,b\0\n1,2\n", "data.csv, line 1 is not text; expected CSV, TSV, Parquet or Arrow"),
+        (b"PK\x03\x04rest",
+         ("data.csv is a zip archive; expected CSV, TSV, Parquet or Arrow. If it is a spreadsheet, "
+          "save it as CSV.")),
         (b"\x80\x04rest", "data.csv is a Python pickle, which could run code and is never read"),
         (b"PAR1rest", "data.csv is damaged or cut short"),
         (b"ARROW1\0\0rest", "data.csv is damaged or cut short"),
@@ -127,14 +132,14 @@ def test_bad_files_are_named(content: str | bytes, message: str, tmp_path: Path)
 def test_a_line_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_source, "_BLOCK", 1 << 12)
     path = write(tmp_path, "a,b\n" + "1,2\n" * 2000 + "1," + "x" * 20_000 + "\n" + "1,2\n" * 2000)
-    with pytest.raises(TableError, match=r"a line has more than 0 MB, or a quote is never closed"):
+    with pytest.raises(TableError, match=r"a line is longer than 0 MB, or a quote is never closed"):
         read(path)
 
 
 def test_an_encoding_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="there is no encoding 'klingon'"):
+    with pytest.raises(TableError, match="unknown encoding 'klingon'; expected one such as utf-8"):
         read(write(tmp_path, "a,b\n1,2\n"), encoding="klingon")
-    with pytest.raises(TableError, match=r"data\.csv is not text in UTF-16$"):
+    with pytest.raises(TableError, match=r"data\.csv is not text in UTF-16\. Name its"):
         read(write(tmp_path, "a,b\n".encode("utf-16") + b"\0\xd8\n\0"), encoding="utf-16")
 
 
@@ -148,7 +153,7 @@ def test_a_damaged_parquet_file(tmp_path: Path) -> None:
     path.write_bytes(whole[:500] + b"\0" * 500 + whole[1000:-1000] + whole[-1000:])
     source = open_table(path)
     path.write_bytes(b"gone")
-    with pytest.raises(TableError, match="has changed while it was being read"):
+    with pytest.raises(TableError, match="changed while it was being read"):
         list(source.batches())
 
 
@@ -167,7 +172,7 @@ def test_a_file_that_changes_while_it_is_read(
         write(tmp_path, path.read_text(), "new.csv").replace(path)
     else:
         path.write_text("a,b\n" + "1,2,3\n" * 5)
-    with pytest.raises(TableError, match=r"data.csv has changed while it was being read; start"):
+    with pytest.raises(TableError, match=r"data.csv changed while it was being read\. Start"):
         list(batches)
 
 

@@ -726,7 +726,7 @@ def test_disk_full_leaves_the_last_checkpoint_and_a_clear_error(tmp_path: Path) 
     def run(folder: str, *full: str) -> list[str]:
         ran = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / folder), *full],
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert (ran.returncode, ran.stderr) == (0, "")
         return ran.stdout.splitlines()

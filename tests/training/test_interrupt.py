@@ -227,7 +227,7 @@ if sys.platform != "win32":  # where one cannot send it to a single process
                 if times == 2:
                     threading.Event().wait(0.3)  # signals sent at once may be taken for one
                     process.send_signal(signal.SIGINT)
-                out, err = process.communicate(timeout=30)
+                out, err = process.communicate(timeout=300)
             finally:
                 process.kill()
         if times == 1:

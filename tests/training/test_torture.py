@@ -14,7 +14,7 @@ def test_runs_and_saves_that_are_killed() -> None:
     script = Path(__file__).with_name("torture.py")
     ran = subprocess.run(
         [sys.executable, script, "--kills", "20", "--seed", "1"],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert "10 kills of runs" in ran.stdout

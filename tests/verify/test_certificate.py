@@ -191,6 +191,20 @@ def test_high_precision_has_digits_at_any_z(value: float | None, verdict: str) -
     assert float(c.high_precision.digits) == 1
 
 
+@pytest.mark.parametrize("z", [3.0, -3.0, 300.0, -300.0, 1000.0, -1000.0, 1e12, -1e12])
+@pytest.mark.parametrize("y", [0.0, 1.0])
+def test_the_derivative_by_an_output_that_rounds(z: float, y: float) -> None:
+    """∂C/∂a = 1/(1 - a) for y = 0 and -1/a for y = 1, beyond float64 where a or 1 - a is 0."""
+    net = Network([1, 1], output="sigmoid", loss="binary_cross_entropy", W=[[[z]]], b=[[0.0]])
+    c = certify(net, "a[1][0]", [[1.0]], [y], autodiff="off")
+    with mpmath.workdps(50):
+        e = mpmath.exp(-mpmath.mpf(z) if y else mpmath.mpf(z))
+        expected = (-1 if y else 1) * (1 + e)
+        assert abs(mpmath.mpf(c.high_precision.digits) / expected - 1) < 1e-28
+    assert c.verdict == ("pass" if math.isfinite(c.analytic) else "not resolved"), c.text()
+    assert certify(net, "a[1][0]", [[1.0]], [y], analytic=0.5, autodiff="off").verdict == "fail"
+
+
 @pytest.mark.parametrize("output", ["softplus", "sigmoid", "softmax"])
 def test_poisson_at_any_z(output: str) -> None:
     net = Network([1, 2], output=output, loss="poisson", W=[[[1e12], [-3.0]]], b=[[0.0, 0.0]])

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule import Network
+from chainrule import Loss, Network
 from chainrule.equations import backprop
 from chainrule.equations.losses import LOSSES
 from chainrule.verify import GradientReport, check_gradient
+from chainrule.verify import check as check_module
 
 
 def data(n: int, inputs: int, outputs: int, seed: int = 0) -> tuple[Any, Any]:
@@ -207,9 +208,112 @@ def test_inputs_of_any_scale() -> None:
 
 
 def test_a_perfect_fit() -> None:
+    """All that is left of the gradient is rounding: right or wrong, nothing can tell."""
     net = Network([3, 4, 2], hidden="tanh", seed=0)
     X, _ = data(5, 3, 2)
-    passes(net, X, net.forward(X).a[2])
+    report = check_gradient(net, X, net.forward(X).a[2])
+    assert (report.verdict, report.passed, bool(report)) == ("not resolved", False, False)
+    assert len(report.unresolved) == 26
+    assert report.failures == ()
+    assert max(c.bound for c in report.unresolved) < 1e-15
+    text = report.text()
+    assert text.startswith("gradient: NOT RESOLVED; all 26 parameters checked on 5 samples")
+    assert "not resolved to 6 digits: 26" in text
+    assert "Try other samples" in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert repr(report).startswith("GradientReport(NOT RESOLVED for 26: 26 of 26 parameters")
+    plain = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert (plain["verdict"], plain["passed"]) == ("not resolved", False)
+    assert plain["advice"] == report.advice
+    assert [c["resolved"] for c in plain["unresolved"]] == [False] * 26
+
+
+# --- nothing passes that nothing resolves ---------------------------------------------------------
+
+
+def vanishing() -> tuple[Network, Any, Any]:
+    """A network whose first layer has a gradient of 1e-15, of which differences see nothing."""
+    net = Network([1, 2, 1], hidden="tanh", W=[[[18.0], [17.0]], [[1.0, 2.0]]], b=[[0, 0], [0]])
+    return net, [[1.0], [1.001]], [0.5, 1.0]
+
+
+def times(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Multiply ∂C/∂w[1] in every gradient."""
+    right = backprop.gradient
+
+    def wrong(*args: Any) -> Any:
+        g = right(*args)
+        g.dW[1][...] *= factor
+        return g
+
+    monkeypatch.setattr(backprop, "gradient", wrong)
+
+
+def test_high_precision_sees_what_differences_do_not() -> None:
+    report = passes(*vanishing())
+    assert report.unresolved == ()
+
+
+@pytest.mark.parametrize("factor", [-1.0, 2.0, 1 + 1e-5])
+def test_a_wrong_gradient_that_vanishes_fails(
+    factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times(factor, monkeypatch)
+    report = check_gradient(*vanishing())
+    assert report.verdict == "fail"
+    assert {str(c.parameter) for c in report.failures} == {"w[1][0,0]", "w[1][1,0]"}
+
+
+@pytest.mark.parametrize("factor", [1.0, -1.0, 2.0])
+def test_a_layer_that_nothing_resolves_does_not_pass(
+    factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_module, "_BUDGET", 0)
+    times(factor, monkeypatch)
+    report = check_gradient(*vanishing())
+    assert report.verdict == "not resolved", report.text()
+    assert {c.parameter.layer for c in report.unresolved} == {1}
+    assert "Try fewer samples, or a certificate" in report.text()
+
+
+def test_what_vanishes_beside_the_rest_of_its_layer_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """g' of one unit is 1e-15, that of the other 0.8: they are right to 1e-6 of the norm."""
+    monkeypatch.setattr(check_module, "_BUDGET", 0)
+    net = Network([1, 2, 1], hidden="tanh", W=[[[18.0], [0.5]], [[1.0, 2.0]]], b=[[0, 0], [0]])
+    report = passes(net, [[1.0], [1.001]], [0.5, 1.0])
+    assert {str(c.parameter) for c in report.unresolved} == {"w[1][0,0]", "b[1][0]"}
+    assert "too small beside the others to be resolved: 2, right to within" in report.text()
+    assert report.worst is not None
+    assert report.worst.resolved
+
+
+def test_nothing_of_a_relu_that_is_off_is_left_unresolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_module, "_BUDGET", 0)
+    net = Network([2, 3, 1], hidden="relu", W=[-np.ones((3, 2)), np.ones((1, 3))], b=[[0] * 3, [0]])
+    report = passes(net, [[1.0, 2.0], [3.0, 0.5]], [1.0, 2.0])
+    assert report.unresolved == ()
+
+
+def test_what_has_no_value_in_the_formulas_is_not_resolved() -> None:
+    """The code gives |ln a|, the formula ln a of a negative number."""
+
+    class Log(Loss):
+        name = "log"
+        formula = "ln(a)*y"
+        derivative_formula = "y/a"
+
+        def value(self, a: Any, y: Any) -> Any:
+            return np.log(np.abs(a)) * y
+
+        def derivative(self, a: Any, y: Any) -> Any:
+            return y / a
+
+    net = Network([1, 1, 1], hidden="tanh", loss=Log(), W=[[[18.0]], [[-1.0]]], b=[[0], [0]])
+    report = check_gradient(net, [[1.0]], [1.0])
+    assert report.verdict == "not resolved"
+    assert "has no value" in report.advice
 
 
 def test_the_network_stays_as_it_was() -> None:

@@ -1,6 +1,7 @@
 """The command line: `chainrule`, also `python -m chainrule`.
 
-Exit codes: 0 done, 1 a check did not pass, 2 usage or input, 130 interrupted. An error is one line.
+Exit codes: 0 success, 1 a check did not pass, 2 wrong usage or input, 130 interrupted. An error is
+one line.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from chainrule.cli.train import train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line (that of this process, if None) and give its exit code."""
+    """Run a command line (that of this process if None) and return its exit code."""
     _speak_unicode()
     try:
         with one_line_warnings():
@@ -41,11 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "chainrule"
-        return _complain(f"{error.format_message()} ({where} --help tells more)")
+        return _complain(f"{error.format_message()} (see {where} --help)")
     except click.ClickException as error:
         return _complain(error.format_message())
     except (BrokenPipeError, SystemExit):  # click and rich exit with 1 where a pipe is closed
-        # Whoever read has gone. Python flushes once more at its end, and must find an open file.
+        # Nobody reads any more. Python flushes once more at exit, and needs an open file for it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return PIPE_CLOSED
     except (click.Abort, KeyboardInterrupt):
@@ -57,12 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, ImportError, FloatingPointError) as error:
         return _complain(str(error))
     except MemoryError:
-        return _complain("out of memory")
-    except Exception as error:  # a fault of ours; a person at a terminal is not helped by its trace
+        return _complain("out of memory; use fewer rows, or a smaller network")
+    except Exception as error:  # a bug; a traceback does not help at a terminal
         if os.environ.get("CHAINRULE_TRACEBACK"):
             raise
         what = f"{type(error).__name__}: {error}"
-        return _complain(f"a fault in chainrule ({what}); CHAINRULE_TRACEBACK=1 shows where")
+        return _complain(
+            f"internal error ({what}). Please report it, with the traceback that "
+            "CHAINRULE_TRACEBACK=1 prints."
+        )
 
 
 def _complain(message: str) -> int:
@@ -71,7 +75,7 @@ def _complain(message: str) -> int:
 
 
 def _speak_unicode() -> None:
-    """Formulas need Unicode: files and pipes get UTF-8, a terminal what it can show."""
+    """Write UTF-8 to files and pipes, and what it can show to a terminal: formulas need Unicode."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         if "utf" not in (stream.encoding or "").lower() and hasattr(stream, "reconfigure"):
             stream.reconfigure(
@@ -91,7 +95,7 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     chainrule check net.safetensors --data samples.csv
     chainrule explore net.safetensors --data samples.csv
 
-    A model file is written by train, by the demo, or by Network.save in Python.
+    Model files come from train, demo, or Network.save in Python.
     """
 
 
@@ -105,7 +109,7 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
 @click.version_option(__version__, message="chainrule %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> int:
-    """Hold the commands; without one, show the help."""
+    """Run a command, or show the help if there is none."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
     return USAGE

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chainrule.cli.loaded import load
-from chainrule.cli.shared import EXIT_CODES, FAILED, Rows, choose, data_options
+from chainrule.cli.shared import EXIT_CODES, FAILED, Rows, choose, data_options, json_option
 
 _FIRST = 256  # rows of a table, which may have millions
 
@@ -24,15 +24,16 @@ _FIRST = 256  # rows of a table, which may have millions
 @click.argument("model")
 @data_options
 @click.option(
-    "--rows", type=Rows(), help="Some samples only: 0:32 is the first 32. [all; of a table 0:256]"
+    "--rows", type=Rows(), help="Check some samples: 0:32 is the first 32. [all; of a table 0:256]"
 )
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+@json_option
 def check(model: str, data: str, rows: slice | None, as_json: bool, **reading: Any) -> int:
     """Check the gradient of a network against finite differences.
 
-    Compares every weight and bias of the network in the file MODEL (a sample of them, where there
-    are many) with a central difference of the loss. Exits 0 if they agree, 1 if not, or if neither
-    can be told; the report then says what to try. Rows of a table that have no target are left out.
+    Compares the gradient for every weight and bias of the network in the file MODEL (a sample of
+    them if there are many) with a central difference of the loss. Exits with 0 if they agree, and
+    with 1 if they do not or if it cannot tell; the report then says what to try. Leaves out rows of
+    a table without a target.
     """
     loaded = load(model, data, reading, leave_out=True)
     if rows is None:

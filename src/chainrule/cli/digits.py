@@ -45,9 +45,9 @@ class Digits:
 
 
 def run(out: Path, *, seed: int = 0, epochs: int | None = None, plain: bool = False) -> int:
-    """Run the demo, putting the model and the test images into ``out``; give the exit code.
+    """Run the demo, write the model and the test images to ``out``, and return the exit code.
 
-    Raises ImportError without scikit-learn, OSError where ``out`` can't be written, and
+    Raises ImportError without scikit-learn, OSError if ``out`` cannot be written, and
     KeyboardInterrupt if the training was interrupted.
     """
     digits = load_digits()
@@ -57,7 +57,7 @@ def run(out: Path, *, seed: int = 0, epochs: int | None = None, plain: bool = Fa
 
 @contextmanager
 def _folder(path: Path) -> Iterator[None]:
-    """Make a folder for what is written in the block; one that stays empty goes when it fails."""
+    """Make a folder for the files of the block; remove it if the block fails and it is empty."""
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     try:
@@ -79,7 +79,7 @@ def _run(out: Path, digits: tuple[Digits, ...], seed: int, epochs: int | None, p
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     say("Learning handwritten digits", "bold")
-    split = f"{len(train.y)} images to learn from, {len(validation.y)} to watch it on"
+    split = f"{len(train.y)} images for training, {len(validation.y)} for validation"
     say(f"  {split}, {len(test.y)} for the test")
     say(f"  {network}")
     epochs = EPOCHS if epochs is None else epochs
@@ -90,7 +90,7 @@ def _run(out: Path, digits: tuple[Digits, ...], seed: int, epochs: int | None, p
     )  # fmt: skip
     if history.stop_reason == "interrupted":
         raise KeyboardInterrupt
-    if not live:  # else the bar has said it
+    if not live:  # otherwise the progress bar has shown it
         say(textwrap.indent(textwrap.fill(history.summary(), width - 2), "  "))
 
     predicted = network.predict_classes(test.X)
@@ -106,12 +106,12 @@ def _run(out: Path, digits: tuple[Digits, ...], seed: int, epochs: int | None, p
     target = steepest(network, x, digit)
     why = network.explain(target, x[None], [digit], learning_rate=_STEP)
     say()
-    kind = "The mistake that costs most" if wrong else "No mistake; the image that costs most"
+    kind = "The mistake with the highest loss" if wrong else "No mistakes; the highest loss"
     say(f"{kind}: test image {row}", "bold")
     for line in portrait(network, x, digit):
         say(f"  {line}")
     say()
-    say(f"Why, for one weight: {target}, which has the largest gradient for this image", "bold")
+    say(f"Why, for one weight: {target}, the one with the largest gradient for this image", "bold")
     say()
     say(why.text(width=width).rstrip())
     say()
@@ -123,21 +123,21 @@ def _run(out: Path, digits: tuple[Digits, ...], seed: int, epochs: int | None, p
     write_atomically(out / "digits-test.csv", as_csv(test).encode())
     say()
     say(f"Saved: the network and the {len(test.y)} test images, in {out}{os.sep}", "bold")
-    say("Explain more of it: another weight, bias (b[1][0]), unit (a[2][5]), pixel (x[20]) or row.")
+    say("Explain another weight, bias (b[1][0]), unit (a[2][5]), pixel (x[20]) or row with:")
     say(f"  {command(out, target, row)}")
     return 0
 
 
 def load_digits() -> tuple[Digits, Digits, Digits]:
-    """Give scikit-learn's 1,797 digits in a fixed split: 1,257 to train, 180 to watch, 360 to test.
+    """Return scikit-learn's digits in a fixed split: 1,257 to train, 180 to validate, 360 to test.
 
-    Raises ImportError, with what to do, where scikit-learn is not installed.
+    Raises ImportError, with what to do, if scikit-learn is not installed.
     """
     try:
         from sklearn import datasets
     except ImportError:
         raise ImportError(
-            "the demo needs scikit-learn, which brings the images: pip install 'chainrule[demo]'"
+            "the demo needs scikit-learn, which provides the images: pip install 'chainrule[demo]'"
         ) from None
     bunch = datasets.load_digits()
     X, y = (bunch.data / 16).astype(np.float32), bunch.target.astype(np.int64)
@@ -148,7 +148,7 @@ def load_digits() -> tuple[Digits, Digits, Digits]:
 
 
 def make_network(seed: int) -> Network:
-    """Give the network of the demo, as it is before training."""
+    """Return the network of the demo before training."""
     return Network(
         _SIZES, hidden=["relu", "tanh"], output="softmax", loss="cross_entropy", dtype="float32",
         seed=seed, dropout=[0.2, 0.0],
@@ -156,14 +156,14 @@ def make_network(seed: int) -> Network:
 
 
 def hardest(network: Network, digits: Digits) -> int:
-    """Give the row with the highest loss, of those that the network gets wrong if there are any."""
+    """Return the row with the highest loss, among those that the network gets wrong if any."""
     losses = network.gradient(digits.X, digits.y).sample_losses
     wrong = network.predict_classes(digits.X) != digits.y
     return int(np.argmax(np.where(wrong, losses, -1) if wrong.any() else losses))
 
 
 def steepest(network: Network, x: Array, digit: int) -> Weight:
-    """Give the weight with the largest gradient, in size, for one image."""
+    """Return the weight with the largest gradient, in absolute value, for one image."""
     gradients = list(network.gradient(x[None], [digit]).dW)
     layer = int(np.argmax([np.abs(dW).max() for dW in gradients]))
     dW = gradients[layer]
@@ -172,7 +172,7 @@ def steepest(network: Network, x: Array, digit: int) -> Weight:
 
 
 def _worst_pair(y: Array, predicted: Array) -> str:
-    """Say which digit is taken for which other most often."""
+    """Return a line on the digit that is most often taken for another."""
     table = np.zeros((10, 10), dtype=int)
     np.add.at(table, (y, predicted), 1)
     np.fill_diagonal(table, 0)
@@ -185,7 +185,7 @@ def _worst_pair(y: Array, predicted: Array) -> str:
 
 
 def portrait(network: Network, x: Array, digit: int) -> list[str]:
-    """Draw an image in Unicode blocks, with what the network makes of it at its side."""
+    """Draw an image in Unicode blocks, with the output of the network beside it."""
     levels = np.rint(x.reshape(8, 8) * (len(_SHADES) - 1)).astype(int)
     image = ["".join(_SHADES[level] * 2 for level in row) for row in levels]
     a = network.forward(x[None]).a[-1][0]
@@ -212,7 +212,7 @@ def _percent(a: float) -> str:
 
 
 def meaning(network: Network, why: Explanation, x: Array, digit: int, width: int) -> list[str]:
-    """Say what the gradient of a weight does in an update, and measure that it does."""
+    """Return what the gradient of a weight does in an update, with a measurement of it."""
     assert isinstance(why.target, Weight)
     l, j, k = why.target.layer, why.target.j, why.target.k
     changed = network.copy()
@@ -221,22 +221,22 @@ def meaning(network: Network, why: Explanation, x: Array, digit: int, width: int
     up, move = ("raises", "down") if why.value > 0 else ("lowers", "up")
     proof = {
         "pass": "The certificate above proves it: finite differences and arithmetic in 30 digits, "
-        "which know nothing of backpropagation, find the same number.",
-        "kink": "Here the derivative has a kink, as the certificate says.",
-        "not resolved": "The certificate could not resolve this number, as it says.",
-        "fail": "The certificate FAILED: this number is wrong, please report it.",
+        "which do not use backpropagation, find the same number.",
+        "kink": "The loss has a kink here, as the certificate says.",
+        "not resolved": "The certificate could not resolve this number; it says why.",
+        "fail": "The certificate FAILED: this number is wrong. Please report it.",
     }[why.certificate.verdict]
     text = (
         f"The gradient is {why.value:+.4g}: making this weight larger {up} the loss, so gradient "
         f"descent moves it {move}. A step with η = {_STEP} should change the loss of this image by "
-        f"about −η · gradient² = {-_STEP * why.value**2:.4g}; taking it, of this weight alone, "
-        f"changes it from {before:.4f} to {after:.4f}, by {after - before:.4g}. {proof}"
+        f"about −η · gradient² = {-_STEP * why.value**2:.4g}; updating this weight alone changes "
+        f"it from {before:.4f} to {after:.4f}, by {after - before:.4g}. {proof}"
     )
     return textwrap.wrap(text.replace(" -", " −"), width)
 
 
 def as_csv(digits: Digits) -> str:
-    """Give the images as CSV: 64 pixels by row and column, then the digit."""
+    """Return the images as CSV: 64 pixels by row and column, then the digit."""
     names = [f"pixel_{row}_{column}" for row in range(8) for column in range(8)]
     lines = [",".join([*names, "digit"])]
     for x, digit in zip(digits.X, digits.y, strict=True):
@@ -245,7 +245,7 @@ def as_csv(digits: Digits) -> str:
 
 
 def command(out: Path, target: Weight, row: int) -> str:
-    """Give the command line that explains a target again, for the shell that started the demo."""
+    """Return the command that explains a target again, for the shell that started the demo."""
     model, data = (
         shlex.quote(str(out / name)) for name in ("digits.safetensors", "digits-test.csv")
     )
@@ -253,7 +253,7 @@ def command(out: Path, target: Weight, row: int) -> str:
 
 
 def _program() -> str:
-    """Give the words that start chainrule: its name alone only where the shell would find it."""
+    """Return the words that start chainrule: its name alone only if the shell would find it."""
     beside = Path(sys.executable).with_name("chainrule")
     found = shutil.which("chainrule")
     if found and beside.exists() and os.path.samefile(found, beside):

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog="""\b
-    TARGET is what the loss is derived by, with indices from 0:
-      w[2][1,2]   the weight to unit 1 of layer 2 from unit 2 of layer 1
+    TARGET is the quantity to differentiate with respect to, with indices from 0:
+      w[2][1,2]   the weight from unit 2 of layer 1 to unit 1 of layer 2
       b[2][1]     the bias of unit 1 of layer 2
       z[1][0]     the pre-activation of unit 0 of layer 1
-      a[1][3]     the output of unit 3 of layer 1
+      a[1][3]     the activation of unit 3 of layer 1
       x[0]        input 0
-    For the model of a table, inputs have the names of columns: x[age], w[1][0,colour=red].
-    Quote it: to a shell, brackets mean something else.
+    In the model of a table, columns name the inputs: x[age], w[1][0,colour=red].
+    Quote TARGET: brackets mean something to a shell.
 
     \b
     Examples:
@@ -40,19 +40,23 @@ if TYPE_CHECKING:
 @click.argument("target")
 @data_options
 @click.option(
-    "--label", metavar="VALUE", help="Of a table without its target: the value to take for it."
+    "--label", metavar="VALUE", help="The value of the target, for a table without that column."
 )
-@click.option("--row", type=click.IntRange(0), metavar="N", help="One sample; rows count from 0.")
-@click.option("--rows", type=Rows(), help="The mean over some samples: 0:32 is the first 32.")
-@click.option("--all-rows", is_flag=True, help="The mean over all samples.")
 @click.option(
-    "--learning-rate", type=ABOVE_0, metavar="X", help="Show the update with this step size, too."
+    "--row", type=click.IntRange(0), metavar="N", help="Explain one sample, counted from 0."
+)
+@click.option(
+    "--rows", type=Rows(), help="Explain the mean over some samples: 0:32 is the first 32."
+)
+@click.option("--all-rows", is_flag=True, help="Explain the mean over all samples.")
+@click.option(
+    "--learning-rate", type=ABOVE_0, metavar="X", help="Show the update with this learning rate."
 )
 @click.option(
     "--notation",
     metavar="NAME",
     default="default",
-    help="Letters and indices: default, C-a-L or L-h, as the two lessons in examples/ write.",
+    help="Letters and indices: default, or C-a-L or L-h, as in the two lessons in examples/.",
 )
 @click.option(
     "--format",
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
     type=click.Choice(["text", "latex", "html", "mathml", "json"]),
     default="text",
     show_default=True,
+    help="Format of the explanation.",
 )
 @click.option("--out", metavar="FILE", help="Write to a file instead of the screen.")
 def explain(
@@ -76,20 +81,20 @@ def explain(
     out: str | None,
     **reading: Any,
 ) -> None:
-    """Explain the derivative of the loss by one quantity, term by term.
+    """Explain the derivative of the loss with respect to one quantity, term by term.
 
-    The chain rule for TARGET in the network of the file MODEL: each term on its own, the terms
-    together, the numbers of the sample put in, and the proof that the result is right.
+    Shows the chain rule for TARGET in the network of the file MODEL: each term on its own, the
+    terms together, the same with the numbers of the sample, and the proof that the result is right.
     """
     if (row is not None) + (rows is not None) + all_rows > 1:
-        raise click.UsageError("--row, --rows and --all-rows exclude each other.")
+        raise click.UsageError("--row, --rows and --all-rows exclude each other; choose one")
     loaded = load(model, data, reading, label)
     n_rows = loaded.n_rows
     if row is not None and row >= n_rows:
         raise click.UsageError(f"there is no row {row}; {has(n_rows, data)}")
     if row is None and rows is None and not all_rows and n_rows > 1:
         raise click.UsageError(
-            f"say which sample with --row N, --rows A:B or --all-rows; {has(n_rows, data)}"
+            f"choose samples with --row N, --rows A:B or --all-rows; {has(n_rows, data)}"
         )
     chosen = slice(row, row + 1) if row is not None else choose(rows or slice(None), n_rows, data)
     if loaded.table is not None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chainrule.cli.shared import header_option
+
 if TYPE_CHECKING:
     from chainrule.network import Network
 
@@ -28,21 +30,29 @@ _MOST_ROWS = 10_000  # of a table
     """
 )
 @click.argument("model", required=False)
-@click.option("--sizes", metavar="2,4,1", help="A new network, by its units, in place of MODEL.")
-@click.option("--hidden", metavar="NAME", default="tanh", show_default=True, help="Its activation.")
+@click.option("--sizes", metavar="2,4,1", help="Make a network of these units instead of MODEL.")
+@click.option(
+    "--hidden",
+    metavar="NAME",
+    default="tanh",
+    show_default=True,
+    help="Activation function of its hidden layers.",
+)
 @click.option("--data", metavar="FILE", help="The samples: CSV or TSV, or .npz (X, y).")
+@header_option
+@click.option("--dataset", metavar="NAME", help="Classic samples instead: circles, moons, ...")
+@click.option("--save", metavar="FILE", help="Write one HTML file that needs no Python, and exit.")
 @click.option(
-    "--header/--no-header",
-    default=None,
-    help="Whether the first line of a CSV or TSV file names the columns. [found out]",
+    "--steps",
+    type=click.IntRange(0, 5000),
+    default=200,
+    show_default=True,
+    help="Training steps in that file.",
 )
-@click.option("--dataset", metavar="NAME", help="Or one of the classic ones: circles, moons, ...")
-@click.option("--save", metavar="FILE", help="Write one HTML file that needs no Python, and end.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
-    "--steps", type=click.IntRange(0, 5000), default=200, show_default=True, help="In that file."
+    "--port", type=click.IntRange(1, 65535), help="The port. [the first free one from 8765 on]"
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", type=click.IntRange(1, 65535), help="The port. [the first free from 8765]")
 @click.option("--browser/--no-browser", default=True, help="Whether to open a browser. [yes]")
 def explore(
     model: str | None,
@@ -60,7 +70,7 @@ def explore(
     """Open the explorer: watch a network learn, and ask any weight why.
 
     A page in the browser shows the network of the file MODEL (or a new one), steps through its
-    passes, trains it, and opens every number into its chain rule.
+    forward and backward pass, trains it, and opens every number into its chain rule.
     """
     from chainrule.explorer import load
 
@@ -81,7 +91,7 @@ def _subject(
     hidden: str,
     dataset: str | None,
 ) -> tuple[Network | None, Any, Any, str]:
-    """Give network and samples, as far as they are named."""
+    """Return the network, X, y and a name, as far as the options name them."""
     from chainrule.cli import samples as tables
     from chainrule.explorer.subject import suited
     from chainrule.network import Network
@@ -92,9 +102,9 @@ def _subject(
     from chainrule.teach import datasets
 
     if model is not None and sizes is not None:
-        raise click.UsageError("MODEL and --sizes exclude each other.")
+        raise click.UsageError("MODEL and --sizes exclude each other; choose one")
     if data is not None and dataset is not None:
-        raise click.UsageError("--data and --dataset exclude each other.")
+        raise click.UsageError("--data and --dataset exclude each other; choose one")
     network: Network | None = None
     table = None
     if model is not None:
@@ -129,9 +139,9 @@ def _sizes(text: str) -> list[int]:
     try:
         sizes = [int(part) for part in text.replace("-", ",").split(",")]
     except ValueError:
-        raise click.UsageError(f"--sizes is {text!r}; write units such as 2,4,1") from None
+        raise click.UsageError(f"--sizes is {text!r}; expected units such as 2,4,1") from None
     if len(sizes) < 2:
-        raise click.UsageError(f"--sizes is {text}; it needs two or more")
+        raise click.UsageError(f"--sizes is {text}; expected two layers or more, such as 2,1")
     return sizes
 
 
@@ -151,7 +161,7 @@ def _save(
 
     explorer.save(save, steps=steps, on_progress=on_progress)
     size = os.path.getsize(save) / 1e6
-    click.echo(f"{save}: {steps} steps, {size:.1f} MB; it opens in any browser, without a network")
+    click.echo(f"{save}: {steps} steps, {size:.1f} MB; it opens in any browser, offline")
     return 0
 
 
@@ -172,18 +182,18 @@ def _serve(
     def make() -> Session:
         return Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
 
-    make()  # what is wrong with the data is said now, not in the page
+    make()  # reports what is wrong with the data now, not in the page
     server = Server(make, host, port)
     if not is_loopback(host):
         click.echo(
-            f"Warning: {host} can be reached by other machines. Whoever has the address with its "
-            "token can use this computer's processor; what is sent is not encrypted.",
+            f"Warning: other machines can reach {host}. Anyone with the address and its token can "
+            "use this computer's processor, and the connection is not encrypted.",
             err=True,
         )
-    click.echo(f"The explorer is at\n\n    {server.url}\n\nCtrl-C ends it.")
+    click.echo(f"The explorer is at\n\n    {server.url}\n\nPress Ctrl-C to stop it.")
     if browser:
         webbrowser.open(server.url)
-    with suppress(KeyboardInterrupt):  # the way to end it
+    with suppress(KeyboardInterrupt):  # the way to stop it
         server.run()
-    click.echo("Ended.")
+    click.echo("Stopped.")
     return 0

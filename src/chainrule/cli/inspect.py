@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule.cli.loaded import load_table
-from chainrule.cli.shared import Page, test_rows
+from chainrule.cli.shared import Page, a_number, json_option, test_rows
 from chainrule.storage.models import describe
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     """
 )
 @click.argument("model")
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+@json_option
 def inspect(model: str, as_json: bool) -> None:
-    """Say what the file MODEL is: columns, classes, network, training and measures."""
+    """Describe the file MODEL: columns, classes, network, training and measures."""
     from chainrule.network import load
 
     table = load_table(model)
@@ -63,14 +63,14 @@ def _details(network: Network) -> str:
 
 
 def tell(page: Page, table: TableModel) -> None:
-    """Say what the model of a table is."""
+    """Print a description of the model of a table."""
     schema, target = table.schema, table.schema.target
     if target.task == "classify":
         words = f"{len(target.classes)} classes: {', '.join(target.classes)}"
     else:
-        words = f"a number, mean {target.mean:.6g}, deviation {target.scale:.6g}"
+        words = a_number(target)
     page.fact("target", f"{target.name}: {words}")
-    page.fact("columns", f"{len(schema.columns)}, as {len(schema.inputs)} inputs")
+    page.fact("columns", f"{len(schema.columns)}, which become {len(schema.inputs)} inputs")
     rows: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
     rows += [("left out", c.name, c.why) for c in schema.left_out]
     width = min(max(len(name) for _, name, _ in rows), 30)
@@ -84,7 +84,7 @@ def tell(page: Page, table: TableModel) -> None:
     shown = ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in facts.items())
     page.fact("training", shown)
     if stopped is not None:
-        page.fact("ended", f"by {stopped}" if str(stopped).startswith("early") else str(stopped))
+        page.fact("stopped", f"by {stopped}" if str(stopped).startswith("early") else str(stopped))
     if table.measures.get("model"):
         from chainrule.tables.measures import lines
 

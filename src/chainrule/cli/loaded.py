@@ -1,8 +1,7 @@
-"""A model with the samples of a file, for the commands that explain and check."""
+"""A model with the samples of a file, for the commands explain and check."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule.cli import samples as tables
-from chainrule.cli.shared import note
+from chainrule.cli.shared import note, without_target
 from chainrule.network import load as load_network
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ Taken = tuple[Any, Any, "Names | None"]
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network, the number of rows in the file, and how to take some: X, y and their names."""
+    """A network, the number of rows in the file, and a function for some: X, y and their names."""
 
     network: Network
     n_rows: int
@@ -39,9 +38,9 @@ def load(
     label: str | None = None,
     leave_out: bool = False,
 ) -> Loaded:
-    """Load a model and open a file of samples for it: by columns where the model has them.
+    """Load a model and open a file of samples for it, by columns if the model has them.
 
-    Rows of a table that have no target are an error, or left out.
+    Rows of a table without a target are an error, or left out with ``leave_out``.
     """
     table = load_table(model)
     if table is not None:
@@ -54,21 +53,23 @@ def load(
     }
     for option, (given, unsaid) in mine.items():
         if given != unsaid:
-            raise click.UsageError(f"{option} is for models of tables; {model} is a network alone")
+            raise click.UsageError(
+                f"{option} is for models of tables, but {model} is a network without columns"
+            )
     network = load_network(model)
     samples = tables.read(data, network, reading["header"])
     return Loaded(network, len(samples), lambda rows: (samples.X[rows], samples.y[rows], None))
 
 
 def load_table(model: str) -> TableModel | None:
-    """Load the model of a table, or give None for a network alone."""
+    """Load the model of a table; return None for a network without columns."""
     from chainrule.tables import model as models
 
     return models.load(model)
 
 
 def open_table(path: str, reading: dict[str, Any]) -> Source:
-    """Open a table as the options of a command say."""
+    """Open a table with the reading options of a command."""
     from chainrule.tables.opening import open_table as open_source
     from chainrule.tables.source import Reading
 
@@ -80,17 +81,18 @@ def _columns(
     table: TableModel, data: str, reading: dict[str, Any], label: str | None, leave_out: bool
 ) -> Loaded:
     from chainrule.tables.naming import names
+    from chainrule.tables.source import no_rows
 
     source = open_table(data, reading)
     table.check_columns(source)
     n_rows = sum(batch.num_rows for batch in source.batches(source.names[:1]))
     if not n_rows:
-        raise ValueError(f"{os.fspath(data)} has a header and no rows")
+        raise no_rows(data)
 
     def take(rows: slice) -> Taken:
         X, y, batch, notes = table.samples(source, rows, label, leave_out)
         if n := rows.stop - rows.start - len(X):
-            note(f"{'1 row has' if n == 1 else f'{n:,} rows have'} no target: left out")
+            note(without_target(n))
         for line in notes.words(table.schema):
             note(line)
         return X, y, names(table.schema, source, batch, rows.start)

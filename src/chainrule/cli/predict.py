@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import os.path
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chainrule.cli.loaded import load_table, open_table
-from chainrule.cli.shared import note, read_options
+from chainrule.cli.shared import check_overwrite, note, read_options, rows_have
 from chainrule.storage.atomic import atomic_file
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
       chainrule predict model new.csv --keep id --out predictions.csv
       chainrule predict model new.csv | head
 
-    A column that the model needs and does not find is an error. What else is new is named on the
+    A missing column that the model needs is an error. Anything else that is new is named on the
     standard error: columns, categories, and missing values where the training rows had none.
     """
 )
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 @click.argument("data")
 @click.option(
     "--out", metavar="FILE",
-    help="A .csv, .tsv, .parquet or .arrow file. [CSV on the standard output]",
+    help="A .csv, .tsv, .parquet, .arrow or .feather file. [CSV on the standard output]",
 )  # fmt: skip
-@click.option("--keep", multiple=True, metavar="COLUMN", help="Hand a column of DATA through.")
+@click.option(
+    "--keep", multiple=True, metavar="COLUMN", help="A column of DATA to copy; may be repeated."
+)
 @read_options
 def predict(
     model: str,
@@ -44,12 +46,12 @@ def predict(
 ) -> None:
     """Predict the target for each row of the table DATA with the model of a table.
 
-    Columns are found by their names, in any order. Classes come with their probabilities.
+    Finds columns by their names, in any order. Writes the probability of each class, too.
     """
     table = load_table(model)
     if table is None:
         raise click.UsageError(
-            f"{model} is a network without columns; predict takes a model of chainrule train"
+            f"{model} is a network without columns; expected a model from chainrule train"
         )
     form = _form(out, (data, model))
     source = open_table(data, reading)
@@ -70,17 +72,15 @@ def predict(
 
 
 def _form(out: str | None, inputs: tuple[str, ...]) -> str:
-    """Give the format of the output; an error, if it would overwrite what is read."""
+    """Return the format of the output; raise UsageError if it would overwrite an input."""
     from chainrule.tables.prediction import FORMATS
 
     if out is None:
         return ".csv"
-    for path in inputs:
-        if os.path.exists(out) and os.path.exists(path) and os.path.samefile(out, path):
-            raise click.UsageError(f"--out {out} would overwrite {path}, which is read")
+    check_overwrite(out, [out], inputs)
     form = os.path.splitext(out)[1].lower()
     if form not in FORMATS:
-        raise click.UsageError(f"--out {out}: its name has to end in {', '.join(FORMATS)}")
+        raise click.UsageError(f"--out is {out}; expected a name that ends in {', '.join(FORMATS)}")
     return form
 
 
@@ -103,10 +103,8 @@ def _tell_score(prediction: Prediction) -> None:
         total, target = counts.total(), prediction.model.schema.target
         what = "number" if target.task == "regress" else "class of the model"
         found = listed([label for label, _ in counts.most_common()], 5)
-        rows = "1 row has" if total == 1 else f"{total:,} rows have"
-        note(f"{rows} a target that is no {what}, and is not scored: {found}")
+        note(f"{rows_have(total)} a target that is not a {what} and is not scored: {found}")
     n, measured = prediction.score()
     if n:
         words = ", ".join(f"{NAMES[name]} {text(value)}" for name, value in measured.items())
-        rows = "1 row has" if n == 1 else f"{n:,} rows have"
-        note(f"{rows} the target; on these: {words}")
+        note(f"{rows_have(n)} the target; on these: {words}")

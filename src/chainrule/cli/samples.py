@@ -1,8 +1,8 @@
-"""Tables: samples for a network from CSV, TSV and NumPy files, or one error that names the place.
+"""Samples for a network from CSV, TSV and NumPy files, or one error that names the place.
 
-A CSV or TSV file holds one sample in a line: its inputs, then its target, which is one class from 0
-(for a network of several outputs) or one number for each output. The first line may name the
-columns. A .npz file holds the arrays X and y. Rows count from 0, lines and columns from 1.
+Each line of a CSV or TSV file holds one sample: its inputs, then its target, which is one class
+from 0 (for a network with several outputs) or one number for each output. The first line may name
+the columns. A .npz file holds the arrays X and y. Rows count from 0, lines and columns from 1.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.equations import data
+from chainrule.tables.source import counted
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
@@ -38,11 +39,11 @@ class Table:
 
 
 def read(path: str | os.PathLike[str], network: FeedForward, header: bool | None = None) -> Table:
-    """Read the samples of a file for a network.
+    """Return the samples of a file for a network.
 
-    ``header`` says whether the first line names the columns; None looks.
-    Raises ValueError with the file, line and column for what does not fit, OSError where the file
-    can't be read.
+    ``header`` says whether the first line names the columns; None finds out.
+    Raises ValueError, with the file, line and column, for what does not fit, and OSError if the
+    file cannot be read.
     """
     name = os.fspath(path)
     with open(name, "rb") as file:
@@ -57,7 +58,7 @@ def read(path: str | os.PathLike[str], network: FeedForward, header: bool | None
 
 
 class _MisfitError(Exception):
-    """What is wrong with a file, to be put behind its name: ", line 3: ..." or ": ..."."""
+    """What is wrong with a file, to follow its name: ", line 3: ..." or " is empty"."""
 
 
 _DAMAGED = (
@@ -74,7 +75,7 @@ def _read_npz(file: IO[bytes], network: FeedForward) -> Table:
             for key in ("X", "y"):
                 if key not in arrays:
                     found = ", ".join(arrays.files[:5])
-                    raise _MisfitError(f": no array {key!r}; it holds {found}")
+                    raise _MisfitError(f" has no array {key!r}; expected X and y, found {found}")
             X, y = arrays["X"], arrays["y"]
         X = data.inputs(X, network.sizes[0])
         return Table(X, data.targets(y, len(X), network.sizes[-1], network.loss))
@@ -91,7 +92,7 @@ def _read_text(file: IO[bytes], network: FeedForward, header: bool | None) -> Ta
     while not (head and head[-1].strip()):
         line = next(lines, None)
         if line is None:
-            raise _MisfitError(": it is empty")
+            raise _MisfitError(" is empty; expected a sample in each line")
         head.append(line)
     units_0, units_L = network.sizes[0], network.sizes[-1]
     widths = (units_0 + units_L, units_0 + 1)
@@ -115,7 +116,8 @@ def _read_text(file: IO[bytes], network: FeedForward, header: bool | None) -> Ta
                     continue
             if len(cells) != width:
                 raise _MisfitError(
-                    f", line {number}: {_count(len(cells), 'column')}; the first line has {width}"
+                    f", line {number}: found {counted(len(cells), 'column')}; expected {width}, as "
+                    "in the first line"
                 )
             try:
                 numbers.extend(map(float, cells))
@@ -127,7 +129,7 @@ def _read_text(file: IO[bytes], network: FeedForward, header: bool | None) -> Ta
         raise _MisfitError(f", line {reader.line_num}: {error}") from None
     rows = np.frombuffer(numbers, dtype=np.float64).reshape(-1, width)
     if not len(rows):
-        raise _MisfitError(": it has a line of names and no samples")
+        raise _MisfitError(" has a header but no samples; expected at least one")
     X, y = rows[:, :units_0], rows[:, units_0:]
     if width == units_0 + 1 and units_L > 1:
         return Table(X, _classes(y[:, 0], units_L))
@@ -145,14 +147,14 @@ def _decoded(file: IO[bytes]) -> Iterator[str]:
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError:
-            raise _MisfitError(f", line {number}: not text in UTF-8") from None
+            raise _MisfitError(f", line {number} is not text in UTF-8; save it as UTF-8") from None
         if "\0" in line:
-            raise _MisfitError(f", line {number}: not text; expected CSV, TSV or .npz")
+            raise _MisfitError(f", line {number} is not text; expected CSV, TSV or .npz")
         yield line
 
 
 def _delimiter(line: str, widths: Sequence[int]) -> str:
-    """Give the delimiter that cuts the line into as many columns as wanted, or most of them."""
+    """Return the delimiter that splits the line into a wanted number of columns, or into most."""
     marks = (",", "\t", ";")
     fitting = [mark for mark in marks if line.count(mark) + 1 in widths]
     return fitting[0] if fitting else max(marks, key=line.count)
@@ -164,28 +166,31 @@ def _check_width(width: int, network: FeedForward, line: int) -> None:
         return
     target = "1 target" if units_L == 1 else f"1 class or {units_L} targets"
     raise _MisfitError(
-        f", line {line}: {_count(width, 'column')}; the network expects "
-        f"{_count(units_0, 'input')}, then {target}"
+        f", line {line}: found {counted(width, 'column')}; the network needs "
+        f"{counted(units_0, 'input')}, then {target}"
     )
 
 
 def _is_header(cells: Sequence[str], line: int) -> bool:
-    """Tell names from numbers; a line that could be either is an error, for a row is lost else."""
+    """Return whether a line holds names; raise _MisfitError if it could be either.
+
+    A wrong guess would lose a row.
+    """
     numbers = [(i, cell) for i, cell in enumerate(cells) if _number(cell) is not None]
     if all(cell.strip() == str(i) for i, cell in numbers):
         # No numbers at all, or 0, 1, 2, ..., as dataframes call columns without names.
         if len(numbers) < len(cells) or len(cells) > 4:
             return True
         raise _MisfitError(
-            f", line {line}: {', '.join(cells)} may be names or numbers; "
-            "add --header or --no-header"
+            f", line {line}: {', '.join(cells)} may be names or numbers. Add --header if they are "
+            "names, or --no-header if they are numbers."
         )
     if len(numbers) == len(cells):
         return False
     i, cell = next((i, cell) for i, cell in enumerate(cells) if _number(cell) is None)
     raise _MisfitError(
-        f", line {line}, column {i + 1}: {cell!r} is no number, but {numbers[0][1]!r} is one; "
-        "if this line names the columns, add --header"
+        f", line {line}, column {i + 1}: {cell!r} is not a number, but {numbers[0][1]!r} is. If "
+        "this line names the columns, add --header."
     )
 
 
@@ -197,14 +202,13 @@ def _number(cell: str) -> float | None:
 
 
 def _no_number(cells: Sequence[str], names: Sequence[str], line: int) -> _MisfitError:
-    """Say which cell of a row is not a finite number."""
+    """Return the error for the first cell of a row that is not a finite number."""
     for i, cell in enumerate(cells):
         number = _number(cell)
         if number is None or not np.isfinite(number):
-            what = f"{cell!r} is no number" if number is None else f"{cell.strip()} is not finite"
-            what = what if cell.strip() else "the cell is empty"
+            what = f"{cell!r} is not a finite number" if cell.strip() else "the cell is empty"
             name = f" ({names[i]})" if names else ""
-            return _MisfitError(f", line {line}, column {i + 1}{name}: {what}")
+            return _MisfitError(f", line {line}, column {i + 1}{name}: {what}; expected a number")
     raise AssertionError("every cell is a finite number")
 
 
@@ -213,11 +217,7 @@ def _classes(column: NDArray[np.float64], units: int) -> NDArray[np.int64]:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise _MisfitError(
-            f", row {row}, last column: {column[row]:.6g} is no class; "
-            f"{units} outputs have classes 0 to {units - 1}"
+            f", row {row}, last column: {column[row]:.6g} is not a class; expected a whole number "
+            f"from 0 to {units - 1}"
         )
     return column.astype(np.int64)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -1,33 +1,41 @@
-"""What commands share: exit codes, the width of a page, rows, and the options for data."""
+"""What commands share: exit codes, messages, ranges of rows, options, and the page."""
 
 from __future__ import annotations
 
+import itertools
 import math
+import os.path
 import re
 import shutil
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from chainrule.tables.source import counted
+
 FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
-WIDEST = 100  # columns of a page of text; longer lines are hard to read
-EXIT_CODES = "Exit codes: 0 done, 1 a check did not pass, 2 usage or input, 130 interrupted."
+WIDEST = 100  # characters in a line; longer lines are hard to read
+EXIT_CODES = (
+    "Exit codes: 0 success, 1 a check did not pass, 2 wrong usage or input, 130 interrupted."
+)
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
     from click import ParamType as ParamType
+
+    from chainrule.tables.schema import Target
 else:
 
     class ParamType(click.ParamType):
-        """The kind of an argument; before click 8.4 it does not say which type it converts to."""
+        """The type of an argument, which is generic only from click 8.4 on."""
 
         def __class_getitem__(cls, item: object) -> type:
-            """Give the class itself."""
+            """Return the class itself."""
             return cls
 
 
@@ -37,59 +45,60 @@ class Rows(ParamType[slice]):
     name = "A:B"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> slice:
-        """Give the slice that a text names."""
+        """Return the slice that a text names."""
         if isinstance(value, slice):
             return value
         match = re.fullmatch(r"(\d*):(\d*)", value)
         if match is None:
-            self.fail(f"{value!r} is no range of rows; write A:B, such as 0:32", param, ctx)
+            self.fail(f"{value!r} is not a range of rows; expected A:B, such as 0:32", param, ctx)
         first, last = (int(text) if text else None for text in match.groups())
         return slice(first, last)
 
 
 class Finite(click.FloatRange):
-    """A number in a range, which nan and inf are not."""
+    """A finite number in a range."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Give the number that a text names."""
+        """Return the number that a text names."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"{value!r} is no finite number", param, ctx)
+            self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
 
 
 ABOVE_0 = Finite(0, min_open=True)
+SEED = click.IntRange(0, 2**63 - 1)
 
 
-class Mark(ParamType[str]):
-    r"""What cuts columns: one character, or \t for a tab."""
+class Delimiter(ParamType[str]):
+    r"""The character between columns, or \t for a tab."""
 
-    name = "MARK"
+    name = "CHARACTER"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        """Give the character that a text names."""
+        """Return the character that a text names."""
         mark = "\t" if value == r"\t" else str(value)
         if len(mark) != 1 or not mark.isascii() or mark in '"\r\n\0':
             self.fail(
-                f"{value!r} cuts no columns; expected one ASCII character, such as ; or \\t", param,
-                ctx,
+                f"{value!r} is not a delimiter; expected one ASCII character, such as ; or \\t",
+                param, ctx,
             )  # fmt: skip
         return mark
 
 
 def printable(text: str) -> str:
-    """Take out what would steer a terminal: names in files may hold anything."""
+    """Replace what would control a terminal, because names in files may hold anything."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def note(words: str) -> None:
-    """Say something in one line on the standard error."""
+    """Print one line on the standard error."""
     click.echo(f"chainrule: {printable(' '.join(words.split()))}", err=True)
 
 
 @contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """Say warnings as the command line says things: in one line."""
+    """Print warnings as the command line prints errors: in one line."""
 
     def show(message: Any, *_: Any, **__: Any) -> None:
         note(str(message))
@@ -100,49 +109,80 @@ def one_line_warnings() -> Iterator[None]:
 
 
 def choose(rows: slice, n_rows: int, path: str) -> slice:
-    """Check a range of rows against a table's number of rows."""
+    """Return a range of rows within a table; raise UsageError if it is empty."""
     start, stop, _ = rows.indices(n_rows)
     if start >= stop:
         raise click.UsageError(
-            f"no rows in {rows.start or 0}:{rows.stop or ''}; {has(n_rows, path)}"
+            f"there are no rows in {rows.start or 0}:{rows.stop or ''}; {has(n_rows, path)}"
         )
     return slice(start, stop)
 
 
 def has(n_rows: int, path: str) -> str:
-    """Say which rows a file has."""
-    return f"{path} has {'row 0 only' if n_rows == 1 else f'rows 0 to {n_rows - 1}'}"
+    """Return which rows a file has, in words."""
+    return f"{path} has {'only row 0' if n_rows == 1 else f'rows 0 to {n_rows - 1}'}"
 
 
 def test_rows(n: int) -> str:
-    """Say how many rows the test had."""
-    return "1 test row" if n == 1 else f"{n:,} test rows"
+    """Return the number of test rows, in words."""
+    return counted(n, "test row")
+
+
+def rows_have(n: int) -> str:
+    """Return the beginning of a sentence about n rows."""
+    return "1 row has" if n == 1 else f"{n:,} rows have"
+
+
+def without_target(n: int) -> str:
+    """Return a sentence about n rows that have no target."""
+    return f"{rows_have(n)} no target and {'is' if n == 1 else 'are'} left out"
+
+
+def a_number(target: Target) -> str:
+    """Return a description of a target that is a number."""
+    return f"a number, mean {target.mean:.6g}, standard deviation {target.scale:.6g}"
+
+
+def check_overwrite(out: str, written: Iterable[str], inputs: Iterable[str]) -> None:
+    """Raise UsageError if a file that ``--out`` writes is one of the inputs."""
+    for path, read in itertools.product(written, inputs):
+        if os.path.exists(path) and os.path.exists(read) and os.path.samefile(path, read):
+            raise click.UsageError(
+                f"--out {out} would overwrite {read}, which is an input; choose another name"
+            )
+
+
+header_option = click.option(
+    "--header/--no-header",
+    default=None,
+    help="Whether the first line of a CSV or TSV file names the columns. [detected]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+plain_option = click.option("--plain", is_flag=True, help="Print no colour and no progress bar.")
 
 
 def read_options(command: F) -> F:
-    """Add the options that say how a text file is to be read."""
+    """Add the options for reading a text file to a command."""
     for option in (
+        header_option,
         click.option(
-            "--header/--no-header",
-            default=None,
-            help="Whether the first line of a CSV or TSV file names the columns. [found out]",
-        ),
-        click.option(
-            "--delimiter", type=Mark(), help="What cuts columns, \\t for a tab. [found out]"
+            "--delimiter",
+            type=Delimiter(),
+            help="The character between columns, \\t for a tab. [detected]",
         ),
         click.option(
             "--decimal",
             type=click.Choice([".", ","]),
             default=".",
             show_default=True,
-            help="The mark before decimals in a CSV or TSV file.",
+            help="The decimal mark in a CSV or TSV file.",
         ),
         click.option(
             "--encoding",
             metavar="NAME",
             default="utf-8",
             show_default=True,
-            help="Of a CSV or TSV file: utf-8, latin-1, utf-16, ...",
+            help="The encoding of a CSV or TSV file: utf-8, latin-1, utf-16, ...",
         ),
     ):
         command = option(command)
@@ -150,19 +190,19 @@ def read_options(command: F) -> F:
 
 
 def data_options(command: F) -> F:
-    """Add --data, and how it is to be read, to a command."""
+    """Add --data and the options for reading it to a command."""
     data = click.option(
         "--data",
         required=True,
         metavar="FILE",
-        help="The samples: CSV or TSV (inputs, then the class or the targets), or .npz (X, y); for "
-        "the model of a table a file with its columns.",
+        help="The samples: CSV or TSV (inputs, then the class or the targets), or .npz (X, y). For "
+        "the model of a table, a file with its columns.",
     )
     return data(read_options(command))
 
 
 class Page:
-    """What a command prints: plain text, with colour and a bar where somebody can see them."""
+    """The output of a command: plain text, with colour and a progress bar on a terminal."""
 
     def __init__(self, plain: bool) -> None:
         from rich.console import Console
@@ -171,7 +211,7 @@ class Page:
         self._console = Console(color_system=None, force_terminal=False) if plain else Console()
 
     def say(self, text: str = "", style: str | None = None) -> None:
-        """Print a line, its continuation indented where it is too wide for the screen."""
+        """Print a line, wrapped to the screen, with its continuation indented."""
         text = printable(text)
         width = min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
         indent = " " * (len(text) - len(text.lstrip()) + 2)
@@ -184,7 +224,7 @@ class Page:
 
     @contextmanager
     def working(self, words: str) -> Iterator[None]:
-        """Show that something goes on, while it does, where somebody can see it."""
+        """Show a spinner on a terminal while the block runs."""
         if not self.live:
             yield
             return
@@ -192,5 +232,5 @@ class Page:
             yield
 
     def fact(self, name: str, words: str) -> None:
-        """Print what something is."""
+        """Print a fact behind its name."""
         self.say(f"{name:<8} {words}".rstrip())

@@ -17,12 +17,17 @@ from chainrule.cli.loaded import open_table
 from chainrule.cli.shared import (
     ABOVE_0,
     INTERRUPTED,
+    SEED,
     Finite,
     Page,
     ParamType,
+    a_number,
+    check_overwrite,
     note,
+    plain_option,
     read_options,
     test_rows,
+    without_target,
 )
 from chainrule.storage.atomic import write_atomically
 
@@ -30,39 +35,43 @@ if TYPE_CHECKING:
     from chainrule.tables.training import Prepared, Settings
     from chainrule.training.history import History
 
-_LISTED = 30  # columns; of more, the numbers and categories are told in sum
+_LISTED = 30  # columns; if there are more, only the number of each kind is shown
 _COPIES = 4  # of the parameters: themselves, their gradient, and two of Adam's
 _SHARE = Finite(0, 1, max_open=True)
 
 
 class _Hidden(ParamType[tuple[int, ...]]):
-    """The units of the hidden layers: 64,32; none for a network without any."""
+    """The units of the hidden layers: 64,32, or none."""
 
     name = "N,N,..."
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        """Give the units that a text names."""
+        """Return the units that a text names."""
         if isinstance(value, tuple):
             return value
         if value == "none":
             return ()
         if not re.fullmatch(r"[1-9]\d{0,8}(,[1-9]\d{0,8})*", value):
-            self.fail(f"{value!r} are no layers; write units, such as 64,32, or none", param, ctx)
+            self.fail(
+                f"{value!r} is not a list of units; expected 64,32 or the like, or none", param, ctx
+            )
         return tuple(map(int, value.split(",")))
 
 
 class _Every(ParamType["int | timedelta"]):
-    """How often: a number of epochs, or a time such as 30s, 10m, 2h."""
+    """An interval: a number of epochs, or a time such as 30s, 10m, 2h."""
 
     name = "N|TIME"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int | timedelta:
-        """Give the epochs or the time that a text names."""
+        """Return the epochs or the time that a text names."""
         if isinstance(value, int | timedelta):
             return value
         match = re.fullmatch(r"([1-9]\d{0,8})([smh]?)", value)
         if match is None:
-            self.fail(f"{value!r} is no number of epochs, nor a time such as 10m", param, ctx)
+            self.fail(
+                f"{value!r} is not an interval; expected epochs, or a time such as 10m", param, ctx
+            )
         count, unit = int(match[1]), match[2]
         return timedelta(seconds=count * {"s": 1, "m": 60, "h": 3600}[unit]) if unit else count
 
@@ -81,58 +90,64 @@ class _Every(ParamType["int | timedelta"]):
 )
 @click.argument("data")
 @click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
-@click.option("--out", required=True, metavar="FILE", help="Where the model is put.")
+@click.option("--out", required=True, metavar="FILE", help="The file for the model.")
 @click.option(
     "--task",
     type=click.Choice(["auto", "classify", "regress"]),
     default="auto",
-    help="Whether the target is classes or a number. [found out]",
+    help="Whether the target holds classes or a number. [detected]",
 )
 @click.option(
     "--hidden", type=_Hidden(), default="64,32", show_default=True,
     help="Units of the hidden layers, or none.",
 )  # fmt: skip
-@click.option("--activation", default="silu", show_default=True, help="That of the hidden layers.")
+@click.option("--activation", default="silu", show_default=True,
+              help="Activation function of the hidden layers.")  # fmt: skip
 @click.option("--epochs", type=click.IntRange(1), default=200, show_default=True,
-              help="Passes over the training rows, at most.")  # fmt: skip
+              help="The maximum number of epochs.")  # fmt: skip
 @click.option("--patience", type=click.IntRange(1), default=20, show_default=True,
-              help="Epochs without a better validation loss before it stops.")  # fmt: skip
-@click.option("--batch-size", type=click.IntRange(1), help="Rows of a step. [by their number]")
-@click.option("--learning-rate", type=ABOVE_0, default=0.003, show_default=True)
-@click.option("--l2", type=Finite(0), help="λ of the penalty on weights. [3 / rows]")
-@click.option("--dropout", type=_SHARE, default=0.0, show_default=True)
-@click.option("--balanced", is_flag=True, help="Let all classes count the same.")
+              help="Epochs without a better validation loss before training stops.")  # fmt: skip
+@click.option(
+    "--batch-size", type=click.IntRange(1), help="Rows in a batch. [by the rows: 32 to 1024]"
+)
+@click.option("--learning-rate", type=ABOVE_0, default=0.003, show_default=True,
+              help="Learning rate of Adam at the start.")  # fmt: skip
+@click.option("--l2", type=Finite(0), help="λ of the L2 penalty. [3 / rows, at most 0.01]")
+@click.option("--dropout", type=_SHARE, default=0.0, show_default=True,
+              help="Dropout rate of the hidden layers.")  # fmt: skip
+@click.option("--balanced", is_flag=True, help="Weight the classes so that all count the same.")
 @click.option("--test", type=_SHARE, default=0.2, show_default=True,
-              help="Share of rows that are held out, to say how good the model is.")  # fmt: skip
+              help="Share of the rows that measure the model.")  # fmt: skip
 @click.option("--validation", type=_SHARE, default=0.1, show_default=True,
-              help="Share of rows that tell when to stop.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
-              help="Of split, weights and order; the same seed gives the same model.")  # fmt: skip
-@click.option("--numeric", multiple=True, metavar="COLUMN", help="A column of numbers.")
-@click.option("--categorical", multiple=True, metavar="COLUMN", help="A column of categories.")
-@click.option("--date", "dates", multiple=True, metavar="COLUMN[=FORM]",
-              help="A column of dates, in ISO 8601 or a form such as %d/%m/%Y.")  # fmt: skip
+              help="Share of the rows that decide when to stop.")  # fmt: skip
+@click.option("--seed", type=SEED, default=0, show_default=True,
+              help="Seed of the split, the weights and the batches.")  # fmt: skip
+@click.option("--numeric", multiple=True, metavar="COLUMN", help="A column to read as numbers.")
+@click.option("--categorical", multiple=True, metavar="COLUMN",
+              help="A column to read as categories.")  # fmt: skip
+@click.option("--date", "dates", multiple=True, metavar="COLUMN[=FORMAT]",
+              help="A column to read as dates, in ISO 8601 or as in %d/%m/%Y.")  # fmt: skip
 @click.option("--drop", multiple=True, metavar="COLUMN", help="A column to leave out.")
 @click.option("--missing", multiple=True, metavar="TEXT",
-              help="A text that stands for no value, too.")  # fmt: skip
+              help="Another text that stands for no value.")  # fmt: skip
 @click.option("--max-categories", type=click.IntRange(1), default=50, show_default=True,
-              help="Of a column; the others count as one.")  # fmt: skip
+              help="The maximum number of categories; all others count as one.")  # fmt: skip
 @read_options
-@click.option("--checkpoint", metavar="FOLDER", help="Keep the run there, to go on after a kill.")
+@click.option("--checkpoint", metavar="FOLDER", help="Save the run in this folder, to resume it.")
 @click.option("--every", type=_Every(), default="1", show_default=True,
               help="Epochs or time (30s, 10m) between checkpoints.")  # fmt: skip
 @click.option("--keep", type=click.IntRange(1), default=2, show_default=True,
-              help="How many checkpoints stay.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in the folder.")
-@click.option("--plot/--no-plot", default=True, help="Draw the loss curves beside the model.")
-@click.option("--plain", is_flag=True, help="No colour and no progress bar.")
+              help="Number of checkpoints to keep.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Resume from the newest checkpoint in that folder.")
+@click.option("--plot/--no-plot", default=True, help="Draw the loss curves beside the model. [yes]")
+@plain_option
 def train(data: str, out: str, **given: Any) -> int:
     """Train a network on the table DATA to predict one of its columns.
 
-    DATA is a CSV, TSV, Parquet or Arrow file of any size, with names for its columns. Says what it
-    makes of each column, trains, and measures the model on rows that were held out, beside a
-    baseline. Numbers are standardised, categories one-hot, dates taken apart; all of this is kept
-    in the model file.
+    DATA is a CSV, TSV, Parquet or Arrow file of any size, with a name for each column. Prints what
+    becomes of each column, trains, and measures the model on held-out rows, beside a baseline.
+    Numbers are standardised, categories become one-hot, and dates are split into parts; the model
+    file keeps all of this. --numeric, --categorical, --date, --drop and --missing may be repeated.
     """
     page = Page(given["plain"])
     plot = _plot_path(out) if given["plot"] else None
@@ -150,10 +165,10 @@ def train(data: str, out: str, **given: Any) -> int:
     history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
     if history.stop_reason == "interrupted":
         epoch = _reached(given["checkpoint"])
-        where = "" if epoch is None else f"; go on with --resume (epoch {epoch} is kept)"
-        note(f"interrupted, no model was written{where}")
+        where = "" if epoch is None else f". Resume from epoch {epoch} with --resume."
+        note(f"interrupted; no model was written{where}")
         return INTERRUPTED
-    if not page.live:  # else the bar has said it
+    if not page.live:  # otherwise the progress bar has shown it
         page.fact("trained", history.summary())
     measured, beside = training.assess(network, prepared)
     training.model(network, prepared, history, measured, beside).save(out)
@@ -163,7 +178,7 @@ def train(data: str, out: str, **given: Any) -> int:
         saved += (
             f", and the loss curves in {plot}"
             if _draw(history, plot, data)
-            else (" (no loss curves: pip install 'chainrule[tables]' for matplotlib)")
+            else (" (loss curves need matplotlib: pip install 'chainrule[tables]')")
         )
     page.say()
     page.say(saved, "bold")
@@ -176,10 +191,10 @@ def _plot_path(out: str) -> str:
 
 
 def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None:
-    """Find out what would go wrong at the end, before anything is read."""
-    for path in filter(None, (out, plot)):
-        if os.path.exists(path) and os.path.exists(data) and os.path.samefile(path, data):
-            raise click.UsageError(f"--out {out} would overwrite {data}")
+    """Raise for what would go wrong at the end, before anything is read."""
+    written = [path for path in (out, plot) if path is not None]
+    check_overwrite(out, written, [data])
+    for path in written:
         if os.path.isdir(path):
             raise IsADirectoryError(21, "Is a directory", path)
         folder = os.path.dirname(os.path.realpath(path))
@@ -189,19 +204,21 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
             raise PermissionError(13, "Permission denied", path)
     from chainrule.network import Network
 
-    Network([1, 1, 1], hidden=given["activation"])  # which says what is wrong with it
+    Network([1, 1, 1], hidden=given["activation"])  # raises what is wrong with it
     for option in ("every", "keep"):
         if given["checkpoint"] is None and _is_said(option):
-            raise click.UsageError(f"--{option} needs --checkpoint FOLDER, which it is about")
+            raise click.UsageError(f"--{option} needs --checkpoint FOLDER, the folder of the run")
     if given["test"] + given["validation"] >= 0.9:
-        raise click.UsageError("--test and --validation leave too few rows to learn from")
+        raise click.UsageError(
+            "--test and --validation leave too few rows to learn from; their sum must be below 0.9"
+        )
     folder = given["checkpoint"]
     if given["resume"] and folder is None:
         raise click.UsageError("--resume needs --checkpoint FOLDER, the folder of the run")
     if not given["resume"] and (epoch := _reached(folder)) is not None:
         raise click.UsageError(
-            f"{folder} holds a run, which reached epoch {epoch}: go on with it (--resume), or "
-            "name another folder"
+            f"{folder} holds a run that reached epoch {epoch}. Resume it with --resume, or name "
+            "another folder."
         )
 
 
@@ -211,20 +228,20 @@ def _is_said(option: str) -> bool:
 
 
 def _check_memory(prepared: Prepared) -> None:
-    """Raise ValueError for a network that this machine could not hold, before it tries to."""
+    """Raise ValueError for a network that does not fit in memory, before it is built."""
     schema = prepared.schema
     sizes = (len(schema.inputs), *prepared.settings.hidden, len(schema.outputs))
     n = sum((fan_in + 1) * units for fan_in, units in itertools.pairwise(sizes))
     need = _COPIES * 4 * n  # bytes in float32
     if need > _memory():
         raise ValueError(
-            f"a network of {'-'.join(map(str, sizes))} units has {n:,} parameters; its training "
-            f"takes {need / 1e9:,.4g} GB, more than this machine has: say fewer with --hidden"
+            f"a network of {'-'.join(map(str, sizes))} units has {n:,} parameters; training it "
+            f"takes {need / 1e9:,.4g} GB, more than this machine has. Use fewer units (--hidden)."
         )
 
 
 def _memory() -> float:
-    """Give the bytes of memory of this machine, or infinity where they are not known."""
+    """Return the memory of this machine in bytes, or infinity if it is not known."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -232,7 +249,7 @@ def _memory() -> float:
 
 
 def _reached(folder: str | None) -> int | None:
-    """Give the epoch of the newest checkpoint in a folder, or None."""
+    """Return the epoch of the newest checkpoint in a folder, or None."""
     from chainrule.training.checkpoints import checkpoints
 
     if folder is None or not os.path.isdir(folder):
@@ -267,7 +284,7 @@ def _keeping(given: dict[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in ("checkpoint", "every", "keep", "resume")}
 
 
-# --- what is said ---------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------
 
 
 def _tell_table(page: Page, prepared: Prepared) -> None:
@@ -276,7 +293,7 @@ def _tell_table(page: Page, prepared: Prepared) -> None:
     page.say(f"{prepared.path}: {prepared.n_rows:,} rows, {n_columns:,} columns", "bold")
     page.fact("target", f"{target.name}: {_target_words(prepared)}")
     if prepared.without_target:
-        page.fact("", f"{prepared.without_target:,} rows have no target, and are left out")
+        page.fact("", without_target(prepared.without_target))
     kept: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
     page.fact("columns", "")
     if len(kept) > _LISTED:
@@ -292,15 +309,15 @@ def _tell_table(page: Page, prepared: Prepared) -> None:
     for kind, name, words in kept:
         page.say(f"  {kind:<8}  {name:<{width}}  {words}", "dim" if kind == "left out" else None)
     counts = prepared.counts
-    how = "each class with its share, " if target.task == "classify" else ""
+    how = "stratified by class, " if target.task == "classify" else ""
     page.fact(
         "rows",
-        f"{counts['training']:,} to learn from, {counts['validation']:,} to watch, "
+        f"{counts['training']:,} for training, {counts['validation']:,} for validation, "
         f"{counts['test']:,} for the test ({how}seed {prepared.settings.seed})",
     )
     if prepared.single:
         shown = ", ".join(prepared.single[:5]) + (", ..." if len(prepared.single) > 5 else "")
-        page.fact("", f"too few rows to test: {shown}")
+        page.fact("", f"classes without a test row: {shown}")
 
 
 def _target_words(prepared: Prepared) -> str:
@@ -308,7 +325,7 @@ def _target_words(prepared: Prepared) -> str:
 
     target = prepared.schema.target
     if target.task == "regress":
-        return f"a number, mean {target.mean:.6g}, deviation {target.scale:.6g} (task regress)"
+        return f"{a_number(target)} (task regress)"
     y = np.concatenate(list(prepared.y.values()))
     counts = np.bincount(y, minlength=len(target.classes))
     shown = [f"{name[:40]} {counts[i]:,}" for i, name in enumerate(target.classes[:10])]
@@ -320,7 +337,7 @@ def _tell_measures(page: Page, prepared: Prepared, measured: Any, beside: Any) -
     from chainrule.tables.measures import lines
 
     if not measured:
-        page.fact("test", "no rows were held out, so nothing is known of how good the model is")
+        page.fact("test", "no rows were held out, so the model was not measured")
         return
     page.say()
     page.say(f"On the {test_rows(prepared.counts['test'])}", "bold")
@@ -330,7 +347,7 @@ def _tell_measures(page: Page, prepared: Prepared, measured: Any, beside: Any) -
 
 
 def _draw(history: History, path: str, data: str) -> bool:
-    """Draw the loss curves into a file; say whether there is matplotlib to do it."""
+    """Draw the loss curves into a file; return False if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -13,10 +13,10 @@ from chainrule.equations.losses import BinaryCrossEntropy, CrossEntropy
 from chainrule.equations.numbers import Value, format_number, plain
 
 Array = NDArray[Any]
-_FLAT = 0.05  # saturated: |g'| stays below this share of the steepest slope, on 95% of samples
-_SHARE = 0.95
-_SMALL = 0.01  # a gradient below this share of the largest is called small
-# The steepest slope of the functions that saturate; at z = 0 all have it.
+_FLAT = 0.05  # saturated: |g'| is below this share of the steepest slope ...
+_SHARE = 0.95  # ... on at least this share of the samples
+_SMALL = 0.01  # share of the largest gradient below which a gradient is small
+# The steepest slope of the functions that saturate, at z = 0.
 _STEEPEST = {"tanh": 1.0, "sigmoid": 0.25}
 
 
@@ -41,7 +41,7 @@ class HealthView(TypedDict):
 
 
 def marks(network: FeedForward, passed: Forward) -> list[list[str]]:
-    """Return of every unit of every layer whether it is "dead", "saturated" or well ("")."""
+    """Return for every unit of every layer "dead", "saturated" or "" (it learns)."""
     found = [["" for _ in range(network.sizes[0])]]
     for l in range(1, len(network.sizes)):
         g = network.layers[l].activation
@@ -50,7 +50,7 @@ def marks(network: FeedForward, passed: Forward) -> list[list[str]]:
         if l == len(network.sizes) - 1 and isinstance(
             network.loss, BinaryCrossEntropy | CrossEntropy
         ):
-            found.append(words)  # ∂C/∂z is a - y there: no flat g' stands in the way
+            found.append(words)  # ∂C/∂z is a - y there, so a flat g' does no harm
             continue
         if g.name == "relu":
             for j in np.flatnonzero((z <= 0).all(axis=0)).tolist():
@@ -64,7 +64,7 @@ def marks(network: FeedForward, passed: Forward) -> list[list[str]]:
 
 
 def report(network: FeedForward, gradient: Gradient, first: int = 0) -> HealthView:
-    """Return the health of every layer; ``first`` is the index of the first unit in words."""
+    """Return the health of every layer; the words count units from ``first`` on."""
     L = len(network.sizes) - 1
     sizes = [_rms(gradient.dW[l]) for l in range(1, L + 1)]
     largest = max(sizes) or 1.0
@@ -74,19 +74,19 @@ def report(network: FeedForward, gradient: Gradient, first: int = 0) -> HealthVi
         _layer(network, gradient, l, sizes[l - 1], shares[l - 1], found, first)
         for l in range(1, L + 1)
     ]
-    small = [l for l, share in enumerate(shares, start=1) if not share >= _SMALL]  # nor what is nan
+    small = [l for l, share in enumerate(shares, start=1) if not share >= _SMALL]  # NaN, too
     ill = sum(len(view["marked"]) for view in layers)
     if not max(sizes):
-        words = "Every gradient is 0: nothing can be learnt from these samples as things are."
+        words = "Every gradient is 0: the network cannot learn anything from these samples."
     elif small or ill:
         parts = []
         if small:
             parts.append(f"small gradients in {_layers(small)}")
         if ill:
             parts.append(f"{ill} unit{'s' * (ill > 1)} that hardly learn{'s' * (ill == 1)}")
-        words = f"Something to look at: {' and '.join(parts)}."
+        words = f"Worth a look: {' and '.join(parts)}."
     else:
-        words = "All is well: every layer gets a gradient of a like size, and every unit learns."
+        words = "All is well: all layers have gradients of similar size, and every unit learns."
     return {"kind": "health", "words": words, "layers": layers}
 
 
@@ -131,23 +131,24 @@ def _words(
         said.append("No gradient arrives.")
     elif share < _SMALL:
         part = f"1/{1 / share:,.0f}" if share >= 1e-4 else format_number(share, 1)
-        said.append(f"Its gradient is {part} of the largest: it learns that slowly.")
+        said.append(f"Its gradient is {part} of the largest, so it learns slowly.")
         said.append(_cause(network, gradient, l, slope))
-    flat = f"{name} is flat there: the factor g′(z) is close to 0 on almost every sample"
+    flat = f"{name} is flat at z, so the factor g′(z) is close to 0 on almost every sample"
     meanings = {
-        "dead": "z ≤ 0 on every sample, so a = 0 and the factor g′(z) is 0: no gradient passes",
-        "saturated": f"{flat}, and hardly any gradient passes",
+        "dead": "z ≤ 0 on every sample checked, so a = 0, g′(z) = 0, and no gradient passes",
+        "saturated": f"{flat} and hardly any gradient passes",
     }
     for word, meaning in meanings.items():
         units = [str(j + first) for j, what in marked if what == word]
         if units:
             some = ", ".join(units[:6]) + (f" and {len(units) - 6} more" if len(units) > 6 else "")
-            said.append(f"Unit{'s' * (len(units) > 1)} {some} {word}: {meaning}.")
-    return " ".join(said) or "Well."
+            verb = "are" if len(units) > 1 else "is"
+            said.append(f"Unit{'s' * (len(units) > 1)} {some} {verb} {word}: {meaning}.")
+    return " ".join(said) or "It learns well."
 
 
 def _cause(network: FeedForward, gradient: Gradient, l: int, slope: float) -> str:
-    """Return which factor of the chain makes the gradient small: the smallest on the way down."""
+    """Return a sentence about the smallest factor between this layer and the loss."""
     factors = []
     for m in range(l, len(network.sizes)):
         g = network.layers[m].activation
@@ -161,7 +162,7 @@ def _cause(network: FeedForward, gradient: Gradient, l: int, slope: float) -> st
     inputs = float(np.sqrt(np.square(gradient.forward.a[l - 1]).mean()))
     factors.append((inputs, f"the activations a of layer {l - 1}"))
     value, name = min(factors)
-    return f"The smallest factor of its chain: {name}, {format_number(value, 2)} on average."
+    return f"The smallest factor in its chain is {name}: {format_number(value, 2)} on average."
 
 
 def _rms(values: Array) -> float:

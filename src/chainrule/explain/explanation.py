@@ -195,7 +195,7 @@ def explain(
     n = len(gradient.sample_losses)
     focus = integer(focus, "focus must be the index of a sample")
     if not 0 <= focus < n:
-        raise ValueError(f"focus is {focus}; there are samples 0 to {n - 1}")
+        raise ValueError(f"focus is {focus}; expected the index of a sample, 0 to {n - 1}")
     units = network.sizes[-1]
     rows = data.one_hot(data.targets(y, n, units, network.loss), units, np.float64).copy()
     return Explanation(

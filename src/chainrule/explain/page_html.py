@@ -6,18 +6,11 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
+from chainrule.explain.counts import more_samples, sum_of_others
 from chainrule.explain.document import sections
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Contributions, Equation
-from chainrule.explain.words import (
-    column,
-    headline,
-    more_samples,
-    setting,
-    shown_samples,
-    sum_of_others,
-    what,
-)  # fmt: skip
+from chainrule.explain.words import column, headline, setting, shown_samples, what
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chainrule.explain.counts import more_samples, sum_of_others
 from chainrule.explain.document import sections
 from chainrule.explain.latex import LatexWriter, escape
 from chainrule.explain.terms import Contributions, Equation
-from chainrule.explain.words import (
-    column,
-    headline,
-    more_samples,
-    setting,
-    shown_samples,
-    sum_of_others,
-)
+from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative

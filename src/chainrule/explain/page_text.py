@@ -8,17 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chainrule.equations.numbers import format_number
+from chainrule.explain.counts import more_samples, sum_of_others
 from chainrule.explain.document import sections
 from chainrule.explain.terms import Contributions, Equation
 from chainrule.explain.text import TextWriter
-from chainrule.explain.words import (
-    column,
-    headline,
-    more_samples,
-    setting,
-    shown_samples,
-    sum_of_others,
-)
+from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative

@@ -13,6 +13,7 @@ from chainrule.equations.activations import Softmax
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.formulas import Div, Expr, Num, add, evaluate, mul, parse
 from chainrule.equations.losses import BinaryCrossEntropy, CrossEntropy, Poisson
+from chainrule.explain.counts import the_others
 from chainrule.explain.notation import Notation
 from chainrule.explain.symbols import (
     Dots,
@@ -29,7 +30,6 @@ from chainrule.explain.symbols import (
     turn_residual,
 )  # fmt: skip
 from chainrule.explain.terms import Contributions, Equation, Term
-from chainrule.explain.words import the_others
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward

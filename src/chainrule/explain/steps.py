@@ -16,13 +16,13 @@ from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.formulas import Expr, Name, Neg, Num, add, mul, parse
 from chainrule.equations.targets import PreActivation, Weight
 from chainrule.explain import Explanation
+from chainrule.explain.counts import the_others
 from chainrule.explain.derivation import _weighted_sum
 from chainrule.explain.notation import Notation
 from chainrule.explain.pieces import Array, Pieces
 from chainrule.explain.scribe import EquationView, Scribe
 from chainrule.explain.symbols import Factor, LossSymbol, Partial, Word, fill, quantity
 from chainrule.explain.terms import Equation
-from chainrule.explain.words import the_others
 
 _MOST = 4  # equations in a step; also items of a sum written out in numbers
 

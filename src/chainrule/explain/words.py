@@ -37,21 +37,6 @@ def shown_samples(why: Derivative, count: int) -> list[SampleRow]:
     return rows
 
 
-def more_samples(count: int) -> str:
-    """Return the words for samples that a table leaves out."""
-    return "and 1 more sample" if count == 1 else f"and {count} more samples"
-
-
-def the_others(count: int) -> str:
-    """Return the words for the items that a sum leaves out."""
-    return "the other one" if count == 1 else f"the other {count}"
-
-
-def sum_of_others(count: int) -> str:
-    """Return the words for the sum of the items that a list leaves out."""
-    return the_others(count) if count == 1 else f"the sum of {the_others(count)}"
-
-
 def what(why: Derivative) -> str:
     """Return what the target is, in words."""
     first, last = why.notation.first_index, len(why.network.sizes) - 1

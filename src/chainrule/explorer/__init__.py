@@ -1,7 +1,7 @@
 """The explorer: an interactive page about one network, in a browser, a notebook or a file.
 
-Needs the packages of ``chainrule[explorer]``. `session` answers the messages that `protocol`
-describes; `web`, `notebook` and `offline` are its hosts.
+It needs the packages of ``chainrule[explorer]``. `session` answers the messages that `protocol`
+describes; `hosts` carry them: the web server, the notebook and the offline file.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["Explorer"]
 
 
 class Explorer:
-    """Show a network with data, to look at, to train and to ask. A notebook shows it as a widget.
+    """An interactive page about a network and data, which a notebook shows as a widget.
 
     `Network.explore` makes it.
 
     Args:
         network: The network, which is copied. None makes a small one for a classic data set.
-        X: The inputs, (n, units_0). Without X and y, a few random samples are made.
+        X: The inputs, (n, units_0). Without X and y, the page shows a few random samples.
         y: The targets, as for `Network.fit`.
-        validation_data: (X, y), whose loss is drawn as well.
-        name: What the data are called on the page.
+        validation_data: (X, y) of other samples, whose loss the page draws as well.
+        name: The name of the data on the page.
 
     Raises:
         ImportError: The packages of ``chainrule[explorer]`` are not installed.
@@ -54,7 +54,8 @@ class Explorer:
         name: str = "data",
     ) -> None:
         if (X is None) != (y is None):
-            raise ValueError("X and y go together: one of them is missing")
+            missing = "X" if X is None else "y"
+            raise ValueError(f"{missing} is missing; expected both X and y, or neither")
         self.session = load("session").Session(
             network, X, y, validation_data=validation_data, name=name
         )
@@ -62,13 +63,13 @@ class Explorer:
 
     @property
     def network(self) -> FeedForward:
-        """Return a copy of the network as it is now, changed and trained on the page."""
+        """Return a copy of the network in its current state, as changed and trained on the page."""
         network: FeedForward = self.session.network.copy()
         return network
 
     @property
     def widget(self) -> Any:
-        """Return the anywidget, for hosts that want to be given it."""
+        """Return the anywidget, for hosts that ask for one."""
         if self._widget is None:
             self._widget = load("hosts.notebook").Widget(self.session)
         return self._widget
@@ -80,18 +81,19 @@ class Explorer:
         steps: int = 200,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Write one HTML file that shows the explorer without Python and without a network.
+        """Write one HTML file that shows the explorer without Python and offline.
 
-        Training is recorded from the weights as they are, with the derivation of everything that is
-        drawn, for the sample that is chosen. The session stays as it is.
+        It records training from the current weights, with the derivation of everything in the
+        drawing, for the current sample. The session does not change.
 
         Args:
             path: The file to write.
             steps: How many steps of training to record.
-            on_progress: Called with the steps that are done and all of them.
+            on_progress: Called after each step with the number of steps done and their total.
 
         Raises:
             OSError: The file cannot be written.
+            ValueError: ``steps`` is below 0.
         """
         from chainrule.storage.atomic import write_atomically
 
@@ -106,7 +108,7 @@ class Explorer:
 
 
 def load(name: str) -> Any:
-    """Return a module of the explorer, or say which packages it needs."""
+    """Return a module of the explorer; raise ImportError naming the package that it lacks."""
     try:
         return importlib.import_module(f"chainrule.explorer.{name}")
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""A derivation as the page needs it: sections with MathML, and contributions that open further."""
+"""Derivations for the page: sections in MathML, and contributions that open further."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROWS = 100  # samples in the table
 
 
 def explanation(why: Explanation, version: int) -> ExplanationView:
-    """Return a derivation without the contributions of contributions."""
+    """Return a derivation, with its first level of contributions."""
     scribe = Scribe(why.notation, why.network.sizes, why.n_samples)
     sections: list[SectionView] = []
     for section in why.sections():
@@ -57,12 +57,12 @@ def explanation(why: Explanation, version: int) -> ExplanationView:
 
 
 def _sample(why: Explanation, i: int) -> list[Value]:
-    """Return the terms of a sample, and their product."""
+    """Return the values of the terms for a sample, and their product."""
     return [*(number(float(t.values[i])) for t in why.terms), number(float(why.products[i]))]
 
 
 def terms(why: Explanation, chosen: Sequence[Term]) -> list[TermView]:
-    """Return the terms of a contribution, in numbers."""
+    """Return the terms of a contribution in numbers."""
     scribe = Scribe(why.notation, why.network.sizes, why.n_samples)
     return [
         {

@@ -1,8 +1,8 @@
-"""Place: where a session stands (network, data, settings, sample), and what is drawn of it."""
+"""Place: the state of a session (network, data, settings, sample), and the frame that shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -19,21 +19,21 @@ from chainrule.equations.targets import resolve
 from chainrule.explain import Explanation
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explain.scribe import is_bare, marks_of_layers, notation
-from chainrule.explorer import results, subject, view
-from chainrule.explorer.protocol import replies
+from chainrule.explorer import results, subject, view, work
+from chainrule.explorer.protocol import replies, requests
 from chainrule.explorer.trainer import OPTIMIZERS, Recording, Trainer
 from chainrule.teach import datasets
 from chainrule.teach.datasets import Dataset
 
-_BLOCK = 512  # samples of which the mean is explained
-_MARKED = 64  # samples by which units are marked as dead or saturated
-_MADE = 8  # explanations kept, for contributions that are opened and the proof
-_UNDO, _UNDO_BYTES = 100, 16 * 2**20
+_BLOCK = 512  # samples in a mean that is explained; more would make an explanation slow
+_MARKED = 64  # samples checked in each frame for dead and saturated units
+_MADE = 8  # explanations kept, so that opening contributions and the proof computes none again
+_UNDO, _UNDO_BYTES = 100, 16 * 2**20  # changes kept to undo, and the bytes of their parameters
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How it trains and how it is written."""
+    """How the network trains, and how formulas and numbers are written."""
 
     learning_rate: float = 0.1
     optimizer: str = "gradient descent"
@@ -43,13 +43,13 @@ class Settings:
     digits: int = 4
 
 
-# For the small data sets of the explorer, which are learnt within a few hundred steps by it.
+# With it a network learns the small data sets of the explorer in a few hundred steps.
 QUICK = Settings(learning_rate=0.5)
 
 
 @dataclass
 class _Moment:
-    """All that a change can change; the network is a copy."""
+    """Everything that a change can affect; the network is a copy."""
 
     network: FeedForward
     data: Dataset
@@ -59,14 +59,14 @@ class _Moment:
     record: int
     step: int
     epoch: float
-    name: str = ""  # of the change that came after
+    name: str = ""  # of the change made next
 
 
 class Place:
-    """A network with data, and a place in them; `Session` answers messages about it.
+    """The state of a session: a network, data, settings and the current sample.
 
-    ``network`` is copied. X is (n, units_0), y as for `Network.fit`; without data a data set of the
-    explorer is taken, without a network a small one is made.
+    ``network`` is copied. X is (n, units_0), y as for `Network.fit`. Without data it takes random
+    samples; without a network, a small one and a data set of the explorer.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Place:
             self._restart()
 
     def copy(self) -> Self:
-        """Return a session at the same place, which goes its own way, with nothing to undo."""
+        """Return an independent session in the same state, with nothing to undo."""
         twin = type(self)(self.network)
         twin._data, twin.settings, twin.sample = self._data, self.settings, self.sample
         twin._restart()
@@ -114,7 +114,7 @@ class Place:
     # --- the frame ------------------------------------------------------------------------------
 
     def frame(self, training: bool = False) -> replies.Frame:
-        """Return all that is drawn."""
+        """Return everything that the page draws."""
         network, dataset, s = self.network, self._data, self.settings
         gradient, focus = self._gradient(), self._focus()
         shown = self._units_shown(gradient, focus)
@@ -123,17 +123,18 @@ class Place:
         z, a = (passed[-1][[focus]] for passed in (gradient.forward.z, gradient.forward.a))
         dC_da = network.loss.derivative_at_output(z, a, y[None])[0]
         chosen = notation(s.notation, s.digits)
+        functions = [layer.activation.name for layer in network.weighted_layers]
         return {
             "kind": "frame",
             "version": self._version,
             "network": {
                 "sizes": list(network.sizes),
-                "activations": [layer.activation.name for layer in network.weighted_layers],
+                "activations": functions,
                 "loss": network.loss.name,
                 "parameters": int(network.parameters.size),
                 "biases": network.biases,
                 "engine": engines.choose(network.requested_engine, network).name,
-                "seed": int(network.seed) if network.seed < 2**53 else 0,
+                "seed": int(network.seed) if network.seed <= requests.MAX_SEED else 0,
             },
             "layers": view.layers(network, gradient, dC_da, focus, shown, marks),
             "weights": view.weights(network, gradient, shown),
@@ -167,11 +168,17 @@ class Place:
             },
             "choices": {
                 "datasets": datasets.names(),
-                "activations": [name for name in ACTIVATIONS if name != "softmax"],
-                "outputs": list(ACTIVATIONS),
-                "losses": list(LOSSES),
+                "activations": [n for n in _with(ACTIVATIONS, functions[:-1]) if n != "softmax"],
+                "outputs": _with(ACTIVATIONS, functions[-1:]),
+                "losses": _with(LOSSES, [network.loss.name]),
                 "notations": list(NOTATIONS),
                 "optimizers": list(OPTIMIZERS),
+            },
+            "limits": {
+                "units": requests.MAX_UNITS,
+                "steps": requests.MAX_STEPS,
+                "file": requests.MAX_CSV,
+                "name": requests.MAX_NAME,
             },
             "undo": self._undo[-1].name if self._undo else "",
             "redo": self._redo[-1].name if self._redo else "",
@@ -188,6 +195,7 @@ class Place:
         return {
             "index": self.sample,
             "count": len(self._data.X),
+            "block": len(range(*self._block().indices(len(self._data.X)))),
             "x": view.row(x),
             "y": view.row(y),
             "loss": view.number(float(gradient.sample_losses[focus])),
@@ -221,8 +229,8 @@ class Place:
         }
 
     def _losses(self) -> tuple[float, float | None]:
-        """Return the loss over training and validation data, of so many that it stays quick."""
-        most = int(np.clip(4e6 / self.network.parameters.size, 50, 1000))
+        """Return the loss over the first samples for training and for validation, or None."""
+        most = work.LOSS.samples(self.network)
         d = self._data
         loss = self.network.loss_value(d.X[:most], d.y[:most])
         if not len(d.X_val):
@@ -230,7 +238,7 @@ class Place:
         return loss, self.network.loss_value(d.X_val[:most], d.y_val[:most])
 
     def _units_shown(self, gradient: Gradient, focus: int) -> list[list[int]]:
-        """Return the units to draw; they stay while training goes on, so that the eye can follow."""
+        """Return the units to draw: the same ones during training, so that the eye can follow."""
         fit = (self._data.version, self.sample)
         if not self._shown or self._shown_for != fit:
             self._shown = view.important(self.network, gradient, focus)
@@ -240,9 +248,13 @@ class Place:
     # --- the samples ----------------------------------------------------------------------------
 
     def _rows(self) -> slice:
-        """Return the samples that are explained: the one, or the block that it is in."""
+        """Return the samples that are explained: the current one, or its block."""
         if self.settings.scope == "sample":
             return slice(self.sample, self.sample + 1)
+        return self._block()
+
+    def _block(self) -> slice:
+        """Return the block of samples around the current one, whose mean can be explained."""
         start = self.sample // _BLOCK * _BLOCK
         return slice(start, min(start + _BLOCK, len(self._data.X)))
 
@@ -259,7 +271,7 @@ class Place:
         return self._once("gradient", make)
 
     def _why(self, target: str) -> Explanation:
-        """Return an explanation, from the gradient at hand; the same one until something changes."""
+        """Return an explanation from the current gradient; the same object until a change."""
         resolved = resolve(target, self.network.sizes, self.network.biases)
 
         def make() -> Explanation:
@@ -273,7 +285,7 @@ class Place:
         return self._once(str(resolved), make)
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
-        """Make something once for each version of what it is made from."""
+        """Return what ``make`` makes, made once for each version of the state."""
         if self._made_for != self._version or len(self._made) > _MADE:
             self._made, self._made_for = {}, self._version
         if name not in self._made:
@@ -289,7 +301,7 @@ class Place:
         )  # fmt: skip
 
     def _before(self, name: str) -> None:
-        """Remember how things are before a change."""
+        """Keep the state before a change, to undo it."""
         self._undo.append(self._moment(name))
         self._redo.clear()
         most = max(_UNDO_BYTES // max(self.network.parameters.nbytes, 1), 2)
@@ -297,13 +309,12 @@ class Place:
 
     def _step_back(self, source: list[_Moment], other: list[_Moment]) -> replies.Frame:
         if not source:
-            raise ValueError("there is nothing to undo" if other is self._redo
-                             else "there is nothing to redo")  # fmt: skip
+            raise ValueError(f"There is nothing to {'undo' if other is self._redo else 'redo'}")
         moment = source.pop()
         other.append(self._moment(moment.name))
         same = moment.network.sizes == self.network.sizes
         self.network, self._data = moment.network, moment.data
-        now = self.settings  # how it is written is no change to take back
+        now = self.settings  # undo leaves the notation, digits and scope alone
         self.settings = replace(
             moment.settings, scope=now.scope, notation=now.notation, digits=now.digits
         )
@@ -314,24 +325,29 @@ class Place:
         return self._changed()
 
     def _changed(self) -> replies.Frame:
-        """Forget what was true before a change, and give the frame."""
+        """Drop what a change has made stale, and return the frame."""
         self._version += 1
         self._trainer = None
         self._message = ""
         return self.frame()
 
     def _restart(self) -> replies.Frame:
-        """Start a new recording, with the network as it is."""
+        """Start a new recording from the current network."""
         self._recording, self._record, self._step, self._epoch = Recording(), 0, 0, 0.0
         self._shown = []
         self._keep()
         return self._changed()
 
     def _keep(self) -> None:
-        """Record the parameters as they are now."""
+        """Record the current parameters."""
         with np.errstate(all="ignore"):
             loss, val_loss = self._losses()
         self._recording = self._recording.add(
             self._step, self._epoch, loss, val_loss, self.network.parameters
         )
         self._record = len(self._recording.records) - 1
+
+
+def _with(known: Iterable[str], own: Iterable[str]) -> list[str]:
+    """Return the names to choose from: those of the library, then custom ones."""
+    return list(dict.fromkeys([*known, *own]))

@@ -16,12 +16,13 @@ from chainrule.teach.datasets import Dataset
 Array = NDArray[Any]
 Kind = Literal["surface", "fit", "confusion", "none"]
 _SIDE = 50  # cells of a decision surface, on each side
-_POINTS = 400
-_IMAGES = 40
+_POINTS = 400  # samples drawn
+_JUDGED = 2000  # samples whose classes are predicted and compared
+_IMAGES = 40  # samples shown below the confusion matrix
 
 
 def kind_of(network: FeedForward, dataset: Dataset) -> Kind:
-    """Return which picture suits: "surface", "fit", "confusion" or "none"."""
+    """Return the kind of picture that suits: "surface", "fit", "confusion" or "none"."""
     if network.sizes[0] == 2 and network.sizes[-1] == 1:
         return "surface"
     if dataset.classes > 1:
@@ -30,7 +31,7 @@ def kind_of(network: FeedForward, dataset: Dataset) -> Kind:
 
 
 def results(network: FeedForward, dataset: Dataset, points: bool) -> ResultsView:
-    """Return the numbers of the picture that suits."""
+    """Return the numbers of the picture that suits; the samples too if ``points``."""
     kind = kind_of(network, dataset)
     view: ResultsView = {
         "kind": "results", "type": kind, "box": [], "grid": [], "points": [],
@@ -47,22 +48,23 @@ def results(network: FeedForward, dataset: Dataset, points: bool) -> ResultsView
 
 
 def accuracy(network: FeedForward, dataset: Dataset) -> float | None:
-    """Return the share of samples whose class is right, of the validation data if there is some."""
+    """Return the share of samples with the right class: for validation, if there are some."""
     if not dataset.classes:
         return None
     X, y = (dataset.X_val, dataset.y_val) if len(dataset.X_val) else (dataset.X, dataset.y)
-    return float((classes(engines.predict(network, X[:2000])) == classes(y[:2000])).mean())
+    predicted, true = classes(engines.predict(network, X[:_JUDGED])), classes(y[:_JUDGED])
+    return float((predicted == true).mean())
 
 
 def classes(y: Array) -> Array:
-    """Return the class of each target."""
+    """Return the class of each target or prediction."""
     if y.shape[1] == 1:
         return (y[:, 0] >= 0.5).astype(int)
     return np.argmax(y, axis=1)
 
 
 def levels(network: FeedForward, dataset: Dataset) -> list[float]:
-    """Return the output that is drawn as lowest, the one between classes, and the highest."""
+    """Return the output drawn as the lowest, the boundary between classes, and the highest."""
     if dataset.classes:
         return [0.0, 0.5, 1.0]
     low, high = float(dataset.y.min()), float(dataset.y.max())
@@ -86,12 +88,12 @@ def _surface(view: ResultsView, network: FeedForward, dataset: Dataset, points: 
 
 
 def _placed(X: Array, y: Array) -> list[Any]:
-    """Return samples as (x0, x1, y)."""
+    """Return (x0, x1, y) of each sample."""
     return [row(r) for r in np.concatenate([X, y], axis=1)[:_POINTS]]
 
 
 def _pairs(network: FeedForward, X: Array, y: Array) -> list[Any]:
-    """Return (true, predicted)."""
+    """Return (true, predicted) of each sample."""
     return [
         [number(t), number(p)]
         for t, p in zip(y[:, 0], engines.predict(network, X)[:, 0], strict=True)
@@ -99,8 +101,8 @@ def _pairs(network: FeedForward, X: Array, y: Array) -> list[Any]:
 
 
 def _confusion(view: ResultsView, network: FeedForward, dataset: Dataset, points: bool) -> None:
-    true = classes(dataset.y[:2000])
-    predicted = classes(engines.predict(network, dataset.X[:2000]))
+    true = classes(dataset.y[:_JUDGED])
+    predicted = classes(engines.predict(network, dataset.X[:_JUDGED]))
     matrix = np.zeros((dataset.classes, dataset.classes), dtype=int)
     np.add.at(matrix, (true, predicted), 1)
     view["matrix"] = matrix.tolist()

@@ -1,4 +1,4 @@
-"""Running: the steps that training takes from where a session stands, and the way back to them."""
+"""Running: training from the current state of a session, and going back to recorded steps."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ from time import perf_counter
 import numpy as np
 
 from chainrule.equations.numbers import format_number
-from chainrule.explorer import results
+from chainrule.explorer import results, work
 from chainrule.explorer.place import Place
 from chainrule.explorer.protocol import replies, requests
 from chainrule.explorer.trainer import Trainer, optimizer
 
-_LOOKED_AT = 1e6  # parameters times validation samples whose loss is measured after a piece
-_SAMPLES = 20, 400  # of those samples, the fewest and the most
-
 
 class Running(Place):
-    """A place in which the network is trained, and its records gone through."""
+    """A place whose network trains, and whose records can be shown again."""
 
     def _update(self, request: requests.Update) -> replies.Frame:
         gradient, rate = self._gradient(), self.settings.learning_rate
@@ -29,7 +26,9 @@ class Running(Place):
             if layer.b is not None and db is not None:
                 layer.b[...] -= rate * db
         if not np.isfinite(moved.parameters).all():
-            raise ValueError("the update is not finite; take a smaller learning rate")
+            raise ValueError(
+                "The update would make a weight infinite or NaN. Choose a smaller learning rate."
+            )
         self._before("update")
         self.network = moved
         self._cut_recording()
@@ -38,7 +37,7 @@ class Running(Place):
         return self._changed()
 
     def _cut_recording(self) -> None:
-        """Training goes on from the record at hand; later ones go."""
+        """Drop the records after the current one, from which training continues."""
         if self._record < len(self._recording.records) - 1:
             self._recording = self._recording.until(self._record)
 
@@ -63,8 +62,8 @@ class Running(Place):
             where = "the loss" if failure.what == "loss" else f"layer {failure.layer}"
             rate = format_number(self.settings.learning_rate, 12)
             self._message = (
-                f"Training stopped: a number of {where} was no longer finite. The learning rate "
-                f"{rate} may be too large. The weights from before that step are kept."
+                f"Training stopped: a number in {where} was no longer finite. The learning rate "
+                f"{rate} may be too large. The weights are those before that step."
             )
         if taken:
             self._keep_while_training(trainer)
@@ -76,11 +75,11 @@ class Running(Place):
 
     @property
     def step(self) -> int:
-        """The steps of training taken so far."""
+        """Return the number of training steps taken so far."""
         return self._step
 
     def steps_asked(self, request: requests.Train) -> int:
-        """Return how many steps a request for steps or epochs comes to."""
+        """Return the number of steps that a request asks for in steps and epochs."""
         epochs = request.epochs or 0
         return (request.steps or 0) + epochs * self._ready_trainer().steps_per_epoch
 
@@ -93,7 +92,7 @@ class Running(Place):
 
     def _keep_while_training(self, trainer: Trainer) -> None:
         d = self._data
-        most = int(np.clip(_LOOKED_AT / self.network.parameters.size, *_SAMPLES))
+        most = work.LOSS_IN_TRAINING.samples(self.network)
         val_loss = None
         if len(d.X_val):
             val_loss = self.network.loss_value(d.X_val[:most], d.y_val[:most])
@@ -107,16 +106,14 @@ class Running(Place):
     def _seek(self, request: requests.Seek) -> replies.Frame:
         records = self._recording.records
         if request.record >= len(records):
-            raise ValueError(
-                f"record is {request.record}; there are records 0 to {len(records) - 1}"
-            )
+            raise ValueError(f"record is {request.record}; expected 0 to {len(records) - 1}")
         self._step, self._epoch, parameters = records[request.record]
         self.network.parameters[...] = parameters
         self._record = request.record
         return self._changed()
 
     def _put_into_record(self) -> None:
-        """Let the record at hand hold the parameters as they were set; later ones go."""
+        """Write the current parameters into the current record, and drop later records."""
         kept = self._recording.until(self._record)
         self._recording = replace(kept, curve=kept.curve[:-1], records=kept.records[:-1])
         self._keep()

@@ -1,7 +1,7 @@
-"""Session: one person's network, data and place in them; answers the messages of `protocol`.
+"""Session: the network, data and state of one user, and the answers to the messages of `protocol`.
 
-A session knows no screen and no transport. Its hosts (web, notebook, offline file) carry messages
-to `Session.handle`, one at a time.
+A session is independent of screen and transport. Its hosts (web, notebook, offline file) pass
+messages to `Session.handle`, one at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chainrule.equations.targets import Bias, UnitOutput, Weight, resolve
 from chainrule.explain import steps
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explain.scribe import notation
-from chainrule.explorer import derivation, protocol, results, share, subject, uploads, view
+from chainrule.explorer import derivation, protocol, results, share, subject, uploads, view, work
 from chainrule.explorer.place import Settings
 from chainrule.explorer.protocol import replies, requests
 from chainrule.explorer.running import Running
@@ -33,8 +33,6 @@ from chainrule.teach import lessons as tour
 from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
-_HEALTH = 32, 512  # samples by which health is judged, the fewest and the most
-_LOOKED_AT = 2e7  # parameters times these samples
 _TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
 
 
@@ -42,19 +40,19 @@ class Session(Running):
     """A network with data, explored by messages."""
 
     _exercise: practice.Exercise | None = None
-    _asked = 0  # exercises so far: the seed of the next
+    _asked = 0  # exercises so far; also the seed of the next
 
     # --- messages -------------------------------------------------------------------------------
 
     def handle(self, message: object) -> dict[str, Any]:
-        """Answer a message; what is wrong with one is answered by an error, and changes nothing."""
+        """Return the reply to a message; a bad message gets an error and changes nothing."""
         try:
             return self.answer(protocol.parse(message))
         except (ValueError, TypeError) as error:
             return {"kind": "error", "message": str(error)}
 
     def answer(self, request: Any) -> Any:
-        """Answer a request; ValueError or TypeError says what is wrong with it."""
+        """Return the reply to a request; raise ValueError or TypeError for a bad one."""
         answers: dict[type[Any], Callable[[Any], Any]] = {
             requests.Look: self._look,
             requests.Build: self._build,
@@ -82,7 +80,7 @@ class Session(Running):
             requests.Share: self._share,
             requests.Restore: self._restore,
         }
-        with np.errstate(all="ignore"):  # what is not finite is shown as that
+        with np.errstate(all="ignore"):  # the page shows infinity and NaN as such
             return answers[type(request)](request)
 
     # --- what is looked at ------------------------------------------------------------------------
@@ -106,14 +104,21 @@ class Session(Running):
             hidden = request.hidden
         sizes = [network.sizes[0], *hidden_sizes, network.sizes[-1]]
         if any(not 1 <= units <= requests.MAX_UNITS for units in hidden_sizes):
-            raise ValueError(f"a layer has 1 to {requests.MAX_UNITS} units, got {hidden_sizes}")
+            raise ValueError(
+                f"hidden_sizes is {hidden_sizes}; expected 1 to {requests.MAX_UNITS} units each"
+            )
         subject.check_size(sizes)
         output, loss = self._output_and_loss(request)
         seed = network.seed if request.seed is None else request.seed
+        own = {layer.activation.name: layer.activation for layer in network.weighted_layers}
+        rates = [layer.dropout for layer in network.weighted_layers[:-1]]
+        rates = (rates + [0.0] * len(hidden_sizes))[: len(hidden_sizes)]
         same = sizes == list(network.sizes) and request.seed is None
         built = self.kind(
-            sizes, hidden=hidden, output=output, loss=loss, biases=network.biases, l2=network.l2,
+            sizes, hidden=[own.get(name, name) for name in hidden], output=own.get(output, output),
+            loss=network.loss if loss == network.loss.name else loss, biases=network.biases,
             dtype="float32" if network.dtype == np.float32 else "float64", seed=seed,
+            dropout=rates, l2=network.l2, engine=network.requested_engine,
         )  # fmt: skip
         data_room.targets(self._data.y, len(self._data.y), sizes[-1], built.loss)
         if same:  # another function, not other weights
@@ -123,11 +128,11 @@ class Session(Running):
         return self._restart()
 
     def _output_and_loss(self, request: requests.Build) -> tuple[str, str]:
-        """Return output and loss; of two that do not go together, the one not asked for gives way."""
+        """Return output and loss; if they do not fit, change the one not asked for."""
         output = request.output or self.network.weighted_layers[-1].activation.name
         loss = request.loss or self.network.loss.name
         if loss not in LOSSES or output not in ACTIVATIONS:
-            return output, loss  # the network says what is wrong with it
+            return output, loss  # the network raises the error
         found = LOSSES[loss]
         needs = found.output
         if needs and needs != output:
@@ -146,11 +151,11 @@ class Session(Running):
         return self._set_data(uploads.read(request.text, request.name))
 
     def _set_data(self, dataset: Dataset) -> replies.Frame:
-        """Take a data set; the network is made anew where it does not fit."""
+        """Use a data set; build a new network if the current one does not fit it."""
         network = self.network
         sizes = [dataset.X.shape[1], *network.sizes[1:-1], dataset.y.shape[1]]
         subject.check_size(sizes)
-        hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
+        hidden = [layer.activation for layer in network.weighted_layers[:-1]]
         fits = sizes == list(network.sizes) and subject.suits(network, dataset)
         if not fits:
             network = subject.suited(sizes, hidden, dataset.classes, network.seed, self.kind)
@@ -162,9 +167,7 @@ class Session(Running):
 
     def _select(self, request: requests.Select) -> replies.Frame:
         if request.sample >= len(self._data.X):
-            raise ValueError(
-                f"sample is {request.sample}; there are samples 0 to {len(self._data.X) - 1}"
-            )
+            raise ValueError(f"sample is {request.sample}; expected 0 to {len(self._data.X) - 1}")
         self.sample = request.sample
         self._version += 1
         return self.frame()
@@ -186,10 +189,14 @@ class Session(Running):
         if isinstance(target, UnitOutput) and target.layer == 0:
             return self._edit_data(x=(target.j, request.value), name=request.target)
         if not isinstance(target, Weight | Bias):
-            raise ValueError(f"{request.target} is computed; set a weight, a bias, x[k] or y[j]")
+            raise ValueError(
+                f"{request.target} is computed. Set a weight, a bias, x[k] or y[j] instead."
+            )
         value = self.network.dtype.type(request.value)
         if not np.isfinite(value):
-            raise ValueError(f"{request.value!r} is too large for {self.network.dtype}")
+            raise ValueError(
+                f"value is {request.value!r}, which is too large for {self.network.dtype}"
+            )
         self._before(f"set {target}")
         layer = self.network.layers[target.layer]
         if isinstance(target, Weight):
@@ -210,7 +217,7 @@ class Session(Running):
             X_new[self.sample, x[0]] = x[1]
         if y is not None:
             if y[0] >= y_new.shape[1]:
-                raise ValueError(f"{name}: the targets are y[0] to y[{y_new.shape[1] - 1}]")
+                raise ValueError(f"{name} does not exist; expected y[0] to y[{y_new.shape[1] - 1}]")
             y_new[self.sample, y[0]] = y[1]
             row = y_new[self.sample : self.sample + 1]
             data_room.targets(row, 1, row.shape[1], self.network.loss)
@@ -223,7 +230,7 @@ class Session(Running):
     def _configure(self, request: requests.Configure) -> replies.Frame:
         changes = {name: value for name, value in vars(request).items() if value is not None}
         if changes.keys() & {"learning_rate", "optimizer", "batch_size"}:
-            self._before("change how it trains")
+            self._before("change the training settings")
             self._trainer = None
         self.settings = replace(self.settings, **changes)
         self._version += 1
@@ -241,9 +248,13 @@ class Session(Running):
         for unit in request.units:
             parts = next((t.contributions for t in terms if t.contributions is not None), None)
             if parts is None:
-                raise ValueError(f"units {request.units}: there is nothing further to open")
+                raise ValueError(
+                    f"units is {request.units}; nothing opens below {len(request.units) - 1} units"
+                )
             if unit >= len(parts):
-                raise ValueError(f"units {request.units}: unit {unit} of {len(parts)}")
+                raise ValueError(
+                    f"units is {request.units}; expected units 0 to {len(parts) - 1}, got {unit}"
+                )
             terms = parts[unit].terms
         return {
             "kind": "terms",
@@ -276,7 +287,7 @@ class Session(Running):
         return {"kind": "steps", "version": self._version, "steps": all_steps.views()}
 
     def _health(self, request: requests.Health) -> health.HealthView:
-        most = int(np.clip(_LOOKED_AT / self.network.parameters.size, *_HEALTH))
+        most = work.HEALTH.samples(self.network)
         gradient = self.network.gradient(self._data.X[:most], self._data.y[:most])
         first = NOTATIONS[self.settings.notation].first_index
         return health.report(self.network, gradient, first)
@@ -295,7 +306,7 @@ class Session(Running):
 
     def _judge(self, request: requests.Answer) -> practice.VerdictView:
         if self._exercise is None:
-            raise ValueError("there is no exercise to answer; ask for one first")
+            raise ValueError("There is no exercise to answer. Ask for one first.")
         return self._exercise.judge(request.value)
 
     def _tour(self, request: requests.Tour) -> replies.TourView:
@@ -322,16 +333,11 @@ class Session(Running):
 
     def _share(self, request: requests.Share) -> replies.ShareView:
         d, s = self._data, self.settings
-        known = d.name in datasets.names()
-        why_not = state = ""
-        if self.network.parameters.size > share.MOST:
-            why_not = f"a link holds networks of up to {share.MOST} parameters"
-        elif not known and d.X.size + d.y.size > share.MOST:
-            why_not = "a link holds the explorer's own data sets, or a few samples"
-        else:
+        state, why_not = "", share.why_not(self.network, d)
+        if not why_not:
             state = share.pack(share.state_of(self.network, d, vars(s), self.sample))
             if len(state) > requests.MAX_STATE:
-                state, why_not = "", "this is too much for a link"
+                state, why_not = "", f"A link holds at most {requests.MAX_STATE:,} characters."
         rule = optimizer(s.optimizer, s.learning_rate)
         code = share.python(self.network, d, repr(rule), s.batch_size, self.sample)
         return {"kind": "share", "state": state, "why_not": why_not, "python": code}

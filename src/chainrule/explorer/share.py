@@ -1,4 +1,4 @@
-"""Sharing: a small network as a text for a URL, and as Python code."""
+"""Sharing: a small network as text for a URL, and as Python code."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 
 from chainrule.equations import data
+from chainrule.equations.activations import ACTIVATIONS
 from chainrule.equations.feedforward import FeedForward
+from chainrule.equations.losses import LOSSES
 from chainrule.explorer import subject
+from chainrule.explorer.protocol import requests
 from chainrule.storage.container import from_json
 from chainrule.teach import datasets
 from chainrule.teach.datasets import Dataset
 
-VERSION = 1  # raised when an explorer that knows only the one before would misread a state
-MOST = 600  # parameters that fit into a URL
+VERSION = 1  # of the format; increased when an older explorer would misread a state
+MOST = 600  # parameters, or numbers of samples, that fit into a URL
 _LONGEST = 256 * 2**10  # bytes of a state, unpacked
 _COMMON = frozenset({"v", "net", "set", "at"})
 _KNOWN_DATA, _OWN_DATA = frozenset({"data"}), frozenset({"X", "y", "classes", "name"})
@@ -28,31 +31,31 @@ _NETWORK = frozenset({"sizes", "hidden", "output", "loss", "biases", "dtype", "l
 
 
 def pack(state: dict[str, Any]) -> str:
-    """Return plain data as a text of letters, digits, - and _."""
+    """Return plain data as text of letters, digits, - and _."""
     raw = json.dumps(state, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(zlib.compress(raw, 9)).decode().rstrip("=")
 
 
 def unpack(text: str) -> dict[str, Any]:
-    """Return the data of such a text; ValueError for any other.
+    """Return the data of such a text; raise ValueError for any other.
 
-    Every letter counts into the checksum that zlib puts at the end.
+    The checksum that zlib puts at the end covers every letter.
     """
     try:
         packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         if base64.urlsafe_b64encode(packed).decode().rstrip("=") != text:
-            raise ValueError("its last letter is not one that was written")
+            raise ValueError("its last letter is wrong")
         unpacker = zlib.decompressobj()
         raw = unpacker.decompress(packed, _LONGEST)
         if not unpacker.eof:
-            raise ValueError("it is too long, or cut off")
+            raise ValueError("it is too long or incomplete")
         if unpacker.unused_data:
-            raise ValueError("something follows its end")
+            raise ValueError("it goes on after its end")
         state = from_json(raw.decode(), "it")
     except (ValueError, binascii.Error, zlib.error) as error:
-        raise ValueError(f"this is no state of the explorer: {error}") from None
+        raise _refusal(str(error)) from None
     if not isinstance(state, dict):
-        raise ValueError("this is no state of the explorer")
+        raise _refusal("it is not an object")
     _check_version(state.get("v"))
     _check_keys(state, _COMMON | (_KNOWN_DATA if "data" in state else _OWN_DATA))
     return state
@@ -60,24 +63,45 @@ def unpack(text: str) -> dict[str, Any]:
 
 def _check_version(version: object) -> None:
     if type(version) is not int or version < 1:
-        raise ValueError("this is no state of the explorer: it has no version")
+        raise _refusal("it has no version")
     if version > VERSION:
         raise ValueError(
-            f"this state was written by a newer explorer, in format {version}; this one reads "
-            f"format {VERSION}: update chainrule"
+            f"A newer explorer wrote this link, in format {version}; this one reads format "
+            f"{VERSION}. Update chainrule."
         )
 
 
 def _check_keys(state: Mapping[str, Any], known: Set[str]) -> None:
-    """Raise ValueError where a key is missing, or is not known."""
+    """Raise ValueError for a missing or unknown key."""
     if missing := sorted(known - state.keys()):
-        raise ValueError(f"this is no state of the explorer: it lacks {missing[0]!r}")
+        raise _refusal(f"it lacks {missing[0]!r}")
     if extra := sorted(state.keys() - known):
-        raise ValueError(f"this is no state of the explorer: it has {extra[0]!r}")
+        raise _refusal(f"it has the unknown key {extra[0]!r}")
+
+
+def _refusal(reason: str) -> ValueError:
+    return ValueError(
+        f"This is not a link of the explorer: {reason}. Copy the whole link, or share it again."
+    )
+
+
+def why_not(network: FeedForward, d: Dataset) -> str:
+    """Return why a network and its data cannot be shared as a link, or ""."""
+    if custom := _custom(network):
+        return f"A link cannot hold the custom function {custom[0]!r}."
+    if any(layer.dropout for layer in network.weighted_layers):
+        return "A link cannot hold a network with dropout."
+    if network.parameters.size > MOST:
+        return f"A link holds networks of at most {MOST} parameters."
+    if len(network.weighted_layers) > requests.MAX_LAYERS:
+        return f"A link holds networks of at most {requests.MAX_LAYERS} layers."
+    if d.name not in datasets.names() and d.X.size + d.y.size > MOST:
+        return f"A link holds a data set of the explorer, or samples of at most {MOST} numbers."
+    return ""
 
 
 def network_state(network: FeedForward) -> dict[str, Any]:
-    """Return a network as plain data, every parameter to its last bit."""
+    """Return a network as plain data, with every bit of its parameters."""
     return {
         "sizes": list(network.sizes),
         "hidden": [layer.activation.name for layer in network.weighted_layers[:-1]],
@@ -92,34 +116,39 @@ def network_state(network: FeedForward) -> dict[str, Any]:
 
 
 def network_from(state: object, most: int, kind: type[FeedForward] = FeedForward) -> FeedForward:
-    """Return the network of a state; ValueError or TypeError for what is none."""
+    """Return the network of a state; raise ValueError or TypeError for a bad one."""
     if not isinstance(state, dict):
-        raise ValueError("this is no state of the explorer: net")
+        raise _refusal("its network is not an object")
     _check_keys(state, _NETWORK)
     sizes = state["sizes"]
-    if not isinstance(sizes, list) or not all(type(u) is int and 0 < u <= 1024 for u in sizes):
-        raise ValueError("this is no state of the explorer: sizes")
-    if not 2 <= len(sizes) <= 16 or sum(a * b for a, b in pairwise(sizes)) > most:
-        raise ValueError("this is no state of the explorer: the network is too large")
+    if not isinstance(sizes, list) or not all(map(_is_size, sizes)):
+        raise _refusal("its sizes are wrong")
+    too_deep = len(sizes) - 1 > requests.MAX_LAYERS
+    if len(sizes) < 2 or too_deep or sum(a * b for a, b in pairwise(sizes)) > most:
+        raise _refusal("its network is too small or too large")
     network = kind(**{key: value for key, value in state.items() if key != "p"})
     values = state["p"]
     if not isinstance(values, list) or len(values) != network.parameters.size:
-        raise ValueError("this is no state of the explorer: the parameters do not fit")
+        raise _refusal("its parameters do not fit the network")
     parameters = np.array(values, dtype=np.float64)
     if not np.isfinite(parameters).all():
-        raise ValueError("this is no state of the explorer: a parameter is not finite")
+        raise _refusal("a parameter is not finite")
     network.parameters[...] = parameters
     return network
 
 
 def python(network: FeedForward, dataset: Dataset, rule: str, batch_size: int, focus: int) -> str:
-    """Return code that makes this network, with its parameters where they are few."""
+    """Return Python code that makes this network, with its parameters if they are few."""
     hidden = [layer.activation.name for layer in network.weighted_layers[:-1]]
     output = network.weighted_layers[-1].activation.name
     options = f"biases={network.biases}, dtype={str(network.dtype)!r}, l2={network.l2!r}"
+    rates = [layer.dropout for layer in network.weighted_layers[:-1]]
+    if any(rates):
+        options += f", dropout={rates!r}"
     lines = [
         "import chainrule as cr",
         "",
+        *(f"# {name!r} is a custom function: pass the object." for name in _custom(network)),
         "net = cr.Network(",
         f"    {list(network.sizes)}, hidden={hidden!r},",
         f"    output={output!r}, loss={network.loss.name!r},",
@@ -132,14 +161,18 @@ def python(network: FeedForward, dataset: Dataset, rule: str, batch_size: int, f
             if layer.b is not None:
                 lines.append(f"net.layers[{l}].b[...] = {_literal(layer.b)}")
     else:
-        lines.append("# its weights are those of the seed; after training, save the model instead")
+        lines.append(
+            "# It has the initial weights of its seed. Save the model to keep trained weights."
+        )
     if dataset.scaled:
-        lines.append("# each input is scaled to mean 0 and deviation 1 over the training samples")
+        lines.append(
+            "# Scale each input to mean 0 and standard deviation 1 over the training samples."
+        )
     if dataset.X.size <= 100:
         lines += [f"X = {_literal(dataset.X)}", f"y = {_literal(dataset.y)}"]
     else:
         x, y = dataset.X[focus : focus + 1], dataset.y[focus : focus + 1]
-        lines += [f"# sample {focus} of {dataset.name}; put your data here"]
+        lines += [f"# Sample {focus} of {dataset.name}; put your data here."]
         lines += [f"X = {_literal(x)}", f"y = {_literal(y)}"]
     lines += [
         "",
@@ -150,6 +183,22 @@ def python(network: FeedForward, dataset: Dataset, rule: str, batch_size: int, f
     return "\n".join(lines)
 
 
+def _custom(network: FeedForward) -> list[str]:
+    """Return the names of the activations and the loss that are not the library's."""
+    found = [
+        layer.activation.name
+        for layer in network.weighted_layers
+        if type(layer.activation) is not type(ACTIVATIONS.get(layer.activation.name))
+    ]
+    if type(network.loss) is not type(LOSSES.get(network.loss.name)):
+        found.append(network.loss.name)
+    return list(dict.fromkeys(found))
+
+
+def _is_size(units: object) -> bool:
+    return type(units) is int and 0 < units <= requests.MAX_UNITS
+
+
 def _literal(array: Any) -> str:
     return repr(np.asarray(array, dtype=np.float64).tolist())
 
@@ -157,13 +206,13 @@ def _literal(array: Any) -> str:
 def state_of(
     network: FeedForward, d: Dataset, settings: dict[str, Any], sample: int
 ) -> dict[str, Any]:
-    """Return what a link says: network, settings, the sample at hand, and data or their name."""
+    """Return the state of a link: network, settings, current sample, and data or their name."""
     state = {"v": VERSION, "net": network_state(network), "set": settings, "at": sample}
     known = d.name in datasets.names()
     if known and _is_original(d):
         return {**state, "data": d.name}
     rows = slice(0, max(MOST // (d.X.shape[1] + d.y.shape[1]), 1))
-    if known:  # an edited one: the sample at hand is what matters
+    if known:  # an edited one: only the current sample matters
         rows = slice(sample, sample + 1)
         state["at"] = 0
     return {
@@ -178,19 +227,19 @@ def _is_original(d: Dataset) -> bool:
 
 
 def dataset_of(state: dict[str, Any], network: FeedForward) -> Dataset:
-    """Return the data of a state, checked for its network."""
+    """Return the data of a state; raise ValueError if they do not fit its network."""
     if "data" in state:
         dataset = datasets.make(state["data"])
         data.samples(dataset.X, dataset.y, network.sizes, network.loss, None)
         return dataset
     label = state["name"]
-    label = label[:40] if isinstance(label, str) else "data"
+    label = label[: requests.MAX_NAME] if isinstance(label, str) else "data"
     return subject.as_dataset(network, state["X"], state["y"], None, label)
 
 
 def settings_of(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a state, which are still to be checked one by one."""
+    """Return the settings of a state, each still unchecked."""
     given = state["set"]
     if not isinstance(given, dict):
-        raise ValueError("this is no state of the explorer: set")
+        raise _refusal("its settings are not an object")
     return given

@@ -1,4 +1,4 @@
-"""What is explored: networks that suit data, and data that fit a network."""
+"""Subjects: networks that suit data, and data that suit a network."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ N = TypeVar("N", bound=FeedForward)
 
 
 def check_size(sizes: list[int]) -> None:
-    """Raise ValueError where a network is larger than the page makes."""
+    """Raise ValueError if a network is larger than those that the page builds."""
     count = count_parameters(sizes)
     if count > MAX_PARAMETERS:
         raise ValueError(
-            f"{'-'.join(map(str, sizes))} has {count:,} parameters; the page makes networks of up "
-            f"to {MAX_PARAMETERS:,}"
+            f"{'-'.join(map(str, sizes))} has {count:,} parameters; expected at most "
+            f"{MAX_PARAMETERS:,}. Choose smaller or fewer layers."
         )
 
 
 def suited(sizes: Sequence[int], hidden: Any, classes: int, seed: int, kind: type[N]) -> N:
-    """Make a network whose output and loss suit targets of that many classes (0: numbers)."""
+    """Return a network whose output and loss suit targets of so many classes (0: numbers)."""
     output, loss = "identity", "half_squared_error"
     if classes and sizes[-1] == 1:
         output, loss = "sigmoid", "binary_cross_entropy"
@@ -41,7 +41,7 @@ def suited(sizes: Sequence[int], hidden: Any, classes: int, seed: int, kind: typ
 
 
 def suits(network: FeedForward, dataset: Dataset) -> bool:
-    """Return whether output and loss can take these targets."""
+    """Return whether the output and loss suit these targets."""
     output = network.weighted_layers[-1].activation.name
     if not dataset.classes and output in ("softmax", "sigmoid", "tanh"):
         return False
@@ -55,7 +55,7 @@ def suits(network: FeedForward, dataset: Dataset) -> bool:
 def as_dataset(
     network: FeedForward, X: Any, y: Any, validation_data: tuple[Any, ...] | None, name: str
 ) -> Dataset:
-    """Check samples for a network, with targets as rows."""
+    """Return samples as a data set, with targets as rows; raise ValueError if they do not fit."""
     units = network.sizes[-1]
 
     def rows(X: Any, y: Any) -> tuple[Array, Array]:
@@ -74,7 +74,7 @@ def as_dataset(
 
 
 def random_data(network: FeedForward) -> Dataset:
-    """Make a few samples for a network that came without any."""
+    """Return a few random samples, for a network without data."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(20, network.sizes[0]))
     outputs = network.sizes[-1]

@@ -1,4 +1,4 @@
-"""Training in pieces: steps or epochs until a deadline, by the engine that `Network.fit` takes."""
+"""Training in pieces: steps or epochs until a deadline, with the same engine as `Network.fit`."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from chainrule.teach.datasets import Dataset
 
 T = TypeVar("T", bound=tuple[Any, ...])
 OPTIMIZERS = ("gradient descent", "momentum", "adam")
-_POINTS = 400  # of a curve; when there are more, every second one goes
-_POINTS_OF_PIECE = 20
-_RECORDS = 201
-_RECORD_BYTES = 8 * 2**20
+_POINTS = 400  # of a curve; a longer one is thinned to half
+_POINTS_OF_PIECE = 20  # that a piece adds at least, if it has so many epochs
+_RECORDS = 201  # kept of a run; more are thinned to half
+_RECORD_BYTES = 8 * 2**20  # of all records together, which for large networks are fewer
 
 
 def optimizer(name: str, learning_rate: float) -> Optimizer:
-    """Return the optimiser of that name."""
+    """Return the optimiser of that name, one of `OPTIMIZERS`."""
     if name == "adam":
         return Adam(learning_rate=learning_rate)
     return GradientDescent(learning_rate, momentum=0.9 if name == "momentum" else 0.0)
 
 
 class Trainer:
-    """A run on one network and data set, which may be stopped after any step and goes on later.
+    """A training run on one network and data set that may pause after any step and go on later.
 
-    The batches are those of `Network.fit`: each epoch in the order drawn from the network's seed.
+    The batches are those of `Network.fit`: the seed of the network gives the order of each epoch.
     """
 
     def __init__(self, network: FeedForward, dataset: Dataset, rule: Optimizer, batch_size: int):
@@ -50,21 +50,21 @@ class Trainer:
         self._state = State(slots=rule.start(network.parameters))
         self._rate = float(rule.schedule.rates(0, 1, [])[0])
         self.epoch, self.loss = 0, float("nan")  # whole epochs; the loss of the last piece
-        self._taken = 0  # samples of the epoch that is under way
+        self._taken = 0  # samples of the current epoch
         self.points: list[tuple[int, float]] = []  # (step, loss) of the epochs of the last piece
 
     @property
     def steps_per_epoch(self) -> int:
-        """The steps of an epoch."""
+        """Return the number of steps in an epoch."""
         return -(-self._n // self._plan.batch_size)
 
     @property
     def step(self) -> int:
-        """The steps taken so far."""
+        """Return the number of steps taken so far."""
         return self._state.step
 
     def run(self, steps: int | None, seconds: float) -> Failure | None:
-        """Take some steps (None: any number) until the time is over; give what was not finite."""
+        """Take steps (None: any number) until the time is over; return what was not finite."""
         deadline = perf_counter() + seconds
         self.points = []
         while (steps is None or steps > 0) and perf_counter() < deadline:
@@ -78,7 +78,7 @@ class Trainer:
         return None
 
     def _epoch(self, deadline: float) -> Failure | None:
-        """Take an epoch, or the part of it that there is time for."""
+        """Train for an epoch, or as far as the time allows."""
 
         def on_progress(done: int, loss: float) -> bool:
             return perf_counter() >= deadline
@@ -111,7 +111,7 @@ class Trainer:
 
 @dataclass(frozen=True)
 class Recording:
-    """The curve of a run, and parameters from which it can be looked at again; never changed.
+    """The curve of a run, and the parameters at some of its steps; immutable.
 
     ``curve`` has (step, loss, validation loss); ``records`` have (step, epoch, parameters).
     """
@@ -128,7 +128,7 @@ class Recording:
         parameters: NDArray[Any],
         between: Sequence[tuple[int, float]] = (),
     ) -> Recording:
-        """Return a recording with one more record, and points before it; a long one is thinned."""
+        """Return a recording with one more record and the points before it, thinned if long."""
         before = ((float(at), value, None) for at, value in between if at < step)
         curve = (*self.curve, *before, (float(step), loss, val_loss))
         curve = _thinned(curve, _POINTS)
@@ -138,14 +138,14 @@ class Recording:
         return Recording(curve, records)
 
     def until(self, record: int) -> Recording:
-        """Return the recording as it stood at a record."""
+        """Return the recording up to a record."""
         step = self.records[record][0]
         curve = tuple(point for point in self.curve if point[0] <= step)
         return Recording(curve, self.records[: record + 1])
 
 
 def _thinned(items: tuple[T, ...], most: int) -> tuple[T, ...]:
-    """Return items, of which each starts with its step; of too many, half, evenly over the steps."""
+    """Return items that start with their step; of too many, half, evenly over the steps."""
     if len(items) <= most:
         return items
     gap = (items[-1][0] - items[0][0]) / max(most // 2, 1)

@@ -7,65 +7,68 @@ from dataclasses import replace
 
 import numpy as np
 
+from chainrule.explorer.protocol.requests import MAX_NAME, MAX_UNITS
 from chainrule.teach.datasets import Dataset, scaled, split
 
-_MOST_CLASSES = 20
-_MOST_INPUTS = 1024
+_MOST_CLASSES = 20  # more would not fit into the confusion matrix of the page
 _MOST_ROWS = 20_000
-_LONGEST_NAME = 40
+_FEWEST = 20  # samples from which on some are kept for validation
 
 
 def read(text: str, name: str) -> Dataset:
-    """Take the samples of a text: the inputs, then one column for the class or the number.
+    """Return the samples of a text: the inputs, then one column with the target.
 
-    The first line may name the columns. Classes are words, or integers from 0 to 19; other numbers
-    are numbers to learn. The inputs are scaled. Raises ValueError with line and column for what
-    does not fit.
+    The first line may name the columns. Targets are classes if they are words or integers from 0 to
+    19, and numbers otherwise. The inputs are scaled. Raises ValueError, with line and column, for
+    text that is not like this.
     """
     lines = [line for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
     if not lines:
-        raise ValueError("the file is empty")
+        raise ValueError("The file is empty; expected lines of numbers")
     delimiter = max(",\t;", key=lines[0].count)
     try:
         rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
     except csv.Error as error:
-        raise ValueError(f"this is no CSV file: {error}") from None
+        raise ValueError(f"The file is not CSV: {error}") from None
     width = len(rows[0])
     if width < 2:
-        raise ValueError("the first line has 1 column; expected inputs and then a target")
-    if width - 1 > _MOST_INPUTS:
-        raise ValueError(f"the file has {width - 1} inputs; at most {_MOST_INPUTS} are taken")
+        raise ValueError("The first line has 1 column; expected inputs and then a target")
+    if width - 1 > MAX_UNITS:
+        raise ValueError(f"The file has {width - 1:,} inputs; expected at most {MAX_UNITS:,}")
     first = 1
     columns: list[str] = []
     if any(_number(cell) is None for cell in rows[0][:-1]):
         columns, rows, first = rows[0][:-1], rows[1:], 2  # a line of names
     if len(rows) < 2:
-        raise ValueError("the file needs at least 2 samples")
+        raise ValueError(f"The file has {len(rows)} sample{'s' * (not rows)}; expected at least 2")
     if len(rows) > _MOST_ROWS:
-        raise ValueError(f"the file has {len(rows):,} samples; at most {_MOST_ROWS:,} are taken")
+        raise ValueError(f"The file has {len(rows):,} samples; expected at most {_MOST_ROWS:,}")
     X = np.empty((len(rows), width - 1))
     for i, cells in enumerate(rows):
         if len(cells) != width:
-            raise ValueError(f"line {i + first} has {len(cells)} columns, the first has {width}")
+            count = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
+            raise ValueError(
+                f"Line {i + first} has {count}; expected {width}, as in the first line"
+            )
         for j, cell in enumerate(cells[:-1]):
             value = _number(cell)
             if value is None:
-                raise ValueError(f"line {i + first}, column {j + 1}: {cell[:40]!r} is no number")
+                raise ValueError(_not_a_number(cell, i + first, f"column {j + 1}"))
             X[i, j] = value
     y, classes, labels = _targets([cells[-1].strip() for cells in rows], first)
     rng = np.random.default_rng(0)
     dataset = Dataset(name, X, y, X[:0], y[:0], classes)
-    if len(X) >= 20:
+    if len(X) >= _FEWEST:
         dataset = split(name, X, y, classes, rng)
     return scaled(replace(dataset, columns=_short(columns), labels=_short(labels)))
 
 
 def _short(names: list[str]) -> tuple[str, ...]:
-    return tuple(name.strip()[:_LONGEST_NAME] for name in names)
+    return tuple(name.strip()[:MAX_NAME] for name in names)
 
 
 def _targets(cells: list[str], first: int) -> tuple[np.ndarray, int, list[str]]:
-    """Return the targets as rows, the number of classes (0: numbers), and the words for them."""
+    """Return the targets as rows, the number of classes (0: numbers), and their names."""
     names: list[str] = []
     numbers = [_number(cell) for cell in cells]
     if all(value is None for value in numbers):
@@ -74,7 +77,7 @@ def _targets(cells: list[str], first: int) -> tuple[np.ndarray, int, list[str]]:
     else:
         if None in numbers:
             i = numbers.index(None)
-            raise ValueError(f"line {i + first}, last column: {cells[i][:40]!r} is no number")
+            raise ValueError(_not_a_number(cells[i], i + first, "last column"))
         values = np.array(numbers, dtype=float)
         whole = bool((values == np.floor(values)).all() and values.min() >= 0)
         if not whole or values.max() >= _MOST_CLASSES:
@@ -82,12 +85,16 @@ def _targets(cells: list[str], first: int) -> tuple[np.ndarray, int, list[str]]:
         indices = values.astype(int)
     count = int(indices.max()) + 1
     if count > _MOST_CLASSES:
-        raise ValueError(f"the last column has {count} classes; at most {_MOST_CLASSES} are taken")
+        raise ValueError(f"The last column has {count} classes; expected at most {_MOST_CLASSES}")
     if count < 2:
-        raise ValueError("the last column has one class; expected at least 2")
+        raise ValueError("The last column has one class; expected at least 2")
     if count == 2:
         return indices.astype(float)[:, None], 2, names
     return np.eye(count)[indices], count, names
+
+
+def _not_a_number(cell: str, line: int, column: str) -> str:
+    return f"Line {line}, {column} is {cell[:MAX_NAME]!r}; expected a finite number"
 
 
 def _number(cell: str) -> float | None:

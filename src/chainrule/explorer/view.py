@@ -1,4 +1,4 @@
-"""The frame: every number that is drawn of a network, one sample and its gradient."""
+"""View: the numbers of a network, one sample and its gradient that the page draws."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from chainrule.equations.numbers import Value, plain
 from chainrule.explorer.protocol.replies import LayerView, Row, WeightsView
 
 Array = NDArray[Any]
-WHOLE = 12  # a layer of up to this many units is drawn whole
-PART = 8  # of a wider one this many
+WHOLE = 12  # units up to which a layer is drawn whole
+PART = 8  # units drawn of a wider layer
 
 
 def row(values: Array | None) -> Row:
-    """Return numbers as JSON holds them, whole, so that the page rounds each once."""
+    """Return numbers for JSON with all their digits, so that only the page rounds them."""
     if values is None:
         return []
     numbers: Row = values.tolist()
@@ -27,16 +27,16 @@ def row(values: Array | None) -> Row:
 
 
 def number(value: float) -> Value:
-    """Return a number as JSON holds it, whole."""
+    """Return a number for JSON with all its digits."""
     shown: Value = plain(float(value))
     return shown
 
 
 def important(network: FeedForward, gradient: Gradient, focus: int) -> list[list[int]]:
-    """Return the units to draw, layer by layer: all of a narrow layer, else those that matter most.
+    """Return the units to draw of each layer: all of a narrow layer, else the most important.
 
-    What matters is |a · ∂C/∂a|: how much of the loss goes, to first order, with the unit. Outputs
-    are taken by size.
+    The importance is |a · ∂C/∂a|: to first order, the change of the loss without the unit. For
+    outputs it is their size.
     """
     chosen = []
     for l, units in enumerate(network.sizes):
@@ -61,7 +61,7 @@ def layers(
     shown: Sequence[Sequence[int]],
     marks: Sequence[Sequence[str]],
 ) -> list[LayerView]:
-    """Return the units of every layer, for the sample in focus; db is that of the whole gradient."""
+    """Return the units of every layer for the sample in focus; db is of the whole gradient."""
     passed = gradient.forward
     views: list[LayerView] = []
     for l, units in enumerate(network.sizes):
@@ -94,7 +94,7 @@ def layers(
 def weights(
     network: FeedForward, gradient: Gradient, shown: Sequence[Sequence[int]]
 ) -> list[WeightsView]:
-    """Return the weights between units that are drawn, of layers 1 to L."""
+    """Return the weights between the units that are drawn, of layers 1 to L."""
     views: list[WeightsView] = []
     for l in range(1, len(network.sizes)):
         part = np.ix_(shown[l], shown[l - 1])

@@ -1,4 +1,4 @@
-"""Epochs with scikit-learn's penalty, and its gradient for L-BFGS, on our engines."""
+"""Epochs with scikit-learn's penalty, and its gradient for L-BFGS, on chainrule's engines."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ class DivergedError(ArithmeticError):
 
 
 class Epochs:
-    """Takes epochs over samples, and gives their loss as scikit-learn reports it.
+    """Epochs over samples, with the loss as scikit-learn reports it.
 
-    The penalty of a batch is ½ (α / S) Σ w², S its number of samples or the sum of their weights.
+    The penalty of a batch is ½ (α / S) Σ w², where S is its number of samples or the sum of their
+    weights.
     """
 
     def __init__(
@@ -46,9 +47,9 @@ class Epochs:
         self._samples = part.samples(network) if part.is_dense else None
 
     def run(self, order: Array | None) -> float:
-        """Take one epoch in an order; give the mean of the batches' losses, weighted by rows.
+        """Take one epoch in an order; return the mean of the batches' losses, weighted by rows.
 
-        Raises DivergedError.
+        Raises DivergedError if a number is not finite.
         """
         part, n = self.part, len(self.part)
         if self._samples is not None:
@@ -62,7 +63,7 @@ class Epochs:
         return total / n
 
     def _run(self, part: Part, samples: Samples, order: Array | None) -> float:
-        """Take the steps; give the sum of the batches' losses times their rows."""
+        """Take the steps; return the sum of the batches' losses, each times its rows."""
         n, size = len(samples), self.batch_size
         rates = self.solver.rates(-(-n // size))
         losses = np.empty((len(rates), 2))
@@ -80,7 +81,7 @@ class Epochs:
 
 
 def _engine(network: Network, plan: Plan) -> Engine:
-    """Return the fastest engine that can do it; to fall back is no news here."""
+    """Return the fastest engine that can do it, without a warning if it falls back."""
     engine = engines.choose("auto", network)
     return engines.choose("reference", network) if engine.lacks(network, plan) else engine
 
@@ -97,11 +98,11 @@ def loss_and_gradient(
 ) -> tuple[float, Array]:
     """Return the loss over all rows as scikit-learn reports it, and its gradient, flat.
 
-    The gradient is laid out as the network's parameters; of the multi-output squared error it is
-    that of the sum.
+    The gradient has the layout of the network's parameters. For the squared error of several
+    outputs it is that of the sum.
     """
-    # An engine keeps what it has made for a network from one call to the next: no copy here.
-    given, network.l2 = network.l2, 0.0  # the penalty comes at the end
+    # An engine keeps what it made for a network between calls, so do not copy the network.
+    given, network.l2 = network.l2, 0.0  # the penalty is added at the end
     try:
         loss, gradient, total = _of_data(network, part, report)
         network.l2 = weights.penalty(alpha, part.unit) / total

@@ -36,24 +36,25 @@ _CONSTRAINTS: dict[str, list[Any]] = {
 
 
 def _partial(estimator: Any) -> bool:
-    """Tell whether scikit-learn's own class has ``partial_fit`` with this solver, or raise."""
+    """Return whether scikit-learn's class has ``partial_fit`` with this solver, or raise."""
     kind: Any = MLPClassifier if isinstance(estimator, MLPClassifier) else MLPRegressor
     return super(kind, estimator).partial_fit is not None
 
 
 @exported("chainrule.sklearn")
 class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[misc]
-    """Train scikit-learn's `MLPClassifier` with chainrule's engines.
+    """An `MLPClassifier` of scikit-learn, trained by chainrule's engines.
 
     A subclass of ``sklearn.neural_network.MLPClassifier``, with its parameters, attributes,
     warnings and errors. With the same ``random_state``, weights and losses are scikit-learn's, to
-    rounding. What is said here is what is new, or different; scikit-learn's documentation has the
-    rest.
+    rounding. Described here is what is new or different; the rest is in scikit-learn's
+    documentation.
 
     Args:
         hidden_layer_sizes: As in scikit-learn.
-        activation: A name of scikit-learn's or chainrule's, an `Activation`, or a list with one for
-            each hidden layer.
+        activation: The name of an activation in scikit-learn or chainrule, an `Activation`, or a
+        list
+            with one for each hidden layer.
         solver: As in scikit-learn.
         alpha: As in scikit-learn.
         batch_size: As in scikit-learn.
@@ -68,8 +69,9 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         warm_start: As in scikit-learn.
         momentum: As in scikit-learn.
         nesterovs_momentum: As in scikit-learn.
-        early_stopping: As in scikit-learn; ``validation_data`` takes the place of the rows that are
-            split off, in ``partial_fit`` too.
+        early_stopping: As in scikit-learn; ``validation_data`` replaces the rows that are split
+        off,
+            also in ``partial_fit``.
         validation_fraction: As in scikit-learn.
         beta_1: As in scikit-learn.
         beta_2: As in scikit-learn.
@@ -85,12 +87,12 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
 
     Attributes:
         validation_loss_curve_: The loss on ``validation_data`` after each epoch.
-        stopped_: Whether the last call ended because it had converged, or because a callback called
-            ``run.stop``.
+        stopped_: Whether the last call stopped because it had converged, or because a callback
+            called ``run.stop``.
         history_: The rows of the last ``fit`` and of every ``partial_fit`` after it, NaN where
             there was no validation.
-        coefs_: The weights, which are views of ``network_``.
-        intercepts_: The biases, which are views of ``network_``.
+        coefs_: The weights, as views of ``network_``.
+        intercepts_: The biases, as views of ``network_``.
 
     Examples:
         >>> from chainrule.sklearn import MLPClassifier
@@ -146,7 +148,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPClassifier:
-        """Fit to samples.
+        """Train on samples.
 
         Args:
             X: The inputs, (n, features), dense or sparse, or a dataframe.
@@ -159,7 +161,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
 
         Raises:
             TypeError: An argument has the wrong type.
-            ValueError: A parameter or the data are not as scikit-learn or the parameters above ask.
+            ValueError: A parameter or the data are not allowed, here or in scikit-learn.
         """
         self._check_class_weight()
         self._train(super().fit, X, y, sample_weight, validation_data)
@@ -170,7 +172,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *,
         validation_data: Any = None,
     ) -> MLPClassifier:  # fmt: skip
-        """Take one epoch over samples.
+        """Train on samples for one epoch.
 
         Args:
             X: The inputs, (n, features).
@@ -190,7 +192,8 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight 'balanced' is not supported by partial_fit, which does not see all "
-                "of y; give a dict, compute_class_weight('balanced', classes=..., y=...) of all y"
+                "of y. Pass a dict of the weights that compute_class_weight('balanced', "
+                "classes=..., y=...) returns for all of y."
             )
         self._check_class_weight()
         classes = taken(classes, "classes")
@@ -249,8 +252,8 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         given = self.class_weight
         if isinstance(given, list) and not all(isinstance(one, dict) for one in given):
             raise TypeError(
-                f"class_weight must be a dict, 'balanced', or a list of a dict for each label of "
-                f"multi-label y, got {given!r}"
+                f"class_weight is {given!r}; expected a dict, 'balanced', or for multi-label y a "
+                "list with a dict for each label"
             )
         dicts = {"class_weight": given} if isinstance(given, dict) else {}
         if isinstance(given, list):
@@ -273,7 +276,7 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
             i = int(np.argmax(lost))
             raise ValueError(
                 f"class_weight: the weights of the labels of sample {i} multiply to "
-                f"{weights[i]:g}, which is out of range"
+                f"{weights[i]:g}, which is out of range. Use weights closer to 1."
             )
         return weights
 
@@ -299,27 +302,28 @@ class MLPClassifier(Training, neural_network.MLPClassifier):  # type: ignore[mis
         known = set(self.classes_.tolist())
         for label in y.tolist():
             if label not in known:
-                raise ValueError(f"y has the class {label!r}; known are {self.classes_}")
+                raise ValueError(f"y has the class {label!r}; expected one of {self.classes_}")
         return X, self._label_binarizer.transform(y).astype(bool)
 
 
 @exported("chainrule.sklearn")
 class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
-    """Train scikit-learn's `MLPRegressor` with chainrule's engines.
+    """An `MLPRegressor` of scikit-learn, trained by chainrule's engines.
 
     A subclass of ``sklearn.neural_network.MLPRegressor``, with its parameters, attributes, warnings
     and errors. With the same ``random_state``, weights and losses are scikit-learn's, to rounding.
-    What is said here is what is new, or different; scikit-learn's documentation has the rest.
+    Described here is what is new or different; the rest is in scikit-learn's documentation.
 
-    As in scikit-learn, ``loss="squared_error"`` is ½ (a − y)². With several outputs the loss that
-    is reported is averaged over them, while the gradient is that of the sum. Any other loss is
-    reported as its gradient has it.
+    As in scikit-learn, ``loss="squared_error"`` is ½ (a − y)². With several outputs, the reported
+    loss is their average, but training follows the gradient of their sum. Any other loss is
+    reported as training follows it.
 
     Args:
         loss: The name of any of chainrule's losses, or a `Loss`.
         hidden_layer_sizes: As in scikit-learn.
-        activation: A name of scikit-learn's or chainrule's, an `Activation`, or a list with one for
-            each hidden layer, and one more for the output layer if you like.
+        activation: The name of an activation in scikit-learn or chainrule, an `Activation`, or a
+        list
+            with one for each hidden layer, and optionally one more for the output layer.
         solver: As in scikit-learn.
         alpha: As in scikit-learn.
         batch_size: As in scikit-learn.
@@ -334,8 +338,9 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
         warm_start: As in scikit-learn.
         momentum: As in scikit-learn.
         nesterovs_momentum: As in scikit-learn.
-        early_stopping: As in scikit-learn; ``validation_data`` takes the place of the rows that are
-            split off, in ``partial_fit`` too.
+        early_stopping: As in scikit-learn; ``validation_data`` replaces the rows that are split
+        off,
+            also in ``partial_fit``.
         validation_fraction: As in scikit-learn.
         beta_1: As in scikit-learn.
         beta_2: As in scikit-learn.
@@ -348,12 +353,12 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
 
     Attributes:
         validation_loss_curve_: The loss on ``validation_data`` after each epoch.
-        stopped_: Whether the last call ended because it had converged, or because a callback called
-            ``run.stop``.
+        stopped_: Whether the last call stopped because it had converged, or because a callback
+            called ``run.stop``.
         history_: The rows of the last ``fit`` and of every ``partial_fit`` after it, NaN where
             there was no validation.
-        coefs_: The weights, which are views of ``network_``.
-        intercepts_: The biases, which are views of ``network_``.
+        coefs_: The weights, as views of ``network_``.
+        intercepts_: The biases, as views of ``network_``.
 
     Examples:
         >>> from chainrule.sklearn import MLPRegressor
@@ -405,7 +410,7 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPRegressor:
-        """Fit to samples.
+        """Train on samples.
 
         Args:
             X: The inputs, (n, features), dense or sparse, or a dataframe.
@@ -418,7 +423,7 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
 
         Raises:
             TypeError: An argument has the wrong type.
-            ValueError: A parameter or the data are not as scikit-learn or the parameters above ask.
+            ValueError: A parameter or the data are not allowed, here or in scikit-learn.
         """
         self._train(super().fit, X, y, sample_weight, validation_data)
         return self
@@ -427,7 +432,7 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> MLPRegressor:
-        """Take one epoch over samples.
+        """Train on samples for one epoch.
 
         Args:
             X: The inputs, (n, features).
@@ -498,12 +503,12 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
 
 
 def _set(estimator: Any, parameters: dict[str, Any]) -> None:
-    """Keep the parameters of ``__init__`` as attributes, untouched, as scikit-learn asks."""
+    """Store the parameters of ``__init__`` as attributes, unchanged, as scikit-learn requires."""
     for name, value in parameters.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)
 
 
 def _check_fitted(estimator: Any) -> None:
-    if "coefs_" not in estimator.__dict__:  # the quick answer; the other takes longer than a row
+    if "coefs_" not in estimator.__dict__:  # the slow check takes longer than a row
         check_is_fitted(estimator)

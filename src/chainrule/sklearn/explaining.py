@@ -13,26 +13,25 @@ if TYPE_CHECKING:
 def explain_sklearn(
     fitted: Any, target: Any, X: Any, y: Any, *, sample_weight: Any = None, **options: Any
 ) -> Explanation:
-    """Explain a derivative in a fitted MLP of scikit-learn's, as it is.
+    """Explain a derivative in a fitted MLP of scikit-learn, without training it again.
 
     Args:
-        fitted: A fitted `MLPClassifier` or `MLPRegressor` of scikit-learn's or chainrule's, a
-            pipeline that ends in one, or a search over one.
+        fitted: A fitted `MLPClassifier` or `MLPRegressor` of scikit-learn or chainrule, a pipeline
+            that ends in one, or a search over one.
         target: The quantity to differentiate with respect to, as for `Network.explain`. If ``fit``
-            has seen names of columns, an input may be named by its column, and a unit of the last
-            layer by its class.
+            saw column names, a column may name an input, and a class a unit of the last layer.
         X: The inputs, as for ``fit``.
         y: The labels or numbers, as for ``fit``.
         sample_weight: The weight of each sample in the mean, (n,).
-        **options: Those of `Network.explain`.
+        **options: The options of `Network.explain`.
 
     Returns:
         The explanation.
 
     Raises:
         NotFittedError: The estimator, or the search, is not fitted.
-        TypeError: ``fitted`` is another estimator.
-        ValueError: The data do not fit, or a search with ``refit=False`` has kept no estimator.
+        TypeError: ``fitted`` is not such an estimator.
+        ValueError: The data do not fit, or a search with ``refit=False`` kept no estimator.
 
     Examples:
         >>> import warnings
@@ -74,8 +73,8 @@ def explain_sklearn(
         kind = MLPRegressor
     else:
         raise TypeError(
-            "explain_sklearn needs a fitted MLPClassifier or MLPRegressor, "
-            f"got {type(fitted).__name__}"
+            f"fitted is a {type(fitted).__name__}; expected a fitted MLPClassifier or "
+            "MLPRegressor, or a pipeline or search that ends in one"
         )
     if not isinstance(fitted, kind):
         check_is_fitted(fitted)

@@ -1,4 +1,4 @@
-"""The network inside an estimator: made, kept in step with ``coefs_``, and explained."""
+"""The network inside an estimator: built, kept in step with ``coefs_``, and explained."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Array = NDArray[Any]
 
 
 class NetworkInside:
-    """Mixed into scikit-learn's estimators, before them: forward passes and explanations.
+    """A mixin that goes before scikit-learn's estimators: forward passes and explanations.
 
-    Inherited are scikit-learn's parameters, checks, warnings and errors, and the way in which
-    initial weights are drawn.
+    It inherits scikit-learn's parameters, checks, warnings and errors, and its draws of initial
+    weights.
     """
 
     coefs_: list[Array]
     intercepts_: list[Array]
     _network: Network
-    _held: tuple[Array, ...] = ()  # the views that it has given
+    _held: tuple[Array, ...] = ()  # the views of the network
     _held_activation: Any = None
 
     if TYPE_CHECKING:  # what scikit-learn's classes and the estimators bring
@@ -53,7 +53,7 @@ class NetworkInside:
         return self._inner()
 
     def _inner(self) -> Network:
-        """Return the network, with the values that ``coefs_`` and ``intercepts_`` have now."""
+        """Return the network, with the current values of ``coefs_`` and ``intercepts_``."""
         network = getattr(self, "_network", None)
         arrays = (*self.coefs_, *self.intercepts_)
         if network is None or self._held_activation != self.activation:
@@ -62,13 +62,13 @@ class NetworkInside:
             return network
         elif [np.shape(c) for c in self.coefs_] != [w.W.T.shape for w in network.weighted_layers]:
             network = self._build()
-        else:  # someone has put arrays of their own in their place
+        else:  # a user has replaced the arrays
             networks.fill(network, self.coefs_, self.intercepts_)
         self._network, self._held_activation = network, self.activation
         return network
 
     def _adopt(self, dtype: Any = None) -> Network:
-        """Make the network anew, of ``coefs_`` and ``intercepts_``, and these its views."""
+        """Build the network again from ``coefs_`` and ``intercepts_``, and make these its views."""
         self._network = network = self._build(dtype)
         # As in scikit-learn, where the best weights of a run that was stopped early are the ones
         # that a warm start goes on with, and changes.
@@ -128,7 +128,10 @@ class NetworkInside:
                 "for each output"
             )
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-            raise ValueError("output_weight must be finite, 0 or more, and not 0 for every output")
+            raise ValueError(
+                f"output_weight is {weights.tolist()}; expected finite numbers from 0 on, with one "
+                "above 0"
+            )
         return weights
 
     def _report(self) -> Report:
@@ -149,7 +152,7 @@ class NetworkInside:
         return rates
 
     def _drops(self) -> bool:
-        """Tell whether any layer has dropout; its rates are checked later."""
+        """Return whether any layer has dropout; the rates are checked later."""
         given = self.dropout
         return any(given) if isinstance(given, list | tuple) else bool(given)
 
@@ -164,16 +167,16 @@ class NetworkInside:
         if hasattr(self, "coefs_"):
             self._adopt()
         solver = getattr(self, "_optimizer", None)
-        if isinstance(solver, Solver):  # joblib may have mapped them from a file, to be read only
+        if isinstance(solver, Solver):  # joblib may have mapped them from a file, read-only
             slots = solver.state.slots
             slots.update({name: np.array(values) for name, values in slots.items()})
 
-    # --- overridden: how it begins, and what it predicts ------------------------------------------
+    # --- overridden: initial weights, and predictions ---------------------------------------------
 
     def _initialize(self, y: Array, layer_units: Sequence[int], dtype: Any) -> None:
         count = len(layer_units) - 2
         functions = self._hidden(count)
-        if not functions and isinstance(self.activation, str):  # it decides about the draws anyway
+        if not functions and isinstance(self.activation, str):  # it still decides about the draws
             functions = [networks.activation(self.activation)]
         self._factors = [2.0 if g.name == "sigmoid" else 6.0 for g in functions]
         rates = self._dropout(count)
@@ -191,7 +194,7 @@ class NetworkInside:
             raise
 
     def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[Array, Array]:
-        """Draw as scikit-learn does; the bound follows the layer's own activation."""
+        """Draw weights as scikit-learn does; the bound depends on the layer's own activation."""
         layer = min(len(self.coefs_), len(self._factors) - 1)  # the output layer's: the last hidden
         factor = self._factors[layer] if self._factors else 6.0
         bound = np.sqrt(factor / (fan_in + fan_out))
@@ -204,7 +207,7 @@ class NetworkInside:
         if check_input:
             plain = type(X) is np.ndarray and X.ndim == 2 and X.dtype == network.dtype
             if plain and len(X) and "feature_names_in_" not in self.__dict__:
-                with suppress(ValueError):  # scikit-learn's check says it in its words
+                with suppress(ValueError):  # scikit-learn's check raises its own error
                     return network.predict(X)
             X = validate_data(self, taken(X, "X"), accept_sparse=["csr", "csc"], reset=False)
         return networks.outputs(network, X)
@@ -216,17 +219,17 @@ class NetworkInside:
     ) -> Explanation:
         """Explain the derivative of the loss with respect to one quantity.
 
-        The loss is the one whose gradient training follows, on these samples, penalty ½ α Σ w² / n
-        included.
+        The loss is the one whose gradient training follows, on these samples, with the penalty
+        ½ α Σ w² / n.
 
         Args:
-            target: The quantity to differentiate with respect to, as for `Network.explain`. An
-                input may be named by its column, "x[age]", if ``fit`` has seen names of columns,
-                and a unit of the last layer by its class, "b[2][yes]". A whole number is an index.
+            target: The quantity to differentiate with respect to, as for `Network.explain`. If
+                ``fit`` saw column names, a column may name an input, "x[age]", and a class a unit
+                of the last layer, "b[2][yes]". A whole number is an index.
             X: The inputs, as for ``fit``.
             y: The labels or numbers, as for ``fit``.
             sample_weight: The weight of each sample in the mean, (n,).
-            **options: Those of `Network.explain`.
+            **options: The options of `Network.explain`.
 
         Returns:
             The explanation.
@@ -239,7 +242,10 @@ class NetworkInside:
         check_is_fitted(self)
         of_outputs = self._output_weights()
         if of_outputs is not None and not (of_outputs == 1).all():
-            raise ValueError("explain: a loss with output_weight can't be stated as a formula yet")
+            raise ValueError(
+                "output_weight is set, and explain cannot state such a loss as a formula yet; "
+                "explain an estimator that was fitted without it"
+            )
         rows, encoded = self._encoded(X, y)
         if not isinstance(rows, np.ndarray):
             rows = rows.toarray()

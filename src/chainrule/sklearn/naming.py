@@ -1,4 +1,4 @@
-"""Names of columns and classes in explanations of an estimator that was fitted to a dataframe."""
+"""Names of columns and classes in explanations of an estimator fitted to a dataframe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chainrule.explain.names import Names
 
 
 def names(estimator: Any) -> Names:
-    """Return the names of inputs and, of a classifier, outputs; none without column names."""
+    """Return the names of inputs and, for a classifier, outputs; none without column names."""
     columns = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
     classes = _classes(estimator) if columns else []
     return Names(
@@ -22,7 +22,7 @@ def names(estimator: Any) -> Names:
 
 
 def by_index(target: Any, estimator: Any) -> Any:
-    """Return a target whose unit is named, x[age] or b[2][yes], by the unit's index.
+    """Return a target with the index of a unit for its name: x[age], b[2][yes].
 
     Columns name inputs, classes the units of the last layer; a whole number is an index. Raises
     ValueError for an unknown name.
@@ -35,7 +35,7 @@ def by_index(target: Any, estimator: Any) -> Any:
 
 
 def _classes(estimator: Any) -> list[str]:
-    """Return the name of each output's class; of two classes, one output has the second."""
+    """Return the name of each output's class; with two classes, the one output is the second."""
     if not is_classifier(estimator):
         return []
     return [str(name) for name in estimator.classes_[-estimator.n_outputs_ :]]

@@ -1,7 +1,7 @@
-"""The network inside an estimator: ours beside scikit-learn's ``coefs_`` and ``intercepts_``.
+"""The network inside an estimator, beside scikit-learn's ``coefs_`` and ``intercepts_``.
 
-scikit-learn's ``coefs_[l - 1]`` is W^(l)ᵀ, and ``intercepts_[l - 1]`` is b^(l). Once adopted they
-are views into the network's parameters: what trains one trains the other.
+scikit-learn's ``coefs_[l - 1]`` is W^(l)ᵀ, and ``intercepts_[l - 1]`` is b^(l). Once adopted, they
+are views of the network's parameters: training one trains the other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from chainrule.equations.losses import Loss, LossFromZ
 from chainrule.network import Network
 
 Array = NDArray[Any]
-DENSE = 1 << 23  # numbers of a sparse X that are made dense in one go
+DENSE = 1 << 23  # numbers of a sparse X that are made dense at a time
 
 
 class Exp(Activation):
@@ -72,7 +72,7 @@ class WeightedOutputs(Loss):
 
 
 class WeightedFromZ(WeightedOutputs, LossFromZ):
-    """The same for a loss that is computed from z."""
+    """`WeightedOutputs` for a loss that is computed from z."""
 
     loss: LossFromZ
 
@@ -98,14 +98,14 @@ class WeightedFromZ(WeightedOutputs, LossFromZ):
 
 
 def weighted(loss: Loss, weights: Array | None) -> Loss:
-    """Return the loss with a weight for each output, or as it is."""
+    """Return the loss with a weight for each output, or unchanged if all are 1."""
     if weights is None or (weights == 1).all():
         return loss
     return (WeightedFromZ if isinstance(loss, LossFromZ) else WeightedOutputs)(loss, weights)
 
 
 def activation(given: str | Activation) -> Activation:
-    """Return an activation by scikit-learn's name, by ours, or as it is."""
+    """Return an activation by its name in scikit-learn or chainrule, or as it is."""
     if given == "logistic":
         given = "sigmoid"
     return Exp() if given == "exp" else activations.get(given)
@@ -154,7 +154,7 @@ def numbers(given: Any, name: str, what: str) -> NDArray[np.float64]:
     except ValueError:  # lists of several lengths
         array = np.empty((0, 0))
     if array.ndim != 1 or not all(isinstance(v, Real) for v in array):
-        raise TypeError(f"{name} must be numbers, {what}, got {given!r}")
+        raise TypeError(f"{name} is {given!r}; expected numbers, {what}")
     return array.astype(np.float64)
 
 

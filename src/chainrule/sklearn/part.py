@@ -1,4 +1,4 @@
-"""Part: some rows with their targets and weights, as scikit-learn hands them on."""
+"""Part: some rows with their targets and weights, as scikit-learn passes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ Array = NDArray[Any]
 class Part:
     """Rows of X and y, (n, units_L), with the weights that the loss takes, as ratios of a unit.
 
-    A sparse X that is not large is made dense at once, a larger one as CSR, piece by piece.
+    A small sparse X is made dense at once; a larger one stays CSR, and is made dense piece by
+    piece.
     """
 
     X: Any
@@ -50,7 +51,7 @@ class Part:
 
     @property
     def dense_rows(self) -> int:
-        """How many rows may be dense at a time."""
+        """The number of rows that may be dense at a time."""
         return len(self) if self.is_dense else max(1, networks.DENSE // int(self.X.shape[1]))
 
     def samples(self, network: FeedForward) -> Samples:

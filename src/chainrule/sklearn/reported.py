@@ -1,6 +1,6 @@
 """The loss as scikit-learn reports it.
 
-The gradient is ours; the number beside it differs from `Network`'s in three places. The squared
+The gradient is chainrule's; the loss differs from that of `Network` in three places. The squared
 error is averaged over the outputs (while the gradient is that of the sum); the logarithms of the
 log loss take probabilities no closer to 0 and 1 than the dtype's ε; and the Poisson loss holds the
 terms y ln y - y, which no parameter moves. Losses of batches are averaged by their rows, also where
@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 class Report:
-    """How a loss is reported; ``kind`` is scikit-learn's name of it, or None for ours."""
+    """How a loss is reported; ``kind`` is its name in scikit-learn, or None for chainrule's."""
 
     def __init__(self, kind: str | None, loss: Loss, units: int, output_weight: Any = 1) -> None:
         self.kind, self.loss, self.units, self._u = kind, loss, units, output_weight
@@ -32,11 +32,11 @@ class Report:
 
     @property
     def needs_outputs(self) -> bool:
-        """Whether the loss of training passes can't be told without their outputs."""
+        """Whether the loss of training passes needs their outputs."""
         return self.kind == "log_loss" and self.binary
 
     def largest_loss(self, dtype: np.dtype[Any]) -> float:
-        """Return what a sample's loss is at most, where one class is true of it."""
+        """Return the largest loss of a sample that has one true class."""
         clipped = self.kind == "log_loss" and not self.binary
         return -math.log(np.finfo(dtype).eps) if clipped else math.inf
 
@@ -70,7 +70,7 @@ class Report:
         return float(_means(rows, np.array([len(rows)]), weights, None)[0])
 
     def _clips(self, part: Part, a: Array) -> bool:
-        """Tell whether a probability is where the logarithm is clipped, or 1 - a rounds to 0."""
+        """Return whether the logarithm of a probability is clipped, or 1 - a rounds to 0."""
         return bool(np.abs(a - ~part.y).min() < max(float(np.finfo(a.dtype).eps), 1e-8))
 
     def _log_loss(self, y: Array, a: Array) -> Array:

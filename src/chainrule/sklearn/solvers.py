@@ -1,8 +1,8 @@
-"""scikit-learn's solvers as optimisers of ours: the same steps, to rounding.
+"""scikit-learn's solvers as chainrule's optimisers: the same steps, to rounding.
 
-sgd: scikit-learn's velocity is -η v of our `GradientDescent`, so that v is rescaled where η
+sgd: scikit-learn's velocity is -η v of `GradientDescent`, so that v is rescaled where η
 changes. adam: scikit-learn takes θ ← θ - η_t m / (√v + ε) with η_t = η √(1 - β₂ᵗ) / (1 - β₁ᵗ): ε is
-added to √v before v is freed of its bias. Our `Adam` becomes that rule, with η_t as the learning
+added to √v before the bias of v is corrected. `Adam` becomes that rule, with η_t as the learning
 rate, when t is so large that β₁ᵗ = β₂ᵗ = 0; so the count of its steps begins there.
 """
 
@@ -18,21 +18,21 @@ from chainrule.equations.optimizers import Adam, GradientDescent, Optimizer
 from chainrule.network import Network
 
 _LATE = 1 << 60  # a multiple of 2³², so that the counters of dropout start at 0
-_SMALLEST = 1e-6  # where "adaptive" ends
+_SMALLEST = 1e-6  # where "adaptive" stops
 
 
 class FullMomentum(GradientDescent):
     """Gradient descent with momentum 1, which scikit-learn allows."""
 
     def __post_init__(self) -> None:
-        """Check nothing: scikit-learn has."""
+        """Check nothing, because scikit-learn has done so."""
 
 
 class Solver:
-    """The optimiser of a run: its rule and state, and the learning rate as scikit-learn moves it.
+    """The optimiser of a run: its rule and state, and the learning rate as scikit-learn changes it.
 
-    ``learning_rate`` is the one in use, as that of scikit-learn's own ``_optimizer`` is: of adam
-    η_t of the last step. ``nominal_rate`` is η, which people set and read.
+    ``learning_rate`` is the current one, as in scikit-learn's ``_optimizer``: for adam, η_t of the
+    last step. ``nominal_rate`` is η, which people set and read.
     """
 
     def __init__(self, estimator: Any, network: Network) -> None:
@@ -54,7 +54,7 @@ class Solver:
 
     @property
     def nominal_rate(self) -> float:
-        """η of the next epoch: where scikit-learn's schedule of sgd has it, constant in adam."""
+        """η of the next epoch: by scikit-learn's schedule for sgd, constant for adam."""
         return self._initial if isinstance(self.rule, Adam) else self.learning_rate
 
     def rates(self, steps: int) -> NDArray[np.float64]:
@@ -74,7 +74,7 @@ class Solver:
             self._set_rate(self._initial / (samples_seen + 1) ** self._power)
 
     def trigger_stopping(self, message: str, verbose: bool) -> bool:
-        """Return whether a run that no longer improves stops; "adaptive" first lowers its rate."""
+        """Return whether a run that no longer improves stops; "adaptive" lowers its rate first."""
         if self._schedule != "adaptive":
             said, stop = " Stopping.", True
         elif self.learning_rate <= _SMALLEST:

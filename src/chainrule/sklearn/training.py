@@ -1,4 +1,4 @@
-"""The runs of the estimators: scikit-learn's decisions, epochs and gradients of our engines."""
+"""Runs of the estimators: scikit-learn decides, chainrule's engines take epochs and gradients."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _NOTHING = dict.fromkeys(_COLUMNS, float("nan"))
 
 
 class Validation:
-    """Rows that are held out: for a loss, ``y`` encoded, and for a score, ``target`` as it was."""
+    """Held-out rows: ``part`` with y encoded, for a loss, and ``target`` as passed, for a score."""
 
     def __init__(self, part: Part, target: Array) -> None:
         self.part, self.target = part, target
 
 
 class Training(NetworkInside):
-    """Adds the runs: epochs and gradients are ours, what decides about them scikit-learn's."""
+    """The runs of an estimator: chainrule takes the epochs, and scikit-learn decides about them."""
 
     history_: History
     loss_: Any
@@ -49,8 +49,8 @@ class Training(NetworkInside):
     t_: int
     _no_improvement_count: int
     _given_validation: tuple[Any, ...] | None = None
-    _unit: float = 1.0  # of the sample weights that were handed in
-    _callback_states: tuple[list[str], list[Any]] | None  # classes, and what each has saved
+    _unit: float = 1.0  # of the sample weights that were passed
+    _callback_states: tuple[list[str], list[Any]] | None  # their classes, and what each has saved
 
     def _loss_grad_lbfgs(
         self, packed: Array, X: Any, y: Array, sample_weight: Array | None, *buffers: Any
@@ -81,8 +81,8 @@ class Training(NetworkInside):
         given = self._given_validation
         if self.early_stopping and incremental and given is None:
             raise ValueError(
-                "partial_fit does not support early_stopping=True without validation_data: hand in "
-                "partial_fit(X, y, validation_data=(X_val, y_val))"
+                "partial_fit does not support early_stopping=True without validation_data. Pass "
+                "it: partial_fit(X, y, validation_data=(X_val, y_val))"
             )
         self._check_targets(y)
         part, validation = self._parts(X, y, sample_weight)
@@ -109,7 +109,7 @@ class Training(NetworkInside):
                 for callback, state in zip(called, states, strict=True):
                     callback.on_start(run)
                     ends.callback(callback.on_end, run)
-                    if state is not None:  # partial_fit goes on, as a run that is resumed
+                    if state is not None:  # partial_fit continues, like a resumed run
                         callback.load_state(state)
                     started += 1
                 self._run_epochs(epochs, validation, run, called, incremental)
@@ -158,7 +158,7 @@ class Training(NetworkInside):
             run.history.append(row)
             for callback in called:
                 callback.on_epoch_end(run)
-            if run.history.stop_reason is not None:  # a callback may have had enough
+            if run.history.stop_reason is not None:  # a callback may have stopped the run
                 self.stopped_ = True
             if incremental or self.stopped_:
                 break
@@ -170,7 +170,7 @@ class Training(NetworkInside):
                 )
 
     def _epoch(self, epochs: Epochs, order: Array | None) -> float:
-        """Take an epoch; where a number is not finite, parameters and loss are NaN from then on."""
+        """Take an epoch; if a number is not finite, parameters and loss become NaN and stay so."""
         parameters = epochs.network.parameters
         try:
             if not np.isnan(parameters[-1]):
@@ -180,7 +180,7 @@ class Training(NetworkInside):
         return float("nan")
 
     def _look_at(self, validation: Validation | None, epochs: Epochs, row: dict[str, Any]) -> None:
-        """Take the loss and, if it decides about stopping, the score of the held-out rows."""
+        """Record the loss and, if it decides about stopping, the score of the held-out rows."""
         if validation is None:
             self._update_no_improvement_count(False, None, None, None)
             return
@@ -236,7 +236,7 @@ class Training(NetworkInside):
     def _parts(
         self, X: Any, y: Array, sample_weight: Array | None
     ) -> tuple[Part, Validation | None]:
-        """Return the rows to train on, and those that are held out."""
+        """Return the rows to train on, and the held-out rows."""
         classes = self._weights_of_classes(y)
         if self._given_validation is not None or not self.early_stopping:
             held = None if self._given_validation is None else self._validation()
@@ -262,14 +262,14 @@ class Training(NetworkInside):
         return Part(X, y, *weights.multiplied(sample_weight, self._unit, classes)), held
 
     def _validation(self) -> Validation:
-        """Check the ``validation_data`` that was handed in."""
+        """Return the checked ``validation_data``."""
         assert self._given_validation is not None
-        need = "validation_data must be (X, y) or (X, y, sample_weight)"
+        expected = "expected (X, y) or (X, y, sample_weight)"
         given = self._given_validation
         if not isinstance(given, tuple | list):
-            raise TypeError(f"{need}, got a {type(given).__name__}")
+            raise TypeError(f"validation_data has type {type(given).__name__}; {expected}")
         if len(given) not in (2, 3):
-            raise ValueError(f"{need}, got a {type(given).__name__} of {len(given)}")
+            raise ValueError(f"validation_data has length {len(given)}; {expected}")
         try:
             X, y = self._encoded(given[0], given[1])
             held = None
@@ -279,7 +279,7 @@ class Training(NetworkInside):
         except (TypeError, ValueError) as error:
             raise ValueError(f"validation_data: {error}") from None
         if self.early_stopping and len(y) < 2:
-            raise ValueError("validation_data: 1 row; early_stopping needs 2 or more")
+            raise ValueError("validation_data: it has 1 row; early_stopping needs 2 or more")
         return Validation(Part(X, y, held), self._labels(y))
 
     def _size_of_batches(self, n: int) -> int:
@@ -299,15 +299,15 @@ class Training(NetworkInside):
         """Raise ValueError for a callback that partial_fit, one epoch at a time, would restart."""
         if any(isinstance(c, EarlyStopping) for c in callback_room.check(self.callbacks or ())):
             raise ValueError(
-                "callbacks: EarlyStopping needs fit, since each partial_fit is a run of one epoch; "
-                "with early_stopping=True and partial_fit(X, y, validation_data=(X_val, y_val)), "
-                "stopped_ says when to end"
+                "callbacks: EarlyStopping does not work with partial_fit, where each call is a run "
+                "of one epoch. Use early_stopping=True and partial_fit(X, y, "
+                "validation_data=(X_val, y_val)) instead, until stopped_ is True."
             )
 
     def _train(
         self, fit: Any, X: Any, y: Any, sample_weight: Any, validation_data: Any, **more: Any
     ) -> None:
-        """Call scikit-learn's fit or partial_fit, with the validation data at hand."""
+        """Call scikit-learn's fit or partial_fit, while the validation data is kept."""
         X, y = taken(X, "X"), taken(y, "y")
         callback_room.check(self.callbacks or ())
         of_epochs = {
@@ -317,7 +317,7 @@ class Training(NetworkInside):
         }
         for name, given in of_epochs.items():
             if given and self.solver == "lbfgs":
-                raise ValueError(f"{name} needs solver='adam' or 'sgd': 'lbfgs' has no epochs")
+                raise ValueError(f"{name} needs solver='adam' or 'sgd'; 'lbfgs' has no epochs")
         sample_weight, self._unit = weights.scaled(sample_weight)
         self._given_validation = validation_data
         try:
@@ -333,7 +333,7 @@ class Training(NetworkInside):
 
 
 def _warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn from where scikit-learn does, so that filters of its module hold here too."""
+    """Warn from where scikit-learn does, so that filters of its module apply."""
     place = vars(theirs)
     line = theirs.BaseMultilayerPerceptron._fit_stochastic.__code__.co_firstlineno
     warnings.warn_explicit(
@@ -343,7 +343,7 @@ def _warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def _unpacked(packed: Array, network: Network) -> tuple[list[Array], list[Array]]:
-    """Cut scikit-learn's flat vector, all coefs before all intercepts, into arrays."""
+    """Split scikit-learn's flat vector, all coefs before all intercepts, into arrays."""
     coefs, intercepts, start = [], [], 0
     for layer in network.weighted_layers:
         units, fan_in = layer.W.shape

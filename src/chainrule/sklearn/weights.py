@@ -1,7 +1,7 @@
 """Weights of samples in the estimators: their ratios, and the unit that the penalty needs.
 
-scikit-learn's penalty of a batch is ½ (α / Σ s) Σ w², so that the size of the weights s counts,
-too. Here s / u is held beside u, a power of 2 (`chainrule.equations.data.ratios`), and α / Σ s is
+scikit-learn's penalty of a batch is ½ (α / Σ s) Σ w², so the size of the weights s matters,
+too. Here s / u is kept beside u, a power of 2 (`chainrule.equations.data.ratios`), and α / Σ s is
 (α / u) / Σ (s / u).
 """
 
@@ -21,9 +21,9 @@ Array = NDArray[Any]
 
 
 def scaled(sample_weight: Any, name: str = "sample_weight") -> tuple[Any, float]:
-    """Return the ratios of weights and their unit; as they are where scikit-learn will refuse them.
+    """Return the ratios of weights and their unit; unchanged if scikit-learn will refuse them.
 
-    Raises ValueError for masked weights, and where weights differ by more than a factor of 1e300.
+    Raises ValueError for masked weights, and if weights differ by more than a factor of 1e300.
     """
     sample_weight = taken(sample_weight, name)
     if sample_weight is None:
@@ -44,22 +44,25 @@ def multiplied(
 ) -> tuple[Array | None, float]:
     """Return the product of the weights of samples and of their classes, and its unit.
 
-    Raises ValueError where all are 0, or where they are too far apart.
+    Raises ValueError if all are 0, or if they are too far apart.
     """
     if of_classes is None:
         return sample_weight, unit
     product, own = data.multiplied(sample_weight, of_classes, "(class_weight · sample_weight)")
     if not product.any():
-        raise ValueError("class_weight leaves no sample with a weight above 0")
+        raise ValueError(
+            "class_weight leaves no sample with a weight above 0; raise that of a class with "
+            "samples"
+        )
     return product, unit * own
 
 
 def penalty(alpha: float, unit: float) -> float:
-    """Return α / u; ValueError where it is infinite."""
+    """Return α / u; raise ValueError if it is infinite."""
     found = alpha / unit if unit else alpha and math.inf
     if math.isinf(found):
         raise ValueError(
-            f"sample_weight: with weights of at most {2 * unit:.6g} the penalty alpha / (sum of "
-            "the weights) is infinite; multiply the weights, or set alpha=0"
+            f"sample_weight: with weights of at most {2 * unit:.6g}, the penalty alpha / (sum of "
+            "the weights) is infinite. Multiply all weights by a factor, or set alpha=0."
         )
     return float(found)

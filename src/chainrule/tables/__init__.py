@@ -1,7 +1,7 @@
-"""Tables: a model that is trained on named columns, and speaks of them by their names.
+"""Tables: train a model on the named columns of a file, and explain it by their names.
 
-From the file down to the network: `source` reads batches of rows, `profile` looks at every column,
-`preprocessing` turns columns into the network's inputs by scikit-learn's own preprocessing, `rows`
-keeps these on disk while a network trains on them (`training`), and `model` is what comes out: the
-network, the columns and the preprocessing in one file. Needs ``pip install 'chainrule[tables]'``.
+From the file to the network: `source` reads batches of rows, `profile` inspects each column,
+`preprocessing` turns columns into the network's inputs with scikit-learn's transformers, `rows`
+keeps these on disk while a network trains on them (`training`), and `model` is the result: the
+network, its columns and the preprocessing in one file. Needs ``pip install 'chainrule[tables]'``.
 """

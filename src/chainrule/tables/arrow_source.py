@@ -16,7 +16,7 @@ class BinarySource(Source):
     """Parquet and Arrow: types are known, and rows have numbers but no lines."""
 
     def place(self, row: int, column: str) -> str:
-        """Say where a cell stands, by its row; see `Source`."""
+        """Return where a cell is, by its row; see `Source`."""
         return f"{self.path}, row {row}, column {self.names.index(column) + 1} ({column})"
 
     @contextmanager
@@ -30,7 +30,9 @@ class BinarySource(Source):
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             detail = " ".join(str(error).split())[:200]
-            raise TableError(f"{self.path} is damaged or cut short ({detail})") from None
+            raise TableError(
+                f"{self.path} is damaged or cut short ({detail}). Write or copy the file again."
+            ) from None
 
 
 class Parquet(BinarySource):
@@ -48,7 +50,7 @@ class Parquet(BinarySource):
 
         with self._understood(), pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(BATCH, columns=list(columns)):
-                yield batch.select(list(columns))  # and no part of another with a point in its name
+                yield batch.select(list(columns))  # not nested fields, which a dot also names
 
 
 class Arrow(BinarySource):

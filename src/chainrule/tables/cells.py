@@ -1,4 +1,4 @@
-"""Cells: columns of a batch as numbers, texts and dates, or the first cell that is none.
+"""Cells: columns of a batch as numbers, texts and dates, or the first cell that does not fit.
 
 Missing values are NaN among numbers and dates, null among texts. A column of text is read by its
 content; a column of a Parquet or Arrow file by its type.
@@ -29,7 +29,7 @@ _DATE_FORMS = [
 
 
 class CellError(Exception):
-    """A cell that is not what its column holds: its row in the batch, the start of its text."""
+    """A cell that does not fit its column: its row in the batch, and the start of its text."""
 
     def __init__(self, row: int, text: str) -> None:
         super().__init__(row, text)
@@ -37,7 +37,7 @@ class CellError(Exception):
 
 
 def family(dtype: pa.DataType) -> Literal["text", "number", "date", "category", "none", "other"]:
-    """Return what a column of a type is read as; "none" if it has only nulls."""
+    """Return how a column of a type is read; "none" if it holds only nulls."""
     from pyarrow import types
 
     if types.is_dictionary(dtype):
@@ -54,7 +54,10 @@ def family(dtype: pa.DataType) -> Literal["text", "number", "date", "category", 
 
 
 def with_commas(distinct: Iterable[str]) -> str | None:
-    """Say what commas in numbers seem to be, and what to do, if most texts have them, else None."""
+    """Return what commas in texts seem to mean, and what to do; None if few texts have them.
+
+    Callers add one more way out, which begins with ", or".
+    """
     found = list(distinct)
     commas = [text for text in found if _WITH_COMMA.match(text) or _THOUSANDS.match(text)]
     if len(commas) <= len(found) / 2:
@@ -62,26 +65,26 @@ def with_commas(distinct: Iterable[str]) -> str | None:
     if all(map(_THOUSANDS.match, commas)):
         sure = any(text.count(",") > 1 or "." in text for text in commas)
         return (
-            f"texts such as {min(commas)!r}, numbers whose thousands are cut by commas, it seems, "
-            "which are not read: take the commas out"
-            + ("" if sure else ", read them as decimals (--decimal ,)")
+            f"texts such as {min(commas)!r}, which look like numbers with thousands separators; "
+            "these cannot be read. Remove the commas"
+            + ("" if sure else ", read them as decimal marks (--decimal ,)")
         )
     return (
-        f"texts such as {min(commas)!r}, numbers with a decimal comma, it seems: read them with "
-        "--decimal ,"
+        f"texts such as {min(commas)!r}, which look like numbers with a decimal comma. Read them "
+        "as numbers (--decimal ,)"
     )
 
 
 def texts(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
-    """Return the cells as texts without blanks around them, null where they stand for no value.
+    """Return the cells as texts without surrounding blanks, null where they stand for no value.
 
-    They are the same for the same value in whichever format; see `alike`.
+    Equal values give equal texts in every format; see `alike`.
     """
     return _without(alike(stripped(column, missing)), missing)
 
 
 def stripped(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> pa.Array:
-    """Return the cells as `texts` does, but texts of a file as they are written there."""
+    """Return the cells as `texts` does, but leave texts as they are written in the file."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -100,9 +103,9 @@ def _without(strings: pa.Array, missing: Sequence[str]) -> pa.Array:
 
 
 def alike(strings: pa.Array) -> pa.Array:
-    """Write what is the same category in the same way: 1.0 as 1, true and TRUE as True.
+    """Return equal categories as equal texts: 1.0 as 1, true and TRUE as True.
 
-    So true and false are the same whether pandas, R or Arrow wrote them.
+    True and false are then the same, whether pandas, R or Arrow wrote them.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -115,7 +118,7 @@ def alike(strings: pa.Array) -> pa.Array:
 
 
 def _written(values: pa.Array) -> pa.Array:
-    """Return numbers as texts, whole ones without a point; null where they are not finite."""
+    """Return numbers as texts, whole ones without a decimal point; null where not finite."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -128,7 +131,7 @@ def _written(values: pa.Array) -> pa.Array:
 def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Floats:
     """Return the cells as numbers, NaN where there is no value.
 
-    Raises CellError for the first that is no number, or infinite.
+    Raises CellError for the first cell that is not a number, or is infinite.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -155,7 +158,7 @@ def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Float
 def numbers_or_none(
     column: pa.ChunkedArray | pa.Array, missing: Sequence[str]
 ) -> tuple[Floats, list[str]]:
-    """Return the cells as numbers, NaN where there is none, and the texts that are no numbers."""
+    """Return the cells as numbers, NaN where there is none, and the texts that are not numbers."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -183,7 +186,7 @@ def count_dates(strings: pa.Array) -> int:
 
 
 def _differs(strings: pa.Array, form: str) -> NDArray[np.bool_]:
-    """Mark the texts that are not of a form; no value is of any."""
+    """Mark the texts that do not match a pattern; missing values are not marked."""
     import pyarrow.compute as pc
 
     matched = pc.match_substring_regex(strings, form)
@@ -191,7 +194,7 @@ def _differs(strings: pa.Array, form: str) -> NDArray[np.bool_]:
 
 
 def date_form(distinct: Iterable[str]) -> str | None:
-    """Return a form, as of strptime, of which all texts are dates, or None."""
+    """Return a strptime format that reads all texts as dates, or None."""
     import pyarrow as pa
 
     strings = pa.array(distinct, pa.string())
@@ -201,8 +204,8 @@ def date_form(distinct: Iterable[str]) -> str | None:
 def dates(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str) -> Floats:
     """Return the cells as seconds since 1970, NaN where there is no value.
 
-    Text is read as ISO 8601, or by ``form`` (as of strptime) if it is not empty. A time with a zone
-    is taken to UTC. Raises CellError for the first that is no date.
+    Text is read as ISO 8601, or in the strptime format ``form`` if that is not empty. A time with a
+    zone is converted to UTC. Raises CellError for the first cell that is not a date.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -240,7 +243,7 @@ def _parsed(strings: pa.Array, form: str) -> pa.Array | None:
 
 
 def _first_that_fails(strings: pa.Array, form: str) -> int:
-    """Return the first text that is no date: the rows before it parse, those up to it do not."""
+    """Return the first text that is not a date: the rows before it parse, those up to it do not."""
     low, high = 0, len(strings)  # [:low] parses, [:high] does not
     while high - low > 1:
         middle = (low + high) // 2
@@ -257,7 +260,7 @@ def _one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
-    if isinstance(column, pa.ChunkedArray):  # of no or of several chunks, in some versions
+    if isinstance(column, pa.ChunkedArray):  # with no chunk or several, in some versions
         column = pa.concat_arrays(column.chunks)
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)

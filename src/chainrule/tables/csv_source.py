@@ -1,4 +1,4 @@
-"""CSV and TSV files, read by PyArrow; Python's own reader finds the place of what is wrong."""
+"""CSV and TSV files, read by PyArrow; Python's own reader locates what is wrong."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from chainrule.tables.source import Reading, Source, TableError
+from chainrule.tables.source import Reading, Source, TableError, counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _BLOCK = 1 << 22  # bytes that PyArrow parses in one go; a row has to fit
 _DELIMITERS = (",", "\t", ";", "|")
-_LOOKED_AT = 50  # lines, to find the mark that cuts them
+_LOOKED_AT = 50  # lines, to find the delimiter
 
 
 class TextSource(Source):
-    """A CSV or TSV file: a line of names, then one row in a line; every cell is read as text."""
+    """A CSV or TSV file: a line of names, then one row per line; every cell is read as text."""
 
     def __init__(self, path: str, reading: Reading) -> None:
         super().__init__(path)
         try:
             "".encode(reading.encoding)
-        except (LookupError, ValueError):  # none of that name, or none of text, such as hex
-            raise TableError(f"there is no encoding {reading.encoding!r}") from None
+        except (LookupError, ValueError):  # unknown, or not of text, such as hex
+            raise TableError(
+                f"unknown encoding {reading.encoding!r}; expected one such as utf-8, latin-1 or "
+                "utf-16"
+            ) from None
         self._encoding = "utf-8-sig" if _is_utf_8(reading.encoding) else reading.encoding
         self._decimal_comma = reading.decimal == ","
         with self._text() as file:
@@ -50,7 +53,7 @@ class TextSource(Source):
             self.unnamed = self.names[0]
 
     def place(self, row: int, column: str) -> str:
-        """Say where a cell stands, by its line; see `Source`."""
+        """Return where a cell is, by its line; see `Source`."""
         line = next((line for line, _ in itertools.islice(self._rows(), row, None)), None)
         where = f"row {row}" if line is None else f"line {line}"
         return f"{self.path}, {where}, column {self.names.index(column) + 1} ({column})"
@@ -81,43 +84,45 @@ class TextSource(Source):
             self._find_fault()
             detail = " ".join(str(error).split())
             if "Empty CSV file" in detail:
-                return  # names and no rows, which is for the reader of rows to say
+                return  # a header without rows; whoever reads the rows reports it
             if "straddling" in detail:
-                detail = f"a line has more than {_BLOCK >> 20} MB, or a quote is never closed"
+                detail = f"a line is longer than {_BLOCK >> 20} MB, or a quote is never closed"
             detail = detail if len(detail) < 200 else f"{detail[:200]}..."
-            raise TableError(f"{self.path} can't be read as a table: {detail}") from None
+            raise TableError(f"{self.path} cannot be read as a table: {detail}") from None
 
     # --- finding the place of a fault ------------------------------------------------------------
 
     def _find_fault(self) -> None:
-        """Raise TableError for the first line that is no text, or has too many or few columns."""
+        """Raise TableError for the first line that is not text, or has too many or few columns."""
         width = len(self.names)
         for line, cells in self._rows():
             if len(cells) != width and _is_blank(cells):
                 raise TableError(
-                    f"{self.path}, line {line}: nothing but blanks; take the line out, or empty it"
+                    f"{self.path}, line {line}: only blanks; expected {counted(width, 'column')}. "
+                    "Delete the line, or empty it."
                 )
             if len(cells) != width:
-                whose = "the header has" if self._has_header else "the first line has"
+                where = "the header" if self._has_header else "the first line"
                 raise TableError(
-                    f"{self.path}, line {line}: {_count(len(cells), 'column')}; {whose} {width}"
+                    f"{self.path}, line {line}: found {counted(len(cells), 'column')}; expected "
+                    f"{width}, as in {where}"
                 )
 
     def _check_end(self) -> None:
-        """Raise TableError where the last cell ends with the file, its quote still open."""
+        """Raise TableError if the file ends inside a quoted cell."""
         line = 0
         try:
             for line, _ in self._rows(strict=True):  # noqa: B007 - the last one counts
                 pass
         except TableError as error:
             if "unexpected end of data" not in str(error):
-                return  # quotes inside of cells, of which strict readers do not approve
+                return  # quotes inside cells, which only strict readers refuse
             raise TableError(
-                f"{self.path}: a quote that is opened after line {line} is never closed"
+                f"{self.path}: a quote opened after line {line} is never closed. Close it."
             ) from None
 
     def _rows(self, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
-        """Return each row after the header with the line at which it begins, from 1."""
+        """Yield each row after the header with the line on which it begins, from 1."""
         with self._text() as file, _long_fields():
             lines = _Decoded(file, self.path, self._encoding)
             records = csv.reader(lines, delimiter=self.delimiter, strict=strict)
@@ -140,34 +145,36 @@ class TextSource(Source):
             lines.append(line)
             if "\0" in line:
                 raise TableError(
-                    f"{self.path}, line {len(lines)}: not text; expected CSV, TSV, Parquet or "
-                    "Arrow (or text of another encoding: --encoding utf-16, for instance)"
+                    f"{self.path}, line {len(lines)} is not text; expected CSV, TSV, Parquet or "
+                    "Arrow. If it is text in another encoding, name that, such as --encoding "
+                    "utf-16."
                 )
             if len(lines) >= _LOOKED_AT and any(map(str.strip, lines)):
                 break
         if not any(map(str.strip, lines)):
-            raise TableError(f"{self.path} is empty")
+            raise TableError(f"{self.path} is empty; expected a header and rows")
         return lines
 
     def _is_header(self, cells: Sequence[str]) -> bool:
-        """Tell names from values; a line that could be either is an error, for a row is lost else.
+        """Return whether a line holds names, and raise TableError if it could be either.
 
-        Numbers are names only where they count the columns, as those of dataframes without names.
+        A wrong guess would lose a row. Numbers are names only if they number the columns, as in a
+        dataframe without names.
         """
         numbers = [(i, cell.strip()) for i, cell in enumerate(cells) if _is_number(cell)]
         if all(cell == str(i) for i, cell in numbers) and (not numbers or len(cells) > 4):
             return True
         shown = ", ".join(cells[:5]) + (", ..." if len(cells) > 5 else "")
         raise TableError(
-            f"{self.path} has no header, it seems: its first line is {shown}, and {numbers[0][1]} "
-            "is no name. Add --no-header if this line holds values (the columns are then called "
-            "column_1, column_2, ...), --header if it holds names"
+            f"{self.path} seems to have no header: its first line is {shown}, and {numbers[0][1]} "
+            "looks like a value. Add --no-header if this line holds values (the columns are then "
+            "named column_1, column_2, ...), or --header if it holds names."
         )
 
 
 @contextmanager
 def _long_fields() -> Iterator[None]:
-    """Let Python's reader take cells of any length, as PyArrow does."""
+    """Make Python's reader accept cells of any length, as PyArrow does."""
     before = csv.field_size_limit(2**31 - 1)
     try:
         yield
@@ -176,7 +183,7 @@ def _long_fields() -> Iterator[None]:
 
 
 class _Decoded:
-    """The lines of a file; one that is no text in its encoding is named."""
+    """The lines of a file; an error names the first one that is not text in its encoding."""
 
     def __init__(self, file: io.TextIOWrapper, path: str, encoding: str) -> None:
         self._file, self._path, self._encoding = file, path, encoding
@@ -193,8 +200,8 @@ class _Decoded:
             start = file.read(2)
             if start in (b"\xff\xfe", b"\xfe\xff") and _is_utf_8(encoding):
                 return TableError(
-                    f"{self._path} is not text in {encoding.upper()} but in UTF-16, it seems: add "
-                    "--encoding utf-16"
+                    f"{self._path} is not text in {encoding.upper()}; it looks like UTF-16. Add "
+                    "--encoding utf-16."
                 )
             file.seek(0)
             by_line = "\n".encode(encoding) == b"\n"  # not in UTF-16
@@ -205,15 +212,17 @@ class _Decoded:
                     near = raw[max(0, error.start - 10) : error.start + 10]
                     shown = near.decode("latin-1").strip()
                     return TableError(
-                        f"{self._path}, line {number}: not text in {encoding.upper()} (byte "
-                        f"0x{raw[error.start]:02x} near {shown!r}); say which encoding it is, such "
-                        "as --encoding latin-1"
+                        f"{self._path}, line {number} is not text in {encoding.upper()} (byte "
+                        f"0x{raw[error.start]:02x} near {shown!r}). Name its encoding, such as "
+                        "--encoding latin-1."
                     )
-        return TableError(f"{self._path} is not text in {encoding.upper()}")
+        return TableError(
+            f"{self._path} is not text in {encoding.upper()}. Name its encoding with --encoding."
+        )
 
 
 def _with_points(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Write a point for the comma in cells such as 2,5."""
+    """Return a batch with decimal points for commas in cells such as 2,5."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -239,7 +248,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """Return the mark that cuts the lines into equally many columns, and the first into most."""
+    """Return the delimiter that splits lines into equally many columns, and the first into most."""
 
     def fits(mark: str) -> tuple[bool, int]:
         rows = [len(cells) for cells in csv.reader(lines, delimiter=mark) if not _is_blank(cells)]
@@ -247,7 +256,3 @@ def _delimiter(lines: Sequence[str]) -> str:
         return alike and rows[0] > 1, rows[0]
 
     return max(_DELIMITERS, key=fits)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"

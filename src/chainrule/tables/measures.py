@@ -1,7 +1,7 @@
-"""Measures: how good a model is on rows that it has not seen, beside a baseline that knows nothing.
+"""Measures: how good a model is on rows that it has not seen, beside a baseline without inputs.
 
-The baseline of classes says the largest class of the training rows, with the shares of the classes
-as probabilities; that of a number says the mean of the training rows.
+For classes, the baseline predicts the largest class of the training rows, with the shares of the
+classes as probabilities; for a number, it predicts the mean of the training rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAMES = {
 
 
 def of_classes(y: NDArray[np.int64], a: NDArray[Any], n_classes: int) -> Measured:
-    """Measure probabilities (n, classes) against classes (n,)."""
+    """Measure probabilities (n, classes) against true classes (n,)."""
     from sklearn import metrics
 
     a = np.asarray(a, dtype=np.float64)
@@ -41,7 +41,7 @@ def of_classes(y: NDArray[np.int64], a: NDArray[Any], n_classes: int) -> Measure
 
 
 def of_numbers(y: NDArray[np.float64], predicted: NDArray[np.float64]) -> Measured:
-    """Measure numbers (n,) against numbers (n,), in the target's own units."""
+    """Measure predicted numbers (n,) against true ones (n,), in the target's own units."""
     errors = predicted - y
     spread = float(np.square(y - y.mean()).sum())
     return {
@@ -52,7 +52,7 @@ def of_numbers(y: NDArray[np.float64], predicted: NDArray[np.float64]) -> Measur
 
 
 def baseline(target: Target, y_train: NDArray[Any], y: NDArray[Any]) -> Measured:
-    """Measure the baseline of the training rows on others."""
+    """Measure the baseline of the training rows on other rows."""
     if target.task == "regress":
         return of_numbers(y, np.full(len(y), y_train.mean()))
     k = len(target.classes)
@@ -73,7 +73,7 @@ def predicted_numbers(target: Target, outputs: NDArray[Any]) -> NDArray[np.float
 
 
 def lines(measured: Measured, beside: Measured, whose: str) -> list[str]:
-    """Return measures as a table of text, the baseline's beside them."""
+    """Return the measures of a model and of the baseline, side by side, as lines of text."""
     rows = [("", "model", whose)]
     rows += [(NAMES[name], text(value), text(beside.get(name))) for name, value in measured.items()]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
@@ -84,5 +84,5 @@ def lines(measured: Measured, beside: Measured, whose: str) -> list[str]:
 
 
 def text(value: float | None) -> str:
-    """Return a measure in four decimals, or a large one in six digits."""
+    """Return a measure with four decimals, or a large one with six digits."""
     return "-" if value is None else f"{value:.4f}" if abs(value) < 100 else f"{value:,.6g}"

@@ -1,7 +1,7 @@
-"""The model of a table: a network, the columns that it takes, and where it comes from; one file.
+"""The model of a table: a network, its columns, and how it was trained, in one file.
 
-The file is that of the network (see `chainrule.storage.models`), which `chainrule.load` reads as
-one; the key ``table`` of its description holds the rest as plain data.
+The file is that of the network (see `chainrule.storage.models`), so that `chainrule.load` reads it;
+the key ``table`` of its description holds the rest as plain data.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
     from chainrule.network import Network
 
-VERSION = 1  # raised when a program that knows only the one before would misread the description
+VERSION = 1  # increased when an older program would misread the description
 
 
 @dataclass(frozen=True)
 class TableModel:
     """A network with the schema of its table.
 
-    ``training`` are the settings and facts of its training, ``measures`` how good it was on the
-    held-out rows, with the baseline's beside them; both are plain data, for people to read.
+    ``training`` holds the settings and facts of its training, ``measures`` the measures of the
+    model and of the baseline on the held-out rows. Both are plain data, for people to read.
     """
 
     network: Network
@@ -84,9 +84,9 @@ class TableModel:
     # --- new data -------------------------------------------------------------------------------
 
     def check_columns(self, source: Source) -> list[str]:
-        """Return the names of columns that the model does not know.
+        """Return the names of the columns that the model does not know.
 
-        Raises TableError where a column is missing that it needs.
+        Raises TableError if a column that the model needs is missing.
         """
         needed = [column.name for column in self.schema.columns]
         there = set(source.names)
@@ -103,10 +103,9 @@ class TableModel:
     ) -> tuple[NDArray[np.float32], NDArray[Any], pa.Table, Notes]:
         """Return the inputs and targets of some rows for the network, and the rows themselves.
 
-        ``label`` is taken for the target where the file has none. A row without its target is an
-        error, unless it is to be left out of what is given.
-        Raises TableError with the place of what does not fit; ValueError where no row is in the
-        range.
+        ``label`` replaces the target of all rows, for a file without it. A row without a target is
+        an error, or left out with ``leave_out``. The notes say what the training rows did not have.
+        Raises TableError, with the place, for what does not fit, and if no row is in the range.
         """
         import pyarrow as pa
 
@@ -116,13 +115,13 @@ class TableModel:
         if label is None:
             if target.name not in source.names:
                 raise TableError(
-                    f"{source.path} has no column {target.name!r}, the target, of which the loss "
-                    "is made; say which value to take for it with --label"
+                    f"{source.path} has no column {target.name!r}, the target, which the loss "
+                    "needs. Name its value with --label."
                 )
             names.append(target.name)
         batch, n = slice_of(source, names, rows.start, rows.stop)
         if batch is None:
-            raise TableError(f"{source.path} has {n:,} rows; none in {rows.start}:{rows.stop}")
+            raise TableError(f"no row is in {rows.start}:{rows.stop}; {source.path} has {n:,} rows")
         column = batch.column(target.name) if label is None else pa.array([label] * len(batch))
         notes = Notes()
         X = self.preprocessing.transform(batch, source, rows.start, notes)
@@ -135,11 +134,15 @@ class TableModel:
             where = (
                 source.place(rows.start + error.row, target.name) if label is None else "--label"
             )
-            words = targets.no_class(target, error.text) if error.text else "the target is missing"
+            missing = "the target is missing; fill it in, or choose other rows"
+            words = targets.no_class(target, error.text) if error.text else missing
             raise TableError(f"{where}: {words}") from None
         if bad.any():
             if bad.all():
-                raise TableError(f"{source.path}: no row in {rows.start}:{rows.stop} has a target")
+                raise TableError(
+                    f"{source.path} has no target in rows {rows.start}:{rows.stop}; choose other "
+                    "rows"
+                )
             X, y, batch = X[~bad], y[~bad], batch.filter(pa.array(~bad))
         if target.task == "regress":
             y = ((y - target.mean) / target.scale)[:, None]
@@ -147,10 +150,9 @@ class TableModel:
 
 
 def load(path: str | os.PathLike[str]) -> TableModel | None:
-    """Read the model of a table from a file, or give None for a network without columns.
+    """Read the model of a table from a file; return None for a network without columns.
 
-    Raises ValueError where the file is damaged or from a newer version, OSError where it can't be
-    read.
+    Raises ValueError if the file is damaged or from a newer version, OSError if it cannot be read.
     """
     with opened(path) as file:
         about = models.check(file)[0].get(models.TABLE)
@@ -166,27 +168,27 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
 
 
 def read(about: Any, network: Network) -> TableModel:
-    """Put a model together from its description; ValueError where that is not whole, or newer."""
+    """Return the model of a description; raise ValueError if that is incomplete, or newer."""
     check(about)
     schema = Schema.from_dict(about["schema"])
     return TableModel(network, schema, about["training"], about["measures"], about["chainrule"])
 
 
 def check(about: Any) -> None:
-    """Raise ValueError where a description of a table is of the wrong kind, or newer."""
+    """Raise ValueError if a description of a table is malformed, or in a newer format."""
     if not isinstance(about, dict) or type(about.get("version")) is not int:
-        raise ValueError("its description of the table has no version")
+        raise ValueError("its description of the table has no version; expected a whole number")
     if about["version"] > VERSION:
         raise ValueError(
-            f"its table was written by a newer chainrule, in format {about['version']}; this one "
-            f"reads format {VERSION}: update chainrule"
+            f"its table was written by a newer chainrule, in format {about['version']}; this "
+            f"version reads format {VERSION}. Update chainrule."
         )
     kinds: Sequence[tuple[str, type]] = (
         ("schema", dict), ("training", dict), ("measures", dict), ("chainrule", str),
     )  # fmt: skip
     for key, kind in kinds:
         if not isinstance(about.get(key), kind):
-            raise ValueError(f"its description of the table lacks {key!r}")
+            raise ValueError(f"its description of the table lacks {key!r}, of type {kind.__name__}")
     _check_training(about["training"])
     _check_measures(about["measures"])
 
@@ -196,21 +198,28 @@ def _check_training(training: dict[str, Any]) -> None:
         if name == "rows":
             counts = value.values() if isinstance(value, dict) else [None]
             if any(type(count) is not int or not 0 <= count < 2**63 for count in counts):
-                raise ValueError(f"its training has rows {value!r}; expected the counts of parts")
+                raise ValueError(
+                    f"in its training, {name!r} is {value!r}; expected the number of rows in each "
+                    "part"
+                )
         elif not isinstance(value, str | int | float | None):
-            raise ValueError(f"its training has {name!r}, {value!r}; expected a number or text")
+            raise ValueError(f"in its training, {name!r} is {value!r}; expected a number or text")
 
 
 def _check_measures(of: dict[str, Any]) -> None:
     for whose, measured in of.items():
         if whose not in ("model", "baseline") or not isinstance(measured, dict):
             raise ValueError(
-                f"its measures have {whose!r}, {measured!r}; expected those of model and baseline"
+                f"in its measures, {whose!r} is {measured!r}; expected the measures of 'model' and "
+                "'baseline'"
             )
         for name, value in measured.items():
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if name not in NAMES or not (value is None or (number and _fits_float(value))):
-                raise ValueError(f"its measures of {whose} have {name!r}, {value!r}")
+                raise ValueError(
+                    f"in its measures of {whose}, {name!r} is {value!r}; expected numbers for "
+                    f"{', '.join(NAMES)}"
+                )
 
 
 def _fits_float(value: float) -> bool:

@@ -1,4 +1,4 @@
-"""Naming: explanations that speak of columns, and targets that are named by them."""
+"""Naming: explanations in terms of columns, and targets that columns name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def names(schema: Schema, source: Source, batch: pa.Table, start: int) -> Names:
-    """Return the names of inputs and outputs, and how the first row's come from its cells."""
+    """Return the names of inputs and outputs, and how the first row's cells become inputs."""
     origins: dict[Expr, Expr] = {}
     unit = 0
     for column in schema.numeric:
@@ -33,7 +33,7 @@ def names(schema: Schema, source: Source, batch: pa.Table, start: int) -> Names:
             unit += 1
     target = schema.target
     if target.task == "regress":
-        outputs = [f"{target.name} as predicted, standardised"]
+        outputs = [f"predicted {target.name}, standardised"]
         targets = [f"{target.name}, standardised"]
     else:
         outputs = [f"probability of {name}" for name in schema.outputs]
@@ -47,9 +47,9 @@ def _standardised(value: float, mean: float, scale: float) -> Expr:
 
 
 def by_index(target: str, schema: Schema, last: int) -> str:
-    """Return a target whose unit is named by a column, x[age] or w[1][2,colour=red], by its index.
+    """Return a target with the index of an input for its column: x[age], w[1][2,colour=red].
 
-    In the last layer a unit may be named by its class. Raises ValueError for an unknown name.
+    A unit of the last layer may be named by its class. Raises ValueError for an unknown name.
     """
     short = [name.removesuffix(", standardised") for name in schema.inputs]
     classes = [schema.target.classes, schema.outputs] if schema.target.task == "classify" else []

@@ -1,4 +1,4 @@
-"""Opening a table: which kind of file it is, told by its first bytes."""
+"""Opening a table: the kind of a file, recognised by its first bytes."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from chainrule.tables.arrow_source import Arrow, ArrowStream, Parquet
 from chainrule.tables.csv_source import TextSource
 from chainrule.tables.source import Reading, Source, TableError
 
+_SAVE = "Save the table as CSV or Parquet."
 _FOREIGN = (
-    (b"PK\x03\x04", "a zip archive (a spreadsheet, perhaps: save it as CSV)"),
-    (b"\xd0\xcf\x11\xe0", "an old spreadsheet (save it as CSV)"),
-    (b"\x1f\x8b", "compressed by gzip (unpack it first)"),
-    (b"\x93NUMPY", "a NumPy array without names for its columns"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"SQLite f", "an SQLite database"),
-    (b"\x80", "a Python pickle, which could run code and is never read"),
+    (b"PK\x03\x04", "a zip archive", "If it is a spreadsheet, save it as CSV."),
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet", "Save it as CSV."),
+    (b"\x1f\x8b", "compressed with gzip", "Unpack it."),
+    (b"\x93NUMPY", "a NumPy array without names for its columns", _SAVE),
+    (b"\x89HDF", "an HDF5 file", _SAVE),
+    (b"SQLite f", "an SQLite database", _SAVE),
+    (b"\x80", "a Python pickle, which could run code and is never read", _SAVE),
 )
 
 
 def open_table(path: str | os.PathLike[str], reading: Reading | None = None) -> Source:
-    """Open a table: Parquet and Arrow files are known by their first bytes; all else is text.
+    """Open a table: Parquet and Arrow files are recognised by their first bytes; all else is text.
 
-    Raises TableError for a file that is no table, OSError where it can't be read, ImportError
-    without PyArrow.
+    Raises TableError for a file that is not a table, OSError if it cannot be read, and ImportError
+    without PyArrow or scikit-learn.
     """
     need_packages()
     name = os.fspath(path)
     reading = reading or Reading()
     if not stat.S_ISREG(mode := os.stat(name).st_mode) and not stat.S_ISDIR(mode):
-        raise TableError(f"{name} is not a regular file; a table is read more than once")
+        raise TableError(
+            f"{name} is not a regular file; a table is read more than once. Write it to a file "
+            "first."
+        )
     with open(name, "rb") as file:
         start = file.read(8)
-    if not start:
-        raise TableError(f"{name} is empty")
     if start.startswith(b"PAR1"):
         source: Source = Parquet(name)
     elif start.startswith(b"ARROW1"):
@@ -42,16 +44,16 @@ def open_table(path: str | os.PathLike[str], reading: Reading | None = None) -> 
     elif start.startswith(b"\xff\xff\xff\xff"):
         source = ArrowStream(name)
     else:
-        for magic, what in _FOREIGN:
+        for magic, what, advice in _FOREIGN:
             if start.startswith(magic):
-                raise TableError(f"{name} is {what}; expected CSV, TSV, Parquet or Arrow")
+                raise TableError(f"{name} is {what}; expected CSV, TSV, Parquet or Arrow. {advice}")
         source = TextSource(name, reading)
     _check_names(source)
     return source
 
 
 def need_packages() -> None:
-    """Raise ImportError, with what to do, where PyArrow or scikit-learn is not installed."""
+    """Raise ImportError, with what to do, if PyArrow or scikit-learn is not installed."""
     from importlib.util import find_spec
 
     missing = [
@@ -67,7 +69,7 @@ def _check_names(source: Source) -> None:
     for i, name in enumerate(source.names, start=1):
         if name in seen:
             raise TableError(
-                f"{source.path}: columns {seen[name]} and {i} are both called {name!r}; every "
-                "column needs a name of its own"
+                f"{source.path}: columns {seen[name]} and {i} are both named {name!r}; every "
+                "column needs its own name. Rename one."
             )
         seen[name] = i

@@ -1,4 +1,4 @@
-"""Prediction: a model applied to a table of any size, batch by batch, into a file."""
+"""Prediction: apply a model to a table of any size, batch by batch, and write the results."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.equations.checks import listed
 from chainrule.tables import measures
 from chainrule.tables import target as targets
 from chainrule.tables.measures import Measured
 from chainrule.tables.preprocessing import Notes
-from chainrule.tables.source import Source, TableError
+from chainrule.tables.source import Source, TableError, no_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,10 +28,11 @@ FORMATS = (".csv", ".tsv", ".parquet", ".arrow", ".feather")
 
 
 class Prediction:
-    """The predictions of a model for a table, in batches, and what there is to say about them.
+    """The predictions of a model for a table, in batches, with notes and a score.
 
-    ``kept`` are columns of the table that are handed through. After the last batch, ``notes`` know
-    what the model did not, and `score` how good the predictions are, if the table has the target.
+    ``kept`` names columns of the table to copy. After the last batch, ``notes`` holds what the
+    model did not know, and `score` returns how good the predictions are, if the table has the
+    target.
     """
 
     def __init__(self, model: TableModel, source: Source, kept: Sequence[str] = ()) -> None:
@@ -43,15 +45,20 @@ class Prediction:
             self._own += [f"probability_{name}" for name in target.classes]
         for name in self.kept:
             if name not in source.names:
-                raise TableError(f"there is no column {name!r} to keep in {source.path}")
+                raise TableError(
+                    f"there is no column {name!r} to keep; {source.path} has {listed(source.names)}"
+                )
             if name in self._own:
-                raise TableError(f"column {name!r} can't be kept: the predictions have one, too")
+                raise TableError(
+                    f"column {name!r} cannot be kept, because the predictions have a column of "
+                    "this name. Rename it in the table."
+                )
         self._has_target = target.name in source.names
         self._scored: list[tuple[NDArray[Any], NDArray[Any]]] = []
-        self.others: Counter[str] = Counter()  # targets that are no class of the model, or number
+        self.others: Counter[str] = Counter()  # targets that are not a class, or a number
 
     def batches(self) -> Iterator[pa.Table]:
-        """Return the predictions of all rows in order."""
+        """Yield the predictions of all rows in order."""
         import pyarrow as pa
 
         model, target = self.model, self.model.schema.target
@@ -69,7 +76,7 @@ class Prediction:
             self.n_rows += len(X)
             yield pa.table(columns)
         if not self.n_rows:
-            raise TableError(f"{self.source.path} has a header and no rows")
+            raise no_rows(self.source.path)
 
     def _score(self, batch: pa.Table, outputs: NDArray[Any]) -> None:
         if not self._has_target:
@@ -92,11 +99,11 @@ class Prediction:
 
 
 def _labels(target: Target, outputs: NDArray[Any]) -> pa.Array:
-    """Return the predicted labels, of the type that the target had."""
+    """Return the predicted labels, with the type of the target."""
     import pyarrow as pa
 
     if target.task == "regress":
-        digits = 7 - math.floor(math.log10(target.scale))  # what is behind is rounding's, float32's
+        digits = 7 - math.floor(math.log10(target.scale))  # the rest is rounding of float32
         return pa.array(np.round(measures.predicted_numbers(target, outputs), digits))
     types = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64()}
     read = {"text": str, "integer": int, "number": float}[target.kind]
@@ -112,7 +119,7 @@ class _Writer(Protocol):
 
 @contextmanager
 def writer(file: IO[bytes], form: str, schema: pa.Schema) -> Iterator[_Writer]:
-    """Return what writes batches into a file in one of `FORMATS`."""
+    """Open a writer of batches into a file in one of `FORMATS`."""
     import pyarrow as pa
 
     sink = pa.PythonFile(_Open(file), mode="w")
@@ -134,7 +141,7 @@ def writer(file: IO[bytes], form: str, schema: pa.Schema) -> Iterator[_Writer]:
 
 
 class _Open:
-    """A file that stays open when a writer is done with it."""
+    """A file that stays open after a writer has finished."""
 
     closed = False
 

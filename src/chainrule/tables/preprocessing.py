@@ -1,9 +1,9 @@
-"""Preprocessing: from columns to the inputs of a network, by scikit-learn's own preprocessing.
+"""Preprocessing: turn columns into the inputs of a network, with scikit-learn's transformers.
 
-Numbers and the parts of dates are standardised (`StandardScaler`), what is missing is then 0, the
-mean (`SimpleImputer`), and an input of its own says so (`MissingIndicator`); categories are one-hot
-(`OneHotEncoder`). All of it is fitted on the training rows alone, batch by batch, and is held by
-the schema as plain numbers and texts, from which the same objects are built again.
+Numbers and the parts of dates are standardised (`StandardScaler`). A missing one then becomes 0,
+the mean (`SimpleImputer`), and another input marks it (`MissingIndicator`). Categories are one-hot
+(`OneHotEncoder`). All of this is fitted on the training rows alone, batch by batch. The schema
+keeps it as plain numbers and texts, from which the same objects are built again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from chainrule.tables import cells
 from chainrule.tables.cells import CellError, Floats
 from chainrule.tables.profile import Finding
 from chainrule.tables.schema import DATE_PARTS, LARGEST, SMALLEST, Column, LeftOut, Schema
-from chainrule.tables.source import Source, TableError
+from chainrule.tables.source import Source, TableError, counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,10 +36,10 @@ _MOST_RARES = 200  # rare categories that are remembered, to tell them from unkn
 def numeric_parts(
     batch: pa.Table, source: Source, start: int, column: Column | Finding, missing: Sequence[str]
 ) -> list[Floats]:
-    """Return the numbers of a column: itself, or all `DATE_PARTS`; NaN where there is no value.
+    """Return the numbers of a column: its values, or all `DATE_PARTS`; NaN where there is none.
 
-    Raises TableError with the place of a cell that is no number or date. ``start`` is the row at
-    which the batch begins.
+    Raises TableError, with the place, for a cell that is not a number or date. ``start`` is the row
+    with which the batch begins.
     """
     cell = batch.column(column.name)
     try:
@@ -53,14 +53,15 @@ def numeric_parts(
         return date_parts(cells.dates(cell, missing, column.form))
     except CellError as error:
         place = source.place(start + error.row, column.name)
-        raise TableError(f"{place}: {error.text!r} is no {_WHAT[column.kind]}") from None
-
-
-_WHAT = {"number": "number that can be used", "date": "date"}
+        if column.kind == "number":
+            expected = f"number; expected one from {-LARGEST:g} to {LARGEST:g}"
+        else:
+            expected = f"date; expected {column.form or 'ISO 8601'}"
+        raise TableError(f"{place}: {error.text!r} is not a usable {expected}") from None
 
 
 def date_parts(seconds: Floats) -> list[Floats]:
-    """Return `DATE_PARTS` of seconds since 1970."""
+    """Return the `DATE_PARTS` of seconds since 1970."""
     days = seconds / _DAY
     here = ~np.isnan(seconds)
     whole = np.full(len(seconds), "NaT", dtype="datetime64[D]")
@@ -75,7 +76,7 @@ def date_parts(seconds: Floats) -> list[Floats]:
 
 
 class Fitting:
-    """What is learned of the columns from the training rows, batch by batch."""
+    """What the training rows teach about the columns, batch by batch."""
 
     def __init__(self, source: Source, findings: Sequence[Finding], missing: Sequence[str]) -> None:
         from sklearn.preprocessing import StandardScaler
@@ -125,7 +126,7 @@ class Fitting:
                 counts[value] += count
 
     def finish(self, most: int) -> tuple[list[Column], list[LeftOut]]:
-        """Return the columns, at most ``most`` categories each, and those that are left out."""
+        """Return the columns, with at most ``most`` categories each, and those left out."""
         columns: list[Column] = []
         left_out: list[LeftOut] = []
         for finding in self.findings:
@@ -157,12 +158,12 @@ class Fitting:
             return LeftOut(name, f"it is {value} in every training row")
         kept = varied or places[:1]
         if (smallest := min(self.scaler.scale_[i] for i in kept)) < SMALLEST:
-            return LeftOut(name, f"its numbers differ by too little, {smallest:.3g}")
+            return LeftOut(name, f"its numbers vary too little (standard deviation {smallest:.3g})")
         low, high = (_brief(float(x[first]), finding.kind) for x in (self.low, self.high))
         words = f"{low} to {high}"
         if finding.kind == "number":
             mean, deviation = self.scaler.mean_[first], self.scaler.scale_[first]
-            words += f", mean {mean:.4g}, deviation {deviation:.4g}"
+            words += f", mean {mean:.4g}, standard deviation {deviation:.4g}"
         return Column(
             name, "date" if finding.kind == "date" else "number", missing=n_none > 0,
             parts=tuple(names[i - first] for i in kept),
@@ -186,7 +187,7 @@ class Fitting:
             return LeftOut(name, f"{why} in every training row" if kept else why)
         words = f"{len(kept)} categories" if len(kept) != 1 else "1 category"
         words += f": {', '.join(kept[:6])}" + (", ..." if len(kept) > 6 else "") if kept else ""
-        words += f"; the other {len(rares):,} as one, rare" if rare else ""
+        words += f"; {len(rares):,} other{'s' * (len(rares) != 1)}, counted as rare" if rare else ""
         return Column(
             name, "category", missing=n_none > 0, categories=tuple(kept), rare=rare,
             rares=tuple(rares) if len(rares) <= _MOST_RARES else (),
@@ -198,37 +199,37 @@ class Fitting:
 
 
 def _learn(scaler: StandardScaler, X: Floats) -> None:
-    """Show numbers to a scaler; a column of nothing but NaN leaves it as it was."""
+    """Update a scaler; a column of nothing but NaN leaves it unchanged."""
     with np.errstate(invalid="ignore", divide="ignore"):
         scaler.partial_fit(X)
     unseen = np.broadcast_to(np.asarray(scaler.n_samples_seen_) == 0, scaler.mean_.shape)
-    scaler.mean_[unseen] = scaler.var_[unseen] = 0.0  # else the mean stays NaN for ever
+    scaler.mean_[unseen] = scaler.var_[unseen] = 0.0  # otherwise the mean would stay NaN
 
 
 @dataclass
 class Notes:
-    """What new data has that the training rows did not: categories, and missing values."""
+    """What new data has and the training rows had not: categories, and missing values."""
 
     unknown: dict[str, Counter[str]] = field(default_factory=dict)
     none: Counter[str] = field(default_factory=Counter)
 
     def words(self, schema: Schema) -> list[str]:
-        """Say it, one sentence for each column."""
+        """Return a sentence for each column with something new."""
         lines = []
         for column in schema.columns:
-            as_what = "as a rare one" if column.rare else "as none of those"
+            as_what = "rare" if column.rare else "none of the known categories"
             if counts := self.unknown.get(column.name):
                 found = [value for value, _ in counts.most_common()]
                 lines.append(
-                    f"column {column.name!r} has categories that the model does not know, taken "
-                    f"{as_what}: {listed(found, 5)} ({_rows(sum(counts.values()))})"
+                    f"column {column.name!r} has new categories, treated as {as_what}: "
+                    f"{listed(found, 5)} ({counted(sum(counts.values()), 'row')})"
                 )
             if count := self.none[column.name]:
                 if column.kind != "category":
-                    as_what = "as the mean"
+                    as_what = "the mean"
                 lines.append(
-                    f"column {column.name!r} has no value in {_rows(count)}, which no training row "
-                    f"lacked; taken {as_what}"
+                    f"column {column.name!r} has no value in {counted(count, 'row')}, but had one "
+                    f"in every training row; treated as {as_what}"
                 )
         return lines
 
@@ -245,9 +246,9 @@ class Preprocessing:
     def transform(
         self, batch: pa.Table, source: Source, start: int, notes: Notes | None = None
     ) -> NDArray[np.float32]:
-        """Return the inputs of a batch that begins at row ``start``; note what is unknown.
+        """Return the inputs of a batch that begins at row ``start``; add what is new to ``notes``.
 
-        Raises TableError with the place of a cell that is not what its column holds.
+        Raises TableError, with the place, for a cell that does not fit its column.
         """
         blocks: list[Any] = []
         missing, numeric = self.schema.missing, self.schema.numeric
@@ -282,8 +283,9 @@ class Preprocessing:
             row, unit = np.argwhere(far)[0].tolist()
             name = [column.name for column in self.schema.numeric for _ in column.parts][unit]
             raise TableError(
-                f"{source.place(start + row, name)}: it is {abs(scaled[row, unit]):.3g} deviations "
-                "away from the mean of the training rows, too far for a network"
+                f"{source.place(start + row, name)}: the value is {abs(scaled[row, unit]):.3g} "
+                "standard deviations from the mean of the training rows, too far for float32. "
+                "Correct it."
             )
 
     def _known(self, batch: pa.Table, column: Column, notes: Notes | None) -> NDArray[Any]:
@@ -309,7 +311,7 @@ class Preprocessing:
 def _for_numbers(
     columns: Sequence[Column],
 ) -> tuple[StandardScaler, SimpleImputer, MissingIndicator]:
-    """Build the scaler, imputer and indicator of columns from what the schema holds."""
+    """Build the scaler, imputer and indicator of columns from the schema."""
     from sklearn.impute import MissingIndicator, SimpleImputer
     from sklearn.preprocessing import StandardScaler
 
@@ -320,14 +322,14 @@ def _for_numbers(
     scaler.n_features_in_ = len(scaler.mean_)
     imputer = SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)
     indicator = MissingIndicator(features="missing-only", error_on_new=False)
-    if columns:  # what these two learn is which columns have values missing
+    if columns:  # these two learn which columns have missing values
         imputer.fit(np.zeros((1, len(scaler.mean_))))
         indicator.fit(np.array([[np.nan if column.missing else 0.0 for column in columns]]))
     return scaler, imputer, indicator
 
 
 def _for_categories(columns: Sequence[Column]) -> OneHotEncoder | None:
-    """Build the encoder of columns; a category that it does not know is 0 in all inputs."""
+    """Build the encoder of columns; an unknown category is 0 in all inputs."""
     from sklearn.preprocessing import OneHotEncoder
 
     if not columns:
@@ -353,7 +355,3 @@ def _brief(value: float, kind: str) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.0005 else "under 0.1 %"
-
-
-def _rows(n: int) -> str:
-    return "1 row" if n == 1 else f"{n:,} rows"

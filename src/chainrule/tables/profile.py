@@ -1,4 +1,4 @@
-"""Profile: one pass over a table, to see what every column holds, and to collect the target."""
+"""Profile: one pass over a table that finds what each column holds, and collects the target."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from chainrule.equations.checks import guess, listed
 from chainrule.tables import cells
 from chainrule.tables.cells import CellError
-from chainrule.tables.source import Source, TableError
+from chainrule.tables.source import Source, TableError, no_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NUMBERS_FROM = 0.9  # a column with this share of numbers is one of numbers, some of them wrong
-_MOST_DISTINCT = 10_000  # texts; a column with more is no category
+NUMBERS_FROM = 0.9  # with this share of numbers, the other cells are mistakes
+_MOST_DISTINCT = 10_000  # texts; a column with more is not categorical
 _NEAR_UNIQUE = (
     0.5  # distinct texts for each row; a column with more is free text, or names its rows
 )
-_FEW = 20  # rows with different texts that are still no reason to leave a column out
+_FEW = 20  # different texts; with so few, a column is never left out
 _ID = re.compile(r"(?:^|[\W_])(?i:id|uuid|guid|index|rownames?|row)$|[a-z]I[Dd]$")
 _INDEX = re.compile(r"__index_level_\d+__")  # of a dataframe, in Parquet
 _UNNAMED = "Unnamed: 0"  # and one that went through CSV
@@ -30,7 +30,7 @@ _UNNAMED = "Unnamed: 0"  # and one that went through CSV
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a user says about columns: what they are, whatever they look like, or to leave them."""
+    """What a user says about columns: what they are, whatever they hold, or to leave them out."""
 
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Wishes:
     drop: tuple[str, ...] = ()
 
     def check(self, names: Sequence[str], target: str, path: str) -> None:
-        """Raise TableError for a column that is not there, or named twice."""
+        """Raise TableError for a column that does not exist, or is named twice."""
         named = [*self.numeric, *self.categorical, *self.dates, *self.drop]
         for name in (target, *named):
             if name not in names:
@@ -46,27 +46,32 @@ class Wishes:
                 raise TableError(f"there is no column {name!r}{meant}; {path} has {listed(names)}")
         for name in named:
             if name == target:
-                raise TableError(f"{name!r} is the target, and no column to learn from")
+                raise TableError(
+                    f"{name!r} is the target; --numeric, --categorical, --date and --drop expect "
+                    "another column"
+                )
             if named.count(name) > 1:
-                raise TableError(f"column {name!r} is said to be two things")
+                raise TableError(
+                    f"column {name!r} is named twice in --numeric, --categorical, --date and "
+                    "--drop; name it once"
+                )
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a column is: a kind, or "left out" with the reason in ``words``."""
+    """What a column is: its kind, or "left out" with the reason in ``words``."""
 
     name: str
     kind: Literal["number", "date", "category", "left out"]
     words: str = ""
     form: str = ""
-    forced: bool = False
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a table holds: its columns but the target, the target's cells, and the number of rows.
+    """What a table holds: its columns except the target, the target's cells, the number of rows.
 
-    ``target`` are numbers where the file says so by its types, else texts.
+    ``target`` holds numbers if the types of the file say so, otherwise texts.
     """
 
     findings: tuple[Finding, ...]
@@ -75,10 +80,10 @@ class Profile:
 
 
 def look(source: Source, target: str, missing: Sequence[str], wishes: Wishes) -> Profile:
-    """Read a table once and say what every column holds.
+    """Read a table once and return what every column holds.
 
-    Raises TableError for a table with no rows or only one column, and for a text in a column of
-    numbers.
+    Raises TableError for a table without rows, for wishes that do not fit it, and for a mistake in
+    a column of numbers or dates.
     """
     import pyarrow as pa
 
@@ -93,20 +98,22 @@ def look(source: Source, target: str, missing: Sequence[str], wishes: Wishes) ->
         column = batch.column(target)
         kind = cells.family(column.type)
         if kind == "other":
-            raise TableError(f"the target {target!r} has type {column.type}; no classes or numbers")
+            raise TableError(
+                f"the target {target!r} has type {column.type}; expected classes or numbers"
+            )
         try:
             labels.append(
                 cells.numbers(column, missing) if kind == "number" else cells.texts(column, missing)
             )
         except CellError as error:
             place = source.place(n + error.row, target)
-            raise TableError(f"{place}: {error.text!r} is no finite number") from None
+            raise TableError(f"{place}: {error.text!r} is not a finite number") from None
         n += batch.num_rows
     if not n:
-        raise TableError(f"{source.path} has a header and no rows")
+        raise no_rows(source.path)
     findings = {name: one.decide() for name, one in looks.items()}
     for name in wishes.drop:
-        findings[name] = Finding(name, "left out", "as asked for")
+        findings[name] = Finding(name, "left out", "as requested")
     ordered = tuple(findings[name] for name in source.names if name != target)
     return Profile(ordered, pa.concat_arrays([pa.array(part) for part in labels]), n)
 
@@ -123,7 +130,7 @@ class _Look:
         self.distinct_rows: int | None = None  # after how many values there were too many
         self.all_dates = True
         self.first_no_date: tuple[int, str] | None = None  # where most are dates
-        self.counter: float | None = None  # a column that counts rows: what the next cell is
+        self.counter: float | None = None  # the next cell of a column that numbers the rows
         self.counts = self.whole = True  # as far as has been seen
 
     def see(self, column: pa.ChunkedArray, start: int) -> None:
@@ -148,7 +155,7 @@ class _Look:
         self.rows += len(column)
 
     def _try(self, column: pa.ChunkedArray, start: int) -> Any:
-        """Read a batch as what the column is said to be; the first cell that is not is an error."""
+        """Read a batch as the user said; raise TableError for the first cell that does not fit."""
         form = self.wishes.dates.get(self.name)
         try:
             if form is not None:
@@ -156,8 +163,8 @@ class _Look:
             return cells.numbers(column, self.missing)
         except CellError as error:
             place = self.source.place(start + error.row, self.name)
-            what = "number" if form is None else f"date of the form {form}" if form else "ISO date"
-            raise TableError(f"{place}: {error.text!r} is no {what}") from None
+            what = "finite number" if form is None else f"date; expected {form or 'ISO 8601'}"
+            raise TableError(f"{place}: {error.text!r} is not a {what}") from None
 
     def _see_texts(self, column: pa.ChunkedArray, start: int) -> None:
         import pyarrow.compute as pc
@@ -179,7 +186,7 @@ class _Look:
         self._see_dates(strings, start)
 
     def _see_dates(self, strings: pa.Array, start: int) -> None:
-        """Count dates, and look for the first text that is none, while most texts are dates."""
+        """Count dates, and find the first text that is not one, while most texts are dates."""
         present = len(strings) - strings.null_count
         if 2 * self.dates < self.values - present:
             return
@@ -199,7 +206,7 @@ class _Look:
                 self.distinct_rows = self.values
 
     def _count(self, values: Any) -> None:
-        """See whether numbers are whole, and count their rows: 0, 1, 2, ... or 1, 2, 3, ..."""
+        """Check whether numbers are whole, and number the rows: 0, 1, 2, ... or 1, 2, 3, ..."""
         present = values[~np.isnan(values)]
         self.whole = self.whole and bool((present == np.floor(present)).all())
         if not self.counts or not len(values):
@@ -211,27 +218,27 @@ class _Look:
             self.counter = first + len(values)
 
     def decide(self) -> Finding:
-        """Say what the column is."""
+        """Return what the column is."""
         name, wishes = self.name, self.wishes
         if name in wishes.categorical:
-            return Finding(name, "category", "as asked for", forced=True)
+            return Finding(name, "category")
         if name in wishes.numeric:
-            return Finding(name, "number", "as asked for", forced=True)
+            return Finding(name, "number")
         if name in wishes.dates:
-            return Finding(name, "date", "as asked for", wishes.dates[name], forced=True)
+            return Finding(name, "date", form=wishes.dates[name])
         if _INDEX.fullmatch(name):
             return Finding(name, "left out", "the index of a dataframe")
         if self.family == "other":
-            return Finding(name, "left out", "its type holds no numbers, texts or dates")
+            return Finding(name, "left out", "its type is not a number, text or date")
         if not self.values:
             return Finding(name, "left out", "it has no value in any row")
         if self.family == "number" or (self.family == "text" and self.numbers == self.values):
             if self.counts and self.rows > _FEW:
-                return Finding(name, "left out", "it counts the rows")
+                return Finding(name, "left out", "it numbers the rows")
             if self._may_be_index() and self.whole and self._all_differ():
-                return Finding(name, "left out", "the index of a dataframe, it seems: no name")
+                return Finding(name, "left out", "probably a dataframe's index: it has no name")
             if _ID.search(name) and self.whole and self._differs():
-                return Finding(name, "left out", "it names the rows: an id, each another one")
+                return Finding(name, "left out", "an id: nearly every row has a different one")
             return Finding(name, "number")
         if self.family in ("date", "category"):
             return Finding(name, "date" if self.family == "date" else "category")
@@ -242,41 +249,41 @@ class _Look:
             return Finding(self.name, "date")
         if self.numbers >= NUMBERS_FROM * self.values:
             assert self.first_text is not None
-            raise self._mistake(self.first_text, "is no finite number", self.numbers)
+            raise self._mistake(self.first_text, "a finite number", self.numbers)
         if self.first_no_date is not None and self.dates >= NUMBERS_FROM * self.values:
-            raise self._mistake(self.first_no_date, "is no date as the others", self.dates)
+            raise self._mistake(self.first_no_date, "a date like the others", self.dates)
         if (words := cells.with_commas(self.distinct)) is not None:
             raise TableError(
-                f"{self.source.path}, column {self.name!r} holds {words} or say what they are: "
-                f"--categorical {quoted(self.name)}"
+                f"{self.source.path}, column {self.name!r} holds {words}, or keep them as "
+                f"categories (--categorical {quoted(self.name)})."
             )
         if self._differs():
             count = "more than 10,000" if self.distinct_rows else f"{len(self.distinct):,}"
             words = f"free text or names: {count} different texts"
             if (form := cells.date_form(self.distinct)) is not None:
-                words = f"dates, it seems: --date {quoted(f'{self.name}={form}')} reads them"
+                words = f"probably dates; read them with --date {quoted(f'{self.name}={form}')}"
             return Finding(self.name, "left out", words)
         return Finding(self.name, "category")
 
     def _mistake(self, first: tuple[int, str], what: str, good: int) -> TableError:
-        """Name the first cell that is not as most of its column are."""
+        """Return the error for the first cell that is not what most cells of its column are."""
         row, text = first
         return TableError(
-            f"{self.source.place(row, self.name)}: {text!r} {what}, but {good:,} of "
-            f"{self.values:,} cells of this column are. Mend it, or say what it is: --missing "
-            f"{quoted(text)} (no value), or --categorical {quoted(self.name)} (all cells are "
-            "categories)"
+            f"{self.source.place(row, self.name)}: {text!r} is not {what}, but {good:,} of "
+            f"{self.values:,} cells of this column are. Correct it, or say what it is: --missing "
+            f"{quoted(text)} (no value) or --categorical {quoted(self.name)} (all cells are "
+            "categories)."
         )
 
     def _may_be_index(self) -> bool:
         return self.name == self.source.unnamed or self.name == _UNNAMED
 
     def _all_differ(self) -> bool:
-        """Return whether no two rows have the same, as far as was counted."""
+        """Return whether all rows differ, as far as was counted."""
         return len(self.distinct) == (self.distinct_rows or self.rows)
 
     def _differs(self) -> bool:
-        """Return whether (nearly) each row has a text, or an id, of its own."""
+        """Return whether nearly every row has a different text or id."""
         seen = self.values if self.distinct_rows is None else self.distinct_rows
         if self.distinct_rows is not None and self.numbers < self.values:
             return True
@@ -284,5 +291,5 @@ class _Look:
 
 
 def quoted(text: str) -> str:
-    """Write a text as a shell takes it."""
+    """Return a text quoted for a shell."""
     return text if re.fullmatch(r"[\w.@+-]+", text) else "'" + text.replace("'", "'\\''") + "'"

@@ -1,4 +1,4 @@
-"""Rows: the inputs of a whole table, kept on disk, and read from there as memory allows."""
+"""Rows: the inputs of a whole table, kept on disk and read back as memory allows."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Array = NDArray[np.float32]
 
 
 class Rows:
-    """The inputs of some rows, (n, units), as a memory map of a file that has no name.
+    """The inputs of some rows, (n, units), as a memory map of a file without a name.
 
-    The file is gone when the process ends, in whichever way.
+    The file is gone when the process ends, however it ends.
     """
 
     def __init__(self, units: int) -> None:
@@ -30,13 +30,13 @@ class Rows:
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - until it is mapped
 
     def append(self, X: Array) -> None:
-        """Add rows; OSError where the disk is full."""
+        """Add rows; raise OSError if the disk is full."""
         with _named():
             self._file.write(np.ascontiguousarray(X).data)
         self.n += len(X)
 
     def finish(self) -> Array:
-        """Return the rows that were added; none can be added any more."""
+        """Return the rows that were added; no more can be added."""
         with self:  # the map keeps the file open
             with _named():
                 self._file.flush()
@@ -48,24 +48,24 @@ class Rows:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with suppress(OSError):  # which has been said, or is of no use any more
+        with suppress(OSError):  # already reported, or no longer of interest
             self._file.close()
 
 
 @contextmanager
 def _named() -> Iterator[None]:
-    """Name the folder of temporary files where there is no room in it."""
+    """Raise an OSError of the block again, with the folder of temporary files and what to do."""
     try:
         yield
     except OSError as error:
-        reason = f"{error.strerror} (TMPDIR names another folder for temporary files)"
+        reason = f"{error.strerror}; set TMPDIR to a folder with more room for temporary files"
         raise OSError(error.errno, reason, tempfile.gettempdir()) from None
 
 
 class ShuffledRows:
-    """The same, in a random order, for rows that may be more than the memory holds.
+    """Rows in a random order, also for more of them than memory holds.
 
-    They are dealt into files that are small enough to be shuffled in memory, and then put together.
+    They are dealt into files that are small enough to be shuffled in memory, which are then joined.
     """
 
     def __init__(self, units: int, n: int, seed: int) -> None:
@@ -74,10 +74,10 @@ class ShuffledRows:
         self._of_row = rng.integers(0, count, n, dtype=np.int32)
         self._rng, self._start = rng, 0
         self._dealt = [Rows(units) for _ in range(count)]
-        self.order = np.empty(0, dtype=np.int64)  # which row stands at each place, at the end
+        self.order = np.empty(0, dtype=np.int64)  # the row at each place, once finished
 
     def append(self, X: Array) -> None:
-        """Add rows; OSError where the disk is full."""
+        """Add rows; raise OSError if the disk is full."""
         to = self._of_row[self._start : self._start + len(X)]
         self._start += len(X)
         for i, rows in enumerate(self._dealt):
@@ -110,7 +110,7 @@ _PAUSE = 0.02  # seconds; what is read in that time is small beside the memory
 
 @contextmanager
 def released(maps: Iterable[NDArray[Any]]) -> Iterator[None]:
-    """Release pages of large maps to the system again and again while the block reads them.
+    """Release pages of large maps to the system repeatedly while the block reads them.
 
     They stay in the system's cache as long as there is room. Without this, a pass over a map would
     count all of it as memory of this process.
@@ -145,7 +145,7 @@ def _map_of(array: Any) -> mmap.mmap | None:
 
 
 def fit(source: Source, fitting: Fitting, parts: NDArray[np.int8]) -> None:
-    """Show a fitting the training rows of a table."""
+    """Fit the preprocessing to the training rows of a table."""
     start = 0
     for batch in source.batches():
         fitting.see(batch, start, parts[start : start + batch.num_rows] == TRAIN)
@@ -158,7 +158,7 @@ def transform(
 ) -> tuple[dict[int, Array], NDArray[np.int64] | None]:
     """Return the inputs of the rows of each part, in the order of the table.
 
-    Where the training rows are large, they come in a random order instead, which is given, too.
+    Large training rows come in a random order instead, which is returned as well.
     """
     units = preprocessing.units
     n_train = int((parts == TRAIN).sum())
@@ -185,11 +185,14 @@ def transform(
 
 def _check(source: Source, rows: int, expected: int) -> None:
     if rows != expected:  # the file system may not have noticed
-        raise TableError(f"{source.path} has changed while it was being read: other rows")
+        raise TableError(
+            f"{source.path} changed while it was being read: from {expected:,} rows to {rows:,}. "
+            "Start again when nothing writes to it."
+        )
 
 
 def slice_of(source: Source, names: list[str], start: int, stop: int) -> tuple[Any, int]:
-    """Return some rows of a table as one, and how many there are before them in all."""
+    """Return some rows as one table, None if there are none, and the number of all rows."""
     import pyarrow as pa
 
     found: list[Any] = []

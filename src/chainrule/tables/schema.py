@@ -1,4 +1,4 @@
-"""The schema of a model: its columns and its target, as plain data that a model file holds."""
+"""The schema of a model: its columns and target, as plain data in the model file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, Literal
 Task = Literal["classify", "regress"]
 Labels = Literal["text", "integer", "number"]
 
-# What a date is turned into: days since 1970; and of the day of the year, the day of the week and
-# the time of the day, each a circle, sine and cosine.
+# The parts of a date: days since 1970; and the day of the year, the day of the week and the time of
+# the day, each as the sine and cosine of a circle.
 DATE_PARTS = (
     "days", "year sin", "year cos", "week sin", "week cos", "day sin", "day cos",
 )  # fmt: skip
-LARGEST = 1e150  # numbers beyond have no variance in float64
-SMALLEST = 1e-100  # deviations below can't be divided by
-RARE, NONE = "(rare)", "(missing)"  # how the inputs of rare and of missing categories are called
+LARGEST = 1e150  # beyond it, numbers have no variance in float64
+SMALLEST = 1e-100  # below it, dividing by a deviation overflows
+RARE, NONE = "(rare)", "(missing)"  # the inputs of rare and of missing categories
 
 
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -27,13 +27,12 @@ _NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,30})?(e[+-]?\d{1,3})?", re.ASCII)
 
 @dataclass(frozen=True)
 class Column:
-    """A column that the model takes, and what of it.
+    """A column that the model takes, and its inputs.
 
-    A number has one part, a date some of `DATE_PARTS`; each part has its mean and scale, of the
-    training rows. A category has the ``categories`` that are inputs of their own; ``rare`` says
-    that all others share one input, and ``rares`` which these were (none, if they were too many to
-    keep). ``missing``: there is an input that says "no value". ``words`` say what was made of the
-    column.
+    A number has one part, a date some of `DATE_PARTS`; each part has a mean and a scale, of the
+    training rows. A category has ``categories``, each with an input; with ``rare``, all others
+    share one input, and ``rares`` lists them (it is empty if there are too many to keep). With
+    ``missing``, one more input marks a missing value. ``words`` describe the column.
     """
 
     name: str
@@ -52,7 +51,7 @@ class Column:
     def __post_init__(self) -> None:
         if self.kind == "category":
             if not self.categories and not self.rare:
-                raise ValueError(f"column {self.name!r} has no categories")
+                raise ValueError(f"column {self.name!r} has no categories; expected one or more")
             if len(set(self.categories)) < len(self.categories):
                 raise ValueError(f"column {self.name!r} has a category twice")
             if any(category.startswith("\0") for category in self.categories):
@@ -62,7 +61,10 @@ class Column:
             if not self.parts or any(
                 part not in known or self.parts.count(part) > 1 for part in self.parts
             ):
-                raise ValueError(f"column {self.name!r} has parts {self.parts}")
+                raise ValueError(
+                    f"column {self.name!r} has parts {self.parts}; expected some of {known}, each "
+                    "once"
+                )
             if not len(self.parts) == len(self.mean) == len(self.variance) == len(self.scale):
                 raise ValueError(f"column {self.name!r} lacks a mean or scale")
             for mean, scale in zip(self.mean, self.scale, strict=True):
@@ -79,9 +81,9 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Target:
-    """What is predicted: classes, or a number with the mean and scale of the training rows.
+    """The quantity to predict: classes, or a number with the mean and scale of the training rows.
 
-    ``kind`` is that of the labels: text, whole numbers, or other numbers.
+    ``kind`` is the kind of the labels: text, whole numbers, or other numbers.
     """
 
     name: str
@@ -93,7 +95,9 @@ class Target:
 
     def __post_init__(self) -> None:
         if self.task == "classify" and len(self.classes) < 2:
-            raise ValueError(f"the target {self.name!r} has {len(self.classes)} classes")
+            raise ValueError(
+                f"the target {self.name!r} has {len(self.classes)} classes; expected 2 or more"
+            )
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"the target {self.name!r} has a class twice")
         if self.kind != "text":
@@ -108,7 +112,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Schema:
-    """Columns in the order of the file that the model was trained on, and the target."""
+    """The columns, in the order of the training file, and the target."""
 
     columns: tuple[Column, ...]
     left_out: tuple[LeftOut, ...]
@@ -125,17 +129,17 @@ class Schema:
 
     @property
     def numeric(self) -> list[Column]:
-        """Numbers and dates, whose parts are the first inputs."""
+        """The numbers and dates, whose parts are the first inputs."""
         return [column for column in self.columns if column.kind != "category"]
 
     @property
     def categorical(self) -> list[Column]:
-        """Categories, whose inputs come last."""
+        """The categories, whose inputs come last."""
         return [column for column in self.columns if column.kind == "category"]
 
     @property
     def inputs(self) -> list[str]:
-        """What each input of the network is, in words."""
+        """The name of each input of the network."""
         names = []
         for column in self.numeric:
             for part in column.parts:
@@ -148,7 +152,7 @@ class Schema:
 
     @property
     def outputs(self) -> list[str]:
-        """What each output of the network is, in words."""
+        """The name of each output of the network."""
         if self.target.task == "regress":
             return [f"{self.target.name}, standardised"]
         return [f"{self.target.name}={name}" for name in self.target.classes]
@@ -159,7 +163,7 @@ class Schema:
 
     @classmethod
     def from_dict(cls, about: Any) -> Schema:
-        """Read what `to_dict` gave; ValueError for anything else."""
+        """Return the schema of what `to_dict` returned; raise ValueError for anything else."""
         about = _checked(cls, about)
         return cls(
             tuple(_read(Column, item) for item in _items(about["columns"], "columns")),
@@ -178,7 +182,7 @@ def _check_scale(whose: str, mean: float, scale: float) -> None:
 
 
 def levels(column: Column) -> list[str]:
-    """Return the categories of a column as its inputs are called."""
+    """Return the name of each input of a category."""
     names = list(column.categories)
     names += [RARE] if column.rare else []
     return names + ([NONE] if column.missing else [])
@@ -191,7 +195,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
 
 
 def _read(kind: type[Any], about: Any) -> Any:
-    """Build a dataclass from plain data, each value of the type that the class says."""
+    """Return a dataclass from plain data, with the type of each value checked."""
     values = {}
     about = _checked(kind, about)
     for field in fields(kind):
@@ -205,27 +209,30 @@ def _read(kind: type[Any], about: Any) -> Any:
             value = _number(value, field.name)
         elif expected == "bool":
             if not isinstance(value, bool):
-                raise ValueError(f"its {field.name} is {value!r}, which is of the wrong kind")
+                raise ValueError(f"its {field.name} is {value!r}; expected true or false")
         else:
             value = _text(value, field.name)
         values[field.name] = value
     if (known := _KINDS.get(kind.__name__)) and values["kind"] not in known:
-        raise ValueError(f"its kind {values['kind']!r} is none of {', '.join(known)}")
+        raise ValueError(f"its kind is {values['kind']!r}; expected one of {', '.join(known)}")
     if kind is Target and values["task"] not in ("classify", "regress"):
-        raise ValueError(f"its task {values['task']!r} is unknown")
+        raise ValueError(f"its task is {values['task']!r}; expected classify or regress")
     return kind(**values)
 
 
 def _checked(kind: type[Any], about: Any) -> Any:
     names = {field.name for field in fields(kind)}
     if not isinstance(about, dict) or about.keys() != names:
-        raise ValueError(f"its {kind.__name__.lower()} does not have {', '.join(sorted(names))}")
+        raise ValueError(
+            f"its {kind.__name__.lower()} is malformed; expected the keys "
+            f"{', '.join(sorted(names))}"
+        )
     return about
 
 
 def _items(value: Any, name: str) -> Sequence[Any]:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"its {name} is {value!r}, which is of the wrong kind")
+        raise ValueError(f"its {name} is {value!r}; expected a list")
     return value
 
 
@@ -241,5 +248,5 @@ def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"its {name} has {value!r}; expected text")
     if any("\ud800" <= c <= "\udfff" for c in value):
-        raise ValueError(f"its {name} has {value!r}, which is no text in Unicode")
+        raise ValueError(f"its {name} has {value!r}; expected valid Unicode")
     return value

@@ -22,7 +22,7 @@ MISSING = (
 
 @dataclass(frozen=True)
 class Reading:
-    """How a text file is to be read: what a user says, or None and False to find it out."""
+    """How to read a text file: what a user says, or None to find it out."""
 
     header: bool | None = None
     delimiter: str | None = None
@@ -31,29 +31,39 @@ class Reading:
 
 
 class TableError(ValueError):
-    """What is wrong with a table, and where."""
+    """An error in a table: what is wrong, and where."""
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun: 1 column, 2 columns."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def no_rows(path: str) -> TableError:
+    """Return the error for a table without rows."""
+    return TableError(f"{path} has a header but no rows; expected at least one row")
 
 
 class Source(ABC):
     """A table in a file: the names of its columns, and its rows, in batches of `BATCH`.
 
-    Every pass over the rows raises TableError, with the place, where the file is damaged, and
-    where it is no longer the file that it was when it was opened.
+    Every pass over the rows raises TableError, with the place, if the file is damaged, or is no
+    longer the file that was opened.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._state = _state_of(path)
         self.names: list[str] = []
-        self.unnamed: str | None = None  # what the first column is called, if its name is empty
+        self.unnamed: str | None = None  # the name of the first column, if the file has none for it
 
     @abstractmethod
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Return batches of some columns, of any length."""
+        """Yield batches of some columns, of any length."""
 
     @abstractmethod
     def place(self, row: int, column: str) -> str:
-        """Say where a cell stands: the file, its line or row, the column. Rows count from 0."""
+        """Return where a cell is: the file, its line or row, and the column. Rows count from 0."""
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield all rows in batches of `BATCH`, whatever the format; the last may be shorter."""
@@ -75,7 +85,7 @@ class Source(ABC):
 
     @contextmanager
     def _unchanged(self) -> Iterator[None]:
-        """Raise TableError if the file is another one by the end, whatever else went wrong."""
+        """Raise TableError if the file has changed by the end, whatever else went wrong."""
         try:
             yield
         except (TableError, OSError):
@@ -86,12 +96,12 @@ class Source(ABC):
     def _check_state(self) -> None:
         if _state_of(self.path) != self._state:
             raise TableError(
-                f"{self.path} has changed while it was being read; start again when nothing writes "
-                "to it any more"
+                f"{self.path} changed while it was being read. Start again when nothing writes to "
+                "it."
             )
 
 
 def _state_of(path: str) -> tuple[int, ...]:
-    """Return what changes when somebody writes to a file."""
+    """Return what changes when a program writes to a file."""
     now = os.stat(path)
     return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns

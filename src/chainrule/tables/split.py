@@ -1,4 +1,4 @@
-"""Split: which rows are learned from, watched, and held out; the same for the same seed."""
+"""Split: the rows for training, validation and test; the same for the same seed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MOST_WATCHED = 50_000  # validation rows; more would slow every epoch and tell 
 def split(
     y: NDArray[Any], classes: bool, test: float, validation: float, seed: int
 ) -> NDArray[np.int8]:
-    """Return the part of each row; -1 or NaN in ``y`` is a row without a target.
+    """Return the part of each row; -1 or NaN in ``y`` marks a row without a target.
 
-    ``test`` and ``validation`` are shares of all rows. With ``classes`` each has its share in every
-    part, as far as whole rows allow, and at least one row of each is learned from.
-    Raises TableError where there are too few rows.
+    ``test`` and ``validation`` are shares of all rows. With ``classes``, every class has its share
+    in each part, as far as whole rows allow, and at least one training row.
+    Raises TableError if there are too few rows.
     """
     present = np.flatnonzero(y >= 0 if classes else ~np.isnan(y))
     n = len(present)

@@ -1,4 +1,4 @@
-"""The target: whether it is classes or a number, and its cells as what a network learns from."""
+"""The target: whether it holds classes or a number, and its cells as a network learns them."""
 
 from __future__ import annotations
 
@@ -28,30 +28,32 @@ def understand(
 ) -> tuple[Target, NDArray[Any]]:
     """Return the target and its values: classes (n,) with -1, or numbers with NaN, where missing.
 
-    ``task`` None: texts are classes; whole numbers are, where they take 2 values, or up to 20 and
-    no more than the root of the rows; other numbers are a quantity.
-    Raises TableError where there is nothing to learn: no value, the same value in every row, a
-    class of its own for each.
+    If ``task`` is None, texts are classes; whole numbers are classes if they take 2 values, or up
+    to 20 and no more than the square root of the rows; other numbers are a quantity.
+    Raises TableError if there is nothing to learn: no value, the same value in every row, or a
+    different class in each.
     """
     numbers = _as_numbers(column)
     if numbers is None:
         words = cells.with_commas(column.drop_null().unique().to_pylist())
         if words is not None and task != "classify":
             raise TableError(
-                f"{source.path}: the target {name!r} holds {words} or say that they are classes: "
-                "--task classify"
+                f"{source.path}: the target {name!r} holds {words}, or keep them as classes "
+                "(--task classify)."
             )
         if task == "regress":
             row, text = _first_text(column)
             raise TableError(
-                f"{source.place(row, name)}: {text!r} is no number; --task regress needs numbers"
+                f"{source.place(row, name)}: {text!r} is not a number; --task regress needs numbers"
             )
         if task is None and cells.count_numbers(column) >= NUMBERS_FROM * _present(column):
             raise _mistake(source, name, column)
         return _classes(name, column, numbers)
     present = numbers[~np.isnan(numbers)]
     if not len(present):
-        raise TableError(f"the target {name!r} has no value in any row")
+        raise TableError(
+            f"the target {name!r} has no value in any row. Name another column with --target."
+        )
     distinct = np.unique(present)
     if len(distinct) == 1:
         raise _constant(name, _written(float(distinct[0])))
@@ -64,8 +66,8 @@ def understand(
     if large.any():
         row = int(np.argmax(large))
         raise TableError(
-            f"{source.place(row, name)}: {numbers[row]:.6g} is too large for a target; at most "
-            f"{LARGEST:g} can be learned"
+            f"{source.place(row, name)}: {numbers[row]:.6g} is too large for a target; expected "
+            f"numbers from {-LARGEST:g} to {LARGEST:g}"
         )
     kind: Labels = "integer" if _are_whole(distinct) else "number"
     return Target(name, "regress", kind), numbers  # its mean and scale come with the split
@@ -93,16 +95,16 @@ def _classes(
     if len(labels) == 1:
         raise _constant(name, labels[0])
     counts = np.bincount(inverse)
+    advice = "" if numbers is None else ". If it is a quantity, add --task regress."
     if counts.max() == 1:
         raise TableError(
-            f"the target {name!r} has a class of its own in each of its {len(inverse):,} rows; "
-            "classes are learned from several rows each"
-            + ("" if numbers is None else " (for a quantity: --task regress)")
+            f"the target {name!r} has a different class in each of its {len(inverse):,} rows; "
+            f"expected several rows of a class{advice}"
         )
     if len(labels) > _MOST_CLASSES:
         raise TableError(
-            f"the target {name!r} has {len(labels):,} classes; at most {_MOST_CLASSES:,} can be "
-            "learned" + ("" if numbers is None else " (for a quantity: --task regress)")
+            f"the target {name!r} has {len(labels):,} classes; expected at most {_MOST_CLASSES:,}"
+            f"{advice}"
         )
     y = np.full(len(here), -1, dtype=np.int64)
     y[here] = inverse
@@ -110,13 +112,13 @@ def _classes(
 
 
 def _mistake(source: Source, name: str, column: pa.Array) -> TableError:
-    """Name the first text of a column that is one of numbers else."""
+    """Return the error for the first text of a target whose other cells are numbers."""
     row, text = _first_text(column)
     share = f"{cells.count_numbers(column):,} of {_present(column):,}"
     return TableError(
-        f"{source.place(row, name)}: {text!r} is no finite number, but {share} targets are. Mend "
-        f"it, or say what it is: --missing {quoted(text)} (no value), or --task classify (all "
-        "targets are classes)"
+        f"{source.place(row, name)}: {text!r} is not a finite number, but {share} targets are. "
+        f"Correct it, or say what it is: --missing {quoted(text)} (no value) or --task classify "
+        "(all targets are classes)."
     )
 
 
@@ -129,8 +131,8 @@ def encode(
 ) -> NDArray[Any]:
     """Return cells of new data as `understand` does.
 
-    Raises CellError for one that is no class of the model, or no number; with ``others`` these are
-    counted there, and are as missing.
+    Raises CellError for a cell that is not a class of the model, or not a number. With ``others``,
+    such cells are counted there instead, and treated as missing.
     """
     texts: list[str | None]
     if target.kind == "text" and target.task == "classify":
@@ -159,10 +161,10 @@ def encode(
 
 
 def no_class(target: Target, text: str) -> str:
-    """Raise for a text that is not a class, or no number, of the target."""
+    """Return what is wrong with a text that is not a class of the target, or not a number."""
     if target.task == "regress":
-        return f"{text!r} is no number"
-    return f"{text!r} is no class of the model; it has {listed(target.classes)}"
+        return f"{text!r} is not a number"
+    return f"{text!r} is not a class of the model; expected one of {listed(target.classes)}"
 
 
 def _as_numbers(column: pa.Array) -> NDArray[np.float64] | None:
@@ -194,5 +196,6 @@ def _written(value: float) -> str:
 
 def _constant(name: str, value: str) -> TableError:
     return TableError(
-        f"the target {name!r} is {value} in every row; there is nothing to tell apart"
+        f"the target {name!r} is {value} in every row, so there is nothing to learn. Name another "
+        "column with --target."
     )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training is asked for; None where it is chosen by the data."""
+    """The settings of a training; None where the data decide."""
 
     target: str
     task: Task | None = None
@@ -54,21 +54,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A table that a network can learn from: inputs and targets of each part of its rows."""
+    """A table ready for training: inputs and targets of each part of its rows."""
 
     settings: Settings
     path: str
     schema: Schema
     X: dict[int, NDArray[np.float32]]
     y: dict[int, NDArray[Any]]  # classes, or numbers in the target's own units
-    shuffled: bool  # the training rows, once for all; they are too large for another order
+    shuffled: bool  # the training rows, once: too many to be shuffled in each epoch
     n_rows: int
     counts: dict[str, int]  # rows of each part
-    single: tuple[str, ...]  # classes that are in the training rows only
+    single: tuple[str, ...]  # classes without a test row
 
     @property
     def without_target(self) -> int:
-        """The rows that have no target, which are left out."""
+        """The number of rows without a target, which are left out."""
         return self.n_rows - sum(self.counts.values())
 
     def targets(self, part: int) -> NDArray[Any]:
@@ -81,20 +81,22 @@ class Prepared:
 
 
 def prepare(source: Source, settings: Settings) -> Prepared:
-    """Look at the table, split its rows, fit the preprocessing, and transform all rows.
+    """Profile the table, split its rows, fit the preprocessing, and transform all rows.
 
-    Raises TableError, with the place, for a table that can't be learned from.
+    Raises TableError, with the place, for a table that cannot be learned from.
     """
     if len(source.names) < 2:
         raise TableError(
-            f"{source.path} has one column, {source.names[0]!r}; it takes a target and a column to "
-            "learn from (are its columns cut by another mark? say --delimiter)"
+            f"{source.path} has one column, {source.names[0]!r}; expected a target and a column to "
+            "learn from. If another character separates its columns, name it with --delimiter."
         )
     found = profile.look(source, settings.target, settings.missing, settings.wishes)
     target, y = targets.understand(source, settings.target, found.target, settings.task)
     classes = target.task == "classify"
     if settings.balanced and not classes:
-        raise TableError(f"the target {target.name!r} is a number; only classes can be balanced")
+        raise TableError(
+            f"the target {target.name!r} is a number; --balanced needs classes (--task classify)"
+        )
     parts = split(y, classes, settings.test, settings.validation, settings.seed)
     fitting = Fitting(source, found.findings, settings.missing)
     rows.fit(source, fitting, parts)
@@ -103,18 +105,21 @@ def prepare(source: Source, settings: Settings) -> Prepared:
         learned = y[parts == TRAIN]
         scale = float(learned.std())
         if learned.min() == learned.max():
-            raise TableError(f"the target {target.name!r} is the same in every training row")
+            raise TableError(
+                f"the target {target.name!r} is the same in every training row, so there is "
+                "nothing to learn. Name another column with --target."
+            )
         if scale < SMALLEST:
             raise TableError(
-                f"the target {target.name!r} differs by too little, {np.ptp(learned):.3g} in all; "
-                "write it in another unit"
+                f"the target {target.name!r} varies too little, by {np.ptp(learned):.3g}. Write it "
+                "in a smaller unit."
             )
         target = replace(target, mean=float(learned.mean()), scale=scale)
     schema = Schema(tuple(columns), tuple(left_out), target, settings.missing)
     if not models.fits({models.TABLE: schema.to_dict()}):
         raise TableError(
             f"{source.path} has {len(columns):,} columns that make {len(schema.inputs):,} inputs, "
-            "too many for a model file: --drop some, or take fewer with --max-categories"
+            "too many for a model file. Leave some out with --drop, or lower --max-categories."
         )
     X, order = rows.transform(source, Preprocessing(schema), parts, settings.seed)
     values = {part: y[parts == part] for part in PARTS.values()}
@@ -134,19 +139,19 @@ _BATCHES = ((5_000, 32), (50_000, 128), (500_000, 512), (math.inf, 1024))  # by 
 
 
 def batch_size(settings: Settings, n: int) -> int:
-    """Return the samples of a batch: more of them where there are many training rows."""
+    """Return the number of samples in a batch, which grows with the number of training rows."""
     if settings.batch_size is not None:
         return settings.batch_size
     return next(size for most, size in _BATCHES if n <= most)
 
 
 def penalty(settings: Settings, n: int) -> float:
-    """Return λ of the L2 penalty: 3 / n, since many rows need less of it than few."""
+    """Return λ of the L2 penalty: 3 / n, because many rows need less of it than few."""
     return min(0.01, 3 / n) if settings.l2 is None else settings.l2
 
 
 def make_network(prepared: Prepared) -> Network:
-    """Return the network as it is before training."""
+    """Return the network before training."""
     settings, schema = prepared.settings, prepared.schema
     classify = schema.target.task == "classify"
     return Network(
@@ -166,7 +171,7 @@ def fit(
     verbose: int = 0,
     **options: Any,
 ) -> History:
-    """Train the network; it stops early and goes back to its best epoch on the validation rows."""
+    """Train the network, stopping early; it returns to its best epoch on the validation rows."""
     settings, watched = prepared.settings, prepared.counts["validation"] > 0
     rate = ReduceOnPlateau(settings.learning_rate, patience=max(1, settings.patience // 3))
     stop = [EarlyStopping(patience=settings.patience)] if watched else []
@@ -182,7 +187,7 @@ def fit(
 
 
 def assess(network: Network, prepared: Prepared) -> tuple[Measured, Measured]:
-    """Measure the network on the test rows, and the baseline; nothing, where there are none."""
+    """Measure the network and the baseline on the test rows; return nothing if there are none."""
     target, y = prepared.schema.target, prepared.y[TEST]
     if not len(y):
         return {}, {}
@@ -194,13 +199,13 @@ def assess(network: Network, prepared: Prepared) -> tuple[Measured, Measured]:
 def model(
     network: Network, prepared: Prepared, history: History, measured: Measured, beside: Measured
 ) -> TableModel:
-    """Put together what a model file holds."""
+    """Return the model of a table, for a file."""
     settings = prepared.settings
     facts = {
         "rows": prepared.counts,
         "epochs": len(history["epoch"]),
         "best_epoch": history.best_epoch,
-        "stopped": history.stop_reason or "all epochs done",
+        "stopped": history.stop_reason or "after all epochs",
         "optimizer": "Adam",
         "learning_rate": settings.learning_rate,
         "batch_size": batch_size(settings, len(prepared.X[TRAIN])),

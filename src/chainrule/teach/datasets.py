@@ -1,4 +1,4 @@
-"""Data sets for the explorer: the classic ones in two dimensions, made here, and digits."""
+"""Data sets for the explorer: classic ones in two dimensions, generated here, and the digits."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _COUNT = 200
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples for training, and some for validation (perhaps none).
+    """Samples for training, and samples for validation, of which there may be none.
 
-    ``width`` is that of the image which the inputs are, or 0. ``columns`` names the inputs,
-    ``labels`` the classes, where they have names; ``scaled`` says that `scaled` made the inputs.
+    ``width`` is the width of the image that the inputs form, or 0. ``columns`` has the names of
+    the inputs and ``labels`` those of the classes, if they have names. ``scaled`` is true if
+    `scaled` computed the inputs.
     """
 
     name: str
@@ -27,7 +28,7 @@ class Dataset:
     y: Array  # (n, units_L), one-hot where there are classes
     X_val: Array
     y_val: Array
-    classes: int = 0  # the number of classes; 0: numbers
+    classes: int = 0  # 0 if the targets are numbers
     width: int = 0
     version: int = 0
     columns: tuple[str, ...] = ()
@@ -36,12 +37,12 @@ class Dataset:
 
 
 def names() -> list[str]:
-    """Return the names of the data sets that can be made here."""
+    """Return the names of the data sets that `make` makes."""
     return [*_MAKERS, *(["digits"] if importlib.util.find_spec("sklearn") else [])]
 
 
 def make(name: str, noise: float = 0.1, seed: int = 0) -> Dataset:
-    """Make a data set; ValueError for an unknown name."""
+    """Return the data set of that name; raise ValueError for an unknown one."""
     if name == "digits" and name in names():
         return _digits(seed)
     if name not in _MAKERS:
@@ -57,7 +58,7 @@ def make(name: str, noise: float = 0.1, seed: int = 0) -> Dataset:
 def split(
     name: str, X: Array, y: Array, classes: int, rng: np.random.Generator, width: int = 0
 ) -> Dataset:
-    """Put one sample in five aside for validation."""
+    """Return a data set that keeps one sample in five for validation."""
     order = rng.permutation(len(X))
     X, y = X[order], y[order]
     n = len(X) - len(X) // 5
@@ -65,15 +66,15 @@ def split(
 
 
 def scaled(dataset: Dataset) -> Dataset:
-    """Return each input mean 0 and deviation 1 over the samples for training; a constant one is 0.
+    """Scale each input to mean 0 and standard deviation 1 over the samples for training.
 
-    The samples for validation are moved and divided alike. Raises ValueError for a column whose
-    numbers there are too far from the others.
+    A constant input becomes 0. The samples for validation are scaled with the same numbers. Raises
+    ValueError for a column whose numbers there lie too far outside.
     """
     X, X_val = dataset.X, dataset.X_val
     largest = np.abs(X).max(axis=0)
     constant = X.min(axis=0) == X.max(axis=0)
-    unit = np.where(constant, 1.0, largest)  # divided first, no square overflows
+    unit = np.where(constant, 1.0, largest)  # divided first, so that no square overflows
     with np.errstate(over="ignore"):
         X, X_val = X / unit, X_val / unit
         mean = X.mean(axis=0)
@@ -82,12 +83,14 @@ def scaled(dataset: Dataset) -> Dataset:
         X, X_val = (np.where(constant, 0.0, (part - mean) / deviation) for part in (X, X_val))
     if not np.isfinite(X_val).all():
         j = int(np.argmin(np.isfinite(X_val).all(axis=0)))
-        raise ValueError(f"column {j + 1}: its numbers are too far apart to be scaled")
+        raise ValueError(
+            f"The numbers in column {j + 1} are too far apart to be scaled. Correct or remove it."
+        )
     return replace(dataset, X=X, X_val=X_val, scaled=True)
 
 
 def from_arrays(X: Array, y: Array, name: str = "data", width: int | None = None) -> Dataset:
-    """Take samples as they are, all for training; inputs that fill a square are an image."""
+    """Return samples unchanged, all for training; inputs that fill a square are an image."""
     zero_one = bool(np.isin(y, (0, 1)).all())
     single = y.shape[1] == 1
     one_hot = zero_one and not single and bool((y.sum(axis=1) == 1).all())
@@ -148,7 +151,7 @@ def _xor_table(rng: np.random.Generator, noise: float) -> tuple[Array, Array]:
 
 
 def _plane(rng: np.random.Generator, noise: float) -> tuple[Array, Array]:
-    """Numbers in place of classes: a saddle."""
+    """Return numbers as targets, not classes: a saddle."""
     X = rng.uniform(-1, 1, (_COUNT, 2))
     return X, _column(X[:, 0] * X[:, 1] + 0.3 * X[:, 0] + rng.normal(0, noise * 0.5, _COUNT))
 

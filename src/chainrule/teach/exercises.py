@@ -1,7 +1,7 @@
-"""Practice: an exercise from the network as it is, and what a wrong answer says about its maker.
+"""Practice: exercises from the current network, and what went wrong in a wrong answer.
 
-The right answer is the library's number. Beside it stand the numbers that the usual mistakes lead
-to; an exercise is only asked where these can be told apart.
+The right answer is the library's number. An exercise also knows the numbers that common mistakes
+lead to, and it is only set where these differ from the right answer.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from chainrule.explain.scribe import EquationView, Scribe
 from chainrule.explain.symbols import LossSymbol, Partial, quantity
 
 Array = NDArray[Any]
-_NEAR = 0.01  # an answer is right, or a mistake found, within this share
-_TRIES = 60
+_NEAR = 0.01  # relative error up to which an answer is right, or a mistake recognised
+_TRIES = 60  # weights drawn before giving up
 _SAMPLES = 4  # in an exercise about the mean
+_MOST_UNITS = 6  # given in an exercise about a sum
 
 
 class QuestionView(TypedDict):
@@ -39,7 +40,7 @@ class QuestionView(TypedDict):
 
 
 class VerdictView(TypedDict):
-    """What is said about an answer."""
+    """The verdict on an answer."""
 
     kind: Literal["verdict"]
     right: bool
@@ -51,7 +52,7 @@ class VerdictView(TypedDict):
 
 @dataclass(frozen=True)
 class Mistake:
-    """What a mistake leads to: its name, the number, and what is said about it."""
+    """A mistake: its name, the number that it leads to, and the words about it."""
 
     fault: str
     value: float
@@ -60,7 +61,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Exercise:
-    """A question with its answer and the mistakes that are looked for."""
+    """A question with its answer and the mistakes that it recognises."""
 
     view: QuestionView
     value: float
@@ -68,7 +69,7 @@ class Exercise:
     solution: str
 
     def judge(self, answer: float) -> VerdictView:
-        """Return whether an answer is right, and what went wrong if it is not."""
+        """Return whether an answer is right and, if not, what went wrong."""
         if _near(answer, self.value):
             return self._verdict(True, "", "Right.")
         found = [m for m in self.mistakes if _near(answer, m.value)]
@@ -76,11 +77,11 @@ class Exercise:
             nearest = min(found, key=lambda m: abs(m.value - answer))
             return self._verdict(False, nearest.fault, nearest.words)
         if _near(abs(answer), abs(self.value), 0.1) and answer * self.value > 0:
-            words = "Close, but not within 1 %: work with more digits."
+            words = "Close, but not within 1 %. Calculate with more digits."
             return self._verdict(False, "digits", words)
         words = (
-            "Not this, and none of the usual mistakes either. Write the chain rule down factor by "
-            "factor; the hint names them."
+            "Not right, and not one of the common mistakes. Write the chain rule down factor by "
+            "factor; the hint names the factors."
         )
         return self._verdict(False, "other", words)
 
@@ -92,7 +93,7 @@ class Exercise:
 
 
 class Examiner:
-    """Makes exercises for a network and samples."""
+    """A maker of exercises for a network and samples."""
 
     def __init__(
         self, network: FeedForward, X: Array, y: Array, sample: int, notation: Notation, eta: float
@@ -102,9 +103,9 @@ class Examiner:
         self.scribe = Scribe(notation, network.sizes)
 
     def ask(self, about: str, rng: np.random.Generator) -> Exercise:
-        """Make an exercise about "term", "gradient", "update" or "any" of them.
+        """Return an exercise about a "term", a "gradient", an "update" or "any" of these.
 
-        Raises ValueError where the network's numbers allow none (all gradients 0, say).
+        Raises ValueError where the network allows none, for example because all gradients are 0.
         """
         kinds: dict[str, list[Callable[[Weight], Exercise | None]]] = {
             "term": [self._slope, self._arriving],
@@ -117,8 +118,8 @@ class Examiner:
             if exercise is not None and _can_be_told_apart(exercise):
                 return exercise
         raise ValueError(
-            "no exercise can be made here: gradients are too close to 0, or mistakes would lead "
-            "to the right number; choose another sample or network"
+            "No exercise can be made here: the gradients are too close to 0, or mistakes lead to "
+            "the right number. Choose another sample or network."
         )
 
     def _draw(self, rng: np.random.Generator) -> Weight:
@@ -143,27 +144,27 @@ class Examiner:
         )
 
     def _slope(self, w: Weight) -> Exercise | None:
-        """∂a/∂z."""
+        """Return an exercise about ∂a/∂z."""
         why = self._explain(w)
         if len(why.terms) < 3:
             return None
         term = why.terms[1]
         z, a = self._number(why, "z", w.layer, w.j), self._number(why, "a", w.layer, w.j)
         mistakes = [
-            Mistake("sign", -term.value, "The size is right, the sign is not."),
-            Mistake("value", a, "That is a = g(z) itself. Asked is the slope there, g′(z)."),
-            Mistake("input", z, "That is z. Asked is the slope of g at this z."),
+            Mistake("sign", -term.value, "The size is right, but the sign is wrong."),
+            Mistake("value", a, "That is a = g(z) itself. The question is about its slope, g′(z)."),
+            Mistake("input", z, "That is z. The question is about the slope of g at this z."),
         ]
         name = self.network.layers[w.layer].activation.name
         return self._exercise(
             f"What is this term of the chain rule? The activation is {name}.",
             why, term.symbol, term.value, mistakes, [("z", w.layer, w.j), ("a", w.layer, w.j)],
-            "It depends on z alone (or on a, where g′ can be written in a).",
+            "It depends only on z (or on a, where g′ can be written in terms of a).",
             [term.derivation[-1].sides, term.numbers.sides],
         )  # fmt: skip
 
     def _arriving(self, w: Weight) -> Exercise | None:
-        """∂C/∂a of a hidden unit: the sum over the units that it feeds."""
+        """Return an exercise about ∂C/∂a of a hidden unit: the sum over the units that it feeds."""
         if w.layer == len(self.network.sizes) - 1:
             return None
         why = self._explain(f"a[{w.layer}][{w.j}]")
@@ -171,7 +172,7 @@ class Examiner:
         l, units = w.layer + 1, self.network.sizes[w.layer + 1]
         delta = why.gradient.delta[l][0]
         W = np.asarray(self.network.layers[l].W, dtype=np.float64)
-        mistakes = [Mistake("sign", -term.value, "The size is right, the sign is not.")]
+        mistakes = [Mistake("sign", -term.value, "The size is right, but the sign is wrong.")]
         if units == W.shape[1] and units > 1:
             mistakes.append(Mistake("transposed", float(delta @ W[w.j]), self._transposed(l, w.j)))
         if units > 1:
@@ -180,25 +181,25 @@ class Examiner:
                 Mistake(
                     "sum",
                     float(delta[m] * W[m, w.j]),
-                    f"That is the part through unit {m + first} alone. The unit feeds all {units} "
-                    f"units of layer {l}: add up their parts.",
+                    f"That is only the part through unit {m + first}. The unit feeds all {units} "
+                    f"units of layer {l}: add their parts.",
                 )
                 for m in range(units)
             ]
-        given: list[Any] = [("delta", l, m) for m in range(min(units, 6))]
-        given += [("w", l, m, w.j) for m in range(min(units, 6))]
-        if units > 6:
+        given: list[Any] = [("delta", l, m) for m in range(min(units, _MOST_UNITS))]
+        given += [("w", l, m, w.j) for m in range(min(units, _MOST_UNITS))]
+        if units > _MOST_UNITS:
             return None
         return self._exercise(
-            "How much does the loss change with this activation?",
+            "What is the derivative of the loss with respect to this activation?",
             why, term.symbol, term.value, mistakes, given,
-            "The loss depends on it through every unit of the next layer: a sum of ∂C/∂z times "
-            "the weight on the way there.",
+            "The loss depends on it through every unit of the next layer: sum ∂C/∂z of each unit "
+            "times the weight that leads there.",
             [term.derivation[-1].sides, term.numbers.sides],
         )  # fmt: skip
 
     def _gradient(self, w: Weight) -> Exercise | None:
-        """∂C_i/∂w of one sample."""
+        """Return an exercise about ∂C_i/∂w of one sample."""
         why = self._explain(w)
         given: list[Any] = [("a", w.layer - 1, w.k), ("z", w.layer, w.j), ("a", w.layer, w.j)]
         L = len(self.network.sizes) - 1
@@ -217,14 +218,14 @@ class Examiner:
             f"What is the derivative of the loss ({self.network.loss.name}) with respect to this "
             f"weight, for this sample? The activation is {name}.",
             why, self._symbol(why), why.value, list(self._chain_mistakes(why, w)), given,
-            "Three factors: what arrives at a, the slope g′(z), and the activation at the "
-            "weight's start.",
+            "Multiply three factors: the derivative that arrives at a, the slope g′(z), and the "
+            "activation at the start of the weight.",
             [s for e in why.sections() if e.title.startswith("The numbers")
              for s in [e.equations[-1].sides]],
         )  # fmt: skip
 
     def _mean(self, w: Weight) -> Exercise | None:
-        """∂C/∂w, the mean over some samples."""
+        """Return an exercise about ∂C/∂w, the mean over some samples."""
         start = max(min(self.sample, len(self.X) - _SAMPLES), 0)
         why = self._explain(w, slice(start, start + _SAMPLES))
         n = why.n_samples
@@ -233,10 +234,10 @@ class Examiner:
         first = self.notation.first_index
         total = float(why.products.sum())
         mistakes = [
-            Mistake("sum", total, f"That is the sum over the samples. The loss is their mean, so "
-                                  f"its derivative is the mean: divide by {n}."),
-            Mistake("sign", -why.value, "The size is right, the sign is not."),
-            Mistake("one", float(why.products[0]), "That is one sample. Take the mean of all."),
+            Mistake("sum", total, f"That is the sum over the samples. The loss is a mean, so its "
+                                  f"derivative is a mean, too: divide by {n}."),
+            Mistake("sign", -why.value, "The size is right, but the sign is wrong."),
+            Mistake("one", float(why.products[0]), "That is one sample. Take the mean over all."),
         ]  # fmt: skip
         rows = Scribe(self.notation, self.network.sizes, n)
         given = [
@@ -249,20 +250,21 @@ class Examiner:
         )
         return self._exercise(
             words, why, Partial(LossSymbol(), why.symbol), why.value, mistakes, given,
-            "C is the mean of the losses of the samples.",
+            "C is the mean of the losses of the samples, so take the mean of their derivatives.",
             [why.sections()[-2].equations[0].sides],
         )  # fmt: skip
 
     def _update(self, w: Weight) -> Exercise | None:
-        """w - η ∂C/∂w."""
+        """Return an exercise about w - η ∂C/∂w."""
         why = self._explain(w)
         old, step = why.target_value, self.eta * why.value
         mistakes = [
-            Mistake("sign", old + step, "That goes up the gradient. Descent subtracts: "
+            Mistake("sign", old + step, "That climbs the gradient. Gradient descent subtracts: "
                                         "w − η ∂C/∂w."),
-            Mistake("rate", old - why.value, "η is missing: the step is η times the derivative."),
-            Mistake("step", -step, "That is the step. Asked is the weight after it."),
-            Mistake("step", step, "That is η ∂C/∂w. Asked is the weight after the step."),
+            Mistake("rate", old - why.value, "The factor η is missing: the step is η times the "
+                                             "derivative."),
+            Mistake("step", -step, "That is the step. The question is about the weight after it."),
+            Mistake("step", step, "That is η ∂C/∂w. The question is about the weight after it."),
         ]  # fmt: skip
         given: list[Any] = [
             ("w", w.layer, w.j, w.k),
@@ -271,22 +273,22 @@ class Examiner:
         ]
         rule = add(why.symbol, Neg(mul(Name("eta"), Partial(LossSymbol(), why.symbol))))
         return self._exercise(
-            "One step of gradient descent: what is the weight after it?",
+            "Take one step of gradient descent. What is the weight after it?",
             why, rule, old - step, mistakes, given,
-            "The weight moves against its derivative, by η times it.",
+            "The weight moves against its derivative, by η times the derivative.",
             [why.sections()[-1].equations[-1].sides[1:]],
         )  # fmt: skip
 
     # --- parts ----------------------------------------------------------------------------------
 
     def _chain_mistakes(self, why: Explanation, w: Weight) -> Iterator[Mistake]:
-        yield Mistake("sign", -why.value, "The size is right, the sign is not. Follow the sign of "
-                                          "the residual through the factors.")  # fmt: skip
+        yield Mistake("sign", -why.value, "The size is right, but the sign is wrong. Follow the "
+                                          "sign of the residual through the factors.")  # fmt: skip
         value, a_k = why.value, why.terms[-1].value
         if len(why.terms) == 3:
             arriving, slope, _ = (term.value for term in why.terms)
             yield Mistake("slope", arriving * a_k, "The factor ∂a/∂z = g′(z) is missing: the "
-                          "derivative has to pass the activation.")  # fmt: skip
+                          "derivative must pass through the activation.")  # fmt: skip
             yield Mistake("input", arriving * slope, self._without_input(why))
         else:
             yield Mistake("input", why.terms[0].value, self._without_input(why))
@@ -294,10 +296,11 @@ class Examiner:
             if g.name != "softmax":
                 z, a = why.gradient.forward.z[w.layer], why.gradient.forward.a[w.layer]
                 slope = float(g.derivative(z, a)[0, w.j])
-                yield Mistake("slope", value * slope, "g′(z) is in twice: for this loss, ∂C/∂z is "
-                              "already a − y.")  # fmt: skip
-        yield Mistake("factor", 2 * value, "Twice the right number: look at the loss's factor.")
-        yield Mistake("factor", value / 2, "Half the right number: look at the loss's factor.")
+                yield Mistake("slope", value * slope, "The factor g′(z) is there twice: with this "
+                              "loss, ∂C/∂z is already a − y.")  # fmt: skip
+        check = "the right number. Check the factor in front of the loss."
+        yield Mistake("factor", 2 * value, f"That is twice {check}")
+        yield Mistake("factor", value / 2, f"That is half {check}")
         l = w.layer
         if w.j != w.k and max(w.j, w.k) < min(self.network.sizes[l], self.network.sizes[l - 1]):
             other = float(why.gradient.dW[l][w.k, w.j])
@@ -309,15 +312,15 @@ class Examiner:
             z, a = why.gradient.forward.z[l], why.gradient.forward.a[l]
             slope = float(g.derivative(z, a)[0, w.j])
             late = float(why.gradient.delta[l + 1][0] @ after[:, w.j]) * slope * a_k
-            yield Mistake("after", late, "That uses the weights from after the update. The "
-                          "gradient is taken with those from before.")  # fmt: skip
+            yield Mistake("after", late, "That uses the weights after the update. The "
+                          "gradient uses the weights before it.")  # fmt: skip
             if W.shape[0] == W.shape[1] > 1:
                 turned = float(why.gradient.delta[l + 1][0] @ W[w.j]) * slope * a_k
                 yield Mistake("transposed", turned, self._transposed(l + 1, w.j))
 
     def _without_input(self, why: Explanation) -> str:
         symbol = self.scribe.text(why.terms[-1].symbol)
-        return f"The factor {symbol} is missing: the activation at the weight's start."
+        return f"The factor {symbol} is missing: the activation at the start of the weight."
 
     def _transposed(self, l: int, j: int, k: int | None = None) -> str:
         one = self.scribe.text(quantity("w", l, "to", "from"))
@@ -373,7 +376,7 @@ def _near(value: float, other: float, share: float = _NEAR) -> bool:
 
 
 def _can_be_told_apart(exercise: Exercise) -> bool:
-    """Return whether no mistake leads to the right answer, which is a number worth asking for."""
+    """Return whether the answer is far enough from 0, and no mistake leads to it."""
     if not math.isfinite(exercise.value) or abs(exercise.value) < 1e-4:
         return False
     return not any(

@@ -29,7 +29,7 @@ LABELS: dict[str, str] = {"torch": "PyTorch", "jax": "JAX"}
 
 
 def available() -> Package | None:
-    """Give the package that is installed, PyTorch before JAX, without importing it."""
+    """Return the package that is installed, PyTorch before JAX, without importing it."""
     if importlib.util.find_spec("torch") is not None:
         return "torch"
     return "jax" if importlib.util.find_spec("jax") is not None else None
@@ -59,7 +59,7 @@ class _Functions:
 
 
 def _loss(setting: Setting, target: Target, functions: _Functions, t: Any) -> Any:
-    """Give C with the target shifted by t, a scalar of the package."""
+    """Return C with the target shifted by t, a scalar of the package."""
     array, network, f = functions.array, setting.network, setting.forward
 
     def shifted(values: Any, kind: type, layer: int, *place: int) -> Any:
@@ -142,7 +142,9 @@ def _by_torch(setting: Setting, target: Target) -> float:
         formulas,
         activations={
             "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": nn.relu,
-            "leaky_relu": nn.leaky_relu, "elu": nn.elu, "gelu": nn.gelu, "silu": nn.silu,
+            "leaky_relu": nn.leaky_relu, "elu": nn.elu, "silu": nn.silu,
+            # nn.gelu has 1 + erf, of which nothing is left where z is far below 0
+            "gelu": lambda z: z * torch.special.erfc(-z / np.sqrt(2)) / 2,
             "softplus": lambda z: nn.softplus(z, threshold=40),  # exact above, not only nearly
             "softmax": lambda z: torch.softmax(z, dim=-1),
         },
@@ -175,7 +177,7 @@ def _by_torch(setting: Setting, target: Target) -> float:
 
 
 def _log_softplus(package: Any, z: Any, softplus: Callable[[Any], Any]) -> Any:
-    """Give ln ln(1 + e^z), which is z + ln(1 - t/2 + t²/3 - ...) with t = e^z where t is small."""
+    """Return ln ln(1 + e^z): z + ln(1 - t/2 + t²/3 - ...) with t = e^z where t is small."""
     small = z < -15
     t = package.exp(package.where(small, z, -15.0))
     below = z + package.log1p(t * (t / 3 - 0.5))
@@ -203,7 +205,7 @@ def _by_jax(setting: Setting, target: Target) -> float:
         activations={
             "identity": lambda z: z, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh,
             "relu": jax.nn.relu, "leaky_relu": jax.nn.leaky_relu, "elu": jax.nn.elu,
-            "gelu": lambda z: jax.nn.gelu(z, approximate=False), "silu": jax.nn.silu,
+            "gelu": lambda z: z * jax.scipy.special.erfc(-z / np.sqrt(2)) / 2, "silu": jax.nn.silu,
             "softplus": jax.nn.softplus, "softmax": jax.nn.softmax,
         },
         losses={

@@ -23,7 +23,13 @@ from chainrule.equations.activations import (
     Softmax,
 )
 from chainrule.equations.layers import ByLayer
-from chainrule.equations.losses import LossFromZ
+from chainrule.equations.losses import (
+    AbsoluteError,
+    HalfSquaredError,
+    Huber,
+    LossFromZ,
+    SquaredError,
+)
 from chainrule.equations.targets import Target
 from chainrule.verify.rounding import Kinks, side_changed
 from chainrule.verify.setting import Array, Place, Setting, count_weights, place_of
@@ -33,6 +39,8 @@ SHRINK = 8.0
 STEPS = 6  # the smallest moves z by 3e-8
 _FAR = 1e-3  # where |z| is beyond 1 / _FAR, the first step is 1e-3 of _FAR |z|
 _NOISE = 0.25  # of the scatter of nudges by 4 ε: an operation errs by ε/2, and much cancels
+_SQUARES = (SquaredError, HalfSquaredError)  # which a stencil follows at any distance
+_BENT_AT_1 = (Huber, AbsoluteError)  # straight where |a - y| > 1; a kink is looked at apart
 _STRAIGHT = (Identity, ReLU, LeakyReLU)  # but for their kinks
 _FLAT = 40.0  # beyond, the other activations are straight to e^-40
 _SAME = 1e-12  # a softmax that changes by less is saturated
@@ -94,7 +102,7 @@ class Shifted:
     def losses(
         self, place: Place, i: Array, j: Array, shift: Array, *, along: bool = False
     ) -> tuple[Array, Marks]:
-        """Give C_i of each row: sample i, with unit j at the place moved by the shift; all (rows,).
+        """Return C_i of each row: sample i, with unit j at the place moved by the shift; (rows,).
 
         With ``along`` units that cross a kink go on with the slope that they had, g' of where they
         stood.
@@ -143,9 +151,10 @@ class Shifted:
         y = self.setting.y[i]
         if isinstance(self.loss, LossFromZ) and z.size:
             return self.loss.value_from_z(self.layers[-1].activation, z, y), marks
-        c = self.loss.value(a, y)
+        c, a0 = self.loss.value(a, y), f.a[L][i]
+        if type(self.loss) not in _SQUARES:
+            marks.far |= self._is_far_in_loss(a0, a, y)
         if self.loss.kinks:
-            a0 = f.a[L][i]
             over = side_changed(a0 - y, a - y, self.loss.kinks)
             marks.crossed |= over.any(axis=-1)
             marks.on_kink |= (over & self.kinks.loss_near[i]).any(axis=-1)
@@ -154,10 +163,19 @@ class Shifted:
                 c = np.where(over, straight, c)
         return c.sum(axis=-1), marks
 
+    def _is_far_in_loss(self, before: Array, after: Array, y: Array) -> Array:
+        """Say of which rows an output moved further than a stencil can follow the loss."""
+        far = np.abs(after - before) > 1
+        if type(self.loss) in _BENT_AT_1:
+            before, after = before - y, after - y
+            stayed = (before * after > 0) & (np.minimum(np.abs(before), np.abs(after)) > 1)
+            far &= ~stayed
+        return np.asarray(far.any(axis=-1))
+
     def _activate(
         self, l: int, i: Array, j: Array | slice, dz: Array, along: bool, marks: Marks
     ) -> tuple[Array, Array]:
-        """Give z and a of units j of layer l, moved by dz; note who crossed a kink or moved far."""
+        """Return z and a of units j of layer l, moved by dz; note where a kink was crossed."""
         g, f = self.layers[l - 1].activation, self.setting.forward
         z0 = f.z[l][i, j]
         z = z0 + dz
@@ -297,7 +315,7 @@ def quotients(
 
 
 def _with_stencil(tried: Array, noise: Array) -> Array:
-    """Give the whole error of each step, (steps, pairs): noise, and that of the stencil.
+    """Return the whole error of each step, (steps, pairs): noise, and that of the stencil.
 
     The error of the stencil is what the next smaller step changes; where any smaller one differs by
     more than its own noise, it is that much at least. Of the smallest nothing is known.
@@ -319,7 +337,7 @@ def _central(C: dict[int, Array], t: Array) -> Array:
 
 
 def _reach(shifted: Shifted, place: Place, j: Array) -> Array:
-    """Give how far the next z moves when unit j of the place moves by 1."""
+    """Return how far the next z moves when unit j of the place moves by 1."""
     if place.letter == "z" or place.layer == len(shifted.layers):
         return np.ones(len(j))
     return np.abs(shifted.W[place.layer][:, j]).max(axis=0)
@@ -358,7 +376,7 @@ def difference(shifted: Shifted, target: Target, noise: Array) -> Difference:
 
 
 def penalty_quotient(setting: Setting, target: Target) -> float:
-    """Give the central difference of ½ λ w², 0 where the target is no weight."""
+    """Return the central difference of ½ λ w², 0 where the target is no weight."""
     w = setting.weight(target)
     if w is None:
         return 0.0

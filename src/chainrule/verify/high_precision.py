@@ -60,18 +60,18 @@ class Precise:
 
 
 def cost(setting: Setting, target: Target) -> int:
-    """Give the cost of one sample, in integer multiplications: the base pass and two more."""
+    """Return the cost of one sample, in integer multiplications: the base pass and two more."""
     return base_cost(setting) + shift_cost(setting, target)
 
 
 def base_cost(setting: Setting) -> int:
-    """Give the cost of the base pass of one sample, which targets share."""
+    """Return the cost of the base pass of one sample, which targets share."""
     sizes = setting.network.sizes
     return count_weights(sizes) + _ACTIVATION_COST * sum(sizes[1:])
 
 
 def shift_cost(setting: Setting, target: Target) -> int:
-    """Give the cost of two more passes of one sample, for a target."""
+    """Return the cost of two more passes of one sample, for a target."""
     sizes = setting.network.sizes
     after = sizes[target.layer + 1 :]
     outputs = 2 * sizes[-1] * may_cancel(setting)
@@ -135,7 +135,7 @@ def _base(setting: Setting, kinks: Kinks, bits: int, last: bool) -> ManyDigits |
 
 @np.errstate(all="ignore")
 def _growth(setting: Setting, target: Target) -> int:
-    """Give S: a shift of the target by 1 moves no z or a by more than 2^S."""
+    """Return S: a shift of the target by 1 moves no z or a by more than 2^S."""
     layers, place = setting.network.weighted_layers, place_of(target)
     factors = [np.abs(setting.factors(target)).max()]
     for l in range(max(place.layer, 1), len(layers) + 1):
@@ -160,7 +160,7 @@ class _Quotient:
         self.setting, self.layers = base.setting, base.layers
 
     def derivative(self) -> Precise | None:
-        """Give the derivative, or None if this precision leaves fewer than 30 digits of it."""
+        """Return the derivative, or None if this precision leaves fewer than 30 digits of it."""
         if not may_cancel(self.setting):
             return self._at_output(0)
         before, problem = None, ""
@@ -184,7 +184,7 @@ class _Quotient:
             weights = [mp.mpf(float(s)) for s in self.setting.weights]
 
             def mean(*terms: tuple[int, list[Any]]) -> Any:
-                """Give the mean of a quotient: coefficients times C_i, over twice the step."""
+                """Return the mean of a quotient: coefficients times C_i, over twice the step."""
                 sums = (mp.fsum(k * C[i] for k, C in terms) for i in range(len(scales)))
                 quotients = (s / (2 * h * scale) for s, scale in zip(sums, scales, strict=True))
                 return mp.fdot(weights, quotients) / mp.fsum(weights) + penalty
@@ -211,7 +211,7 @@ class _Quotient:
         return Precise(digits, value, error, left, right, base.touched)
 
     def _scales(self) -> list[Any]:
-        """Give the step of each sample, in units of the step: 1, but near a pole of the loss less.
+        """Return the step of each sample, in units of the step: 1, less near a pole of the loss.
 
         Only an output a^(L) that is shifted itself can stand so close to 0 (or 1) that a logarithm
         in the loss ends within a step.
@@ -234,7 +234,7 @@ class _Quotient:
         return self.mp.mpf(self.setting.network.l2) / 2 * change / (2 * h)
 
     def _shifted(self, steps: int, scales: list[Any], along: bool = False) -> list[Any]:
-        """Give every C_i with the target moved by so many steps; of an output, its part alone."""
+        """Return every C_i with the target moved by so many steps; of an output, its part alone."""
         base, target, l, L = self.base, self.target, self.place.layer, len(self.layers)
         n = len(base.y)
         if self.place == Place("a", L):
@@ -256,7 +256,7 @@ class _Quotient:
         return [self._output(i, units, change[i], along) for i in range(n)]
 
     def _activated(self, l: int, units: list[int], change: Array, along: bool) -> Array:
-        """Give how a of some units changes when their z changes."""
+        """Return how a of some units changes when their z changes."""
         base, g = self.base, self.layers[l - 1].activation
         near, at, mask = base.kinks.near[l], base.kinks.at[l], base.masks[l]
         kinks = base.places(g)
@@ -282,7 +282,7 @@ class _Quotient:
         return result
 
     def _output(self, i: int, units: list[int], change: Array, along: bool) -> Any:
-        """Give C_i when z of some units of the output layer changes."""
+        """Return C_i when z of some units of the output layer changes."""
         base, mp, L = self.base, self.mp, len(self.layers)
         if not any(change):
             return base.C[i]

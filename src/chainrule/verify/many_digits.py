@@ -5,7 +5,7 @@ losses state as text, computed by mpmath. The hidden layers' arrays have dtype o
 integers; the outputs and the losses are mpmath's floating-point numbers, which hold e^-1000 too.
 
 At the output a may be 1 - e^-z with z = 1e12, where 1 - a would need 1e12 digits. Two identities
-keep them: 1 - σ(z) = σ(-z) and ln(1 + x) = ln1p(x).
+keep them: 1 - σ(z) = σ(-z), a number beside a, and ln(1 + x) = ln1p(x).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Outputs:
     rest: list[Any]
 
     def moved(self, j: int, by: Any) -> Outputs:
-        """Give the same with output j moved."""
+        """Return the same with output j moved."""
         a, rest = list(self.a), list(self.rest)
         a[j], rest[j] = a[j] + by, rest[j] - by
         return Outputs(a, rest)
@@ -90,7 +90,7 @@ class ManyDigits:
         return int(self.mp.ldexp(number, self.bits))
 
     def compute(self, formula: Expr, **letters: Any) -> Any:
-        """Give the value of a formula, a real number."""
+        """Return the value of a formula, a real number."""
         value = evaluate(formula, letters, self.functions)
         if isinstance(value, self.mp.mpc):
             raise ValueError(f"{self.mp.nstr(value, 6)} is complex")
@@ -99,7 +99,7 @@ class ManyDigits:
         return self.mp.mpf(value)
 
     def weights(self, l: int) -> tuple[Array, int]:
-        """Give W^(l)ᵀ as exact integers in units of 2^-bits, and these bits."""
+        """Return W^(l)ᵀ as exact integers in units of 2^-bits, and these bits."""
         if l not in self._W:
             W = self.layers[l - 1].W.astype(np.float64)
             _, exponent = np.frexp(W[W != 0])
@@ -148,7 +148,7 @@ class ManyDigits:
             self.mp.prec = before
 
     def outputs(self, z: list[Any]) -> Outputs:
-        """Give a^(L) of one sample from its z^(L)."""
+        """Return a^(L) of one sample from its z^(L)."""
         g = self.layers[-1].activation
         if isinstance(g, Softmax):
             largest = max(z)
@@ -164,7 +164,7 @@ class ManyDigits:
     def loss_of(
         self, i: int, out: Outputs, base: Outputs, along: bool, only: int | None = None
     ) -> Any:
-        """Give C_i from the outputs, or ``only`` one output's part; base are those unshifted."""
+        """Return C_i from the outputs, or ``only`` one output's part; base are those unshifted."""
         near, at = self.kinks.loss_near[i], self.kinks.loss_at[i]
         places = [(kink, self.mp.mpf(kink)) for kink in self.loss.kinks]
         terms = []
@@ -184,7 +184,7 @@ class ManyDigits:
     def kink(
         self, near: bool, at: float, kinks: list[tuple[float, Any]], before: Any, after: Any
     ) -> float | None:
-        """Give the kink on which a unit stands that moves; it is noted if it crosses another."""
+        """Return the kink on which a unit stands that moves; it is noted if it crosses another."""
         if before == after:
             return None
         if near:
@@ -200,15 +200,15 @@ class ManyDigits:
         return None
 
     def place(self, kink: float) -> int:
-        """Give a kink as an integer."""
+        """Return a kink as an integer."""
         return int(self.fixed(np.array(kink))[()])
 
     def places(self, g: Activation) -> list[tuple[float, int]]:
-        """Give the kinks of an activation, each as an integer, too."""
+        """Return the kinks of an activation, each as an integer, too."""
         return [(kink, self.place(kink)) for kink in g.kinks]
 
     def slope(self, g: Activation, l: int, i: int, j: int) -> Any:
-        """Give g' at the kink where the unit stands, as float64 has it."""
+        """Return g' at the kink where the unit stands, as float64 has it."""
         z = self.setting.forward.z[l][i : i + 1, j]
         return self.mp.mpf(float(g.derivative(z, g.value(z))[0]))
 
@@ -221,27 +221,31 @@ class ManyDigits:
 
 
 def is_logarithmic(setting: Setting) -> bool:
-    """Say whether the loss takes logarithms of the outputs."""
+    """Return whether the loss takes logarithms of the outputs."""
     loss = setting.network.loss
     return isinstance(loss, LossFromZ) or loss.needs_positive_output
 
 
 def may_cancel(setting: Setting) -> bool:
-    """Say whether a function of a user's own may need more digits at the output."""
+    """Return whether a function of a user's own may need more digits at the output."""
     g, loss = setting.network.layers[-1].activation, setting.network.loss
     own = type(activations.ACTIVATIONS.get(g.name)) is not type(g)
     return own or type(losses.LOSSES.get(loss.name)) is not type(loss)
 
 
 def _keep_digits(formula: Expr) -> Expr:
-    """Write 1 - a as a letter of its own, and ln(1 + x) as a function of x."""
-    rest = add(Num(1), Neg(Name("a")))
+    """Write 1 - a as a letter of its own, ln a and ln(1 - a) with both, ln(1 + x) as ln1p(x)."""
+    a, rest = Name("a"), Name("rest")
 
     def change(node: Expr) -> Expr | None:
-        if node == rest:
-            return Name("rest")
         match node:
-            case Call("ln", (Add(items) as inside,)) if Num(1) in items and inside != rest:
+            case Add((Num(1), Neg(Name("a")))):
+                return rest
+            case Call("ln", (Name("a"),)):
+                return Call("ln_beside", (a, rest))
+            case Call("ln", (Add((Num(1), Neg(Name("a")))),)):
+                return Call("ln_beside", (rest, a))
+            case Call("ln", (Add(items),)) if Num(1) in items:
                 others = list(items)
                 others.remove(Num(1))
                 return Call("ln1p", (add(*others).replace(change),))
@@ -251,10 +255,16 @@ def _keep_digits(formula: Expr) -> Expr:
 
 
 def _functions(mp: Any) -> dict[str, Callable[..., Any]]:
-    """Give the functions of `formulas` in mpmath, and ln1p."""
+    """Return the functions of `formulas` in mpmath, and those that keep digits."""
+
+    def ln_beside(x: Any, rest: Any) -> Any:
+        """Return ln x, x = 1 - rest."""
+        return mp.log1p(-rest) if abs(rest) < 0.5 else mp.ln(x)
+
     return {
         "number": mp.mpf, "exp": mp.exp, "ln": mp.ln, "sqrt": mp.sqrt, "abs": abs, "sign": mp.sign,
         "sin": mp.sin, "cos": mp.cos, "tanh": mp.tanh, "sinh": mp.sinh, "cosh": mp.cosh,
         "atan": mp.atan, "sigma": lambda z: 1 / (1 + mp.exp(-z)), "Phi": lambda z: mp.ncdf(z),
         "phi": lambda z: mp.npdf(z), "max": max, "min": min, "ln1p": mp.log1p,
+        "ln_beside": ln_beside,
     }  # fmt: skip

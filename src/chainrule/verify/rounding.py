@@ -22,7 +22,7 @@ import numpy as np
 from chainrule.equations import activations, losses
 from chainrule.equations.activations import Activation
 from chainrule.equations.layers import ByLayer, LayerOf
-from chainrule.equations.losses import Loss, LossFromZ, Poisson
+from chainrule.equations.losses import BinaryCrossEntropy, Loss, LossFromZ, Poisson
 from chainrule.equations.targets import Target, UnitOutput
 from chainrule.verify.setting import Array, Setting, contributions, count_weights
 
@@ -41,7 +41,7 @@ def spread(setting: Setting, target: Target) -> tuple[Array, float]:
     """Measure how far rounding carries each C_i, (n,), and the target's derivative."""
     losses, values = [], []
     for p in _passes(setting):
-        parts = contributions(setting, target, p.delta, p.z, p.a, p.y)
+        parts = contributions(setting, target, p.delta, p.z, p.a, setting.y)
         w = setting.weight(target)
         penalty = 0.0 if w is None else p.nudge(np.array(setting.network.l2 * w))
         losses.append(p.losses)
@@ -68,13 +68,13 @@ def spread_of_gradient(setting: Setting) -> tuple[Array, list[Array]]:
 
 
 def _scatter(found: list[Any]) -> Array:
-    """Give the range of repeated results; infinity where one of them is no number."""
+    """Return the range of repeated results; infinity where one of them is no number."""
     scatter = np.maximum(np.ptp(found, axis=0), TINY)
     return np.where(np.isnan(scatter), np.inf, scatter)
 
 
 def error_of_z(a: Array, layer: LayerOf) -> Array:
-    """Give the size of the rounding error of z = a Wᵀ + b, shaped as z; Σ|w a| ≤ ‖w‖‖a‖."""
+    """Return the size of the rounding error of z = a Wᵀ + b, shaped as z; Σ|w a| ≤ ‖w‖‖a‖."""
     W = layer.W
     norms = np.sqrt(np.einsum("jk,jk->j", W, W, dtype=np.float64))
     size = np.sqrt((a * a).sum(axis=-1, keepdims=True)) * norms
@@ -104,7 +104,7 @@ def kinks(setting: Setting) -> Kinks:
     if loss.kinks or any(layer.activation.kinks for layer in layers):
         passes = [_Nudges(setting, rng, clamped=False).forward() for rng in _generators(setting)]
         scatter = [_scatter([f.z[l], *(p.z[l] for p in passes)]) for l in range(1, len(f.a))]
-        scatter.append(_scatter([a - y, *(p.a[-1] - p.y for p in passes)]))
+        scatter.append(_scatter([a - y, *(p.a[-1] - y for p in passes)]))
     near, at = [], []
     error = np.zeros(())
     for l, layer in enumerate(layers, start=1):
@@ -138,12 +138,11 @@ def _nearest(z: Array, places: tuple[float, ...], error: Array) -> tuple[Array, 
 
 @dataclass(frozen=True)
 class _Forward:
-    """z, g(z), a and y of a forward pass in which every number was nudged."""
+    """z, g(z) and a of a forward pass in which every number was nudged."""
 
     z: ByLayer[Array]
     g_of_z: ByLayer[Array]
     a: ByLayer[Array]
-    y: Array
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ class _Nudges:
     def forward(self) -> _Forward:
         """Carry X forward."""
         f, L, nudge = self.setting.forward, len(self.layers), self.nudge
-        a, z, g_of_z = [nudge(f.a[0])], [], []
+        a, z, g_of_z = [f.a[0]], [], []  # x and y are exact: they were given
         for l, layer in enumerate(self.layers, start=1):
             W = layer.W.astype(np.float64, copy=False)
             exact = a[-1] @ W.T if layer.b is None else a[-1] @ W.T + layer.b
@@ -201,24 +200,24 @@ class _Nudges:
             g_of_z.append(nudge(g.value(near_by), _within(g, activations.ACTIVATIONS)))
             mask = f.masks[l]
             a.append(g_of_z[-1] if mask is None else mask * g_of_z[-1])
-        y = nudge(self.setting.y)
+        y = self.setting.y
         if self.clamped:
-            over = side_changed(f.a[L] - self.setting.y, a[-1] - y, self.loss.kinks)
-            a[-1], y = np.where(over, f.a[L], a[-1]), np.where(over, self.setting.y, y)
-        return _Forward(ByLayer(z), ByLayer(g_of_z), ByLayer(a, first=0), y)
+            over = side_changed(f.a[L] - y, a[-1] - y, self.loss.kinks)
+            a[-1] = np.where(over, f.a[L], a[-1])
+        return _Forward(ByLayer(z), ByLayer(g_of_z), ByLayer(a, first=0))
 
     def both(self, slopes: _Slopes) -> _Pass:
         """Carry X forward and δ back."""
         p, nudge, layers, loss = self.forward(), self.nudge, self.layers, self.loss
         L, g = len(layers), layers[-1].activation
-        z, a, y = p.z, p.a, p.y
+        z, a, y = p.z, p.a, self.setting.y
         own = _within(loss, losses.LOSSES)
         if isinstance(loss, LossFromZ):
             C = nudge(loss.value_from_z(g, z[L], y), 1.0)  # it holds ln(1 + x)
             delta = [nudge(loss.delta(g, z[L], nudge(a[L]), y), own)]
         else:
             C = nudge(loss.value(a[L], y).sum(-1), own)
-            dC_da = nudge(slopes.of_loss(a[L], y), own)
+            dC_da = nudge(slopes.of_loss(a[L]), own)
             delta = [self._pull_back(slopes, p, L, dC_da)]
         for l in range(L - 1, 0, -1):
             W = layers[l].W.astype(np.float64, copy=False)
@@ -229,7 +228,7 @@ class _Nudges:
             dC_da = dC_da if mask is None else dC_da * mask
             delta.append(self._pull_back(slopes, p, l, dC_da))
         shares = nudge(self.setting.shares)
-        return _Pass(p.z, p.g_of_z, p.a, p.y, C, ByLayer(delta[::-1]), shares, nudge)
+        return _Pass(p.z, p.g_of_z, p.a, C, ByLayer(delta[::-1]), shares, nudge)
 
     def _pull_back(self, slopes: _Slopes, p: _Forward, l: int, dC_da: Array) -> Array:
         g, z, a = self.layers[l - 1].activation, p.z[l], self.nudge(p.g_of_z[l])
@@ -251,19 +250,18 @@ class _Slopes:
     loss: Array | None
 
     def of_layer(self, l: int, z: Array, a: Array) -> Array:
-        """Give g'(z) of a nudged pass."""
+        """Return g'(z) of a nudged pass."""
         before, g, z0 = self.at[l], self.setting.network.layers[l].activation, self.setting.forward
         assert before is not None
         return _steady(g.value, z0.z[l], z - z0.z[l], before, g.derivative(z, a))
 
-    def of_loss(self, a: Array, y: Array) -> Array:
-        """Give ∂C_i/∂a of a nudged pass."""
-        loss, a0, y0 = self.setting.network.loss, self.setting.forward.a[-1], self.setting.y
+    def of_loss(self, a: Array) -> Array:
+        """Return ∂C_i/∂a of a nudged pass."""
+        loss, a0, y = self.setting.network.loss, self.setting.forward.a[-1], self.setting.y
         after = loss.derivative(a, y)
         if self.loss is None:
             return after
-        moved = np.abs(a - a0) + np.abs(y - y0)
-        return _steady(lambda at: loss.value(at, y0), a0, moved, self.loss, after)
+        return _steady(lambda at: loss.value(at, y), a0, a - a0, self.loss, after)
 
 
 @np.errstate(all="ignore")
@@ -284,7 +282,7 @@ def _own_slopes(setting: Setting) -> _Slopes:
 def _steady(
     value: Callable[[Array], Array], at: Array, moved: Array, before: Array, after: Array
 ) -> Array:
-    """Give a slope after a nudge, no further from the one before than the curvature carries it."""
+    """Return a slope after a nudge, as far from the one before as the curvature carries it."""
     h = np.maximum(np.maximum(_BEND, 64 * np.abs(moved)), 64 * EPS * np.abs(at))
     curvature = np.abs(value(at + h) - 2 * value(at) + value(at - h)) / h**2
     limit = 2 * curvature * np.abs(moved) + 8 * EPS * np.abs(before)
@@ -292,12 +290,12 @@ def _steady(
 
 
 def _within(own: Activation | Loss, built_in: Mapping[str, Any]) -> float:
-    """Give the size of the numbers that a function may cancel: 1, and 0 for a built-in one."""
+    """Return the size of the numbers that a function may cancel: 1, and 0 for a built-in one."""
     return 0.0 if type(built_in.get(own.name)) is type(own) else 1.0
 
 
 def size_of_summands(setting: Setting, target: Target) -> float:
-    """Give the size of what automatic differentiation adds up and cancels for the target.
+    """Return the size of what automatic differentiation adds up and cancels for the target.
 
     It writes g' in terms of a, such as 1 - a², whose summands stay near 1 where g' itself vanishes;
     so g' counts as at least 1 here, and every sum is one of absolute values.
@@ -328,5 +326,7 @@ def size_of_summands(setting: Setting, target: Target) -> float:
             parts = by_layer[target.layer + 1] @ above
         else:
             parts = contributions(setting, target, by_layer, f.z, f.a, y)
+            if isinstance(target, UnitOutput) and isinstance(loss, BinaryCrossEntropy):
+                parts = parts / (1 - a[:, target.j])  # whose digits are those of a
     w = setting.weight(target)
     return float(setting.shares @ np.abs(parts)) + (0 if w is None else abs(setting.network.l2 * w))

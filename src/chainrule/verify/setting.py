@@ -70,7 +70,7 @@ class Setting:
         return len(self.y)
 
     def rows(self, index: NDArray[np.intp]) -> Setting:
-        """Give the same for some of the samples, whose mean is then taken over these alone."""
+        """Return the same for some of the samples, whose mean is then taken over these alone."""
         f = self.forward
         passed = Forward(
             ByLayer([z[index] for z in f.z]),
@@ -80,29 +80,29 @@ class Setting:
         return Setting(self.network, self.y[index], self.weights[index], passed)
 
     def resolve(self, target: Target | str) -> Target:
-        """Give the target that a text names, or raise what `targets.resolve` raises."""
+        """Return the target that a text names, or raise what `targets.resolve` raises."""
         return resolve(target, self.network.sizes, self.network.biases)
 
     def factors(self, target: Target, a: ByLayer[Array] | None = None) -> Array:
-        """Give c_i, how far sample i moves at the place for a shift of 1, shape (n,)."""
+        """Return c_i, how far sample i moves at the place for a shift of 1, shape (n,)."""
         if isinstance(target, Weight):
             return (self.forward.a if a is None else a)[target.layer - 1][:, target.k]
         return np.ones(len(self))
 
     def weight(self, target: Target) -> float | None:
-        """Give the weight that a target is, where it is one that the penalty depends on."""
+        """Return the weight that a target is, where it is one that the penalty depends on."""
         if isinstance(target, Weight) and self.network.l2:
             return float(self.network.layers[target.layer].W[target.j, target.k])
         return None
 
 
 def place_of(target: Target) -> Place:
-    """Give where a shift of the target enters."""
+    """Return where a shift of the target enters."""
     return Place("a" if isinstance(target, UnitOutput) else "z", target.layer)
 
 
 def count_weights(sizes: tuple[int, ...]) -> int:
-    """Give the number of weights of a network, one multiplication each."""
+    """Return the number of weights of a network, one multiplication each."""
     return sum(m * k for k, m in pairwise(sizes))
 
 
@@ -114,7 +114,7 @@ def contributions(
     a: ByLayer[Array],
     y: Array,
 ) -> Array:
-    """Give ∂C_i/∂target of every sample, (n,), from δ, z and a: what the mean is taken of."""
+    """Return ∂C_i/∂target of every sample, (n,), from δ, z and a: what the mean is taken of."""
     network, j = setting.network, target.j
     if not isinstance(target, UnitOutput):
         return delta[target.layer][:, j] * setting.factors(target, a)
@@ -125,7 +125,7 @@ def contributions(
 
 
 def analytic_value(gradient: backprop.Gradient, setting: Setting, target: Target) -> float:
-    """Give the derivative that backpropagation states for the target."""
+    """Return the derivative that backpropagation states for the target."""
     if isinstance(target, Weight):
         return float(gradient.dW[target.layer][target.j, target.k])
     if isinstance(target, UnitOutput | PreActivation):

@@ -1,1 +1,1 @@
-"""Hosts: what carries messages between a page and its session."""
+"""Hosts: they carry messages between a page and its session."""

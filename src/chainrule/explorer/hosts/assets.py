@@ -1,7 +1,7 @@
-"""The page's files, and the same joined into one for the notebook and the offline file.
+"""Assets: the files of the page, and all of them as one script for a notebook or a file.
 
-The browser code is plain ES modules. `joined` puts them one after the other, each in a function of
-its own, in the order of their imports; so nothing is bundled in the repository.
+The browser code is plain ES modules. `joined` writes them one after the other, each in its own
+function, in the order of their imports; so the repository holds no bundle.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _EXPORT = re.compile(r"^export (async function|function|class|const) (\w+)", re.
 
 @cache
 def files() -> dict[str, tuple[str, str]]:
-    """Return the text and the type of every file that a page may load, by name."""
+    """Return the text and the media type of every file that a page may load, by name."""
     found = {}
     for file in resources.files("chainrule.explorer").joinpath("static").iterdir():
         kind = file.name.rpartition(".")[2]
@@ -46,7 +46,7 @@ _PAGE = """<!DOCTYPE html>
 </head>
 <body>
 <div id="chainrule"></div>
-<noscript>The explorer needs JavaScript.</noscript>
+<noscript>The explorer needs JavaScript. Allow it for this page.</noscript>
 {body}</body>
 </html>
 """
@@ -54,7 +54,7 @@ _PAGE = """<!DOCTYPE html>
 
 @cache
 def joined(entry: str) -> str:
-    """Return a module and all that it imports as one module, which exports what the entry exports."""
+    """Return a module and all its imports as one script; ``module_NAME`` has its exports."""
     parts: list[str] = []
     seen: set[str] = set()
 
@@ -82,7 +82,7 @@ def joined(entry: str) -> str:
 
 
 def whole_page(entry: str, data: str) -> str:
-    """Return a page that needs nothing else: style, script and data inside."""
+    """Return a page that needs no other file: style, script and data are in it."""
     style, script = files()["style.css"][0], joined(entry)
     policy = (
         "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -97,5 +97,5 @@ def whole_page(entry: str, data: str) -> str:
 
 
 def _closed(script: str) -> str:
-    """Keep a script from ending the element that it stands in."""
+    """Return a script that does not end the element around it."""
     return script.replace("</script", "<\\/script")

@@ -1,4 +1,4 @@
-"""Connections that may be held open by anyone: so many, and each for so long."""
+"""Connections without a token: at most so many, and each for a limited time."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MAX_STRANGERS = 128  # connections that have not shown the token; of more, the oldest are closed
-_PATIENCE = 20.0  # seconds that a connection waits for the whole head of a request
+MAX_STRANGERS = 128  # connections without a token; the oldest makes room for a new one
+_PATIENCE = 20.0  # seconds in which the whole head of a request must arrive
 
 
 class Strangers:
-    """The connections that have not shown the token yet, in the order in which they came."""
+    """The connections that have not shown the token, the oldest first."""
 
     def __init__(self) -> None:
         self._waiting: dict[Connection, None] = {}
 
     def add(self, connection: Connection) -> None:
-        """Take a new connection; of too many, the oldest goes."""
+        """Add a new connection; close the oldest of too many."""
         self._waiting[connection] = None
         if len(self._waiting) > MAX_STRANGERS:
             oldest = next(iter(self._waiting))
@@ -27,7 +27,7 @@ class Strangers:
             oldest.transport.abort()
 
     def forget(self, connection: Connection) -> None:
-        """Let go of a connection that has shown the token, or has ended."""
+        """Remove a connection that has shown the token, or has ended."""
         self._waiting.pop(connection, None)
 
     def __len__(self) -> int:
@@ -35,9 +35,9 @@ class Strangers:
 
 
 class Connection(H11Protocol):
-    """An HTTP connection that waits for the head of a request only so long, whoever trickles it.
+    """An HTTP connection with a time limit for the head of a request, however slowly it arrives.
 
-    ``is_known`` says whether the headers of a request show the token.
+    ``is_known`` returns whether the headers of a request show the token.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class Connection(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Take the connection among the strangers, and begin to wait."""
+        """Add the connection to those without a token, and start waiting."""
         super().connection_made(transport)
         self._strangers.add(self)
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Stop waiting where the head of a request is complete, and look for the token in it."""
+        """Stop waiting once the head of a request is complete, and look for the token in it."""
         super().data_received(data)
         if self._is_answering():
             self._stop_waiting()
@@ -63,13 +63,13 @@ class Connection(H11Protocol):
             self._strangers.forget(self)
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, unless it is there already."""
+        """Wait for the next request, unless it has arrived."""
         super().on_response_complete()
         if not self._is_answering():
             self._wait()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
-        """Hand the connection over; where the token is missing, the application closes it."""
+        """Pass the connection on; the application closes one without the token."""
         self._leave()
         super().handle_websocket_upgrade(event)
 

@@ -1,4 +1,4 @@
-"""The guard of the web host: who may ask, how much, and what every reply forbids."""
+"""The guard of the web host: who may ask, how much, and the security headers of replies."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fastapi.responses import Response
 from chainrule.explorer.hosts.sessions import as_json
 from chainrule.explorer.protocol import requests
 
-MAX_BODY = 64 * 2**10
-_MAX_UPLOAD = requests.MAX_CSV + 2**16
+MAX_BODY = 64 * 2**10  # bytes of a request
+_MAX_UPLOAD = 2 * requests.MAX_CSV + MAX_BODY  # JSON may write each character of a file as two
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -28,7 +28,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Middleware: Host, Origin, token and size of every request, and the headers of every reply."""
+    """Middleware that checks Host, Origin, token and size of requests, and secures replies."""
 
     def __init__(self, app: Any, token: str, port: int, names: Iterable[str]) -> None:
         self.app, self.token, self.port = app, token, port
@@ -36,7 +36,7 @@ class Guard:
         self.cookie = f"chainrule-{port}"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Let a request through, or refuse it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -49,22 +49,25 @@ class Guard:
 
     def _refusal(self, scope: Any, headers: dict[str, str]) -> tuple[int, str] | None:
         if not self._is_ours(headers.get("host", "")):
-            return 403, "this Host is not served"
+            return (
+                403,
+                "The Host header is not an address of this server. Open the printed address.",
+            )
         origin = headers.get("origin")
         if origin is not None and not self._is_our_origin(origin):
-            return 403, "this Origin is not served"
+            return 403, "The Origin header is not this server. Open the printed address."
         if scope["path"].startswith("/api/") and not self._has_token(headers):
-            return 403, "the token is missing or wrong"
+            return 403, "The token is missing or wrong. Open the whole address that was printed."
         if "transfer-encoding" in headers:
-            return 411, "a request must say how long it is"
+            return 411, "The request has no Content-Length header, which is required"
         length = headers.get("content-length", "0")
         most = _MAX_UPLOAD if scope["path"].endswith("/upload") else MAX_BODY
         if not length.isdigit() or int(length) > most:
-            return 413, f"a request has at most {most} bytes"
+            return 413, f"The request has {length} bytes; expected at most {most:,}"
         return None
 
     def _is_ours(self, host: str) -> bool:
-        """Return whether a Host header names this server: guards against DNS rebinding."""
+        """Return whether a Host header names this server; others may come from DNS rebinding."""
         name, colon, port = host.rpartition(":")
         if not colon or port != str(self.port):
             return False
@@ -92,7 +95,7 @@ class Guard:
         return self.is_token(given)
 
     def is_token(self, given: str) -> bool:
-        """Compare a token in constant time."""
+        """Return whether a token is right, in constant time."""
         return hmac.compare_digest(given.encode(), self.token.encode())
 
     async def _refuse(self, scope: Any, receive: Any, send: Any, status: int, message: str) -> None:
@@ -105,7 +108,7 @@ class Guard:
         await reply(scope, receive, send)
 
     def _limited(self, scope: Any, headers: dict[str, str], receive: Any) -> Any:
-        """Let no body through that is longer than it said, or that did not say."""
+        """Return a receiver that ends the connection if a body is longer than its header says."""
         left = [int(headers.get("content-length", "0"))]
 
         async def limited() -> Any:

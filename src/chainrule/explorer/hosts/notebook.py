@@ -1,4 +1,4 @@
-"""The notebook host: a widget (anywidget), for Jupyter, VS Code, Colab and marimo."""
+"""The notebook host: an anywidget for Jupyter, VS Code, Colab and marimo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chainrule.explorer.session import Session
 
 
 class Widget(anywidget.AnyWidget):  # type: ignore[misc]
-    """Shows a session in a notebook, and carries its messages."""
+    """A widget that shows a session in a notebook and carries its messages."""
 
     _esm = traitlets.Unicode().tag(sync=True)
     _css = traitlets.Unicode().tag(sync=True)

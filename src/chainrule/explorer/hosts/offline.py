@@ -1,8 +1,8 @@
 """The offline file: one HTML page with the recorded answers of a session, for any browser.
 
-Training is run once, and every answer that the page can ask for is recorded for each step. The
-answers of two steps differ in little but their numbers, so they are stored as shapes (text with
-gaps) that all steps share, and the numbers of each step, once each; all of it compressed.
+It trains once, and records for each step every answer that the page can ask for. The answers of
+two steps differ in little but their numbers. So the file stores shapes (text with gaps), which all
+steps share, and the different numbers of each step, all compressed.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from chainrule.explorer.hosts import assets
 from chainrule.explorer.session import Session
 
 _NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|-?\d+e[+-]?\d+")
-_ANSWERS = 12_000  # explanations in a file; of a larger network, fewer steps are recorded
-_WAYS = 40  # ways down to the loss that open, for each target
-_PROOFS = 6  # steps for which certificates are recorded
+_ANSWERS = 12_000  # explanations in a file; larger networks have fewer steps recorded
+_WAYS = 40  # paths to the loss that can be opened, for each target
+_PROOFS = 6  # steps with recorded certificates, which take longest
 
 
 def page(
     session: Session, steps: int = 200, on_progress: Callable[[int, int], None] | None = None
 ) -> str:
-    """Train some steps, and give the page with all that was recorded."""
+    """Train for some steps, and return the page with everything recorded."""
     recording = record(session, steps, on_progress)
     packed = gzip.compress(json.dumps(recording, separators=(",", ":")).encode(), 9, mtime=0)
     return assets.whole_page("offline", base64.b64encode(packed).decode())
@@ -35,9 +35,9 @@ def page(
 def record(
     session: Session, steps: int, on_progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Return the answers for each step, as shapes and numbers."""
+    """Return the answers for each step, as shapes and numbers; raise ValueError if steps < 0."""
     if steps < 0:
-        raise ValueError(f"steps must be 0 or more, got {steps}")
+        raise ValueError(f"steps is {steps}; expected 0 or more")
     frame = _asked(session, {"kind": "seek", "record": 0})
     for i in range(steps):
         frame = _asked(session, {"kind": "train", "steps": 1, "again": i > 0, "results": False})
@@ -64,7 +64,7 @@ def _record_step(
     training["records"] = [training["records"][i] for i in chosen]
     training["record"] = place
     frame |= {"undo": "", "redo": ""}
-    if place:  # the curve is that of the first frame
+    if place:  # the page takes the curve of the first frame
         training["curve"] = []
     tape.begin()
     tape.add("look", frame)
@@ -89,7 +89,7 @@ def _asked(session: Session, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _targets(frame: dict[str, Any]) -> Iterator[str]:
-    """Return all that opens from the drawing."""
+    """Return every target that opens from the drawing."""
     layers = frame["layers"]
     for l, layer in enumerate(layers):
         for j in layer["shown"]:
@@ -105,7 +105,7 @@ def _targets(frame: dict[str, Any]) -> Iterator[str]:
 def _ways(
     session: Session, target: str, reply: dict[str, Any]
 ) -> list[tuple[list[int], dict[str, Any]]]:
-    """Return the ways down to the loss that the page can open, with the answers, level by level."""
+    """Return the paths to the loss that the page can open, with the answers, level by level."""
     found: list[tuple[list[int], dict[str, Any]]] = []
     level: list[tuple[list[int], list[Any]]] = [
         ([], [s for s in reply["sections"] if not s["title"].startswith("The penalty")])
@@ -124,14 +124,14 @@ def _ways(
 
 
 def _evenly(count: int, most: int) -> list[int]:
-    """Return indices from 0 to count - 1, evenly, at most so many, the last among them."""
+    """Return at most so many indices, evenly from 0 to count - 1, with the first and last."""
     if count <= most:
         return list(range(count))
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
 class Tape:
-    """Answers, stored as shapes with gaps and the numbers that go there."""
+    """Recorded answers, stored as shapes with gaps and the numbers for the gaps."""
 
     def __init__(self) -> None:
         self._chunks: dict[str, int] = {}
@@ -141,7 +141,7 @@ class Tape:
         self._numbers: dict[str, int] = {}
 
     def begin(self) -> None:
-        """Begin the answers of the next step."""
+        """Start the answers of the next step."""
         self._numbers = {}
         self._records.append({"numbers": [], "answers": []})
 
@@ -158,7 +158,7 @@ class Tape:
         self._records[-1]["numbers"] = self._numbers
 
     def data(self) -> dict[str, Any]:
-        """Return all as plain data."""
+        """Return everything as plain data."""
         return {
             "chunks": list(self._chunks),
             "shapes": [[list(chunks), list(gaps)] for chunks, gaps in self._shapes],

@@ -1,4 +1,4 @@
-"""The server of the web host: its address, its socket, its start and end."""
+"""The server of the web host: its address, its socket, how it starts and stops."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from chainrule.explorer.hosts.sessions import MAX_SESSIONS, Sessions
 from chainrule.explorer.hosts.web import create_app
 from chainrule.explorer.session import Session
 
-_WARMING = 5.0  # seconds that an end waits for what is being loaded
+_PORTS = range(8765, 8785)  # tried in this order, then any free port
+_WARMING = 5.0  # seconds that stopping waits for imports under way
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address is this machine's own."""
+    """Return whether an address is a loopback address of this machine."""
     if host == "localhost":
         return True
     try:
@@ -31,7 +32,7 @@ def is_loopback(host: str) -> bool:
 
 
 def names_of(host: str) -> set[str]:
-    """Return the hosts that a server bound to an address answers to."""
+    """Return the host names that a server bound to an address answers to."""
     names = {"127.0.0.1", "localhost", "::1"}
     if not is_loopback(host):
         names |= {host.lower(), socket.gethostname().lower(), socket.getfqdn().lower(), "*"}
@@ -39,9 +40,9 @@ def names_of(host: str) -> set[str]:
 
 
 def bind(host: str, port: int | None) -> socket.socket:
-    """Return a listening socket: at the port, or at the first free one from 8765 on."""
+    """Return a bound socket, at the port or the first free one of `_PORTS`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for candidate in [port] if port is not None else [*range(8765, 8785), 0]:
+    for candidate in [port] if port is not None else [*_PORTS, 0]:
         # Named TCP, so that asyncio turns Nagle's delay off, which would cost 40 ms a reply.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -50,14 +51,16 @@ def bind(host: str, port: int | None) -> socket.socket:
         except OSError as error:
             listener.close()
             if port is not None or candidate == 0:
-                raise ValueError(f"can't listen at {host}:{candidate}: {error.strerror}") from None
+                raise ValueError(
+                    f"Cannot listen at {host}:{candidate}: {error.strerror}. Choose another port."
+                ) from None
             continue
         return listener
     raise AssertionError("port 0 is always free")
 
 
 class Server:
-    """A server with its address, not yet running."""
+    """A server with its address, which `run` starts."""
 
     def __init__(
         self, make_session: Callable[[], Session], host: str = "127.0.0.1", port: int | None = None
@@ -94,15 +97,15 @@ class Server:
             self._server.run(sockets=[self.listener])
         finally:
             self.listener.close()
-            warming.join(_WARMING)  # Python is not to end in the midst of it
+            warming.join(_WARMING)  # Python must not exit during an import
 
     def stop(self) -> None:
-        """Ask the server to end."""
+        """Ask the server to stop."""
         self._server.should_exit = True
 
 
 def warm_up(is_over: Callable[[], bool] = lambda: False) -> None:
-    """Load what the first explanation needs, so that the first click is as quick as the others."""
+    """Import what the first explanation needs, so that the first click is as quick as any."""
     session = Session()
     target = {"target": "w[1][0,0]"}
     for message in ({"kind": "explain", **target}, {"kind": "latex", **target}, {"kind": "steps"},

@@ -1,4 +1,4 @@
-"""The sessions of all pages: as many as there is room for, by their number and by their bytes."""
+"""The sessions of all pages, limited in number and in bytes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from chainrule.explorer.session import Session
 
 MAX_SESSIONS = 256
 MAX_BYTES = 2 * 2**30  # of all sessions together
-OVER = "this session is over; reload the page"
+OVER = "This session has ended. Reload the page."
 NO_ROOM = (
-    "this session is over: it was the one unused for longest when others needed its memory; "
-    "reload the page"
+    "This session has ended: it was unused for longest when others needed its memory. "
+    "Reload the page."
 )
-_CORE = 5  # copies of the parameters that the core holds while it trains, for its threads
-_REMEMBERED = 4096  # names of sessions that had to go
+_CORE = 5  # copies of the parameters that the threads of the core hold in training
+_REMEMBERED = 4096  # names of ended sessions, to say why they ended
 
 
 class Hosted:
-    """A session and the lock that lets one message at a time in."""
+    """A session and its lock, which lets in one message at a time."""
 
     def __init__(self, session: Session, make_room: Callable[[Hosted], None]) -> None:
         self.session = session
@@ -38,14 +38,14 @@ class Hosted:
         self.used, self.bytes = monotonic(), weight(session)
 
     def answer(self, request: Any) -> bytes:
-        """Answer a request as JSON; ValueError or TypeError says what is wrong with it."""
+        """Return the reply to a request as JSON; raise ValueError or TypeError for a bad one."""
         return self.use(lambda: self.session.answer(request))
 
     def use(self, work: Callable[[], Any], weigh: bool = True) -> bytes:
-        """Do some work with the session, alone, and return what comes of it as JSON.
+        """Run ``work`` with the session locked, and return its result as JSON.
 
-        ``weigh``: count its bytes afterwards, and make room for them. Raises ValueError if the
-        session had to make room for others.
+        If ``weigh``, count the bytes of the session afterwards, and end others to make room. Raises
+        ValueError if this session was ended to make room.
         """
         with self.lock:
             if self.is_over:
@@ -60,7 +60,7 @@ class Hosted:
 
 
 class Sessions:
-    """The sessions by their names; of too many, the ones unused for longest go."""
+    """The sessions by name; too many end those unused for longest."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Sessions:
         self._lock = Lock()
 
     def open(self) -> tuple[str, Hosted]:
-        """Make a session with a name that can't be guessed."""
+        """Make a session, and return it with a name that cannot be guessed."""
         hosted, name = Hosted(self._make(), self._make_room), secrets.token_urlsafe(16)
         with self._lock:
             self._hosted[name] = hosted
@@ -82,14 +82,14 @@ class Sessions:
         return name, hosted
 
     def get(self, name: str) -> Hosted:
-        """Return the session of that name; LookupError says why it is not there."""
+        """Return the session of that name; raise LookupError with the reason if it has ended."""
         with self._lock:
             if name in self._hosted:
                 return self._hosted[name]
             raise LookupError(NO_ROOM if name in self._gone else OVER)
 
     def _make_room(self, kept: Hosted) -> None:
-        """Let the sessions unused for longest go until the rest has room; one always stays."""
+        """End the sessions unused for longest until the others have room; ``kept`` always stays."""
         with self._lock:
             others = {name: each for name, each in self._hosted.items() if each is not kept}
             total = sum(each.bytes for each in self._hosted.values())
@@ -106,7 +106,7 @@ class Sessions:
 
     @property
     def bytes(self) -> int:
-        """The bytes of all sessions together."""
+        """Return the bytes of all sessions together."""
         with self._lock:
             return sum(each.bytes for each in self._hosted.values())
 
@@ -117,12 +117,12 @@ def as_json(reply: Any) -> bytes:
 
 
 def weight(session: Session) -> int:
-    """Return the bytes that a session takes, with those of the core, which can only be guessed."""
+    """Return the bytes of a session, with an estimate of those of the core."""
     return bytes_of(session) + _CORE * session.network.parameters.nbytes
 
 
 def bytes_of(root: object) -> int:
-    """Return the bytes of all arrays that an object leads to, each counted once."""
+    """Return the bytes of all arrays that an object refers to, each counted once."""
     seen: set[int] = set()
     waiting, total = [root], 0
     while waiting:

@@ -1,4 +1,4 @@
-"""Training over a websocket: pieces with a frame after each, until it is done or stopped."""
+"""Training over a WebSocket: in pieces, with a frame after each, until done or stopped."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from chainrule.explorer.protocol import replies, requests
 
 _LONGEST_RUN = 1800.0  # seconds of one training run
 _PIECE = 0.0455  # seconds of training between two frames: 20 frames a second
-_SILENCE = 10.0  # seconds in which a stream must say what it asks for
-_WEIGHED = 20  # pieces of training, after which the bytes of the session are counted
+_SILENCE = 10.0  # seconds in which the request must arrive
+_WEIGHED = 20  # pieces of training between two counts of the bytes of the session
 
 
 async def stream(socket: WebSocket, hosted: Hosted, compute: Any) -> None:
-    """Train in pieces, a frame after each, until it is done, stopped, or nobody is there.
+    """Train in pieces, and send a frame after each, until done, stopped or disconnected.
 
-    Raises TimeoutError where nothing is asked for.
+    Raises TimeoutError if no request arrives.
     """
     try:
         asked = await asyncio.wait_for(_receive(socket), _SILENCE)
     except TimeoutError:
-        raise TimeoutError(f"nothing was asked for in {_SILENCE:g} seconds") from None
+        raise TimeoutError(
+            f"No request arrived within {_SILENCE:g} seconds; expected one of the kind train"
+        ) from None
     try:
         first = protocol.parse({**asked, "kind": "train", "seconds": _PIECE, "results": True})
     except (ValueError, TypeError) as error:
@@ -48,7 +50,7 @@ async def stream(socket: WebSocket, hosted: Hosted, compute: Any) -> None:
             await socket.send_text(frame.decode())
             if over:
                 return
-            if first.pace is not None:  # a set pace leaves time over
+            if first.pace is not None:  # a set pace leaves time between two pieces
                 due += _PIECE
                 due = max(due, monotonic())
                 await asyncio.sleep(max(due - monotonic(), 0))
@@ -67,7 +69,7 @@ async def tell(socket: WebSocket, message: str) -> None:
 
 
 async def _receive(socket: WebSocket) -> dict[str, Any]:
-    """Return the next message, an empty one if it is no object."""
+    """Return the next message, or an empty one for anything but an object."""
     try:
         message = json.loads(await socket.receive_text())
     except (ValueError, KeyError, RecursionError):
@@ -85,14 +87,14 @@ class Run:
         self.over = False
 
     def piece(self) -> bytes:
-        """Train for a piece, and give the frame as JSON."""
+        """Train for a piece, and return the frame as JSON."""
         self._pieces += 1
         return self._hosted.use(self._train, weigh=self._pieces % _WEIGHED == 1)
 
     def _train(self) -> replies.Frame:
         session, request = self._hosted.session, self._request
         before = session.step
-        # The pictures and the curve come with every second frame: the eye asks for no more.
+        # The pictures and the curve come with every second frame, which is enough for the eye.
         pictures = self._pieces % 2 == 1
         frame: replies.Frame = session.answer(replace(request, results=pictures))
         if not pictures:

@@ -1,9 +1,9 @@
 """The web host: carries messages between pages and their sessions, safely.
 
-Bound to this machine unless told otherwise. A page needs the token of the opened URL (it then has a
-cookie), the right Host, and no foreign Origin. Files come from a fixed table; no path of a request
-reaches the file system. Requests, networks, training time, connections, and the number and bytes of
-sessions are limited.
+It listens to this machine only, unless told otherwise. A page needs the token of the opened URL
+(then kept in a cookie), the right Host, and no foreign Origin. Files come from a fixed table; no
+path of a request reaches the file system. There are limits on requests, networks, training time,
+connections, and the number and bytes of sessions.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from chainrule.explorer.protocol import checks, replies
 _AT_ONCE = 8  # requests that compute at a time; others wait
 _NO_TOKEN = (
     "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>chainrule</title>"
-    "<h1>This address needs its token</h1><p>Open the whole address that "
-    "<code>chainrule explore</code> printed; it ends in <code>?token=…</code></p></html>"
+    "<h1>The token is missing</h1><p>Open the whole address that "
+    "<code>chainrule explore</code> printed. It ends in <code>?token=…</code></p></html>"
 )
 
 
 def create_app(sessions: Sessions, token: str, port: int, names: Iterable[str]) -> Any:
-    """Return the ASGI application; ``names`` are the hosts it answers to, "*" any IP address."""
+    """Return the ASGI application for these host names; "*" allows any IP address."""
     app = FastAPI(title="chainrule explorer", docs_url=None, redoc_url=None, openapi_url=None)
     guard = Guard(app, token, port, names)
     places = asyncio.Semaphore(_AT_ONCE)
@@ -60,7 +60,7 @@ def create_app(sessions: Sessions, token: str, port: int, names: Iterable[str]) 
     async def static(name: str) -> Response:
         found = assets.files().get(name)
         if found is None:
-            return Response("no such file", 404, media_type="text/plain")
+            return Response("There is no such file.", 404, media_type="text/plain")
         text, media_type = found
         return Response(text, media_type=media_type)
 
@@ -96,9 +96,9 @@ def create_app(sessions: Sessions, token: str, port: int, names: Iterable[str]) 
             try:
                 fields = json.loads(await request.body())
             except (ValueError, RecursionError):
-                return _error(422, "the body must be JSON")
+                return _error(422, "The body is not JSON; expected a JSON object")
             if not isinstance(fields, dict):
-                return _error(422, f"the body must be an object, got {type(fields).__name__}")
+                return _error(422, f"The body is a {type(fields).__name__}; expected an object")
             try:
                 asked = protocol.parse({**fields, "kind": kind})
             except ValueError as error:
@@ -106,7 +106,9 @@ def create_app(sessions: Sessions, token: str, port: int, names: Iterable[str]) 
             try:
                 body = await compute(hosted.answer, asked)
             except (ValueError, TypeError) as error:
-                return _error(409, str(error))  # well formed, but not here: no such layer, say
+                return _error(
+                    409, str(error)
+                )  # well formed, but impossible now: no such layer, say
             return Response(body, media_type="application/json")
 
         endpoint.__doc__ = cls.__doc__
@@ -141,7 +143,10 @@ def create_app(sessions: Sessions, token: str, port: int, names: Iterable[str]) 
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
-        words = {404: "there is nothing here", 405: "this takes another method"}
+        words = {
+            404: "There is nothing at this address. /api/schema lists all addresses.",
+            405: "This address takes another method. /api/schema lists all methods.",
+        }
         reply = _error(error.status_code, words.get(error.status_code, str(error.detail)))
         reply.headers.update(error.headers or {})
         return reply

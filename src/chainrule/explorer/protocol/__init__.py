@@ -1,8 +1,8 @@
 """The messages between a page and its `Session`: one class for each request, one for each reply.
 
-A message is a JSON object. A request names itself in ``kind``; its other fields are those of its
-class in `requests`. `parse` checks one; `schema` gives the JSON Schema of all of them. Every host
-carries the same messages.
+A message is a JSON object. A request has its name in ``kind``; its other fields are those of its
+class in `requests`. `parse` checks a request, and `schema` returns the JSON Schema of all of them.
+All hosts carry the same messages.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["REQUESTS", "parse", "reply_of", "schema"]
 
 
 def parse(message: object) -> Any:
-    """Return the request that a JSON object is; ValueError says what is wrong with it."""
+    """Return a JSON object as a request; raise ValueError for a bad one."""
     if not isinstance(message, Mapping):
-        raise ValueError(f"a message must be an object, got {type(message).__name__}")
+        raise ValueError(f"The message is a {type(message).__name__}; expected an object")
     kind = message.get("kind")
     if not isinstance(kind, str) or kind not in REQUESTS:
         raise ValueError(f"unknown kind of message {kind!r}; known: {', '.join(REQUESTS)}")

@@ -1,7 +1,7 @@
 """Checks: JSON against the annotations of a class, and those annotations as JSON Schema.
 
-The annotations are Python's own: numbers, texts, lists, `Literal`, unions, dataclasses and
-`TypedDict`, with `Limits` in `Annotated`. So a message is checked alike wherever Python runs.
+The annotations are plain Python: numbers, strings, lists, `Literal`, unions, dataclasses and
+`TypedDict`, with `Limits` in `Annotated`. All hosts check messages with them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import (
 )
 
 _TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null"}
-_WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
+_WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a string"}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a number, or the length of a text or list, may be."""
+    """The limits of a number, or of the length of a string or list."""
 
     least: float | None = None
     above: float | None = None
@@ -37,27 +37,27 @@ class Limits:
     longest: int | None = None
 
     def check(self, value: Any, place: str) -> None:
-        """Raise ValueError for a value outside."""
+        """Raise ValueError for a value outside the limits."""
         if isinstance(value, str | list):
             self._check_length(value, place)
         elif self.least is not None and value < self.least:
-            raise ValueError(f"{place} must be {self.least:g} or more, got {_shown(value)}")
+            raise ValueError(f"{place} is {_shown(value)}; expected {self.least:g} or more")
         elif self.above is not None and value <= self.above:
-            raise ValueError(f"{place} must be above {self.above:g}, got {_shown(value)}")
+            raise ValueError(f"{place} is {_shown(value)}; expected more than {self.above:g}")
         elif self.most is not None and value > self.most:
-            raise ValueError(f"{place} must be at most {self.most:g}, got {_shown(value)}")
+            raise ValueError(f"{place} is {_shown(value)}; expected at most {self.most:,.12g}")
 
     def _check_length(self, value: str | list[Any], place: str) -> None:
         what = "characters" if isinstance(value, str) else "entries"
         if self.longest is not None and len(value) > self.longest:
             raise ValueError(
-                f"{place} must have at most {self.longest:,} {what}, got {len(value):,}"
+                f"{place} has {len(value):,} {what}; expected at most {self.longest:,}"
             )
         if self.shortest is not None and len(value) < self.shortest:
-            raise ValueError(f"{place} must have at least {self.shortest} {what}, got {len(value)}")
+            raise ValueError(f"{place} has {len(value)} {what}; expected at least {self.shortest}")
 
     def schema(self, kind: str) -> dict[str, Any]:
-        """Return the limits in the words of JSON Schema, for values of that type."""
+        """Return the limits in the terms of JSON Schema, for values of that type."""
         length = {"string": "Length", "array": "Items"}.get(kind, "")
         named = {
             "minimum": self.least,
@@ -70,36 +70,37 @@ class Limits:
 
 
 def make(cls: type[Any], given: Mapping[str, object]) -> Any:
-    """Make an object of a dataclass from JSON; ValueError names the field that does not fit."""
+    """Return an object of a dataclass from JSON; raise ValueError naming a bad field."""
     hints = get_type_hints(cls, include_extras=True)
     known = {field.name: field for field in fields(cls)}
     for name in given:
         if name not in known:
-            raise ValueError(f"{name} is not a field; the fields are {', '.join(known) or 'none'}")
+            expected = f"expected {', '.join(known)}" if known else "this kind has no fields"
+            raise ValueError(f"{name} is not a field; {expected}")
     for name, field in known.items():
         if name not in given and field.default is MISSING:
-            raise ValueError(f"{name} is missing")
+            raise ValueError(f"the field {name} is missing")
     return cls(**{name: check(hints[name], value, name) for name, value in given.items()})
 
 
 def check(hint: Any, value: Any, place: str) -> Any:
-    """Return the value, as the annotation has it (3.0 as 3), or raise ValueError."""
+    """Return the value in the type of the annotation (3.0 as 3), or raise ValueError."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         checked = check(arguments[0], value, place)
         arguments[1].check(checked, place)
         return checked
-    if origin in (Union, UnionType):  # here: something, or None
+    if origin in (Union, UnionType):  # always of one type and None
         if value is None:
             return None
         return check(next(a for a in arguments if a is not NoneType), value, place)
     if origin is Literal:
         if not isinstance(value, str) or value not in arguments:
-            raise ValueError(f"{place} must be one of {', '.join(arguments)}; got {_shown(value)}")
+            raise ValueError(f"{place} is {_shown(value)}; expected one of {', '.join(arguments)}")
         return value
     if origin is list:
         if not isinstance(value, list):
-            raise ValueError(f"{place} must be a list, got {_shown(value)}")
+            raise ValueError(f"{place} is {_shown(value)}; expected a list")
         return [check(arguments[0], item, f"{place}.{i}") for i, item in enumerate(value)]
     return _scalar(hint, value, place)
 
@@ -118,7 +119,7 @@ def _scalar(hint: type[Any], value: Any, place: str) -> Any:
     else:
         fits = type(value) is hint
     if not fits:
-        raise ValueError(f"{place} must be {_WORDS[hint]}, got {_shown(value)}")
+        raise ValueError(f"{place} is {_shown(value)}; expected {_WORDS[hint]}")
     return value
 
 

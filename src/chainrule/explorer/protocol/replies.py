@@ -1,4 +1,4 @@
-"""The replies of a `Session`: one class for each. Views that other rooms make are theirs."""
+"""The replies of a `Session`, one class for each; other rooms define the views that they make."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = list[Value]
 
 
 class LayerView(TypedDict):
-    """A layer: ``shown`` are the units that are drawn; the other lists have all units."""
+    """A layer; ``shown`` has the units that are drawn, the other lists have all units."""
 
     units: int
     activation: str | None
@@ -30,27 +30,28 @@ class LayerView(TypedDict):
 
 
 class WeightsView(TypedDict):
-    """Weights between the shown units of layer l-1 and those of layer l, and their gradient."""
+    """The weights from the shown units of layer l-1 to those of layer l, and their gradient."""
 
     w: list[Row]
     dw: list[Row]
 
 
 class SampleView(TypedDict):
-    """The sample that is carried through the network."""
+    """The current sample."""
 
     index: int
     count: int
+    block: int  # samples in the mean that the scope "all" explains
     x: Row
     y: Row
     loss: Value
-    width: int  # of the image that the inputs are, or 0
+    width: int  # of the image that the inputs form, or 0
     predicted: str
     expected: str
 
 
 class TrainingView(TypedDict):
-    """Where training stands; the curve has (step, loss, validation loss); empty: as it was."""
+    """The state of training; a curve of (step, loss, validation loss), empty if unchanged."""
 
     step: int
     epoch: Value
@@ -59,13 +60,13 @@ class TrainingView(TypedDict):
     metric: str
     curve: list[list[Value | None]]
     records: list[int]  # the step of each record
-    record: int  # the one that is shown
-    message: str  # why it stopped, if it did by itself
+    record: int  # the current one
+    message: str  # why training stopped by itself, or ""
     steps_per_second: Value
 
 
 class SettingsView(TypedDict):
-    """How it trains and how it is written."""
+    """How the network trains, and how formulas and numbers are written."""
 
     learning_rate: float
     optimizer: str
@@ -75,12 +76,12 @@ class SettingsView(TypedDict):
     digits: int
     first_index: int
     letters: dict[str, str]
-    layers: list[str]  # what names each layer in a symbol: "(2)", "(L-1)", "2"; "": nothing does
-    bare: bool  # the layer stands below, in the place of units: w_2
+    layers: list[str]  # the mark of each layer in a symbol: "(2)", "(L-1)", "2" or ""
+    bare: bool  # symbols have the layer as their index, in place of units: w_2
 
 
 class NetworkView(TypedDict):
-    """The network, in words."""
+    """The network: its sizes, functions and settings."""
 
     sizes: list[int]
     activations: list[str]
@@ -92,20 +93,20 @@ class NetworkView(TypedDict):
 
 
 class DataView(TypedDict):
-    """The data, in words; ``version`` changes with them."""
+    """The data: their name, counts and names; ``version`` changes with them."""
 
     name: str
     version: int
     train: int
     validation: int
-    kind: str  # "surface", "fit", "confusion" or "none": what `Results` gives
-    columns: list[str]  # the names of the inputs, if they have some
-    labels: list[str]  # those of the classes
-    scaled: bool  # whether the inputs were scaled to mean 0 and deviation 1
+    kind: str  # of the picture that `Results` has: "surface", "fit", "confusion" or "none"
+    columns: list[str]  # the names of the inputs, or empty
+    labels: list[str]  # the names of the classes, or empty
+    scaled: bool  # whether the inputs were scaled to mean 0 and standard deviation 1
 
 
 class Choices(TypedDict):
-    """What can be chosen."""
+    """The choices that the page offers."""
 
     datasets: list[str]
     activations: list[str]
@@ -115,8 +116,17 @@ class Choices(TypedDict):
     optimizers: list[str]
 
 
+class LimitsView(TypedDict):
+    """The limits of requests that the page keeps to."""
+
+    units: int  # of a layer
+    steps: int  # of one request to train
+    file: int  # characters of an upload
+    name: int  # characters of its name
+
+
 class Frame(TypedDict):
-    """All that is drawn."""
+    """Everything that the page draws."""
 
     kind: Literal["frame"]
     version: int
@@ -128,16 +138,18 @@ class Frame(TypedDict):
     settings: SettingsView
     data: DataView
     choices: Choices
-    undo: str  # what would be taken back, or ""
+    limits: LimitsView
+    undo: str  # the change that undo takes back, or ""
     redo: str
     results: NotRequired[ResultsView]
 
 
 class ResultsView(TypedDict):
-    """What the network makes of the data.
+    """The predictions of the network for the data.
 
-    surface: ``grid`` is (rows × columns) over ``box`` (x0, x1, y0, y1). fit: ``points`` are (true,
-    predicted). confusion: ``matrix[true][predicted]``, and samples as (index, true, predicted).
+    surface: ``grid`` has the outputs over ``box`` (x0, x1, y0, y1), row by row from the top. fit:
+    ``points`` are (true, predicted). confusion: ``matrix[true][predicted]``, and ``samples`` are
+    (index, true, predicted).
     """
 
     kind: Literal["results"]
@@ -150,11 +162,11 @@ class ResultsView(TypedDict):
     samples: list[list[int]]
     images: list[Row]
     accuracy: float | None
-    levels: list[float]  # the outputs' span: lowest, boundary, highest
+    levels: list[float]  # outputs: the lowest, the boundary between classes, the highest
 
 
 class StepsView(TypedDict):
-    """The steps, in order."""
+    """The steps of the forward pass, the backward pass and the update."""
 
     kind: Literal["steps"]
     version: int
@@ -178,7 +190,7 @@ class ContributionsView(TypedDict):
 
 
 class SectionView(TypedDict):
-    """A part of a derivation; formulas are MathML."""
+    """A section of a derivation; formulas are MathML."""
 
     title: str
     symbol: str
@@ -189,7 +201,7 @@ class SectionView(TypedDict):
 
 
 class TermView(TypedDict):
-    """A term of a contribution, in numbers."""
+    """A term of a contribution in numbers."""
 
     numbers: str
     contributions: ContributionsView | None
@@ -231,7 +243,7 @@ class LatexView(TypedDict):
 
 
 class CertificateView(TypedDict):
-    """A certificate: `Certificate.to_dict`."""
+    """A certificate, as `Certificate.to_dict` returns it."""
 
     kind: Literal["certificate"]
     target: str
@@ -240,7 +252,7 @@ class CertificateView(TypedDict):
 
 
 class TourView(TypedDict):
-    """A lesson, set up."""
+    """A lesson, ready to begin."""
 
     kind: Literal["tour"]
     lesson: str
@@ -250,7 +262,7 @@ class TourView(TypedDict):
 
 
 class ShareView(TypedDict):
-    """The state as a text for a URL, or "" if the network is too large for it; Python code."""
+    """The state as text for a URL, or why there is none, and Python code."""
 
     kind: Literal["share"]
     state: str
@@ -267,7 +279,7 @@ class Opened(TypedDict):
 
 
 class Error(TypedDict):
-    """A request that was refused; nothing was changed."""
+    """A refused request, which changed nothing."""
 
     kind: Literal["error"]
     message: str
@@ -289,5 +301,5 @@ REPLIES: dict[str, Any] = {
 
 
 def reply_of(kind: str) -> Any:
-    """Return the class of the reply to a request; what changes something is answered by a `Frame`."""
+    """Return the class of the reply to a request: a `Frame` for every request that changes."""
     return REPLIES.get(kind, Frame)

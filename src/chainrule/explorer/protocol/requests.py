@@ -7,17 +7,20 @@ from typing import Annotated, Any, Literal
 
 from chainrule.explorer.protocol.checks import Limits
 
-MAX_LAYERS = 16  # with weights, of a network made on the page
-MAX_UNITS = 1024
-MAX_PARAMETERS = 1_000_000
-MAX_CSV = 4 * 2**20  # bytes of an upload
+# The limits keep an answer to a few milliseconds, and the memory of a session small.
+MAX_LAYERS = 16  # with weights, of a network built on the page
+MAX_UNITS = 1024  # of a layer, and inputs of an upload
+MAX_PARAMETERS = 1_000_000  # of a network built on the page
+MAX_STEPS = 10**6  # of one request to train
+MAX_CSV = 4 * 2**20  # characters of an upload
 MAX_STATE = 64 * 2**10  # characters of a state in a URL
-
+MAX_NAME = 40  # characters of the name of a file, column or class, which fit on the page
+MAX_SEED = 2**53  # the largest integer up to which JavaScript holds every one
 
 Index = Annotated[int, Limits(least=0, most=10**7)]
-Count = Annotated[int, Limits(least=1, most=10**6)]
-Seed = Annotated[int, Limits(least=0, most=2**53)]  # a whole number of JSON's
-Name = Annotated[str, Limits(longest=40)]
+Count = Annotated[int, Limits(least=1, most=MAX_STEPS)]
+Seed = Annotated[int, Limits(least=0, most=MAX_SEED)]
+Name = Annotated[str, Limits(longest=MAX_NAME)]
 Path = Annotated[str, Limits(longest=60)]  # of a quantity: w[2][1,2]
 Dataset = Literal["circles", "xor", "gaussians", "spiral", "moons", "xor table", "plane", "digits"]
 OptimizerName = Literal["gradient descent", "momentum", "adam"]
@@ -27,14 +30,14 @@ NotationName = Literal["default", "C-a-L", "L-h"]
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """Return the frame: all that is drawn."""
+    """Return the frame: everything that the page draws."""
 
-    refocus: bool = False  # choose anew which units of wide layers are drawn
+    refocus: bool = False  # choose again which units of wide layers are drawn
 
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """Make a new network; what is left out stays as it is."""
+    """Build a new network; fields left out stay the same."""
 
     hidden_sizes: Annotated[list[int], Limits(longest=MAX_LAYERS - 1)] | None = None
     hidden: Annotated[list[Name], Limits(longest=MAX_LAYERS - 1)] | None = None
@@ -45,7 +48,7 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Take one of the classic data sets."""
+    """Use one of the classic data sets."""
 
     name: Dataset
     noise: Annotated[float, Limits(least=0, most=0.5)] = 0.1
@@ -54,7 +57,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """Take samples from the text of a CSV file: inputs, then the class or the targets."""
+    """Use the samples of a CSV file: the inputs, then one column with the target."""
 
     text: Annotated[str, Limits(longest=MAX_CSV)]
     name: Name = "your file"
@@ -62,14 +65,14 @@ class Upload:
 
 @dataclass(frozen=True, kw_only=True)
 class Select:
-    """Choose the sample that is carried through the network."""
+    """Choose the current sample."""
 
     sample: Index
 
 
 @dataclass(frozen=True, kw_only=True)
 class Show:
-    """Draw out a unit of a wide layer."""
+    """Add a unit of a wide layer to the drawing."""
 
     layer: Index
     unit: Index
@@ -85,7 +88,7 @@ class Edit:
 
 @dataclass(frozen=True, kw_only=True)
 class Configure:
-    """Change how it trains and how it is written; what is left out stays as it is."""
+    """Change the settings of training and notation; fields left out stay the same."""
 
     learning_rate: Annotated[float, Limits(above=0, most=1000)] | None = None
     optimizer: OptimizerName | None = None
@@ -97,19 +100,19 @@ class Configure:
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """Make the update that is explained: every parameter moves by η times its gradient."""
+    """Make the update that is explained: move every parameter against its gradient, times η."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train some steps or epochs; it ends early after ``seconds``."""
+    """Train for some steps or epochs, and at most ``seconds``."""
 
     steps: Count | None = None
     epochs: Count | None = None
     seconds: Annotated[float, Limits(above=0, most=5)] = 2.0
-    again: bool = False  # part of a run that goes on, which is undone as one
-    results: bool = False  # give the results in the frame, too
-    pace: Count | None = None  # most steps at once
+    again: bool = False  # continue a run, which undo takes back as one change
+    results: bool = False  # include the results in the frame
+    pace: Count | None = None  # the most steps to take in this request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +124,12 @@ class Seek:
 
 @dataclass(frozen=True, kw_only=True)
 class Undo:
-    """Take the last change back."""
+    """Undo the last change."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Redo:
-    """Make the change again that was taken back."""
+    """Redo the change that was undone last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +141,9 @@ class Explain:
 
 @dataclass(frozen=True, kw_only=True)
 class Open:
-    """Return the terms of a contribution: at each level, the term and the unit that it goes through.
+    """Return the terms of a contribution, given by the unit that it goes through at each level.
 
-    At the levels below the first, the term is the one that is a sum (∂C/∂a, or ∂C/∂z).
+    At each level it is a contribution to the term that is a sum (∂C/∂a or ∂C/∂z).
     """
 
     target: Path
@@ -168,45 +171,45 @@ class Steps:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Return what the network makes of the data: surface, predicted against true, or confusion."""
+    """Return the predictions: a decision surface, predicted against true, or a confusion matrix."""
 
-    points: bool = True  # the samples, too, which change only with the data
+    points: bool = True  # include the samples, which change only with the data
 
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """Say how large the gradients are, layer by layer, and which units have stopped learning."""
+    """Return the size of each layer's gradient, and the units that have stopped learning."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """Ask for an exercise."""
+    """Return an exercise."""
 
     about: Literal["any", "term", "gradient", "update"] = "any"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """Answer the exercise that was asked last."""
+    """Return the verdict on an answer to the last exercise."""
 
     value: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tour:
-    """Set up a lesson, and give its stops."""
+    """Begin a lesson, and return its stops."""
 
     lesson: Literal["output weight", "tanh chain"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """Return the state as a text for a URL (small networks), and the Python code."""
+    """Return the state of a small network as text for a URL, and Python code."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restore:
-    """Take over a state that `Share` gave."""
+    """Restore a state that `Share` returned."""
 
     state: Annotated[str, Limits(longest=MAX_STATE)]
 

@@ -33,7 +33,7 @@ export class App {
   /**
    * @param {HTMLElement} root
    * @param {import("./types").Transport} transport
-   * @param {{ page?: boolean }} [settings] page: the whole window is ours, with its address
+   * @param {{ page?: boolean }} [settings] page: the explorer has the whole window, with its address
    */
   constructor(root, transport, settings = {}) {
     this.root = root;
@@ -88,7 +88,7 @@ export class App {
     this.notation = el("select", { "aria-label": "Notation", onchange: () => void this.change({ kind: "configure", notation: this.notation.value }) });
     this.digits = el("select", { "aria-label": "Digits", onchange: () => void this.change({ kind: "configure", digits: Number(this.digits.value) }) });
     options(this.digits, ["3", "4", "6", "8", "12"], "4");
-    const theme = el("button.icon", { type: "button", "aria-label": "Light or dark", title: "Light or dark", onclick: () => this.switchTheme() }, "◐");
+    const theme = el("button.icon", { type: "button", "aria-label": "Switch between light and dark", title: "Switch between light and dark", onclick: () => this.switchTheme() }, "◐");
     const share = el("button.quiet", { type: "button", onclick: () => void this.share.open() }, live ? "Share" : "Picture");
     const lesson = el("button.quiet", { type: "button", onclick: () => this.lessons.toggle() }, "Lessons");
     const practice = el("button.quiet", { type: "button", onclick: () => void this.practice.toggle() }, "Practise");
@@ -125,14 +125,14 @@ export class App {
   /**
    * Send a request whose reply is a frame, and show it.
    * @param {Record<string, unknown>} request
-   * @returns {Promise<boolean>} whether it was done
+   * @returns {Promise<boolean>} whether Python did it
    */
   async change(request) {
     this.busy(1);
     try {
       if (this.training) await this.trainBar.stop();
       this.show(await this.transport.ask(request));
-      this.say.classList.remove("shown"); // what was wrong before is so no longer
+      this.say.classList.remove("shown"); // the last error no longer holds
       await this.afterChange();
       return true;
     } catch (error) {
@@ -145,7 +145,7 @@ export class App {
   }
 
   /**
-   * Count what is under way, and let assistive technology know.
+   * Count the requests under way, and tell assistive technology.
    * @param {number} more
    */
   busy(more) {
@@ -171,7 +171,7 @@ export class App {
     void this.change({ kind });
   }
 
-  /** Ask again for what depends on the numbers. */
+  /** Ask again for everything that depends on the numbers. */
   async afterChange() {
     await Promise.all([this.player.refresh(), this.panel.refresh(), this.results.refresh(), this.health.refresh()]);
   }
@@ -198,13 +198,13 @@ export class App {
     await this.panel.open(target);
   }
 
-  /** Light up in the drawing what is open; nothing where nothing is. */
+  /** Light up in the drawing what is open, if anything is. */
   lightUp() {
     this.drawing.select(this.panel.target || this.lessons.target || this.practice.target);
   }
 
   /**
-   * Say something that passes.
+   * Show a message for some seconds.
    * @template T
    * @param {string} message
    * @param {T} [value]
@@ -265,6 +265,6 @@ function store(name, value) {
   try {
     localStorage.setItem(`chainrule ${name}`, value);
   } catch {
-    // the choice is then not remembered
+    // then the choice is forgotten
   }
 }

@@ -1,7 +1,7 @@
 /** The cards with settings: data, network, training, sample. */
 
 import { below, el, field, options, svg, symbol, unique } from "./dom.js";
-import { counted, typed } from "./numbers.js";
+import { counted, plural, typed } from "./numbers.js";
 
 /** @typedef {import("./types").Frame} Frame */
 
@@ -28,20 +28,21 @@ export class DataCard {
     }
     for (const button of this.buttons.children) button.setAttribute("aria-pressed", String(button.dataset.name === frame.data.name));
     const { train, validation, name, scaled } = frame.data;
-    this.about.textContent = `${name}: ${train} sample${train === 1 ? "" : "s"} to learn from${validation ? `, ${validation} to validate` : ""}${scaled ? "; each input scaled to mean 0, deviation 1" : ""}`;
+    this.about.textContent = `${name}: ${plural(train, "sample")} for training${validation ? `, ${counted(validation)} for validation` : ""}${scaled ? "; each input is scaled to mean 0 and standard deviation 1" : ""}`;
   }
 
   /** @param {HTMLInputElement} file */
   async upload(file) {
     const chosen = file.files?.[0];
     if (!chosen) return;
-    if (chosen.size > 4 * 2 ** 20) this.app.tell("the file is larger than 4 MB");
-    else await this.app.change({ kind: "upload", text: await chosen.text(), name: chosen.name.slice(0, 40) });
+    const { file: most, name: longest } = this.app.frame.limits;
+    if (chosen.size > most) this.app.tell(`The file has ${counted(chosen.size)} bytes; expected at most ${counted(most)}`);
+    else await this.app.change({ kind: "upload", text: await chosen.text(), name: chosen.name.slice(0, longest) });
     file.value = "";
   }
 }
 
-/** @type {Record<string, [number, number, number][]>} small pictures: (x, y, side) */
+/** Small pictures of the data sets: (x, y, class). @type {Record<string, [number, number, number][]>} */
 const PICTURES = {
   circles: [[16, 5, 0], [24, 8, 0], [27, 16, 0], [24, 24, 0], [16, 27, 0], [8, 24, 0], [5, 16, 0], [8, 8, 0], [16, 13, 1], [19, 16, 1], [16, 19, 1], [13, 16, 1]],
   xor: [[8, 8, 1], [12, 6, 1], [6, 12, 1], [24, 24, 1], [20, 26, 1], [26, 20, 1], [24, 8, 0], [20, 6, 0], [26, 12, 0], [8, 24, 0], [6, 20, 0], [12, 26, 0]],
@@ -61,6 +62,8 @@ function icon(name) {
     : svg("rect.zero", { x: x - 1.8, y: y - 1.8, width: 3.6, height: 3.6 }))));
 }
 
+const SEEDS = 2 ** 32; // more than anybody clicks through
+
 export class NetworkCard {
   /** @param {any} app */
   constructor(app) {
@@ -72,7 +75,7 @@ export class NetworkCard {
     this.node = el("section.card", { "aria-label": "Network settings" }, el("h2", {}, "Network"), this.layers,
       el("button.quiet", { type: "button", onclick: () => this.add() }, "+ hidden layer"),
       field("Output", this.output), field("Loss", this.loss),
-      el("button.quiet", { type: "button", onclick: () => this.build({ seed: (this.app.frame.network.seed + 1) % 2 ** 32 }) }, "Other first weights"), this.about);
+      el("button.quiet", { type: "button", onclick: () => this.build({ seed: (this.app.frame.network.seed + 1) % SEEDS }) }, "New initial weights"), this.about);
   }
 
   /** @param {Record<string, unknown>} fields */
@@ -102,12 +105,12 @@ export class NetworkCard {
     });
     options(this.output, frame.choices.outputs, activations[activations.length - 1]);
     options(this.loss, frame.choices.losses, loss);
-    this.about.textContent = `${sizes.join("-")}, ${counted(parameters)} weights and biases, ${engine} engine`;
+    this.about.textContent = `${sizes.join("-")}, ${plural(parameters, "parameter")}, ${engine} engine`;
   }
 
   /** @param {number} i */
   row(i) {
-    const box = el("input", { type: "number", min: 1, max: 1024, "aria-label": `Units of layer ${i + 1}`, onchange: () => {
+    const box = el("input", { type: "number", min: 1, max: this.app.frame.limits.units, "aria-label": `Units of layer ${i + 1}`, onchange: () => {
       const sizes = this.hidden();
       sizes[i] = Math.round(Number(box.value));
       this.build({ hidden_sizes: sizes });
@@ -149,21 +152,21 @@ export class TrainingCard {
   }
 }
 
-const FEW = 8;
-const SOME = 64; // inputs of a file
+const FEW = 8; // inputs or targets up to which each has a box
+const SOME = 64; // inputs with names of their own
 
 export class SampleCard {
   /** @param {any} app */
   constructor(app) {
     this.app = app;
     this.shape = "";
-    this.at = el("input", { type: "number", min: 0, "aria-label": "Number of the sample", onchange: () => this.select(Number(this.at.value) - this.first()) });
+    this.at = el("input", { type: "number", min: 0, "aria-label": "Sample number", onchange: () => this.select(Number(this.at.value) - this.first()) });
     this.of = el("span", {});
     this.fields = el("div.numbers", {});
     this.about = el("p.small", {});
     const live = app.transport.live;
     const move = (/** @type {number} */ by) => this.select((app.frame.sample.index + by + app.frame.sample.count) % app.frame.sample.count);
-    this.node = el("section.card", { "aria-label": "Sample at hand" }, el("h2", {}, "Sample"),
+    this.node = el("section.card", { "aria-label": "Current sample" }, el("h2", {}, "Sample"),
       live ? el("div.stepper", {}, el("button.icon", { type: "button", "aria-label": "Previous sample", onclick: () => move(-1) }, "◀"), this.at, this.of, el("button.icon", { type: "button", "aria-label": "Next sample", onclick: () => move(1) }, "▶")) : null,
       this.fields, this.about);
   }

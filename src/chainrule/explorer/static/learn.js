@@ -1,7 +1,7 @@
-/** Learning by doing: the tour of two lessons, and exercises with a diagnosis. */
+/** Learning by doing: two lessons, and exercises that recognise common mistakes. */
 
 import { el, formula, unique } from "./dom.js";
-import { number } from "./numbers.js";
+import { number, plural } from "./numbers.js";
 
 /** @typedef {import("./types").Stop} Stop */
 
@@ -12,8 +12,8 @@ export class Lessons {
     /** @type {Stop[]} */
     this.stops = [];
     this.at = 0;
-    this.target = ""; // what the stop is about
-    /** @type {{ notation: string, scope: string } | null} how it was written before */
+    this.target = ""; // of the stop
+    /** The settings before the lesson. @type {{ notation: string, scope: string } | null} */
     this.before = null;
     this.body = el("div.body", {});
     this.node = el("article.card.lesson", { hidden: true, "aria-label": "Lesson" }, this.body);
@@ -30,9 +30,9 @@ export class Lessons {
     const lesson = (/** @type {string} */ name, /** @type {string} */ title, /** @type {string} */ words) =>
       el("button.choice", { type: "button", onclick: () => void this.begin(name) }, el("b", {}, title), el("span", {}, words));
     this.body.replaceChildren(this.top("Lessons"),
-      el("p", {}, "Two derivations that are widely taught, walked through in this page, with their own letters and numbers. Undo brings your network back."),
-      lesson("output weight", "1  One weight of the output layer", "Six units feed four outputs. What does the loss do when one weight moves?"),
-      lesson("tanh chain", "2  A chain of single units, and its update", "tanh twice, a loss, three factors, and a step downhill."));
+      el("p", {}, "Walk through two widely taught derivations, with their own letters and numbers. Undo brings your network back."),
+      lesson("output weight", "1  One weight of the output layer", "Six units feed four outputs. How does the loss change when one weight changes?"),
+      lesson("tanh chain", "2  A chain of single units, and its update", "Two tanh units, a loss, three factors, and one step of gradient descent."));
     this.focus();
   }
 
@@ -110,7 +110,7 @@ export class Lessons {
     this.giveBack();
   }
 
-  /** Write as before the lesson, unless another way was chosen meanwhile. */
+  /** Restore the settings before the lesson, except those changed meanwhile. */
   giveBack() {
     const { before, given } = this;
     this.before = null;
@@ -157,8 +157,8 @@ export class Practice {
       ...[["any", "anything"], ["term", "one term"], ["gradient", "a gradient"], ["update", "an update"]].map(([value, words]) => el("option", { value }, words)));
     kind.value = about;
     this.body.replaceChildren(
-      el("div.top", {}, el("h2", { tabindex: -1 }, "Practise"), el("button.icon.close", { type: "button", "aria-label": "Close the practice", onclick: () => this.close() }, "✕")),
-      el("p.small", {}, this.asked ? `${this.right} of ${this.asked} right.` : "An exercise from the network as it is."),
+      el("div.top", {}, el("h2", { tabindex: -1 }, "Practise"), el("button.icon.close", { type: "button", "aria-label": "Close practice", onclick: () => this.close() }, "✕")),
+      el("p.small", {}, this.asked ? `${this.right} of ${plural(this.asked, "answer")} right.` : "An exercise about your network."),
       el("p", {}, question.words), formula(question.mathml, "div.question"),
       el("ul.given", {}, ...question.given.map((/** @type {any} */ g) => el("li", {}, formula(g.mathml)))),
       form, out, hint,

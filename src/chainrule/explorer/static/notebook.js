@@ -1,4 +1,4 @@
-/** The notebook's transport: messages through the kernel, by anywidget. */
+/** The transport of a notebook: messages through the kernel, by anywidget. */
 
 import { App } from "./app.js";
 

@@ -1,4 +1,4 @@
-/** How numbers are written: as Python writes them, with the rule of chainrule.equations.numbers. */
+/** Numbers as text, by the rule of chainrule.equations.numbers, so that they read as in Python. */
 
 /** @typedef {import("./types").Value} Value */
 
@@ -45,7 +45,7 @@ export function exact(value) {
 }
 
 /**
- * Write a number for a box to type into: all of it, or some digits.
+ * Write a number for an input box: with all digits, or some.
  * @param {Value} value
  * @param {number} [digits]
  */
@@ -76,7 +76,7 @@ export function percent(share) {
 }
 
 /**
- * Write how many there are, as Python's f"{count:,}" does.
+ * Write a count, as Python's f"{count:,}" does.
  * @param {number} count
  */
 export function counted(count) {
@@ -84,7 +84,7 @@ export function counted(count) {
 }
 
 /**
- * Write how many there are of something: "1 unit", "2 units".
+ * Write a count with its noun: "1 unit", "2 units".
  * @param {number} count
  * @param {string} noun
  */
@@ -103,8 +103,7 @@ export function drawn(value) {
 // --- digits ----------------------------------------------------------------------------------------
 
 /**
- * Round to significant digits, of two neighbours that are as near to the even one; toExponential
- * would take the larger.
+ * Round to significant digits, a tie to the even neighbour; toExponential would take the larger.
  * @param {number} size
  * @param {number} digits
  * @returns {[string, number]} the digits, and the power of ten of the first
@@ -138,7 +137,7 @@ function taken(text) {
 }
 
 /**
- * Write digits without a power of ten where it is from -4 to below a limit.
+ * Write digits without a power of ten if the power is from -4 to below a limit.
  * @param {string} figures
  * @param {number} power
  * @param {number} limit

@@ -1,4 +1,4 @@
-/** The offline file's transport: answers that were recorded, a set for each step. */
+/** The transport of the offline file: recorded answers, one set for each step. */
 
 import { App } from "./app.js";
 
@@ -62,7 +62,7 @@ export class OfflineTransport {
     }
     if (found) return found;
     const kept = request.kind === "prove" || request.kind === "latex";
-    throw new Error(kept ? "this was recorded for some steps only: first, last, and a few between" : "this file has no Python behind it; chainrule explore has");
+    throw new Error(kept ? "The file has this for some steps only. Choose the first or the last step." : "The file is a recording without Python. Run chainrule explore for this.");
   }
 
   /**

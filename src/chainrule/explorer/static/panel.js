@@ -1,8 +1,8 @@
-/** The derivation of one number, opened: terms, contributions, samples, proof, update. */
+/** The derivation of one number: terms, contributions, samples, proof, update. */
 
 import { el, formula, unique } from "./dom.js";
 import { parse } from "./facts.js";
-import { drawn, exact, number, scientific, typed } from "./numbers.js";
+import { drawn, exact, number, plural, scientific, typed } from "./numbers.js";
 
 /** @typedef {import("./types").Derivation} Derivation */
 /** @typedef {import("./types").Contributions} Contributions */
@@ -22,14 +22,14 @@ export class Panel {
   welcome() {
     this.body.replaceChildren(
       el("h2", {}, "Ask any weight why"),
-      el("p", {}, "Every line in the drawing is a weight. Click one, and its derivative comes apart into the factors of the chain rule: in symbols, in this sample's numbers, and proven."),
+      el("p", {}, "Every line in the drawing is a weight. Click one to split its derivative into the factors of the chain rule: in symbols, in the numbers of this sample, and with a proof."),
       el("ul.hints", {},
-        el("li", {}, el("span.key.positive", {}, "solid"), " a positive weight; the thicker, the larger"),
-        el("li", {}, el("span.key.negative", {}, "dashed"), " a negative one"),
-        el("li", {}, el("span.key", {}, "δ"), " below a unit: how the loss changes with its z"),
-        el("li", {}, el("span.key", {}, "✕"), " a dead unit, ", el("span.key", {}, "≈"), " a saturated one"),
+        el("li", {}, el("span.key.positive", {}, "solid"), " a positive weight; thicker is larger"),
+        el("li", {}, el("span.key.negative", {}, "dashed"), " a negative weight"),
+        el("li", {}, el("span.key", {}, "δ"), " below a unit: the derivative of the loss with respect to its z"),
+        el("li", {}, el("span.key", {}, "✕"), " a dead unit, ", el("span.key", {}, "≈"), " a saturated unit"),
       ),
-      el("p.small", {}, "By keyboard: Tab to the drawing, arrow keys to walk over it, Enter to open."),
+      el("p.small", {}, "By keyboard: press Tab to reach the drawing, the arrow keys to move in it, and Enter to open a part."),
     );
   }
 
@@ -56,7 +56,7 @@ export class Panel {
       if (again) this.close();
       return undefined;
     }
-    if (this.target !== target) return undefined; // another one was opened meanwhile
+    if (this.target !== target) return undefined; // another was opened meanwhile
     const before = this.shown;
     this.shown = reply;
     if (!(again && before && this.patch(before, reply))) this.show(reply, again);
@@ -96,7 +96,7 @@ export class Panel {
   }
 
   /**
-   * Put new numbers into the derivation that is shown, where only numbers differ.
+   * Put new numbers into the derivation on the page, if only numbers differ.
    * @param {Derivation} before
    * @param {Derivation} reply
    * @returns {boolean} whether that was possible
@@ -133,7 +133,7 @@ export class Panel {
     return node;
   }
 
-  /** Where the panel stands below the drawing, the way back to it. */
+  /** Return the button that leads back to a drawing above the panel. */
   back() {
     return el("button.quiet.back", { type: "button", onclick: () => this.app.drawing.comeBack() }, "↑ Back to the drawing");
   }
@@ -153,13 +153,13 @@ export class Panel {
 
   scope() {
     const frame = this.app.frame;
-    const n = frame.sample.count;
+    const { count: n, block } = frame.sample;
     if (n < 2 || !this.app.transport.live) return el("span", { hidden: true });
     const name = unique("scope");
     const choice = (/** @type {string} */ value, /** @type {string} */ words) => el("label", {},
       el("input", { type: "radio", name, value, "data-keep": `scope ${value}`, checked: frame.settings.scope === value, onchange: () => void this.app.change({ kind: "configure", scope: value }) }),
       el("span", {}, words));
-    return el("fieldset.scope", {}, el("legend", {}, "The loss of"), choice("sample", "this sample"), choice("all", n > 512 ? "512 samples (mean)" : `all ${n} samples (mean)`));
+    return el("fieldset.scope", {}, el("legend", {}, "The loss of"), choice("sample", "this sample"), choice("all", `${n === block ? "all " : ""}${plural(block, "sample")} (mean)`));
   }
 
   /** @param {Derivation} reply */
@@ -169,11 +169,11 @@ export class Panel {
     const span = Math.max(2, Math.abs(value) * 2);
     const send = (/** @type {string} */ text) => {
       const number_ = Number(text);
-      if (text.trim() === "" || !Number.isFinite(number_)) return this.app.tell("type a number");
+      if (text.trim() === "" || !Number.isFinite(number_)) return this.app.tell("Type a number, such as −0.25");
       return this.edit(target, number_);
     };
     const box = el("input", { type: "number", step: "any", value: typed(value, 6), "data-keep": "box", "aria-label": `Value of ${target}`, onchange: () => send(box.value) });
-    const slider = el("input", { type: "range", min: -span, max: span, step: span / 200, value: typed(value), "data-keep": "slider", "aria-label": `Slide ${target}`, oninput: () => {
+    const slider = el("input", { type: "range", min: -span, max: span, step: span / 200, value: typed(value), "data-keep": "slider", "aria-label": `Slider for ${target}`, oninput: () => {
       box.value = slider.value;
       void send(slider.value);
     } });
@@ -198,7 +198,7 @@ export class Panel {
 
   /**
    * @param {Contributions} parts
-   * @param {number[]} units the way that led here
+   * @param {number[]} units the path that led here
    */
   contributions(parts, units) {
     const digits = this.app.frame.settings.digits;
@@ -219,8 +219,8 @@ export class Panel {
       list.append(el("li", {}, details));
     }
     const left = parts.count - parts.largest.length;
-    if (left) list.append(el("li.rest", {}, `all other ${left} together: ${number(parts.rest, digits)}`));
-    const words = parts.count === 1 ? "It comes from one unit:" : left ? `The ${parts.largest.length} largest of ${parts.count} contributions:` : `The ${parts.count} contributions, largest first:`;
+    if (left) list.append(el("li.rest", {}, `${left === 1 ? "the other one" : `the sum of the other ${left}`}: ${number(parts.rest, digits)}`));
+    const words = parts.count === 1 ? "The only contribution:" : left ? `The ${parts.largest.length} largest of ${parts.count} contributions:` : `The ${parts.count} contributions, largest first:`;
     return el("div.contributions", {}, el("p.lead", {}, words), list);
   }
 
@@ -258,7 +258,7 @@ export class Panel {
       el("th", { scope: "row" }, String(Number(index) + first)), ...values.map((v) => el("td", {}, number(v, digits)))));
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
     const left = reply.n_samples - reply.samples.length;
-    return el("div.scroll", { tabindex: 0, role: "region", "aria-label": "A row for each sample" }, table, left > 0 ? el("p.small", {}, `and ${left} more samples`) : null);
+    return el("div.scroll", { tabindex: 0, role: "region", "aria-label": "The terms of each sample" }, table, left > 0 ? el("p.small", {}, `and ${plural(left, "more sample")}`) : null);
   }
 
   proof() {
@@ -268,13 +268,13 @@ export class Panel {
       out.textContent = "Proving …";
       const reply = await this.app.ask({ kind: "prove", target: this.target });
       button.disabled = false;
-      if (document.activeElement === document.body) button.focus(); // it lost the focus by that
+      if (document.activeElement === document.body) button.focus(); // disabling it took the focus away
       out.replaceChildren(...(reply ? certificate(reply.certificate) : []));
     } }, "Prove it");
     this.prove = button;
     this.proofOut = out;
     return el("details.part", { open: true, "data-title": "proof" }, el("summary", {}, el("span.title", {}, "The proof")),
-      el("div.content", {}, el("p.lead", {}, "Beside a difference quotient, a value with 30 digits, and automatic differentiation where it is installed:"), button, out));
+      el("div.content", {}, el("p.lead", {}, "Compare the derivative with a difference quotient, a value with 30 digits and, if PyTorch or JAX is installed, automatic differentiation."), button, out));
   }
 
   latex() {
@@ -283,7 +283,7 @@ export class Panel {
       if (!reply) return;
       try {
         await navigator.clipboard.writeText(reply.latex);
-        this.app.tell("the derivation is in the clipboard, as LaTeX");
+        this.app.tell("Copied the derivation as LaTeX");
       } catch {
         this.app.share.showText("LaTeX", reply.latex);
       }
@@ -301,7 +301,7 @@ export class Panel {
       this.back(),
       el("div.top", {}, el("h2", {}, "The loss of this sample"), el("button.icon.close", { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() }, "✕")),
       ...(step ? [el("p", {}, step.words), ...step.equations.map((/** @type {any} */ e) => el("div.eq", {}, formula(e.mathml)))] : []),
-      el("h3", {}, "How it changes with the outputs"),
+      el("h3", {}, "How the loss changes with each output"),
       el("ul.list", {}, ...outputs.map((/** @type {number} */ j) => el("li", {}, el("button.quiet", { type: "button", onclick: () => void this.app.open(`a[${last}][${j}]`) },
         `∂${C}/∂${a}[${last}][${j}] = ${number(frame.layers[last].dC_da[j], frame.settings.digits)}`)))),
     );
@@ -315,19 +315,22 @@ function bar(share) {
   return inner;
 }
 
+const VERDICTS = {
+  pass: "✓ pass: all values agree",
+  fail: "✕ fail: the values do not agree",
+  kink: "∧ kink: there is no derivative here; this is the slope on one side",
+  "not resolved": "? not resolved: the values do not have enough digits to decide",
+};
+
 /** @param {any} found */
 function certificate(found) {
-  const verdict = {
-    pass: "✓ pass: all agree",
-    fail: "✕ fail: they do not agree",
-    kink: "∧ kink: no derivative exists here; it follows one side",
-    "not resolved": `? not resolved: ${found.advice}`,
-  }[/** @type {"pass"} */ (found.verdict)];
+  const verdict = VERDICTS[/** @type {keyof typeof VERDICTS} */ (found.verdict)];
   const row = (/** @type {string} */ method, /** @type {string} */ digits, /** @type {import("./types").Value | null} */ error) => el("li", {}, el("b", {}, method),
     el("span.error", {}, error === null ? "" : `rel. error ${scientific(error, 1)}`), el("span.value", {}, digits));
   const others = found.evidence.filter((/** @type {any} */ e) => e.value !== null);
   return [
-    el(`p.verdict.${found.verdict}`, {}, verdict),
+    el(`p.verdict.${found.verdict.replace(" ", "-")}`, {}, verdict),
+    found.advice ? el("p.small", {}, found.advice) : "",
     el("ul.evidence", { "aria-label": "Evidence" }, row("backpropagation", exact(found.analytic), null),
       ...others.map((/** @type {any} */ e) => row(e.method, e.digits, e.relative_error))),
   ];

@@ -1,10 +1,12 @@
-/** The player below the network: forward, loss, backward, gradient, update; one step at a time. */
+/** The player below the network: forward, loss, backward, gradient and update, step by step. */
 
 import { el, formula } from "./dom.js";
 
 /** @typedef {import("./types").Step} Step */
 
 const SIGNS = { input: "x", forward: "→", loss: "C", backward: "←", gradient: "∂w", update: "w" };
+
+const PAUSE = 2200; // milliseconds to read a step while the player runs
 
 export class Player {
   /** @param {any} app */
@@ -39,12 +41,12 @@ export class Player {
   idle() {
     this.close.hidden = true;
     this.title.textContent = "One step, in slow motion";
-    this.words.textContent = "Play the forward pass, the backward pass and the update for this sample, one layer at a time. Or click any weight, unit or bias: it opens into its chain rule.";
+    this.words.textContent = "Play the forward pass, the backward pass and the update for this sample, one layer at a time. Or click a weight, a unit or a bias to see its chain rule.";
     this.equations.replaceChildren();
     this.node.classList.add("idle");
   }
 
-  /** Numbers have changed: ask for the steps anew, now if they are looked at, else when they are. */
+  /** Ask for the steps again after a change: at once if they are shown, else when they are. */
   async refresh() {
     this.stale = true;
     const { sizes } = this.app.frame.network;
@@ -120,7 +122,7 @@ export class Player {
     this.playButton.textContent = "⏸";
     this.playButton.setAttribute("aria-label", "Pause the steps");
     void this.go(this.at + 1 < this.steps.length ? this.at + 1 : 0);
-    this.timer = window.setInterval(() => void this.go(this.at + 1), 2200);
+    this.timer = window.setInterval(() => void this.go(this.at + 1), PAUSE);
     return undefined;
   }
 

@@ -1,7 +1,7 @@
-/** Pictures of the training: the loss curve, and what the network makes of the data. */
+/** Pictures of training: the loss curve, and the predictions of the network. */
 
 import { el, rgb, svg } from "./dom.js";
-import { counted, drawn, number, percent } from "./numbers.js";
+import { counted, drawn, number, percent, plural } from "./numbers.js";
 
 /** @typedef {import("./types").Frame} Frame */
 /** @typedef {import("./types").Results} Found */
@@ -18,7 +18,7 @@ export class Results {
     this.picture = el("div.picture", {});
     this.curve = el("div.curve", {});
     this.node = el("div.results", {},
-      el("section.card", { "aria-label": "What it has learnt" }, this.heading = el("h2", {}, "What it has learnt"), this.picture),
+      el("section.card", { "aria-label": "What the network has learnt" }, this.heading = el("h2", {}, "What the network has learnt"), this.picture),
       el("section.card", { "aria-label": "Loss" }, el("h2", {}, "Loss"), this.curve));
   }
 
@@ -54,7 +54,7 @@ export class Results {
     if (found.type === "surface") this.drawSurface(found, frame);
     else if (found.type === "fit") this.drawFit(found, frame);
     else if (found.type === "confusion") this.drawConfusion(found, frame);
-    else this.picture.replaceChildren(el("p.small", {}, "For two inputs and one output a decision surface stands here, for one output predicted against true, for classes the confusion."));
+    else this.picture.replaceChildren(el("p.small", {}, "There is no picture for this network. With two inputs and one output it is a decision surface, with one output predicted against true values, and with classes a confusion matrix."));
   }
 
   // --- decision surface --------------------------------------------------------------------------
@@ -113,17 +113,17 @@ export class Results {
     context.lineWidth = 3;
     context.strokeStyle = ink;
     context.stroke();
-    const right = found.accuracy === null ? "" : ` ${percent(found.accuracy)} of the ${frame.data.validation ? "validation " : ""}samples are right.`;
-    canvas.setAttribute("aria-label", `Decision surface over the two inputs.${right} The sample at hand is marked.`);
+    const right = found.accuracy === null ? "" : ` ${percent(found.accuracy)} of the ${frame.data.validation ? "validation " : ""}samples are classified correctly.`;
+    canvas.setAttribute("aria-label", `Decision surface over the two inputs.${right} The current sample is marked.`);
     const { labels, validation } = frame.data;
     const sides = found.accuracy === null
       ? [`above ${number(middle, 3)}`, `below ${number(middle, 3)}`]
       : [labels[1] ?? "class 1", labels[0] ?? "class 0"];
-    this.picture.querySelector("p").textContent = `● ${sides[0]}, ■ ${sides[1]}${validation ? "; the small ones are for validation" : ""}. Behind them, what is predicted. Click one to choose it.`;
+    this.picture.querySelector("p").textContent = `● ${sides[0]}, ■ ${sides[1]}${validation ? "; small ones are for validation" : ""}. The colour behind them is the prediction.${this.app.transport.live ? " Click a sample to choose it." : ""}`;
   }
 
   /**
-   * Draw the line between the two sides.
+   * Draw the boundary between the two sides.
    * @param {CanvasRenderingContext2D} context
    * @param {import("./types").Row[]} grid
    * @param {number} level
@@ -174,11 +174,11 @@ export class Results {
     const values = found.points.flat().map(Number);
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const place = (/** @type {number} */ v) => 16 + ((v - low) / Math.max(high - low, 1e-12)) * (SIDE - 32);
-    const plot = svg("svg.plot", { viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img", "aria-label": "Predicted against true: on the line where they agree" },
+    const plot = svg("svg.plot", { viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img", "aria-label": "Predicted against true values; on the line they agree" },
       svg("line.diagonal", { x1: 16, y1: SIDE - 16, x2: SIDE - 16, y2: 16 }),
       ...found.points.map(([t, p]) => svg("circle.point", { cx: place(Number(t)), cy: SIDE - place(Number(p)), r: 2.5 })),
       svg("text.axis", { x: SIDE / 2, y: SIDE - 2 }, "true"), svg("text.axis", { x: 10, y: SIDE / 2, transform: `rotate(-90 10 ${SIDE / 2})` }, "predicted"));
-    this.picture.replaceChildren(plot, el("p.small", {}, `${frame.data.train} samples; on the line they are right.`));
+    this.picture.replaceChildren(plot, el("p.small", {}, `${plural(found.points.length, "sample")}. On the line, the prediction is right.`));
   }
 
   // --- confusion and images ----------------------------------------------------------------------
@@ -190,17 +190,17 @@ export class Results {
   drawConfusion(found, frame) {
     const names = found.matrix.map((_, i) => frame.data.labels[i] ?? String(i));
     const most = Math.max(...found.matrix.flat(), 1);
-    const table = el("table.confusion", {}, el("caption", {}, "rows: true class, columns: predicted"),
+    const table = el("table.confusion", {}, el("caption", {}, "Rows: true class. Columns: predicted class."),
       el("thead", {}, el("tr", {}, el("td", {}), ...names.map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, ...found.matrix.map((row, i) => el("tr", {}, el("th", { scope: "row" }, names[i]), ...row.map((count, j) => {
         const cell = el(`td.${i === j ? "right" : "wrong"}`, {}, count ? String(count) : "·");
         cell.style.setProperty("--much", `${Math.round((80 * count) / most)}%`);
         return cell;
       })))));
-    const nodes = /** @type {Node[]} */ ([el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Confusion" }, table)]);
+    const nodes = /** @type {Node[]} */ ([el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Confusion matrix" }, table)]);
     if (found.images.length) {
       nodes.push(el("div.images", { role: "group", "aria-label": "Samples, the wrong ones first" }, ...found.samples.map(([index, t, p], i) => {
-        const button = el(`button.image${t === p ? "" : ".wrong"}`, { type: "button", "aria-label": `Sample ${index}: a ${names[t]}, predicted ${names[p]}`, onclick: () => void this.app.change({ kind: "select", sample: index }) },
+        const button = el(`button.image${t === p ? "" : ".wrong"}`, { type: "button", "aria-label": `Sample ${index + frame.settings.first_index}: true class ${names[t]}, predicted ${names[p]}`, onclick: () => void this.app.change({ kind: "select", sample: index }) },
           thumbnail(found.images[i], frame.sample.width, this.node), el("span", {}, t === p ? names[t] : `${names[t]}→${names[p]}`));
         if (index === frame.sample.index) button.setAttribute("aria-current", "true");
         return button;
@@ -216,7 +216,7 @@ export class Results {
     const points = frame.training.curve.filter((p) => isDrawn(p[1]));
     const [width, height] = [360, SIDE];
     if (points.length < 2) {
-      this.curve.replaceChildren(el("p.small", {}, "Train, and the loss is drawn here, over the steps."));
+      this.curve.replaceChildren(el("p.small", {}, "Train the network to see its loss over the steps here."));
       return;
     }
     const [left, bottom, top] = [46, height - 26, 12];
@@ -229,7 +229,7 @@ export class Results {
     const line = (/** @type {number} */ column) => points.filter((p) => isDrawn(p[column])).map((p, i) => `${i ? "L" : "M"}${tenth(px(Number(p[0])))},${tenth(py(Number(p[column])))}`).join("");
     const at = frame.training.step;
     const has = points.some((p) => isDrawn(p[2]));
-    const plot = svg("svg.plot", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Loss over steps, now ${number(frame.training.loss, 4)} at step ${at}` },
+    const plot = svg("svg.plot", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Loss over the steps: ${number(frame.training.loss, 4)} at step ${at}` },
       ...[0, 0.5, 1].flatMap((t) => {
         const v = low + t * (high - low);
         return [svg("line.rule", { x1: left, x2: width - 10, y1: py(v), y2: py(v) }), svg("text.tick", { x: left - 6, y: py(v) + 4, "text-anchor": "end" }, number(v, 2))];

@@ -1,4 +1,4 @@
-/** Sharing: a link, Python code, and pictures of the drawing. */
+/** Sharing: a link, Python code, and the drawing as a picture. */
 
 import { download, el } from "./dom.js";
 
@@ -19,9 +19,9 @@ export class ShareDialog {
     if (reply?.state && this.app.isPage) {
       const link = `${location.origin}${location.pathname}#s=${reply.state}`;
       history.replaceState(null, "", link);
-      shown.push(el("h3", {}, "A link to this state"), el("p.small", {}, "It opens where the explorer runs: weights, data and settings are in the address."), this.text(link, "Link"));
-    } else if (reply && !reply.state) shown.push(el("p.small", {}, `There is no link: ${reply.why_not}.`));
-    if (reply) shown.push(el("h3", {}, "Python that makes this network"), this.text(reply.python, "Python"));
+      shown.push(el("h3", {}, "A link to this state"), el("p.small", {}, "The link holds the weights, data and settings. It opens at this address, while the explorer runs."), this.text(link, "Link"));
+    } else if (reply && !reply.state) shown.push(el("p.small", {}, `There is no link to this state. ${reply.why_not}`));
+    if (reply) shown.push(el("h3", {}, "Python code for this network"), this.text(reply.python, "Python"));
     shown.push(el("h3", {}, "The drawing"), el("div.buttons", {},
       el("button", { type: "button", onclick: () => download(new Blob([this.picture()], { type: "image/svg+xml" }), "network.svg") }, "SVG"),
       el("button", { type: "button", onclick: () => void this.png() }, "PNG")));
@@ -60,7 +60,7 @@ export class ShareDialog {
     this.node.showModal();
   }
 
-  /** The drawing as a file that needs no style sheet. */
+  /** Return the drawing as SVG that needs no style sheet. */
   picture() {
     const source = this.app.drawing.canvas;
     const copy = source.cloneNode(true);

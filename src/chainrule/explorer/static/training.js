@@ -1,4 +1,4 @@
-/** The bar above the network: train, step, epoch, and the slider over what was recorded. */
+/** The bar above the network: train, step, epoch, and a slider over the recorded steps. */
 
 import { el } from "./dom.js";
 import { counted, number } from "./numbers.js";
@@ -12,7 +12,7 @@ export class TrainBar {
     /** @type {{ done: Promise<void>, stop(): void } | null} */
     this.run = null;
     this.play = el("button.main", { type: "button", onclick: () => this.toggle() }, this.label());
-    this.count = el("input", { type: "number", min: 1, max: 1000000, value: "100", "aria-label": "Number of steps" });
+    this.count = el("input", { type: "number", min: 1, value: "100", "aria-label": "Number of steps" });
     const once = (/** @type {Record<string, unknown>} */ more) => () => void app.change({ kind: "train", ...more });
     this.buttons = el(
       "div.buttons", { role: "group", "aria-label": "Training" },
@@ -20,7 +20,7 @@ export class TrainBar {
       el("button", { type: "button", onclick: once({ steps: 1 }) }, "Step"),
       el("button", { type: "button", onclick: once({ epochs: 1 }) }, "Epoch"),
       el("span.joined", {}, this.count, el("button", { type: "button", onclick: () => this.some() }, "steps")),
-      el("button.icon", { type: "button", title: "Back to the first weights", "aria-label": "Back to the first weights", onclick: () => void app.change({ kind: "seek", record: 0 }) }, "↺"),
+      el("button.icon", { type: "button", title: "Back to the initial weights", "aria-label": "Back to the initial weights", onclick: () => void app.change({ kind: "seek", record: 0 }) }, "↺"),
       this.pace = el("select", { "aria-label": "Speed of training" }, ...[["1", "slow"], ["epoch", "by epochs"], ["", "full speed"]].map(([value, words]) => el("option", { value }, words))),
     );
     this.pace.value = "epoch";
@@ -41,8 +41,9 @@ export class TrainBar {
     const digits = Math.min(frame.settings.digits, 6);
     const facts = [["epoch", "epoch", number(t.epoch, 6)], ["loss", "training loss", number(t.loss, digits)]];
     if (t.val_loss !== null) facts.push(["validation", "validation loss", number(t.val_loss, digits)]);
-    if (t.metric) facts.push(["accuracy", `right, in ${frame.data.validation ? "validation" : "training"}`, t.metric]);
+    if (t.metric) facts.push(["accuracy", `${frame.data.validation ? "validation" : "training"} accuracy`, t.metric]);
     this.facts.replaceChildren(...facts.map(([name, words, value]) => el("div", {}, el("dt", {}, words), el("dd", { "data-fact": name }, value))));
+    this.count.max = frame.limits.steps;
     this.slider.max = String(Math.max(t.records.length - 1, 0));
     this.slider.disabled = t.records.length < 2;
     if (!this.seeking) this.slider.value = String(t.record);
@@ -63,7 +64,7 @@ export class TrainBar {
 
   some() {
     const steps = Math.round(Number(this.count.value));
-    if (!(steps >= 1)) return this.app.tell("the number of steps must be 1 or more");
+    if (!(steps >= 1)) return this.app.tell(`The number of steps is ${this.count.value || "missing"}; expected 1 or more`);
     return this.start({ steps });
   }
 

@@ -1,4 +1,6 @@
-/** The web host's transport: requests by HTTP, training by WebSocket. */
+/** The transport of the web host: requests by HTTP, training by WebSocket. */
+
+const LOST = "The connection to Python is lost. Start chainrule explore again, and open its address.";
 
 /** @typedef {import("./types").Frame} Frame */
 
@@ -33,6 +35,8 @@ export class WebTransport {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(body),
+    }).catch(() => {
+      throw new Error(LOST);
     });
     const message = await reply.json();
     if (message.kind === "error") throw new Error(message.message);
@@ -55,7 +59,7 @@ export class WebTransport {
         if (message.kind === "error") reject(new Error(message.message));
         else onFrame(message);
       };
-      socket.onerror = () => reject(new Error("the connection to Python is lost"));
+      socket.onerror = () => reject(new Error(LOST));
       socket.onclose = () => resolve();
     });
     const stop = () => {

@@ -1,6 +1,6 @@
-/** The replies of chainrule.explorer.protocol, as the browser code sees them. */
+/** The replies of chainrule.explorer.protocol, in TypeScript. */
 
-/** A number; what is not finite, JSON has no number for. */
+/** A number, or the name of one that JSON has no number for. */
 export type Value = number | "inf" | "-inf" | "nan";
 export type Row = Value[];
 
@@ -24,7 +24,7 @@ export interface Frame {
   layers: Layer[];
   weights: Weights[];
   sample: {
-    index: number; count: number; x: Row; y: Row; loss: Value; width: number;
+    index: number; count: number; block: number; x: Row; y: Row; loss: Value; width: number;
     predicted: string; expected: string;
   };
   training: {
@@ -38,6 +38,7 @@ export interface Frame {
   };
   data: { name: string; version: number; train: number; validation: number; kind: string; columns: string[]; labels: string[]; scaled: boolean };
   choices: Record<string, string[]>;
+  limits: { units: number; steps: number; file: number; name: number };
   undo: string; redo: string; results?: Results;
 }
 /** A part of the drawing, under the name of what it opens; its elements differ by kind. */
