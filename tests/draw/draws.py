@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from . import certificate_checks, engine_checks, explain_checks, gradient_checks, package
+from . import (
+    certificate_checks,
+    explain_checks,
+    gradient_checks,
+    package,
+    prediction_checks,
+    run_checks,
+)
 from .cases import Built, Case, build
 from .record import Finding, Record
 from .strategies import cases
@@ -20,16 +27,16 @@ Part = Callable[[Record, Built], None]
 
 
 def _runs(record: Record, built: Built) -> None:
-    engine_checks.check_runs(record, built, package.engines(built.case.threads))
+    run_checks.check_runs(record, built, package.engines(built.case.threads))
 
 
 def _predictions(record: Record, built: Built) -> None:
-    engine_checks.check_predictions(record, built, package.engines(built.case.threads))
+    prediction_checks.check_predictions(record, built, package.engines(built.case.threads))
 
 
 def _threads(record: Record, built: Built) -> None:
     if "native" in package.engines(1):
-        engine_checks.check_threads(record, built, lambda n: package.engines(n)["native"])
+        prediction_checks.check_threads(record, built, lambda n: package.engines(n)["native"])
 
 
 def _gradient(record: Record, built: Built) -> None:

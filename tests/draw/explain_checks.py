@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .bounds import Arithmetic, bounds
+from .bounds import bounds
 from .cases import Built
 from .exact import at_output, solve
 from .functions import FUNCTIONS, ULPS, Array, Real, sigma
+from .local import Arithmetic
 from .package import called
 from .record import Record
 

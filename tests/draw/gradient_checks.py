@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from . import by_torch
-from .bounds import Arithmetic, Bounds, at_output, bounds, slope_error, value_error
+from .bounds import Bounds, bounds
 from .cases import Built
 from .exact import Exact, Problem, solve
 from .exact import at_output as exact_output
 from .functions import FUNCTIONS, Array, Real
+from .local import Arithmetic, at_output, slope_error, value_error
 from .package import called
 from .record import Record
 

@@ -16,7 +16,14 @@ from chainrule.equations.layers import ByLayer
 from chainrule.explain import derivation
 from chainrule.explain.terms import Contributions
 
-from . import certificate_checks, draws, engine_checks, explain_checks, gradient_checks
+from . import (
+    certificate_checks,
+    draws,
+    explain_checks,
+    gradient_checks,
+    prediction_checks,
+    run_checks,
+)
 from .cases import Case, build
 from .package import ReferenceEngine, Samples
 from .record import Record
@@ -51,7 +58,7 @@ def finds(
 
 
 def runs(record: Record, built: Any, engine: Any = None) -> None:
-    engine_checks.check_runs(record, built, {"reference": engine or ReferenceEngine()})
+    run_checks.check_runs(record, built, {"reference": engine or ReferenceEngine()})
 
 
 STEPS = {"reference: parameters", "reference: slots"}
@@ -307,7 +314,7 @@ def test_losses_that_read_bytes_as_they_lie() -> None:
 
     engines = {"reference": Native()}
     assert finds(
-        lambda record, built: engine_checks.check_predictions(record, built, engines),
+        lambda record, built: prediction_checks.check_predictions(record, built, engines),
         {"reference: losses"},
     )
 

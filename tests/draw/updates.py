@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from .bounds import Arithmetic
 from .functions import Array, Real
+from .local import Arithmetic
 
 _OPS = 8  # roundings of a rule, at most, for each of its parts
 

@@ -1,8 +1,7 @@
-"""Engines: every step, whole runs, predictions and losses, of every engine."""
+"""Runs: every step of every engine, and whole runs by `fit`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +9,11 @@ import numpy as np
 
 import chainrule as cr
 
-from .bounds import Arithmetic, Bounds, bounds
+from .bounds import Bounds, bounds
 from .cases import Built, build_network, flat
 from .exact import Exact, Problem, solve
 from .functions import Array, Real
+from .local import Arithmetic
 from .package import Plan, Samples, State, called, epoch_order, sample_weights
 from .record import Record
 from .updates import Rule, Updated, clip, update
@@ -328,78 +328,3 @@ def _check_validation(
         return
     got = run.history["val_loss"][epoch]
     record.compare("fit: val_loss", f"{leader}: val_loss of epoch {epoch + 1}", got, x.loss, b.loss)
-
-
-# --- predictions ----------------------------------------------------------------------------------
-
-
-def check_predictions(record: Record, built: Built, engines: dict[str, Any]) -> None:
-    """Hold predictions to the oracle: every layout, every engine, one row, the second call."""
-    case = built.case
-    X, y, _ = built.numbers
-    p = built.problem(X, y, None, dtype=case.dtype)
-    x = solve(p)
-    b = bounds(p, x, Arithmetic.of(case.dtype))
-    keep = b.resolved
-    record.counts["predictions"] += case.n
-    if b.overflows:
-        record.counts["predictions that may overflow"] += case.n
-        return
-    record.counts["predictions compared"] += int(keep.sum())
-    plain = X.astype(case.dtype)
-    for name, engine in engines.items():
-        net, at = build_network(case, built.network, name), case.n // 2
-        outputs = np.full((case.n, case.sizes[-1]), np.nan, case.dtype)
-        with called():
-            first = net.predict(built.X)
-            second = net.predict(built.X)
-            again = net.predict(plain)
-            row = net.predict(np.asarray(built.X)[at])
-            C = engine.losses(built.network, plain, y.astype(case.dtype), outputs)
-        record.compare(
-            f"{name}: predict",
-            f"{name}: predict of {case.layout_X}",
-            first[keep],
-            x.output.a[keep],
-            b.a[keep],
-        )
-        record.same(
-            f"{name}: predict again",
-            f"{name}: the second predict of {case.layout_X}",
-            second,
-            first,
-        )
-        record.compare(
-            f"{name}: predict", f"{name}: predict", again[keep], x.output.a[keep], b.a[keep]
-        )
-        if keep[at]:
-            record.compare(
-                f"{name}: predict", f"{name}: predict of row {at}", row, x.output.a[at], b.a[at]
-            )
-        record.compare(f"{name}: losses", f"{name}: C", C[keep], x.output.C[keep], b.C[keep])
-        record.compare(f"{name}: losses", f"{name}: a", outputs[keep], x.output.a[keep], b.a[keep])
-
-
-def check_threads(record: Record, built: Built, engine_of: Callable[[int], Any]) -> None:
-    """An epoch has the same bits with any number of threads."""
-    case = built.case
-    X, y, weights = built.numbers
-    samples = Samples(X.astype(case.dtype), y.astype(case.dtype), sample_weights(weights, case.n))
-    optimizer = built.optimizer()
-    plan = Plan(optimizer, min(case.batch_size, case.n), case.clip_norm)
-    steps = -(-case.n // plan.batch_size)
-    rates = optimizer.schedule.rates(0, steps)
-    ends = []
-    for threads in (1, max(2, case.threads)):
-        twin = built.network.copy()
-        state = State(slots=optimizer.start(twin.parameters))
-        with called():
-            engine_of(threads).run_epoch(
-                twin, samples, plan, state, None, rates, None, lambda *_: False
-            )
-        ends.append((twin.parameters, state.slots))
-    record.same(
-        "native: threads", f"parameters with {max(2, case.threads)} threads", ends[1][0], ends[0][0]
-    )
-    for key, slot in ends[0][1].items():
-        record.same("native: threads", key, ends[1][1][key], slot)
