@@ -92,6 +92,26 @@ def test_logarithms_are_what_the_formulas_say(g: Activation) -> None:
     )
 
 
+def test_the_formula_of_a_logarithm_is_checked() -> None:
+    class Own(Activation):
+        name = "own"
+        formula = "exp(z)"
+        derivative_formula = "exp(z)"
+        log_derivative_formula = "1 + q"
+        positive = True
+
+        def value(self, z: Any) -> Any:
+            return np.exp(z)
+
+        def derivative(self, z: Any, a: Any) -> Any:
+            return a
+
+    with pytest.raises(
+        ValueError, match=r"Own.log_derivative_formula = '1 \+ q': unknown letter 'q'"
+    ):
+        Network([1, 1], output=Own(), loss="poisson")
+
+
 def test_others_are_added_up() -> None:
     values = np.array([[1.0, 1e-20, -3.0], [5.0, 2.0, 1e30]])
     expected = [[-3.0, -2.0, 1.0], [1e30, 1e30, 7.0]]

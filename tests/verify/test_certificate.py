@@ -17,6 +17,7 @@ from chainrule.equations.activations import ACTIVATIONS
 from chainrule.equations.losses import LOSSES
 from chainrule.verify import Certificate, certify
 from chainrule.verify import certificate as certificate_module
+from chainrule.verify.many_digits import normal_cdf
 
 TARGETS = ("w[1][0,1]", "w[3][1,2]", "b[2][3]", "z[1][0]", "z[3][1]", "a[1][2]", "a[3][0]", "x[1]")
 
@@ -112,6 +113,17 @@ def test_thirty_digits_are_right() -> None:
         expected = (h2 - y) * (1 - h2**2) * w2 * (1 - h1**2) * x
         assert abs(mpmath.mpf(c.high_precision.digits) - expected) < 1e-29
     assert len(c.high_precision.digits.replace("-", "").replace("0.", "")) == 30
+
+
+@pytest.mark.parametrize("bits", [100, 512, 2264])
+def test_the_normal_distribution_in_many_digits(bits: int) -> None:
+    mp = mpmath.MPContext()
+    for z in (-1e12, -300.0, -45.0, -9.0, -0.75, -1e-30, 0.0, 1e-30, 0.3, 7.0, 28.0, 1e6):
+        mp.prec = bits
+        found = normal_cdf(mp, mp.mpf(z))
+        mp.prec = bits + 100
+        expected = mp.ncdf(mp.mpf(z))
+        assert abs(found - expected) <= mp.ldexp(abs(expected), 2 - bits), z
 
 
 def test_a_vanishing_gradient_still_has_its_digits() -> None:

@@ -202,6 +202,17 @@ def test_a_wrong_derivative_of_an_activation(name: str, monkeypatch: pytest.Monk
     assert not check_gradient(net, X, [1.0, -1.0])
 
 
+@pytest.mark.parametrize("name", ["sigmoid", "softplus"])
+def test_a_wrong_derivative_of_a_logarithm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    g = ACTIVATIONS[name]
+    right = g.log_derivative
+    monkeypatch.setattr(g, "log_derivative", lambda z, a: right(z, a) * (1 + 1e-5))
+    net = Network([2, 1], output=name, loss="poisson", seed=0)
+    X = np.array([[0.5, -1.0], [-900.0, 0.3]])
+    assert certify(net, "w[1][0,0]", X, [1.0, 2.0], autodiff="off").verdict == "fail"
+    assert not check_gradient(net, X, [1.0, 2.0])
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_wrong_derivative_of_a_loss(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     c = LOSSES[name]

@@ -357,7 +357,10 @@ def get(activation: str | Activation) -> Activation:
 def check_formulas(own: Any, first: set[str], later: set[str]) -> None:
     """Raise ValueError unless a user's class states a name and formulas in the letters allowed."""
     kind = type(own).__name__
-    for attribute in ("name", "formula", "derivative_formula"):
+    stated = ["name", "formula", "derivative_formula"]
+    if getattr(own, "log_derivative_formula", None) is not None:
+        stated.append("log_derivative_formula")
+    for attribute in stated:
         text = getattr(own, attribute, None)
         if not isinstance(text, str) or not text:
             raise ValueError(f"{kind}.{attribute} must be a text, got {text!r}")

@@ -137,6 +137,10 @@ def _by_torch(setting: Setting, target: Target) -> float:
         "max": of_tensors(torch.maximum), "min": of_tensors(torch.minimum),
         "where": lambda holds, then, other: torch.where(holds, tensor(then), tensor(other)),
     }  # fmt: skip
+
+    def softplus(z: Any) -> Any:
+        return nn.softplus(z, threshold=40)  # exact above, not only nearly
+
     functions = _Functions(
         array,
         formulas,
@@ -145,7 +149,7 @@ def _by_torch(setting: Setting, target: Target) -> float:
             "leaky_relu": nn.leaky_relu, "elu": nn.elu, "silu": nn.silu,
             # nn.gelu has 1 + erf, of which nothing is left where z is far below 0
             "gelu": lambda z: z * torch.special.erfc(-z / np.sqrt(2)) / 2,
-            "softplus": lambda z: nn.softplus(z, threshold=40),  # exact above, not only nearly
+            "softplus": softplus,
             "softmax": lambda z: torch.softmax(z, dim=-1),
         },
         losses={
@@ -161,13 +165,14 @@ def _by_torch(setting: Setting, target: Target) -> float:
         },
         losses_from_z={
             "cross_entropy": lambda z, y: -(y * torch.log_softmax(z, dim=-1)).sum(-1),
-            "binary_cross_entropy": lambda z, y: nn.binary_cross_entropy_with_logits(
-                z, y, reduction="none"
+            # not nn.binary_cross_entropy_with_logits: the slope of its (1 - y) z - ln σ(z) cancels
+            "binary_cross_entropy": lambda z, y: (
+                y * softplus(-z) + (1 - y) * softplus(z)
             ).sum(-1),
         },
         logarithms={
             "sigmoid": nn.logsigmoid, "softmax": lambda z: torch.log_softmax(z, dim=-1),
-            "softplus": lambda z: _log_softplus(torch, z, nn.softplus),
+            "softplus": lambda z: _log_softplus(torch, z, softplus),
         },
     )  # fmt: skip
     t = torch.zeros((), dtype=torch.float64, requires_grad=True)

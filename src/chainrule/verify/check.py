@@ -203,8 +203,10 @@ def _differences(
     shares = setting.shares
     penalty = np.array([penalty_quotient(setting, target) for target in targets])
     numeric = q.value @ shares + penalty
-    # Errors of different samples are independent: they add up as squares.
-    error = _ERROR * np.sqrt((q.error**2) @ (shares**2))
+    # Errors of different samples are independent: they add up as squares, which may underflow.
+    largest = q.error.max(axis=1)
+    scaled = q.error / np.where((largest > 0) & np.isfinite(largest), largest, 1)[:, None]
+    error = _ERROR * largest * np.sqrt((scaled**2) @ (shares**2))
     left, right = q.left @ shares + penalty, q.right @ shares + penalty
     kink = (q.kink & (shares > 0)).any(axis=1) & (np.abs(left - right) > 4 * error)
     return [

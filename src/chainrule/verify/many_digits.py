@@ -254,6 +254,37 @@ def _keep_digits(formula: Expr) -> Expr:
     return formula.replace(change)
 
 
+def normal_cdf(mp: Any, z: Any) -> Any:
+    """Give Φ(z), in a small part of the time that mpmath's erfc takes for |z| of 10 to 100.
+
+    By the tail's asymptotic series where that is exact enough, else by
+    Φ(z) = 1/2 + φ(z) Σ_k z^(2k+1) / (1 · 3 · ... (2k+1)) (Abramowitz and Stegun, 26.2.11 and 12).
+    """
+    x, bits = abs(mp.mpf(z)), mp.prec + 40
+    half_square = x * x / 2
+    if 1.44 * half_square > bits:
+        term = total = mp.mpf(1)
+        k = 1
+        while mp.mag(term) > -bits:
+            term *= -(2 * k - 1) / (2 * half_square)
+            total += term
+            k += 1
+        tail = mp.npdf(x) / x * total
+        return tail if z < 0 else 1 - tail
+    bits += int(1.45 * half_square)  # which 1/2 - φ Σ cancels where z < 0
+    with mp.workprec(bits):
+        square = int(mp.ldexp(x * x, bits))
+        term = total = 1 << bits
+        k = 1
+        while term:
+            term = (term * square >> bits) // (2 * k + 1)
+            total += term
+            k += 1
+        middle = mp.npdf(x) * x * mp.mpf((total, -bits))
+        value = mp.mpf(0.5) - middle if z < 0 else mp.mpf(0.5) + middle
+    return +value
+
+
 def _functions(mp: Any) -> dict[str, Callable[..., Any]]:
     """Return the functions of `formulas` in mpmath, and those that keep digits."""
 
@@ -264,7 +295,7 @@ def _functions(mp: Any) -> dict[str, Callable[..., Any]]:
     return {
         "number": mp.mpf, "exp": mp.exp, "ln": mp.ln, "sqrt": mp.sqrt, "abs": abs, "sign": mp.sign,
         "sin": mp.sin, "cos": mp.cos, "tanh": mp.tanh, "sinh": mp.sinh, "cosh": mp.cosh,
-        "atan": mp.atan, "sigma": lambda z: 1 / (1 + mp.exp(-z)), "Phi": lambda z: mp.ncdf(z),
-        "phi": lambda z: mp.npdf(z), "max": max, "min": min, "ln1p": mp.log1p,
-        "ln_beside": ln_beside,
+        "atan": mp.atan, "sigma": lambda z: 1 / (1 + mp.exp(-z)),
+        "Phi": lambda z: normal_cdf(mp, z), "phi": lambda z: mp.npdf(z), "max": max, "min": min,
+        "ln1p": mp.log1p, "ln_beside": ln_beside,
     }  # fmt: skip

@@ -308,8 +308,9 @@ def size_of_summands(setting: Setting, target: Target) -> float:
         from_z = not _within(g, activations.ACTIVATIONS)
     with np.errstate(all="ignore"):
         if from_z:
-            size = np.abs(a) * np.abs(y).sum(axis=-1, keepdims=True) + np.abs(y)
-            size = size + isinstance(loss, Poisson)
+            softmax = isinstance(g, activations.Softmax)
+            total = np.abs(y).sum(axis=-1, keepdims=True) if softmax else 1.0
+            size = np.abs(a) * total + np.abs(y) + isinstance(loss, Poisson)
         else:
             size = np.abs(loss.derivative(a, y))
             steepest = np.maximum(1, np.abs(g.derivative(f.z[-1], a)))
