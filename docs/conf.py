@@ -111,14 +111,11 @@ html_theme_options = {
 templates_path = ["_templates"]
 html_context = {"default_mode": "auto", "version": version}
 
-# On GitHub the build knows where the sources are; elsewhere nothing points to them.
-if repository := os.environ.get("GITHUB_REPOSITORY"):
-    owner, name = repository.split("/")
-    html_context |= {"github_user": owner, "github_repo": name, "github_version": "main",
-                     "doc_path": "docs"}  # fmt: skip
-    html_theme_options |= {
-        "github_url": f"https://github.com/{repository}",
-        "use_edit_page_button": True,
-        "secondary_sidebar_items": ["page-toc", "edit-this-page"],
-    }
-    html_baseurl = f"https://{owner.lower()}.github.io/{name}/"
+# Where the sources are; a fork on GitHub points to its own.
+repository = os.environ.get("GITHUB_REPOSITORY", "chainrule/chainrule")
+owner, name = repository.split("/")
+html_baseurl = f"https://{owner.lower()}.github.io/{name}/"
+html_context |= {
+    "github_user": owner, "github_repo": name, "github_version": "main", "doc_path": "docs",
+}  # fmt: skip
+html_theme_options |= {"github_url": f"https://github.com/{repository}"}

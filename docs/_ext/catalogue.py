@@ -94,7 +94,7 @@ GROUPS = (
 MEMBERS = {
     "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
     "check_gradient explore save copy penalty masks engine dtype weighted_layers",
-    "chainrule.Layer": "activation W b",
+    "chainrule.Layer": "units activation W b",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
     "chainrule.RMSProp": "",
@@ -133,6 +133,7 @@ ALIASES = {
     "Array": "ndarray",
     "NDArray": "ndarray",
     "FeedForward": "Network",
+    "HasRate": "Schedule",
 }
 
 # Names in annotations that lead nowhere: aliases and private types.

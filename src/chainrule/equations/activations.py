@@ -108,15 +108,39 @@ class Activation(ABC):
         return dC_da * self.derivative(z, a)
 
     def log_value(self, z: Array) -> Array:
-        """Return ln g(z), shaped as z."""
+        """Compute ln g(z). Override it where g(z) may round to 0.
+
+        Args:
+            z: The pre-activations, an array of any shape.
+
+        Returns:
+            The logarithms, shaped as z.
+        """
         return np.asarray(np.log(self.value(z)))
 
     def log_derivative(self, z: Array, a: Array) -> Array:
-        """Return ∂ ln a/∂z = g'(z) / g(z), shaped as z."""
+        """Compute ∂ ln a/∂z = g'(z) / g(z). Override it where g(z) may round to 0.
+
+        Args:
+            z: The pre-activations, an array of any shape.
+            a: The activations g(z).
+
+        Returns:
+            The derivatives, shaped as z.
+        """
         return self.derivative(z, a) / a
 
     def log_pull_back(self, dC_dlog: Array, z: Array, a: Array) -> Array:
-        """Return ∂C/∂z from a ∂C/∂a, the derivative by ln a: the factor ∂ ln a/∂z, applied."""
+        """Compute ∂C/∂z from ∂C/∂ ln a: apply the factor ∂ ln a/∂z of the chain rule.
+
+        Args:
+            dC_dlog: a ∂C/∂a, the derivative of the loss with respect to ln a, shaped as z.
+            z: The pre-activations.
+            a: The activations g(z).
+
+        Returns:
+            The derivatives, shaped as z.
+        """
         return dC_dlog * self.log_derivative(z, a)
 
     def __repr__(self) -> str:

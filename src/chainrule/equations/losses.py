@@ -81,7 +81,16 @@ class Loss(ABC):
         """
 
     def derivative_at_output(self, z: Array, a: Array, y: Array) -> Array:
-        """Return ∂C_i/∂a_j, shaped as a; z tells 1 - a where that rounds to 0."""
+        """Compute ∂C_i/∂a_j with z at hand, which tells 1 − a where that rounds to 0.
+
+        Args:
+            z: The pre-activations of the output layer, (n, units_L).
+            a: The outputs, (n, units_L).
+            y: The targets, (n, units_L).
+
+        Returns:
+            The derivatives, shaped as a.
+        """
         return self.derivative(a, y)
 
     def check_targets(self, y: Array) -> None:  # noqa: B027 (most losses take any number)

@@ -16,10 +16,30 @@ Array = NDArray[Any]
 
 
 class Layer:
-    """One layer: its units, and for l >= 1 its ``W``, ``b`` and activation.
+    """One layer: its units and, for layers 1 to L, its weights, biases and activation.
 
-    ``W`` and ``b`` are views into the network's parameters: change them in place
-    (``layer.W[1, 2] = 0.5``) or assign whole arrays of the same shape.
+    ``net.layers[l]`` is layer l; you do not make layers yourself. ``W`` and ``b`` are views into
+    the network's parameters: change them in place, or assign whole arrays of the same shape.
+
+    Args:
+        units: The number of units.
+        activation: The activation g, or None for the input.
+        W: The weights, (units_l, units_{l-1}).
+        b: The biases, (units_l,), or None.
+        dropout: The rate at which the units are dropped in training.
+
+    Attributes:
+        dropout: The rate at which the units are dropped in training.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> net = cr.Network([2, 3, 1], seed=0)
+        >>> net.layers[1]
+        Layer(3 units, relu, W (3, 2))
+        >>> net.layers[1].W[2, 0] = 0.5
+        >>> net.layers[1].b = [0.1, 0.2, 0.3]
+        >>> net.layers[0]
+        Layer(2 inputs)
     """
 
     def __init__(
@@ -35,19 +55,19 @@ class Layer:
 
     @property
     def units(self) -> int:
-        """The number of units."""
+        """Return the number of units."""
         return self._units
 
     @property
     def activation(self) -> Activation:
-        """The activation g of the layer."""
+        """Return the activation g of the layer."""
         if self._activation is None:
             raise AttributeError("layer 0 is the input and has no activation")
         return self._activation
 
     @property
     def W(self) -> Array:
-        """The weights, (units_l, units_{l-1})."""
+        """Return the weights, (units_l, units_{l-1})."""
         if self._W is None:
             raise AttributeError("layer 0 is the input and has no weights")
         return self._W
@@ -58,7 +78,7 @@ class Layer:
 
     @property
     def b(self) -> Array | None:
-        """The biases, (units_l,), or None in a network without biases."""
+        """Return the biases, (units_l,), or None in a network without biases."""
         return self._b
 
     @b.setter
