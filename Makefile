@@ -11,6 +11,8 @@ SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema
 NODE   := node_modules/.ready
 NPX    := node_modules/.bin
 CPP    := native/*.h native/*.cpp
+# The files of the tests are shared out, so that each has its servers and browsers to itself.
+IN_PARALLEL := --numprocesses 2 --dist loadfile
 PROSE  := "src/**/*.py" "src/**/*.js" "examples/*.py" "docs/**/*.md" "*.md"
 
 # Recipes share one environment, and pip must not run twice in it at a time.
@@ -31,14 +33,22 @@ explore: $(READY)-explorer ## open the explorer in the browser (EXPLORE="--datas
 	@$(BIN)/chainrule explore $(EXPLORE)
 
 .PHONY: test
-test: $(READY)-test ## run every test that needs no extra package (PYTEST="-k name" to choose)
-	@$(BIN)/python -m pytest $(PYTEST)
+test: $(READY)-test ## run every test that needs no optional tool (PYTEST="-k name" to choose)
+	@$(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST)
+
+.PHONY: test-all
+test-all: $(READY)-test $(NODE) ## install the optional tools, and run every test: none is skipped
+	@tools/optional.sh $(BIN)/python
+	@CHAINRULE_NO_SKIPS=1 $(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST)
+
+.PHONY: test-stranger
+test-stranger: ## run `make test` in a fresh clone, as on a machine without any optional tool
+	@tools/stranger.sh $(PYTEST)
 
 .PHONY: test-lowest
 test-lowest: $(READY)-package ## run the tests with the oldest versions that pyproject.toml allows
-	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/lowest
-	@$(BIN)/uv pip install --quiet --python build/lowest --resolution lowest-direct --no-sources '.[test]'
-	@build/lowest/bin/python -m pytest -p no:cacheprovider $(or $(PYTEST),tests)
+	@$(BIN)/python tools/lowest.py build/lowest
+	@build/lowest/bin/python -m pytest -p no:cacheprovider $(IN_PARALLEL) $(or $(PYTEST),tests)
 
 .PHONY: lint lint-python lint-core lint-page lint-prose lint-project
 lint: lint-python lint-core lint-page lint-prose lint-project ## check style, types, sentences and the files of the project
