@@ -48,7 +48,7 @@ test-stranger: ## run `make test` in a fresh clone, as on a machine without any 
 .PHONY: test-lowest
 test-lowest: $(READY)-package ## run the tests with the oldest versions that pyproject.toml allows
 	@$(BIN)/python tools/lowest.py build/lowest
-	@build/lowest/bin/python -m pytest -p no:cacheprovider $(IN_PARALLEL) $(or $(PYTEST),tests)
+	build/lowest/bin/python -m pytest -p no:cacheprovider $(IN_PARALLEL) $(or $(PYTEST),tests)
 
 .PHONY: lint lint-python lint-core lint-page lint-prose lint-project
 lint: lint-python lint-core lint-page lint-prose lint-project ## check style, types, sentences and the files of the project
