@@ -1,6 +1,8 @@
 // Which instruction set: the best that was built and that this processor and system can run.
 #include "core.h"
+#include "processor.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -20,22 +22,22 @@ namespace baseline { extern const InstructionSet table; }
 
 namespace {
 
+// An instruction set, and whether it is in use because someone asked for it by name.
+struct Choice {
+    const InstructionSet* table;
+    bool forced;
+};
 struct Candidate {
     const InstructionSet* table;
     bool runs;
+    Choice best{table, false}, named{table, true};
 };
 
 const Candidate* candidates(int& count) {
 #if defined(__x86_64__) || defined(_M_X64)
-    __builtin_cpu_init();
-    // These ask the operating system too: it must save the wide registers.
+    static const Processor has = processor();
     static const Candidate all[] = {
-        {&avx512::table, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                             __builtin_cpu_supports("fma")},
-        {&avx2::table, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
-        {&baseline::table, true},
-    };
+        {&avx512::table, has.avx512}, {&avx2::table, has.avx2}, {&baseline::table, true}};
 #else
     static const Candidate all[] = {{&baseline::table, true}};
 #endif
@@ -43,8 +45,8 @@ const Candidate* candidates(int& count) {
     return all;
 }
 
-const InstructionSet* chosen = nullptr;
-bool forced = false;
+// Read by every thread; null until the first of them asks.
+std::atomic<const Choice*> chosen{nullptr};
 
 std::string names(bool only_running) {
     int count;
@@ -55,12 +57,12 @@ std::string names(bool only_running) {
     return text;
 }
 
-const InstructionSet& find(const char* name, const char* who) {
+const Choice& find(const char* name, const char* who) {
     int count;
     const Candidate* all = candidates(count);
     for (int i = 0; i < count; ++i) {
         if (name && std::strcmp(all[i].table->name, name) != 0) continue;
-        if (all[i].runs) return *all[i].table;
+        if (all[i].runs) return name ? all[i].named : all[i].best;
         if (name)
             throw std::invalid_argument(std::string(who) + " is '" + name +
                                         "', which this processor lacks; it has " + names(true));
@@ -68,21 +70,25 @@ const InstructionSet& find(const char* name, const char* who) {
     throw std::invalid_argument(std::string(who) + " is '" + name + "'; known: " + names(false));
 }
 
-} // namespace
-
-const InstructionSet& instruction_set() {
-    if (!chosen) {
+const Choice& choice() {
+    const Choice* current = chosen.load(std::memory_order_acquire);
+    if (!current) {
         const char* name = std::getenv("CHAINRULE_ISA");
-        forced = name && *name;
-        chosen = &find(forced ? name : nullptr, "CHAINRULE_ISA");
+        const Choice* own = &find(name && *name ? name : nullptr, "CHAINRULE_ISA");
+        // Someone who was faster, by name perhaps, is right.
+        if (chosen.compare_exchange_strong(current, own, std::memory_order_acq_rel)) current = own;
     }
-    return *chosen;
+    return *current;
 }
 
+} // namespace
+
+const InstructionSet& instruction_set() { return *choice().table; }
+
 const InstructionSet& instruction_set_for(const NetworkSpec& network, int element_size) {
-    const InstructionSet& best = instruction_set();
+    const Choice& in_use = choice();
 #if defined(__x86_64__) || defined(_M_X64)
-    if (!forced && &best == &avx512::table) {
+    if (!in_use.forced && in_use.table == &avx512::table) {
         int widest = 0;
         for (int l = 1; l <= network.n_layers; ++l)
             if (network.layers[l].units > widest) widest = network.layers[l].units;
@@ -90,21 +96,25 @@ const InstructionSet& instruction_set_for(const NetworkSpec& network, int elemen
     }
 #endif
     (void)network, (void)element_size;
-    return best;
+    return *in_use.table;
 }
 
 void force_instruction_set(const char* name) {
-    chosen = name ? &find(name, "isa") : nullptr;
-    forced = name != nullptr;
+    chosen.store(name ? &find(name, "isa") : nullptr, std::memory_order_release);
 }
 
 const char* const* available_instruction_sets() {
-    static const char* found[8] = {};
-    int count, n = 0;
-    const Candidate* all = candidates(count);
-    for (int i = 0; i < count; ++i)
-        if (all[i].runs) found[n++] = all[i].table->name;
-    return found;
+    struct Names {
+        const char* list[4] = {};
+        Names() {
+            int count, n = 0;
+            const Candidate* all = candidates(count);
+            for (int i = 0; i < count; ++i)
+                if (all[i].runs) list[n++] = all[i].table->name;
+        }
+    };
+    static const Names names;
+    return names.list;
 }
 
 // The pointer that was allocated stands in front of the memory that is handed out.

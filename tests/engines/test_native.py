@@ -6,6 +6,7 @@ import copy
 import math
 import os
 import pickle
+import platform
 import signal
 import subprocess
 import sys
@@ -199,6 +200,54 @@ def test_activations(isa: str, dtype: str, hidden: str) -> None:
         agree(sizes, dtype=dtype, hidden=hidden, output=output, optimizer=cr.GradientDescent(0.01))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("units", [7, 100])
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.5}], ids=["", "dropout"])
+@pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "elu", "gelu", "silu", "softplus"])
+def test_gradients_of_saturated_units_keep_their_digits(
+    isa: str, dtype: str, units: int, options: dict[str, Any], hidden: str
+) -> None:
+    """δ of every hidden unit to its last digits, however near a is to 1 or -1."""
+    z = np.linspace(-30, 30, units).astype(dtype)
+    W, b = [z[:, None], np.linspace(1, 2, units)[None]], [np.zeros(units), np.zeros(1)]
+    for n in (1, 19):  # one sample, and eight at once and the rest
+        nets = [
+            cr.Network([1, units, 1], hidden=hidden, dtype=kind, W=W, b=b, seed=0, **options)  # type: ignore[arg-type]
+            for kind in (dtype, "float64")
+        ]
+        X, y = np.ones((n, 1), dtype), np.full((n, 1), 1e5, dtype)  # the same error for all n
+        rule = cr.GradientDescent(momentum=0.5)  # leaves the gradient in v
+        state = State(slots=rule.start(nets[0].parameters))
+        NativeEngine(2).run_epoch(
+            nets[0], data.Samples(X, y), Plan(rule, n), state, None, np.zeros(1), None,
+            lambda steps, loss: False,
+        )  # fmt: skip
+        exact = nets[1].gradient(X, y, dropout_step=0).db[1]
+        found = state.slots["v"][units : 2 * units]  # W and b of layer 1
+        root = hidden in ("gelu", "silu")  # of g', where parts cancel
+        atol = 1e5 * 16 * np.finfo(dtype).eps if root else 0
+        wide = np.abs(z) > 3
+        np.testing.assert_allclose(found, exact, rtol=32 * np.finfo(dtype).eps, atol=atol)
+        np.testing.assert_allclose(
+            found[wide], exact[wide], rtol=64 * np.finfo(dtype).eps, atol=1e5 * np.finfo(dtype).tiny
+        )
+
+
+def test_rmsprop_moves_a_unit_that_is_far_from_its_bend() -> None:
+    """Its steps depend on the digits of g' alone: with none of them it stood still."""
+    nets = []
+    for engine in ("native", "reference"):
+        net = cr.Network(
+            [1, 1, 1], hidden="elu", dtype="float32", W=[[[1.0]], [[1.0]]], engine=engine
+        )
+        net.layers[1].b = [-18.0]
+        rule = cr.RMSProp(0.01, epsilon=1e-30)
+        net.fit([[0.0]], [[3.0]], optimizer=rule, epochs=50, verbose=0)
+        nets.append(net.layers[1].b[0])  # type: ignore[index]
+    assert nets[0] > -17.5
+    assert nets[0] == pytest.approx(nets[1], rel=1e-6)
+
+
 LOSSES_AND_OUTPUTS = [
     (loss, output)
     for loss in ("squared_error", "half_squared_error", "absolute_error", "huber", "poisson")
@@ -246,6 +295,31 @@ WEIGHTS[:15] = 0  # with the samples in order, a whole batch of weight 0
 def test_features(isa: str, dtype: str, options: dict[str, Any]) -> None:
     for sizes in ([4, 7, 3], [13, 37, 40, 5]):
         agree(sizes, dtype=dtype, hidden="tanh", **options)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch", [1, 12])
+@pytest.mark.parametrize("sizes", [[4, 7, 3], [13, 37, 40, 5]])
+def test_only_the_ratios_of_weights_count(
+    isa: str, dtype: str, batch: int, sizes: list[int]
+) -> None:
+    """To the bit, from the smallest numbers to the largest; and a batch of light samples counts."""
+    weights = np.random.default_rng(3).integers(0, 8, 47).astype(float)
+    options: dict[str, Any] = {"dtype": dtype, "hidden": "tanh", "batch": batch, "epochs": 3}
+    net, losses, _, _ = train(NativeEngine(2), sizes, weights=weights, **options)
+    for power in (-1074, -1020, -300, 300, 1020):
+        scaled = np.ldexp(weights, power)
+        twin, twins_losses, _, _ = train(NativeEngine(2), sizes, weights=scaled, **options)
+        assert np.array_equal(twin.parameters, net.parameters)
+        assert twins_losses == losses
+    uneven = weights.copy()
+    uneven[: 3 * batch] = np.ldexp(weights[: 3 * batch], -1000)
+    uneven[3 * batch :] = np.ldexp(weights[3 * batch :], 1000)
+    nets = [
+        train(NativeEngine(2), sizes, weights=w, **options, shuffle=False)[0].parameters
+        for w in (weights, uneven)
+    ]
+    assert np.array_equal(*nets)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -806,6 +880,43 @@ print(core.instruction_set(), core.default_threads())
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.skipif(
+    not Path("/proc/cpuinfo").exists() or platform.machine() != "x86_64",
+    reason="only Linux on x86 lists what the processor has",
+)
+def test_the_core_finds_what_the_processor_has() -> None:
+    """By its own question, which no compiler's runtime library answers."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    flags = set(next(line for line in lines if line.startswith("flags")).split(":")[1].split())
+    avx2 = {"avx2", "fma"} <= flags
+    avx512 = avx2 and {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags
+    assert ISAS == ["avx512"] * avx512 + ["avx2"] * avx2 + ["baseline"]
+    assert _native.instruction_set() == (os.environ.get("CHAINRULE_ISA") or ISAS[0])
+
+
+def test_forcing_an_instruction_set_while_others_train() -> None:
+    """The one that is in use is read by all threads; a run keeps the one that it began with."""
+    stop = threading.Event()
+
+    def force() -> None:
+        while not stop.is_set():
+            for name in (*ISAS, None):
+                _native.force_instruction_set(name)
+
+    forcing = threading.Thread(target=force)
+    forcing.start()
+    try:
+        for _ in range(20):
+            agree([4, 7, 3], hidden="tanh", epochs=5)
+            net = cr.Network([13, 37, 5], seed=0)
+            exact = ReferenceEngine().predict(net, np.ones((9, 13)))
+            np.testing.assert_allclose(net.predict(np.ones((9, 13))), exact, rtol=1e-10)
+    finally:
+        stop.set()
+        forcing.join()
+        _native.force_instruction_set(None)
 
 
 @pytest.mark.parametrize("name", ISAS)
