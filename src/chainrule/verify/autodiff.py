@@ -1,7 +1,8 @@
 """A second opinion: the same derivative by the automatic differentiation of PyTorch or JAX.
 
-Built-in activations and losses are those packages' own functions; a user's own are computed from
-their formulas. Everything runs in float64. A package is imported only if it is installed.
+Built-in activations and losses are those packages' own functions, in the form that cancels least;
+a user's own are computed from their formulas. Everything runs in float64. A package is imported
+only if it is installed.
 """
 
 from __future__ import annotations

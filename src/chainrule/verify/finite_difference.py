@@ -285,9 +285,9 @@ def quotients(
         near, far = np.zeros((2, len(rows)), dtype=bool)
         for k in (-2, -1, 1, 2):
             s = k * t * factor[rows]
-            C[k], marks = shifted.losses(place, i[rows], unit[rows], s)
+            C[k], _ = shifted.losses(place, i[rows], unit[rows], s)
+            along[k], marks = shifted.losses(place, i[rows], unit[rows], s, along=True)
             far |= marks.far
-            along[k], _ = shifted.losses(place, i[rows], unit[rows], s, along=True)
             closer[k], marks = shifted.losses(place, i[rows], unit[rows], s / SHRINK, along=True)
             near |= marks.on_kink
         value[rows], step[rows] = _central(along, t), np.nan
