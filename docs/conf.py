@@ -78,7 +78,10 @@ add_module_names = False
 toc_object_entries_show_parents = "hide"
 
 # Prompts and results of a block are not copied.
-copybutton_exclude = ".linenos, .gp, .go, .gt, .gr, .ge"
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
+copybutton_line_continuation_character = "\\"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "chainrule"

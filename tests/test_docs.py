@@ -193,3 +193,43 @@ def test_every_public_name_has_an_example_and_a_summary(name: str) -> None:
     assert text
     base_classes = {"chainrule.Optimizer", "chainrule.Schedule"}
     assert ">>>" in sections.get("Example", "") or name in base_classes
+
+
+# --- the check of the built site ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("markup", "fault"),
+    [
+        ('<a href="b.html">', None),
+        ('<a href="b.html#here">', None),
+        ('<a href="#top"><p id="top">', None),
+        ('<a href="https://example.org/gone">', None),  # another site's links are not ours
+        ('<img src="data:image/png;base64,AAAA">', None),
+        ('<link rel="canonical" href="https://example.org/a.html">', None),
+        ('<a href="c.html">', "dead link 'c.html'"),
+        ('<a href="b.html#there">', "no such place 'b.html#there'"),
+        ('<a href="#there">', "no such place '#there'"),
+        ('<img src="gone.png">', "loads 'gone.png', which is not there"),
+        ('<script src="https://cdn.example.org/x.js">', "from another server"),
+        ('<link rel="stylesheet" href="//cdn.example.org/x.css">', "from another server"),
+        ("<style>@import 'https://example.org/x.css';</style>", "from another server"),
+    ],
+)
+def test_a_faulty_site_is_noticed(markup: str, fault: str | None, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text(f"<html>{markup}</html>", encoding="utf-8")
+    (tmp_path / "b.html").write_text('<h1 id="here">B</h1>', encoding="utf-8")
+    found = helper("check_site").faults(tmp_path)
+    if fault is None:
+        assert found == []
+    else:
+        assert len(found) == 1
+        assert fault in found[0]
+
+
+def test_a_style_sheet_that_loads_a_font_from_elsewhere_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "a.css").write_text("@font-face {src: url(https://example.org/x.woff2)}")
+    (tmp_path / "b.css").write_text("@font-face {src: url('x.woff2')}")
+    (tmp_path / "x.woff2").touch()
+    (fault,) = helper("check_site").faults(tmp_path)
+    assert fault == "a.css: loads 'https://example.org/x.woff2' from another server"

@@ -16,7 +16,7 @@ import sys
 import chainrule as cr
 X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
 net = cr.Network([2, 4, 1], hidden="tanh", output="sigmoid", loss="binary_cross_entropy", seed=2)
-net.fit(X, y, optimizer=cr.Adam(0.05), epochs=60, batch_size=4, verbose=0)
+net.fit(X, y, optimizer=cr.Adam(0.05), epochs=150, batch_size=4, verbose=0)
 net.explore(X, y).save(sys.argv[1], steps=20)
 """
 _run: list[subprocess.Popen[str]] = []
