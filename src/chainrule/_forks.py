@@ -1,6 +1,6 @@
 """Forks: a child process finds no lock held by a thread of its parent, since it has no such thread.
 
-What holds a lock, or may be half-way through its work in another thread, is made anew in the child.
+What holds a lock, or may be half-way through its work in another thread, the child makes again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Forked", "Lock", "cached_property", "register"]
 
 
 class Forked(Protocol):
-    """What has something to make anew."""
+    """What has something to make again."""
 
     def _forked(self) -> None: ...
 

@@ -96,7 +96,7 @@ class Network(FeedForward):
         return {**super().__getstate__(), "_shortcut": None}
 
     def _forked(self) -> None:
-        """Let go, in a forked child, of what another thread of the parent may have been using."""
+        """Release, in a forked child, what another thread of the parent may have been using."""
         self._shortcut = None
 
     @property

@@ -70,7 +70,7 @@ def test_columns_numbered_by_a_dataframe_are_a_header(tmp_path: Path) -> None:
     [
         ("", " is empty; expected a sample in each line"),
         ("\n  \n", " is empty; expected"),
-        ("x,y,t\n", " has a header but no samples; expected"),
+        ("x,y,t\n", " has a header and no samples; expected"),
         (
             "1,2\n",
             ", line 1: found 2 columns; the network needs 2 inputs, then 1 class or 3 targets",

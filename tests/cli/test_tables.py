@@ -229,7 +229,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     ),
     "two of a name": ("x,x,label\n1,2,yes\n", "columns 1 and 2 are both named 'x'"),
     "empty": ("", "people.csv is empty"),
-    "header alone": ("x,label\n", "people.csv has a header but no rows"),
+    "header alone": ("x,label\n", "people.csv has a header and no rows"),
     "wrong encoding": ("x,label\nM\xfcller,yes\n".encode("latin-1"),
                        "people.csv, line 2 is not text in UTF-8 (byte 0xfc near"),
     "no such column": ("x,y\n1,2\n", "there is no column 'label'; people.csv has 'x', 'y'"),

@@ -187,7 +187,7 @@ def test_more_columns_than_a_model_file_holds(
 
 def test_a_header_and_no_rows(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("x,y\n")
-    with pytest.raises(TableError, match=r"data\.csv has a header but no rows; expected"):
+    with pytest.raises(TableError, match=r"data\.csv has a header and no rows; expected"):
         prepared(tmp_path / "data.csv")
 
 

@@ -87,7 +87,7 @@ def test_csv_goes_on_when_a_run_is_resumed(tmp_path: Path) -> None:
 
 def test_csv_does_not_take_the_place_of_other_files(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("x,y\n1,2\n")
-    with pytest.raises(ValueError, match=r"data\.csv' is a file, but no log; it would be lost"):
+    with pytest.raises(ValueError, match=r"data\.csv' exists and was not written by CSVLogger"):
         fit(CSVLogger(tmp_path / "data.csv"))
     assert (tmp_path / "data.csv").read_text() == "x,y\n1,2\n"
     with pytest.raises(FileNotFoundError, match="none/log"):

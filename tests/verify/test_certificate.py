@@ -289,7 +289,7 @@ def test_what_an_oracle_can_not_compute_is_no_evidence(
     c = certify(net, "w[1][0,0]", X, y, autodiff="torch")
     assert c.verdict == "pass", c.text()
     assert (c.autodiff.value, c.autodiff.agrees) == (None, None)
-    assert f"PyTorch: gives {gives} here, which is no evidence" in c.text()
+    assert f"PyTorch: gives {gives} here, which does not count as evidence" in c.text()
     assert certify(net, "w[1][0,0]", X, y, analytic=0.123, autodiff="torch").verdict == "fail"
 
 

@@ -129,7 +129,7 @@ def _read_text(file: IO[bytes], network: FeedForward, header: bool | None) -> Ta
         raise _MisfitError(f", line {reader.line_num}: {error}") from None
     rows = np.frombuffer(numbers, dtype=np.float64).reshape(-1, width)
     if not len(rows):
-        raise _MisfitError(" has a header but no samples; expected at least one")
+        raise _MisfitError(" has a header and no samples; expected at least one")
     X, y = rows[:, :units_0], rows[:, units_0:]
     if width == units_0 + 1 and units_L > 1:
         return Table(X, _classes(y[:, 0], units_L))

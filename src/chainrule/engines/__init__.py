@@ -43,7 +43,7 @@ class EngineWarning(UserWarning):
 
 
 def _engines() -> dict[str, Engine]:
-    """Give the engines that are installed, the fastest first."""
+    """Return the engines that are installed, the fastest first."""
     found: dict[str, Engine] = {}
     if (
         importlib.util.find_spec("chainrule.engines._native") is not None
@@ -60,7 +60,7 @@ _said: set[str] = set()
 
 
 def check_name(name: str) -> str:
-    """Give the name back, or raise ValueError if no engine is called that."""
+    """Return the name, or raise ValueError if no engine is called that."""
     if name == "native" and name not in _ENGINES:
         raise ValueError("engine 'native' is not installed: this is a pure Python installation")
     if name != "auto" and name not in _ENGINES:
@@ -69,7 +69,7 @@ def check_name(name: str) -> str:
 
 
 def choose(name: str, network: FeedForward, plan: Plan | None = None) -> Engine:
-    """Give the engine of that name, or for "auto" the fastest that can do what is asked.
+    """Return the engine of that name, or for "auto" the fastest that can do what is asked.
 
     Raises ValueError if an engine asked for by name lacks something. A run (with a plan) that falls
     back to a slower engine warns of it, once for each reason.
@@ -92,7 +92,7 @@ def choose(name: str, network: FeedForward, plan: Plan | None = None) -> Engine:
 
 
 def predict(network: FeedForward, X: ArrayLike) -> NDArray[Any]:
-    """Give the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x.
+    """Return the outputs a^(L), (n, units_L), in the network's dtype; (units_L,) for one x.
 
     Warns (RuntimeWarning) where a number overflows, and says in which sample and layer.
     """

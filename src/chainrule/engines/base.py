@@ -96,7 +96,7 @@ class EpochResult:
 
 
 # Takes X and the parameters; gives a^(L), or None for what only the checks of `Network.predict` can
-# tell: X is no plain array of the right shape, or some number is not finite.
+# tell: X is not a plain array of the right shape, or some number is not finite.
 Shortcut = Callable[[Any, NDArray[Any]], NDArray[Any] | None]
 
 
@@ -109,7 +109,7 @@ class Engine(Protocol):
         ...
 
     def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
-        """Give what the engine can't do for this network and plan, or None."""
+        """Return what the engine can't do for this network and plan, or None."""
         ...
 
     def run_epoch(
@@ -136,7 +136,7 @@ class Engine(Protocol):
         ...
 
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
-        """Give a^(L) of checked inputs, (n, units_L), in the network's dtype, without dropout.
+        """Return a^(L) of checked inputs, (n, units_L), in the network's dtype, without dropout.
 
         The inputs may be laid out in any way. Warns where a number overflows (`overflow`).
         """
@@ -145,13 +145,13 @@ class Engine(Protocol):
     def losses(
         self, network: FeedForward, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Give C_i of checked samples, (n,), without penalty and dropout.
+        """Return C_i of checked samples, (n,), without penalty and dropout.
 
         ``inputs`` and ``y``, (n, units_L), are of the network's dtype, in which it is computed;
-        ``outputs``, (n, units_L), receives a^(L). What is not finite is no error.
+        ``outputs``, (n, units_L), receives a^(L). What is not finite does not raise.
         """
         ...
 
     def shortcut(self, network: FeedForward) -> Shortcut | None:
-        """Give a faster `predict` that checks what it is given by itself, or None."""
+        """Return a faster `predict` that checks what it is given by itself, or None."""
         ...

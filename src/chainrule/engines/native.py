@@ -127,7 +127,7 @@ class NativeEngine:
         return EpochResult(loss, steps, done, failure=failure, stopped=stopped)
 
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
-        """Give a^(L) of checked inputs, (n, units_L), in the network's dtype."""
+        """Return a^(L) of checked inputs, (n, units_L), in the network's dtype."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
         predictor = self._predictor(network)
         as_it_is = _is_read(inputs) and inputs.flags.aligned
@@ -170,7 +170,7 @@ class NativeEngine:
         return shortcut
 
     def _predictor(self, network: FeedForward) -> _native.Predictor:
-        """Give the core's predictor for this network: the last one, if nothing changed."""
+        """Return the core's predictor for this network: the last one, if nothing changed."""
         loss = _LOSSES.index(type(network.loss))
         threads = self._threads(network)
         key = (_layers(network), network.biases, loss, network.dtype.char, threads, _isa())
@@ -184,7 +184,7 @@ class NativeEngine:
         return held[1]
 
     def _trainer(self, network: FeedForward, plan: Plan, n: int) -> tuple[Any, forks.Lock]:
-        """Give the core's trainer for this network and plan: the last one, if nothing changed."""
+        """Return the core's trainer for this network and plan: the last one, if nothing changed."""
         rule, loss, single = plan.optimizer, type(network.loss), network.dtype.char == "f"
         shape = (_layers(network), network.biases, loss, network.l2, single, network.seed)
         numbers = tuple(getattr(rule, name, 0.0) for name in _HYPERPARAMETERS)
@@ -242,7 +242,7 @@ _OPTIMIZERS: dict[type, Callable[[Any], str]] = {
 
 
 def _isa() -> str:
-    name: str = _native.instruction_set()  # raises for a CHAINRULE_ISA that is not to be had
+    name: str = _native.instruction_set()  # raises for a CHAINRULE_ISA that is not available
     return name
 
 
@@ -255,12 +255,12 @@ def _layers(network: FeedForward) -> list[tuple[int, int, float]]:
 
 
 def _readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Give an array that the core can read: itself, unless its dtype is out of the ordinary."""
+    """Return an array that the core can read: itself, unless its dtype is out of the ordinary."""
     return array if _is_read(array) else _converted(array, dtype)
 
 
 def _converted(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Give an ordinary array of the same kind of number, or of a dtype where the core lacks it."""
+    """Return an ordinary array of the same kind of number, or of the dtype that is given."""
     own = array.dtype.newbyteorder("=")
     return contiguous(array, own if own in _READABLE else dtype)
 
@@ -270,7 +270,7 @@ def _is_read(array: NDArray[Any]) -> bool:
 
 
 def _plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Give the numbers in that dtype, side by side and aligned: the array itself, or a copy."""
+    """Return the numbers in that dtype, side by side and aligned: the array itself, or a copy."""
     flags = array.flags
     if array.dtype == dtype and flags.c_contiguous and flags.aligned and type(array) is np.ndarray:
         return array
@@ -286,7 +286,7 @@ def _find(
     learning_rate: float,
     step: int,
 ) -> Failure:
-    """Say which layer of the failing step is not finite: the reference repeats that one step."""
+    """Return which layer of the failing step is not finite: the reference repeats that one step."""
     start = step * plan.batch_size
     rows: Any = slice(start, start + plan.batch_size)
     if order is not None:

@@ -31,7 +31,7 @@ class ReferenceEngine:
     name = "reference"
 
     def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
-        """Give None: nothing is lacking."""
+        """Return None: the engine lacks nothing."""
         return None
 
     def run_epoch(
@@ -96,7 +96,7 @@ class ReferenceEngine:
         return C
 
     def shortcut(self, network: FeedForward) -> None:
-        """Give None: there is none."""
+        """Return None: there is none."""
         return None
 
 
@@ -110,7 +110,7 @@ class _Penalised:
 
 
 def _penalised(network: FeedForward, plan: Plan, batch_weight: float) -> NetworkOf:
-    """Give what the equations need of the network, with the λ of a batch of that weight."""
+    """Return what the equations need of the network, with the λ of a batch of that weight."""
     if not (network.l2 and plan.l2_per_sample):
         return network
     l2 = network.l2 / batch_weight if batch_weight else 0.0

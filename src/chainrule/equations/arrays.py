@@ -72,7 +72,7 @@ def taken(values: Any, name: str) -> Any:
 
 
 def all_finite(array: Array) -> bool:
-    """Tell whether every number of a contiguous float array is finite."""
+    """Return whether every number of a contiguous float array is finite."""
     # A finite sum of squares is the quick answer; one that overflows proves nothing.
     return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
@@ -155,7 +155,7 @@ def _unusual(values: list[Any] | tuple[Any, ...]) -> set[type]:
 
 
 def _is_tensor(kind: type) -> bool:
-    """Tell whether a class is PyTorch's; without importing it, for no tensor exists before."""
+    """Return whether a class is PyTorch's; without importing it, for no tensor exists before."""
     torch = sys.modules.get("torch")
     return torch is not None and issubclass(kind, getattr(torch, "Tensor", ()))
 

@@ -37,7 +37,7 @@ def whole(value: int, name: str) -> int:
 
 
 def _number(value: float, name: str) -> bool:
-    """Tell whether a number is finite; TypeError for anything else."""
+    """Return whether a number is finite; TypeError for anything else."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return math.isfinite(value)

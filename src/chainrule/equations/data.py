@@ -178,7 +178,7 @@ def multiplied(
 
 
 def classes(y: Array, units: int) -> NDArray[np.int64] | None:
-    """Return the class of each sample, (n,), or None where checked targets are no classes.
+    """Return the class of each sample, (n,), or None where checked targets are numbers.
 
     Classes are integers (n,), one-hot rows, or 0 and 1 for a single output.
     """
@@ -203,7 +203,7 @@ def class_weights(
     A dict gives the weights, 1 for classes that it does not name; "balanced" weighs each class by
     n / (number of classes in y · samples of the class), so that all count the same.
 
-    Raises ValueError where y are no classes, for a class that the network does not have, and for
+    Raises ValueError where y does not hold classes, for a class that the network lacks, and for
     weights below 0; TypeError for anything that is neither a dict nor "balanced".
     """
     balanced = isinstance(class_weight, str) and class_weight == "balanced"

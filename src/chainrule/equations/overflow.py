@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 class Overflow:
-    """Looks at what a block computes, in place of NumPy's warnings, and tells at its end.
+    """Examine what a block computes, in place of NumPy's warnings, and tells at its end.
 
     It tells the first sample with a number that is not finite, and the first layer where that
     sample has one.
@@ -41,7 +41,7 @@ class Overflow:
             self._tell()
 
     def look_at(self, passed: Forward, losses: Array | None = None, first: int = 0) -> None:
-        """Look at a forward pass, and C_i, of samples ``first``, first + 1, ..."""
+        """Examine a forward pass, and C_i, of samples ``first``, first + 1, ..."""
         # A hidden a that is not finite makes the z of the next layer so.
         ends = (passed.a[-1],) if losses is None else (passed.a[-1], losses)
         if all(map(all_finite, passed.z)) and all(map(all_finite, ends)):
@@ -59,14 +59,14 @@ class Overflow:
         self._samples += int(np.count_nonzero(samples))
 
     def look_at_gradient(self, g: Gradient) -> None:
-        """Look at the gradient, from the last layer down, as it is computed."""
+        """Examine the gradient, from the last layer down, as it is computed."""
         for l in range(len(g.dW), 0, -1):
             if not self._where and not all_finite(g.dW[l]):
                 self._where = f"the gradient of layer {l}"
         self.look_at_penalty(g.penalty)
 
     def look_at_penalty(self, penalty: float) -> None:
-        """Look at ½ λ Σ w²."""
+        """Examine ½ λ Σ w²."""
         if not self._where and not math.isfinite(penalty):
             self._where = "the penalty"
 

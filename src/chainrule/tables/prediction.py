@@ -160,7 +160,7 @@ class _JsonLines:
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
-    """Give values as JSON has them: numbers with the digits of CSV, the rest as texts."""
+    """Return values as JSON has them: numbers with the digits of CSV, the rest as texts."""
     values = column.to_pylist()
     if str(column.type) == "float":  # in float64 it would have digits that nobody computed
         values = [None if v is None else float(str(np.float32(v))) for v in values]

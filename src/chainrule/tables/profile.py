@@ -134,7 +134,7 @@ class _Look:
         self.counts = self.whole = True  # as far as has been seen
 
     def see(self, column: pa.ChunkedArray, start: int) -> None:
-        """Look at a batch, which begins at row ``start``."""
+        """Examine a batch, which begins at row ``start``."""
         kind = cells.family(column.type)
         if kind != "none":
             self.family = kind

@@ -41,7 +41,7 @@ def counted(n: int, noun: str) -> str:
 
 def no_rows(path: str) -> TableError:
     """Return the error for a table without rows."""
-    return TableError(f"{path} has a header but no rows; expected at least one row")
+    return TableError(f"{path} has a header and no rows; expected at least one row")
 
 
 class Source(ABC):

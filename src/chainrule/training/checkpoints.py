@@ -147,7 +147,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def is_best(path: Path) -> bool:
-    """Tell whether a file is the best network of a run."""
+    """Return whether a file is the best network of a run."""
     try:
         with opened(path) as file:
             about, _ = models.check(file)
@@ -267,7 +267,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     for key, name in (("data", "X, y or their weights"), ("validation_data", "validation_data")):
         if old[key] != new[key]:
             found.append(
-                f"{name} with other numbers here (split or shuffled anew, without a seed?)"
+                f"{name} with other numbers here (split or shuffled again, without a seed?)"
             )
     return found
 

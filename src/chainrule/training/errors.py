@@ -66,12 +66,12 @@ _WHAT = {
 
 
 def where(failure: Failure) -> str:
-    """Say what was not finite, and in which layer."""
+    """Describe what was not finite, and in which layer."""
     return _WHAT[failure.what].format(failure.layer)
 
 
 def error_of(run: Run, failure: Failure, rate: float) -> NonFiniteError:
-    """Say what was not finite, where, and which parameters the network has now."""
+    """Describe what was not finite, where, and which parameters the network has now."""
     step, layer, what = failure.step, failure.layer, failure.what
     kept = "the parameters from before that step are kept"
     if run.restored_epoch is not None:

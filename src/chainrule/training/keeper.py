@@ -149,7 +149,7 @@ class _FolderKeeper(Keeper):
         if damage:
             raise ValueError(
                 f"no checkpoint in {str(self._folder)!r} can be read ({'; '.join(damage)}); to "
-                "begin anew, name another folder"
+                "start again, pass another folder"
             )
         return None
 
@@ -180,7 +180,7 @@ class _FolderKeeper(Keeper):
         new = json.loads(as_json(run.settings))
         old = dict(found.settings)
         if not run.network.seed_given:
-            new["network"]["seed"] = old["network"]["seed"]  # it is drawn anew in each process
+            new["network"]["seed"] = old["network"]["seed"]  # each process draws another
         if different := checkpoints.differences(old, new):
             raise ValueError(
                 f"{path} is of another run: {'; '.join(different)}. To train on in a new way, "

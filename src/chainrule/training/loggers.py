@@ -55,7 +55,8 @@ class CSVLogger(Callback):
                 start = file.readline(1000)
             if not start.startswith(b"epoch,"):
                 raise ValueError(
-                    f"CSVLogger: {self.path!r} is a file, but no log; it would be lost"
+                    f"{self.path!r} exists and was not written by CSVLogger; choose another path, "
+                    "or delete it"
                 )
         lines = [",".join(run.history), *(self._line(run, epoch) for epoch in range(run.epoch))]
         write_atomically(self.path, "".join(f"{line}\n" for line in lines).encode())

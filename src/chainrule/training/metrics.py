@@ -80,7 +80,7 @@ def choose(
 ) -> dict[str, Measure]:
     """Return what to measure, by column name; None means accuracy for cross-entropies.
 
-    Raises ValueError for an unknown or doubled name, or for accuracy where y are no classes,
+    Raises ValueError for an unknown or doubled name, or for accuracy where y does not hold classes,
     TypeError for what is neither a name nor a function.
     """
     entropies = (CrossEntropy, BinaryCrossEntropy)

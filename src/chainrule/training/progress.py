@@ -55,19 +55,19 @@ class Screen:
     """What training tells a screen; this one is for nobody."""
 
     def begin(self, epoch: int) -> None:
-        """Tell that an epoch begins, counted from 1."""
+        """Show that an epoch begins, counted from 1."""
 
     def step(self, steps: int, loss: float) -> None:
-        """Tell the steps done in this epoch, and its mean loss so far."""
+        """Show the steps done in this epoch, and its mean loss so far."""
 
     def trained(self, samples: int) -> None:
-        """Tell that the training passes of an epoch are done."""
+        """Show that the training passes of an epoch are done."""
 
     def end(self, row: Mapping[str, float]) -> None:
-        """Tell what an epoch came to."""
+        """Show what an epoch came to."""
 
     def stopping(self) -> None:
-        """Tell that the run ends after this step."""
+        """Show that the run ends after this step."""
 
     @contextmanager
     def showing(self, history: History) -> Iterator[None]:

@@ -143,7 +143,7 @@ def _verdict(analytic: float, evidence: tuple[Evidence, ...], on_kink: bool) -> 
 
 
 def _advice(setting: Setting, evidence: tuple[Evidence, ...], floor: float) -> str:
-    """Say why a value is not resolved, and what to try."""
+    """Return why a value is not resolved, and what to try."""
     central, precise, _ = evidence
     if precise.value is not None and not math.isfinite(precise.value):
         return "the derivative is beyond the numbers of float64; try smaller weights or inputs"
@@ -289,7 +289,7 @@ def _automatic(
         return Evidence("autodiff", None, analytic)
     value = autodiff.derivative(package, setting, target)
     if not math.isfinite(value):
-        note = f"gives {value} here, which is no evidence"
+        note = f"gives {value} here, which does not count as evidence"
         return Evidence(autodiff.LABELS[package], None, analytic, note=note)
     error = _SUMMANDS * rounding.size_of_summands(setting, target)
     found = _compare(autodiff.LABELS[package], value, analytic, error, floor)

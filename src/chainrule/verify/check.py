@@ -128,7 +128,7 @@ def _is_resolved(array: list[Compared]) -> bool:
 
 
 def _advice(with_digits: bool) -> str:
-    """Say why parameters are not resolved, and what to try."""
+    """Return why parameters are not resolved, and what to try."""
     if with_digits:
         return (
             "High precision has the digits of these, but float64 has not: their parts cancel, as "

@@ -1,6 +1,6 @@
 """Central differences in float64, of C_i for many quantities and samples at once.
 
-A pair is one quantity in one sample. Its unit is shifted, and only what follows is computed anew:
+A pair is one quantity in one sample. Its unit is shifted, and only what follows is computed again:
 the change of one unit of layer l, then the changes of all units of the layers after it. Each pair
 has its own step, which shrinks as long as a shift carries some unit over a kink.
 """
@@ -79,7 +79,7 @@ class Shifted:
         self._movers = [self._who_moves(along) for along in (False, True)]
 
     def moves(self, place: Place, j: Array, *, along: bool = False) -> Array:
-        """Say of which samples a small shift of units j at the place can move C_i, (units, n).
+        """Return of which samples a small shift of units j at the place can move C_i, (units, n).
 
         With ``along`` a relu on its kink goes on with its slope there, 0.
         """
@@ -87,7 +87,7 @@ class Shifted:
         return np.asarray(moves[place.layer][:, j].T)
 
     def _who_moves(self, along: bool) -> tuple[ByLayer[Array], ByLayer[Array]]:
-        """Say of each z and a whether C_i depends on it: not through relu that is off, or w = 0."""
+        """Return for each z and a whether C_i depends on it: not through a relu at 0, or w = 0."""
         f = self.setting.forward
         of_z: list[Array] = []
         of_a = [np.ones(f.a[-1].shape, dtype=bool)]
@@ -164,7 +164,7 @@ class Shifted:
         return c.sum(axis=-1), marks
 
     def _is_far_in_loss(self, before: Array, after: Array, y: Array) -> Array:
-        """Say of which rows an output moved further than a stencil can follow the loss."""
+        """Return of which rows an output moved further than a stencil can follow the loss."""
         far = np.abs(after - before) > 1
         if type(self.loss) in _BENT_AT_1:
             before, after = before - y, after - y
@@ -197,7 +197,7 @@ class Shifted:
 
 
 def _moved_far(g: Activation, before: Array, after: Array) -> Array:
-    """Say where z moved further than a stencil can follow g: by more than 1, unless g is flat."""
+    """Return where z moved too far for a stencil to follow g: by more than 1, unless g is flat."""
     far = np.abs(after - before) > 1
     if far.any() and type(ACTIVATIONS.get(g.name)) is type(g):
         if isinstance(g, Softmax):
@@ -376,7 +376,7 @@ def difference(shifted: Shifted, target: Target, noise: Array) -> Difference:
 
 
 def penalty_quotient(setting: Setting, target: Target) -> float:
-    """Return the central difference of ½ λ w², 0 where the target is no weight."""
+    """Return the central difference of ½ λ w², 0 where the target is not a weight."""
     w = setting.weight(target)
     if w is None:
         return 0.0

@@ -255,7 +255,7 @@ def _keep_digits(formula: Expr) -> Expr:
 
 
 def normal_cdf(mp: Any, z: Any) -> Any:
-    """Give Φ(z), in a small part of the time that mpmath's erfc takes for |z| of 10 to 100.
+    """Return Φ(z), in a small part of the time that mpmath's erfc takes for |z| of 10 to 100.
 
     By the tail's asymptotic series where that is exact enough, else by
     Φ(z) = 1/2 + φ(z) Σ_k z^(2k+1) / (1 · 3 · ... (2k+1)) (Abramowitz and Stegun, 26.2.11 and 12).

@@ -68,7 +68,7 @@ def spread_of_gradient(setting: Setting) -> tuple[Array, list[Array]]:
 
 
 def _scatter(found: list[Any]) -> Array:
-    """Return the range of repeated results; infinity where one of them is no number."""
+    """Return the range of repeated results; infinity where one of them is NaN."""
     scatter = np.maximum(np.ptp(found, axis=0), TINY)
     return np.where(np.isnan(scatter), np.inf, scatter)
 
@@ -120,7 +120,7 @@ def kinks(setting: Setting) -> Kinks:
 
 
 def side_changed(before: Array, after: Array, kinks: tuple[float, ...]) -> Array:
-    """Say where a number came to lie on another side of a kink; the kink itself has no side."""
+    """Return where a number came to lie on another side of a kink; the kink itself has no side."""
     over = np.zeros(after.shape, dtype=bool)
     for kink in kinks:
         over |= (before - kink) * (after - kink) <= 0
