@@ -50,7 +50,10 @@ export class App {
     const live = this.transport.live;
     this.drawing = new Drawing({
       open: (target) => void this.open(target),
-      showUnit: (layer, unit) => void this.change({ kind: "show", layer, unit }).then(() => this.open(layer ? `a[${layer}][${unit}]` : `x[${unit}]`)),
+      showUnit: (layer, unit) =>
+        void this.change({ kind: "show", layer, unit }).then(() =>
+          this.open(layer ? `a[${layer}][${unit}]` : `x[${unit}]`),
+        ),
     });
     this.player = new Player(this);
     this.trainBar = new TrainBar(this);
@@ -66,11 +69,19 @@ export class App {
     this.say = el("div.toast", { role: "status", "aria-live": "polite" });
     this.aside = el("div.aside", {}, this.lessons.node, this.practice.node, this.panel.node, this.health.node);
     this.app = el(
-      "div.cr-app", { "data-theme": stored("theme") ?? "auto" },
+      "div.cr-app",
+      { "data-theme": stored("theme") ?? "auto" },
       this.header(),
       el(
-        "main.grid", {},
-        el("section.stage", { "aria-label": "Network" }, this.trainBar.node, el("div.card.canvas", {}, this.drawing.node, this.player.node), this.results.node),
+        "main.grid",
+        {},
+        el(
+          "section.stage",
+          { "aria-label": "Network" },
+          this.trainBar.node,
+          el("div.card.canvas", {}, this.drawing.node, this.player.node),
+          this.results.node,
+        ),
         el(`section.detail${this.isPage ? ".page-only" : ""}`, { "aria-label": "Explanation" }, this.aside),
         el("section.side", { "aria-label": "Settings" }, ...this.cards.map((card) => card.node)),
       ),
@@ -85,15 +96,35 @@ export class App {
     const live = this.transport.live;
     this.undo = el("button.icon", { type: "button", "aria-label": "Undo", onclick: () => this.step("undo") }, "↶");
     this.redo = el("button.icon", { type: "button", "aria-label": "Redo", onclick: () => this.step("redo") }, "↷");
-    this.notation = el("select", { "aria-label": "Notation", onchange: () => void this.change({ kind: "configure", notation: this.notation.value }) });
-    this.digits = el("select", { "aria-label": "Digits", onchange: () => void this.change({ kind: "configure", digits: Number(this.digits.value) }) });
+    this.notation = el("select", {
+      "aria-label": "Notation",
+      onchange: () => void this.change({ kind: "configure", notation: this.notation.value }),
+    });
+    this.digits = el("select", {
+      "aria-label": "Digits",
+      onchange: () => void this.change({ kind: "configure", digits: Number(this.digits.value) }),
+    });
     options(this.digits, ["3", "4", "6", "8", "12"], "4");
-    const theme = el("button.icon", { type: "button", "aria-label": "Switch between light and dark", title: "Switch between light and dark", onclick: () => this.switchTheme() }, "◐");
-    const share = el("button.quiet", { type: "button", onclick: () => void this.share.open() }, live ? "Share" : "Picture");
+    const theme = el(
+      "button.icon",
+      {
+        type: "button",
+        "aria-label": "Switch between light and dark",
+        title: "Switch between light and dark",
+        onclick: () => this.switchTheme(),
+      },
+      "◐",
+    );
+    const share = el(
+      "button.quiet",
+      { type: "button", onclick: () => void this.share.open() },
+      live ? "Share" : "Picture",
+    );
     const lesson = el("button.quiet", { type: "button", onclick: () => this.lessons.toggle() }, "Lessons");
     const practice = el("button.quiet", { type: "button", onclick: () => void this.practice.toggle() }, "Practise");
     return el(
-      "header.bar", {},
+      "header.bar",
+      {},
       el("a.skip", { href: "#", onclick: (/** @type {Event} */ e) => this.skip(e) }, "Skip to the network"),
       el("h1.brand", {}, el("span.logo", { "aria-hidden": "true" }, "∂"), "chainrule", el("span.sub", {}, "explorer")),
       ...(live ? [el("nav.learn", { "aria-label": "Learn" }, lesson, practice)] : []),
@@ -110,7 +141,8 @@ export class App {
     try {
       let frame = await this.transport.start();
       const state = this.isPage ? new URLSearchParams(location.hash.slice(1)).get("s") : null;
-      if (state) frame = await this.transport.ask({ kind: "restore", state }).catch((error) => this.tell(error.message, frame));
+      if (state)
+        frame = await this.transport.ask({ kind: "restore", state }).catch((error) => this.tell(error.message, frame));
       this.show(frame);
       await this.afterChange();
     } catch (error) {
@@ -189,7 +221,11 @@ export class App {
     this.redo.disabled = !frame.redo;
     this.redo.title = frame.redo ? `Redo: ${frame.redo}` : "Nothing to redo";
     options(this.notation, frame.choices.notations, frame.settings.notation);
-    options(this.digits, [...new Set(["3", "4", "6", "8", "12", String(frame.settings.digits)])], String(frame.settings.digits));
+    options(
+      this.digits,
+      [...new Set(["3", "4", "6", "8", "12", String(frame.settings.digits)])],
+      String(frame.settings.digits),
+    );
   }
 
   /** @param {string} target */

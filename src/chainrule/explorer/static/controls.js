@@ -11,12 +11,23 @@ export class DataCard {
     this.app = app;
     this.buttons = el("div.datasets", { role: "group", "aria-label": "Data sets" });
     this.names = "";
-    const file = el("input.file", { type: "file", accept: ".csv,.tsv,.txt,text/csv", "aria-label": "CSV file", onchange: () => void this.upload(file) });
+    const file = el("input.file", {
+      type: "file",
+      accept: ".csv,.tsv,.txt,text/csv",
+      "aria-label": "CSV file",
+      onchange: () => void this.upload(file),
+    });
     this.about = el("p.small", {});
     const id = unique("file");
     file.id = id;
-    this.node = el("section.card", { "aria-label": "Data" }, el("h2", {}, "Data"), this.buttons, this.about,
-      el("label.upload", { for: id }, "Your CSV file …", file));
+    this.node = el(
+      "section.card",
+      { "aria-label": "Data" },
+      el("h2", {}, "Data"),
+      this.buttons,
+      this.about,
+      el("label.upload", { for: id }, "Your CSV file …", file),
+    );
   }
 
   /** @param {Frame} frame */
@@ -24,9 +35,19 @@ export class DataCard {
     const names = frame.choices.datasets.join();
     if (names !== this.names) {
       this.names = names;
-      this.buttons.replaceChildren(...frame.choices.datasets.map((name) => el("button.dataset", { type: "button", "data-name": name, onclick: () => void this.app.change({ kind: "data", name }) }, icon(name), el("span", {}, name))));
+      this.buttons.replaceChildren(
+        ...frame.choices.datasets.map((name) =>
+          el(
+            "button.dataset",
+            { type: "button", "data-name": name, onclick: () => void this.app.change({ kind: "data", name }) },
+            icon(name),
+            el("span", {}, name),
+          ),
+        ),
+      );
     }
-    for (const button of this.buttons.children) button.setAttribute("aria-pressed", String(button.dataset.name === frame.data.name));
+    for (const button of this.buttons.children)
+      button.setAttribute("aria-pressed", String(button.dataset.name === frame.data.name));
     const { train, validation, name, scaled } = frame.data;
     this.about.textContent = `${name}: ${plural(train, "sample")} for training${validation ? `, ${counted(validation)} for validation` : ""}${scaled ? "; each input is scaled to mean 0 and standard deviation 1" : ""}`;
   }
@@ -36,7 +57,8 @@ export class DataCard {
     const chosen = file.files?.[0];
     if (!chosen) return;
     const { file: most, name: longest } = this.app.frame.limits;
-    if (chosen.size > most) this.app.tell(`The file has ${counted(chosen.size)} bytes; expected at most ${counted(most)}`);
+    if (chosen.size > most)
+      this.app.tell(`The file has ${counted(chosen.size)} bytes; expected at most ${counted(most)}`);
     else await this.app.change({ kind: "upload", text: await chosen.text(), name: chosen.name.slice(0, longest) });
     file.value = "";
   }
@@ -44,22 +66,115 @@ export class DataCard {
 
 /** Small pictures of the data sets: (x, y, class). @type {Record<string, [number, number, number][]>} */
 const PICTURES = {
-  circles: [[16, 5, 0], [24, 8, 0], [27, 16, 0], [24, 24, 0], [16, 27, 0], [8, 24, 0], [5, 16, 0], [8, 8, 0], [16, 13, 1], [19, 16, 1], [16, 19, 1], [13, 16, 1]],
-  xor: [[8, 8, 1], [12, 6, 1], [6, 12, 1], [24, 24, 1], [20, 26, 1], [26, 20, 1], [24, 8, 0], [20, 6, 0], [26, 12, 0], [8, 24, 0], [6, 20, 0], [12, 26, 0]],
-  gaussians: [[9, 22, 0], [12, 24, 0], [7, 25, 0], [11, 20, 0], [13, 27, 0], [22, 9, 1], [25, 7, 1], [20, 11, 1], [24, 12, 1], [19, 7, 1]],
-  spiral: [[16, 14, 1], [20, 13, 1], [23, 17, 1], [21, 22, 1], [15, 25, 1], [8, 22, 1], [16, 18, 0], [12, 19, 0], [9, 15, 0], [11, 10, 0], [17, 7, 0], [24, 10, 0]],
-  moons: [[5, 18, 0], [7, 12, 0], [12, 8, 0], [17, 9, 0], [20, 14, 0], [21, 18, 0], [12, 15, 1], [13, 20, 1], [17, 24, 1], [22, 24, 1], [26, 20, 1], [27, 14, 1]],
-  "xor table": [[9, 9, 1], [23, 23, 1], [23, 9, 0], [9, 23, 0]],
-  plane: [[7, 25, 0], [12, 20, 0], [9, 15, 0], [16, 16, 1], [21, 18, 1], [19, 11, 1], [25, 7, 1]],
-  digits: [[16, 6, 1], [11, 8, 1], [21, 8, 1], [10, 13, 1], [22, 13, 1], [10, 19, 1], [22, 19, 1], [11, 24, 1], [21, 24, 1], [16, 26, 1]],
+  circles: [
+    [16, 5, 0],
+    [24, 8, 0],
+    [27, 16, 0],
+    [24, 24, 0],
+    [16, 27, 0],
+    [8, 24, 0],
+    [5, 16, 0],
+    [8, 8, 0],
+    [16, 13, 1],
+    [19, 16, 1],
+    [16, 19, 1],
+    [13, 16, 1],
+  ],
+  xor: [
+    [8, 8, 1],
+    [12, 6, 1],
+    [6, 12, 1],
+    [24, 24, 1],
+    [20, 26, 1],
+    [26, 20, 1],
+    [24, 8, 0],
+    [20, 6, 0],
+    [26, 12, 0],
+    [8, 24, 0],
+    [6, 20, 0],
+    [12, 26, 0],
+  ],
+  gaussians: [
+    [9, 22, 0],
+    [12, 24, 0],
+    [7, 25, 0],
+    [11, 20, 0],
+    [13, 27, 0],
+    [22, 9, 1],
+    [25, 7, 1],
+    [20, 11, 1],
+    [24, 12, 1],
+    [19, 7, 1],
+  ],
+  spiral: [
+    [16, 14, 1],
+    [20, 13, 1],
+    [23, 17, 1],
+    [21, 22, 1],
+    [15, 25, 1],
+    [8, 22, 1],
+    [16, 18, 0],
+    [12, 19, 0],
+    [9, 15, 0],
+    [11, 10, 0],
+    [17, 7, 0],
+    [24, 10, 0],
+  ],
+  moons: [
+    [5, 18, 0],
+    [7, 12, 0],
+    [12, 8, 0],
+    [17, 9, 0],
+    [20, 14, 0],
+    [21, 18, 0],
+    [12, 15, 1],
+    [13, 20, 1],
+    [17, 24, 1],
+    [22, 24, 1],
+    [26, 20, 1],
+    [27, 14, 1],
+  ],
+  "xor table": [
+    [9, 9, 1],
+    [23, 23, 1],
+    [23, 9, 0],
+    [9, 23, 0],
+  ],
+  plane: [
+    [7, 25, 0],
+    [12, 20, 0],
+    [9, 15, 0],
+    [16, 16, 1],
+    [21, 18, 1],
+    [19, 11, 1],
+    [25, 7, 1],
+  ],
+  digits: [
+    [16, 6, 1],
+    [11, 8, 1],
+    [21, 8, 1],
+    [10, 13, 1],
+    [22, 13, 1],
+    [10, 19, 1],
+    [22, 19, 1],
+    [11, 24, 1],
+    [21, 24, 1],
+    [16, 26, 1],
+  ],
 };
 
 /** @param {string} name */
 function icon(name) {
   const points = PICTURES[name] ?? [];
-  return svg("svg", { viewBox: "0 0 32 32", "aria-hidden": "true" }, ...points.map(([x, y, side]) => (side
-    ? svg("circle.one", { cx: x, cy: y, r: 2 })
-    : svg("rect.zero", { x: x - 1.8, y: y - 1.8, width: 3.6, height: 3.6 }))));
+  return svg(
+    "svg",
+    { viewBox: "0 0 32 32", "aria-hidden": "true" },
+    ...points.map(([x, y, side]) =>
+      side
+        ? svg("circle.one", { cx: x, cy: y, r: 2 })
+        : svg("rect.zero", { x: x - 1.8, y: y - 1.8, width: 3.6, height: 3.6 }),
+    ),
+  );
 }
 
 const SEEDS = 2 ** 32; // more than anybody clicks through
@@ -72,10 +187,21 @@ export class NetworkCard {
     this.output = el("select", { onchange: () => this.build({ output: this.output.value }) });
     this.loss = el("select", { onchange: () => this.build({ loss: this.loss.value }) });
     this.about = el("p.small", {});
-    this.node = el("section.card", { "aria-label": "Network settings" }, el("h2", {}, "Network"), this.layers,
+    this.node = el(
+      "section.card",
+      { "aria-label": "Network settings" },
+      el("h2", {}, "Network"),
+      this.layers,
       el("button.quiet", { type: "button", onclick: () => this.add() }, "+ hidden layer"),
-      field("Output", this.output), field("Loss", this.loss),
-      el("button.quiet", { type: "button", onclick: () => this.build({ seed: (this.app.frame.network.seed + 1) % SEEDS }) }, "New initial weights"), this.about);
+      field("Output", this.output),
+      field("Loss", this.loss),
+      el(
+        "button.quiet",
+        { type: "button", onclick: () => this.build({ seed: (this.app.frame.network.seed + 1) % SEEDS }) },
+        "New initial weights",
+      ),
+      this.about,
+    );
   }
 
   /** @param {Record<string, unknown>} fields */
@@ -110,20 +236,40 @@ export class NetworkCard {
 
   /** @param {number} i */
   row(i) {
-    const box = el("input", { type: "number", min: 1, max: this.app.frame.limits.units, "aria-label": `Units of layer ${i + 1}`, onchange: () => {
-      const sizes = this.hidden();
-      sizes[i] = Math.round(Number(box.value));
-      this.build({ hidden_sizes: sizes });
-    } });
-    const select = el("select", { "aria-label": `Activation of layer ${i + 1}`, onchange: () => {
-      const names = this.app.frame.network.activations.slice(0, -1);
-      names[i] = select.value;
-      this.build({ hidden: names });
-    } });
-    const remove = el("button.icon", { type: "button", "aria-label": `Remove layer ${i + 1}`, onclick: () => {
-      const names = this.app.frame.network.activations.slice(0, -1);
-      this.build({ hidden_sizes: this.hidden().filter((/** @type {number} */ _, /** @type {number} */ at) => at !== i), hidden: names.filter((/** @type {string} */ _, /** @type {number} */ at) => at !== i) });
-    } }, "−");
+    const box = el("input", {
+      type: "number",
+      min: 1,
+      max: this.app.frame.limits.units,
+      "aria-label": `Units of layer ${i + 1}`,
+      onchange: () => {
+        const sizes = this.hidden();
+        sizes[i] = Math.round(Number(box.value));
+        this.build({ hidden_sizes: sizes });
+      },
+    });
+    const select = el("select", {
+      "aria-label": `Activation of layer ${i + 1}`,
+      onchange: () => {
+        const names = this.app.frame.network.activations.slice(0, -1);
+        names[i] = select.value;
+        this.build({ hidden: names });
+      },
+    });
+    const remove = el(
+      "button.icon",
+      {
+        type: "button",
+        "aria-label": `Remove layer ${i + 1}`,
+        onclick: () => {
+          const names = this.app.frame.network.activations.slice(0, -1);
+          this.build({
+            hidden_sizes: this.hidden().filter((/** @type {number} */ _, /** @type {number} */ at) => at !== i),
+            hidden: names.filter((/** @type {string} */ _, /** @type {number} */ at) => at !== i),
+          });
+        },
+      },
+      "−",
+    );
     return el("li", {}, el("span.label", {}, `Layer ${i + 1}`), box, select, remove);
   }
 }
@@ -136,11 +282,28 @@ export class TrainingCard {
     this.app = app;
     const change = (/** @type {Record<string, unknown>} */ fields) => void app.change({ kind: "configure", ...fields });
     this.rates = el("datalist", { id: unique("rates") }, ...RATES.map((value) => el("option", { value })));
-    this.rate = el("input", { type: "number", min: 0, step: "any", list: this.rates.id, onchange: () => change({ learning_rate: Number(this.rate.value) }) });
+    this.rate = el("input", {
+      type: "number",
+      min: 0,
+      step: "any",
+      list: this.rates.id,
+      onchange: () => change({ learning_rate: Number(this.rate.value) }),
+    });
     this.rule = el("select", { onchange: () => change({ optimizer: this.rule.value }) });
-    this.batch = el("input", { type: "number", min: 1, onchange: () => change({ batch_size: Math.round(Number(this.batch.value)) }) });
-    this.node = el("section.card", { "aria-label": "Training settings" }, el("h2", {}, "Training"), this.rates,
-      field("Learning rate η", this.rate), field("Optimiser", this.rule), field("Samples in a batch", this.batch));
+    this.batch = el("input", {
+      type: "number",
+      min: 1,
+      onchange: () => change({ batch_size: Math.round(Number(this.batch.value)) }),
+    });
+    this.node = el(
+      "section.card",
+      { "aria-label": "Training settings" },
+      el("h2", {}, "Training"),
+      this.rates,
+      field("Learning rate η", this.rate),
+      field("Optimiser", this.rule),
+      field("Samples in a batch", this.batch),
+    );
   }
 
   /** @param {Frame} frame */
@@ -160,15 +323,35 @@ export class SampleCard {
   constructor(app) {
     this.app = app;
     this.shape = "";
-    this.at = el("input", { type: "number", min: 0, "aria-label": "Sample number", onchange: () => this.select(Number(this.at.value) - this.first()) });
+    this.at = el("input", {
+      type: "number",
+      min: 0,
+      "aria-label": "Sample number",
+      onchange: () => this.select(Number(this.at.value) - this.first()),
+    });
     this.of = el("span", {});
     this.fields = el("div.numbers", {});
     this.about = el("p.small", {});
     const live = app.transport.live;
-    const move = (/** @type {number} */ by) => this.select((app.frame.sample.index + by + app.frame.sample.count) % app.frame.sample.count);
-    this.node = el("section.card", { "aria-label": "Current sample" }, el("h2", {}, "Sample"),
-      live ? el("div.stepper", {}, el("button.icon", { type: "button", "aria-label": "Previous sample", onclick: () => move(-1) }, "◀"), this.at, this.of, el("button.icon", { type: "button", "aria-label": "Next sample", onclick: () => move(1) }, "▶")) : null,
-      this.fields, this.about);
+    const move = (/** @type {number} */ by) =>
+      this.select((app.frame.sample.index + by + app.frame.sample.count) % app.frame.sample.count);
+    this.node = el(
+      "section.card",
+      { "aria-label": "Current sample" },
+      el("h2", {}, "Sample"),
+      live
+        ? el(
+            "div.stepper",
+            {},
+            el("button.icon", { type: "button", "aria-label": "Previous sample", onclick: () => move(-1) }, "◀"),
+            this.at,
+            this.of,
+            el("button.icon", { type: "button", "aria-label": "Next sample", onclick: () => move(1) }, "▶"),
+          )
+        : null,
+      this.fields,
+      this.about,
+    );
   }
 
   first() {
@@ -190,13 +373,23 @@ export class SampleCard {
     const { columns, labels } = frame.data;
     const inputs = x.length <= (columns.length ? SOME : FEW) ? x : [];
     const targets = y.length <= FEW ? y : [];
-    const shape = JSON.stringify([x.length, y.length, first, frame.settings.letters.x, frame.settings.layers, columns, labels]);
+    const shape = JSON.stringify([
+      x.length,
+      y.length,
+      first,
+      frame.settings.letters.x,
+      frame.settings.layers,
+      columns,
+      labels,
+    ]);
     if (shape !== this.shape) {
       this.shape = shape;
       this.fields.classList.toggle("named", columns.length > 0 || labels.length > 0);
       this.fields.replaceChildren(
         ...inputs.map((_, i) => this.box(symbol(frame, frame.settings.letters.x, 0, i), `x[${i}]`, columns[i])),
-        ...targets.map((_, i) => this.box(`y${below(i + first)}`, `y[${i}]`, y.length === labels.length ? labels[i] : "")),
+        ...targets.map((_, i) =>
+          this.box(`y${below(i + first)}`, `y[${i}]`, y.length === labels.length ? labels[i] : ""),
+        ),
       );
     }
     const all = [...inputs, ...targets];
@@ -204,7 +397,9 @@ export class SampleCard {
       if (document.activeElement !== box) box.value = typed(all[i], 5);
       box.disabled = !this.app.transport.live;
     });
-    this.about.textContent = expected ? `True class: ${expected}, predicted: ${predicted}${expected === predicted ? "" : " (wrong)"}` : "";
+    this.about.textContent = expected
+      ? `True class: ${expected}, predicted: ${predicted}${expected === predicted ? "" : " (wrong)"}`
+      : "";
   }
 
   /**
@@ -213,7 +408,11 @@ export class SampleCard {
    * @param {string} [own] the name that the file gives it
    */
   box(name, target, own) {
-    const box = el("input", { type: "number", step: "any", onchange: () => void this.app.change({ kind: "edit", target, value: Number(box.value) }) });
+    const box = el("input", {
+      type: "number",
+      step: "any",
+      onchange: () => void this.app.change({ kind: "edit", target, value: Number(box.value) }),
+    });
     const shown = field(name, box);
     if (own) shown.querySelector("label").append(" ", el("span.own", { title: own }, own));
     return shown;

@@ -70,11 +70,13 @@ function breakable(node) {
     math.replaceChildren(...pieces);
     return;
   }
-  node.replaceChildren(...pieces.map((piece) => {
-    const part = /** @type {Element} */ (math.cloneNode());
-    part.append(piece);
-    return part;
-  }));
+  node.replaceChildren(
+    ...pieces.map((piece) => {
+      const part = /** @type {Element} */ (math.cloneNode());
+      part.append(piece);
+      return part;
+    }),
+  );
 }
 
 /**
@@ -86,12 +88,15 @@ function breakable(node) {
 function split(row, signs, least) {
   let inside = [...row.children];
   const lead = inside[0]?.localName === "mo" ? inside.slice(0, 1) : [];
-  if (least > 3 && inside.length === 2 && lead.length && inside[1].localName === "mrow") inside = [...lead, ...inside[1].children];
+  if (least > 3 && inside.length === 2 && lead.length && inside[1].localName === "mrow")
+    inside = [...lead, ...inside[1].children];
   if (inside.length < least) return [row];
   const pieces = /** @type {Element[]} */ ([]);
   for (const child of inside) {
-    const cut = child.localName === "mo" && signs.includes(child.textContent ?? "") && child.getAttribute("form") !== "prefix";
-    if (!pieces.length || (cut && pieces[pieces.length - 1].children.length)) pieces.push(/** @type {Element} */ (row.cloneNode()));
+    const cut =
+      child.localName === "mo" && signs.includes(child.textContent ?? "") && child.getAttribute("form") !== "prefix";
+    if (!pieces.length || (cut && pieces[pieces.length - 1].children.length))
+      pieces.push(/** @type {Element} */ (row.cloneNode()));
     if (cut) child.setAttribute("form", "infix");
     pieces[pieces.length - 1].append(child);
   }

@@ -53,7 +53,14 @@ export class NotebookTransport {
       let { steps, ...rest } = request;
       let [again, before] = [false, -1];
       while (!over) {
-        const frame = await this.ask({ kind: "train", ...rest, ...(steps ? { steps } : {}), seconds: 0.045, again, results: true });
+        const frame = await this.ask({
+          kind: "train",
+          ...rest,
+          ...(steps ? { steps } : {}),
+          seconds: 0.045,
+          again,
+          results: true,
+        });
         const now = frame.training.step;
         if (steps && before >= 0) steps -= now - before;
         else if (steps) steps -= Math.min(steps, rest.pace ?? steps);
@@ -63,7 +70,12 @@ export class NotebookTransport {
         if (rest.pace) await new Promise((resolve) => setTimeout(resolve, 45));
       }
     };
-    return { done: run(), stop: () => { over = true; } };
+    return {
+      done: run(),
+      stop: () => {
+        over = true;
+      },
+    };
   }
 }
 

@@ -62,7 +62,11 @@ export class OfflineTransport {
     }
     if (found) return found;
     const kept = request.kind === "prove" || request.kind === "latex";
-    throw new Error(kept ? "The file has this for some steps only. Choose the first or the last step." : "The file is a recording without Python. Run chainrule explore for this.");
+    throw new Error(
+      kept
+        ? "The file has this for some steps only. Choose the first or the last step."
+        : "The file is a recording without Python. Run chainrule explore for this.",
+    );
   }
 
   /**
@@ -84,7 +88,12 @@ export class OfflineTransport {
       };
       next();
     });
-    return { done, stop: () => { over = true; } };
+    return {
+      done,
+      stop: () => {
+        over = true;
+      },
+    };
   }
 
   resultsNow() {

@@ -22,14 +22,24 @@ export class Panel {
   welcome() {
     this.body.replaceChildren(
       el("h2", {}, "Ask any weight why"),
-      el("p", {}, "Every line in the drawing is a weight. Click one to split its derivative into the factors of the chain rule: in symbols, in the numbers of this sample, and with a proof."),
-      el("ul.hints", {},
+      el(
+        "p",
+        {},
+        "Every line in the drawing is a weight. Click one to split its derivative into the factors of the chain rule: in symbols, in the numbers of this sample, and with a proof.",
+      ),
+      el(
+        "ul.hints",
+        {},
         el("li", {}, el("span.key.positive", {}, "solid"), " a positive weight; thicker is larger"),
         el("li", {}, el("span.key.negative", {}, "dashed"), " a negative weight"),
         el("li", {}, el("span.key", {}, "δ"), " below a unit: ∂C/∂z"),
         el("li", {}, el("span.key", {}, "✕"), " a dead unit, ", el("span.key", {}, "≈"), " a saturated unit"),
       ),
-      el("p.small", {}, "By keyboard: press Tab to reach the drawing, the arrow keys to move in it, and Enter to open a part."),
+      el(
+        "p.small",
+        {},
+        "By keyboard: press Tab to reach the drawing, the arrow keys to move in it, and Enter to open a part.",
+      ),
     );
   }
 
@@ -69,11 +79,23 @@ export class Panel {
    */
   show(reply, again) {
     const open = again ? this.openedSections() : null;
-    const focus = again && this.body.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.keep : "";
+    const focus =
+      again && this.body.contains(document.activeElement)
+        ? /** @type {HTMLElement} */ (document.activeElement).dataset.keep
+        : "";
     const headline = this.headline(reply);
     const shown = /** @type {Node[]} */ ([
       this.back(),
-      el("div.top", {}, headline, el("button.icon.close", { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() }, "✕")),
+      el(
+        "div.top",
+        {},
+        headline,
+        el(
+          "button.icon.close",
+          { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() },
+          "✕",
+        ),
+      ),
       el("p.small", {}, reply.words),
       this.scope(),
     ]);
@@ -92,7 +114,8 @@ export class Panel {
     this.body.replaceChildren(...shown);
     if (focus) /** @type {HTMLElement | null} */ (this.body.querySelector(`[data-keep="${focus}"]`))?.focus();
     if (!again) this.node.scrollTop = 0;
-    if (!again && this.app.app.clientWidth < 1000) this.node.scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
+    if (!again && this.app.app.clientWidth < 1000)
+      this.node.scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
   }
 
   /**
@@ -102,15 +125,28 @@ export class Panel {
    * @returns {boolean} whether that was possible
    */
   patch(before, reply) {
-    const shape = (/** @type {Derivation} */ d) => JSON.stringify([d.target, d.words, d.heads, d.samples.length,
-      d.sections.map((s) => [s.title, s.symbol, s.equations.length, s.has_samples, s.contributions?.largest.map((p) => p.unit)])]);
+    const shape = (/** @type {Derivation} */ d) =>
+      JSON.stringify([
+        d.target,
+        d.words,
+        d.heads,
+        d.samples.length,
+        d.sections.map((s) => [
+          s.title,
+          s.symbol,
+          s.equations.length,
+          s.has_samples,
+          s.contributions?.largest.map((p) => p.unit),
+        ]),
+      ]);
     if (shape(before) !== shape(reply)) return false;
     const parts = [...this.body.querySelectorAll("details.part")];
     reply.sections.forEach((section, i) => {
       const old = before.sections[i];
       const lines = parts[i].querySelectorAll(":scope > .content > .line");
       section.equations.forEach((equation, at) => {
-        if (equation.mathml !== old.equations[at].mathml) lines[at].replaceWith(this.equation(equation, section.tags[at]));
+        if (equation.mathml !== old.equations[at].mathml)
+          lines[at].replaceWith(this.equation(equation, section.tags[at]));
       });
       if (section.contributions && JSON.stringify(section.contributions) !== JSON.stringify(old.contributions)) {
         parts[i].querySelector(".contributions")?.replaceWith(this.contributions(section.contributions, []));
@@ -129,17 +165,26 @@ export class Panel {
   /** @param {Derivation} reply */
   headline(reply) {
     const node = formula(reply.headline, "h2.headline");
-    node.setAttribute("aria-label", `Derivative with respect to ${reply.target}: ${number(reply.value, this.app.frame.settings.digits)}`);
+    node.setAttribute(
+      "aria-label",
+      `Derivative with respect to ${reply.target}: ${number(reply.value, this.app.frame.settings.digits)}`,
+    );
     return node;
   }
 
   /** Return the button that leads back to a drawing above the panel. */
   back() {
-    return el("button.quiet.back", { type: "button", onclick: () => this.app.drawing.comeBack() }, "↑ Back to the drawing");
+    return el(
+      "button.quiet.back",
+      { type: "button", onclick: () => this.app.drawing.comeBack() },
+      "↑ Back to the drawing",
+    );
   }
 
   openedSections() {
-    return new Set([...this.body.querySelectorAll("details.part[open]")].map((d) => /** @type {HTMLElement} */ (d).dataset.title));
+    return new Set(
+      [...this.body.querySelectorAll("details.part[open]")].map((d) => /** @type {HTMLElement} */ (d).dataset.title),
+    );
   }
 
   /**
@@ -147,8 +192,12 @@ export class Panel {
    * @param {string} tag
    */
   equation(equation, tag) {
-    return el("div.line", {}, equation.lead ? el("p.lead", {}, equation.lead) : null,
-      el("div.eq", {}, formula(equation.mathml), tag ? el("span.tag", {}, tag) : null));
+    return el(
+      "div.line",
+      {},
+      equation.lead ? el("p.lead", {}, equation.lead) : null,
+      el("div.eq", {}, formula(equation.mathml), tag ? el("span.tag", {}, tag) : null),
+    );
   }
 
   scope() {
@@ -156,10 +205,27 @@ export class Panel {
     const { count: n, block } = frame.sample;
     if (n < 2 || !this.app.transport.live) return el("span", { hidden: true });
     const name = unique("scope");
-    const choice = (/** @type {string} */ value, /** @type {string} */ words) => el("label", {},
-      el("input", { type: "radio", name, value, "data-keep": `scope ${value}`, checked: frame.settings.scope === value, onchange: () => void this.app.change({ kind: "configure", scope: value }) }),
-      el("span", {}, words));
-    return el("fieldset.scope", {}, el("legend", {}, "The loss of"), choice("sample", "this sample"), choice("all", `${n === block ? "all " : ""}${plural(block, "sample")} (mean)`));
+    const choice = (/** @type {string} */ value, /** @type {string} */ words) =>
+      el(
+        "label",
+        {},
+        el("input", {
+          type: "radio",
+          name,
+          value,
+          "data-keep": `scope ${value}`,
+          checked: frame.settings.scope === value,
+          onchange: () => void this.app.change({ kind: "configure", scope: value }),
+        }),
+        el("span", {}, words),
+      );
+    return el(
+      "fieldset.scope",
+      {},
+      el("legend", {}, "The loss of"),
+      choice("sample", "this sample"),
+      choice("all", `${n === block ? "all " : ""}${plural(block, "sample")} (mean)`),
+    );
   }
 
   /** @param {Derivation} reply */
@@ -172,11 +238,27 @@ export class Panel {
       if (text.trim() === "" || !Number.isFinite(number_)) return this.app.tell("Type a number, such as −0.25");
       return this.edit(target, number_);
     };
-    const box = el("input", { type: "number", step: "any", value: typed(value, 6), "data-keep": "box", "aria-label": `Value of ${target}`, onchange: () => send(box.value) });
-    const slider = el("input", { type: "range", min: -span, max: span, step: span / 200, value: typed(value), "data-keep": "slider", "aria-label": `Slider for ${target}`, oninput: () => {
-      box.value = slider.value;
-      void send(slider.value);
-    } });
+    const box = el("input", {
+      type: "number",
+      step: "any",
+      value: typed(value, 6),
+      "data-keep": "box",
+      "aria-label": `Value of ${target}`,
+      onchange: () => send(box.value),
+    });
+    const slider = el("input", {
+      type: "range",
+      min: -span,
+      max: span,
+      step: span / 200,
+      value: typed(value),
+      "data-keep": "slider",
+      "aria-label": `Slider for ${target}`,
+      oninput: () => {
+        box.value = slider.value;
+        void send(slider.value);
+      },
+    });
     return el("div.editor", {}, el("span.what", {}, `${target} =`), box, slider);
   }
 
@@ -208,19 +290,45 @@ export class Panel {
     for (const part of parts.largest) {
       const way = [...units, part.unit];
       const inside = el("div.inside", {});
-      const details = el("details.way", {}, el("summary", {
-        onmouseenter: () => this.lightUp(way), onfocus: () => this.lightUp(way),
-      }, el("span.through", {}, `through unit ${part.unit + first}`),
-      el("span.bar", { class: `bar ${drawn(part.value) < 0 ? "negative" : "positive"}`, "aria-hidden": "true" }, bar(Math.abs(drawn(part.value)) / most)),
-      el("span.amount", {}, number(part.value, digits))), inside);
+      const details = el(
+        "details.way",
+        {},
+        el(
+          "summary",
+          {
+            onmouseenter: () => this.lightUp(way),
+            onfocus: () => this.lightUp(way),
+          },
+          el("span.through", {}, `through unit ${part.unit + first}`),
+          el(
+            "span.bar",
+            { class: `bar ${drawn(part.value) < 0 ? "negative" : "positive"}`, "aria-hidden": "true" },
+            bar(Math.abs(drawn(part.value)) / most),
+          ),
+          el("span.amount", {}, number(part.value, digits)),
+        ),
+        inside,
+      );
       details.addEventListener("toggle", () => {
         if (details.open) void this.openWay(way, inside, part);
       });
       list.append(el("li", {}, details));
     }
     const left = parts.count - parts.largest.length;
-    if (left) list.append(el("li.rest", {}, `${left === 1 ? "the other one" : `the sum of the other ${left}`}: ${number(parts.rest, digits)}`));
-    const words = parts.count === 1 ? "The only contribution:" : left ? `The ${parts.largest.length} largest of ${parts.count} contributions:` : `The ${parts.count} contributions, largest first:`;
+    if (left)
+      list.append(
+        el(
+          "li.rest",
+          {},
+          `${left === 1 ? "the other one" : `the sum of the other ${left}`}: ${number(parts.rest, digits)}`,
+        ),
+      );
+    const words =
+      parts.count === 1
+        ? "The only contribution:"
+        : left
+          ? `The ${parts.largest.length} largest of ${parts.count} contributions:`
+          : `The ${parts.count} contributions, largest first:`;
     return el("div.contributions", {}, el("p.lead", {}, words), list);
   }
 
@@ -252,42 +360,86 @@ export class Panel {
   samples(reply) {
     const digits = this.app.frame.settings.digits;
     const first = this.app.frame.settings.first_index;
-    const head = el("tr", {}, el("th", { scope: "col" }, "sample"),
-      ...reply.heads.map((symbol) => el("th", { scope: "col" }, formula(symbol))), el("th", { scope: "col" }, "product"));
-    const body = reply.samples.map(([index, ...values]) => el(`tr${index === reply.focus ? ".focus" : ""}`, {},
-      el("th", { scope: "row" }, String(Number(index) + first)), ...values.map((v) => el("td", {}, number(v, digits)))));
+    const head = el(
+      "tr",
+      {},
+      el("th", { scope: "col" }, "sample"),
+      ...reply.heads.map((symbol) => el("th", { scope: "col" }, formula(symbol))),
+      el("th", { scope: "col" }, "product"),
+    );
+    const body = reply.samples.map(([index, ...values]) =>
+      el(
+        `tr${index === reply.focus ? ".focus" : ""}`,
+        {},
+        el("th", { scope: "row" }, String(Number(index) + first)),
+        ...values.map((v) => el("td", {}, number(v, digits))),
+      ),
+    );
     const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
     const left = reply.n_samples - reply.samples.length;
-    return el("div.scroll", { tabindex: 0, role: "region", "aria-label": "The terms of each sample" }, table, left > 0 ? el("p.small", {}, `and ${plural(left, "more sample")}`) : null);
+    return el(
+      "div.scroll",
+      { tabindex: 0, role: "region", "aria-label": "The terms of each sample" },
+      table,
+      left > 0 ? el("p.small", {}, `and ${plural(left, "more sample")}`) : null,
+    );
   }
 
   proof() {
     const out = el("div.proof", { "aria-live": "polite" });
-    const button = el("button", { type: "button", onclick: async () => {
-      button.disabled = true;
-      out.textContent = "Proving …";
-      const reply = await this.app.ask({ kind: "prove", target: this.target });
-      button.disabled = false;
-      if (document.activeElement === document.body) button.focus(); // disabling it took the focus away
-      out.replaceChildren(...(reply ? certificate(reply.certificate) : []));
-    } }, "Prove it");
+    const button = el(
+      "button",
+      {
+        type: "button",
+        onclick: async () => {
+          button.disabled = true;
+          out.textContent = "Proving …";
+          const reply = await this.app.ask({ kind: "prove", target: this.target });
+          button.disabled = false;
+          if (document.activeElement === document.body) button.focus(); // disabling it took the focus away
+          out.replaceChildren(...(reply ? certificate(reply.certificate) : []));
+        },
+      },
+      "Prove it",
+    );
     this.prove = button;
     this.proofOut = out;
-    return el("details.part", { open: true, "data-title": "proof" }, el("summary", {}, el("span.title", {}, "The proof")),
-      el("div.content", {}, el("p.lead", {}, "Compare the derivative with a difference quotient, a value with 30 digits and, if PyTorch or JAX is installed, automatic differentiation."), button, out));
+    return el(
+      "details.part",
+      { open: true, "data-title": "proof" },
+      el("summary", {}, el("span.title", {}, "The proof")),
+      el(
+        "div.content",
+        {},
+        el(
+          "p.lead",
+          {},
+          "Compare the derivative with a difference quotient, a value with 30 digits and, if PyTorch or JAX is installed, automatic differentiation.",
+        ),
+        button,
+        out,
+      ),
+    );
   }
 
   latex() {
-    return el("button.quiet", { type: "button", onclick: async () => {
-      const reply = await this.app.ask({ kind: "latex", target: this.target });
-      if (!reply) return;
-      try {
-        await navigator.clipboard.writeText(reply.latex);
-        this.app.tell("Copied the derivation as LaTeX");
-      } catch {
-        this.app.share.showText("LaTeX", reply.latex);
-      }
-    } }, "Copy as LaTeX");
+    return el(
+      "button.quiet",
+      {
+        type: "button",
+        onclick: async () => {
+          const reply = await this.app.ask({ kind: "latex", target: this.target });
+          if (!reply) return;
+          try {
+            await navigator.clipboard.writeText(reply.latex);
+            this.app.tell("Copied the derivation as LaTeX");
+          } catch {
+            this.app.share.showText("LaTeX", reply.latex);
+          }
+        },
+      },
+      "Copy as LaTeX",
+    );
   }
 
   async showLoss() {
@@ -299,11 +451,38 @@ export class Panel {
     const { a, C } = frame.settings.letters;
     this.body.replaceChildren(
       this.back(),
-      el("div.top", {}, el("h2", {}, "The loss of this sample"), el("button.icon.close", { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() }, "✕")),
-      ...(step ? [el("p", {}, step.words), ...step.equations.map((/** @type {any} */ e) => el("div.eq", {}, formula(e.mathml)))] : []),
+      el(
+        "div.top",
+        {},
+        el("h2", {}, "The loss of this sample"),
+        el(
+          "button.icon.close",
+          { type: "button", "aria-label": "Close the derivation", onclick: () => this.close() },
+          "✕",
+        ),
+      ),
+      ...(step
+        ? [
+            el("p", {}, step.words),
+            ...step.equations.map((/** @type {any} */ e) => el("div.eq", {}, formula(e.mathml))),
+          ]
+        : []),
       el("h3", {}, "How the loss changes with each output"),
-      el("ul.list", {}, ...outputs.map((/** @type {number} */ j) => el("li", {}, el("button.quiet", { type: "button", onclick: () => void this.app.open(`a[${last}][${j}]`) },
-        `∂${C}/∂${a}[${last}][${j}] = ${number(frame.layers[last].dC_da[j], frame.settings.digits)}`)))),
+      el(
+        "ul.list",
+        {},
+        ...outputs.map((/** @type {number} */ j) =>
+          el(
+            "li",
+            {},
+            el(
+              "button.quiet",
+              { type: "button", onclick: () => void this.app.open(`a[${last}][${j}]`) },
+              `∂${C}/∂${a}[${last}][${j}] = ${number(frame.layers[last].dC_da[j], frame.settings.digits)}`,
+            ),
+          ),
+        ),
+      ),
     );
   }
 }
@@ -325,14 +504,28 @@ const VERDICTS = {
 /** @param {any} found */
 function certificate(found) {
   const verdict = VERDICTS[/** @type {keyof typeof VERDICTS} */ (found.verdict)];
-  const row = (/** @type {string} */ method, /** @type {string} */ digits, /** @type {import("./types").Value | null} */ error) => el("li", {}, el("b", {}, method),
-    el("span.error", {}, error === null ? "" : `rel. error ${scientific(error, 1)}`), el("span.value", {}, digits));
+  const row = (
+    /** @type {string} */ method,
+    /** @type {string} */ digits,
+    /** @type {import("./types").Value | null} */ error,
+  ) =>
+    el(
+      "li",
+      {},
+      el("b", {}, method),
+      el("span.error", {}, error === null ? "" : `rel. error ${scientific(error, 1)}`),
+      el("span.value", {}, digits),
+    );
   const others = found.evidence.filter((/** @type {any} */ e) => e.value !== null);
   return [
     el(`p.verdict.${found.verdict.replace(" ", "-")}`, {}, verdict),
     found.advice ? el("p.small", {}, found.advice) : "",
-    el("ul.evidence", { "aria-label": "Evidence" }, row("backpropagation", exact(found.analytic), null),
-      ...others.map((/** @type {any} */ e) => row(e.method, e.digits, e.relative_error))),
+    el(
+      "ul.evidence",
+      { "aria-label": "Evidence" },
+      row("backpropagation", exact(found.analytic), null),
+      ...others.map((/** @type {any} */ e) => row(e.method, e.digits, e.relative_error)),
+    ),
   ];
 }
 
@@ -355,8 +548,21 @@ export class HealthCard {
     const reply = await this.app.ask({ kind: "health" });
     if (!reply) return;
     this.words.textContent = reply.words;
-    this.list.replaceChildren(...reply.layers.map((/** @type {any} */ layer) => el("li", {},
-      el("div.row", {}, el("b", {}, `Layer ${layer.layer}`), el("span.bar.positive", { "aria-hidden": "true" }, bar(drawn(layer.share))), el("span.amount", {}, `∂C/∂w ${number(layer.gradient, 2)}`)),
-      el("p.small", {}, layer.words))));
+    this.list.replaceChildren(
+      ...reply.layers.map((/** @type {any} */ layer) =>
+        el(
+          "li",
+          {},
+          el(
+            "div.row",
+            {},
+            el("b", {}, `Layer ${layer.layer}`),
+            el("span.bar.positive", { "aria-hidden": "true" }, bar(drawn(layer.share))),
+            el("span.amount", {}, `∂C/∂w ${number(layer.gradient, 2)}`),
+          ),
+          el("p.small", {}, layer.words),
+        ),
+      ),
+    );
   }
 }

@@ -27,8 +27,17 @@ export class Player {
     this.equations = el("div.equations", {});
     this.text = el("div.text", { "aria-live": "polite" }, this.title, this.words, this.equations);
     this.node = el(
-      "div.player", { role: "group", "aria-label": "Forward and backward, step by step" },
-      el("div.controls", {}, button("◀", "Step back", () => void this.go(this.at - 1)), this.playButton, button("▶|", "Step forward", () => void this.go(this.at + 1)), this.dots, this.close = button("✕", "Leave the steps", () => this.leave())),
+      "div.player",
+      { role: "group", "aria-label": "Forward and backward, step by step" },
+      el(
+        "div.controls",
+        {},
+        button("◀", "Step back", () => void this.go(this.at - 1)),
+        this.playButton,
+        button("▶|", "Step forward", () => void this.go(this.at + 1)),
+        this.dots,
+        (this.close = button("✕", "Leave the steps", () => this.leave())),
+      ),
       this.text,
     );
     this.node.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
@@ -41,7 +50,8 @@ export class Player {
   idle() {
     this.close.hidden = true;
     this.title.textContent = "One step, in slow motion";
-    this.words.textContent = "Play the forward pass, the backward pass and the update for this sample, one layer at a time. Or click a weight, a unit or a bias to see its chain rule.";
+    this.words.textContent =
+      "Play the forward pass, the backward pass and the update for this sample, one layer at a time. Or click a weight, a unit or a bias to see its chain rule.";
     this.equations.replaceChildren();
     this.node.classList.add("idle");
   }
@@ -60,10 +70,22 @@ export class Player {
     const reply = await this.app.ask({ kind: "steps" });
     if (!reply) return;
     this.steps = reply.steps;
-    this.dots.replaceChildren(...this.steps.map((step, i) => {
-      const name = `${SIGNS[/** @type {keyof typeof SIGNS} */ (step.phase)]}${["forward", "backward", "gradient"].includes(step.phase) ? step.layer : ""}`;
-      return el("li", {}, el(`button.dot.${step.phase}`, { type: "button", "data-sign": name, "aria-label": step.title, title: step.title, onclick: () => void this.go(i) }));
-    }));
+    this.dots.replaceChildren(
+      ...this.steps.map((step, i) => {
+        const name = `${SIGNS[/** @type {keyof typeof SIGNS} */ (step.phase)]}${["forward", "backward", "gradient"].includes(step.phase) ? step.layer : ""}`;
+        return el(
+          "li",
+          {},
+          el(`button.dot.${step.phase}`, {
+            type: "button",
+            "data-sign": name,
+            "aria-label": step.title,
+            title: step.title,
+            onclick: () => void this.go(i),
+          }),
+        );
+      }),
+    );
     if (this.at >= 0) this.show();
   }
 
@@ -88,7 +110,13 @@ export class Player {
     this.words.textContent = step.words;
     this.equations.replaceChildren(...step.equations.map((equation) => this.equation(equation)));
     if (step.phase === "update" && this.app.transport.live) {
-      this.equations.append(el("button.main", { type: "button", onclick: () => void this.app.change({ kind: "update" }) }, "Make this update"));
+      this.equations.append(
+        el(
+          "button.main",
+          { type: "button", onclick: () => void this.app.change({ kind: "update" }) },
+          "Make this update",
+        ),
+      );
     }
     [...this.dots.querySelectorAll("button")].forEach((dot, i) => {
       if (i === this.at) dot.setAttribute("aria-current", "step");
@@ -103,7 +131,11 @@ export class Player {
   equation(equation) {
     const math = formula(equation.mathml);
     if (!equation.target) return el("div.eq", {}, math);
-    return el("button.eq", { type: "button", title: `Open ${equation.target}`, onclick: () => void this.app.open(equation.target) }, math);
+    return el(
+      "button.eq",
+      { type: "button", title: `Open ${equation.target}`, onclick: () => void this.app.open(equation.target) },
+      math,
+    );
   }
 
   leave() {

@@ -17,9 +17,12 @@ export class Results {
     this.version = -1;
     this.picture = el("div.picture", {});
     this.curve = el("div.curve", {});
-    this.node = el("div.results", {},
-      el("section.card", { "aria-label": "Predictions" }, this.heading = el("h2", {}, "Predictions"), this.picture),
-      el("section.card", { "aria-label": "Loss" }, el("h2", {}, "Loss"), this.curve));
+    this.node = el(
+      "div.results",
+      {},
+      el("section.card", { "aria-label": "Predictions" }, (this.heading = el("h2", {}, "Predictions")), this.picture),
+      el("section.card", { "aria-label": "Loss" }, el("h2", {}, "Loss"), this.curve),
+    );
   }
 
   /** @param {Frame} frame */
@@ -47,14 +50,22 @@ export class Results {
     if (this.found && found.type === this.found.type) {
       if (!found.points.length) found.points = this.found.points;
       if (!found.validation.length) found.validation = this.found.validation;
-      if (!found.images.length && JSON.stringify(found.samples) === JSON.stringify(this.found.samples)) found.images = this.found.images;
+      if (!found.images.length && JSON.stringify(found.samples) === JSON.stringify(this.found.samples))
+        found.images = this.found.images;
     }
     this.found = found;
     this.node.classList.toggle("wide", found.type === "confusion");
     if (found.type === "surface") this.drawSurface(found, frame);
     else if (found.type === "fit") this.drawFit(found, frame);
     else if (found.type === "confusion") this.drawConfusion(found, frame);
-    else this.picture.replaceChildren(el("p.small", {}, "There is no picture for this network. With two inputs and one output it is a decision surface, with one output predicted against true values, and with classes a confusion matrix."));
+    else
+      this.picture.replaceChildren(
+        el(
+          "p.small",
+          {},
+          "There is no picture for this network. With two inputs and one output it is a decision surface, with one output predicted against true values, and with classes a confusion matrix.",
+        ),
+      );
   }
 
   // --- decision surface --------------------------------------------------------------------------
@@ -73,14 +84,17 @@ export class Results {
     }
     const context = canvas.getContext("2d");
     const [low, middle, high] = found.levels;
-    const [positive, negative, paper] = ["--positive-rgb", "--negative-rgb", "--card-rgb"].map((name) => rgb(this.node, name));
+    const [positive, negative, paper] = ["--positive-rgb", "--negative-rgb", "--card-rgb"].map((name) =>
+      rgb(this.node, name),
+    );
     const n = found.grid.length;
     const cells = el("canvas", { width: n, height: n });
     const small = cells.getContext("2d");
     const pixels = small.createImageData(n, n);
     found.grid.flat().forEach((v, i) => {
       const up = drawn(v) >= middle;
-      const share = Math.min(Math.abs(drawn(v) - middle) / Math.max(up ? high - middle : middle - low, 1e-12), 1) * 0.75;
+      const share =
+        Math.min(Math.abs(drawn(v) - middle) / Math.max(up ? high - middle : middle - low, 1e-12), 1) * 0.75;
       const colour = up ? positive : negative;
       for (let c = 0; c < 3; c += 1) pixels.data[4 * i + c] = paper[c] + share * (colour[c] - paper[c]);
       pixels.data[4 * i + 3] = 255;
@@ -90,9 +104,15 @@ export class Results {
     context.drawImage(cells, 0, 0, canvas.width, canvas.height);
     this.boundary(context, found.grid, middle, canvas.width / n);
     const [x0, x1, y0, y1] = found.box;
-    const place = (/** @type {import("./types").Row} */ p) => [((Number(p[0]) - x0) / (x1 - x0)) * canvas.width, ((y1 - Number(p[1])) / (y1 - y0)) * canvas.height];
+    const place = (/** @type {import("./types").Row} */ p) => [
+      ((Number(p[0]) - x0) / (x1 - x0)) * canvas.width,
+      ((y1 - Number(p[1])) / (y1 - y0)) * canvas.height,
+    ];
     const [ink, card] = ["--ink", "--card"].map((name) => getComputedStyle(this.node).getPropertyValue(name));
-    for (const [points, size] of /** @type {[import("./types").Row[], number][]} */ ([[found.validation, 3.4], [found.points, 5]])) {
+    for (const [points, size] of /** @type {[import("./types").Row[], number][]} */ ([
+      [found.validation, 3.4],
+      [found.points, 5],
+    ])) {
       for (const p of points) {
         const [x, y] = place(p);
         const up = Number(p[2]) >= middle;
@@ -113,13 +133,18 @@ export class Results {
     context.lineWidth = 3;
     context.strokeStyle = ink;
     context.stroke();
-    const right = found.accuracy === null ? "" : ` ${percent(found.accuracy)} of the ${frame.data.validation ? "validation " : ""}samples are classified correctly.`;
+    const right =
+      found.accuracy === null
+        ? ""
+        : ` ${percent(found.accuracy)} of the ${frame.data.validation ? "validation " : ""}samples are classified correctly.`;
     canvas.setAttribute("aria-label", `Decision surface over the two inputs.${right} The current sample is marked.`);
     const { labels, validation } = frame.data;
-    const sides = found.accuracy === null
-      ? [`above ${number(middle, 3)}`, `below ${number(middle, 3)}`]
-      : [labels[1] ?? "class 1", labels[0] ?? "class 0"];
-    this.picture.querySelector("p").textContent = `● ${sides[0]}, ■ ${sides[1]}${validation ? "; small ones are for validation" : ""}. The colour behind them is the prediction.${this.app.transport.live ? " Click a sample to choose it." : ""}`;
+    const sides =
+      found.accuracy === null
+        ? [`above ${number(middle, 3)}`, `below ${number(middle, 3)}`]
+        : [labels[1] ?? "class 1", labels[0] ?? "class 0"];
+    this.picture.querySelector("p").textContent =
+      `● ${sides[0]}, ■ ${sides[1]}${validation ? "; small ones are for validation" : ""}. The colour behind them is the prediction.${this.app.transport.live ? " Click a sample to choose it." : ""}`;
   }
 
   /**
@@ -174,11 +199,24 @@ export class Results {
     const values = found.points.flat().map(Number);
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const place = (/** @type {number} */ v) => 16 + ((v - low) / Math.max(high - low, 1e-12)) * (SIDE - 32);
-    const plot = svg("svg.plot", { viewBox: `0 0 ${SIDE} ${SIDE}`, role: "img", "aria-label": "Predicted against true values; on the line they agree" },
+    const plot = svg(
+      "svg.plot",
+      {
+        viewBox: `0 0 ${SIDE} ${SIDE}`,
+        role: "img",
+        "aria-label": "Predicted against true values; on the line they agree",
+      },
       svg("line.diagonal", { x1: 16, y1: SIDE - 16, x2: SIDE - 16, y2: 16 }),
-      ...found.points.map(([t, p]) => svg("circle.point", { cx: place(Number(t)), cy: SIDE - place(Number(p)), r: 2.5 })),
-      svg("text.axis", { x: SIDE / 2, y: SIDE - 2 }, "true"), svg("text.axis", { x: 10, y: SIDE / 2, transform: `rotate(-90 10 ${SIDE / 2})` }, "predicted"));
-    this.picture.replaceChildren(plot, el("p.small", {}, `${plural(found.points.length, "sample")}. On the line, the prediction is right.`));
+      ...found.points.map(([t, p]) =>
+        svg("circle.point", { cx: place(Number(t)), cy: SIDE - place(Number(p)), r: 2.5 }),
+      ),
+      svg("text.axis", { x: SIDE / 2, y: SIDE - 2 }, "true"),
+      svg("text.axis", { x: 10, y: SIDE / 2, transform: `rotate(-90 10 ${SIDE / 2})` }, "predicted"),
+    );
+    this.picture.replaceChildren(
+      plot,
+      el("p.small", {}, `${plural(found.points.length, "sample")}. On the line, the prediction is right.`),
+    );
   }
 
   // --- confusion and images ----------------------------------------------------------------------
@@ -190,21 +228,52 @@ export class Results {
   drawConfusion(found, frame) {
     const names = found.matrix.map((_, i) => frame.data.labels[i] ?? String(i));
     const most = Math.max(...found.matrix.flat(), 1);
-    const table = el("table.confusion", {}, el("caption", {}, "Rows: true class. Columns: predicted class."),
+    const table = el(
+      "table.confusion",
+      {},
+      el("caption", {}, "Rows: true class. Columns: predicted class."),
       el("thead", {}, el("tr", {}, el("td", {}), ...names.map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, ...found.matrix.map((row, i) => el("tr", {}, el("th", { scope: "row" }, names[i]), ...row.map((count, j) => {
-        const cell = el(`td.${i === j ? "right" : "wrong"}`, {}, count ? String(count) : "·");
-        cell.style.setProperty("--much", `${Math.round((80 * count) / most)}%`);
-        return cell;
-      })))));
-    const nodes = /** @type {Node[]} */ ([el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Confusion matrix" }, table)]);
+      el(
+        "tbody",
+        {},
+        ...found.matrix.map((row, i) =>
+          el(
+            "tr",
+            {},
+            el("th", { scope: "row" }, names[i]),
+            ...row.map((count, j) => {
+              const cell = el(`td.${i === j ? "right" : "wrong"}`, {}, count ? String(count) : "·");
+              cell.style.setProperty("--much", `${Math.round((80 * count) / most)}%`);
+              return cell;
+            }),
+          ),
+        ),
+      ),
+    );
+    const nodes = /** @type {Node[]} */ ([
+      el("div.scroll", { tabindex: 0, role: "region", "aria-label": "Confusion matrix" }, table),
+    ]);
     if (found.images.length) {
-      nodes.push(el("div.images", { role: "group", "aria-label": "Samples, the wrong ones first" }, ...found.samples.map(([index, t, p], i) => {
-        const button = el(`button.image${t === p ? "" : ".wrong"}`, { type: "button", "aria-label": `Sample ${index + frame.settings.first_index}: true class ${names[t]}, predicted ${names[p]}`, onclick: () => void this.app.change({ kind: "select", sample: index }) },
-          thumbnail(found.images[i], frame.sample.width, this.node), el("span", {}, t === p ? names[t] : `${names[t]}→${names[p]}`));
-        if (index === frame.sample.index) button.setAttribute("aria-current", "true");
-        return button;
-      })));
+      nodes.push(
+        el(
+          "div.images",
+          { role: "group", "aria-label": "Samples, the wrong ones first" },
+          ...found.samples.map(([index, t, p], i) => {
+            const button = el(
+              `button.image${t === p ? "" : ".wrong"}`,
+              {
+                type: "button",
+                "aria-label": `Sample ${index + frame.settings.first_index}: true class ${names[t]}, predicted ${names[p]}`,
+                onclick: () => void this.app.change({ kind: "select", sample: index }),
+              },
+              thumbnail(found.images[i], frame.sample.width, this.node),
+              el("span", {}, t === p ? names[t] : `${names[t]}→${names[p]}`),
+            );
+            if (index === frame.sample.index) button.setAttribute("aria-current", "true");
+            return button;
+          }),
+        ),
+      );
     }
     this.picture.replaceChildren(...nodes);
   }
@@ -221,23 +290,51 @@ export class Results {
     }
     const [left, bottom, top] = [46, height - 26, 12];
     const last = Number(points[points.length - 1][0]);
-    const losses = points.flatMap((p) => [p[1], p[2]]).filter(isDrawn).map(Number);
+    const losses = points
+      .flatMap((p) => [p[1], p[2]])
+      .filter(isDrawn)
+      .map(Number);
     const [low, high] = [Math.min(0, ...losses), Math.max(...losses, 1e-12)];
     const first = Number(points[0][0]);
     const px = (/** @type {number} */ s) => left + ((s - first) / Math.max(last - first, 1)) * (width - left - 10);
     const py = (/** @type {number} */ v) => bottom - ((v - low) / (high - low)) * (bottom - top);
-    const line = (/** @type {number} */ column) => points.filter((p) => isDrawn(p[column])).map((p, i) => `${i ? "L" : "M"}${tenth(px(Number(p[0])))},${tenth(py(Number(p[column])))}`).join("");
+    const line = (/** @type {number} */ column) =>
+      points
+        .filter((p) => isDrawn(p[column]))
+        .map((p, i) => `${i ? "L" : "M"}${tenth(px(Number(p[0])))},${tenth(py(Number(p[column])))}`)
+        .join("");
     const at = frame.training.step;
     const has = points.some((p) => isDrawn(p[2]));
-    const plot = svg("svg.plot", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Loss over the steps: ${number(frame.training.loss, 4)} at step ${at}` },
+    const plot = svg(
+      "svg.plot",
+      {
+        viewBox: `0 0 ${width} ${height}`,
+        role: "img",
+        "aria-label": `Loss over the steps: ${number(frame.training.loss, 4)} at step ${at}`,
+      },
       ...[0, 0.5, 1].flatMap((t) => {
         const v = low + t * (high - low);
-        return [svg("line.rule", { x1: left, x2: width - 10, y1: py(v), y2: py(v) }), svg("text.tick", { x: left - 6, y: py(v) + 4, "text-anchor": "end" }, number(v, 2))];
+        return [
+          svg("line.rule", { x1: left, x2: width - 10, y1: py(v), y2: py(v) }),
+          svg("text.tick", { x: left - 6, y: py(v) + 4, "text-anchor": "end" }, number(v, 2)),
+        ];
       }),
-      has ? svg("path.validation", { d: line(2) }) : null, svg("path.training", { d: line(1) }),
+      has ? svg("path.validation", { d: line(2) }) : null,
+      svg("path.training", { d: line(1) }),
       svg("line.now", { x1: px(at), x2: px(at), y1: top, y2: bottom }),
-      svg("text.tick", { x: left, y: height - 6 }, counted(first)), svg("text.tick", { x: width - 10, y: height - 6, "text-anchor": "end" }, `step ${counted(last)}`));
-    this.curve.replaceChildren(plot, el("p.small.legend", {}, el("span.swatch.training", {}), "training", ...(has ? [el("span.swatch.validation", {}), "validation"] : [])));
+      svg("text.tick", { x: left, y: height - 6 }, counted(first)),
+      svg("text.tick", { x: width - 10, y: height - 6, "text-anchor": "end" }, `step ${counted(last)}`),
+    );
+    this.curve.replaceChildren(
+      plot,
+      el(
+        "p.small.legend",
+        {},
+        el("span.swatch.training", {}),
+        "training",
+        ...(has ? [el("span.swatch.validation", {}), "validation"] : []),
+      ),
+    );
   }
 }
 

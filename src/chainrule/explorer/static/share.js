@@ -19,19 +19,45 @@ export class ShareDialog {
     if (reply?.state && this.app.isPage) {
       const link = `${location.origin}${location.pathname}#s=${reply.state}`;
       history.replaceState(null, "", link);
-      shown.push(el("h3", {}, "A link to this state"), el("p.small", {}, "The link holds the weights, data and settings. It opens at this address, while the explorer runs."), this.text(link, "Link"));
+      shown.push(
+        el("h3", {}, "A link to this state"),
+        el(
+          "p.small",
+          {},
+          "The link holds the weights, data and settings. It opens at this address, while the explorer runs.",
+        ),
+        this.text(link, "Link"),
+      );
     } else if (reply && !reply.state) shown.push(el("p.small", {}, `There is no link to this state. ${reply.why_not}`));
     if (reply) shown.push(el("h3", {}, "Python code for this network"), this.text(reply.python, "Python"));
-    shown.push(el("h3", {}, "The drawing"), el("div.buttons", {},
-      el("button", { type: "button", onclick: () => download(new Blob([this.picture()], { type: "image/svg+xml" }), "network.svg") }, "SVG"),
-      el("button", { type: "button", onclick: () => void this.png() }, "PNG")));
+    shown.push(
+      el("h3", {}, "The drawing"),
+      el(
+        "div.buttons",
+        {},
+        el(
+          "button",
+          {
+            type: "button",
+            onclick: () => download(new Blob([this.picture()], { type: "image/svg+xml" }), "network.svg"),
+          },
+          "SVG",
+        ),
+        el("button", { type: "button", onclick: () => void this.png() }, "PNG"),
+      ),
+    );
     this.body.replaceChildren(...shown);
     this.node.showModal();
   }
 
   /** @param {string} title */
   top(title) {
-    return el("div.top", {}, el("h2", {}, title), el("button.icon.close", { type: "button", "aria-label": "Close", onclick: () => this.node.close() }, "✕"));
+    return el(
+      "div.top",
+      {},
+      el("h2", {}, title),
+      el("button.icon.close", { type: "button", "aria-label": "Close", onclick: () => this.node.close() }, "✕"),
+    );
   }
 
   /**
@@ -39,15 +65,27 @@ export class ShareDialog {
    * @param {string} name
    */
   text(text, name) {
-    const box = el("textarea", { readonly: true, rows: Math.min(text.split("\n").length + 1, 12), "aria-label": name, value: text });
-    const button = el("button", { type: "button", onclick: async () => {
-      try {
-        await navigator.clipboard.writeText(text);
-        button.textContent = "Copied";
-      } catch {
-        box.select();
-      }
-    } }, "Copy");
+    const box = el("textarea", {
+      readonly: true,
+      rows: Math.min(text.split("\n").length + 1, 12),
+      "aria-label": name,
+      value: text,
+    });
+    const button = el(
+      "button",
+      {
+        type: "button",
+        onclick: async () => {
+          try {
+            await navigator.clipboard.writeText(text);
+            button.textContent = "Copied";
+          } catch {
+            box.select();
+          }
+        },
+      },
+      "Copy",
+    );
     return el("div.copy", {}, box, button);
   }
 
@@ -64,7 +102,18 @@ export class ShareDialog {
   picture() {
     const source = this.app.drawing.canvas;
     const copy = source.cloneNode(true);
-    const names = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-size", "font-family", "font-weight", "font-style", "text-anchor"];
+    const names = [
+      "fill",
+      "stroke",
+      "stroke-width",
+      "stroke-dasharray",
+      "opacity",
+      "font-size",
+      "font-family",
+      "font-weight",
+      "font-style",
+      "text-anchor",
+    ];
     const from = source.querySelectorAll("*");
     copy.querySelectorAll("*").forEach((/** @type {SVGElement} */ node, /** @type {number} */ i) => {
       const style = getComputedStyle(from[i]);

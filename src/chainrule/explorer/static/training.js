@@ -15,22 +15,51 @@ export class TrainBar {
     this.count = el("input", { type: "number", min: 1, value: "100", "aria-label": "Number of steps" });
     const once = (/** @type {Record<string, unknown>} */ more) => () => void app.change({ kind: "train", ...more });
     this.buttons = el(
-      "div.buttons", { role: "group", "aria-label": "Training" },
+      "div.buttons",
+      { role: "group", "aria-label": "Training" },
       this.play,
       el("button", { type: "button", onclick: once({ steps: 1 }) }, "Step"),
       el("button", { type: "button", onclick: once({ epochs: 1 }) }, "Epoch"),
       el("span.joined", {}, this.count, el("button", { type: "button", onclick: () => this.some() }, "steps")),
-      el("button.icon", { type: "button", title: "Back to the initial weights", "aria-label": "Back to the initial weights", onclick: () => void app.change({ kind: "seek", record: 0 }) }, "↺"),
-      this.pace = el("select", { "aria-label": "Speed of training" }, ...[["1", "slow"], ["epoch", "by epochs"], ["", "full speed"]].map(([value, words]) => el("option", { value }, words))),
+      el(
+        "button.icon",
+        {
+          type: "button",
+          title: "Back to the initial weights",
+          "aria-label": "Back to the initial weights",
+          onclick: () => void app.change({ kind: "seek", record: 0 }),
+        },
+        "↺",
+      ),
+      (this.pace = el(
+        "select",
+        { "aria-label": "Speed of training" },
+        ...[
+          ["1", "slow"],
+          ["epoch", "by epochs"],
+          ["", "full speed"],
+        ].map(([value, words]) => el("option", { value }, words)),
+      )),
     );
     this.pace.value = "epoch";
-    this.slider = el("input", { type: "range", min: 0, max: 0, value: "0", "aria-label": "Recorded step", oninput: () => this.seek() });
+    this.slider = el("input", {
+      type: "range",
+      min: 0,
+      max: 0,
+      value: "0",
+      "aria-label": "Recorded step",
+      oninput: () => this.seek(),
+    });
     this.at = el("output.at", {});
     this.facts = el("dl.facts", {});
     this.message = el("p.warning", { hidden: true, role: "alert" });
     this.node = el(
-      "div.card.trainbar", {}, app.transport.live ? this.buttons : el("div.buttons", {}, this.play), this.facts,
-      el("div.timeline", {}, this.slider, this.at), this.message,
+      "div.card.trainbar",
+      {},
+      app.transport.live ? this.buttons : el("div.buttons", {}, this.play),
+      this.facts,
+      el("div.timeline", {}, this.slider, this.at),
+      this.message,
     );
     this.seeking = false;
   }
@@ -39,10 +68,17 @@ export class TrainBar {
   update(frame) {
     const t = frame.training;
     const digits = Math.min(frame.settings.digits, 6);
-    const facts = [["epoch", "epoch", number(t.epoch, 6)], ["loss", "training loss", number(t.loss, digits)]];
+    const facts = [
+      ["epoch", "epoch", number(t.epoch, 6)],
+      ["loss", "training loss", number(t.loss, digits)],
+    ];
     if (t.val_loss !== null) facts.push(["validation", "validation loss", number(t.val_loss, digits)]);
     if (t.metric) facts.push(["accuracy", `${frame.data.validation ? "validation" : "training"} accuracy`, t.metric]);
-    this.facts.replaceChildren(...facts.map(([name, words, value]) => el("div", {}, el("dt", {}, words), el("dd", { "data-fact": name }, value))));
+    this.facts.replaceChildren(
+      ...facts.map(([name, words, value]) =>
+        el("div", {}, el("dt", {}, words), el("dd", { "data-fact": name }, value)),
+      ),
+    );
     this.count.max = frame.limits.steps;
     this.slider.max = String(Math.max(t.records.length - 1, 0));
     this.slider.disabled = t.records.length < 2;
@@ -64,7 +100,8 @@ export class TrainBar {
 
   some() {
     const steps = Math.round(Number(this.count.value));
-    if (!(steps >= 1)) return this.app.tell(`The number of steps is ${this.count.value || "missing"}; expected 1 or more`);
+    if (!(steps >= 1))
+      return this.app.tell(`The number of steps is ${this.count.value || "missing"}; expected 1 or more`);
     return this.start({ steps });
   }
 
