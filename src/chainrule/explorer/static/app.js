@@ -1,12 +1,14 @@
 /** The explorer: one frame of numbers from Python, and the parts of the page that show it. */
 
-import { DataCard, NetworkCard, SampleCard, TrainingCard } from "./controls.js";
+import { DataCard, NetworkCard, TrainingCard } from "./controls.js";
 import { el, options } from "./dom.js";
 import { Drawing } from "./drawing.js";
+import { HealthCard } from "./health.js";
 import { Lessons, Practice } from "./learn.js";
-import { HealthCard, Panel } from "./panel.js";
+import { Panel } from "./panel.js";
 import { Player } from "./player.js";
 import { Results } from "./results.js";
+import { SampleCard } from "./sample.js";
 import { ShareDialog } from "./share.js";
 import { TrainBar } from "./training.js";
 

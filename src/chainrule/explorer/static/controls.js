@@ -1,6 +1,6 @@
-/** The cards with settings: data, network, training, sample. */
+/** The cards with settings: data, network, training. */
 
-import { below, el, field, options, svg, symbol, unique } from "./dom.js";
+import { el, field, options, svg, unique } from "./dom.js";
 import { counted, plural, typed } from "./numbers.js";
 
 /** @typedef {import("./types").Frame} Frame */
@@ -312,109 +312,5 @@ export class TrainingCard {
     if (document.activeElement !== this.rate) this.rate.value = typed(learning_rate);
     if (document.activeElement !== this.batch) this.batch.value = String(batch_size);
     options(this.rule, frame.choices.optimizers, optimizer);
-  }
-}
-
-const FEW = 8; // inputs or targets up to which each has a box
-const SOME = 64; // inputs with names of their own
-
-export class SampleCard {
-  /** @param {any} app */
-  constructor(app) {
-    this.app = app;
-    this.shape = "";
-    this.at = el("input", {
-      type: "number",
-      min: 0,
-      "aria-label": "Sample number",
-      onchange: () => this.select(Number(this.at.value) - this.first()),
-    });
-    this.of = el("span", {});
-    this.fields = el("div.numbers", {});
-    this.about = el("p.small", {});
-    const live = app.transport.live;
-    const move = (/** @type {number} */ by) =>
-      this.select((app.frame.sample.index + by + app.frame.sample.count) % app.frame.sample.count);
-    this.node = el(
-      "section.card",
-      { "aria-label": "Current sample" },
-      el("h2", {}, "Sample"),
-      live
-        ? el(
-            "div.stepper",
-            {},
-            el("button.icon", { type: "button", "aria-label": "Previous sample", onclick: () => move(-1) }, "◀"),
-            this.at,
-            this.of,
-            el("button.icon", { type: "button", "aria-label": "Next sample", onclick: () => move(1) }, "▶"),
-          )
-        : null,
-      this.fields,
-      this.about,
-    );
-  }
-
-  first() {
-    return this.app.frame.settings.first_index;
-  }
-
-  /** @param {number} sample */
-  select(sample) {
-    void this.app.change({ kind: "select", sample: Math.round(sample) });
-  }
-
-  /** @param {Frame} frame */
-  update(frame) {
-    const { index, count, x, y, predicted, expected } = frame.sample;
-    const first = frame.settings.first_index;
-    if (document.activeElement !== this.at) this.at.value = String(index + first);
-    this.at.max = String(count - 1 + first);
-    this.of.textContent = `of ${count}`;
-    const { columns, labels } = frame.data;
-    const inputs = x.length <= (columns.length ? SOME : FEW) ? x : [];
-    const targets = y.length <= FEW ? y : [];
-    const shape = JSON.stringify([
-      x.length,
-      y.length,
-      first,
-      frame.settings.letters.x,
-      frame.settings.layers,
-      columns,
-      labels,
-    ]);
-    if (shape !== this.shape) {
-      this.shape = shape;
-      this.fields.classList.toggle("named", columns.length > 0 || labels.length > 0);
-      this.fields.replaceChildren(
-        ...inputs.map((_, i) => this.box(symbol(frame, frame.settings.letters.x, 0, i), `x[${i}]`, columns[i])),
-        ...targets.map((_, i) =>
-          this.box(`y${below(i + first)}`, `y[${i}]`, y.length === labels.length ? labels[i] : ""),
-        ),
-      );
-    }
-    const all = [...inputs, ...targets];
-    [...this.fields.querySelectorAll("input")].forEach((box, i) => {
-      if (document.activeElement !== box) box.value = typed(all[i], 5);
-      box.disabled = !this.app.transport.live;
-    });
-    this.about.textContent = expected
-      ? `True class: ${expected}, predicted: ${predicted}${expected === predicted ? "" : " (wrong)"}`
-      : "";
-  }
-
-  /**
-   * @param {string} name
-   * @param {string} target
-   * @param {string} [own] the name that the file gives it
-   */
-  box(name, target, own) {
-    const box = el("input", {
-      type: "number",
-      step: "any",
-      onchange: () => void this.app.change({ kind: "edit", target, value: Number(box.value) }),
-    });
-    const shown = field(name, box);
-    if (own) shown.querySelector("label").append(" ", el("span.own", { title: own }, own));
-    return shown;
   }
 }

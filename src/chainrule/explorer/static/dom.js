@@ -189,3 +189,10 @@ export function options(select, names, chosen) {
   }
   if (document.activeElement !== select || select.value !== chosen) select.value = chosen;
 }
+
+/** @param {number} share */
+export function bar(share) {
+  const inner = el("span", {});
+  inner.style.width = `${Math.max(share * 100, 1)}%`;
+  return inner;
+}

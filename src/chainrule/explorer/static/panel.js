@@ -1,8 +1,9 @@
 /** The derivation of one number: terms, contributions, samples, proof, update. */
 
-import { el, formula, unique } from "./dom.js";
+import { bar, el, formula, unique } from "./dom.js";
 import { parse } from "./facts.js";
-import { drawn, exact, number, plural, scientific, typed } from "./numbers.js";
+import { drawn, number, plural, typed } from "./numbers.js";
+import { certificate } from "./proof.js";
 
 /** @typedef {import("./types").Derivation} Derivation */
 /** @typedef {import("./types").Contributions} Contributions */
@@ -487,82 +488,6 @@ export class Panel {
   }
 }
 
-/** @param {number} share */
-function bar(share) {
-  const inner = el("span", {});
-  inner.style.width = `${Math.max(share * 100, 1)}%`;
-  return inner;
-}
-
-const VERDICTS = {
-  pass: "✓ pass: all values agree",
-  fail: "✕ fail: the values do not agree",
-  kink: "∧ kink: there is no derivative here; this is the slope on one side",
-  "not resolved": "? not resolved: the values do not have enough digits to decide",
-};
-
-/** @param {any} found */
-function certificate(found) {
-  const verdict = VERDICTS[/** @type {keyof typeof VERDICTS} */ (found.verdict)];
-  const row = (
-    /** @type {string} */ method,
-    /** @type {string} */ digits,
-    /** @type {import("./types").Value | null} */ error,
-  ) =>
-    el(
-      "li",
-      {},
-      el("b", {}, method),
-      el("span.error", {}, error === null ? "" : `rel. error ${scientific(error, 1)}`),
-      el("span.value", {}, digits),
-    );
-  const others = found.evidence.filter((/** @type {any} */ e) => e.value !== null);
-  return [
-    el(`p.verdict.${found.verdict.replace(" ", "-")}`, {}, verdict),
-    found.advice ? el("p.small", {}, found.advice) : "",
-    el(
-      "ul.evidence",
-      { "aria-label": "Evidence" },
-      row("backpropagation", exact(found.analytic), null),
-      ...others.map((/** @type {any} */ e) => row(e.method, e.digits, e.relative_error)),
-    ),
-  ];
-}
-
 function calm() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
-}
-
-export class HealthCard {
-  /** @param {any} app */
-  constructor(app) {
-    this.app = app;
-    this.words = el("p.lead", {});
-    this.list = el("ol.layers", {});
-    this.node = el("details.card.health", {}, el("summary", {}, el("h2", {}, "Health")), this.words, this.list);
-    this.node.addEventListener("toggle", () => void this.refresh());
-  }
-
-  async refresh() {
-    if (!this.node.open || this.app.training) return;
-    const reply = await this.app.ask({ kind: "health" });
-    if (!reply) return;
-    this.words.textContent = reply.words;
-    this.list.replaceChildren(
-      ...reply.layers.map((/** @type {any} */ layer) =>
-        el(
-          "li",
-          {},
-          el(
-            "div.row",
-            {},
-            el("b", {}, `Layer ${layer.layer}`),
-            el("span.bar.positive", { "aria-hidden": "true" }, bar(drawn(layer.share))),
-            el("span.amount", {}, `∂C/∂w ${number(layer.gradient, 2)}`),
-          ),
-          el("p.small", {}, layer.words),
-        ),
-      ),
-    );
-  }
 }
