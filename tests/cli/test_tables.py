@@ -467,7 +467,10 @@ def test_a_table_on_the_standard_input(
     for content, message in (
         (b"", "the standard input is empty"),
         (b"age,colour\n1,red\n", "the standard input lacks column"),
-        ("\n".join([*lines, "1,2"]).encode(), "the standard input, line 32: 2 columns;"),
+        (
+            "\n".join([*lines, "1,2"]).encode(),
+            "the standard input, line 32: found 2 columns; expected 8",
+        ),
         (b"\xff\xfe" + "a,b\n".encode("utf-16-le"), "the standard input is not text in UTF-8"),
         (b"PK\x03\x04zip", "the standard input is a zip archive"),
         (b"PAR1PAR1", "the standard input is damaged or cut short"),

@@ -176,13 +176,19 @@ def test_two_momentum_steps_by_hand() -> None:
         assert theta[0] == pytest.approx(want, rel=1e-15)
 
 
+A_NUMBER_OR_SCHEDULE = (
+    "learning_rate must be a number, or a schedule: an object with rate(epoch, losses), such as "
+    "Cosine(0.01, epochs=20)"
+)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: GradientDescent(0), ValueError, "learning_rate must be above 0, got 0"),
         (lambda: Adam(math.nan), ValueError, "learning_rate must be above 0, got nan"),
-        (lambda: Adam("fast"), TypeError, "learning_rate must be a number, got 'fast'"),
-        (lambda: Adam(True), TypeError, "learning_rate must be a number, got True"),
+        (lambda: Adam("fast"), TypeError, f"{A_NUMBER_OR_SCHEDULE}; got 'fast'"),
+        (lambda: Adam(True), TypeError, f"{A_NUMBER_OR_SCHEDULE}; got True"),
         (
             lambda: GradientDescent(momentum=1),
             ValueError,

@@ -122,14 +122,9 @@ def test_no_other_script_writes_numbers() -> None:
     """A number that is written by JavaScript's own rule reads otherwise than Python's."""
     own = r"toPrecision|toExponential|toFixed|toLocaleString|NumberFormat|\bString\((?!i\b|unit)"
     allowed = {  # attributes that nobody reads, texts, and whole numbers
-        "app.js": {"this.pending > 0", '"3", "4"'},
-        "controls.js": {
-            "units",
-            "batch_size",
-            "index + first",
-            "count - 1 + first",
-            "aria-pressed",
-        },
+        "app.js": {"this.pending > 0", "frame.settings.digits"},
+        "controls.js": {"units", "batch_size", "aria-pressed"},
+        "sample.js": {"index + first", "count - 1 + first"},
         "dom.js": {"text", "unit + first_index"},
         "drawing.js": {"strokeWidth", "--much"},
         "panel.js": {"Number(index) + first"},

@@ -42,7 +42,7 @@ def open_table(
     with open(file, "rb") as opened:
         start = opened.read(8)
     if not start:
-        raise TableError(f"{name} is empty")
+        raise TableError(f"{name} is empty; expected a header and rows")
     if start.startswith(b"PAR1"):
         source: Source = Parquet(file, name)
     elif start.startswith(b"ARROW1"):
