@@ -318,13 +318,8 @@ class Softmax(Activation):
         return e / e.sum(axis=-1, keepdims=True)
 
     def derivative(self, z: Array, a: Array) -> Array:
-        """Return the diagonal ∂a_j/∂z_j alone; `jacobian` gives all."""
+        """Return the diagonal ∂a_j/∂z_j alone; `pull_back` takes every ∂a_m/∂z_j into account."""
         return a * others(a)
-
-    def jacobian(self, a: Array) -> Array:
-        """Return ∂a_m/∂z_j at [..., m, j] from the outputs a."""
-        same = np.eye(a.shape[-1], dtype=bool)
-        return np.where(same, (a * others(a))[..., None], -a[..., :, None] * a[..., None, :])
 
     def pull_back(self, dC_da: Array, z: Array, a: Array) -> Array:
         # Σ_m ∂C/∂a_m a_m ([m = j] - a_j) = a_j Σ_{m≠j} a_m (∂C/∂a_j - ∂C/∂a_m), as Σ_m a_m = 1
