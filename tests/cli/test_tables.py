@@ -480,7 +480,8 @@ def test_a_table_on_the_standard_input(
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert message in err
     monkeypatch.setattr(sys, "stdin", None)
-    assert "the standard input is closed; pass the path of a file" in run("predict", "model", "-")[2]
+    said = run("predict", "model", "-")[2]
+    assert "the standard input is closed; pass the path of a file" in said
     assert not list(Path("temporary").iterdir())  # what was kept is gone
 
 
