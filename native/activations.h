@@ -83,8 +83,10 @@ template <class T> struct Softplus {
 };
 
 // Whether g' is told from a alone, or from z and a.
-template <class G, class T> concept DerivativeFromA = requires(Vec<T> a) { G::derivative(a); };
-template <class G, class T> concept DerivativeBeside = requires(Vec<T> z) { G::slope(z, z); };
+template <class G, class T>
+concept DerivativeFromA = requires(Vec<T> a) { G::derivative(a); };
+template <class G, class T>
+concept DerivativeBeside = requires(Vec<T> z) { G::slope(z, z); };
 
 // Calls f with the class of an activation that acts on each element alone; softmax comes as Identity,
 // since it is applied to whole rows by the loss.

@@ -37,10 +37,18 @@ public:
         case 'f': found = Element::f32; return true;
         case 'd': found = Element::f64; return true;
         case '?': found = Element::boolean; return true;
-        case 'b': case 'h': case 'i': case 'l': case 'q':
+        case 'b':
+        case 'h':
+        case 'i':
+        case 'l':
+        case 'q':
             found = size == 1 ? Element::i8 : size == 2 ? Element::i16 : size == 4 ? Element::i32 : Element::i64;
             return true;
-        case 'B': case 'H': case 'I': case 'L': case 'Q':
+        case 'B':
+        case 'H':
+        case 'I':
+        case 'L':
+        case 'Q':
             found = size == 1 ? Element::u8 : size == 2 ? Element::u16 : size == 4 ? Element::u32 : Element::u64;
             return true;
         }

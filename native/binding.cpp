@@ -62,8 +62,8 @@ struct Specification {
                 "cross_entropy needs a softmax output");
         require(network.loss != Loss::binary_cross_entropy || output == Activation::sigmoid,
                 "binary_cross_entropy needs a sigmoid output");
-        require(network.loss != Loss::poisson || output == Activation::sigmoid ||
-                    output == Activation::softplus || output == Activation::softmax,
+        require(network.loss != Loss::poisson || output == Activation::sigmoid || output == Activation::softplus ||
+                    output == Activation::softmax,
                 "poisson needs a sigmoid, softplus or softmax output");
     }
     std::size_t parameters() const {
@@ -77,15 +77,26 @@ struct Specification {
 class TrainerHandle {
 public:
     TrainerHandle(const Layers& layers, bool biases, int loss, double l2, bool single, int optimizer,
-                  double momentum, double decay, double beta1, double beta2, double epsilon,
-                  double weight_decay, double clip_norm, bool l2_per_sample, double largest_loss, std::int64_t batch_size,
+                  double momentum, double decay, double beta1, double beta2, double epsilon, double weight_decay,
+                  double clip_norm, bool l2_per_sample, double largest_loss, std::int64_t batch_size,
                   std::uint64_t seed, int threads)
         : spec_(layers, biases, loss, l2), single_(single), batch_size_(batch_size),
           slots_(slot_count(item_of<Optimizer>(optimizer_names, optimizer, "there is no such optimizer"))) {
         require(batch_size >= 1 && batch_size <= batch_limit, "batch_size is from 1 to 2**24");
         require(threads >= 1 && threads <= thread_limit, "threads is from 1 to 1024");
-        const PlanSpec plan{static_cast<Optimizer>(optimizer), momentum, decay, beta1, beta2, epsilon,
-                            weight_decay, clip_norm, l2_per_sample, largest_loss, batch_size, seed, threads};
+        const PlanSpec plan{static_cast<Optimizer>(optimizer),
+                            momentum,
+                            decay,
+                            beta1,
+                            beta2,
+                            epsilon,
+                            weight_decay,
+                            clip_norm,
+                            l2_per_sample,
+                            largest_loss,
+                            batch_size,
+                            seed,
+                            threads};
         const InstructionSet& isa = instruction_set_for(spec_.network, single ? 4 : 8);
         core_.reset(single ? isa.make_core_f32(spec_.network, plan) : isa.make_core_f64(spec_.network, plan));
     }
@@ -107,7 +118,8 @@ public:
         EpochData data{};
         const std::size_t inputs = spec_.layers.front().units, units = spec_.layers.back().units;
         const Buffer x(X, PyBUF_FORMAT | PyBUF_STRIDES), targets(y, PyBUF_FORMAT | PyBUF_STRIDES);
-        require(x.matrix(inputs, data.X), "X does not fit the network, or is of a type that the core does not read");
+        require(x.matrix(inputs, data.X),
+                "X does not fit the network, or is of a type that the core does not read");
         const std::size_t n = x->shape[0];
         Element of_classes;
         if (targets.held() && targets->ndim == 1) {
@@ -194,12 +206,11 @@ public:
                                 : isa_->make_predictor_f64(spec_.network, threads));
     }
 
-    int predict(nb::handle theta, nb::handle X, nb::handle out) {
-        return run(theta, X, out, nullptr, nullptr);
-    }
+    int predict(nb::handle theta, nb::handle X, nb::handle out) { return run(theta, X, out, nullptr, nullptr); }
     // The same, and C_i of every row; y is (n, units_L), of the network's dtype, as out is.
-    int losses(nb::handle theta, nb::handle X, const nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu, nb::ndim<2>>& y,
-               nb::handle out, nb::ndarray<double, nb::c_contig, nb::device::cpu, nb::ndim<1>> C) {
+    int losses(nb::handle theta, nb::handle X,
+               const nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu, nb::ndim<2>>& y, nb::handle out,
+               nb::ndarray<double, nb::c_contig, nb::device::cpu, nb::ndim<1>> C) {
         require(y.dtype() == (single_ ? nb::dtype<float>() : nb::dtype<double>()) && y.shape(0) == C.shape(0) &&
                     y.shape(1) == std::size_t(spec_.layers.back().units) && nb::len(X) == C.shape(0),
                 "y or C does not fit X, the network or its dtype");
@@ -260,15 +271,15 @@ NB_MODULE(_native, m) {
     m.attr("NOT_FINITE") = int(not_finite);
 
     nb::class_<TrainerHandle>(m, "Trainer")
-        .def(nb::init<const Layers&, bool, int, double, bool, int, double, double, double, double, double,
-                      double, double, bool, double, std::int64_t, std::uint64_t, int>(),
+        .def(nb::init<const Layers&, bool, int, double, bool, int, double, double, double, double, double, double,
+                      double, bool, double, std::int64_t, std::uint64_t, int>(),
              nb::kw_only(), nb::arg("layers"), nb::arg("biases"), nb::arg("loss"), nb::arg("l2"),
-             nb::arg("single"), nb::arg("optimizer"), nb::arg("momentum"), nb::arg("decay"),
-             nb::arg("beta1"), nb::arg("beta2"), nb::arg("epsilon"), nb::arg("weight_decay"),
-             nb::arg("clip_norm"), nb::arg("l2_per_sample"), nb::arg("largest_loss"), nb::arg("batch_size"),
-             nb::arg("seed"), nb::arg("threads"))
-        .def("run_epoch", &TrainerHandle::run_epoch, nb::arg("theta").noconvert(),
-             nb::arg("slots").noconvert(), nb::arg("run_step"), nb::arg("X"), nb::arg("y"), nb::arg("weights").none(), nb::arg("order").none(),
+             nb::arg("single"), nb::arg("optimizer"), nb::arg("momentum"), nb::arg("decay"), nb::arg("beta1"),
+             nb::arg("beta2"), nb::arg("epsilon"), nb::arg("weight_decay"), nb::arg("clip_norm"),
+             nb::arg("l2_per_sample"), nb::arg("largest_loss"), nb::arg("batch_size"), nb::arg("seed"),
+             nb::arg("threads"))
+        .def("run_epoch", &TrainerHandle::run_epoch, nb::arg("theta").noconvert(), nb::arg("slots").noconvert(),
+             nb::arg("run_step"), nb::arg("X"), nb::arg("y"), nb::arg("weights").none(), nb::arg("order").none(),
              nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(),
              nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"));
     nb::class_<PredictorHandle>(m, "Predictor")
@@ -283,9 +294,10 @@ NB_MODULE(_native, m) {
         for (const char* const* n = available_instruction_sets(); *n; ++n) names.emplace_back(*n);
         return names;
     });
-    m.def("force_instruction_set", [](std::optional<std::string> name) {
-        force_instruction_set(name ? name->c_str() : nullptr);
-    }, nb::arg("name").none());
+    m.def(
+        "force_instruction_set",
+        [](std::optional<std::string> name) { force_instruction_set(name ? name->c_str() : nullptr); },
+        nb::arg("name").none());
     m.def("default_threads", &default_threads);
 
     // For the tests of single kernels.
@@ -313,7 +325,8 @@ NB_MODULE(_native, m) {
     });
     const auto product = [](auto A, auto B, auto C, auto f) {
         require(A.ndim() == 2 && B.ndim() == 2 && C.ndim() == 2 && A.shape(1) == B.shape(0) &&
-                    C.shape(0) == A.shape(0) && C.shape(1) == B.shape(1), "shapes differ");
+                    C.shape(0) == A.shape(0) && C.shape(1) == B.shape(1),
+                "shapes differ");
         f(static_cast<int>(A.shape(0)), static_cast<int>(B.shape(1)), static_cast<int>(A.shape(1)), A.data(),
           B.data(), C.data());
     };

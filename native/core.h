@@ -11,8 +11,8 @@ namespace chainrule {
 #define CR_ACTIVATIONS(X) \
     X(identity) X(sigmoid) X(tanh) X(relu) X(leaky_relu) X(elu) X(gelu) X(silu) X(softplus) X(softmax)
 #define CR_LOSSES(X) \
-    X(squared_error) X(half_squared_error) X(absolute_error) X(huber) X(cross_entropy) \
-    X(binary_cross_entropy) X(poisson)
+    X(squared_error) \
+    X(half_squared_error) X(absolute_error) X(huber) X(cross_entropy) X(binary_cross_entropy) X(poisson)
 #define CR_OPTIMIZERS(X) X(gradient_descent) X(momentum) X(nesterov) X(adagrad) X(rmsprop) X(adam) X(adamw)
 
 // The vector functions below them, for tests.
@@ -111,8 +111,7 @@ public:
     virtual void begin_epoch(const EpochData& data) = 0;
     // Steps first, first + 1, ... of the epoch; returns how many were done (fewer if poll said so; one
     // that was left in its update needs a load after it).
-    virtual std::int64_t run(std::int64_t first, std::int64_t count, EpochSums& sums,
-                             const Poll* poll) = 0;
+    virtual std::int64_t run(std::int64_t first, std::int64_t count, EpochSums& sums, const Poll* poll) = 0;
     virtual bool parameters_finite() const = 0;
     virtual double flops_per_step() const = 0;
     // The result is the same, to the bit, with any number of threads; only the pace differs.
@@ -137,8 +136,8 @@ public:
 class Predictor {
 public:
     virtual ~Predictor() {}
-    virtual bool run(const void* theta, const MatrixView& X, std::int64_t n, void* out,
-                     const void* y = nullptr, double* C = nullptr) = 0;
+    virtual bool run(const void* theta, const MatrixView& X, std::int64_t n, void* out, const void* y = nullptr,
+                     double* C = nullptr) = 0;
 };
 
 struct InstructionSet {
@@ -155,8 +154,8 @@ struct InstructionSet {
     void (*function_f64)(Function, std::int64_t n, const double* x, double* y);
     void (*product_f32)(int m, int n, int k, const float* A, const float* B, float* C);
     void (*product_f64)(int m, int n, int k, const double* A, const double* B, double* C);
-    void (*dropout_words)(std::uint64_t seed, std::uint32_t row, std::uint32_t layer,
-                          std::uint32_t step, int units, std::uint32_t* words);
+    void (*dropout_words)(std::uint64_t seed, std::uint32_t row, std::uint32_t layer, std::uint32_t step,
+                          int units, std::uint32_t* words);
 };
 
 // The instruction set in use: the best that the processor has, or the one CHAINRULE_ISA names.
@@ -168,7 +167,6 @@ const InstructionSet& instruction_set_for(const NetworkSpec& network, int elemen
 // All that were built and that this machine can run, best first; null-terminated names.
 const char* const* available_instruction_sets();
 void force_instruction_set(const char* name); // nullptr: the best again
-
 
 // Zeroed memory on cache lines, compiled once for all instruction sets.
 void* chainrule_allocate(std::size_t bytes);

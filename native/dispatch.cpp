@@ -15,10 +15,16 @@
 namespace chainrule {
 
 #if defined(__x86_64__) || defined(_M_X64)
-namespace avx512 { extern const InstructionSet table; }
-namespace avx2 { extern const InstructionSet table; }
+namespace avx512 {
+extern const InstructionSet table;
+}
+namespace avx2 {
+extern const InstructionSet table;
+}
 #endif
-namespace baseline { extern const InstructionSet table; }
+namespace baseline {
+extern const InstructionSet table;
+}
 
 namespace {
 

@@ -16,9 +16,7 @@ constexpr double save_every = 0.5; // seconds between copies to fall back on
 constexpr double first_stretch = 1e-3, guessed_speed = 1e11, guessed_overhead = 1e-7;
 constexpr double most_steps = 1e6; // in one stretch; the clock costs nothing beside them
 
-double seconds(Clock::time_point since) {
-    return std::chrono::duration<double>(Clock::now() - since).count();
-}
+double seconds(Clock::time_point since) { return std::chrono::duration<double>(Clock::now() - since).count(); }
 
 struct Question { // asked from inside a long step, too
     const Progress* progress;

@@ -71,7 +71,8 @@ template <class T> const T* Trainer<T>::gradient(const Batch& b, int index, int 
     }
     const std::ptrdiff_t count =
         std::ptrdiff_t{item.last_row - item.first_row} * layers_[item.layer].F.width(item.panel);
-    for (std::ptrdiff_t i = 0; i < count; i += lanes<T>) put<T>(dW + i, get<T>(halves[0] + i) + get<T>(halves[1] + i));
+    for (std::ptrdiff_t i = 0; i < count; i += lanes<T>)
+        put<T>(dW + i, get<T>(halves[0] + i) + get<T>(halves[1] + i));
     return dW;
 }
 
@@ -89,12 +90,11 @@ template <class T> void Trainer<T>::update_item(int index, const T* dW, T scale)
     const T l2 = static_cast<T>(clip_norm_ > 0 ? 0 : l2_of_step_); // with clipping it is in dW already
     update<T>(w, s1, s2, dW, weights, scale, l2, hyper_, rule_);
     if (biases)
-        update<T>(w + weights, s1 + weights, s2 + weights, dW + weights, biases, scale, T(0), hyper_,
-                  rule_);
+        update<T>(w + weights, s1 + weights, s2 + weights, dW + weights, biases, scale, T(0), hyper_, rule_);
     if (item.layer > 1)
         refresh_backward<T>(layer.Wf.get() + layer.F.offset(item.panel), width, layer.F.real(item.panel),
-                            item.panel * panel_width<T>, item.first_row, item.first_row + weight_rows,
-                            layer.B, layer.Wb.get());
+                            item.panel * panel_width<T>, item.first_row, item.first_row + weight_rows, layer.B,
+                            layer.Wb.get());
 }
 
 template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {

@@ -21,7 +21,8 @@ template <class T> Predictor* make_predictor(const NetworkSpec& network, int thr
 }
 
 // Calls f(x, y) on one vector after another, where y are as many vectors as there are results.
-template <class T, int results, class F> CR_INLINE void on_vectors(std::int64_t n, const T* x, T* const (&to)[results], F&& f) {
+template <class T, int results, class F> CR_INLINE void on_vectors(std::int64_t n, const T* x,
+                                                                   T* const (&to)[results], F&& f) {
     for (std::int64_t i = 0; i < n; i += lanes<T>) {
         T in[lanes<T>] = {}, out[lanes<T>];
         const int count = static_cast<int>(n - i < lanes<T> ? n - i : lanes<T>);
@@ -81,8 +82,8 @@ template <class T> void product(int m, int n, int k, const T* A, const T* B, T* 
         std::memcpy(C + std::ptrdiff_t{i} * n, rows.get() + std::ptrdiff_t{i} * ld, sizeof(T) * n);
 }
 
-void dropout_words(std::uint64_t seed, std::uint32_t row, std::uint32_t layer, std::uint32_t step,
-                   int units, std::uint32_t* words) {
+void dropout_words(std::uint64_t seed, std::uint32_t row, std::uint32_t layer, std::uint32_t step, int units,
+                   std::uint32_t* words) {
     std::uint32_t four[4];
     for (int j = 0; j < units; j += 4) {
         philox_words(seed, row, layer, step, j, 4, four);
@@ -93,18 +94,10 @@ void dropout_words(std::uint64_t seed, std::uint32_t row, std::uint32_t layer, s
 void* allocate_bytes(std::size_t bytes) { return chainrule_allocate(bytes); }
 void release_bytes(void* p) { chainrule_release(p); }
 
-extern const InstructionSet table{CR_TEXT(CR_ISA),
-                                  make_core<float>,
-                                  make_core<double>,
-                                  make_predictor<float>,
-                                  make_predictor<double>,
-                                  activation<float>,
-                                  activation<double>,
-                                  function<float>,
-                                  function<double>,
-                                  product<float>,
-                                  product<double>,
-                                  dropout_words};
+extern const InstructionSet table{CR_TEXT(CR_ISA),       make_core<float>,       make_core<double>,
+                                  make_predictor<float>, make_predictor<double>, activation<float>,
+                                  activation<double>,    function<float>,        function<double>,
+                                  product<float>,        product<double>,        dropout_words};
 
 } // namespace CR_ISA
 } // namespace chainrule

@@ -21,8 +21,8 @@ template <class T> constexpr int panel_width = panel_vectors * lanes<T>;
 constexpr int depth_block = 384;
 
 template <class T, int rows, int vectors>
-void tile(int depth, const T* A, std::ptrdiff_t row_step, std::ptrdiff_t k_step, const T* B,
-          std::ptrdiff_t ldb, T* C, std::ptrdiff_t ldc, bool add) {
+void tile(int depth, const T* A, std::ptrdiff_t row_step, std::ptrdiff_t k_step, const T* B, std::ptrdiff_t ldb,
+          T* C, std::ptrdiff_t ldc, bool add) {
     constexpr int n = lanes<T>;
     Vec<T> sum[rows][vectors];
     const T* a[rows];
@@ -63,8 +63,8 @@ void tile(int depth, const T* A, std::ptrdiff_t row_step, std::ptrdiff_t k_step,
 }
 
 template <class T>
-using Tile = void (*)(int, const T*, std::ptrdiff_t, std::ptrdiff_t, const T*, std::ptrdiff_t, T*,
-                      std::ptrdiff_t, bool);
+using Tile = void (*)(int, const T*, std::ptrdiff_t, std::ptrdiff_t, const T*, std::ptrdiff_t, T*, std::ptrdiff_t,
+                      bool);
 
 // tiles[vectors - 1][rows - 1]; entries above tile_rows(vectors) would spill and stay null.
 template <class T, int vectors, std::size_t... m>
@@ -87,32 +87,26 @@ template <class T> inline constexpr Tiles<T> tiles{};
 // C (+)= A B for any number of rows, one panel wide, one block of k deep. Rows are shared out evenly
 // over the tiles, since a thin last tile cannot hide the latency of its sums.
 template <class T>
-void panel_block(int rows, int vectors, int depth, const T* A, std::ptrdiff_t row_step,
-                 std::ptrdiff_t k_step, const T* B, std::ptrdiff_t ldb, T* C, std::ptrdiff_t ldc,
-                 bool add) {
+void panel_block(int rows, int vectors, int depth, const T* A, std::ptrdiff_t row_step, std::ptrdiff_t k_step,
+                 const T* B, std::ptrdiff_t ldb, T* C, std::ptrdiff_t ldc, bool add) {
     int left = (rows + tile_rows(vectors) - 1) / tile_rows(vectors);
     for (int r = 0; r < rows; --left) {
         const int m = (rows - r + left - 1) / left;
-        tiles<T>.at[vectors - 1][m - 1](depth, A + r * row_step, row_step, k_step, B, ldb,
-                                        C + r * ldc, ldc, add);
+        tiles<T>.at[vectors - 1][m - 1](depth, A + r * row_step, row_step, k_step, B, ldb, C + r * ldc, ldc, add);
         r += m;
     }
 }
 
 // C = A B for any depth, one panel wide.
 template <class T>
-void panel_product(int rows, int vectors, int depth, const T* A, std::ptrdiff_t row_step,
-                   std::ptrdiff_t k_step, const T* B, std::ptrdiff_t ldb, T* C,
-                   std::ptrdiff_t ldc) {
+void panel_product(int rows, int vectors, int depth, const T* A, std::ptrdiff_t row_step, std::ptrdiff_t k_step,
+                   const T* B, std::ptrdiff_t ldb, T* C, std::ptrdiff_t ldc) {
     int k = 0;
     do {
         // The last two blocks share what is left, for the same reason.
         const int left = depth - k;
-        const int d = left <= depth_block ? left
-                      : left < 2 * depth_block ? (left + 1) / 2
-                                               : depth_block;
-        panel_block<T>(rows, vectors, d, A + k * k_step, row_step, k_step, B + k * ldb, ldb, C, ldc,
-                       k > 0);
+        const int d = left <= depth_block ? left : left < 2 * depth_block ? (left + 1) / 2 : depth_block;
+        panel_block<T>(rows, vectors, d, A + k * k_step, row_step, k_step, B + k * ldb, ldb, C, ldc, k > 0);
         k += d;
     } while (k < depth);
 }

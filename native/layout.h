@@ -43,9 +43,7 @@ private:
 template <class T> struct Panels {
     int rows = 0, columns = 0;
     int count() const { return (columns + panel_width<T> - 1) / panel_width<T>; }
-    int width(int p) const {
-        return smaller(panel_width<T>, round_up(columns, lanes<T>) - p * panel_width<T>);
-    }
+    int width(int p) const { return smaller(panel_width<T>, round_up(columns, lanes<T>) - p * panel_width<T>); }
     int real(int p) const { return smaller(panel_width<T>, columns - p * panel_width<T>); }
     std::ptrdiff_t offset(int p) const { return std::ptrdiff_t{p} * panel_width<T> * rows; }
     std::ptrdiff_t size() const { return std::ptrdiff_t{rows} * round_up(columns, lanes<T>); }
@@ -86,16 +84,15 @@ template <class T> void pack_backward(const T* W, const Panels<T>& B, int in, T*
         T* panel = to + B.offset(q);
         const int width = B.width(q), real = B.real(q), k = q * panel_width<T>;
         for (int j = 0; j < B.rows; ++j) {
-            std::memcpy(panel + std::ptrdiff_t{j} * width, W + std::ptrdiff_t{j} * in + k,
-                        sizeof(T) * real);
+            std::memcpy(panel + std::ptrdiff_t{j} * width, W + std::ptrdiff_t{j} * in + k, sizeof(T) * real);
             for (int i = real; i < width; ++i) panel[std::ptrdiff_t{j} * width + i] = T(0);
         }
     }
 }
 // Rows k0 .. k1 - 1 of one forward panel, written into the backward panels.
 template <class T>
-void refresh_backward(const T* forward_panel, int width, int real, int j, int k0, int k1,
-                      const Panels<T>& B, T* to) {
+void refresh_backward(const T* forward_panel, int width, int real, int j, int k0, int k1, const Panels<T>& B,
+                      T* to) {
     while (k0 < k1) {
         const int q = k0 / panel_width<T>, inside = k0 - q * panel_width<T>;
         const int end = smaller(k1, (q + 1) * panel_width<T>);

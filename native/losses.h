@@ -241,9 +241,8 @@ template <class T> struct RowLoss {
         }
         if (activation != Activation::softmax) return elementwise(z, y, delta, share);
         double C_i = 0;
-        with_loss<T>(loss, [&](auto cost) CR_LAMBDA_INLINE {
-            C_i = after_softmax<decltype(cost)>(z, y, delta, share);
-        });
+        with_loss<T>(loss,
+                     [&](auto cost) CR_LAMBDA_INLINE { C_i = after_softmax<decltype(cost)>(z, y, delta, share); });
         return C_i;
     }
 };

@@ -48,8 +48,7 @@ template <class T> bool Trainer<T>::parameters_finite() const {
     for (int l = 1; l <= L_; ++l) {
         Vec<T> zero{}; // 0 * x is 0 for every finite x, and NaN for the others
         const T* w = layers_[l].Wf.get();
-        for (std::ptrdiff_t i = 0; i < layers_[l].F.size(); i += lanes<T>)
-            zero += get<T>(w + i) * T(0);
+        for (std::ptrdiff_t i = 0; i < layers_[l].F.size(); i += lanes<T>) zero += get<T>(w + i) * T(0);
         for (int i = 0; i < lanes<T>; ++i)
             if (!(zero[i] == T(0))) return false;
     }
@@ -119,7 +118,8 @@ template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread, boo
     T* x = x_[b.side].get() + std::ptrdiff_t{mine.first} * ld_x;
     T* y = y_[b.side].get() + std::ptrdiff_t{mine.first} * ld_y;
     for (int i = mine.first; i < mine.last; ++i, x += ld_x, y += ld_y) {
-        if (i % rows_between_polls == 0 && may_leave && poll_ && poll_says_stop(thread)) return; // and the passes after it
+        if (i % rows_between_polls == 0 && may_leave && poll_ && poll_says_stop(thread))
+            return; // and the passes after it
         const std::int64_t sample = row(b.start + i);
         // The order jumps about in data that is larger than the cache: ask for the next batch's rows now.
         if (asks_ahead_ && b.start + i + batch_ < data.n_samples) {
@@ -129,10 +129,8 @@ template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread, boo
             for (std::int64_t line = 1; line < asked; ++line) __builtin_prefetch(next + 64 * line);
             if (!data.classes) __builtin_prefetch(row_of(data.y, soon));
         }
-        if (plain_X)
-            copy_row<T>(row_of(data.X, sample), inputs, x);
-        else
-            gather<T>(data.X, sample, inputs, x);
+        if (plain_X) copy_row<T>(row_of(data.X, sample), inputs, x);
+        else gather<T>(data.X, sample, inputs, x);
         if (plain_y) {
             copy_row<T>(row_of(data.y, sample), outputs, y);
         } else if (data.classes) {

@@ -41,9 +41,8 @@ template <class T> void Trainer<T>::activate(const Batch& b, int l, Range sample
             }
             T* d = layer.d.get() + std::ptrdiff_t{i} * layer.ld + first_unit;
             if (layer.dropout > 0)
-                dropout_factors<T>(seed_, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(l),
-                                   b.run_step, layer.dropout, first_unit,
-                                   width, m);
+                dropout_factors<T>(seed_, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(l), b.run_step,
+                                   layer.dropout, first_unit, width, m);
             for (int j = 0; j < width; j += lanes<T>) {
                 Vec<T> a_j, d_j;
                 G::both(get<T>(z + j), a_j, d_j);
@@ -83,8 +82,8 @@ template <class T> void Trainer<T>::backward(int l, Range samples, Range panels,
     T* delta_below = below.delta.get() + std::ptrdiff_t{samples.first} * below.ld;
     for (int q = panels.first; q < panels.last; ++q) {
         const int width = layer.B.width(q), unit = q * panel_width<T>;
-        panel_product<T>(rows, width / lanes<T>, layer.out, delta, layer.ld, 1,
-                         layer.Wb.get() + layer.B.offset(q), width, delta_below + unit, below.ld);
+        panel_product<T>(rows, width / lanes<T>, layer.out, delta, layer.ld, 1, layer.Wb.get() + layer.B.offset(q),
+                         width, delta_below + unit, below.ld);
         const T* kept = (below.keeps_derivative ? below.d.get() : below.a.get()) +
                         std::ptrdiff_t{samples.first} * below.ld + unit;
         T* to = delta_below + unit;
@@ -95,8 +94,7 @@ template <class T> void Trainer<T>::backward(int l, Range samples, Range panels,
                     put<T>(to + at, get<T>(to + at) * derivative(get<T>(kept + at)));
                 }
         };
-        if (below.keeps_derivative)
-            multiply([](Vec<T> d) CR_LAMBDA_INLINE { return d; });
+        if (below.keeps_derivative) multiply([](Vec<T> d) CR_LAMBDA_INLINE { return d; });
         else if (below.g != Activation::identity)
             with_activation<T>(below.g, [&](auto g) CR_LAMBDA_INLINE {
                 using G = decltype(g);

@@ -7,8 +7,8 @@ namespace chainrule {
 namespace CR_ISA {
 
 // words[j] for units first .. first + count - 1 of one row; first and count are multiples of 4.
-inline void philox_words(std::uint64_t seed, std::uint32_t row, std::uint32_t layer, std::uint32_t step,
-                         int first, int count, std::uint32_t* words) {
+inline void philox_words(std::uint64_t seed, std::uint32_t row, std::uint32_t layer, std::uint32_t step, int first,
+                         int count, std::uint32_t* words) {
     constexpr int width = 16; // counters side by side, for the compiler to put into vectors
     for (int done = 0; done < count; done += 4 * width) {
         std::uint32_t c0[width], c1[width], c2[width], c3[width];
@@ -39,8 +39,8 @@ inline void philox_words(std::uint64_t seed, std::uint32_t row, std::uint32_t la
 
 // factors[j] = 0 where the unit is dropped, else 1 / (1 - p), on `count` lanes from unit `first`.
 template <class T>
-void dropout_factors(std::uint64_t seed, std::uint32_t row, std::uint32_t layer, std::uint32_t step,
-                     double p, int first, int count, T* factors) {
+void dropout_factors(std::uint64_t seed, std::uint32_t row, std::uint32_t layer, std::uint32_t step, double p,
+                     int first, int count, T* factors) {
     const std::uint32_t threshold = static_cast<std::uint32_t>(p * 4294967296.0);
     const T kept = T(1) / static_cast<T>(1 - p);
     std::uint32_t words[64];

@@ -52,8 +52,7 @@ public:
         }
         const int threads = flops_ * double(n) < threads_pay_prediction ? 1 : threads_;
         rows_ = block;
-        if (n < std::int64_t{2} * block * threads)
-            rows_ = static_cast<int>((n + 2 * threads - 1) / (2 * threads));
+        if (n < std::int64_t{2} * block * threads) rows_ = static_cast<int>((n + 2 * threads - 1) / (2 * threads));
         if (threads == 1) rows_ = block;
         next_.store(0, std::memory_order_relaxed);
         pack(threads);

@@ -39,7 +39,7 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
         layer.in = layers_[l - 1].out;
         layer.g = network.layers[l].activation;
         layer.dropout = network.layers[l].dropout;
-        layer.keeps_derivative = l < L_ && (layer.dropout > 0 || !derivative_from_a<T>(layer.g) );
+        layer.keeps_derivative = l < L_ && (layer.dropout > 0 || !derivative_from_a<T>(layer.g));
         layer.F = {layer.in + (biases_ ? 1 : 0), layer.out};
         layer.B = {layer.out, layer.in};
         layer.Wf.resize(layer.F.size());

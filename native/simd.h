@@ -73,9 +73,7 @@ template <class T> CR_INLINE Vec<T> splat(T x) { return x - Vec<T>{}; }
 template <class T> CR_INLINE IVec<T> bits(Vec<T> v) { return (IVec<T>)v; }
 template <class T> CR_INLINE Vec<T> from_bits(IVec<T> v) { return (Vec<T>)v; }
 
-template <class T> CR_INLINE Vec<T> select(IVec<T> mask, Vec<T> yes, Vec<T> no) {
-    return mask ? yes : no;
-}
+template <class T> CR_INLINE Vec<T> select(IVec<T> mask, Vec<T> yes, Vec<T> no) { return mask ? yes : no; }
 // NaN in, NaN out: a comparison with NaN is false, so x must be what is kept then. The instructions keep
 // their second operand.
 CR_INLINE Vec<float> at_least(Vec<float> x, float low) {
@@ -105,9 +103,7 @@ template <class T> CR_INLINE Vec<T> clamp(Vec<T> x, T low, T high) {
     return x > high ? splat<T>(high) : x;
 }
 template <class T> constexpr typename Simd<T>::Int sign_bit = typename Simd<T>::Int(1) << (sizeof(T) * 8 - 1);
-template <class T> CR_INLINE Vec<T> abs(Vec<T> x) {
-    return from_bits<T>(bits<T>(x) & ~sign_bit<T>);
-}
+template <class T> CR_INLINE Vec<T> abs(Vec<T> x) { return from_bits<T>(bits<T>(x) & ~sign_bit<T>); }
 // The magnitude has no sign.
 template <class T> CR_INLINE Vec<T> with_sign(Vec<T> magnitude, Vec<T> sign) {
     return from_bits<T>(bits<T>(magnitude) | (bits<T>(sign) & sign_bit<T>));
@@ -191,9 +187,7 @@ CR_INLINE Vec<double> quotient(Vec<double> a, Vec<double> b) { return a / b; }
 template <class T, std::size_t... i> CR_INLINE IVec<T> iota_of(std::index_sequence<i...>) {
     return IVec<T>{static_cast<typename Simd<T>::Int>(i)...};
 }
-template <class T> CR_INLINE IVec<T> iota() {
-    return iota_of<T>(std::make_index_sequence<lanes<T>>{});
-}
+template <class T> CR_INLINE IVec<T> iota() { return iota_of<T>(std::make_index_sequence<lanes<T>>{}); }
 // Sum of the lanes in a fixed order.
 template <class T> CR_INLINE double sum_lanes(Vec<T> v) {
     double s = 0;
@@ -245,8 +239,8 @@ CR_INLINE Vec<T> interleave_of(Vec<T> a, Vec<T> b, std::index_sequence<i...>) {
 #if defined(__clang__) || __GNUC__ >= 12
     return __builtin_shufflevector(a, b, (static_cast<int>(i / 2 + half * (n / 2) + (i % 2) * n))...);
 #else
-    return __builtin_shuffle(
-        a, b, IVec<T>{static_cast<typename Simd<T>::Int>(i / 2 + half * (n / 2) + (i % 2) * n)...});
+    return __builtin_shuffle(a, b,
+                             IVec<T>{static_cast<typename Simd<T>::Int>(i / 2 + half * (n / 2) + (i % 2) * n)...});
 #endif
 }
 // a0 b0 a1 b1 ... of the lower (half = 0) or upper (half = 1) lanes.
@@ -277,8 +271,7 @@ CR_INLINE void transpose_square(const T* from, std::ptrdiff_t from_ld, T* to, st
 
 // to[c][r] = from[r][c] for a block of any shape.
 template <class T>
-void transpose(const T* from, std::ptrdiff_t from_ld, int rows, int columns, T* to,
-               std::ptrdiff_t to_ld) {
+void transpose(const T* from, std::ptrdiff_t from_ld, int rows, int columns, T* to, std::ptrdiff_t to_ld) {
     constexpr int n = lanes<T>;
     int r = 0;
     for (; r + n <= rows; r += n) {

@@ -40,8 +40,7 @@ double Trainer<T>::tiny_samples(const Batch& b, const T* x, int ld_x, int first)
                     Vec<T> a_i, d_i;
                     if constexpr (rows == 1 && DerivativeBeside<G, T>) // the next layer waits for the value
                         a_i = G::value(v[i]), d_i = G::slope(v[i], a_i);
-                    else
-                        G::both(v[i], a_i, d_i);
+                    else G::both(v[i], a_i, d_i);
                     put<T>(a + i * ld, a_i);
                     put<T>(d + i * ld, d_i);
                 }
@@ -88,8 +87,8 @@ double Trainer<T>::tiny_samples(const Batch& b, const T* x, int ld_x, int first)
     }
     if (data_.outputs)
         for (int i = 0; i < rows; ++i)
-            std::memcpy(static_cast<T*>(data_.outputs) + row(b.start + first + i) * last.out,
-                        z + i * last.ld, sizeof(T) * last.out);
+            std::memcpy(static_cast<T*>(data_.outputs) + row(b.start + first + i) * last.out, z + i * last.ld,
+                        sizeof(T) * last.out);
 
     for (int l = L_; l > 1; --l) {
         const Layer<T>& layer = layers_[l];
@@ -104,8 +103,8 @@ double Trainer<T>::tiny_samples(const Batch& b, const T* x, int ld_x, int first)
 #pragma GCC unroll 8
             for (int i = 0; i < rows; ++i) v[i] += above[i * layer.ld + j] * w;
         }
-        const T* kept = (lower.keeps_derivative ? lower.d.get() : lower.a.get()) +
-                        std::ptrdiff_t{first} * lower.ld;
+        const T* kept =
+            (lower.keeps_derivative ? lower.d.get() : lower.a.get()) + std::ptrdiff_t{first} * lower.ld;
         if (lower.keeps_derivative) {
 #pragma GCC unroll 8
             for (int i = 0; i < rows; ++i) put<T>(to + i * lower.ld, v[i] * get<T>(kept + i * lower.ld));
@@ -151,8 +150,7 @@ CR_INLINE double Trainer<T>::tiny_update(const Batch& b, const T* x, int ld_x, R
         T* s2 = layer.s2.get();
         const T* dW = scratch_.get();
         const bool few = b.n < 4; // then the sums are too short for the kernel
-        if (!few)
-            panel_block<T>(in, 1, b.n, a, 1, ld_a, delta, ld, scratch_.get(), n, false);
+        if (!few) panel_block<T>(in, 1, b.n, a, 1, ld_a, delta, ld, scratch_.get(), n, false);
         for (int k = 0; k < in; ++k) {
             Vec<T> g;
             if (few) {
@@ -172,10 +170,9 @@ CR_INLINE double Trainer<T>::tiny_update(const Batch& b, const T* x, int ld_x, R
             Vec<T> g = get<T>(delta);
             if (few)
                 for (int i = 1; i < b.n; ++i) g += get<T>(delta + i * ld);
-            else
-                g = sum_of_rows<T>(delta, ld, b.n);
-            put<T>(W + in * n, updated<Rule::value, T>(get<T>(W + in * n), g, s1 + in * n,
-                                                       s2 + in * n, hyper, rule));
+            else g = sum_of_rows<T>(delta, ld, b.n);
+            put<T>(W + in * n,
+                   updated<Rule::value, T>(get<T>(W + in * n), g, s1 + in * n, s2 + in * n, hyper, rule));
         }
         if (l > 1) {
             T* Wb = layer.Wb.get();
@@ -193,12 +190,11 @@ CR_INLINE double Trainer<T>::tiny_update(const Batch& b, const T* x, int ld_x, R
 
 template <class T> void Trainer<T>::tiny_steps() {
     // One sample at a time needs no copy of x.
-    const bool direct = batch_ == 1 && is_plain<T>(data_.X) && !data_.classes &&
-                        is_plain<T>(data_.y) && !data_.sample_weights &&
-                        data_.X.row_stride % sizeof(T) == 0 && data_.y.row_stride % sizeof(T) == 0 &&
+    const bool direct = batch_ == 1 && is_plain<T>(data_.X) && !data_.classes && is_plain<T>(data_.y) &&
+                        !data_.sample_weights && data_.X.row_stride % sizeof(T) == 0 &&
+                        data_.y.row_stride % sizeof(T) == 0 &&
                         reinterpret_cast<std::uintptr_t>(data_.X.data) % sizeof(T) == 0 &&
-                        reinterpret_cast<std::uintptr_t>(data_.y.data) % sizeof(T) == 0 &&
-                        layers_[L_].out == 1;
+                        reinterpret_cast<std::uintptr_t>(data_.y.data) % sizeof(T) == 0 && layers_[L_].out == 1;
     for (int side = 0; direct && side < 2 && shares_[side].size() > 0; ++side)
         shares_[side][0] = T(1), weight_[side] = {1, 1};
     with_optimizer(hyper_.kind, [&](auto kind) CR_LAMBDA_INLINE {

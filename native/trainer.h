@@ -248,20 +248,16 @@ template <class T> bool Trainer<T>::step(const Batch& b, int thread) {
             const Split split = layers_[l].forward;
             if (l > 1) meet(split);
             before = split;
-            if (split == Split::samples)
-                forward(b, l, mine, {0, layers_[l].F.count()}, thread);
-            else
-                forward(b, l, every_sample, panels_of(layers_[l].F, thread), thread);
+            if (split == Split::samples) forward(b, l, mine, {0, layers_[l].F.count()}, thread);
+            else forward(b, l, every_sample, panels_of(layers_[l].F, thread), thread);
         }
         meet(Split::samples);
         losses(b, mine);
         for (int l = L_; l > 1; --l) {
             const Split split = layers_[l].backward;
             meet(split);
-            if (split == Split::samples)
-                backward(l, mine, {0, layers_[l].B.count()}, thread);
-            else
-                backward(l, every_sample, panels_of(layers_[l].B, thread), thread);
+            if (split == Split::samples) backward(l, mine, {0, layers_[l].B.count()}, thread);
+            else backward(l, every_sample, panels_of(layers_[l].B, thread), thread);
         }
     }
     if (thread == 0) {
