@@ -252,6 +252,18 @@ def test_class_weight_in_partial_fit() -> None:
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("how", ["fit", "partial_fit"])
+def test_weights_that_are_all_0_are_refused(how: str, solver: str) -> None:
+    """By every scikit-learn, which itself does so from 1.9 on only."""
+    if (how, solver) == ("partial_fit", "lbfgs"):
+        return
+    m = classifier(solver=solver)
+    first = {"classes": np.unique(NAMES)} if how == "partial_fit" else {}
+    with pytest.raises(ValueError, match="Sample weights must contain at least one non-zero"):
+        getattr(m, how)(IRIS, NAMES, sample_weight=np.zeros(len(IRIS)), **first)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_weights_that_leave_no_sample_are_refused(early_stopping: bool, solver: str) -> None:
     options = {"solver": solver, "early_stopping": early_stopping}

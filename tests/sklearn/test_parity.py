@@ -277,6 +277,10 @@ def test_a_run_is_theirs_to_1e_6(setting: dict[str, Any]) -> None:
         with pytest.raises(type(error), match=f"^{re.escape(str(error))}$"):
             run(b, setting)
         return
+    except TypeError as error:  # before 1.9, early stopping of classes that are texts
+        assert "isnan" in str(error)
+        run(b, setting)
+        return
     b, said_by_ours = run(b, setting)
     apart = distance(numbers(a, setting), numbers(b, setting))
     ended, expected = (b.n_iter_, b.t_, said_by_ours), (a.n_iter_, a.t_, said)

@@ -115,8 +115,9 @@ def test_absurd_sizes(units: int, tmp_path: Path) -> None:
 def test_wrong_dtypes(dtype: str, tmp_path: Path) -> None:
     header, about, data = model(tmp_path)
     header["layers.1.b"]["dtype"] = dtype
-    said = "has dtype" if dtype in ("I64", "C64") else "it is damaged"  # those are as long
-    assert said in refused(tmp_path / "mine", header, about, data)
+    said = refused(tmp_path / "mine", header, about, data)
+    known = ("I64", "C64")  # which are as long; safetensors knows complex numbers from 0.7 on
+    assert "it is damaged" in said or ("has dtype" in said and dtype in known)
 
 
 def test_what_a_file_says_does_not_reach_the_terminal_as_it_is(tmp_path: Path) -> None:
