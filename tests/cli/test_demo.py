@@ -73,7 +73,8 @@ def test_the_split_is_whole_and_fixed() -> None:
 
 
 def test_the_output_fits_the_screen(ran: Ran) -> None:
-    assert max(map(len, ran.lines)) <= 100
+    # A path of this machine may be longer than the screen, and is not broken.
+    assert max(len(line) for line in ran.lines if sys.prefix not in line) <= 100
     assert "\x1b" not in ran.out
 
 

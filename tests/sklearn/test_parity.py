@@ -278,7 +278,8 @@ def test_a_run_is_theirs_to_1e_6(setting: dict[str, Any]) -> None:
             run(b, setting)
         return
     except TypeError as error:  # before 1.9, early stopping of classes that are texts
-        assert "isnan" in str(error)
+        if "isnan" not in str(error):
+            raise
         run(b, setting)
         return
     b, said_by_ours = run(b, setting)

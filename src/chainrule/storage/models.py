@@ -13,7 +13,6 @@ a table (`chainrule.tables.model`) has a key ``table``.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import re
@@ -124,6 +123,8 @@ def fits(more: Mapping[str, Any]) -> bool:
 
 
 def _digest(body: str, tensors: Iterable[tuple[str, Array]]) -> str:
+    import hashlib  # for files alone
+
     digest = hashlib.sha256(body.encode("utf-8", "surrogatepass"))
     for name, array in tensors:
         digest.update(f"\n{name} {array.dtype} {array.shape}\n".encode())

@@ -10,7 +10,6 @@ more than its epoch and loss. Both are written atomically, and their digest tell
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -214,6 +213,8 @@ def fingerprint(samples: Samples | None, network: FeedForward) -> str | None:
         return None
     n = len(samples)
     count = max(16, _LOOKED_AT // (network.sizes[0] + network.sizes[-1]))
+    import hashlib  # for runs that are kept
+
     digest = hashlib.blake2b(str(n).encode(), digest_size=16)
     pieces: list[Any] = [slice(start, start + count) for start in range(0, n, count)]
     if is_mapped(samples.X):  # to read all of it would take as long as an epoch
@@ -231,6 +232,8 @@ def plain(value: object) -> Any:
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, np.ndarray):
+        import hashlib
+
         return hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
