@@ -41,7 +41,8 @@ class Epoch(Subject):
         self.samples = Samples(task.problem.X, task.problem.y)
         self.plan = engines.Plan(optimizer(task), task.case.batch)
         self.engine = engines.choose("auto", self.net, self.plan)
-        self.rates = np.full(task.case.steps, task.rate)
+        rates = np.full(task.case.steps, task.rate)
+        self.epoch = engines.Epoch(self.samples, self.plan, rates)
         self.reset()
 
     def reset(self) -> None:
@@ -49,16 +50,10 @@ class Epoch(Subject):
         self.state = engines.State(slots=self.plan.optimizer.start(self.net.parameters))
 
     def once(self) -> float:
-        result = self.engine.run_epoch(
-            self.net, self.samples, self.plan, self.state, None, self.rates, None, _go_on
-        )
+        result = self.engine.run_epoch(self.net, self.epoch, self.state)
         if result.failure is not None:
             raise FloatingPointError(str(result.failure))
         return result.loss
-
-
-def _go_on(steps: int, loss: float) -> bool:
-    return False
 
 
 class Predict(Subject):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.engines.base import Plan, State
+from chainrule.engines.base import Epoch, Plan, State, go_on
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations.data import Samples
 from chainrule.equations.data import weights as sample_weights
@@ -21,8 +21,8 @@ except ImportError:  # a pure Python installation
     native = None  # type: ignore[assignment]
 
 __all__ = [
-    "Plan", "ReferenceEngine", "Samples", "State", "called", "engines", "epoch_order",
-    "instruction_set", "sample_weights",
+    "Epoch", "Plan", "ReferenceEngine", "Samples", "State", "called", "engines", "epoch_order",
+    "go_on", "instruction_set", "sample_weights",
 ]  # fmt: skip
 
 

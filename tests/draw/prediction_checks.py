@@ -11,7 +11,7 @@ from .bounds import bounds
 from .cases import Built, build_network
 from .exact import solve
 from .local import Arithmetic
-from .package import Plan, Samples, State, called, sample_weights
+from .package import Epoch, Plan, Samples, State, called, sample_weights
 from .record import Record
 
 
@@ -76,9 +76,7 @@ def check_threads(record: Record, built: Built, engine_of: Callable[[int], Any])
         twin = built.network.copy()
         state = State(slots=optimizer.start(twin.parameters))
         with called():
-            engine_of(threads).run_epoch(
-                twin, samples, plan, state, None, rates, None, lambda *_: False
-            )
+            engine_of(threads).run_epoch(twin, Epoch(samples, plan, rates), state)
         ends.append((twin.parameters, state.slots))
     record.same(
         "native: threads", f"parameters with {max(2, case.threads)} threads", ends[1][0], ends[0][0]

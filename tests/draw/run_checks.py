@@ -14,7 +14,7 @@ from .cases import Built, build_network, flat
 from .exact import Exact, Problem, solve
 from .functions import Array, Real
 from .local import Arithmetic
-from .package import Plan, Samples, State, called, epoch_order, sample_weights
+from .package import Epoch, Plan, Samples, State, called, epoch_order, sample_weights
 from .record import Record
 from .updates import Rule, Updated, clip, update
 
@@ -245,9 +245,7 @@ class _Followed:
         slots = {name: slot.copy() for name, slot in self.slots.items()}
         state = State(self.number - len(rates) - 1, slots)
         with called():
-            self.engines[self.leader].run_epoch(
-                twin, self.of(rows), self.plan, state, None, rates, None, lambda *_: False
-            )
+            self.engines[self.leader].run_epoch(twin, Epoch(self.of(rows), self.plan, rates), state)
         return twin.parameters, state.slots
 
 
@@ -264,9 +262,8 @@ def _take(
     parts = np.full((1, 2), np.nan)
     rates = np.array([float(eta)])
     with called():
-        result = engine.run_epoch(
-            twin, samples, plan, state, None, rates, outputs, lambda *_: False, parts
-        )
+        epoch = Epoch(samples, plan, rates, outputs=outputs, step_losses=parts)
+        result = engine.run_epoch(twin, epoch, state)
     where = f"{name}, step {number}"
     if result.failure is not None:
         if step.comparable:

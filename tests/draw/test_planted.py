@@ -25,7 +25,7 @@ from . import (
     run_checks,
 )
 from .cases import Case, build
-from .package import ReferenceEngine, Samples
+from .package import ReferenceEngine, Samples, go_on
 from .record import Record
 
 Array = Any
@@ -221,11 +221,12 @@ class Faulty(ReferenceEngine):
     def __init__(self, change: Callable[..., dict[str, Any]]) -> None:
         self.change = change
 
-    def run_epoch(self, network: Any, samples: Any, plan: Any, state: Any, *rest: Any) -> Any:
-        given = {"network": network, "samples": samples, "plan": plan, "state": state}
+    def run_epoch(self, network: Any, epoch: Any, state: Any, on_progress: Any = go_on) -> Any:
+        given = {"network": network, "samples": epoch.samples, "plan": epoch.plan, "state": state}
         changed = {**given, **self.change(**given)}
         before = state.step
-        result = super().run_epoch(*(changed[name] for name in given), *rest)
+        epoch = replace(epoch, samples=changed["samples"], plan=changed["plan"])
+        result = super().run_epoch(changed["network"], epoch, changed["state"], on_progress)
         if changed["state"] is not state:
             state.step = before + result.steps
             for name, slot in changed["state"].slots.items():

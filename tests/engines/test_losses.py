@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.engines.base import Plan, State
+from chainrule.engines.base import Epoch, Plan, State
 from chainrule.equations import data
 
 _native = pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
@@ -51,9 +51,8 @@ def passed_through(
     state, a = State(slots=rule.start(net.parameters)), np.empty((1, units), dtype)
     C = engine.losses(net, z[None], y[None], a.copy())[0]
     samples = data.Samples(z[None], y[None])
-    result = engine.run_epoch(
-        net, samples, Plan(rule, 1), state, None, np.zeros(1), a, lambda steps, loss: False
-    )
+    epoch = Epoch(samples, Plan(rule, 1), np.zeros(1), outputs=a)
+    result = engine.run_epoch(net, epoch, state)
     assert result.failure is None
     return C, result.loss, a[0], state.slots["v"][-units:].copy()
 

@@ -22,7 +22,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import engines
-from chainrule.engines.base import Plan, State
+from chainrule.engines.base import Epoch, Plan, State
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import activations, data
 from chainrule.equations.schedules import Schedule
@@ -68,9 +68,7 @@ def train(engine: Any, sizes: list[int], **options: Any) -> tuple[Any, list[floa
     for epoch in range(epochs):
         order = rng.permutation(n) if shuffle else None
         rates = optimizer.schedule.rates(epoch, steps, losses)
-        result = engine.run_epoch(
-            net, samples, plan, state, order, rates, outputs, lambda steps, loss: False, parts
-        )
+        result = engine.run_epoch(net, Epoch(samples, plan, rates, order, outputs, parts), state)
         assert result.failure is None
         assert (result.steps, result.samples, result.stopped) == (steps, n, False)
         losses.append(result.loss)
@@ -218,10 +216,8 @@ def test_gradients_of_saturated_units_keep_their_digits(
         X, y = np.ones((n, 1), dtype), np.full((n, 1), 1e5, dtype)  # the same error for all n
         rule = cr.GradientDescent(momentum=0.5)  # leaves the gradient in v
         state = State(slots=rule.start(nets[0].parameters))
-        NativeEngine(2).run_epoch(
-            nets[0], data.Samples(X, y), Plan(rule, n), state, None, np.zeros(1), None,
-            lambda steps, loss: False,
-        )  # fmt: skip
+        epoch = Epoch(data.Samples(X, y), Plan(rule, n), np.zeros(1))
+        NativeEngine(2).run_epoch(nets[0], epoch, state)
         exact = nets[1].gradient(X, y, dropout_step=0).db[1]
         found = state.slots["v"][units : 2 * units]  # W and b of layer 1
         root = hidden in ("gelu", "silu")  # of g', where parts cancel
@@ -603,10 +599,8 @@ def test_failure_is_the_references(isa: str, sizes: list[int]) -> None:
         net = cr.Network(sizes, hidden="relu", seed=3)
         optimizer = cr.GradientDescent(50.0)
         state = State(slots={})
-        result = engine.run_epoch(
-            net, data.Samples(X, X[:, :1]), Plan(optimizer, 2), state, None,
-            np.full(20, 50.0), None, lambda steps, loss: False,
-        )  # fmt: skip
+        epoch = Epoch(data.Samples(X, X[:, :1]), Plan(optimizer, 2), np.full(20, 50.0))
+        result = engine.run_epoch(net, epoch, state)
         results.append((result.failure, result.steps, result.samples, state.step))
         assert np.isfinite(net.parameters).all()
     assert results[0][0] is not None
@@ -624,10 +618,9 @@ def test_callback_at_most_every_50_ms() -> None:
         return False
 
     begun = time.perf_counter()
-    result = NativeEngine(1).run_epoch(
-        net, data.Samples(X, X[:, :1]), Plan(cr.GradientDescent(1e-4), 8), State(), None,
-        np.full(6250, 1e-4), None, on_progress,
-    )  # fmt: skip
+    plan = Plan(cr.GradientDescent(1e-4), 8)
+    epoch = Epoch(data.Samples(X, X[:, :1]), plan, np.full(6250, 1e-4))
+    result = NativeEngine(1).run_epoch(net, epoch, State(), on_progress)
     seconds = time.perf_counter() - begun
     assert result.steps == calls[-1] == 6250
     assert len(calls) <= seconds / 0.05 + 2  # the last is that at the epoch's end
@@ -637,10 +630,9 @@ def test_callback_at_most_every_50_ms() -> None:
 def test_a_callback_can_stop_the_epoch() -> None:
     X = np.zeros((400_000, 20), "float32")
     net = cr.Network([20, 60, 1], dtype="float32", seed=0)
-    result = NativeEngine(1).run_epoch(
-        net, data.Samples(X, X[:, :1]), Plan(cr.GradientDescent(1e-4), 8), State(), None,
-        np.full(50_000, 1e-4), None, lambda steps, loss: True,
-    )  # fmt: skip
+    plan = Plan(cr.GradientDescent(1e-4), 8)
+    epoch = Epoch(data.Samples(X, X[:, :1]), plan, np.full(50_000, 1e-4))
+    result = NativeEngine(1).run_epoch(net, epoch, State(), lambda steps, loss: True)
     assert result.stopped
     assert 0 < result.steps < 50_000
 
@@ -649,14 +641,14 @@ def test_a_callback_that_raises_ends_the_epoch() -> None:
     X = np.zeros((400_000, 20), "float32")
     net = cr.Network([20, 60, 1], dtype="float32", seed=0)
 
+    plan = Plan(cr.GradientDescent(1e-4), 4)
+    epoch = Epoch(data.Samples(X, X[:, :1]), plan, np.full(100_000, 1e-4))
+
     def on_progress(steps: int, loss: float) -> bool:
         raise RuntimeError("enough")
 
     with pytest.raises(RuntimeError, match="enough"):
-        NativeEngine(1).run_epoch(
-            net, data.Samples(X, X[:, :1]), Plan(cr.GradientDescent(1e-4), 4), State(), None,
-            np.full(100_000, 1e-4), None, on_progress,
-        )  # fmt: skip
+        NativeEngine(1).run_epoch(net, epoch, State(), on_progress)
     assert np.isfinite(net.parameters).all()
 
 
@@ -677,18 +669,14 @@ def test_a_step_that_is_left_has_changed_nothing(clip: float | None) -> None:
         state = State(slots=plan.optimizer.start(net.parameters))
         part = data.Samples(X[: 4096 * steps], X[: 4096 * steps, :8])
         if steps:
-            NativeEngine(2).run_epoch(
-                net, part, plan, state, None, np.full(steps, 1e-3), None, lambda steps, loss: False
-            )
+            NativeEngine(2).run_epoch(net, Epoch(part, plan, np.full(steps, 1e-3)), state)
         whole.append([net.parameters, *state.slots.values()])
     left = set()
     for calls in range(1, 12):
         net = cr.Network([500, 1100, 1100, 8], dtype="float32", seed=0)
         state = State(slots=plan.optimizer.start(net.parameters))
-        result = NativeEngine(2).run_epoch(
-            net, samples, plan, state, None, np.full(2, 1e-3), None,
-            stop_after(calls),
-        )  # fmt: skip
+        epoch = Epoch(samples, plan, np.full(2, 1e-3))
+        result = NativeEngine(2).run_epoch(net, epoch, state, stop_after(calls))
         left.add(result.steps)
         assert state.step == result.steps
         for found, expected in zip(
@@ -702,7 +690,7 @@ LEFT = """
 import sys, random
 import numpy as np, chainrule as cr
 from chainrule.equations import data
-from chainrule.engines.base import Plan, State
+from chainrule.engines.base import Epoch, Plan, State
 from chainrule.engines.native import NativeEngine
 threads, trials = map(int, sys.argv[1:])
 random.seed(0)
@@ -714,9 +702,8 @@ for trial in range(trials):
     def on_progress(steps, loss):
         calls[0] -= 1
         return calls[0] <= 0
-    NativeEngine(threads).run_epoch(
-        net, samples, plan, State(), None, np.full(13, 1e-6), None, on_progress
-    )
+    epoch = Epoch(samples, plan, np.full(13, 1e-6))
+    NativeEngine(threads).run_epoch(net, epoch, State(), on_progress)
 print("all came back")
 """
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.engines.base import Plan, State
+from chainrule.engines.base import Epoch, Plan, State
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import data
 from chainrule.equations.activations import ACTIVATIONS
@@ -207,10 +207,8 @@ def run(
         state.slots["v"] = arrays["slots"]
     samples = data.Samples(arrays["X"], arrays["y"], arrays["weights"])
     for _ in range(2):
-        result = engine.run_epoch(
-            net, samples, plan, state, arrays["order"], arrays["rates"], arrays["outputs"],
-            lambda steps, loss: False, arrays["step_losses"],
-        )  # fmt: skip
+        parts = (arrays[name] for name in ("rates", "order", "outputs", "step_losses"))
+        result = engine.run_epoch(net, Epoch(samples, plan, *parts), state)
     assert result.failure is None
     return net, state, arrays, result.loss
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule._exports import exported
-from chainrule.engines.base import Engine, EpochResult, Failure, Plan, Shortcut, State
+from chainrule.engines.base import Engine, Epoch, EpochResult, Failure, Plan, Shortcut, State, go_on
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import data
 from chainrule.equations.arrays import numeric
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Engine",
     "EngineWarning",
+    "Epoch",
     "EpochResult",
     "Failure",
     "Plan",
@@ -27,6 +28,7 @@ __all__ = [
     "State",
     "check_name",
     "choose",
+    "go_on",
     "predict",
 ]
 

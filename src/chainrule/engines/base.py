@@ -33,6 +33,24 @@ class Plan:
     largest_loss: float = math.inf
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over samples, and where to put what is measured on the way.
+
+    There is one learning rate for each step. ``order`` is a permutation of the samples, or None to
+    take them as they come. ``outputs``, (n, units_L), if given receives a^(L) of the training
+    passes at each sample's row. ``step_losses``, (steps, 2), if given receives each step's mean
+    loss without the penalty, and the penalty, both from before its update.
+    """
+
+    samples: Samples
+    plan: Plan
+    learning_rates: NDArray[np.float64]
+    order: NDArray[np.int64] | None = None
+    outputs: NDArray[Any] | None = None
+    step_losses: NDArray[np.float64] | None = None
+
+
 @dataclass
 class State:
     """What a step changes besides the parameters: the step count and the optimiser's slots."""
@@ -100,6 +118,11 @@ class EpochResult:
 Shortcut = Callable[[Any, NDArray[Any]], NDArray[Any] | None]
 
 
+def go_on(steps: int, loss: float) -> bool:
+    """Do not stop: what an epoch is told if nobody watches it."""
+    return False
+
+
 class Engine(Protocol):
     """Computes epochs; every engine gives the reference's result to rounding."""
 
@@ -115,21 +138,12 @@ class Engine(Protocol):
     def run_epoch(
         self,
         network: FeedForward,
-        samples: Samples,
-        plan: Plan,
+        epoch: Epoch,
         state: State,
-        order: NDArray[np.int64] | None,
-        learning_rates: NDArray[np.float64],
-        outputs: NDArray[Any] | None,
-        on_progress: Callable[[int, float], bool],
-        step_losses: NDArray[np.float64] | None = None,
+        on_progress: Callable[[int, float], bool] = go_on,
     ) -> EpochResult:
         """Take one step for each batch, changing ``network.parameters`` and ``state`` in place.
 
-        ``order`` is a permutation of the samples, or None to take them as they come; there is one
-        learning rate for each step. ``outputs``, (n, units_L), if given receives a^(L) of the
-        training passes at each sample's row. ``step_losses``, (steps, 2), if given receives each
-        step's mean loss without the penalty, and the penalty, both from before its update.
         ``on_progress(steps, loss)`` is called with the steps done and the mean loss so far, at
         least every 50 ms or once a step, and answers whether to stop.
         """

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from chainrule import _forks as forks
 from chainrule.engines import _native
-from chainrule.engines.base import EpochResult, Failure, Plan, Shortcut, State, check_state
+from chainrule.engines.base import (
+    Epoch,
+    EpochResult,
+    Failure,
+    Plan,
+    Shortcut,
+    State,
+    check_state,
+    go_on,
+)
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import activations, losses, optimizers
 from chainrule.equations.arrays import contiguous, is_mapped
@@ -65,31 +74,24 @@ class NativeEngine:
     def run_epoch(
         self,
         network: FeedForward,
-        samples: Samples,
-        plan: Plan,
+        epoch: Epoch,
         state: State,
-        order: NDArray[np.int64] | None,
-        learning_rates: NDArray[np.float64],
-        outputs: NDArray[Any] | None,
-        on_progress: Callable[[int, float], bool],
-        step_losses: NDArray[np.float64] | None = None,
+        on_progress: Callable[[int, float], bool] = go_on,
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
+        samples, plan = epoch.samples, epoch.plan
         n = len(samples)
         if any(not _is_read(part) and is_mapped(part) for part in (samples.X, samples.y)):
             # To convert it whole would need the memory that the map is there to save.
-            return ReferenceEngine().run_epoch(
-                network, samples, plan, state, order, learning_rates, outputs, on_progress,
-                step_losses,
-            )  # fmt: skip
+            return ReferenceEngine().run_epoch(network, epoch, state, on_progress)
         theta, rule = network.parameters, plan.optimizer
         check_state(rule, theta, state)
         trainer, busy = self._trainer(network, plan, n)
         dtype = theta.dtype
         changed = [theta, *(state.slots[name] for name in rule.used_slots)]
         moved = [_plain(given, dtype) for given in changed]
-        a = None if outputs is None else _plain(outputs, dtype)
-        C = None if step_losses is None else _plain(step_losses, _REAL)
+        a = None if epoch.outputs is None else _plain(epoch.outputs, dtype)
+        C = None if epoch.step_losses is None else _plain(epoch.step_losses, _REAL)
         with busy:
             try:
                 loss, steps, failed, stopped = trainer.run_epoch(
@@ -101,16 +103,16 @@ class NativeEngine:
                     if samples.y.ndim == 1
                     else _readable(samples.y, dtype),
                     None if samples.weights is None else _plain(samples.weights, _REAL),
-                    None if order is None else _plain(order, _INTEGER),
-                    _plain(learning_rates, _REAL),
+                    None if epoch.order is None else _plain(epoch.order, _INTEGER),
+                    _plain(epoch.learning_rates, _REAL),
                     a,
                     C,
                     on_progress,
                 )
             finally:
                 for given, own in (
-                    (outputs, a),
-                    (step_losses, C),
+                    (epoch.outputs, a),
+                    (epoch.step_losses, C),
                     *zip(changed, moved, strict=True),
                 ):
                     if own is not given and given is not None and own is not None:
@@ -119,11 +121,7 @@ class NativeEngine:
         if failed < 0 and not stopped:
             on_progress(steps, loss)  # short epochs have had no other call
         done = min(steps * plan.batch_size, n)
-        failure = None
-        if failed >= 0:
-            failure = _find(
-                network, samples, plan, state, order, float(learning_rates[failed]), failed
-            )
+        failure = _find(network, epoch, state, failed) if failed >= 0 else None
         return EpochResult(loss, steps, done, failure=failure, stopped=stopped)
 
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
@@ -277,29 +275,19 @@ def _plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.array(array, dtype, order="C")
 
 
-def _find(
-    network: FeedForward,
-    samples: Samples,
-    plan: Plan,
-    state: State,
-    order: NDArray[np.int64] | None,
-    learning_rate: float,
-    step: int,
-) -> Failure:
+def _find(network: FeedForward, epoch: Epoch, state: State, step: int) -> Failure:
     """Return which layer of the failing step is not finite: the reference repeats that one step."""
-    start = step * plan.batch_size
-    rows: Any = slice(start, start + plan.batch_size)
-    if order is not None:
-        rows = order[rows]
+    samples, size = epoch.samples, epoch.plan.batch_size
+    rows: Any = slice(step * size, (step + 1) * size)
+    if epoch.order is not None:
+        rows = epoch.order[rows]
     batch = Samples(
         samples.X[rows], samples.y[rows], None if samples.weights is None else samples.weights[rows]
     )
     theta = network.parameters.copy()
     copy = State(state.step, {name: values.copy() for name, values in state.slots.items()})
-    rate = np.array([learning_rate])
-    result = ReferenceEngine().run_epoch(
-        network, batch, plan, copy, None, rate, None, lambda steps, loss: False
-    )
+    one_step = Epoch(batch, epoch.plan, epoch.learning_rates[step : step + 1])
+    result = ReferenceEngine().run_epoch(network, one_step, copy)
     if result.failure is not None:
         return result.failure
     # Rounding made the difference: the reference stays just below the largest number.

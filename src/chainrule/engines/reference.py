@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.engines.base import EpochResult, Failure, Plan, State, check_state
+from chainrule.engines.base import Epoch, EpochResult, Failure, Plan, State, check_state, go_on
 from chainrule.equations import backprop
 from chainrule.equations.arrays import contiguous
 from chainrule.equations.backprop import Gradient
-from chainrule.equations.data import Samples
+from chainrule.equations.data import pieces
 from chainrule.equations.layers import LayerOf, NetworkOf
 from chainrule.equations.losses import Loss
 from chainrule.equations.overflow import Overflow
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
-
-_ROWS = 1024  # carried through the layers in one go by predict
 
 
 class ReferenceEngine:
@@ -37,16 +35,12 @@ class ReferenceEngine:
     def run_epoch(
         self,
         network: FeedForward,
-        samples: Samples,
-        plan: Plan,
+        epoch: Epoch,
         state: State,
-        order: NDArray[np.int64] | None,
-        learning_rates: NDArray[np.float64],
-        outputs: NDArray[Any] | None,
-        on_progress: Callable[[int, float], bool],
-        step_losses: NDArray[np.float64] | None = None,
+        on_progress: Callable[[int, float], bool] = go_on,
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
+        samples, plan, order, outputs = epoch.samples, epoch.plan, epoch.order, epoch.outputs
         check_state(plan.optimizer, network.parameters, state)
         n, units, dtype = len(samples), network.sizes[-1], network.dtype
         total, weight, done, steps = 0.0, 0.0, 0, 0
@@ -58,14 +52,14 @@ class ReferenceEngine:
                 passed = backprop.forward(network, X, network.masks(state.step))
                 batch_weight = float(stop - start if s is None else s.sum())
                 g = backprop.gradient(_penalised(network, plan, batch_weight), passed, y, s)
-                failure = _step(network, plan, state, g, float(learning_rates[steps - 1]))
+                failure = _step(network, plan, state, g, float(epoch.learning_rates[steps - 1]))
             if failure is not None:
                 return EpochResult(_mean(total, weight), steps - 1, done, failure=failure)
             if outputs is not None:
                 outputs[rows] = passed.a[-1]
-            if step_losses is not None:
+            if epoch.step_losses is not None:
                 C = np.minimum(g.sample_losses, plan.largest_loss)
-                step_losses[steps - 1] = g.shares @ C, g.penalty
+                epoch.step_losses[steps - 1] = g.shares @ C, g.penalty
             total, weight, done = total + batch_weight * g.loss, weight + batch_weight, stop
             if on_progress(steps, _mean(total, weight)) and stop < n:
                 return EpochResult(_mean(total, weight), steps, done, stopped=True)
@@ -75,10 +69,9 @@ class ReferenceEngine:
         """See `chainrule.engines.base.Engine.predict`."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
         with Overflow(network.dtype) as found:
-            for start in range(0, len(inputs), _ROWS):
-                rows = slice(start, start + _ROWS)
+            for rows in pieces(len(inputs)):
                 passed = backprop.forward(network, contiguous(inputs[rows], network.dtype))
-                found.look_at(passed, first=start)
+                found.look_at(passed, first=rows.start)
                 outputs[rows] = passed.a[-1]
         return outputs
 
@@ -88,8 +81,7 @@ class ReferenceEngine:
         """See `chainrule.engines.base.Engine.losses`."""
         C = np.empty(len(inputs))
         with np.errstate(all="ignore"):
-            for start in range(0, len(inputs), _ROWS):
-                rows = slice(start, start + _ROWS)
+            for rows in pieces(len(inputs)):
                 passed = backprop.forward(network, inputs[rows])
                 C[rows] = backprop.sample_losses(network, passed.z[-1], passed.a[-1], y[rows])
                 outputs[rows] = passed.a[-1]

@@ -6,7 +6,7 @@ What is accepted as an array, `chainrule.equations.arrays` says.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from chainrule.equations.checks import not_negative
 from chainrule.equations.losses import Loss
 
 Array = NDArray[Any]
+_PIECE = 1024  # samples whose activations stay in the cache of a core
 _RANGE = 1e300  # by which the largest weight may exceed the smallest
 
 
@@ -35,11 +36,21 @@ class Samples:
     def __len__(self) -> int:
         return int(self.X.shape[0])
 
+    @property
+    def weight(self) -> float:
+        """The sum of the weights, or the number of samples without them."""
+        return float(len(self) if self.weights is None else self.weights.sum())
+
     def rows(self, index: Any, units: int, dtype: Any) -> tuple[Array, Array, Array | None]:
         """Return X and y (classes as one-hot rows) of some samples, and their weights."""
         X = contiguous(self.X[index], dtype)
         y = one_hot(self.y[index], units, dtype)
         return X, y, None if self.weights is None else self.weights[index]
+
+
+def pieces(n: int) -> Iterator[slice]:
+    """Cut n samples into the pieces that are carried through the layers in one go."""
+    return (slice(start, start + _PIECE) for start in range(0, n, _PIECE))
 
 
 def in_dtype(array: Array, dtype: np.dtype[Any]) -> Array:

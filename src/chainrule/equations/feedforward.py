@@ -9,19 +9,18 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.equations import activations, backprop, data, initializers, losses
+from chainrule.equations import activations, backprop, data, initializers, losses, settings
 from chainrule.equations.activations import Activation
 from chainrule.equations.arrays import all_finite, contiguous, is_mapped
 from chainrule.equations.backprop import Forward, Gradient
 from chainrule.equations.checks import integer, not_negative, whole
-from chainrule.equations.losses import Loss, LossFromZ
+from chainrule.equations.losses import Loss
 from chainrule.equations.overflow import Overflow
 from chainrule.equations.parameters import Layer, Layers, assign, count_parameters, views
 from chainrule.random import dropout_mask
 
 Array = NDArray[Any]
 DTypeName = Literal["float32", "float64"]
-_BATCH = 1024  # rows carried through the layers in one go by loss_value
 _MOST_THREADS = 1024
 
 
@@ -64,23 +63,23 @@ class FeedForward:
         engine: str = "auto",
         threads: int | None = None,
     ) -> None:
-        self._sizes = _check_sizes(sizes)
+        self._sizes = settings.check_sizes(sizes)
         L = len(self.sizes) - 1
-        functions = [activations.get(g) for g in _per_layer(hidden, L - 1, "hidden")]
+        functions = [activations.get(g) for g in settings.per_layer(hidden, L - 1, "hidden")]
         if any(isinstance(g, activations.Softmax) for g in functions):
             raise ValueError("softmax is for the output layer, not for hidden ones")
         functions.append(activations.get(output))
         self.loss: Loss = losses.get(loss)
-        _check_loss_after(self.loss, functions[-1])
-        rates = [_check_rate(p) for p in _per_layer(dropout, L - 1, "dropout")]
-        names = [initializers.check(name) for name in _per_layer(init, L, "init")]
+        settings.check_loss_after(self.loss, functions[-1])
+        rates = [settings.check_rate(p) for p in settings.per_layer(dropout, L - 1, "dropout")]
+        names = [initializers.check(name) for name in settings.per_layer(init, L, "init")]
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
         not_negative(l2, "l2")
         self.l2 = float(l2)
         self._biases = bool(biases)
         self.seed_given = seed is not None
-        self.seed = secrets.randbits(63) if seed is None else _check_seed(seed)
+        self.seed = secrets.randbits(63) if seed is None else settings.check_seed(seed)
         self.requested_engine = self._check_engine(engine)
         self.threads = threads
 
@@ -324,16 +323,15 @@ class FeedForward:
         samples = data.samples(X, y, self.sizes, self.loss, sample_weight)
         total = 0.0
         with Overflow() as found:
-            for start in range(0, len(samples), _BATCH):
-                X_b, y_b, s = samples.rows(slice(start, start + _BATCH), self.sizes[-1], np.float64)
+            for rows in data.pieces(len(samples)):
+                X_b, y_b, s = samples.rows(rows, self.sizes[-1], np.float64)
                 passed = backprop.forward(self, X_b)
                 C_i = backprop.sample_losses(self, passed.z[-1], passed.a[-1], y_b)
-                found.look_at(passed, C_i, start)
+                found.look_at(passed, C_i, first=rows.start)
                 total += float(C_i.sum() if s is None else s @ C_i)
             penalty = self.penalty()
             found.look_at_penalty(penalty)
-        count = len(samples) if samples.weights is None else float(samples.weights.sum())
-        return total / count + penalty
+        return total / samples.weight + penalty
 
     def penalty(self) -> float:
         """Compute ½ λ Σ w², the part of the loss that depends on the weights alone, in float64.
@@ -390,50 +388,3 @@ class FeedForward:
             f"{type(self).__name__}({shape}: {functions}; {self.loss.name}; "
             f"{self.parameters.size:,} parameters, {self.dtype})"
         )
-
-
-def _per_layer(value: Any, count: int, name: str) -> list[Any]:
-    if isinstance(value, str | int | float | Activation) or not isinstance(value, Sequence):
-        return [value] * count
-    if len(value) != count:
-        layers = "hidden layers" if name != "init" else "layers with weights"
-        raise ValueError(f"{name} has {len(value)} entries; the network has {count} {layers}")
-    return list(value)
-
-
-def _check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    try:
-        checked = tuple(sizes)
-    except TypeError:
-        raise TypeError(f"sizes must be a list of integers, got {sizes!r}") from None
-    if len(checked) < 2:
-        raise ValueError(f"sizes {list(checked)} needs an input and at least one layer")
-    units = tuple(integer(units, "sizes must be integers") for units in checked)
-    if min(units) < 1:
-        raise ValueError(f"sizes must be at least 1, got {min(units)}")
-    return units
-
-
-def _check_loss_after(loss: Loss, output: Activation) -> None:
-    if isinstance(loss, LossFromZ) and loss.output and output.name != loss.output:
-        raise ValueError(f"loss {loss.name!r} needs output={loss.output!r}, got {output.name!r}")
-    if loss.needs_positive_output and not output.positive:
-        known = ", ".join(g.name for g in activations.ACTIVATIONS.values() if g.positive)
-        raise ValueError(
-            f"loss {loss.name!r} takes the logarithm of the output, which {output.name!r} does not "
-            f"keep above 0; use {known}"
-        )
-
-
-def _check_rate(value: float) -> float:
-    not_negative(value, "dropout")
-    if value >= 1:
-        raise ValueError(f"dropout must be below 1, got {value}")
-    return float(value)
-
-
-def _check_seed(seed: int) -> int:
-    seed = integer(seed, "seed must be an integer")
-    if not 0 <= seed < 2**63:
-        raise ValueError(f"seed must be from 0 to 2**63 - 1, got {seed}")
-    return seed

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule import engines
-from chainrule.engines import Engine, Failure, Plan, State
+from chainrule.engines import Engine, Epoch, Failure, Plan, State, go_on
 from chainrule.equations import data
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Adam, GradientDescent, Optimizer
@@ -88,13 +88,12 @@ class Trainer:
     def _one_step(self) -> Failure | None:
         batch = self._order()[self._taken : self._taken + self._plan.batch_size]
         samples = data.Samples(self._samples.X[batch], self._samples.y[batch])
-        return self._run(samples, None, lambda done, loss: False)
+        return self._run(samples, None, go_on)
 
     def _run(self, samples: data.Samples, order: Any, on_progress: Any) -> Failure | None:
         rates = np.full(-(-len(samples) // self._plan.batch_size), self._rate)
-        result = self._engine.run_epoch(
-            self._network, samples, self._plan, self._state, order, rates, None, on_progress
-        )
+        epoch = Epoch(samples, self._plan, rates, order)
+        result = self._engine.run_epoch(self._network, epoch, self._state, on_progress)
         if result.steps:
             self.loss = result.loss
             self.points.append((self.step, result.loss))

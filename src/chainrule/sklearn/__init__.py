@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from chainrule.sklearn.explaining import explain_sklearn
 
 if TYPE_CHECKING:
-    from chainrule.sklearn.estimators import MLPClassifier, MLPRegressor
+    from chainrule.sklearn.classifier import MLPClassifier
+    from chainrule.sklearn.regressor import MLPRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor", "explain_sklearn"]
 
@@ -26,7 +27,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from chainrule.sklearn import estimators
+        from chainrule.sklearn import classifier, regressor
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"sklearn", "scipy"}:  # they come together
             raise
@@ -34,7 +35,7 @@ def __getattr__(name: str) -> Any:
             f"{name} needs scikit-learn 1.7 or newer: pip install 'chainrule[sklearn]'",
             name="sklearn",
         ) from error
-    value = globals()[name] = getattr(estimators, name)
+    value = globals()[name] = getattr(classifier if name == "MLPClassifier" else regressor, name)
     return value
 
 

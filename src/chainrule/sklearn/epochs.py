@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule import engines
-from chainrule.engines import Engine, Plan, State
+from chainrule.engines import Engine, Epoch, Plan, State
 from chainrule.equations import backprop
 from chainrule.equations.data import Samples
 from chainrule.equations.optimizers import GradientDescent
@@ -70,9 +70,8 @@ class Epochs:
         a = None
         if self.report.needs_outputs:
             a = np.empty((n, self.network.sizes[-1]), self.network.dtype)
-        result = self.engine.run_epoch(
-            self._trained, samples, self.plan, self.solver.state, order, rates, a, _go_on, losses
-        )
+        epoch = Epoch(samples, self.plan, rates, order, a, losses)
+        result = self.engine.run_epoch(self._trained, epoch, self.solver.state)
         if result.failure is not None:
             raise DivergedError
         counts = np.full(len(rates), size)
@@ -84,10 +83,6 @@ def _engine(network: Network, plan: Plan) -> Engine:
     """Return the fastest engine that can do it, without a warning if it falls back."""
     engine = engines.choose("auto", network)
     return engines.choose("reference", network) if engine.lacks(network, plan) else engine
-
-
-def _go_on(steps: int, loss: float) -> bool:
-    return False
 
 
 _RULE = GradientDescent(momentum=0.5)  # with v = 0 before a step, it leaves the gradient in v
@@ -132,7 +127,7 @@ def _data_gradient(network: Network, part: Part, report: Report) -> tuple[float,
     a = np.empty((len(part), network.sizes[-1]), network.dtype)
     state = State(slots=_RULE.start(network.parameters))
     engine = _engine(network, plan)
-    result = engine.run_epoch(network, samples, plan, state, None, np.zeros(1), a, _go_on)
+    result = engine.run_epoch(network, Epoch(samples, plan, np.zeros(1), outputs=a), state)
     loss, g = result.loss, state.slots["v"]
     with np.errstate(all="ignore"):
         if result.failure is not None:  # L-BFGS tried a step too long, and will take a shorter one

@@ -48,7 +48,8 @@ def explain_sklearn(
     from sklearn.pipeline import Pipeline
     from sklearn.utils.validation import check_is_fitted
 
-    from chainrule.sklearn.estimators import MLPClassifier, MLPRegressor
+    from chainrule.sklearn.classifier import MLPClassifier
+    from chainrule.sklearn.regressor import MLPRegressor
 
     X = taken(X, "X")
     while True:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,32 +12,27 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule import engines
-from chainrule.engines import Engine, EpochResult, Failure, Plan, State
+from chainrule.engines import Epoch, EpochResult, Failure, State
 from chainrule.equations import data
-from chainrule.equations.checks import positive, whole
-from chainrule.equations.data import Samples
-from chainrule.equations.losses import CrossEntropy
-from chainrule.equations.optimizers import Adam, Optimizer
+from chainrule.equations.checks import whole
+from chainrule.equations.optimizers import Optimizer
 from chainrule.random import epoch_order
-from chainrule.storage import models
 from chainrule.training import callbacks as callback_room
-from chainrule.training import checkpoints, progress
 from chainrule.training import keeper as keepers
-from chainrule.training import metrics as metric_room
+from chainrule.training import progress
 from chainrule.training.callbacks import Callback, Run
 from chainrule.training.checkpoints import Checkpoint
 from chainrule.training.errors import error_of, where
 from chainrule.training.history import History
 from chainrule.training.interrupt import Interrupt
 from chainrule.training.keeper import Keeper
-from chainrule.training.metrics import Measure, Metric
+from chainrule.training.metrics import Metric
+from chainrule.training.task import Task, check_type
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
 
 Array = NDArray[Any]
-_BATCH = 1024  # validation samples carried through the layers in one go
 
 
 def fit(
@@ -123,14 +117,14 @@ def fit(
         True
     """
     network.check_parameters()
-    task = _Task.check(
+    task = Task.check(
         network, X, y, sample_weight, class_weight, validation_data, optimizer, batch_size,
         clip_norm, shuffle, metrics,
     )  # fmt: skip
     epochs = whole(epochs, "epochs")
     called = callback_room.check(callbacks)
     keeper = keepers.choose(checkpoint, every, keep, resume)
-    _one_of((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
+    check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
 
     state = State(slots=task.plan.optimizer.start(network.parameters))
     run = Run(network, History(task.columns), epochs, state, _describe=task.settings)
@@ -148,124 +142,8 @@ def fit(
     return run.history
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What a run works on, checked."""
-
-    network: FeedForward
-    samples: Samples
-    validation: Samples | None
-    plan: Plan
-    engine: Engine
-    shuffle: bool
-    measures: dict[str, Measure]
-
-    @classmethod
-    def check(
-        cls,
-        network: FeedForward,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None,
-        class_weight: Mapping[int, float] | Literal["balanced"] | None,
-        validation_data: tuple[Any, ...] | None,
-        optimizer: Optimizer | None,
-        batch_size: int,
-        clip_norm: float | None,
-        shuffle: bool,
-        metrics: Sequence[str | Metric] | None,
-    ) -> _Task:
-        """Check the arguments of `fit`; see there."""
-        optimizer = Adam() if optimizer is None else optimizer
-        _one_of((Optimizer,), optimizer, "optimizer must be one such as Adam(learning_rate=0.001)")
-        batch_size = whole(batch_size, "batch_size")
-        if clip_norm is not None:
-            positive(clip_norm, "clip_norm")
-        _one_of((bool, np.bool_), shuffle, "shuffle must be True or False")
-
-        if network.sizes[-1] == 1 and isinstance(network.loss, CrossEntropy):
-            raise ValueError(
-                "a softmax of one unit is always 1, so that there is nothing to train; for two "
-                "classes take one unit with output='sigmoid', loss='binary_cross_entropy', or two"
-            )
-        samples = _samples(network, X, y, sample_weight)
-        if class_weight is not None:
-            name = "(class_weight · sample_weight)"
-            weights = data.class_weights(class_weight, samples.y, network.sizes[-1])
-            weights = data.multiplied(samples.weights, weights, name)[0]
-            if not weights.any():
-                raise ValueError("class_weight leaves every sample a weight of 0; one must count")
-            samples = Samples(samples.X, samples.y, weights)
-        validation = None
-        if validation_data is not None:
-            validation = _validation_samples(network, validation_data)
-        both = [samples] if validation is None else [samples, validation]
-        measures = metric_room.choose(metrics, network, both)
-        plan = Plan(optimizer, min(batch_size, len(samples)), clip_norm)
-        engine = engines.choose(network.requested_engine, network, plan)
-        return cls(network, samples, validation, plan, engine, bool(shuffle), measures)
-
-    @property
-    def steps(self) -> int:
-        """The steps of an epoch."""
-        return -(-len(self.samples) // self.plan.batch_size)
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns of the history."""
-        measured = ["loss", *self.measures, *self.validation_columns]
-        return ["epoch", *measured, "learning_rate", "seconds"]
-
-    @property
-    def validation_columns(self) -> list[str]:
-        """Those of the validation data, if there is any."""
-        names = ["loss", *self.measures]
-        return [] if self.validation is None else [f"val_{name}" for name in names]
-
-    def settings(self) -> dict[str, Any]:
-        """Return what is trained, on what, and how, in plain values."""
-        plan, validation = self.plan, self.validation
-        return {
-            "network": models.describe(self.network),
-            "engine": self.engine.name,
-            "optimizer": checkpoints.plain(plan.optimizer),
-            "batch_size": plan.batch_size,
-            "clip_norm": checkpoints.plain(plan.clip_norm),
-            "shuffle": self.shuffle,
-            "samples": len(self.samples),
-            "data": checkpoints.fingerprint(self.samples, self.network),
-            "validation_data": checkpoints.fingerprint(validation, self.network),
-            "columns": self.columns,
-        }
-
-
-def _samples(network: FeedForward, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
-    """Check samples, and put X and y in the network's dtype now rather than in every epoch."""
-    samples = data.samples(X, y, network.sizes, network.loss, weight, network.dtype)
-    rows = samples.y if samples.y.ndim == 1 else data.in_dtype(samples.y, network.dtype)
-    return Samples(data.in_dtype(samples.X, network.dtype), rows, samples.weights)
-
-
-def _one_of(types: tuple[type, ...], value: object, need: str) -> None:
-    if not isinstance(value, types):
-        raise TypeError(f"{need}, got {value!r}")
-
-
-def _validation_samples(network: FeedForward, given: Sequence[Any]) -> Samples:
-    need = "validation_data must be (X, y) or (X, y, sample_weight)"
-    if not isinstance(given, tuple | list):
-        raise TypeError(f"{need}, got a {type(given).__name__}")
-    if len(given) not in (2, 3):
-        raise ValueError(f"{need}, got a {type(given).__name__} of {len(given)}")
-    X, y, weight = given if len(given) == 3 else (*given, None)
-    try:
-        return _samples(network, X, y, weight)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"validation_data: {error}") from None
-
-
 def _epochs(
-    task: _Task,
+    task: Task,
     run: Run,
     callbacks: list[Callback],
     screen: progress.Screen,
@@ -288,9 +166,8 @@ def _epochs(
         order = epoch_order(run.network.seed, run.epoch, n) if task.shuffle else None
         rates = _learning_rates(task, run.epoch, history[monitored])
         first = run.state.step
-        result = task.engine.run_epoch(
-            run.network, task.samples, task.plan, run.state, order, rates, outputs, on_progress
-        )
+        epoch = Epoch(task.samples, task.plan, rates, order, outputs)
+        result = task.engine.run_epoch(run.network, epoch, run.state, on_progress)
         screen.trained(result.samples)
         if result.failure is not None:
             run.stop(f"not finite: {where(result.failure)}")
@@ -313,7 +190,7 @@ def _epochs(
     return None
 
 
-def _learning_rates(task: _Task, epoch: int, losses: list[float]) -> NDArray[np.float64]:
+def _learning_rates(task: Task, epoch: int, losses: list[float]) -> NDArray[np.float64]:
     rates = task.plan.optimizer.schedule.rates(epoch, task.steps, losses)
     wrong = ~(np.isfinite(rates) & (rates >= 0))
     if wrong.any():
@@ -327,7 +204,7 @@ def _learning_rates(task: _Task, epoch: int, losses: list[float]) -> NDArray[np.
 
 
 def _measure_training(
-    task: _Task, order: NDArray[np.int64] | None, result: EpochResult, outputs: Array | None
+    task: Task, order: NDArray[np.int64] | None, result: EpochResult, outputs: Array | None
 ) -> dict[str, float]:
     """Measure the outputs of the training passes, of those samples that had one."""
     if outputs is None:
@@ -342,7 +219,7 @@ def _measure_training(
     return {name: measure(y, a, weights) for name, measure in task.measures.items()}
 
 
-def _measure_validation(task: _Task, interrupt: Interrupt) -> dict[str, float] | None:
+def _measure_validation(task: Task, interrupt: Interrupt) -> dict[str, float] | None:
     """Return the loss and metrics of the validation data; None if Ctrl-C cuts it short.
 
     The loss is that of `Network.loss_value`, but computed in the network's dtype, which is what
@@ -355,15 +232,13 @@ def _measure_validation(task: _Task, interrupt: Interrupt) -> dict[str, float] |
     outputs = np.empty((len(samples), units), dtype=dtype)
     total = 0.0
     with np.errstate(all="ignore"):  # the loss is then inf or NaN, and says so
-        for start in range(0, len(samples), _BATCH):
-            if start and interrupt.impatient:
+        for rows in data.pieces(len(samples)):
+            if rows.start and interrupt.impatient:
                 return None
-            rows = slice(start, start + _BATCH)
             X, y, s = samples.rows(rows, units, dtype)
             C_i = task.engine.losses(network, X, y, outputs[rows])
             total += float(C_i.sum() if s is None else np.vdot(s, C_i))
-    count = len(samples) if samples.weights is None else float(samples.weights.sum())
-    row = {"val_loss": total / count + network.penalty()}
+    row = {"val_loss": total / samples.weight + network.penalty()}
     for name, measure in task.measures.items():
         row[f"val_{name}"] = measure(samples.y, outputs, samples.weights)
     return row
