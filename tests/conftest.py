@@ -1,4 +1,4 @@
-"""What all tests share: optional tools, the rule that nothing is skipped in CI, Hypothesis."""
+"""What all tests share: optional tools, kinds of tests, no skips in CI, Hypothesis."""
 
 from __future__ import annotations
 
@@ -68,6 +68,18 @@ def why_missing(tool: str) -> str | None:
         case _:
             raise ValueError(f"needs({tool!r}): write in tests/conftest.py how to find it")
     return None if there else f"needs {tool} ({hint})"
+
+
+# What a test needs says what kind it is: `-m "not browser"` and the like choose by it.
+_KINDS = {"chromium": "browser", "torch": "peer", "jax": "peer"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest itself chooses by -m
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        tools = {tool for marker in item.iter_markers("needs") for tool in marker.args}
+        for kind in {_KINDS[tool] for tool in tools if tool in _KINDS}:
+            item.add_marker(kind)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

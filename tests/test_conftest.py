@@ -26,12 +26,26 @@ def test_three(): pass
 def test_four(): pass
 """
 
+PEERS = """
+import pytest
+
+@pytest.mark.needs("torch")
+def test_torch(): pass
+
+@pytest.mark.needs("node", "jax")
+def test_jax(): pass
+
+@pytest.mark.needs("node")
+def test_node(): pass
+"""
+
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the tests above with this project's conftest.py, where no program can be found."""
     shutil.copy(Path(__file__).with_name("conftest.py"), folder)
     (folder / "test_it.py").write_text(TESTS)
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    needs(*tools)\n")
+    markers = "\n    ".join(["", "needs(*tools)", "browser", "peer"])
+    (folder / "pytest.ini").write_text(f"[pytest]\nmarkers ={markers}\n")
     keep = {k: v for k, v in os.environ.items() if k != "CHAINRULE_NO_SKIPS"}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, str(folder)],
@@ -53,6 +67,19 @@ def test_nothing_is_said_where_nothing_is_missing(tmp_path: Path) -> None:
     ran = run(tmp_path, "-k", "three or four")
     assert ran.returncode == 0
     assert "for want of" not in ran.stdout
+
+
+def test_what_needs_a_browser_is_marked_so(tmp_path: Path) -> None:
+    assert "1 passed, 1 skipped, 3 deselected" in run(tmp_path, "-m", "not browser").stdout
+    assert "3 skipped, 2 deselected" in run(tmp_path, "-m", "browser").stdout
+
+
+def test_what_needs_another_library_is_marked_so(tmp_path: Path) -> None:
+    (tmp_path / "test_peers.py").write_text(PEERS)
+    chosen = run(tmp_path, "-m", "peer", "--collect-only", "-q").stdout
+    assert [line.split("::")[1] for line in chosen.splitlines() if "::" in line] == [
+        "test_torch", "test_jax",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["one", "three"])

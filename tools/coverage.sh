@@ -21,7 +21,8 @@ status=0
 "$python" -m coverage combine --quiet
 "$python" -m coverage html --quiet --directory "$build/python"
 "$python" -m gcovr --root . --filter native/ --exclude-throw-branches --merge-mode-functions merge-use-line-min \
-  --gcov-ignore-parse-errors negative_hits.warn --gcov-ignore-errors source_not_found \
+  --gcov-ignore-parse-errors negative_hits.warn --gcov-ignore-parse-errors suspicious_hits.warn_once_per_file \
+  --gcov-ignore-errors source_not_found \
   --gcov-ignore-errors no_working_dir_found --html-details "$build/core.html" --txt "$build/core.txt" \
   --markdown-summary "$build/core.md" "$build/core" >/dev/null
 {

@@ -859,6 +859,7 @@ def wait_for_epoch(process: subprocess.Popen[str], folder: str, epoch: int) -> N
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(run: Run) -> None:
     assert run(*TRAIN, *LONG)[0] == 0
     expected = Path("model").read_bytes()

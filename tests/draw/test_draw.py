@@ -21,6 +21,7 @@ from .layouts import LAYOUTS, lay_out, plain
 from .record import Finding, Record
 
 
+@pytest.mark.slow
 def test_a_hundred_draws() -> None:
     record = Record()
     for number in (0, 1):

@@ -91,6 +91,7 @@ def jupyter(tmp_path: Path) -> Iterator[str]:
             process.wait(20)
 
 
+@pytest.mark.slow
 @pytest.mark.needs("chromium")
 def test_in_jupyterlab(jupyter: str) -> None:
     playwright = pytest.importorskip("playwright.sync_api")

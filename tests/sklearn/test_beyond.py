@@ -219,6 +219,7 @@ def test_weights_of_outputs(kind: str) -> None:
 )
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("given", [False, True])
+@pytest.mark.peer
 def test_class_weight_is_theirs_as_sample_weight(
     given: bool, solver: str, weight: Any, y: Array
 ) -> None:
@@ -237,6 +238,7 @@ def test_class_weight_is_theirs_as_sample_weight(
     assert found.loss_ == pytest.approx(expected.loss_, rel=1e-9)
 
 
+@pytest.mark.peer
 def test_class_weight_in_partial_fit() -> None:
     weight = {"setosa": 1, "versicolor": 5, "virginica": 0.5}
     a = theirs.MLPClassifier(random_state=0, alpha=0.1)
@@ -457,6 +459,7 @@ def test_the_history_keeps_its_rows_when_validation_comes_and_goes() -> None:
         ),
     ],
 )
+@pytest.mark.peer
 def test_the_learning_rate_in_the_history_is_the_nominal_one(
     options: Any, expected: list[float], tmp_path: Path
 ) -> None:
@@ -544,6 +547,7 @@ def test_what_explain_says_is_the_step(given: Array | None) -> None:
     assert why.penalty is not None
 
 
+@pytest.mark.peer
 def test_explain_of_several_outputs_is_the_gradient_that_training_follows() -> None:
     options: dict[str, Any] = {"solver": "sgd", "momentum": 0, "batch_size": 150, "max_iter": 1}
     before = theirs.MLPRegressor(

@@ -14,7 +14,7 @@ IMPORT = "from sklearn.neural_network import MLPClassifier, MLPRegressor"
 OURS = "from chainrule.sklearn import MLPClassifier, MLPRegressor"
 
 # Their suite does not turn warnings into errors, and neither do these tests.
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.peer]
 
 
 @pytest.fixture(params=[42])

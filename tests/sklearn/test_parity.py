@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import check_estimator
 import chainrule.sklearn as ours
 from chainrule.sklearn import epochs, solvers
 
+pytestmark = pytest.mark.peer
 NAMES = ("MLPClassifier", "MLPRegressor")
 CLOSE = 1e-6  # the promise; a difference beyond it is allowed only where rounding explains it
 
@@ -147,6 +148,7 @@ def test_bad_data_raise_their_error(name: str, case: str) -> None:
     assert raised[0] != "nothing" or case == "no partial_fit"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_their_checks_of_an_estimator_pass_whole(name: str) -> None:
     def seen(estimator: Any) -> dict[str, set[str]]:
@@ -260,6 +262,7 @@ def distance(a: list[Any], b: list[Any]) -> float:
     return worst
 
 
+@pytest.mark.slow
 @given(setting=settings_of_runs())
 @settings(max_examples=int(os.environ.get("PARITY_RUNS", "200")))
 def test_a_run_is_theirs_to_1e_6(setting: dict[str, Any]) -> None:

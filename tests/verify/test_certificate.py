@@ -12,22 +12,13 @@ import mpmath
 import numpy as np
 import pytest
 
-from chainrule import Activation, Bias, Loss, Network, UnitOutput, Weight
+from chainrule import Activation, Bias, Network, UnitOutput, Weight
 from chainrule.equations.activations import ACTIVATIONS
 from chainrule.equations.losses import LOSSES
 from chainrule.verify import Certificate, certify
 from chainrule.verify import certificate as certificate_module
 from chainrule.verify.many_digits import normal_cdf
-
-TARGETS = ("w[1][0,1]", "w[3][1,2]", "b[2][3]", "z[1][0]", "z[3][1]", "a[1][2]", "a[3][0]", "x[1]")
-
-
-def example(**options: Any) -> tuple[Network, Any, Any]:
-    settings: dict[str, Any] = {"hidden": "tanh", "output": "sigmoid", "loss": "squared_error"}
-    settings |= {"seed": 1} | options
-    net = Network([2, 3, 4, 2], **settings)
-    rng = np.random.default_rng(0)
-    return net, rng.normal(size=(5, 2)), rng.uniform(size=(5, 2))
+from tests.verify.examples import TARGETS, example
 
 
 @pytest.mark.needs("torch")
@@ -517,153 +508,6 @@ def test_one_sample_of_many_is_tiny() -> None:
     net.layers[1].W = [[1.0]]
     c = certify(net, "b[1][0]", [[1e-86], [-2e-86], [1.0]], [5.0, 5.0, 5.0], autodiff="off")
     assert c.verdict == "pass", c.text()
-
-
-# --- functions of the user ----------------------------------------------------------------------
-
-
-class Hat(Activation):
-    """g(z) = 1 - |z| between -1 and 1, else 0: three kinks."""
-
-    name = "hat"
-    formula = "max(0, 1 - abs(z))"
-    derivative_formula = "0 if abs(z) >= 1 else -sign(z)"
-    kinks = (-1.0, 0.0, 1.0)
-
-    def value(self, z: Any) -> Any:
-        return np.maximum(0, 1 - np.abs(z))
-
-    def derivative(self, z: Any, a: Any) -> Any:
-        return np.where(np.abs(z) >= 1, 0.0, -np.sign(z))
-
-
-class TextbookTanh(Activation):
-    """tanh as a textbook has it, with a derivative that cancels where a rounds to 1."""
-
-    name = "textbook_tanh"
-    formula = "(exp(z) - exp(-z))/(exp(z) + exp(-z)) = tanh(z)"
-    derivative_formula = "1 - tanh(z)**2 = 1 - a**2"
-
-    def value(self, z: Any) -> Any:
-        return np.tanh(z)
-
-    def derivative(self, z: Any, a: Any) -> Any:
-        return 1 - a**2
-
-
-class Wrong(TextbookTanh):
-    """A derivative that is not that of the formula."""
-
-    name = "wrong"
-
-    def derivative(self, z: Any, a: Any) -> Any:
-        return 1 - a
-
-
-class LogCosh(Loss):
-    """c = ln cosh(a - y)."""
-
-    name = "log_cosh"
-    formula = "ln(cosh(a - y))"
-    derivative_formula = "tanh(a - y)"
-
-    def value(self, a: Any, y: Any) -> Any:
-        return np.log(np.cosh(a - y))
-
-    def derivative(self, a: Any, y: Any) -> Any:
-        return np.tanh(a - y)
-
-
-@pytest.mark.parametrize(
-    "package", ["off", pytest.param("torch", marks=pytest.mark.needs("torch"))]
-)
-@pytest.mark.parametrize("hidden", [Hat(), TextbookTanh()])
-def test_own_functions(hidden: Activation, package: Any) -> None:
-    net, X, y = example(hidden=hidden, output="identity", loss=LogCosh())
-    for target in TARGETS:
-        c = certify(net, target, X, y, autodiff=package)
-        assert c.verdict == "pass", c.text()
-        assert c.high_precision.value is not None
-
-
-def test_own_kinks() -> None:
-    net = Network([1, 1], output=Hat(), W=[[[1.0]]], b=[[0.0]])
-    for x, slopes in ((0.0, (1, -1)), (1.0, (-1, 0)), (-1.0, (0, 1))):
-        c = certify(net, "b[1][0]", [x], [-1.0], autodiff="off")
-        height = 2.0 if x == 0 else 1.0
-        assert c.verdict == "kink"
-        assert (c.left, c.right) == pytest.approx(tuple(s * height for s in slopes))
-
-
-@pytest.mark.parametrize(
-    ("z", "verdict"),
-    [(5.0, "pass"), (9.0, "pass"), (15.0, "not resolved"), (300.0, "not resolved")],
-)
-def test_own_derivatives_may_round(z: float, verdict: str) -> None:
-    """1 - a² keeps 9 digits at z = 9, and none at 300."""
-    net = Network([1, 1], output=TextbookTanh(), W=[[[z]]], b=[[0.0]])
-    c = certify(net, "b[1][0]", [1.0], [0.0], autodiff="off")
-    assert c.verdict == verdict, c.text()
-    assert ("may carry this value" in c.advice) == (verdict == "not resolved")
-    wrong = certify(net, "b[1][0]", [1.0], [0.0], analytic=1.0, autodiff="off")
-    assert wrong.verdict == "fail"
-
-
-class Noisy(TextbookTanh):
-    """A derivative by a difference, with an error of 1e-8 that depends on the last bits of z."""
-
-    name = "noisy"
-
-    def derivative(self, z: Any, a: Any) -> Any:
-        return (np.tanh(z + 1e-8) - np.tanh(z)) / 1e-8
-
-
-def test_a_noisy_derivative_does_not_widen_what_is_allowed() -> None:
-    allowed = []
-    for hidden in (TextbookTanh(), Noisy()):
-        net, X, y = example(hidden=hidden, output="identity")
-        c = certify(net, "w[1][0,0]", X, y, autodiff="off")
-        assert c.verdict == ("fail" if hidden.name == "noisy" else "pass"), c.text()
-        assert c.high_precision.allowed is not None
-        allowed.append(c.high_precision.allowed)
-    assert allowed[1] < 1.01 * allowed[0]
-
-    class NoisyLoss(LogCosh):
-        name = "noisy_loss"
-
-        def derivative(self, a: Any, y: Any) -> Any:
-            return (self.value(a + 1e-8, y) - self.value(a, y)) / 1e-8
-
-    net, X, y = example(loss=NoisyLoss())
-    c = certify(net, "w[1][0,0]", X, y, autodiff="off")
-    assert c.verdict == "fail", c.text()
-
-
-def test_a_wrong_derivative_of_the_user_fails() -> None:
-    net, X, y = example(hidden=Wrong())
-    c = certify(net, "w[1][0,0]", X, y, autodiff="off")
-    assert c.verdict == "fail"
-    assert not net.check_gradient(X, y)
-
-
-def test_a_formula_without_a_value_is_said() -> None:
-    class Log(Loss):
-        name = "log"
-        formula = "ln(a)*y"
-        derivative_formula = "y/a"
-
-        def value(self, a: Any, y: Any) -> Any:
-            return np.log(np.abs(a)) * y
-
-        def derivative(self, a: Any, y: Any) -> Any:
-            return y / a
-
-    net = Network([1, 1], loss=Log(), W=[[[-1.0]]], b=[[0.0]])
-    c = certify(net, "b[1][0]", [1.0], [1.0], autodiff="off")
-    assert c.high_precision.value is None
-    assert "the formulas have no value here" in c.high_precision.note
-    assert c.central_difference.agrees
-    assert c.verdict == "pass"
 
 
 # --- large networks, many samples ---------------------------------------------------------------

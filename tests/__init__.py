@@ -1,0 +1,1 @@
+"""The tests, a package: files in it share helpers by their whole names."""
