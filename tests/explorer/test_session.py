@@ -436,6 +436,55 @@ def test_dead_and_saturated_units_are_found_and_the_factor_named() -> None:
     assert int(written[1]) * 10.0 ** int(written[2]) == pytest.approx(share, rel=0.5)
 
 
+def test_health_counts_the_biases_as_well() -> None:
+    """On (0, 0) no weight of layer 1 has a gradient, and nor does one that starts at a = 0."""
+    W = [[[0.5, 0.2], [0.3, -0.4]], [[0.7, -0.6]]]
+    net = cr.Network([2, 2, 1], hidden="tanh", output="sigmoid", loss="binary_cross_entropy",
+                     W=W, b=[[0.0, 0.0], [0.0]], seed=0)  # fmt: skip
+    X, y = [[0.0, 0.0]], [1.0]
+    gradient = net.gradient(X, y)
+    assert not gradient.dW[1].any()
+    assert not gradient.dW[2].any()
+    assert gradient.db[1].all()
+    assert gradient.db[2].all()
+    health = ask(Session(net, X, y), "health")
+    said = [health["words"], *(layer["words"] for layer in health["layers"])]
+    assert not re.search("Every gradient is 0|No gradient arrives|cannot learn", " ".join(said))
+    assert "only biases have a gradient" in health["words"]
+    for layer, inputs in zip(said[1:], ("layer 0", "layer 1"), strict=True):
+        assert f"Its weights have no gradient: a of {inputs} is 0 on every sample" in layer
+        assert "its biases have one" in layer
+
+
+def test_health_of_a_network_that_fits_does_not_say_that_it_cannot_learn() -> None:
+    net = cr.Network([1, 1], output="identity", loss="half_squared_error", W=[[[2.0]]], b=[[0.0]])
+    health = ask(Session(net, [[1.0], [2.0]], [[2.0], [4.0]]), "health")
+    assert health["words"] == (
+        "Every gradient is 0, so gradient descent changes nothing: ∂C/∂z of the outputs is 0 on "
+        "every sample."
+    )
+    line = ask(Session(net, [[1.0], [1.0]], [[1.0], [3.0]]), "health")  # 1 and -1 cancel
+    assert line["words"].endswith("the samples cancel in the mean.")
+
+
+def test_health_names_units_that_stay_identical() -> None:
+    W = [[[0.3, -0.2]] * 3 + [[0.1, 0.4]], [[0.5, 0.5, 0.5, 0.1]]]
+    net = cr.Network([2, 4, 1], hidden="tanh", output="sigmoid", loss="binary_cross_entropy",
+                     W=W, b=[[0.1] * 3 + [0.0], [0.0]], seed=0)  # fmt: skip
+    X, y = np.array([[0.5, -1.0], [1.5, 0.3], [-0.7, 0.8]]), np.array([0, 1, 0])
+    health = ask(Session(net, X, y), "health")
+    assert "every unit learns" not in health["words"]
+    assert "3 identical units" in health["words"]
+    assert "Units 0, 1, 2 are identical" in health["layers"][0]["words"]
+    trained = net.copy()
+    trained.fit(X, y, epochs=20)  # what is claimed: they stay so
+    assert np.ptp(trained.layers[1].W[:3], axis=0).max() < 1e-12
+    apart = net.copy()
+    apart.layers[2].W[0, 1] = 0.4  # these weights alone pull the units apart
+    health = ask(Session(apart, X, y), "health")
+    assert "Units 0, 2 are identical" in health["layers"][0]["words"]
+
+
 def test_a_share_is_a_fraction_while_that_can_be_read(lesson: Any) -> None:
     """The gradient of layer 1 is that of a network whose layer 2 is 500 times smaller."""
     net = cr.Network([1, 1, 1], hidden="identity", output="identity", loss="half_squared_error",
