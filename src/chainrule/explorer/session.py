@@ -19,24 +19,22 @@ from chainrule.equations import data as data_room
 from chainrule.equations.activations import ACTIVATIONS
 from chainrule.equations.losses import LOSSES
 from chainrule.equations.targets import Bias, UnitOutput, Weight, resolve
-from chainrule.explain import steps
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explain.scribe import notation
 from chainrule.explorer import derivation, protocol, results, share, subject, uploads, view, work
 from chainrule.explorer.place import Settings
 from chainrule.explorer.protocol import replies, requests
-from chainrule.explorer.running import Running
+from chainrule.explorer.touring import Touring
 from chainrule.explorer.trainer import optimizer
 from chainrule.teach import datasets
 from chainrule.teach import exercises as practice
-from chainrule.teach import lessons as tour
 from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
 _TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
 
 
-class Session(Running):
+class Session(Touring):
     """A network with data, explored by messages."""
 
     _exercise: practice.Exercise | None = None
@@ -76,7 +74,10 @@ class Session(Running):
             requests.Health: self._health,
             requests.Ask: self._ask,
             requests.Answer: self._judge,
+            requests.Lessons: self._lessons,
             requests.Tour: self._tour,
+            requests.Stop: self._stop,
+            requests.Respond: self._respond,
             requests.Share: self._share,
             requests.Restore: self._restore,
         }
@@ -277,14 +278,7 @@ class Session(Running):
         }
 
     def _steps(self, request: requests.Steps) -> replies.StepsView:
-        gradient, focus = self._gradient(), self._focus()
-        shown = self._units_shown(gradient, focus)
-        s = self.settings
-        all_steps = steps.Steps(
-            self.network, gradient, self._data.y[self._rows()], focus,
-            notation(s.notation, s.digits), shown, s.learning_rate,
-        )  # fmt: skip
-        return {"kind": "steps", "version": self._version, "steps": all_steps.views()}
+        return {"kind": "steps", "version": self._version, "steps": self._all_steps().views()}
 
     def _health(self, request: requests.Health) -> health.HealthView:
         most = work.HEALTH.samples(self.network)
@@ -308,26 +302,6 @@ class Session(Running):
         if self._exercise is None:
             raise ValueError("There is no exercise to answer. Ask for one first.")
         return self._exercise.judge(request.value)
-
-    def _tour(self, request: requests.Tour) -> replies.TourView:
-        lesson = tour.lesson(request.lesson, self.kind)
-        self._before("start the lesson")
-        self._versions += 1
-        self._data = replace(lesson.data, version=self._versions)
-        self.network, self.sample = lesson.network, 0
-        self.settings = replace(
-            self.settings, notation=lesson.notation, learning_rate=lesson.learning_rate,
-            optimizer="gradient descent", scope="all",
-        )  # fmt: skip
-        frame = self._restart()
-        why = self._why(lesson.target)
-        return {
-            "kind": "tour",
-            "lesson": request.lesson,
-            "title": lesson.title,
-            "stops": tour.stops(request.lesson, why),
-            "frame": frame,
-        }
 
     # --- sharing --------------------------------------------------------------------------------
 
