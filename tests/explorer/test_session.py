@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 
 import chainrule as cr
+from chainrule.explain.scribe import Scribe, notation
 from chainrule.explorer import protocol, uploads
 from chainrule.explorer.session import Session
 from chainrule.teach import datasets
@@ -879,10 +880,16 @@ def test_the_lessons_are_the_explanations_of_the_examples() -> None:
                      biases=False, seed=4)  # fmt: skip
     X = [[-1.1, 0.5, -0.2], [0.3, -0.9, 0.1], [0.8, 0.4, -0.6]]
     y = [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
-    why = net.explain("w[2][1,2]", X, y, notation="C-a-L", learning_rate=0.1)
-    titles = [s.title for s in why.sections()]
-    assert [s["title"] for s in reply["stops"]] == ["The question", *titles, "The proof"]
-    assert all(s["words"] for s in reply["stops"])
+    why = net.explain("w[2][1,2]", X, y, notation=notation("C-a-L", 4), learning_rate=0.1)
+    stops = [ask(session, "stop", at=i) for i in range(len(reply["titles"]))]
+    assert [s["title"] for s in stops] == reply["titles"]
+    scribe = Scribe(why.notation, net.sizes, 3)
+    expected = [[scribe.view(e) for e in section.equations] for section in why.sections()]
+    assert [s["equations"] for s in stops if s["equations"]] == expected
+    third = next(s for s in stops if s["title"] == "Third term")
+    assert third["light"] == ["a[1][2]", "w[2][1,2]", "a[2][1]"]  # and not all 24 weights
+    mean = next(s for s in stops if s["title"] == "The mean")
+    assert [row[-1] for row in mean["samples"]] == [float(p) for p in why.products]
 
     reply = ask(session, "tour", lesson="tanh chain")
     before = reply["frame"]["training"]["loss"]

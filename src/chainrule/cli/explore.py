@@ -14,6 +14,7 @@ from chainrule.cli.shared import header_option
 
 if TYPE_CHECKING:
     from chainrule.network import Network
+    from chainrule.teach.lessons import Lesson
 
 _MOST_ROWS = 10_000  # of a table
 
@@ -25,6 +26,7 @@ _MOST_ROWS = 10_000  # of a table
       chainrule explore --sizes 2,4,1 --dataset moons
       chainrule explore net.safetensors --data samples.csv
       chainrule explore --sizes 2,4,1 --dataset spiral --save lesson.html
+      chainrule explore --lesson mine.md
 
     Needs more packages: pip install 'chainrule[explorer]'.
     """
@@ -41,6 +43,7 @@ _MOST_ROWS = 10_000  # of a table
 @click.option("--data", metavar="FILE", help="The samples: CSV or TSV, or .npz (X, y).")
 @header_option
 @click.option("--dataset", metavar="NAME", help="Classic samples instead: circles, moons, ...")
+@click.option("--lesson", metavar="FILE", help="Play a lesson: Markdown, as the docs describe it.")
 @click.option("--save", metavar="FILE", help="Write one HTML file that needs no Python, and exit.")
 @click.option(
     "--steps",
@@ -61,6 +64,7 @@ def explore(
     data: str | None,
     header: bool | None,
     dataset: str | None,
+    lesson: str | None,
     save: str | None,
     steps: int,
     host: str,
@@ -76,6 +80,12 @@ def explore(
 
     for name in ("session", "hosts.offline" if save is not None else "hosts.server"):
         load(name)  # says which packages are missing, before anything is read
+    if lesson is not None:
+        others = {"MODEL": model, "--sizes": sizes, "--data": data, "--dataset": dataset,
+                  "--save": save}  # fmt: skip
+        if clash := [name for name, value in others.items() if value is not None]:
+            raise click.UsageError(f"--lesson and {clash[0]} exclude each other; choose one")
+        return _serve(None, None, None, "", host, port, browser, False, _lesson(lesson))
     subject = _subject(model, sizes, data, header, hidden, dataset)
     quick = dataset is not None
     if save is not None:
@@ -135,6 +145,23 @@ def _subject(
     return network, chosen.X, chosen.y, chosen.name
 
 
+def _lesson(path: str) -> Lesson:
+    """Return the lesson of a file, with every button and formula checked."""
+    from chainrule.explorer.touring import read_lesson
+    from chainrule.network import Network
+    from chainrule.teach.lessons.format import MOST_BYTES
+
+    with open(path, "rb") as file:
+        raw = file.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise ValueError(f"{path} has more than {MOST_BYTES:,} bytes; a lesson has at most so many")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text, at byte {error.start}") from None
+    return read_lesson(text, os.path.basename(path), Network)
+
+
 def _sizes(text: str) -> list[int]:
     try:
         sizes = [int(part) for part in text.replace("-", ",").split(",")]
@@ -174,13 +201,16 @@ def _serve(
     port: int | None,
     browser: bool,
     quick: bool,
+    lesson: Lesson | None = None,
 ) -> int:
     from chainrule.explorer.hosts.server import Server, is_loopback
     from chainrule.explorer.place import QUICK
     from chainrule.explorer.session import Session
 
     def make() -> Session:
-        return Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
+        session = Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
+        session.given = lesson
+        return session
 
     make()  # reports what is wrong with the data now, not in the page
     server = Server(make, host, port)

@@ -153,10 +153,10 @@ def _words(
             verb = "are" if len(units) > 1 else "is"
             said.append(f"Unit{'s' * (len(units) > 1)} {some} {verb} {word}: {meaning}.")
     for group in identical(network, l) if l < len(network.sizes) - 1 else []:
-        units = ", ".join(str(j + first) for j in group[:6])
+        names = ", ".join(str(j + first) for j in group[:6])
         more = f" and {len(group) - 6} more" if len(group) > 6 else ""
         said.append(
-            f"Units {units}{more} are identical: their weights and biases are equal, and so are "
+            f"Units {names}{more} are identical: their weights and biases are equal, and so are "
             "the weights that leave them. Their gradients stay equal, and they learn as one unit."
         )
     return " ".join(said) or "It learns well."

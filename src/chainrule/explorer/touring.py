@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from chainrule.equations.feedforward import FeedForward
 from chainrule.explain.scribe import notation
 from chainrule.explain.steps import Steps
 from chainrule.explorer import protocol
@@ -15,15 +16,18 @@ from chainrule.teach.lessons import Lesson, stops
 GIVEN = "given"  # the name of a lesson that does not come with the package
 
 
-def check(lesson: Lesson, name: str) -> Lesson:
-    """Return a lesson whose buttons make good requests; raise ValueError for another."""
+def read_lesson(text: str, name: str, kind: type[FeedForward] = FeedForward) -> Lesson:
+    """Return the lesson of a text, with its buttons checked; raise ValueError naming the line."""
+    lesson = lessons.read(text, name, kind)
     for stop in lesson.stops:
         for button in stop.buttons:
-            for kind, fields in button.actions:
+            for action, fields in button.actions:
                 try:
-                    protocol.parse({**fields, "kind": kind})
+                    protocol.parse({**fields, "kind": action})
                 except ValueError as error:
-                    raise ValueError(f"{name}: the button {button.label!r}: {error}") from None
+                    raise ValueError(
+                        f"{name}, stop {stop.title!r}, button {button.label!r}: {error}"
+                    ) from None
     return lesson
 
 
@@ -68,7 +72,7 @@ class Touring(Running):
 
     def _chosen(self, request: requests.Tour) -> Lesson:
         if request.text:
-            self.given = check(lessons.read(request.text, "The lesson", self.kind), "The lesson")
+            self.given = read_lesson(request.text, "The lesson", self.kind)
             return self.given
         if request.lesson == GIVEN and self.given is not None:
             return self.given

@@ -29,6 +29,8 @@ export class Drawing {
     this.selected = "";
     /** @type {{ layer: number, units: number[] } | null} */
     this.path = null;
+    /** Parts that a lesson lights. @type {string[]} */
+    this.lit = [];
     /** @type {{ phase: string, layer: number } | null} */
     this.step = null;
     /** @type {Map<string, Part>} */
@@ -148,6 +150,7 @@ export class Drawing {
   select(target) {
     this.selected = target;
     this.path = null;
+    this.lit = [];
     this.light();
   }
 
@@ -169,9 +172,18 @@ export class Drawing {
     this.light();
   }
 
+  /**
+   * Light up some parts, and dim all others.
+   * @param {string[]} names
+   */
+  lightParts(names) {
+    this.lit = names;
+    this.light();
+  }
+
   light() {
     const last = (this.frame?.layers.length ?? 0) - 1;
-    const on = this.path ? partsOf(this.selected, this.path, last) : new Set();
+    const on = this.path ? partsOf(this.selected, this.path, last) : new Set(this.lit);
     for (const [target, part] of this.parts) {
       const list = part.node.classList;
       list.toggle("selected", target === this.selected);

@@ -92,15 +92,15 @@ class Fields:
         """Return a finite number."""
         expected = f"a number from {least:g} to {most:g}"
         value = self._take(key, (int, float), expected, default)
-        if value is not None and not least <= value <= most:
+        if not least <= value <= most:
             self.fail(key, f"is {shown(value)}; expected {expected}")
-        return value if value is None else float(value)
+        return float(value)
 
     def integer(self, key: str, least: int, most: int, default: Any = ...) -> int:
         """Return a whole number."""
         expected = f"a whole number from {least} to {most}"
         value: int = self._take(key, int, expected, default)
-        if value is not None and not least <= value <= most:
+        if not least <= value <= most:
             self.fail(key, f"is {shown(value)}; expected {expected}")
         return value
 

@@ -327,12 +327,10 @@ def _question(fields: Fields, network: FeedForward) -> Question:
         answer = fields.text("answer", 70)
         match = _ANSWER.fullmatch(answer)
         if not match or (match[2] == "loss" and match[1] != "value"):
-            fields.fail(
-                "answer", f"is {answer!r}; expected 'value', 'gradient' or 'new' and a name"
-            )
+            fields.fail("answer", f"is {answer!r}; expected value, gradient or new, and a name")
         _check_target(fields, "answer", match[2], network)
-        if match[1] == "new" and match[2][0] not in "wb":
-            fields.fail("answer", f"is {answer!r}; only weights and biases are updated")
+        if match[2][0] not in {"new": "wb", "gradient": "wbz"}.get(match[1], match[2][0]):
+            fields.fail("answer", f"is {answer!r}; expected a weight or a bias there")
     else:
         answer = fields.number("answer", -1e300, 1e300)
     fields.done()

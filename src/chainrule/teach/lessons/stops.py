@@ -95,7 +95,9 @@ def view(
         "layer": stop.layer,
         "act": stop.act,
         "open": stop.open,
-        "question": question and {"ask": question.ask, "choices": list(question.choices)},
+        "question": None
+        if question is None
+        else {"ask": question.ask, "choices": list(question.choices)},
         "buttons": [
             {"label": b.label, "requests": [{**fields, "kind": kind} for kind, fields in b.actions]}
             for b in stop.buttons
