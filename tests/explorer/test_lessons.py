@@ -121,7 +121,7 @@ def test_a_lesson_that_is_given_begins() -> None:
         ("sizes = [2, 1]", "sizes = [2, 1", "is not TOML: "),
         ("sizes = [2, 1]", "sizes = [2, 1000]", "line 4: network.sizes is [2, 1000]; expected"),
         ("sizes = [2, 1]", 'sizes = "2-1"', "line 4: network.sizes is '2-1'; expected a list"),
-        ("sizes = [2, 1]\n", "", "the field network.sizes is missing"),
+        ("sizes = [2, 1]\n", "", "line 3: the field network.sizes is missing"),
         ('"sigmoid"', '"sigmoi"', "line 5: network.output is 'sigmoi'; expected one of identity"),
         ("W = [[[2.0, -1.0]]]", "W = [[[2.0]]]", "[network]"),
         ("W = [[[2.0, -1.0]]]", "W = [[[nan, 1.0]]]", "line 6: network.W is"),
@@ -150,6 +150,24 @@ def test_other_files_are_refused_with_their_line(old: str, new: str, complaint: 
     with pytest.raises(ValueError, match=r"mine\.md") as error:
         read_lesson(MINE.replace(old, new, 1), "mine.md")
     assert complaint in str(error.value)
+
+
+def test_a_saved_file_has_the_sample_and_settings_that_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Session] = []
+    monkeypatch.setattr("chainrule.explorer.hosts.offline.page",
+                        lambda session, *rest: seen.append(session) or "")  # fmt: skip
+    start = ["--sizes", "2,2,1", "--dataset", "xor table", "--save", str(tmp_path / "a.html")]
+    options = ["--sample", "2", "--notation", "L-h", "--learning-rate", "0.25"]
+    assert CliRunner().invoke(explore, [*start, *options], standalone_mode=False).exception is None
+    s = seen[0].settings
+    assert (seen[0].sample, s.notation, s.learning_rate) == (2, "L-h", 0.25)
+    CliRunner().invoke(explore, start, standalone_mode=False)
+    assert seen[1]._data.X[seen[1].sample].tolist() == [1.0, 1.0]
+    assert seen[1].settings.learning_rate == 0.5
+    result = CliRunner().invoke(explore, [*start, "--sample", "4"], standalone_mode=False)
+    assert "sample is 4; expected 0 to 3" in str(result.exception)
 
 
 def test_the_command_line_says_what_is_wrong(tmp_path: Path) -> None:

@@ -449,6 +449,49 @@ def test_notation_and_digits(person: Person) -> None:
     assert shown(value, 8) in person.formulas(".headline")
 
 
+def test_names_follow_the_notation(person: Person) -> None:
+    person.visit(small)
+    person.page.select_option("[aria-label=Notation]", "L-h")
+    person.settled()
+    person.open("w[2][1,2]")
+    assert person.text(".editor .what") == "w₂₃² ="
+    signs = person.page.eval_on_selector_all(".dot", "dots => dots.map((d) => d.dataset.sign)")
+    assert "L" in signs
+    assert "C" not in signs
+
+
+def test_the_step_s_signs_and_button_are_seen(person: Person) -> None:
+    person.visit(small)
+    page = person.page
+    page.click("[aria-label='Forward: layer 2']")
+    lines = page.locator(".edge.active:not(.negative) .line")
+    assert lines.count() > 0
+    dashes = lines.evaluate_all("lines => lines.map((n) => getComputedStyle(n).strokeDasharray)")
+    assert set(dashes) == {"none"}
+    page.click("[aria-label='The update']")
+    assert page.locator(".equations >> text=Make this update").count() == 0
+    expect(page.locator(".player >> text=Make this update")).to_be_visible()
+
+
+def test_the_tip_follows_the_numbers(person: Person) -> None:
+    person.visit(small)
+    page = person.page
+    page.hover('[data-target="a[1][0]"] .disc')
+    before = person.text(".tip")
+    page.evaluate("document.querySelectorAll('.trainbar .buttons button')[1].click()")
+    expect(page.locator(".tip")).not_to_have_text(before)
+    person.settled()
+    expect(page.locator(".curve circle.now")).to_be_visible()
+
+
+def test_a_wide_window_has_a_wide_panel(browser: Any, site: Site) -> None:
+    context = browser.new_context(viewport={"width": 1920, "height": 900})
+    person = Person(context.new_page(), site, site.server.url)
+    person.visit(small)
+    assert person.page.eval_on_selector(".panel", "n => n.clientWidth") > 500
+    context.close()
+
+
 # --- learning by doing --------------------------------------------------------------------------
 
 

@@ -589,6 +589,24 @@ def test_bad_csv_is_refused_with_its_place(session: Session, text: str, complain
     assert complaint in refused(session, {"kind": "upload", "text": text})
 
 
+def test_csv_with_decimal_commas() -> None:
+    session = Session()
+    ask(session, "upload", text="1,5;7,0;yes\n-2;8,25;no\n3,5;6;yes\n")
+    raw = np.array([[1.5, 7.0], [-2.0, 8.25], [3.5, 6.0]])
+    assert pytest.approx((raw - raw.mean(axis=0)) / raw.std(axis=0)) == session._data.X
+    ask(session, "upload", text="a;b\n1,5;2,5\n2,5;0,5\n")
+    assert session._data.y[:, 0].tolist() == [2.5, 0.5]
+    mixed = refused(session, {"kind": "upload", "text": "1;2.5;1\n2,5;0.5;0\n"})
+    assert "Line 2, column 1 is '2,5'; expected a finite number" in mixed
+
+
+def test_a_data_set_does_not_begin_with_zeros(session: Session) -> None:
+    """At (0, 0) no weight of the first layer has a gradient."""
+    frame = ask(session, "data", name="xor table")
+    assert frame["sample"]["x"] == [1.0, 1.0]
+    assert np.any([w for row in frame["weights"][0]["dw"] for w in row])
+
+
 @given(st.text(alphabet="0123456789.,;\t\n-e\"'abcx ", max_size=200))
 def test_any_text_is_data_or_an_error(text: str) -> None:
     try:

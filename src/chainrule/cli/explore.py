@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import webbrowser
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +15,7 @@ import click
 from chainrule.cli.shared import header_option
 
 if TYPE_CHECKING:
+    from chainrule.explorer.session import Session
     from chainrule.network import Network
     from chainrule.teach.lessons import Lesson
 
@@ -52,6 +55,22 @@ _MOST_ROWS = 10_000  # of a table
     show_default=True,
     help="Training steps in that file.",
 )
+@click.option(
+    "--sample",
+    type=click.IntRange(0),
+    help="The sample that is shown first, from 0 on; in that file, the only one.",
+)
+@click.option(
+    "--notation",
+    type=click.Choice(["default", "C-a-L", "L-h"]),
+    help="Letters and indices of the formulas.",
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, 1000, min_open=True),
+    metavar="η",
+    help="Learning rate. [0.5 for classic samples, else 0.1]",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="The port. [the first free one from 8765 on]"
@@ -67,6 +86,9 @@ def explore(
     lesson: str | None,
     save: str | None,
     steps: int,
+    sample: int | None,
+    notation: str | None,
+    learning_rate: float | None,
     host: str,
     port: int | None,
     browser: bool,
@@ -80,17 +102,39 @@ def explore(
 
     for name in ("session", "hosts.offline" if save is not None else "hosts.server"):
         load(name)  # says which packages are missing, before anything is read
+    from chainrule.explorer.place import QUICK
+    from chainrule.explorer.session import Session
+
     if lesson is not None:
         others = {"MODEL": model, "--sizes": sizes, "--data": data, "--dataset": dataset,
-                  "--save": save}  # fmt: skip
+                  "--save": save, "--sample": sample, "--notation": notation,
+                  "--learning-rate": learning_rate}  # fmt: skip
         if clash := [name for name, value in others.items() if value is not None]:
             raise click.UsageError(f"--lesson and {clash[0]} exclude each other; choose one")
-        return _serve(None, None, None, "", host, port, browser, False, _lesson(lesson))
+        given = _lesson(lesson)
+
+        def play() -> Session:
+            session = Session()
+            session.given = given
+            return session
+
+        return _serve(play, host, port, browser)
     subject = _subject(model, sizes, data, header, hidden, dataset)
+    network, X, y, name = subject
     quick = dataset is not None
+
+    def make() -> Session:
+        session = Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
+        chosen = {"notation": notation, "learning_rate": learning_rate}
+        session.settings = replace(
+            session.settings, **{k: v for k, v in chosen.items() if v is not None}
+        )
+        session.choose(sample)
+        return session
+
     if save is not None:
-        return _save(*subject, save, steps, quick)
-    return _serve(*subject, host, port, browser, quick)
+        return _save(make(), save, steps)
+    return _serve(make, host, port, browser)
 
 
 def _subject(
@@ -172,15 +216,11 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
-def _save(
-    network: Network | None, X: Any, y: Any, name: str, save: str, steps: int, quick: bool
-) -> int:
+def _save(session: Session, save: str, steps: int) -> int:
     from chainrule.explorer import Explorer
-    from chainrule.explorer.place import QUICK
 
-    explorer = Explorer(network, X, y, name=name or "data")
-    if quick:
-        explorer.session.settings = QUICK
+    explorer = Explorer()
+    explorer.session = session
 
     def on_progress(done: int, count: int) -> None:
         if sys.stderr.isatty():
@@ -192,25 +232,8 @@ def _save(
     return 0
 
 
-def _serve(
-    network: Network | None,
-    X: Any,
-    y: Any,
-    name: str,
-    host: str,
-    port: int | None,
-    browser: bool,
-    quick: bool,
-    lesson: Lesson | None = None,
-) -> int:
+def _serve(make: Callable[[], Session], host: str, port: int | None, browser: bool) -> int:
     from chainrule.explorer.hosts.server import Server, is_loopback
-    from chainrule.explorer.place import QUICK
-    from chainrule.explorer.session import Session
-
-    def make() -> Session:
-        session = Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
-        session.given = lesson
-        return session
 
     make()  # reports what is wrong with the data now, not in the page
     server = Server(make, host, port)

@@ -84,6 +84,14 @@ class Session(Touring):
         with np.errstate(all="ignore"):  # the page shows infinity and NaN as such
             return answers[type(request)](request)
 
+    def choose(self, sample: int | None) -> None:
+        """Show a sample; None: the first, or a fuller one if all its inputs are 0."""
+        X = self._data.X
+        if sample is not None and sample >= len(X):
+            raise ValueError(f"sample is {sample}; expected 0 to {len(X) - 1}")
+        self.sample = subject.telling_sample(X) if sample is None else sample
+        self._version += 1
+
     # --- what is looked at ------------------------------------------------------------------------
 
     def _look(self, request: requests.Look) -> replies.Frame:
@@ -163,7 +171,7 @@ class Session(Touring):
         self._before(f"take the data set {dataset.name}")
         self._versions += 1
         self._data = replace(dataset, version=self._versions)
-        self.network, self.sample = network.copy(), 0
+        self.network, self.sample = network.copy(), subject.telling_sample(dataset.X)
         return self._restart()
 
     def _select(self, request: requests.Select) -> replies.Frame:

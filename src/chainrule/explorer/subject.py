@@ -51,6 +51,14 @@ def suits(network: FeedForward, dataset: Dataset) -> bool:
     return True
 
 
+def telling_sample(X: Array) -> int:
+    """Return the sample to begin with: 0, or a fuller one if all inputs of sample 0 are 0.
+
+    With inputs of 0, every gradient of the first layer's weights is 0.
+    """
+    return 0 if X[0].any() else int(np.argmax(np.count_nonzero(X, axis=1)))
+
+
 def random_data(network: FeedForward) -> Dataset:
     """Return a few random samples, for a network without data."""
     rng = np.random.default_rng(0)

@@ -26,6 +26,8 @@ export class Drawing {
     /** @type {Shape | null} */
     this.shape = null;
     this.key = "";
+    /** What the tip shows. @type {{ part: Part, at: number[] } | null} */
+    this.tipped = null;
     this.selected = "";
     /** @type {{ layer: number, units: number[] } | null} */
     this.path = null;
@@ -72,6 +74,7 @@ export class Drawing {
       this.key = key;
       this.shape = new Shape(frame);
       this.parts = this.shape.parts;
+      this.hideTip(); // its part is gone
       this.canvas.replaceChildren(...this.shape.nodes);
       this.viewport.resize(this.shape.size);
       setTabStop(this.parts, this.shape.order.flat()[0]);
@@ -94,6 +97,7 @@ export class Drawing {
       else this.paintLoss(frame, part);
     }
     this.light();
+    if (this.tipped) this.tip.show(facts(frame, this.tipped.part), this.tipped.at); // training goes on
   }
 
   /**
@@ -213,11 +217,13 @@ export class Drawing {
       shown = { node, kind: "a", layer: part.layer, j: part.at };
     }
     const at = pointer ? [pointer.clientX, pointer.clientY] : middleOf(node);
+    this.tipped = { part: shown, at };
     return this.tip.show(facts(this.frame, shown), at);
   }
 
   hideTip() {
     this.tip.hide();
+    this.tipped = null;
     for (const part of this.parts.values()) part.marker?.setAttribute("visibility", "hidden");
   }
 

@@ -193,9 +193,11 @@ export class Lessons {
       ),
     );
     if (stop.samples.length) {
-      const head = [this.words.sample, ...stop.heads, this.words.product].map((name) =>
-        el("th", { scope: "col" }, name.startsWith("<math") ? formula(name) : name),
-      );
+      const head = [
+        el("th", { scope: "col" }, this.words.sample),
+        ...stop.heads.map((one) => el("th", { scope: "col" }, el("span.unseen", {}, one.text), hidden(formula(one.mathml)))),
+        el("th", { scope: "col" }, this.words.product),
+      ];
       const rows = stop.samples.map(([index, ...values]) =>
         el(
           "tr",
@@ -308,6 +310,12 @@ export class Lessons {
     );
     if (Object.keys(fields).length) void this.app.change({ kind: "configure", ...fields });
   }
+}
+
+/** @param {HTMLElement} node */
+function hidden(node) {
+  node.setAttribute("aria-hidden", "true");
+  return node;
 }
 
 /**

@@ -65,7 +65,7 @@ export interface Derivation {
 export interface Block { kind: "p" | "li"; spans: { text: string; style: string }[] }
 export interface Stop {
   kind: "stop"; at: number; title: string; text: Block[]; equations: Equation[];
-  heads: string[]; samples: Row[]; mark: string; light: string[]; phase: string; layer: number;
+  heads: Equation[]; samples: Row[]; mark: string; light: string[]; phase: string; layer: number;
   act: string; open: string; question: { ask: string; choices: string[] } | null;
   buttons: { label: string; requests: Record<string, unknown>[] }[];
 }

@@ -39,7 +39,8 @@ class Source:
         for table in tables:
             head = re.compile(rf"\s*(\[+\s*{re.escape(table)}\s*\]+|{re.escape(table)}\s*=)")
             at = next((i for i in range(at, len(self.lines)) if head.match(self.lines[i])), at)
-        field = re.compile(rf"(.*[{{,])?\s*{re.escape(key)}\s*=")
+        name = re.escape(key)
+        field = re.compile(rf"(.*[{{,])?\s*{name}\s*=|\s*\[+\s*{name}\s*\]")
         found = (i for i in range(at, len(self.lines)) if field.match(self.lines[i]))
         return self.first + next(found, at)
 

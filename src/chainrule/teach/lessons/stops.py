@@ -14,6 +14,7 @@ from chainrule.equations.targets import Bias, Weight, resolve
 from chainrule.explain import Explanation
 from chainrule.explain.scribe import EquationView, Scribe
 from chainrule.explain.steps import Steps
+from chainrule.explain.words import column
 from chainrule.teach.lessons.format import Lesson, Question, Stop
 from chainrule.teach.lessons.prose import BlockView, spans
 
@@ -47,7 +48,7 @@ class StopView(TypedDict):
     title: str
     text: list[BlockView]
     equations: list[EquationView]
-    heads: list[str]
+    heads: list[EquationView]  # the symbols of the terms
     samples: list[list[Value]]
     mark: str
     light: list[str]
@@ -107,9 +108,9 @@ def view(
 
 def _formulas(
     lesson: Lesson, stop: Stop, why: Callable[[str], Explanation], steps: Callable[[], Steps]
-) -> tuple[list[EquationView], list[str], list[list[Value]]]:
+) -> tuple[list[EquationView], list[EquationView], list[list[Value]]]:
     equations: list[EquationView] = []
-    heads: list[str] = []
+    heads: list[EquationView] = []
     samples: list[list[Value]] = []
     found = why(stop.mark) if set(stop.show) - {"step"} else None
     for name in stop.show:
@@ -121,7 +122,7 @@ def _formulas(
             if section.title.startswith(_SECTIONS[name]):
                 equations += [scribe.view(equation) for equation in section.equations]
         if name == "mean" and found.n_samples > 1:
-            heads = [scribe.mathml(term.symbol) for term in found.terms]
+            heads = [scribe.equation(column(found, term)) for term in found.terms]
             samples = [_row(found, i) for i in range(min(found.n_samples, _ROWS))]
     if lesson.language != "en":  # the words before formulas are English
         equations = [{**equation, "lead": ""} for equation in equations]
