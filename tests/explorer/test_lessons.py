@@ -156,8 +156,12 @@ def test_a_saved_file_has_the_sample_and_settings_that_were_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Session] = []
-    monkeypatch.setattr("chainrule.explorer.hosts.offline.page",
-                        lambda session, *rest: seen.append(session) or "")  # fmt: skip
+
+    def page(session: Session, *rest: object) -> str:
+        seen.append(session)
+        return ""
+
+    monkeypatch.setattr("chainrule.explorer.hosts.offline.page", page)
     start = ["--sizes", "2,2,1", "--dataset", "xor table", "--save", str(tmp_path / "a.html")]
     options = ["--sample", "2", "--notation", "L-h", "--learning-rate", "0.25"]
     assert CliRunner().invoke(explore, [*start, *options], standalone_mode=False).exception is None

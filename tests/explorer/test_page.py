@@ -19,6 +19,7 @@ from chainrule.explain import explain
 from chainrule.explorer import Explorer
 from chainrule.explorer.hosts.server import Server
 from chainrule.explorer.session import Session
+from chainrule.teach import datasets
 from chainrule.verify import Certificate
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -447,6 +448,24 @@ def test_notation_and_digits(person: Person) -> None:
     person.settled()
     value = explain(session.network, "w[2][1,2]", [[0.5, -1.0]], [0]).value
     assert shown(value, 8) in person.formulas(".headline")
+
+
+def test_noise_and_new_samples(person: Person) -> None:
+    session = person.visit()
+    page = person.page
+    page.click("[data-name=moons]")
+    person.settled()
+    before = session._data.X.copy()
+    page.get_by_label("Noise").fill("0.5")
+    person.settled()
+    noisy = session._data.X.copy()
+    assert np.array_equal(noisy, datasets.make("moons", 0.5, 0).X)
+    assert not np.array_equal(noisy, before)
+    page.click("text=New samples")
+    person.settled()
+    assert np.array_equal(session._data.X, datasets.make("moons", 0.5, 1).X)
+    page.click("[data-name='xor table']")
+    expect(page.get_by_label("Noise")).to_be_hidden()
 
 
 def test_names_follow_the_notation(person: Person) -> None:

@@ -125,9 +125,11 @@ def explore(
 
     def make() -> Session:
         session = Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
-        chosen = {"notation": notation, "learning_rate": learning_rate}
+        usual = session.settings
         session.settings = replace(
-            session.settings, **{k: v for k, v in chosen.items() if v is not None}
+            usual,
+            notation=notation or usual.notation,
+            learning_rate=learning_rate or usual.learning_rate,
         )
         session.choose(sample)
         return session

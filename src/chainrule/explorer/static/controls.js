@@ -18,6 +18,14 @@ export class DataCard {
       onchange: () => void this.upload(file),
     });
     this.about = el("p.small", {});
+    this.noise = el("input", { type: "range", min: 0, max: 0.5, step: 0.05, value: "0.1", onchange: () => this.draw(0) });
+    this.seed = 0; // of the samples that were drawn
+    this.drawn = el(
+      "div.drawn",
+      {},
+      field("Noise", this.noise),
+      el("button.quiet", { type: "button", onclick: () => this.draw(1) }, "New samples"),
+    );
     const id = unique("file");
     file.id = id;
     this.node = el(
@@ -26,6 +34,7 @@ export class DataCard {
       el("h2", {}, "Data"),
       this.buttons,
       this.about,
+      this.drawn,
       el("label.upload", { for: id }, "Your CSV file …", file),
     );
   }
@@ -49,7 +58,18 @@ export class DataCard {
     for (const button of this.buttons.children)
       button.setAttribute("aria-pressed", String(button.dataset.name === frame.data.name));
     const { train, validation, name, scaled } = frame.data;
+    this.drawn.hidden = !frame.choices.datasets.includes(name) || name === "xor table" || name === "digits";
     this.about.textContent = `${name}: ${plural(train, "sample")} for training${validation ? `, ${counted(validation)} for validation` : ""}${scaled ? "; each input is scaled to mean 0 and standard deviation 1" : ""}`;
+  }
+
+  /**
+   * Draw the samples again, with the noise that is set.
+   * @param {number} more how many seeds to go on
+   */
+  draw(more) {
+    this.seed += more;
+    const { name } = this.app.frame.data;
+    void this.app.change({ kind: "data", name, noise: Number(this.noise.value), seed: this.seed });
   }
 
   /** @param {HTMLInputElement} file */
