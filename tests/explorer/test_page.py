@@ -468,6 +468,19 @@ def test_noise_and_new_samples(person: Person) -> None:
     expect(page.get_by_label("Noise")).to_be_hidden()
 
 
+def test_a_penalty_keeps_the_weights(person: Person) -> None:
+    session = person.visit(small)
+    before = session.network.parameters.copy()
+    person.page.get_by_label("L2 penalty λ").fill("0.01")
+    person.page.keyboard.press("Enter")
+    person.settled()
+    assert session.network.l2 == 0.01
+    assert np.array_equal(session.network.parameters, before)
+    person.open("w[2][0,1]")
+    gradient = session.network.gradient(session._data.X[:1], session._data.y[:1])
+    assert shown(gradient.dW[2][0, 1]) in person.formulas(".headline")
+
+
 def test_names_follow_the_notation(person: Person) -> None:
     person.visit(small)
     person.page.select_option("[aria-label=Notation]", "L-h")

@@ -133,6 +133,7 @@ class Place:
                 "loss": network.loss.name,
                 "parameters": int(network.parameters.size),
                 "biases": network.biases,
+                "l2": float(network.l2),
                 "engine": engines.choose(network.requested_engine, network).name,
                 "seed": int(network.seed) if network.seed <= requests.MAX_SEED else 0,
             },

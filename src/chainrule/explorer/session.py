@@ -127,7 +127,8 @@ class Session(Touring):
             sizes, hidden=[own.get(name, name) for name in hidden], output=own.get(output, output),
             loss=network.loss if loss == network.loss.name else loss, biases=network.biases,
             dtype="float32" if network.dtype == np.float32 else "float64", seed=seed,
-            dropout=rates, l2=network.l2, engine=network.requested_engine,
+            dropout=rates, l2=network.l2 if request.l2 is None else request.l2,
+            engine=network.requested_engine,
         )  # fmt: skip
         data_room.targets(self._data.y, len(self._data.y), sizes[-1], built.loss)
         if same:  # another function, not other weights

@@ -88,6 +88,7 @@ class NetworkView(TypedDict):
     loss: str
     parameters: int
     biases: bool
+    l2: float
     engine: str
     seed: int
 

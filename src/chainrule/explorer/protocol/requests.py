@@ -45,6 +45,7 @@ class Build:
     hidden: Annotated[list[Name], Limits(longest=MAX_LAYERS - 1)] | None = None
     output: Name | None = None
     loss: Name | None = None
+    l2: Annotated[float, Limits(least=0, most=1000)] | None = None
     seed: Seed | None = None
 
 

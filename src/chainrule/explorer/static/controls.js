@@ -206,6 +206,7 @@ export class NetworkCard {
     this.layers = el("ol.layers", {});
     this.output = el("select", { onchange: () => this.build({ output: this.output.value }) });
     this.loss = el("select", { onchange: () => this.build({ loss: this.loss.value }) });
+    this.l2 = el("input", { type: "number", min: 0, step: "any", onchange: () => this.build({ l2: Number(this.l2.value) }) });
     this.about = el("p.small", {});
     this.node = el(
       "section.card",
@@ -215,6 +216,7 @@ export class NetworkCard {
       el("button.quiet", { type: "button", onclick: () => this.add() }, "+ hidden layer"),
       field("Output", this.output),
       field("Loss", this.loss),
+      field("L2 penalty λ", this.l2),
       el(
         "button.quiet",
         { type: "button", onclick: () => this.build({ seed: (this.app.frame.network.seed + 1) % SEEDS }) },
@@ -251,6 +253,7 @@ export class NetworkCard {
     });
     options(this.output, frame.choices.outputs, activations[activations.length - 1]);
     options(this.loss, frame.choices.losses, loss);
+    if (document.activeElement !== this.l2) this.l2.value = typed(frame.network.l2);
     this.about.textContent = `${sizes.join("-")}, ${plural(parameters, "parameter")}, ${engine} engine`;
   }
 

@@ -19,7 +19,7 @@ export interface Frame {
   kind: "frame"; version: number;
   network: {
     sizes: number[]; activations: string[]; loss: string; parameters: number;
-    biases: boolean; engine: string; seed: number;
+    biases: boolean; l2: number; engine: string; seed: number;
   };
   layers: Layer[];
   weights: Weights[];
