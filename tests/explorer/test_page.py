@@ -19,6 +19,7 @@ from chainrule.explain import explain
 from chainrule.explorer import Explorer
 from chainrule.explorer.hosts.server import Server
 from chainrule.explorer.session import Session
+from chainrule.teach import datasets
 from chainrule.verify import Certificate
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -449,6 +450,80 @@ def test_notation_and_digits(person: Person) -> None:
     assert shown(value, 8) in person.formulas(".headline")
 
 
+def test_noise_and_new_samples(person: Person) -> None:
+    session = person.visit()
+    page = person.page
+    page.click("[data-name=moons]")
+    person.settled()
+    before = session._data.X.copy()
+    page.get_by_label("Noise").fill("0.5")
+    person.settled()
+    noisy = session._data.X.copy()
+    assert np.array_equal(noisy, datasets.make("moons", 0.5, 0).X)
+    assert not np.array_equal(noisy, before)
+    page.click("text=New samples")
+    person.settled()
+    assert np.array_equal(session._data.X, datasets.make("moons", 0.5, 1).X)
+    page.click("[data-name='xor table']")
+    expect(page.get_by_label("Noise")).to_be_hidden()
+
+
+def test_a_penalty_keeps_the_weights(person: Person) -> None:
+    session = person.visit(small)
+    before = session.network.parameters.copy()
+    person.page.get_by_label("L2 penalty λ").fill("0.01")
+    person.page.keyboard.press("Enter")
+    person.settled()
+    assert session.network.l2 == 0.01
+    assert np.array_equal(session.network.parameters, before)
+    person.open("w[2][0,1]")
+    gradient = session.network.gradient(session._data.X[:1], session._data.y[:1])
+    assert shown(gradient.dW[2][0, 1]) in person.formulas(".headline")
+
+
+def test_names_follow_the_notation(person: Person) -> None:
+    person.visit(small)
+    person.page.select_option("[aria-label=Notation]", "L-h")
+    person.settled()
+    person.open("w[2][1,2]")
+    assert person.text(".editor .what") == "w₂₃² ="
+    signs = person.page.eval_on_selector_all(".dot", "dots => dots.map((d) => d.dataset.sign)")
+    assert "L" in signs
+    assert "C" not in signs
+
+
+def test_the_step_s_signs_and_button_are_seen(person: Person) -> None:
+    person.visit(small)
+    page = person.page
+    page.click("[aria-label='Forward: layer 2']")
+    lines = page.locator(".edge.active:not(.negative) .line")
+    assert lines.count() > 0
+    dashes = lines.evaluate_all("lines => lines.map((n) => getComputedStyle(n).strokeDasharray)")
+    assert set(dashes) == {"none"}
+    page.click("[aria-label='The update']")
+    assert page.locator(".equations >> text=Make this update").count() == 0
+    expect(page.locator(".player >> text=Make this update")).to_be_visible()
+
+
+def test_the_tip_follows_the_numbers(person: Person) -> None:
+    person.visit(small)
+    page = person.page
+    page.hover('[data-target="a[1][0]"] .disc')
+    before = person.text(".tip")
+    page.evaluate("document.querySelectorAll('.trainbar .buttons button')[1].click()")
+    expect(page.locator(".tip")).not_to_have_text(before)
+    person.settled()
+    expect(page.locator(".curve circle.now")).to_be_visible()
+
+
+def test_a_wide_window_has_a_wide_panel(browser: Any, site: Site) -> None:
+    context = browser.new_context(viewport={"width": 1920, "height": 900})
+    person = Person(context.new_page(), site, site.server.url)
+    person.visit(small)
+    assert person.page.eval_on_selector(".panel", "n => n.clientWidth") > 500
+    context.close()
+
+
 # --- learning by doing --------------------------------------------------------------------------
 
 
@@ -457,7 +532,7 @@ def test_the_tour(person: Person, which: int) -> None:
     session = person.visit()
     page = person.page
     page.click("text=Lessons")
-    page.locator(".choice").nth(which).click()
+    page.locator(".choice").nth([1, 4][which]).click()
     page.wait_for_selector(".lesson progress")
     person.settled()
     target = ["w[2][1,2]", "w[2][0,0]"][which]
@@ -468,12 +543,14 @@ def test_the_tour(person: Person, which: int) -> None:
         if titles[-1] == "The update":
             loss = session.network.loss_value(session._data.X, session._data.y)
             page.click("text=Make the update")
-            page.wait_for_selector("text=after the update it is")
+            page.wait_for_selector("text=; now it is")
             person.settled()
             assert session.network.loss_value(session._data.X, session._data.y) < loss
         if titles[-1] == "The proof":
             break
-        page.click(".lesson >> text=Next")
+        page.click(".lesson button.main >> text=Next")
+        expect(page.locator(".lesson .small")).to_contain_text(f"{len(titles) + 1} of")
+        person.settled()
     assert titles[:3] == ["The question", "The chain rule", "First term"]
     person.settled()
     page.locator(".lesson >> text=Prove it").click()
@@ -512,7 +589,7 @@ def test_a_lesson_that_is_left_early_leaves_nothing_lit(person: Person) -> None:
     page.select_option("[aria-label=Notation]", "L-h")
     person.settled()
     page.click("text=Lessons")
-    page.locator(".choice").first.click()
+    page.locator(".choice").nth(1).click()
     page.wait_for_selector(".lesson progress")
     person.settled()
     assert page.locator('[data-target="w[2][1,2]"].selected').count() == 1
@@ -532,6 +609,75 @@ def test_a_lesson_that_is_left_early_leaves_nothing_lit(person: Person) -> None:
     assert page.locator(".network .selected").count() == 1
     page.click("[aria-label='Close practice']")
     assert_nothing_is_lit(page)
+
+
+MINE = """+++
+title = "Mine"
+summary = "One sigmoid unit"
+[network]
+sizes = [1, 1]
+output = "sigmoid"
+W = [[[2.0]]]
+b = [[0.0]]
+[data]
+X = [[0.5]]
+y = [[1.0]]
++++
+## Ask
+```stop
+mark = "w[1][0,0]"
+light = ["w[1][0,0]", "a[1][0]"]
+show = ["numbers"]
+[[button]]
+label = "Weight 3"
+edit = {target = "w[1][0,0]", value = 3.0}
+[question]
+ask = "What is z?"
+answer = "value z[1][0]"
+because = "Weight **times** input."
+```
+Read *z*, a sum.
+
+- first
+- second
+"""
+
+
+def test_a_lesson_of_a_file_plays(person: Person, tmp_path: Path) -> None:
+    session = person.visit()
+    page = person.page
+    page.click("text=Lessons")
+    path = tmp_path / "mine.md"
+    path.write_text(MINE, encoding="utf-8")
+    page.set_input_files(".lesson input[type=file]", str(path))
+    page.wait_for_selector(".lesson progress")
+    person.settled()
+    assert page.locator(".lesson ul.items li").all_text_contents() == ["first", "second"]
+    assert page.locator(".network .onpath").count() == 2
+    for answer, kind in (("1.5", "fail"), ("1", "pass")):
+        page.fill(".lesson .answer input", answer)
+        page.click("text=Check")
+        page.wait_for_selector(f".lesson .verdict.{kind}")
+    assert person.text(".lesson .ask strong") == "times"
+    before = person.formulas(".lesson .formulas")
+    page.click("text=Weight 3")
+    page.wait_for_selector("text=; now it is")
+    person.settled()
+    assert session.network.layers[1].W[0, 0] == 3.0
+    assert person.formulas(".lesson .formulas") != before  # the numbers are those of the network
+    page.click("text=Done")
+    person.settled()
+    page.click("text=Lessons")
+    page.select_option("[aria-label='Language of the lessons']", "de")
+    page.click("text=Der Vorwärtsdurchlauf")
+    page.wait_for_selector(".lesson >> text=Weiter")
+    person.settled()
+    path.write_text(MINE.replace("Read *z*", "<script>alert(1)</script>"), encoding="utf-8")
+    page.click("[aria-label='Lektion schließen']")
+    page.click("text=Lessons")
+    page.set_input_files(".lesson input[type=file]", str(path))
+    page.wait_for_selector(".toast.shown >> text=has HTML")
+    person.errors.clear()  # the refused request itself
 
 
 def test_practice_takes_right_answers_and_names_mistakes(person: Person) -> None:
@@ -685,7 +831,7 @@ def test_axe_finds_nothing(browser: Any, site: Site, scheme: str, width: int) ->
     person.settled()
     assert violations() == []
     page.click("text=Lessons")
-    page.locator(".choice").first.click()
+    page.locator(".choice").nth(1).click()
     page.wait_for_selector(".lesson progress")
     person.settled()
     assert violations() == []

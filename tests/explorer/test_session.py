@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 
 import chainrule as cr
+from chainrule.explain.scribe import Scribe, notation
 from chainrule.explorer import protocol, uploads
 from chainrule.explorer.session import Session
 from chainrule.teach import datasets
@@ -436,6 +437,55 @@ def test_dead_and_saturated_units_are_found_and_the_factor_named() -> None:
     assert int(written[1]) * 10.0 ** int(written[2]) == pytest.approx(share, rel=0.5)
 
 
+def test_health_counts_the_biases_as_well() -> None:
+    """On (0, 0) no weight of layer 1 has a gradient, and nor does one that starts at a = 0."""
+    W = [[[0.5, 0.2], [0.3, -0.4]], [[0.7, -0.6]]]
+    net = cr.Network([2, 2, 1], hidden="tanh", output="sigmoid", loss="binary_cross_entropy",
+                     W=W, b=[[0.0, 0.0], [0.0]], seed=0)  # fmt: skip
+    X, y = [[0.0, 0.0]], [1.0]
+    gradient = net.gradient(X, y)
+    assert not gradient.dW[1].any()
+    assert not gradient.dW[2].any()
+    assert gradient.db[1].all()
+    assert gradient.db[2].all()
+    health = ask(Session(net, X, y), "health")
+    said = [health["words"], *(layer["words"] for layer in health["layers"])]
+    assert not re.search("Every gradient is 0|No gradient arrives|cannot learn", " ".join(said))
+    assert "only biases have a gradient" in health["words"]
+    for layer, inputs in zip(said[1:], ("layer 0", "layer 1"), strict=True):
+        assert f"Its weights have no gradient: a of {inputs} is 0 on every sample" in layer
+        assert "its biases have one" in layer
+
+
+def test_health_of_a_network_that_fits_does_not_say_that_it_cannot_learn() -> None:
+    net = cr.Network([1, 1], output="identity", loss="half_squared_error", W=[[[2.0]]], b=[[0.0]])
+    health = ask(Session(net, [[1.0], [2.0]], [[2.0], [4.0]]), "health")
+    assert health["words"] == (
+        "Every gradient is 0, so gradient descent changes nothing: ∂C/∂z of the outputs is 0 on "
+        "every sample."
+    )
+    line = ask(Session(net, [[1.0], [1.0]], [[1.0], [3.0]]), "health")  # 1 and -1 cancel
+    assert line["words"].endswith("the samples cancel in the mean.")
+
+
+def test_health_names_units_that_stay_identical() -> None:
+    W = [[[0.3, -0.2]] * 3 + [[0.1, 0.4]], [[0.5, 0.5, 0.5, 0.1]]]
+    net = cr.Network([2, 4, 1], hidden="tanh", output="sigmoid", loss="binary_cross_entropy",
+                     W=W, b=[[0.1] * 3 + [0.0], [0.0]], seed=0)  # fmt: skip
+    X, y = np.array([[0.5, -1.0], [1.5, 0.3], [-0.7, 0.8]]), np.array([0, 1, 0])
+    health = ask(Session(net, X, y), "health")
+    assert "every unit learns" not in health["words"]
+    assert "3 identical units" in health["words"]
+    assert "Units 0, 1, 2 are identical" in health["layers"][0]["words"]
+    trained = net.copy()
+    trained.fit(X, y, epochs=20)  # what is claimed: they stay so
+    assert np.ptp(trained.layers[1].W[:3], axis=0).max() < 1e-12
+    apart = net.copy()
+    apart.layers[2].W[0, 1] = 0.4  # these weights alone pull the units apart
+    health = ask(Session(apart, X, y), "health")
+    assert "Units 0, 2 are identical" in health["layers"][0]["words"]
+
+
 def test_a_share_is_a_fraction_while_that_can_be_read(lesson: Any) -> None:
     """The gradient of layer 1 is that of a network whose layer 2 is 500 times smaller."""
     net = cr.Network([1, 1, 1], hidden="identity", output="identity", loss="half_squared_error",
@@ -537,6 +587,24 @@ def test_columns_and_classes_keep_their_names(session: Session) -> None:
 )
 def test_bad_csv_is_refused_with_its_place(session: Session, text: str, complaint: str) -> None:
     assert complaint in refused(session, {"kind": "upload", "text": text})
+
+
+def test_csv_with_decimal_commas() -> None:
+    session = Session()
+    ask(session, "upload", text="1,5;7,0;yes\n-2;8,25;no\n3,5;6;yes\n")
+    raw = np.array([[1.5, 7.0], [-2.0, 8.25], [3.5, 6.0]])
+    assert pytest.approx((raw - raw.mean(axis=0)) / raw.std(axis=0)) == session._data.X
+    ask(session, "upload", text="a;b\n1,5;2,5\n2,5;0,5\n")
+    assert session._data.y[:, 0].tolist() == [2.5, 0.5]
+    mixed = refused(session, {"kind": "upload", "text": "1;2.5;1\n2,5;0.5;0\n"})
+    assert "Line 2, column 1 is '2,5'; expected a finite number" in mixed
+
+
+def test_a_data_set_does_not_begin_with_zeros(session: Session) -> None:
+    """At (0, 0) no weight of the first layer has a gradient."""
+    frame = ask(session, "data", name="xor table")
+    assert frame["sample"]["x"] == [1.0, 1.0]
+    assert np.any([w for row in frame["weights"][0]["dw"] for w in row])
 
 
 @given(st.text(alphabet="0123456789.,;\t\n-e\"'abcx ", max_size=200))
@@ -830,10 +898,16 @@ def test_the_lessons_are_the_explanations_of_the_examples() -> None:
                      biases=False, seed=4)  # fmt: skip
     X = [[-1.1, 0.5, -0.2], [0.3, -0.9, 0.1], [0.8, 0.4, -0.6]]
     y = [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
-    why = net.explain("w[2][1,2]", X, y, notation="C-a-L", learning_rate=0.1)
-    titles = [s.title for s in why.sections()]
-    assert [s["title"] for s in reply["stops"]] == ["The question", *titles, "The proof"]
-    assert all(s["words"] for s in reply["stops"])
+    why = net.explain("w[2][1,2]", X, y, notation=notation("C-a-L", 4), learning_rate=0.1)
+    stops = [ask(session, "stop", at=i) for i in range(len(reply["titles"]))]
+    assert [s["title"] for s in stops] == reply["titles"]
+    scribe = Scribe(why.notation, net.sizes, 3)
+    expected = [[scribe.view(e) for e in section.equations] for section in why.sections()]
+    assert [s["equations"] for s in stops if s["equations"]] == expected
+    third = next(s for s in stops if s["title"] == "Third term")
+    assert third["light"] == ["a[1][2]", "w[2][1,2]", "a[2][1]"]  # and not all 24 weights
+    mean = next(s for s in stops if s["title"] == "The mean")
+    assert [row[-1] for row in mean["samples"]] == [float(p) for p in why.products]
 
     reply = ask(session, "tour", lesson="tanh chain")
     before = reply["frame"]["training"]["loss"]

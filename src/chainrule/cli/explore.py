@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import webbrowser
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +15,9 @@ import click
 from chainrule.cli.shared import header_option
 
 if TYPE_CHECKING:
+    from chainrule.explorer.session import Session
     from chainrule.network import Network
+    from chainrule.teach.lessons import Lesson
 
 _MOST_ROWS = 10_000  # of a table
 
@@ -25,6 +29,7 @@ _MOST_ROWS = 10_000  # of a table
       chainrule explore --sizes 2,4,1 --dataset moons
       chainrule explore net.safetensors --data samples.csv
       chainrule explore --sizes 2,4,1 --dataset spiral --save lesson.html
+      chainrule explore --lesson mine.md
 
     Needs more packages: pip install 'chainrule[explorer]'.
     """
@@ -41,6 +46,7 @@ _MOST_ROWS = 10_000  # of a table
 @click.option("--data", metavar="FILE", help="The samples: CSV or TSV, or .npz (X, y).")
 @header_option
 @click.option("--dataset", metavar="NAME", help="Classic samples instead: circles, moons, ...")
+@click.option("--lesson", metavar="FILE", help="Play a lesson: Markdown, as the docs describe it.")
 @click.option("--save", metavar="FILE", help="Write one HTML file that needs no Python, and exit.")
 @click.option(
     "--steps",
@@ -48,6 +54,22 @@ _MOST_ROWS = 10_000  # of a table
     default=200,
     show_default=True,
     help="Training steps in that file.",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(0),
+    help="The sample that is shown first, from 0 on; in that file, the only one.",
+)
+@click.option(
+    "--notation",
+    type=click.Choice(["default", "C-a-L", "L-h"]),
+    help="Letters and indices of the formulas.",
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, 1000, min_open=True),
+    metavar="η",
+    help="Learning rate. [0.5 for classic samples, else 0.1]",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -61,8 +83,12 @@ def explore(
     data: str | None,
     header: bool | None,
     dataset: str | None,
+    lesson: str | None,
     save: str | None,
     steps: int,
+    sample: int | None,
+    notation: str | None,
+    learning_rate: float | None,
     host: str,
     port: int | None,
     browser: bool,
@@ -76,11 +102,41 @@ def explore(
 
     for name in ("session", "hosts.offline" if save is not None else "hosts.server"):
         load(name)  # says which packages are missing, before anything is read
+    from chainrule.explorer.place import QUICK
+    from chainrule.explorer.session import Session
+
+    if lesson is not None:
+        others = {"MODEL": model, "--sizes": sizes, "--data": data, "--dataset": dataset,
+                  "--save": save, "--sample": sample, "--notation": notation,
+                  "--learning-rate": learning_rate}  # fmt: skip
+        if clash := [name for name, value in others.items() if value is not None]:
+            raise click.UsageError(f"--lesson and {clash[0]} exclude each other; choose one")
+        given = _lesson(lesson)
+
+        def play() -> Session:
+            session = Session()
+            session.given = given
+            return session
+
+        return _serve(play, host, port, browser)
     subject = _subject(model, sizes, data, header, hidden, dataset)
+    network, X, y, name = subject
     quick = dataset is not None
+
+    def make() -> Session:
+        session = Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
+        usual = session.settings
+        session.settings = replace(
+            usual,
+            notation=notation or usual.notation,
+            learning_rate=learning_rate or usual.learning_rate,
+        )
+        session.choose(sample)
+        return session
+
     if save is not None:
-        return _save(*subject, save, steps, quick)
-    return _serve(*subject, host, port, browser, quick)
+        return _save(make(), save, steps)
+    return _serve(make, host, port, browser)
 
 
 def _subject(
@@ -135,6 +191,23 @@ def _subject(
     return network, chosen.X, chosen.y, chosen.name
 
 
+def _lesson(path: str) -> Lesson:
+    """Return the lesson of a file, with every button and formula checked."""
+    from chainrule.explorer.touring import read_lesson
+    from chainrule.network import Network
+    from chainrule.teach.lessons.format import MOST_BYTES
+
+    with open(path, "rb") as file:
+        raw = file.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise ValueError(f"{path} has more than {MOST_BYTES:,} bytes; a lesson has at most so many")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text, at byte {error.start}") from None
+    return read_lesson(text, os.path.basename(path), Network)
+
+
 def _sizes(text: str) -> list[int]:
     try:
         sizes = [int(part) for part in text.replace("-", ",").split(",")]
@@ -145,15 +218,11 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
-def _save(
-    network: Network | None, X: Any, y: Any, name: str, save: str, steps: int, quick: bool
-) -> int:
+def _save(session: Session, save: str, steps: int) -> int:
     from chainrule.explorer import Explorer
-    from chainrule.explorer.place import QUICK
 
-    explorer = Explorer(network, X, y, name=name or "data")
-    if quick:
-        explorer.session.settings = QUICK
+    explorer = Explorer()
+    explorer.session = session
 
     def on_progress(done: int, count: int) -> None:
         if sys.stderr.isatty():
@@ -165,22 +234,8 @@ def _save(
     return 0
 
 
-def _serve(
-    network: Network | None,
-    X: Any,
-    y: Any,
-    name: str,
-    host: str,
-    port: int | None,
-    browser: bool,
-    quick: bool,
-) -> int:
+def _serve(make: Callable[[], Session], host: str, port: int | None, browser: bool) -> int:
     from chainrule.explorer.hosts.server import Server, is_loopback
-    from chainrule.explorer.place import QUICK
-    from chainrule.explorer.session import Session
-
-    def make() -> Session:
-        return Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
 
     make()  # reports what is wrong with the data now, not in the page
     server = Server(make, host, port)

@@ -76,15 +76,23 @@ def report(network: FeedForward, gradient: Gradient, first: int = 0) -> HealthVi
     ]
     small = [l for l, share in enumerate(shares, start=1) if not share >= _SMALL]  # NaN, too
     ill = sum(len(view["marked"]) for view in layers)
-    if not max(sizes):
-        words = "Every gradient is 0: the network cannot learn anything from these samples."
-    elif small or ill:
+    same = sum(len(group) for l in range(1, L) for group in identical(network, l))
+    if not max(sizes) and not any(_learns_by_bias(gradient, l) for l in range(1, L + 1)):
+        why = "the samples cancel in the mean"
+        if not gradient.delta[L].any():
+            why = "∂C/∂z of the outputs is 0 on every sample"
+        words = f"Every gradient is 0, so gradient descent changes nothing: {why}."
+    elif small or ill or same:
         parts = []
-        if small:
+        if not max(sizes):
+            parts.append("only biases have a gradient")
+        elif small:
             parts.append(f"small gradients in {_layers(small)}")
         if ill:
             parts.append(f"{ill} unit{'s' * (ill > 1)} that hardly learn{'s' * (ill == 1)}")
-        words = f"Worth a look: {' and '.join(parts)}."
+        if same:
+            parts.append(f"{same} identical units")
+        words = f"Worth a look: {', '.join(parts)}."
     else:
         words = "All is well: all layers have gradients of similar size, and every unit learns."
     return {"kind": "health", "words": words, "layers": layers}
@@ -128,7 +136,7 @@ def _words(
     name = network.layers[l].activation.name
     said = []
     if share == 0:
-        said.append("No gradient arrives.")
+        said.append(_nothing(gradient, l))
     elif share < _SMALL:
         part = f"1/{1 / share:,.0f}" if share >= 1e-4 else format_number(share, 1)
         said.append(f"Its gradient is {part} of the largest, so it learns slowly.")
@@ -144,7 +152,40 @@ def _words(
             some = ", ".join(units[:6]) + (f" and {len(units) - 6} more" if len(units) > 6 else "")
             verb = "are" if len(units) > 1 else "is"
             said.append(f"Unit{'s' * (len(units) > 1)} {some} {verb} {word}: {meaning}.")
+    for group in identical(network, l) if l < len(network.sizes) - 1 else []:
+        names = ", ".join(str(j + first) for j in group[:6])
+        more = f" and {len(group) - 6} more" if len(group) > 6 else ""
+        said.append(
+            f"Units {names}{more} are identical: their weights and biases are equal, and so are "
+            "the weights that leave them. Their gradients stay equal, and they learn as one unit."
+        )
     return " ".join(said) or "It learns well."
+
+
+def identical(network: FeedForward, l: int) -> list[list[int]]:
+    """Return the groups of units of a hidden layer whose gradients are equal, now and later."""
+    layer, after = network.layers[l], network.layers[l + 1]
+    b = np.zeros(network.sizes[l]) if layer.b is None else layer.b
+    groups: dict[bytes, list[int]] = {}
+    for j, row in enumerate(np.column_stack([layer.W, b, np.asarray(after.W).T]) + 0.0):
+        groups.setdefault(row.tobytes(), []).append(j)  # + 0.0 makes -0.0 equal to 0.0
+    return [units for units in groups.values() if len(units) > 1]
+
+
+def _learns_by_bias(gradient: Gradient, l: int) -> bool:
+    db = gradient.db[l]
+    return db is not None and bool(np.any(db))
+
+
+def _nothing(gradient: Gradient, l: int) -> str:
+    """Return why no weight of a layer has a gradient."""
+    if not gradient.delta[l].any():
+        return "No gradient arrives."
+    why = "over the samples, δ times a comes to 0"
+    if not gradient.forward.a[l - 1].any():
+        why = f"a of layer {l - 1} is 0 on every sample"
+    biases = "; its biases have one" if _learns_by_bias(gradient, l) else ""
+    return f"Its weights have no gradient: {why}{biases}."
 
 
 def _cause(network: FeedForward, gradient: Gradient, l: int, slope: float) -> str:

@@ -92,7 +92,7 @@ class Place:
                 self._data = subject.random_data(network)
         else:
             assert network is not None, "data need a network"
-            self._data = subject.as_dataset(network, X, y, validation_data, name)
+            self._data = datasets.for_network(network, X, y, validation_data, name)
         self.network = network.copy()
         self.settings = settings or usual
         self.sample, self._version, self._shown_for = 0, 0, (-1, -1)
@@ -133,6 +133,7 @@ class Place:
                 "loss": network.loss.name,
                 "parameters": int(network.parameters.size),
                 "biases": network.biases,
+                "l2": float(network.l2),
                 "engine": engines.choose(network.requested_engine, network).name,
                 "seed": int(network.seed) if network.seed <= requests.MAX_SEED else 0,
             },

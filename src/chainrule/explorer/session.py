@@ -19,24 +19,22 @@ from chainrule.equations import data as data_room
 from chainrule.equations.activations import ACTIVATIONS
 from chainrule.equations.losses import LOSSES
 from chainrule.equations.targets import Bias, UnitOutput, Weight, resolve
-from chainrule.explain import steps
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explain.scribe import notation
 from chainrule.explorer import derivation, protocol, results, share, subject, uploads, view, work
 from chainrule.explorer.place import Settings
 from chainrule.explorer.protocol import replies, requests
-from chainrule.explorer.running import Running
+from chainrule.explorer.touring import Touring
 from chainrule.explorer.trainer import optimizer
 from chainrule.teach import datasets
 from chainrule.teach import exercises as practice
-from chainrule.teach import lessons as tour
 from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
 _TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
 
 
-class Session(Running):
+class Session(Touring):
     """A network with data, explored by messages."""
 
     _exercise: practice.Exercise | None = None
@@ -76,12 +74,23 @@ class Session(Running):
             requests.Health: self._health,
             requests.Ask: self._ask,
             requests.Answer: self._judge,
+            requests.Lessons: self._lessons,
             requests.Tour: self._tour,
+            requests.Stop: self._stop,
+            requests.Respond: self._respond,
             requests.Share: self._share,
             requests.Restore: self._restore,
         }
         with np.errstate(all="ignore"):  # the page shows infinity and NaN as such
             return answers[type(request)](request)
+
+    def choose(self, sample: int | None) -> None:
+        """Show a sample; None: the first, or a fuller one if all its inputs are 0."""
+        X = self._data.X
+        if sample is not None and sample >= len(X):
+            raise ValueError(f"sample is {sample}; expected 0 to {len(X) - 1}")
+        self.sample = subject.telling_sample(X) if sample is None else sample
+        self._version += 1
 
     # --- what is looked at ------------------------------------------------------------------------
 
@@ -118,7 +127,8 @@ class Session(Running):
             sizes, hidden=[own.get(name, name) for name in hidden], output=own.get(output, output),
             loss=network.loss if loss == network.loss.name else loss, biases=network.biases,
             dtype="float32" if network.dtype == np.float32 else "float64", seed=seed,
-            dropout=rates, l2=network.l2, engine=network.requested_engine,
+            dropout=rates, l2=network.l2 if request.l2 is None else request.l2,
+            engine=network.requested_engine,
         )  # fmt: skip
         data_room.targets(self._data.y, len(self._data.y), sizes[-1], built.loss)
         if same:  # another function, not other weights
@@ -162,7 +172,7 @@ class Session(Running):
         self._before(f"take the data set {dataset.name}")
         self._versions += 1
         self._data = replace(dataset, version=self._versions)
-        self.network, self.sample = network.copy(), 0
+        self.network, self.sample = network.copy(), subject.telling_sample(dataset.X)
         return self._restart()
 
     def _select(self, request: requests.Select) -> replies.Frame:
@@ -277,14 +287,7 @@ class Session(Running):
         }
 
     def _steps(self, request: requests.Steps) -> replies.StepsView:
-        gradient, focus = self._gradient(), self._focus()
-        shown = self._units_shown(gradient, focus)
-        s = self.settings
-        all_steps = steps.Steps(
-            self.network, gradient, self._data.y[self._rows()], focus,
-            notation(s.notation, s.digits), shown, s.learning_rate,
-        )  # fmt: skip
-        return {"kind": "steps", "version": self._version, "steps": all_steps.views()}
+        return {"kind": "steps", "version": self._version, "steps": self._all_steps().views()}
 
     def _health(self, request: requests.Health) -> health.HealthView:
         most = work.HEALTH.samples(self.network)
@@ -308,26 +311,6 @@ class Session(Running):
         if self._exercise is None:
             raise ValueError("There is no exercise to answer. Ask for one first.")
         return self._exercise.judge(request.value)
-
-    def _tour(self, request: requests.Tour) -> replies.TourView:
-        lesson = tour.lesson(request.lesson, self.kind)
-        self._before("start the lesson")
-        self._versions += 1
-        self._data = replace(lesson.data, version=self._versions)
-        self.network, self.sample = lesson.network, 0
-        self.settings = replace(
-            self.settings, notation=lesson.notation, learning_rate=lesson.learning_rate,
-            optimizer="gradient descent", scope="all",
-        )  # fmt: skip
-        frame = self._restart()
-        why = self._why(lesson.target)
-        return {
-            "kind": "tour",
-            "lesson": request.lesson,
-            "title": lesson.title,
-            "stops": tour.stops(request.lesson, why),
-            "frame": frame,
-        }
 
     # --- sharing --------------------------------------------------------------------------------
 

@@ -16,7 +16,6 @@ from chainrule.equations import data
 from chainrule.equations.activations import ACTIVATIONS
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import LOSSES
-from chainrule.explorer import subject
 from chainrule.explorer.protocol import requests
 from chainrule.storage.container import from_json
 from chainrule.teach import datasets
@@ -234,7 +233,7 @@ def dataset_of(state: dict[str, Any], network: FeedForward) -> Dataset:
         return dataset
     label = state["name"]
     label = label[: requests.MAX_NAME] if isinstance(label, str) else "data"
-    return subject.as_dataset(network, state["X"], state["y"], None, label)
+    return datasets.for_network(network, state["X"], state["y"], None, label)
 
 
 def settings_of(state: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -52,25 +51,12 @@ def suits(network: FeedForward, dataset: Dataset) -> bool:
     return True
 
 
-def as_dataset(
-    network: FeedForward, X: Any, y: Any, validation_data: tuple[Any, ...] | None, name: str
-) -> Dataset:
-    """Return samples as a data set, with targets as rows; raise ValueError if they do not fit."""
-    units = network.sizes[-1]
+def telling_sample(X: Array) -> int:
+    """Return the sample to begin with: 0, or a fuller one if all inputs of sample 0 are 0.
 
-    def rows(X: Any, y: Any) -> tuple[Array, Array]:
-        samples = data_room.samples(X, y, network.sizes, network.loss, None)
-        return (
-            np.array(samples.X, dtype=np.float64),
-            np.array(data_room.one_hot(samples.y, units, np.float64)),
-        )
-
-    X, y = rows(X, y)
-    dataset = datasets.from_arrays(X, y, name)
-    if validation_data is not None:
-        X_val, y_val = rows(*validation_data[:2])
-        dataset = replace(dataset, X_val=X_val, y_val=y_val)
-    return dataset
+    With inputs of 0, every gradient of the first layer's weights is 0.
+    """
+    return 0 if X[0].any() else int(np.argmax(np.count_nonzero(X, axis=1)))
 
 
 def random_data(network: FeedForward) -> Dataset:

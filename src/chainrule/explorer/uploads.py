@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,8 @@ from chainrule.explorer.protocol.requests import MAX_NAME, MAX_UNITS
 from chainrule.teach.datasets import Dataset, scaled, split
 
 _MOST_CLASSES = 20  # more would not fit into the confusion matrix of the page
+_COMMA = re.compile(r"^(\s*[+-]?\d+),(\d+(?:[eE][+-]?\d+)?\s*)$")  # a decimal comma
+_DOT = re.compile(r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?")
 _MOST_ROWS = 20_000
 _FEWEST = 20  # samples from which on some are kept for validation
 
@@ -18,18 +21,21 @@ _FEWEST = 20  # samples from which on some are kept for validation
 def read(text: str, name: str) -> Dataset:
     """Return the samples of a text: the inputs, then one column with the target.
 
-    The first line may name the columns. Targets are classes if they are words or integers from 0 to
-    19, and numbers otherwise. The inputs are scaled. Raises ValueError, with line and column, for
-    text that is not like this.
+    Between columns stands a comma, a semicolon or a tab; with the latter two, numbers may have a
+    decimal comma, if none has a point. The first line may name the columns. Targets are classes if
+    they are words or integers from 0 to 19, and numbers otherwise. The inputs are scaled. Raises
+    ValueError, with line and column, for text that is not like this.
     """
     lines = [line for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
     if not lines:
         raise ValueError("The file is empty; expected lines of numbers")
-    delimiter = max(",\t;", key=lines[0].count)
+    delimiter = next((d for d in ";\t" if _separates(d, lines)), ",")
     try:
         rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
     except csv.Error as error:
         raise ValueError(f"The file is not CSV: {error}") from None
+    if delimiter != "," and not any(_DOT.fullmatch(c.strip()) for row in rows for c in row):
+        rows = [[_COMMA.sub(r"\1.\2", cell) for cell in row] for row in rows]
     width = len(rows[0])
     if width < 2:
         raise ValueError("The first line has 1 column; expected inputs and then a target")
@@ -61,6 +67,12 @@ def read(text: str, name: str) -> Dataset:
     if len(X) >= _FEWEST:
         dataset = split(name, X, y, classes, rng)
     return scaled(replace(dataset, columns=_short(columns), labels=_short(labels)))
+
+
+def _separates(delimiter: str, lines: list[str]) -> bool:
+    """Return whether a sign stands equally often in every line, as one between columns does."""
+    counts = {line.count(delimiter) for line in lines}
+    return len(counts) == 1 and counts != {0}
 
 
 def _short(names: list[str]) -> tuple[str, ...]:

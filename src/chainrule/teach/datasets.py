@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.equations import data
+from chainrule.equations.feedforward import FeedForward
+
 Array = NDArray[Any]
 _COUNT = 200
 
@@ -99,6 +102,27 @@ def from_arrays(X: Array, y: Array, name: str = "data", width: int | None = None
         side = round(X.shape[1] ** 0.5)
         width = side if side >= 5 and side * side == X.shape[1] else 0
     return Dataset(name, X, y, X[:0], y[:0], classes, width)
+
+
+def for_network(
+    network: FeedForward, X: Any, y: Any, validation_data: tuple[Any, ...] | None, name: str
+) -> Dataset:
+    """Return samples as a data set, with targets as rows; raise ValueError if they do not fit."""
+    units = network.sizes[-1]
+
+    def rows(X: Any, y: Any) -> tuple[Array, Array]:
+        samples = data.samples(X, y, network.sizes, network.loss, None)
+        return (
+            np.array(samples.X, dtype=np.float64),
+            np.array(data.one_hot(samples.y, units, np.float64)),
+        )
+
+    X, y = rows(X, y)
+    dataset = from_arrays(X, y, name)
+    if validation_data is not None:
+        X_val, y_val = rows(*validation_data[:2])
+        dataset = replace(dataset, X_val=X_val, y_val=y_val)
+    return dataset
 
 
 def _column(values: Array) -> Array:

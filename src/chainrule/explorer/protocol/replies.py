@@ -9,7 +9,7 @@ from chainrule.equations.numbers import Value
 from chainrule.explain.scribe import EquationView
 from chainrule.explain.steps import StepView
 from chainrule.teach.exercises import QuestionView, VerdictView
-from chainrule.teach.lessons import StopView
+from chainrule.teach.lessons.stops import ResponseView, StopView
 
 Row = list[Value]
 
@@ -88,6 +88,7 @@ class NetworkView(TypedDict):
     loss: str
     parameters: int
     biases: bool
+    l2: float
     engine: str
     seed: int
 
@@ -251,13 +252,33 @@ class CertificateView(TypedDict):
     text: str
 
 
+class LessonView(TypedDict):
+    """A lesson to choose."""
+
+    name: str
+    title: str
+    summary: str
+
+
+class LessonsView(TypedDict):
+    """The lessons; ``start`` names the one that the page begins with, or is empty."""
+
+    kind: Literal["lessons"]
+    language: str
+    languages: dict[str, str]  # code: name
+    lessons: list[LessonView]
+    start: str
+    words: dict[str, str]  # what the page says around lessons
+
+
 class TourView(TypedDict):
     """A lesson, ready to begin."""
 
     kind: Literal["tour"]
     lesson: str
     title: str
-    stops: list[StopView]
+    language: str
+    titles: list[str]  # of the stops
     frame: Frame
 
 
@@ -295,7 +316,10 @@ REPLIES: dict[str, Any] = {
     "health": HealthView,
     "ask": QuestionView,
     "answer": VerdictView,
+    "lessons": LessonsView,
     "tour": TourView,
+    "stop": StopView,
+    "respond": ResponseView,
     "share": ShareView,
 }
 

@@ -14,6 +14,7 @@ MAX_PARAMETERS = 1_000_000  # of a network built on the page
 MAX_STEPS = 10**6  # of one request to train
 MAX_CSV = 4 * 2**20  # characters of an upload
 MAX_STATE = 64 * 2**10  # characters of a state in a URL
+MAX_LESSON = 64 * 2**10  # characters of a lesson
 MAX_NAME = 40  # characters of the name of a file, column or class, which fit on the page
 MAX_SEED = 2**53  # the largest integer up to which JavaScript holds every one
 
@@ -25,6 +26,7 @@ Path = Annotated[str, Limits(longest=60)]  # of a quantity: w[2][1,2]
 Dataset = Literal["circles", "xor", "gaussians", "spiral", "moons", "xor table", "plane", "digits"]
 OptimizerName = Literal["gradient descent", "momentum", "adam"]
 Scope = Literal["sample", "all"]
+Language = Literal["en", "de"]
 NotationName = Literal["default", "C-a-L", "L-h"]
 
 
@@ -43,6 +45,7 @@ class Build:
     hidden: Annotated[list[Name], Limits(longest=MAX_LAYERS - 1)] | None = None
     output: Name | None = None
     loss: Name | None = None
+    l2: Annotated[float, Limits(least=0, most=1000)] | None = None
     seed: Seed | None = None
 
 
@@ -196,10 +199,35 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tour:
-    """Begin a lesson, and return its stops."""
+class Lessons:
+    """Return the lessons, and what the page says around them."""
 
-    lesson: Literal["output weight", "tanh chain"]
+    language: Language = "en"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tour:
+    """Begin a lesson: one that `Lessons` names, or that of a text, and return its titles."""
+
+    lesson: Name = ""
+    text: Annotated[str, Limits(longest=MAX_LESSON)] = ""
+    language: Language = "en"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """Return a stop of the lesson, with the numbers of the network as it is."""
+
+    at: Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class Respond:
+    """Return whether an answer to the question of a stop is right: a number, or a choice."""
+
+    at: Index
+    value: float | None = None
+    choice: Index | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +246,7 @@ REQUESTS: dict[str, type[Any]] = {
     cls.__name__.lower(): cls
     for cls in (
         Look, Build, Data, Upload, Select, Show, Edit, Configure, Update, Train, Seek, Undo, Redo,
-        Explain, Open, Latex, Prove, Steps, Results, Health, Ask, Answer, Tour, Share, Restore,
+        Explain, Open, Latex, Prove, Steps, Results, Health, Ask, Answer, Lessons, Tour, Stop,
+        Respond, Share, Restore,
     )
 }  # fmt: skip

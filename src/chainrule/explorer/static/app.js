@@ -4,7 +4,8 @@ import { DataCard, NetworkCard, TrainingCard } from "./controls.js";
 import { el, options } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { HealthCard } from "./health.js";
-import { Lessons, Practice } from "./learn.js";
+import { Practice } from "./learn.js";
+import { Lessons } from "./lessons.js";
 import { Panel } from "./panel.js";
 import { Player } from "./player.js";
 import { Results } from "./results.js";
@@ -147,6 +148,7 @@ export class App {
         frame = await this.transport.ask({ kind: "restore", state }).catch((error) => this.tell(error.message, frame));
       this.show(frame);
       await this.afterChange();
+      if (this.transport.live && !state) await this.lessons.start();
     } catch (error) {
       this.tell(/** @type {Error} */ (error).message);
     } finally {
@@ -207,7 +209,9 @@ export class App {
 
   /** Ask again for everything that depends on the numbers. */
   async afterChange() {
-    await Promise.all([this.player.refresh(), this.panel.refresh(), this.results.refresh(), this.health.refresh()]);
+    await Promise.all(
+      [this.player, this.panel, this.results, this.health, this.lessons].map((part) => part.refresh()),
+    );
   }
 
   /** @param {Frame} frame */
@@ -239,6 +243,7 @@ export class App {
   /** Light up in the drawing what is open, if anything is. */
   lightUp() {
     this.drawing.select(this.panel.target || this.lessons.target || this.practice.target);
+    if (!this.panel.target && this.lessons.stop) this.drawing.lightParts(this.lessons.stop.light);
   }
 
   /**

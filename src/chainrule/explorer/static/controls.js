@@ -18,6 +18,14 @@ export class DataCard {
       onchange: () => void this.upload(file),
     });
     this.about = el("p.small", {});
+    this.noise = el("input", { type: "range", min: 0, max: 0.5, step: 0.05, value: "0.1", onchange: () => this.draw(0) });
+    this.seed = 0; // of the samples that were drawn
+    this.drawn = el(
+      "div.drawn",
+      {},
+      field("Noise", this.noise),
+      el("button.quiet", { type: "button", onclick: () => this.draw(1) }, "New samples"),
+    );
     const id = unique("file");
     file.id = id;
     this.node = el(
@@ -26,6 +34,7 @@ export class DataCard {
       el("h2", {}, "Data"),
       this.buttons,
       this.about,
+      this.drawn,
       el("label.upload", { for: id }, "Your CSV file …", file),
     );
   }
@@ -49,7 +58,18 @@ export class DataCard {
     for (const button of this.buttons.children)
       button.setAttribute("aria-pressed", String(button.dataset.name === frame.data.name));
     const { train, validation, name, scaled } = frame.data;
+    this.drawn.hidden = !frame.choices.datasets.includes(name) || name === "xor table" || name === "digits";
     this.about.textContent = `${name}: ${plural(train, "sample")} for training${validation ? `, ${counted(validation)} for validation` : ""}${scaled ? "; each input is scaled to mean 0 and standard deviation 1" : ""}`;
+  }
+
+  /**
+   * Draw the samples again, with the noise that is set.
+   * @param {number} more how many seeds to go on
+   */
+  draw(more) {
+    this.seed += more;
+    const { name } = this.app.frame.data;
+    void this.app.change({ kind: "data", name, noise: Number(this.noise.value), seed: this.seed });
   }
 
   /** @param {HTMLInputElement} file */
@@ -186,6 +206,7 @@ export class NetworkCard {
     this.layers = el("ol.layers", {});
     this.output = el("select", { onchange: () => this.build({ output: this.output.value }) });
     this.loss = el("select", { onchange: () => this.build({ loss: this.loss.value }) });
+    this.l2 = el("input", { type: "number", min: 0, step: "any", onchange: () => this.build({ l2: Number(this.l2.value) }) });
     this.about = el("p.small", {});
     this.node = el(
       "section.card",
@@ -195,6 +216,7 @@ export class NetworkCard {
       el("button.quiet", { type: "button", onclick: () => this.add() }, "+ hidden layer"),
       field("Output", this.output),
       field("Loss", this.loss),
+      field("L2 penalty λ", this.l2),
       el(
         "button.quiet",
         { type: "button", onclick: () => this.build({ seed: (this.app.frame.network.seed + 1) % SEEDS }) },
@@ -231,6 +253,7 @@ export class NetworkCard {
     });
     options(this.output, frame.choices.outputs, activations[activations.length - 1]);
     options(this.loss, frame.choices.losses, loss);
+    if (document.activeElement !== this.l2) this.l2.value = typed(frame.network.l2);
     this.about.textContent = `${sizes.join("-")}, ${plural(parameters, "parameter")}, ${engine} engine`;
   }
 

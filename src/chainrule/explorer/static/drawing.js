@@ -26,9 +26,13 @@ export class Drawing {
     /** @type {Shape | null} */
     this.shape = null;
     this.key = "";
+    /** What the tip shows. @type {{ part: Part, at: number[] } | null} */
+    this.tipped = null;
     this.selected = "";
     /** @type {{ layer: number, units: number[] } | null} */
     this.path = null;
+    /** Parts that a lesson lights. @type {string[]} */
+    this.lit = [];
     /** @type {{ phase: string, layer: number } | null} */
     this.step = null;
     /** @type {Map<string, Part>} */
@@ -70,6 +74,7 @@ export class Drawing {
       this.key = key;
       this.shape = new Shape(frame);
       this.parts = this.shape.parts;
+      this.hideTip(); // its part is gone
       this.canvas.replaceChildren(...this.shape.nodes);
       this.viewport.resize(this.shape.size);
       setTabStop(this.parts, this.shape.order.flat()[0]);
@@ -92,6 +97,7 @@ export class Drawing {
       else this.paintLoss(frame, part);
     }
     this.light();
+    if (this.tipped) this.tip.show(facts(frame, this.tipped.part), this.tipped.at); // training goes on
   }
 
   /**
@@ -148,6 +154,7 @@ export class Drawing {
   select(target) {
     this.selected = target;
     this.path = null;
+    this.lit = [];
     this.light();
   }
 
@@ -169,9 +176,18 @@ export class Drawing {
     this.light();
   }
 
+  /**
+   * Light up some parts, and dim all others.
+   * @param {string[]} names
+   */
+  lightParts(names) {
+    this.lit = names;
+    this.light();
+  }
+
   light() {
     const last = (this.frame?.layers.length ?? 0) - 1;
-    const on = this.path ? partsOf(this.selected, this.path, last) : new Set();
+    const on = this.path ? partsOf(this.selected, this.path, last) : new Set(this.lit);
     for (const [target, part] of this.parts) {
       const list = part.node.classList;
       list.toggle("selected", target === this.selected);
@@ -201,11 +217,13 @@ export class Drawing {
       shown = { node, kind: "a", layer: part.layer, j: part.at };
     }
     const at = pointer ? [pointer.clientX, pointer.clientY] : middleOf(node);
+    this.tipped = { part: shown, at };
     return this.tip.show(facts(this.frame, shown), at);
   }
 
   hideTip() {
     this.tip.hide();
+    this.tipped = null;
     for (const part of this.parts.values()) part.marker?.setAttribute("visibility", "hidden");
   }
 

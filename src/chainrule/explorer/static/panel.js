@@ -1,6 +1,6 @@
 /** The derivation of one number: terms, contributions, samples, proof, update. */
 
-import { bar, el, formula, unique } from "./dom.js";
+import { bar, el, formula, symbol, unique } from "./dom.js";
 import { parse } from "./facts.js";
 import { drawn, number, plural, typed } from "./numbers.js";
 import { certificate } from "./proof.js";
@@ -260,7 +260,19 @@ export class Panel {
         void send(slider.value);
       },
     });
-    return el("div.editor", {}, el("span.what", {}, `${target} =`), box, slider);
+    return el("div.editor", {}, el("span.what", {}, `${this.nameOf(target)} =`), box, slider);
+  }
+
+  /**
+   * Return the name of a quantity in the notation in use.
+   * @param {string} target
+   */
+  nameOf(target) {
+    const found = parse(target);
+    if (!found) return target;
+    const { frame } = this.app;
+    const letter = found.kind === "x" ? frame.settings.letters.x : found.kind;
+    return symbol(frame, letter, found.layer, found.j, ...(found.kind === "w" ? [found.k] : []));
   }
 
   /**

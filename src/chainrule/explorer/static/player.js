@@ -4,7 +4,7 @@ import { el, formula } from "./dom.js";
 
 /** @typedef {import("./types").Step} Step */
 
-const SIGNS = { input: "x", forward: "→", loss: "C", backward: "←", gradient: "∂w", update: "w" };
+const SIGNS = { forward: "→", backward: "←", gradient: "∂w", update: "w" };
 
 const PAUSE = 2200; // milliseconds to read a step while the player runs
 
@@ -18,6 +18,7 @@ export class Player {
     this.timer = 0;
     this.stale = true;
     this.depth = 0;
+    this.notation = "";
     const button = (/** @type {string} */ sign, /** @type {string} */ name, /** @type {() => void} */ act) =>
       el("button.icon", { type: "button", "aria-label": name, title: name, onclick: act }, sign);
     this.playButton = button("▶", "Play the steps", () => this.toggle());
@@ -25,7 +26,8 @@ export class Player {
     this.title = el("h2.steptitle", {}, "One step, in slow motion");
     this.words = el("p.words", {});
     this.equations = el("div.equations", {});
-    this.text = el("div.text", { "aria-live": "polite" }, this.title, this.words, this.equations);
+    this.acts = el("div.buttons", {}); // outside the equations, which scroll
+    this.text = el("div.text", { "aria-live": "polite" }, this.title, this.words, this.acts, this.equations);
     this.node = el(
       "div.player",
       { role: "group", "aria-label": "Forward and backward, step by step" },
@@ -51,8 +53,9 @@ export class Player {
     this.close.hidden = true;
     this.title.textContent = "One step, in slow motion";
     this.words.textContent =
-      "Play the forward pass, the backward pass and the update for this sample, one layer at a time. Or click a weight, a unit or a bias to see its chain rule.";
+      "Play the forward pass, the backward pass and the update for this sample alone, one layer at a time (Step, above, takes a whole batch). Or click a weight, a unit or a bias to see its chain rule.";
     this.equations.replaceChildren();
+    this.acts.replaceChildren();
     this.node.classList.add("idle");
   }
 
@@ -60,19 +63,23 @@ export class Player {
   async refresh() {
     this.stale = true;
     const { sizes } = this.app.frame.network;
-    if (this.at >= 0 || sizes.length !== this.depth) await this.load();
+    const { notation } = this.app.frame.settings;
+    if (this.at >= 0 || sizes.length !== this.depth || notation !== this.notation) await this.load();
   }
 
   async load() {
     if (this.app.training) return;
     this.stale = false;
     this.depth = this.app.frame.network.sizes.length;
+    this.notation = this.app.frame.settings.notation;
     const reply = await this.app.ask({ kind: "steps" });
     if (!reply) return;
     this.steps = reply.steps;
     this.dots.replaceChildren(
       ...this.steps.map((step, i) => {
-        const name = `${SIGNS[/** @type {keyof typeof SIGNS} */ (step.phase)]}${["forward", "backward", "gradient"].includes(step.phase) ? step.layer : ""}`;
+        const { letters } = this.app.frame.settings;
+        const signs = /** @type {Record<string, string>} */ ({ ...SIGNS, input: letters.x, loss: letters.C });
+        const name = `${signs[step.phase]}${["forward", "backward", "gradient"].includes(step.phase) ? step.layer : ""}`;
         return el(
           "li",
           {},
@@ -109,8 +116,9 @@ export class Player {
     this.title.textContent = step.title;
     this.words.textContent = step.words;
     this.equations.replaceChildren(...step.equations.map((equation) => this.equation(equation)));
+    this.acts.replaceChildren();
     if (step.phase === "update" && this.app.transport.live) {
-      this.equations.append(
+      this.acts.append(
         el(
           "button.main",
           { type: "button", onclick: () => void this.app.change({ kind: "update" }) },

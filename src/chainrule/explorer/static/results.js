@@ -321,7 +321,7 @@ export class Results {
       }),
       has ? svg("path.validation", { d: line(2) }) : null,
       svg("path.training", { d: line(1) }),
-      svg("line.now", { x1: px(at), x2: px(at), y1: top, y2: bottom }),
+      svg("circle.now", { cx: px(at), cy: py(Math.min(drawn(frame.training.loss), high)), r: 4.5 }),
       svg("text.tick", { x: left, y: height - 6 }, counted(first)),
       svg("text.tick", { x: width - 10, y: height - 6, "text-anchor": "end" }, `step ${counted(last)}`),
     );

@@ -19,7 +19,7 @@ export interface Frame {
   kind: "frame"; version: number;
   network: {
     sizes: number[]; activations: string[]; loss: string; parameters: number;
-    biases: boolean; engine: string; seed: number;
+    biases: boolean; l2: number; engine: string; seed: number;
   };
   layers: Layer[];
   weights: Weights[];
@@ -62,9 +62,12 @@ export interface Derivation {
   }[];
   heads: string[]; samples: Row[]; n_samples: number; focus: number;
 }
+export interface Block { kind: "p" | "li"; spans: { text: string; style: string }[] }
 export interface Stop {
-  title: string; words: string; equations: Equation[]; target: string; phase: string;
-  layer: number; act: string;
+  kind: "stop"; at: number; title: string; text: Block[]; equations: Equation[];
+  heads: Equation[]; samples: Row[]; mark: string; light: string[]; phase: string; layer: number;
+  act: string; open: string; question: { ask: string; choices: string[] } | null;
+  buttons: { label: string; requests: Record<string, unknown>[] }[];
 }
 export interface Transport {
   readonly live: boolean;
