@@ -1,0 +1,44 @@
+"""Saving: the files of a worksheet in each format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from chainrule.storage.atomic import write_atomically
+from chainrule.teach.worksheets import blocks, grading, html
+from chainrule.teach.worksheets.deck import Deck
+
+Files = dict[str, bytes]
+_PAGES = (
+    ("sheets", "Worksheet", blocks.sheets),
+    ("keys", "Keys", blocks.keys),
+    ("overview", "Overview", blocks.overview),
+)
+
+
+def save(worksheet: Deck, folder: str | os.PathLike[str], format: str) -> list[str]:
+    """Write a worksheet into a folder, and return the paths."""
+    if format not in FORMATS:
+        raise ValueError(f"format is {format!r}; expected {', '.join(FORMATS)}")
+    files = FORMATS[format](worksheet)  # all of them before the first is written
+    files["key.json"] = grading.key_of(worksheet).encode()
+    files["answers.csv"] = grading.template(worksheet).encode()
+    os.makedirs(folder, exist_ok=True)
+    paths = []
+    for name, content in files.items():
+        path = os.path.join(folder, name)
+        write_atomically(path, content)
+        paths.append(path)
+    return paths
+
+
+def _html(worksheet: Deck) -> Files:
+    sizes = worksheet.variants[0].network.sizes
+    return {
+        f"{name}.html": html.page(title, make(worksheet), worksheet.notation, sizes).encode()
+        for name, title, make in _PAGES
+    }
+
+
+FORMATS: dict[str, Callable[[Deck], Files]] = {"html": _html}
