@@ -53,6 +53,9 @@ def why_missing(tool: str) -> str | None:
         case "mlflow":
             there = importlib.util.find_spec("mlflow") is not None
             hint = "pip install '.[mlflow]'"
+        case "typst":
+            there = importlib.util.find_spec("typst") is not None
+            hint = "pip install '.[worksheets]'"
         case "node":
             there = shutil.which("node") is not None
             hint = "install Node.js"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pylatexenc import latexwalker
 
 import chainrule as cr
 from chainrule import cli
@@ -135,7 +137,9 @@ def test_a_hand_that_rounds_arrives_within_half_a_percent():
     assert rounded(0.123456) == 0.1235
 
 
-@pytest.mark.parametrize("form", ["html"])
+@pytest.mark.parametrize(
+    "form", ["html", "latex", pytest.param("pdf", marks=pytest.mark.needs("typst"))]
+)
 def test_the_same_seed_makes_the_same_bytes(tmp_path, form):
     def files(seed, name):
         sheet = cr.worksheet(
@@ -163,6 +167,39 @@ def test_html_is_well_formed_and_needs_nothing(tmp_path):
     keys = (tmp_path / "keys.html").read_text(encoding="utf-8")
     assert keys.count("Proven: ") >= 11
     assert "Seed 2" in (tmp_path / "overview.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.needs("typst")
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_pdf_typesets_every_kind_of_exercise(tmp_path, kind):
+    for notation in ("default", "L-h", "C-a-L"):
+        sheet = cr.worksheet(network(), X, Y, exercises=1, kinds=[kind], notation=notation)
+        paths = sheet.save(tmp_path, "pdf")
+        assert [Path(p).read_bytes()[:5] for p in paths[:3]] == [b"%PDF-"] * 3
+
+
+@pytest.mark.needs("typst")
+@pytest.mark.parametrize("hidden", ["relu", "gelu", "softplus", "elu", "silu", "leaky_relu"])
+def test_pdf_typesets_every_formula(tmp_path, hidden):
+    net = cr.Network([2, 2, 3], hidden=hidden, output="softmax", loss="cross_entropy", seed=0)
+    paths = cr.worksheet(net, exercises=4, seed=1, draw_weights=True).save(tmp_path, "pdf")
+    assert Path(paths[1]).read_bytes()[:5] == b"%PDF-"
+
+
+def test_pdf_without_typst_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "typst", None)
+    sheet = cr.worksheet(network(), X, Y, exercises=1)
+    with pytest.raises(ImportError, match=r"pip install 'chainrule\[worksheets\]'"):
+        sheet.save(tmp_path / "new", "pdf")
+    assert not (tmp_path / "new").exists()
+
+
+def test_latex_is_balanced_and_names_no_sign_that_it_lacks(tmp_path):
+    sheet = cr.worksheet(network(), exercises=11, seed=2, kinds=list(KINDS))
+    for path in sheet.save(tmp_path, "latex")[:3]:
+        text = Path(path).read_text(encoding="utf-8")
+        latexwalker.LatexWalker(text, tolerant_parsing=False).get_latex_nodes()
+        assert set(re.findall(r"[^\x00-\x7f]", text)) <= {"’"}
 
 
 # --- formulas -------------------------------------------------------------------------------------

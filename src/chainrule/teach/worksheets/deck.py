@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Variant:
     """The questions of one student.
 
-    Attributes:
+    Args:
         number: The variant, from 1.
         network: The network of its questions.
         questions: The questions in order, each with `words`, `given`, `value` and its derivation.

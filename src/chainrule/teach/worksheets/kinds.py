@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.equations.activations import Softmax
 from chainrule.equations.formulas import Call, Div, Expr, Name, Neg, Num, add, mul, parse
 from chainrule.equations.targets import Weight
-from chainrule.explain import Equation, Explanation
+from chainrule.explain import Equation, Explanation, Term
 from chainrule.explain.symbols import (
     Factor,
     Function,
@@ -221,13 +221,22 @@ def _path(kind: str, exercise: Exercise) -> float:
         return by_hand.follow(add(Num(why.target_value), Neg(step)))
     if kind == "term":
         term = next(t for t in why.terms if t.symbol == exercise.symbol)
-        return by_hand.follow(term.numbers.sides[-2] if len(term.numbers.sides) > 2 else
-                              term.numbers.sides[-1])  # fmt: skip
+        return by_hand.follow(_numbers(term))
     return by_hand.follow(_product(why))
 
 
 def _product(why: Explanation) -> Expr:
-    return mul(*(Factor(term.numbers.sides[1]) for term in why.terms))
+    return mul(*(Factor(_numbers(term)) for term in why.terms))
+
+
+def _numbers(term: Term) -> Expr:
+    """Return a term in numbers; where its notation keeps g′(z) abstract, its value alone."""
+    found = term.numbers.sides[1]
+    return Num(term.value) if _has_function(found) else found
+
+
+def _has_function(expr: Expr) -> bool:
+    return isinstance(expr, Function) or any(map(_has_function, expr.children()))
 
 
 def _step(s: Setter, rng: np.random.Generator) -> Question | None:

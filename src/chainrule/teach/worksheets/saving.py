@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from chainrule.storage.atomic import write_atomically
-from chainrule.teach.worksheets import blocks, grading, html
+from chainrule.teach.worksheets import blocks, grading, html, latex, pdf
 from chainrule.teach.worksheets.deck import Deck
 
 Files = dict[str, bytes]
@@ -41,4 +41,20 @@ def _html(worksheet: Deck) -> Files:
     }
 
 
-FORMATS: dict[str, Callable[[Deck], Files]] = {"html": _html}
+def _pdf(worksheet: Deck) -> Files:
+    sizes = worksheet.variants[0].network.sizes
+    return {
+        f"{name}.pdf": pdf.pdf(title, make(worksheet), worksheet.notation, sizes)
+        for name, title, make in _PAGES
+    }
+
+
+def _latex(worksheet: Deck) -> Files:
+    sizes = worksheet.variants[0].network.sizes
+    return {
+        f"{name}.tex": latex.page(title, make(worksheet), worksheet.notation, sizes).encode()
+        for name, title, make in _PAGES
+    }
+
+
+FORMATS: dict[str, Callable[[Deck], Files]] = {"html": _html, "pdf": _pdf, "latex": _latex}

@@ -24,7 +24,7 @@ __all__ = ["Worksheet", "worksheet"]
 class Worksheet(Deck):
     """Exercises with keys for a class, which `worksheet` makes.
 
-    Attributes:
+    Args:
         variants: One `Variant` for each student.
         seed: The seed: the same one makes the same sheets.
         level: "easy", "middle" or "hard".
@@ -44,12 +44,13 @@ class Worksheet(Deck):
 
         Args:
             folder: The folder, which is made if it does not exist.
-            format: "html".
+            format: "html", "pdf" or "latex".
 
         Returns:
             The paths of the files.
 
         Raises:
+            ImportError: PDF needs Typst, of ``chainrule[worksheets]``.
             ValueError: ``format`` is unknown.
             OSError: A file cannot be written.
         """
