@@ -56,6 +56,12 @@ def why_missing(tool: str) -> str | None:
         case "typst":
             there = importlib.util.find_spec("typst") is not None
             hint = "pip install '.[worksheets]'"
+        case "moodle":
+            there = importlib.util.find_spec("moodle_xml_parser") is not None
+            hint = "pip install moodle-xml-parser"
+        case "qti":
+            there = importlib.util.find_spec("qti_convert") is not None
+            hint = "pip install citolab-qti-convert"
         case "node":
             there = shutil.which("node") is not None
             hint = "install Node.js"

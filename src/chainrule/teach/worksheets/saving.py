@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from chainrule.storage.atomic import write_atomically
-from chainrule.teach.worksheets import blocks, grading, html, latex, pdf
+from chainrule.teach.worksheets import blocks, grading, html, latex, moodle, pdf, qti
 from chainrule.teach.worksheets.deck import Deck
 
 Files = dict[str, bytes]
@@ -57,4 +57,25 @@ def _latex(worksheet: Deck) -> Files:
     }
 
 
-FORMATS: dict[str, Callable[[Deck], Files]] = {"html": _html, "pdf": _pdf, "latex": _latex}
+def _moodle(worksheet: Deck) -> Files:
+    return {"moodle.xml": moodle.quiz(worksheet), **_teachers(worksheet)}
+
+
+def _qti(worksheet: Deck) -> Files:
+    return {"qti.zip": qti.package(worksheet), **_teachers(worksheet)}
+
+
+def _teachers(worksheet: Deck) -> Files:
+    """Return the keys and the overview as HTML, which quizzes for a class come with."""
+    files = _html(worksheet)
+    del files["sheets.html"]
+    return files
+
+
+FORMATS: dict[str, Callable[[Deck], Files]] = {
+    "html": _html,
+    "pdf": _pdf,
+    "latex": _latex,
+    "moodle": _moodle,
+    "qti": _qti,
+}

@@ -44,7 +44,7 @@ class Worksheet(Deck):
 
         Args:
             folder: The folder, which is made if it does not exist.
-            format: "html", "pdf" or "latex".
+            format: "html", "pdf", "latex", "moodle" or "qti".
 
         Returns:
             The paths of the files.
