@@ -58,7 +58,7 @@ def test_a_reader_of_moodle_xml_finds_the_choices(sheet, folder):
     read = parse_file(str(folder / "moodle.xml"))["multichoice"]
     for found, question in zip(read, asked(sheet, "choice"), strict=True):
         assert found.single
-        assert [option.score > 0 for option in found.options] == [
+        assert [option.score_fraction > 0 for option in found.options] == [
             i == question.correct for i in range(len(question.choices))
         ]
 

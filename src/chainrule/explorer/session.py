@@ -31,6 +31,7 @@ from chainrule.teach import datasets
 from chainrule.teach import exercises as practice
 from chainrule.teach import lessons as tour
 from chainrule.teach.datasets import Dataset
+from chainrule.teach.exercise import Exercise, QuestionView
 
 Array = NDArray[Any]
 _TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
@@ -39,7 +40,7 @@ _TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
 class Session(Running):
     """A network with data, explored by messages."""
 
-    _exercise: practice.Exercise | None = None
+    _exercise: Exercise | None = None
     _asked = 0  # exercises so far; also the seed of the next
 
     # --- messages -------------------------------------------------------------------------------
@@ -75,7 +76,8 @@ class Session(Running):
             requests.Results: lambda r: results.results(self.network, self._data, r.points),
             requests.Health: self._health,
             requests.Ask: self._ask,
-            requests.Answer: self._judge,
+            requests.Answer: lambda r: self._exercise_asked().read(r.text),
+            requests.Solve: lambda _: self._exercise_asked().solve(),
             requests.Tour: self._tour,
             requests.Share: self._share,
             requests.Restore: self._restore,
@@ -294,7 +296,7 @@ class Session(Running):
 
     # --- learning by doing ----------------------------------------------------------------------
 
-    def _ask(self, request: requests.Ask) -> practice.QuestionView:
+    def _ask(self, request: requests.Ask) -> QuestionView:
         s = self.settings
         examiner = practice.Examiner(
             self.network, self._data.X, self._data.y, self.sample,
@@ -304,10 +306,10 @@ class Session(Running):
         self._asked += 1
         return self._exercise.view
 
-    def _judge(self, request: requests.Answer) -> practice.VerdictView:
+    def _exercise_asked(self) -> Exercise:
         if self._exercise is None:
             raise ValueError("There is no exercise to answer. Ask for one first.")
-        return self._exercise.judge(request.value)
+        return self._exercise
 
     def _tour(self, request: requests.Tour) -> replies.TourView:
         lesson = tour.lesson(request.lesson, self.kind)

@@ -1,4 +1,4 @@
-"""Practice: exercises from the current network, and what went wrong in a wrong answer.
+"""Practice: exercises from the current network.
 
 The right answer is the library's number. An exercise also knows the numbers that common mistakes
 lead to, and it is only set where these differ from the right answer.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,79 +19,12 @@ from chainrule.equations.targets import Weight
 from chainrule.explain import Equation, Explanation, Notation, explain
 from chainrule.explain.scribe import EquationView, Scribe
 from chainrule.explain.symbols import LossSymbol, Partial, quantity
+from chainrule.teach.exercise import NEAR, Exercise, Mistake, QuestionView, near
 
 Array = NDArray[Any]
-_NEAR = 0.01  # relative error up to which an answer is right, or a mistake recognised
 _TRIES = 60  # weights drawn before giving up
 _SAMPLES = 4  # in an exercise about the mean
 _MOST_UNITS = 6  # given in an exercise about a sum
-
-
-class QuestionView(TypedDict):
-    """An exercise."""
-
-    kind: Literal["question"]
-    words: str
-    mathml: str
-    target: str
-    given: list[EquationView]
-    hint: str
-
-
-class VerdictView(TypedDict):
-    """The verdict on an answer."""
-
-    kind: Literal["verdict"]
-    right: bool
-    fault: str  # "", "sign", "slope", "transposed", "sum", "after", "input", "units" or "other"
-    words: str
-    solution: str
-    target: str
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A mistake: its name, the number that it leads to, and the words about it."""
-
-    fault: str
-    value: float
-    words: str
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """A question with its answer and the mistakes that it recognises."""
-
-    view: QuestionView
-    value: float
-    mistakes: tuple[Mistake, ...]
-    solution: str
-    why: Explanation
-    symbol: Expr
-    given: tuple[Equation, ...]
-
-    def judge(self, answer: float) -> VerdictView:
-        """Return whether an answer is right and, if not, what went wrong."""
-        if _near(answer, self.value):
-            return self._verdict(True, "", "Right.")
-        found = [m for m in self.mistakes if _near(answer, m.value)]
-        if found:
-            nearest = min(found, key=lambda m: abs(m.value - answer))
-            return self._verdict(False, nearest.fault, nearest.words)
-        if _near(abs(answer), abs(self.value), 0.1) and answer * self.value > 0:
-            words = "Close, but not within 1 %. Calculate with more digits."
-            return self._verdict(False, "digits", words)
-        words = (
-            "Not right, and not one of the common mistakes. Write the chain rule down factor by "
-            "factor; the hint names the factors."
-        )
-        return self._verdict(False, "other", words)
-
-    def _verdict(self, right: bool, fault: str, words: str) -> VerdictView:
-        return {
-            "kind": "verdict", "right": right, "fault": fault, "words": words,
-            "solution": self.solution if right else "", "target": self.view["target"],
-        }  # fmt: skip
 
 
 class Examiner:
@@ -363,9 +295,21 @@ class Examiner:
         view: QuestionView = {
             "kind": "question", "words": words, "mathml": scribe.mathml(symbol),
             "target": str(why.target), "given": views, "hint": hint,
+            "hints": self._hints(why, symbol, scribe),
         }  # fmt: skip
         steps = "".join(scribe.equation(*sides)["mathml"] for sides in solution)
         return Exercise(view, float(value), tuple(mistakes), steps, why, symbol, known)
+
+    @staticmethod
+    def _hints(why: Explanation, symbol: Expr, scribe: Scribe) -> list[EquationView]:
+        """Return the factors that an exercise is about, each as its formula."""
+        if symbol == Partial(LossSymbol(why.focus), why.symbol):
+            return [scribe.equation(term.symbol, term.formula) for term in why.terms]
+        return [
+            scribe.equation(term.symbol, term.formula)
+            for term in why.terms
+            if term.symbol == symbol
+        ]
 
     def _given(self, why: Explanation, what: tuple[Any, ...]) -> Equation:
         letter, l, *units = what
@@ -381,15 +325,11 @@ class Examiner:
         return Equation((q, Num(why.value_of(q))))
 
 
-def _near(value: float, other: float, share: float = _NEAR) -> bool:
-    return math.isclose(value, other, rel_tol=share, abs_tol=1e-9)
-
-
 def _can_be_told_apart(exercise: Exercise) -> bool:
     """Return whether the answer is far enough from 0, and no mistake leads to it."""
     if not math.isfinite(exercise.value) or abs(exercise.value) < 1e-4:
         return False
     return not any(
-        m.fault not in ("after", "one", "input") and _near(m.value, exercise.value, 3 * _NEAR)
+        m.fault not in ("after", "one", "input") and near(m.value, exercise.value, 3 * NEAR)
         for m in exercise.mistakes
     )

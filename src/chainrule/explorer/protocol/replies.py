@@ -8,7 +8,7 @@ from chainrule.diagnose.health import HealthView
 from chainrule.equations.numbers import Value
 from chainrule.explain.scribe import EquationView
 from chainrule.explain.steps import StepView
-from chainrule.teach.exercises import QuestionView, VerdictView
+from chainrule.teach.exercise import QuestionView, SolutionView, VerdictView
 from chainrule.teach.lessons import StopView
 
 Row = list[Value]
@@ -295,6 +295,7 @@ REPLIES: dict[str, Any] = {
     "health": HealthView,
     "ask": QuestionView,
     "answer": VerdictView,
+    "solve": SolutionView,
     "tour": TourView,
     "share": ShareView,
 }

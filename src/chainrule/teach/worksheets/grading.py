@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from chainrule._exports import exported
-from chainrule.teach.exercises import Mistake
+from chainrule.teach.exercise import Mistake
 from chainrule.teach.worksheets import blocks
 from chainrule.teach.worksheets.deck import Deck
 from chainrule.teach.worksheets.formulas import FormulaKey

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chainrule.teach import answers
-from chainrule.teach.exercises import Mistake
+from chainrule.teach.exercise import Mistake
 from chainrule.teach.worksheets.by_hand import TOLERANCE
 
 LETTERS = "abcdefgh"

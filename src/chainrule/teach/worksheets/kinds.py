@@ -22,7 +22,8 @@ from chainrule.explain.symbols import (
     put_numbers,
     quantity,
 )
-from chainrule.teach.exercises import Examiner, Exercise, Mistake
+from chainrule.teach.exercise import Exercise, Mistake
+from chainrule.teach.exercises import Examiner
 from chainrule.teach.worksheets import by_hand, formulas, proofs
 from chainrule.teach.worksheets.questions import Choice, Part, Question
 
