@@ -62,6 +62,9 @@ def why_missing(tool: str) -> str | None:
         case "qti":
             there = importlib.util.find_spec("qti_convert") is not None
             hint = "pip install citolab-qti-convert"
+        case "nbgrader":  # a program, which may have an environment of its own
+            there = shutil.which("nbgrader") is not None
+            hint = "pip install nbgrader"
         case "node":
             there = shutil.which("node") is not None
             hint = "install Node.js"

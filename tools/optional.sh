@@ -7,7 +7,7 @@ python=${1:?the Python to install packages for}
 
 # torch is pinned: without the pin pip may take a build that brings gigabytes of GPU libraries.
 "$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard \
-  moodle-xml-parser citolab-qti-convert \
+  moodle-xml-parser citolab-qti-convert nbgrader \
   --editable '.[jax,tensorboard,mlflow,worksheets]'
 
 for browser in chromium chromium-browser google-chrome; do

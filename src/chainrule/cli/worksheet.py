@@ -10,7 +10,7 @@ import click
 from chainrule.cli.shared import ABOVE_0, FAILED, SEED, header_option, printable
 from chainrule.storage.atomic import write_atomically
 
-_FORMATS = ["html", "pdf", "latex", "moodle", "qti"]
+_FORMATS = ["html", "pdf", "latex", "moodle", "qti", "nbgrader"]
 _LEVELS = ["easy", "middle", "hard"]
 
 

@@ -24,6 +24,12 @@ from chainrule.teach.exercise import NEAR, Exercise, Mistake, QuestionView, near
 Array = NDArray[Any]
 _TRIES = 60  # weights drawn before giving up
 _SAMPLES = 4  # in an exercise about the mean
+_FACTORS = {  # by their number
+    2: "Multiply two factors: the derivative that arrives at z, and the activation at the start of "
+    "the weight.",
+    3: "Multiply three factors: the derivative that arrives at a, the slope g′(z), and the "
+    "activation at the start of the weight.",
+}
 _MOST_UNITS = 6  # given in an exercise about a sum
 
 
@@ -160,8 +166,7 @@ class Examiner:
             f"What is the derivative of the loss ({self.network.loss.name}) with respect to this "
             f"weight, for this sample? The activation is {name}.",
             why, self._symbol(why), why.value, list(self._chain_mistakes(why, w)), given,
-            "Multiply three factors: the derivative that arrives at a, the slope g′(z), and the "
-            "activation at the start of the weight.",
+            _FACTORS[len(why.terms)],
             [s for e in why.sections() if e.title.startswith("The numbers")
              for s in [e.equations[-1].sides]],
         )  # fmt: skip

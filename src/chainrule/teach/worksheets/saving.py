@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from chainrule.storage.atomic import write_atomically
-from chainrule.teach.worksheets import blocks, grading, html, latex, moodle, pdf, qti
+from chainrule.teach.worksheets import blocks, grading, html, latex, moodle, nbgrader, pdf, qti
 from chainrule.teach.worksheets.deck import Deck
 
 Files = dict[str, bytes]
@@ -24,10 +24,10 @@ def save(worksheet: Deck, folder: str | os.PathLike[str], format: str) -> list[s
     files = FORMATS[format](worksheet)  # all of them before the first is written
     files["key.json"] = grading.key_of(worksheet).encode()
     files["answers.csv"] = grading.template(worksheet).encode()
-    os.makedirs(folder, exist_ok=True)
     paths = []
     for name, content in files.items():
-        path = os.path.join(folder, name)
+        path = os.path.join(folder, *name.split("/"))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         write_atomically(path, content)
         paths.append(path)
     return paths
@@ -65,6 +65,10 @@ def _qti(worksheet: Deck) -> Files:
     return {"qti.zip": qti.package(worksheet), **_teachers(worksheet)}
 
 
+def _nbgrader(worksheet: Deck) -> Files:
+    return {**nbgrader.notebooks(worksheet), **_teachers(worksheet)}
+
+
 def _teachers(worksheet: Deck) -> Files:
     """Return the keys and the overview as HTML, which quizzes for a class come with."""
     files = _html(worksheet)
@@ -78,4 +82,5 @@ FORMATS: dict[str, Callable[[Deck], Files]] = {
     "latex": _latex,
     "moodle": _moodle,
     "qti": _qti,
+    "nbgrader": _nbgrader,
 }

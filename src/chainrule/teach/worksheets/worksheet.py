@@ -44,7 +44,7 @@ class Worksheet(Deck):
 
         Args:
             folder: The folder, which is made if it does not exist.
-            format: "html", "pdf", "latex", "moodle" or "qti".
+            format: "html", "pdf", "latex", "moodle", "qti" or "nbgrader".
 
         Returns:
             The paths of the files.
