@@ -765,6 +765,11 @@ def test_axe_finds_nothing(browser: Any, site: Site, scheme: str, width: int) ->
     page.wait_for_selector(".question math")
     person.settled()
     assert violations() == []
+    page.click(".practice .hint button", timeout=8000)
+    page.click(".practice >> text=Show the solution", timeout=8000)
+    page.wait_for_selector(".practice .out math")
+    person.settled()
+    assert violations() == []
     page.click("text=Lessons")
     page.locator(".choice").first.click()
     page.wait_for_selector(".lesson progress")
