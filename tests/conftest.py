@@ -53,6 +53,18 @@ def why_missing(tool: str) -> str | None:
         case "mlflow":
             there = importlib.util.find_spec("mlflow") is not None
             hint = "pip install '.[mlflow]'"
+        case "typst":
+            there = importlib.util.find_spec("typst") is not None
+            hint = "pip install '.[worksheets]'"
+        case "moodle":
+            there = importlib.util.find_spec("moodle_xml_parser") is not None
+            hint = "pip install moodle-xml-parser"
+        case "qti":
+            there = importlib.util.find_spec("qti_convert") is not None
+            hint = "pip install citolab-qti-convert"
+        case "nbgrader":  # a program, which may have an environment of its own
+            there = shutil.which("nbgrader") is not None
+            hint = "pip install nbgrader"
         case "node":
             there = shutil.which("node") is not None
             hint = "install Node.js"

@@ -22,7 +22,7 @@ PUBLIC = {
     "GradientDescent",
     "History", "Loss", "MLflowLogger", "Network", "NonFiniteError", "Notation", "PreActivation",
     "RMSProp", "ReduceOnPlateau", "Schedule", "StepDecay", "TensorBoardLogger", "UnitOutput",
-    "WarmUp", "Weight", "__version__", "explain_sklearn", "load",
+    "WarmUp", "Weight", "Worksheet", "__version__", "explain_sklearn", "load", "worksheet",
 }  # fmt: skip
 
 

@@ -65,6 +65,11 @@ GROUPS = (
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
     ),
     Group(
+        "Worksheets",
+        "Exercises for a class, with keys that are proven.",
+        ("chainrule.worksheet", "chainrule.Worksheet", "chainrule.Variant"),
+    ),
+    Group(
         "Proof: chainrule.verify",
         "Compare derivatives with numbers that were found without backpropagation.",
         ("chainrule.verify.certify", "chainrule.verify.check_gradient",

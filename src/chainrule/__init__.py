@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chainrule.explain import Explanation, Notation
     from chainrule.network import Network, load
     from chainrule.sklearn.explaining import explain_sklearn
+    from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
     from chainrule.training.callbacks import Callback, EarlyStopping
     from chainrule.training.checkpoints import CheckpointWarning
     from chainrule.training.errors import NonFiniteError
@@ -58,6 +59,7 @@ _MODULES = {
     "explain": ("Explanation", "Notation"),
     "network": ("Network", "load"),
     "sklearn.explaining": ("explain_sklearn",),
+    "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
     "training.callbacks": ("Callback", "EarlyStopping"),
     "training.checkpoints": ("CheckpointWarning",),
     "training.errors": ("NonFiniteError",),
@@ -99,9 +101,11 @@ __all__ = [
     "UnitOutput",
     "WarmUp",
     "Weight",
+    "Worksheet",
     "__version__",
     "explain_sklearn",
     "load",
+    "worksheet",
 ]
 
 

@@ -709,7 +709,88 @@ def test_practice_takes_right_answers_and_names_mistakes(person: Person) -> None
     page.wait_for_selector(".practice .verdict.pass")
     page.fill(".answer input", "many")
     page.click("text=Check")
-    page.wait_for_selector("text=Type a number")
+    page.wait_for_selector('.verdict.fail[data-fault="unreadable"]')
+
+
+def test_a_score_counts_first_tries_once_and_survives_a_reload(person: Person) -> None:
+    session = person.visit(small)
+    page = person.page
+    page.click("text=Practise")
+    page.wait_for_selector(".question math")
+    exercise = session._exercise
+    assert exercise is not None
+    page.fill(".answer input", f"2*({exercise.value / 2!r})")
+    for _ in range(3):
+        page.click("text=Check")
+        page.wait_for_selector(".practice .verdict.pass")
+        person.settled()
+        assert "1 of 1 exercise right at the first try." in person.text(".practice")
+    page.click("text=Another")
+    person.settled()
+    page.fill(".answer input", "1234")
+    page.click("text=Check")
+    page.wait_for_selector(".practice .verdict.fail")
+    exercise = session._exercise
+    assert exercise is not None
+    page.fill(".answer input", str(exercise.value))
+    page.click("text=Check")
+    page.wait_for_selector(".practice .verdict.pass")
+    assert "1 of 2 exercises right at the first try." in person.text(".practice")
+    with page.expect_download() as waiting:
+        page.click("text=Save results")
+    rows = Path(waiting.value.path()).read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[-6:-1] for row in rows[1:]] == [
+        ["yes", "1", "0", "yes", "no"],
+        ["no", "2", "0", "yes", "no"],
+    ]
+    page.reload()
+    page.wait_for_selector("text=Practise")
+    page.click("text=Practise")
+    page.wait_for_selector(".question math")
+    assert "1 of 2 exercises right at the first try." in person.text(".practice")
+
+
+def test_hints_come_in_steps_and_the_solution_is_no_right_answer(person: Person) -> None:
+    session = person.visit(small)
+    page = person.page
+    page.click("text=Practise")
+    page.wait_for_selector(".question math")
+    page.select_option("[aria-label='Exercises about']", "gradient")
+    page.wait_for_selector(".hint button")
+    person.settled()
+    page.click(".hint button")
+    assert page.locator(".hint-steps > *").count() == 1
+    while page.locator(".hint button").is_enabled():
+        page.click(".hint button")
+    exercise = session._exercise
+    assert exercise is not None
+    assert page.locator(".hint-steps > *").count() == 1 + len(exercise.view["hints"]) > 2
+    page.click("text=Show the solution")
+    page.wait_for_selector(".practice .out math")
+    assert "0 of 1 exercise right at the first try." in person.text(".practice")
+    page.fill(".answer input", str(exercise.value))
+    page.click("text=Check")
+    page.wait_for_selector(".practice .verdict.pass")
+    assert "0 of 1 exercise right at the first try." in person.text(".practice")
+
+
+def test_hovering_does_not_answer_an_open_exercise(person: Person) -> None:
+    session = person.visit(small)
+    page = person.page
+    edge = page.locator(".network [data-target^='w[']").first
+    assert "∂C/∂w" in str(edge.get_attribute("aria-label"))
+    page.click("text=Practise")
+    page.wait_for_selector(".question math")
+    person.settled()
+    assert "∂" not in str(edge.get_attribute("aria-label"))
+    edge.dispatch_event("focusin")
+    exercise = session._exercise
+    assert exercise is not None
+    assert "∂" not in str(page.locator(".tip").text_content())
+    page.fill(".answer input", str(exercise.value))
+    page.click("text=Check")
+    page.wait_for_selector(".practice .verdict.pass")
+    assert "∂C/∂w" in str(edge.get_attribute("aria-label"))
 
 
 # --- sharing ------------------------------------------------------------------------------------
@@ -828,6 +909,11 @@ def test_axe_finds_nothing(browser: Any, site: Site, scheme: str, width: int) ->
     page.click(".health summary")
     page.click("text=Practise")
     page.wait_for_selector(".question math")
+    person.settled()
+    assert violations() == []
+    page.click(".practice .hint button", timeout=8000)
+    page.click(".practice >> text=Show the solution", timeout=8000)
+    page.wait_for_selector(".practice .out math")
     person.settled()
     assert violations() == []
     page.click("text=Lessons")

@@ -772,7 +772,7 @@ def test_a_changed_state_is_taken_or_refused(data: st.DataObject) -> None:
         ({"kind": "configure", "notation": "mine"}, "notation is 'mine'; expected one of default,"),
         ({"kind": "explain", "target": "w[1]"}, "is not a target"),
         ({"kind": "data", "name": "../../etc/passwd"}, "expected one of circles, xor"),
-        ({"kind": "answer", "value": 1}, "There is no exercise to answer. Ask for one first."),
+        ({"kind": "answer", "text": "1"}, "There is no exercise to answer. Ask for one first."),
     ],
 )
 def test_bad_messages_are_refused_and_change_nothing(
@@ -829,15 +829,36 @@ def test_exercises_take_the_library_s_number(lesson: Any) -> None:
         assert question["mathml"].startswith("<math")
         exercise = session._exercise
         assert exercise is not None
-        verdict = ask(session, "answer", value=exercise.value * 1.004)
+        verdict = ask(session, "answer", text=str(exercise.value * 1.004))
         assert verdict["right"]
         assert verdict["solution"].startswith("<math")
         for mistake in exercise.mistakes:
             if mistake.fault in ("after", "one", "input"):
                 continue
-            verdict = ask(session, "answer", value=mistake.value)
+            verdict = ask(session, "answer", text=str(mistake.value))
             assert not verdict["right"]
             assert verdict["fault"]
+
+
+def test_arithmetic_is_an_answer_and_the_solution_can_be_asked_for(lesson: Any) -> None:
+    session = lesson[3]
+    question = ask(session, "ask", about="gradient")
+    found = session._exercise
+    assert found is not None
+    assert ask(session, "answer", text=f"2*({found.value / 2!r})")["right"]
+    solved = ask(session, "solve")
+    assert solved["value"] == found.value
+    assert solved["solution"].startswith("<math")
+    assert solved["target"] == question["target"]
+    assert ask(session, "answer", text="about 3")["fault"] == "unreadable"
+
+
+def test_hints_name_the_factors_step_by_step(lesson: Any) -> None:
+    session = lesson[3]
+    found = exercise(session, "gradient", "What is the derivative of the loss")
+    factors = [hint["text"].partition(" = ")[0] for hint in found.view["hints"]]
+    assert len(factors) == len(found.why.terms)
+    assert factors[-1].startswith("∂z")
 
 
 def exercise(session: Session, about: str, start: str) -> Any:
@@ -856,9 +877,9 @@ def test_mistakes_are_told_apart(lesson: Any) -> None:
 
     found = exercise(session, "gradient", "The loss is the mean")
     n = 3
-    assert ask(session, "answer", value=found.value * n)["fault"] == "sum"
-    assert "divide by 3" in ask(session, "answer", value=found.value * n)["words"]
-    assert ask(session, "answer", value=-found.value)["fault"] == "sign"
+    assert ask(session, "answer", text=str(found.value * n))["fault"] == "sum"
+    assert "divide by 3" in ask(session, "answer", text=str(found.value * n))["words"]
+    assert ask(session, "answer", text=str(-found.value))["fault"] == "sign"
 
     while True:
         found = exercise(session, "gradient", "What is the derivative of the loss")
@@ -869,17 +890,17 @@ def test_mistakes_are_told_apart(lesson: Any) -> None:
     slope = 1 - g.forward.a[2][0, j] ** 2
     a_k = g.forward.a[1][0, k]
     assert found.value == pytest.approx(arriving * slope * a_k)
-    assert ask(session, "answer", value=arriving * a_k)["fault"] == "slope"
-    assert ask(session, "answer", value=float(g.dW[2][k, j]))["fault"] == "transposed"
+    assert ask(session, "answer", text=str(arriving * a_k))["fault"] == "slope"
+    assert ask(session, "answer", text=str(float(g.dW[2][k, j])))["fault"] == "transposed"
 
     found = exercise(session, "update", "Take one step of gradient descent")
     l, j, k = (int(c) for c in found.view["target"] if c.isdigit())
     w, dw = net.layers[l].W[j, k], g.dW[l][j, k]
     assert found.value == pytest.approx(w - 0.1 * dw)
-    assert ask(session, "answer", value=float(w + 0.1 * dw))["fault"] == "sign"
-    assert ask(session, "answer", value=float(w - dw))["fault"] == "rate"
+    assert ask(session, "answer", text=str(float(w + 0.1 * dw)))["fault"] == "sign"
+    assert ask(session, "answer", text=str(float(w - dw)))["fault"] == "rate"
 
-    assert ask(session, "answer", value=1234.5)["fault"] == "other"
+    assert ask(session, "answer", text=str(1234.5))["fault"] == "other"
 
 
 def test_where_nothing_can_be_asked_it_says_so() -> None:

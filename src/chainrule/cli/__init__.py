@@ -29,6 +29,7 @@ from chainrule.cli.shared import (
     one_line_warnings,
 )
 from chainrule.cli.train import train
+from chainrule.cli.worksheet import worksheet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,6 +97,7 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     chainrule explain net.safetensors 'w[2][1,2]' --data samples.csv --row 0
     chainrule check net.safetensors --data samples.csv
     chainrule explore net.safetensors --data samples.csv
+    chainrule worksheet --sizes 2,2,1 --variants 30 --out class
 
     Model files come from train, demo, or Network.save in Python.
     """
@@ -117,5 +119,5 @@ def cli(context: click.Context) -> int:
     return USAGE
 
 
-for _command in (demo, train, predict, inspect, explain, check, explore):
+for _command in (demo, train, predict, inspect, explain, check, explore, worksheet):
     cli.add_command(_command)

@@ -170,7 +170,7 @@ def _subject(
     if dataset is not None:
         chosen = datasets.make(dataset)
     if sizes is not None:
-        units = _sizes(sizes)
+        units = sizes_of(sizes)
         classes = units[-1] if chosen is None else chosen.classes
         network = suited(units, hidden, classes, 0, Network)
     if data is not None:
@@ -208,7 +208,8 @@ def _lesson(path: str) -> Lesson:
     return read_lesson(text, os.path.basename(path), Network)
 
 
-def _sizes(text: str) -> list[int]:
+def sizes_of(text: str) -> list[int]:
+    """Return the units of layers that a text such as 2,4,1 names."""
     try:
         sizes = [int(part) for part in text.replace("-", ",").split(",")]
     except ValueError:

@@ -29,6 +29,7 @@ from chainrule.explorer.trainer import optimizer
 from chainrule.teach import datasets
 from chainrule.teach import exercises as practice
 from chainrule.teach.datasets import Dataset
+from chainrule.teach.exercise import Exercise, QuestionView
 
 Array = NDArray[Any]
 _TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
@@ -37,7 +38,7 @@ _TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
 class Session(Touring):
     """A network with data, explored by messages."""
 
-    _exercise: practice.Exercise | None = None
+    _exercise: Exercise | None = None
     _asked = 0  # exercises so far; also the seed of the next
 
     # --- messages -------------------------------------------------------------------------------
@@ -73,7 +74,8 @@ class Session(Touring):
             requests.Results: lambda r: results.results(self.network, self._data, r.points),
             requests.Health: self._health,
             requests.Ask: self._ask,
-            requests.Answer: self._judge,
+            requests.Answer: lambda r: self._exercise_asked().read(r.text),
+            requests.Solve: lambda _: self._exercise_asked().solve(),
             requests.Lessons: self._lessons,
             requests.Tour: self._tour,
             requests.Stop: self._stop,
@@ -297,7 +299,7 @@ class Session(Touring):
 
     # --- learning by doing ----------------------------------------------------------------------
 
-    def _ask(self, request: requests.Ask) -> practice.QuestionView:
+    def _ask(self, request: requests.Ask) -> QuestionView:
         s = self.settings
         examiner = practice.Examiner(
             self.network, self._data.X, self._data.y, self.sample,
@@ -307,10 +309,10 @@ class Session(Touring):
         self._asked += 1
         return self._exercise.view
 
-    def _judge(self, request: requests.Answer) -> practice.VerdictView:
+    def _exercise_asked(self) -> Exercise:
         if self._exercise is None:
             raise ValueError("There is no exercise to answer. Ask for one first.")
-        return self._exercise.judge(request.value)
+        return self._exercise
 
     # --- sharing --------------------------------------------------------------------------------
 

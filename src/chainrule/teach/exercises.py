@@ -1,4 +1,4 @@
-"""Practice: exercises from the current network, and what went wrong in a wrong answer.
+"""Practice: exercises from the current network.
 
 The right answer is the library's number. An exercise also knows the numbers that common mistakes
 lead to, and it is only set where these differ from the right answer.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,79 +16,21 @@ from numpy.typing import NDArray
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.formulas import Expr, Name, Neg, Num, add, mul
 from chainrule.equations.targets import Weight
-from chainrule.explain import Explanation, Notation, explain
+from chainrule.explain import Equation, Explanation, Notation, explain
 from chainrule.explain.scribe import EquationView, Scribe
 from chainrule.explain.symbols import LossSymbol, Partial, quantity
+from chainrule.teach.exercise import NEAR, Exercise, Mistake, QuestionView, near
 
 Array = NDArray[Any]
-_NEAR = 0.01  # relative error up to which an answer is right, or a mistake recognised
 _TRIES = 60  # weights drawn before giving up
 _SAMPLES = 4  # in an exercise about the mean
+_FACTORS = {  # by their number
+    2: "Multiply two factors: the derivative that arrives at z, and the activation at the start of "
+    "the weight.",
+    3: "Multiply three factors: the derivative that arrives at a, the slope g′(z), and the "
+    "activation at the start of the weight.",
+}
 _MOST_UNITS = 6  # given in an exercise about a sum
-
-
-class QuestionView(TypedDict):
-    """An exercise."""
-
-    kind: Literal["question"]
-    words: str
-    mathml: str
-    target: str
-    given: list[EquationView]
-    hint: str
-
-
-class VerdictView(TypedDict):
-    """The verdict on an answer."""
-
-    kind: Literal["verdict"]
-    right: bool
-    fault: str  # "", "sign", "slope", "transposed", "sum", "after", "input", "units" or "other"
-    words: str
-    solution: str
-    target: str
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A mistake: its name, the number that it leads to, and the words about it."""
-
-    fault: str
-    value: float
-    words: str
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """A question with its answer and the mistakes that it recognises."""
-
-    view: QuestionView
-    value: float
-    mistakes: tuple[Mistake, ...]
-    solution: str
-
-    def judge(self, answer: float) -> VerdictView:
-        """Return whether an answer is right and, if not, what went wrong."""
-        if _near(answer, self.value):
-            return self._verdict(True, "", "Right.")
-        found = [m for m in self.mistakes if _near(answer, m.value)]
-        if found:
-            nearest = min(found, key=lambda m: abs(m.value - answer))
-            return self._verdict(False, nearest.fault, nearest.words)
-        if _near(abs(answer), abs(self.value), 0.1) and answer * self.value > 0:
-            words = "Close, but not within 1 %. Calculate with more digits."
-            return self._verdict(False, "digits", words)
-        words = (
-            "Not right, and not one of the common mistakes. Write the chain rule down factor by "
-            "factor; the hint names the factors."
-        )
-        return self._verdict(False, "other", words)
-
-    def _verdict(self, right: bool, fault: str, words: str) -> VerdictView:
-        return {
-            "kind": "verdict", "right": right, "fault": fault, "words": words,
-            "solution": self.solution if right else "", "target": self.view["target"],
-        }  # fmt: skip
 
 
 class Examiner:
@@ -102,8 +43,12 @@ class Examiner:
         self.notation, self.eta = notation, eta
         self.scribe = Scribe(notation, network.sizes)
 
-    def ask(self, about: str, rng: np.random.Generator) -> Exercise:
+    def ask(
+        self, about: str, rng: np.random.Generator, layers: Sequence[int] | None = None
+    ) -> Exercise:
         """Return an exercise about a "term", a "gradient", an "update" or "any" of these.
+
+        With ``layers`` it is about a weight of one of these layers.
 
         Raises ValueError where the network allows none, for example because all gradients are 0.
         """
@@ -114,7 +59,7 @@ class Examiner:
         }
         makers = [m for kind, list_ in kinds.items() if about in (kind, "any") for m in list_]
         for _ in range(_TRIES):
-            exercise = makers[rng.integers(len(makers))](self._draw(rng))
+            exercise = makers[rng.integers(len(makers))](self.draw(rng, layers))
             if exercise is not None and _can_be_told_apart(exercise):
                 return exercise
         raise ValueError(
@@ -122,8 +67,10 @@ class Examiner:
             "the right number. Choose another sample or network."
         )
 
-    def _draw(self, rng: np.random.Generator) -> Weight:
-        l = int(rng.integers(1, len(self.network.sizes)))
+    def draw(self, rng: np.random.Generator, layers: Sequence[int] | None = None) -> Weight:
+        """Draw a weight, of one of these layers."""
+        choices = range(1, len(self.network.sizes)) if layers is None else layers
+        l = int(choices[int(rng.integers(len(choices)))])
         return Weight(
             l,
             int(rng.integers(self.network.sizes[l])),
@@ -132,7 +79,8 @@ class Examiner:
 
     # --- exercises ------------------------------------------------------------------------------
 
-    def _explain(self, target: Weight | str, rows: slice | None = None) -> Explanation:
+    def explain_sample(self, target: Weight | str, rows: slice | None = None) -> Explanation:
+        """Explain the derivative of this sample's loss, or of the mean over some samples."""
         chosen = slice(self.sample, self.sample + 1) if rows is None else rows
         return explain(
             self.network,
@@ -145,7 +93,7 @@ class Examiner:
 
     def _slope(self, w: Weight) -> Exercise | None:
         """Return an exercise about ∂a/∂z."""
-        why = self._explain(w)
+        why = self.explain_sample(w)
         if len(why.terms) < 3:
             return None
         term = why.terms[1]
@@ -167,7 +115,7 @@ class Examiner:
         """Return an exercise about ∂C/∂a of a hidden unit: the sum over the units that it feeds."""
         if w.layer == len(self.network.sizes) - 1:
             return None
-        why = self._explain(f"a[{w.layer}][{w.j}]")
+        why = self.explain_sample(f"a[{w.layer}][{w.j}]")
         (term,) = why.terms
         l, units = w.layer + 1, self.network.sizes[w.layer + 1]
         delta = why.gradient.delta[l][0]
@@ -200,7 +148,7 @@ class Examiner:
 
     def _gradient(self, w: Weight) -> Exercise | None:
         """Return an exercise about ∂C_i/∂w of one sample."""
-        why = self._explain(w)
+        why = self.explain_sample(w)
         given: list[Any] = [("a", w.layer - 1, w.k), ("z", w.layer, w.j), ("a", w.layer, w.j)]
         L = len(self.network.sizes) - 1
         if w.layer == L:
@@ -218,8 +166,7 @@ class Examiner:
             f"What is the derivative of the loss ({self.network.loss.name}) with respect to this "
             f"weight, for this sample? The activation is {name}.",
             why, self._symbol(why), why.value, list(self._chain_mistakes(why, w)), given,
-            "Multiply three factors: the derivative that arrives at a, the slope g′(z), and the "
-            "activation at the start of the weight.",
+            _FACTORS[len(why.terms)],
             [s for e in why.sections() if e.title.startswith("The numbers")
              for s in [e.equations[-1].sides]],
         )  # fmt: skip
@@ -227,7 +174,7 @@ class Examiner:
     def _mean(self, w: Weight) -> Exercise | None:
         """Return an exercise about ∂C/∂w, the mean over some samples."""
         start = max(min(self.sample, len(self.X) - _SAMPLES), 0)
-        why = self._explain(w, slice(start, start + _SAMPLES))
+        why = self.explain_sample(w, slice(start, start + _SAMPLES))
         n = why.n_samples
         if n < 2:
             return None
@@ -239,9 +186,8 @@ class Examiner:
             Mistake("sign", -why.value, "The size is right, but the sign is wrong."),
             Mistake("one", float(why.products[0]), "That is one sample. Take the mean over all."),
         ]  # fmt: skip
-        rows = Scribe(self.notation, self.network.sizes, n)
         given = [
-            rows.equation(Partial(LossSymbol(i), why.symbol), Num(float(p)))
+            Equation((Partial(LossSymbol(i), why.symbol), Num(float(p))))
             for i, p in enumerate(why.products)
         ]
         words = (
@@ -256,7 +202,7 @@ class Examiner:
 
     def _update(self, w: Weight) -> Exercise | None:
         """Return an exercise about w - η ∂C/∂w."""
-        why = self._explain(w)
+        why = self.explain_sample(w)
         old, step = why.target_value, self.eta * why.value
         mistakes = [
             Mistake("sign", old + step, "That climbs the gradient. Gradient descent subtracts: "
@@ -268,8 +214,8 @@ class Examiner:
         ]  # fmt: skip
         given: list[Any] = [
             ("w", w.layer, w.j, w.k),
-            self.scribe.equation(Partial(LossSymbol(), why.symbol), Num(why.value)),
-            self.scribe.equation(Name("eta"), Num(self.eta)),
+            Equation((Partial(LossSymbol(), why.symbol), Num(why.value))),
+            Equation((Name("eta"), Num(self.eta))),
         ]
         rule = add(why.symbol, Neg(mul(Name("eta"), Partial(LossSymbol(), why.symbol))))
         return self._exercise(
@@ -348,16 +294,29 @@ class Examiner:
         hint: str,
         solution: Sequence[Sequence[Expr]],
     ) -> Exercise:
-        views = [self._given(why, g) if isinstance(g, tuple) else g for g in given]
+        known = tuple(self._given(why, g) if isinstance(g, tuple) else g for g in given)
         scribe = Scribe(self.notation, self.network.sizes, why.n_samples)
+        views = [scribe.view(equation) for equation in known]
         view: QuestionView = {
             "kind": "question", "words": words, "mathml": scribe.mathml(symbol),
             "target": str(why.target), "given": views, "hint": hint,
+            "hints": self._hints(why, symbol, scribe),
         }  # fmt: skip
         steps = "".join(scribe.equation(*sides)["mathml"] for sides in solution)
-        return Exercise(view, float(value), tuple(mistakes), steps)
+        return Exercise(view, float(value), tuple(mistakes), steps, why, symbol, known)
 
-    def _given(self, why: Explanation, what: tuple[Any, ...]) -> EquationView:
+    @staticmethod
+    def _hints(why: Explanation, symbol: Expr, scribe: Scribe) -> list[EquationView]:
+        """Return the factors that an exercise is about, each as its formula."""
+        if symbol == Partial(LossSymbol(why.focus), why.symbol):
+            return [scribe.equation(term.symbol, term.formula) for term in why.terms]
+        return [
+            scribe.equation(term.symbol, term.formula)
+            for term in why.terms
+            if term.symbol == symbol
+        ]
+
+    def _given(self, why: Explanation, what: tuple[Any, ...]) -> Equation:
         letter, l, *units = what
         if letter in ("delta", "dC_da"):
             q = quantity("z" if letter == "delta" else "a", l, *units)
@@ -366,13 +325,9 @@ class Examiner:
                 number = float(why.gradient.delta[l][why.focus, units[0]])
             else:
                 number = why.terms[0].value
-            return self.scribe.equation(symbol, Num(number))
+            return Equation((symbol, Num(number)))
         q = quantity(letter, l, *units)
-        return self.scribe.equation(q, Num(why.value_of(q)))
-
-
-def _near(value: float, other: float, share: float = _NEAR) -> bool:
-    return math.isclose(value, other, rel_tol=share, abs_tol=1e-9)
+        return Equation((q, Num(why.value_of(q))))
 
 
 def _can_be_told_apart(exercise: Exercise) -> bool:
@@ -380,6 +335,6 @@ def _can_be_told_apart(exercise: Exercise) -> bool:
     if not math.isfinite(exercise.value) or abs(exercise.value) < 1e-4:
         return False
     return not any(
-        m.fault not in ("after", "one", "input") and _near(m.value, exercise.value, 3 * _NEAR)
+        m.fault not in ("after", "one", "input") and near(m.value, exercise.value, 3 * NEAR)
         for m in exercise.mistakes
     )

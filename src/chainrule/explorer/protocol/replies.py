@@ -8,7 +8,7 @@ from chainrule.diagnose.health import HealthView
 from chainrule.equations.numbers import Value
 from chainrule.explain.scribe import EquationView
 from chainrule.explain.steps import StepView
-from chainrule.teach.exercises import QuestionView, VerdictView
+from chainrule.teach.exercise import QuestionView, SolutionView, VerdictView
 from chainrule.teach.lessons.stops import ResponseView, StopView
 
 Row = list[Value]
@@ -316,6 +316,7 @@ REPLIES: dict[str, Any] = {
     "health": HealthView,
     "ask": QuestionView,
     "answer": VerdictView,
+    "solve": SolutionView,
     "lessons": LessonsView,
     "tour": TourView,
     "stop": StopView,

@@ -13,6 +13,7 @@ MAX_UNITS = 1024  # of a layer, and inputs of an upload
 MAX_PARAMETERS = 1_000_000  # of a network built on the page
 MAX_STEPS = 10**6  # of one request to train
 MAX_CSV = 4 * 2**20  # characters of an upload
+MAX_ANSWER = 200  # characters of an answer to an exercise
 MAX_STATE = 64 * 2**10  # characters of a state in a URL
 MAX_LESSON = 64 * 2**10  # characters of a lesson
 MAX_NAME = 40  # characters of the name of a file, column or class, which fit on the page
@@ -193,9 +194,14 @@ class Ask:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """Return the verdict on an answer to the last exercise."""
+    """Return the verdict on an answer, such as -0.25 or 0.5*0.2, to the last exercise."""
 
-    value: float
+    text: Annotated[str, Limits(longest=MAX_ANSWER)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solve:
+    """Return the answer to the last exercise, and the way to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +252,7 @@ REQUESTS: dict[str, type[Any]] = {
     cls.__name__.lower(): cls
     for cls in (
         Look, Build, Data, Upload, Select, Show, Edit, Configure, Update, Train, Seek, Undo, Redo,
-        Explain, Open, Latex, Prove, Steps, Results, Health, Ask, Answer, Lessons, Tour, Stop,
-        Respond, Share, Restore,
+        Explain, Open, Latex, Prove, Steps, Results, Health, Ask, Answer, Solve, Lessons, Tour,
+        Stop, Respond, Share, Restore,
     )
 }  # fmt: skip

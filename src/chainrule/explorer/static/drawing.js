@@ -40,6 +40,7 @@ export class Drawing {
     this.canvas = svg("svg.network", { role: "group", "aria-label": "The network" });
     this.viewport = new Viewport(this.canvas);
     this.tip = new Tip();
+    this.examined = false; // whether an exercise is open, whose answer must not be shown
     this.node = el("div.drawing", {}, el("div.slide", {}, this.canvas), this.viewport.buttons, this.tip.node);
     this.listen();
   }
@@ -83,6 +84,16 @@ export class Drawing {
     this.paint(frame);
   }
 
+  /**
+   * Leave out the derivatives, or show them again.
+   * @param {boolean} on
+   */
+  examine(on) {
+    this.examined = on;
+    this.hideTip();
+    if (this.frame) this.paint(this.frame);
+  }
+
   // --- the numbers -------------------------------------------------------------------------------
 
   /** @param {Frame} frame */
@@ -91,13 +102,13 @@ export class Drawing {
     for (const part of this.parts.values()) {
       if (part.kind === "w") this.paintEdge(frame, part, largest[part.layer - 1]);
       else if (part.kind === "a") this.paintUnit(frame, part);
-      else if (part.kind === "b") part.node.setAttribute("aria-label", describe(frame, part));
+      else if (part.kind === "b") part.node.setAttribute("aria-label", describe(frame, part, this.examined));
       else if (part.kind === "strip") paintStrip(part, frame.layers[part.layer].a, isImage(frame, part.layer));
       else if (part.kind === "y") part.node.textContent = `y = ${number(frame.sample.y[part.j], 3)}`;
       else this.paintLoss(frame, part);
     }
     this.light();
-    if (this.tipped) this.tip.show(facts(frame, this.tipped.part), this.tipped.at); // training goes on
+    if (this.tipped) this.tip.show(facts(frame, this.tipped.part, this.examined), this.tipped.at); // training goes on
   }
 
   /**
@@ -110,7 +121,7 @@ export class Drawing {
     part.line.style.strokeWidth = String(0.8 + (4.6 * Math.abs(drawn(w))) / largest);
     part.node.classList.toggle("negative", drawn(w) < 0);
     if (part.label) part.label.textContent = brief(w);
-    part.node.setAttribute("aria-label", describe(frame, part));
+    part.node.setAttribute("aria-label", describe(frame, part, this.examined));
   }
 
   /**
@@ -129,7 +140,7 @@ export class Drawing {
     part.delta.textContent = back ? `δ ${brief(layer.delta[part.j])}` : "";
     const mark = layer.marks[part.row];
     part.mark.textContent = mark === "dead" ? "✕" : mark === "saturated" ? "≈" : "";
-    part.node.setAttribute("aria-label", describe(frame, part));
+    part.node.setAttribute("aria-label", describe(frame, part, this.examined));
   }
 
   /**
@@ -218,7 +229,7 @@ export class Drawing {
     }
     const at = pointer ? [pointer.clientX, pointer.clientY] : middleOf(node);
     this.tipped = { part: shown, at };
-    return this.tip.show(facts(this.frame, shown), at);
+    return this.tip.show(facts(this.frame, shown, this.examined), at);
   }
 
   hideTip() {

@@ -12,9 +12,20 @@ const MARKS = { dead: "z ≤ 0 on every sample checked", saturated: "flat: g′(
  * Return the numbers of a part with their names.
  * @param {Frame} frame
  * @param {Part} part
+ * @param {boolean} [examined] whether an exercise is open, which derivatives would answer
  * @returns {[string, string][]}
  */
-export function facts(frame, part) {
+export function facts(frame, part, examined) {
+  const lines = all(frame, part);
+  return examined ? lines.filter(([name]) => !name.includes("∂")) : lines;
+}
+
+/**
+ * @param {Frame} frame
+ * @param {Part} part
+ * @returns {[string, string][]}
+ */
+function all(frame, part) {
   const write = (/** @type {import("./types").Value} */ v) => number(v, frame.settings.digits);
   const { a, C, x } = frame.settings.letters;
   if (part.kind === "loss")
@@ -57,15 +68,16 @@ export function facts(frame, part) {
  * Return a sentence about a weight, a bias, a unit or an input, for a screen reader.
  * @param {Frame} frame
  * @param {Part} part
+ * @param {boolean} [examined] whether an exercise is open
  */
-export function describe(frame, part) {
+export function describe(frame, part, examined) {
   const first = frame.settings.first_index;
   const unit = part.j + first;
   let name = part.layer ? `Unit ${unit} of layer ${part.layer}` : `Input ${unit}`;
   if (part.kind === "w")
     name = `Weight from unit ${part.k + first} of layer ${part.layer - 1} to unit ${unit} of layer ${part.layer}`;
   else if (part.kind === "b") name = `Bias of unit ${unit} of layer ${part.layer}`;
-  return `${name}: ${facts(frame, part)
+  return `${name}: ${facts(frame, part, examined)
     .map(([what, value]) => `${what} ${value}`)
     .join(", ")}`;
 }
