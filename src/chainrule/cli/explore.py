@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule.cli.shared import header_option
+from chainrule.cli.shared import header_option, note
 
 if TYPE_CHECKING:
+    from chainrule.explorer import Explorer
     from chainrule.network import Network
 
 _MOST_ROWS = 10_000  # of a table
@@ -24,7 +25,7 @@ _MOST_ROWS = 10_000  # of a table
       chainrule explore
       chainrule explore --sizes 2,4,1 --dataset moons
       chainrule explore net.safetensors --data samples.csv
-      chainrule explore --sizes 2,4,1 --dataset spiral --save lesson.html
+      chainrule explore --sizes 2,4,1 --dataset spiral --live lesson.html
 
     Needs more packages: pip install 'chainrule[explorer]'.
     """
@@ -41,7 +42,13 @@ _MOST_ROWS = 10_000  # of a table
 @click.option("--data", metavar="FILE", help="The samples: CSV or TSV, or .npz (X, y).")
 @header_option
 @click.option("--dataset", metavar="NAME", help="Classic samples instead: circles, moons, ...")
-@click.option("--save", metavar="FILE", help="Write one HTML file that needs no Python, and exit.")
+@click.option(
+    "--live", metavar="FILE", help="Write one HTML file that carries Python (10 MB), and exit."
+)
+@click.option(
+    "--runtime", metavar="FOLDER", help="The parts of Pyodide for --live. [the cache, the internet]"
+)
+@click.option("--save", metavar="FILE", help="Write a smaller file, a recording, and exit.")
 @click.option(
     "--steps",
     type=click.IntRange(0, 5000),
@@ -49,7 +56,7 @@ _MOST_ROWS = 10_000  # of a table
     show_default=True,
     help="Training steps in that file.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--host", "address", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="The port. [the first free one from 8765 on]"
 )
@@ -61,9 +68,11 @@ def explore(
     data: str | None,
     header: bool | None,
     dataset: str | None,
+    live: str | None,
+    runtime: str | None,
     save: str | None,
     steps: int,
-    host: str,
+    address: str,
     port: int | None,
     browser: bool,
 ) -> int:
@@ -74,13 +83,20 @@ def explore(
     """
     from chainrule.explorer import load
 
-    for name in ("session", "hosts.offline" if save is not None else "hosts.server"):
+    if live is not None and save is not None:
+        raise click.UsageError("--live and --save exclude each other; choose one")
+    if runtime is not None and live is None:
+        raise click.UsageError("--runtime needs --live FILE")
+    host = "live" if live is not None else "offline" if save is not None else "server"
+    for name in ("session", f"hosts.{host}"):
         load(name)  # says which packages are missing, before anything is read
     subject = _subject(model, sizes, data, header, hidden, dataset)
     quick = dataset is not None
+    if live is not None:
+        return _write_live(*subject, live, runtime, quick)
     if save is not None:
         return _save(*subject, save, steps, quick)
-    return _serve(*subject, host, port, browser, quick)
+    return _serve(*subject, address, port, browser, quick)
 
 
 def _subject(
@@ -145,15 +161,34 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
-def _save(
-    network: Network | None, X: Any, y: Any, name: str, save: str, steps: int, quick: bool
-) -> int:
+def explorer_of(network: Network | None, X: Any, y: Any, name: str, quick: bool) -> Explorer:
+    """Return the explorer of a subject; a data set of the explorer is learnt at its quick rate."""
     from chainrule.explorer import Explorer
     from chainrule.explorer.place import QUICK
 
     explorer = Explorer(network, X, y, name=name or "data")
     if quick:
         explorer.session.settings = QUICK
+    return explorer
+
+
+def _write_live(
+    network: Network | None, X: Any, y: Any, name: str, live: str, runtime: str | None, quick: bool
+) -> int:
+    from chainrule.explorer.hosts.live import page
+    from chainrule.storage.atomic import write_atomically
+
+    session = explorer_of(network, X, y, name, quick).session
+    content = page(session, runtime, note).encode()
+    write_atomically(live, content)
+    click.echo(f"{live}: {len(content) / 1e6:.1f} MB; everything works in any browser, offline")
+    return 0
+
+
+def _save(
+    network: Network | None, X: Any, y: Any, name: str, save: str, steps: int, quick: bool
+) -> int:
+    explorer = explorer_of(network, X, y, name, quick)
 
     def on_progress(done: int, count: int) -> None:
         if sys.stderr.isatty():
