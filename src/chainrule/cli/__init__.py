@@ -28,6 +28,7 @@ from chainrule.cli.shared import (
     note,
     one_line_warnings,
 )
+from chainrule.cli.site import site
 from chainrule.cli.train import train
 
 
@@ -96,6 +97,7 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     chainrule explain net.safetensors 'w[2][1,2]' --data samples.csv --row 0
     chainrule check net.safetensors --data samples.csv
     chainrule explore net.safetensors --data samples.csv
+    chainrule site public
 
     Model files come from train, demo, or Network.save in Python.
     """
@@ -117,5 +119,5 @@ def cli(context: click.Context) -> int:
     return USAGE
 
 
-for _command in (demo, train, predict, inspect, explain, check, explore):
+for _command in (demo, train, predict, inspect, explain, check, explore, site):
     cli.add_command(_command)

@@ -56,7 +56,9 @@ _MOST_ROWS = 10_000  # of a table
     show_default=True,
     help="Training steps in that file.",
 )
-@click.option("--host", "address", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--host", "address", default="127.0.0.1", show_default=True, help="The address to listen on."
+)
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="The port. [the first free one from 8765 on]"
 )
@@ -90,7 +92,7 @@ def explore(
     host = "live" if live is not None else "offline" if save is not None else "server"
     for name in ("session", f"hosts.{host}"):
         load(name)  # says which packages are missing, before anything is read
-    subject = _subject(model, sizes, data, header, hidden, dataset)
+    subject = subject_of(model, sizes, data, header, hidden, dataset)
     quick = dataset is not None
     if live is not None:
         return _write_live(*subject, live, runtime, quick)
@@ -99,7 +101,7 @@ def explore(
     return _serve(*subject, address, port, browser, quick)
 
 
-def _subject(
+def subject_of(
     model: str | None,
     sizes: str | None,
     data: str | None,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,9 +58,10 @@ def unpack(content: bytes) -> Session:
     network = FeedForward(**about["network"], dropout=about["dropout"])
     network.parameters[...] = arrays.pop("parameters")
     given: dict[str, Any] = about["data"]
-    names = {name: tuple(given.pop(name)) for name in ("columns", "labels")}
+    columns, labels = tuple(given.pop("columns")), tuple(given.pop("labels"))
     session = Session(network, settings=Settings(**about["settings"]))
-    session.begin(replace(Dataset(**given, **arrays), **names), about["sample"])
+    data = Dataset(**given, **arrays, columns=columns, labels=labels)
+    session.begin(data, about["sample"])
     return session
 
 

@@ -103,6 +103,16 @@ def whole_page(entry: str, parts: Mapping[str, str], extra: str = "") -> str:
     )
 
 
+def page_of_site(style: str, script: str, body: str) -> str:
+    """Return a live page of a static site, which loads its style and script from files."""
+    allowed = policy("'self'", "'self' data:")
+    return _PAGE.format(
+        head=f'{allowed}\n<link rel="stylesheet" href="{style}"/>\n'
+        f'<script type="module" src="{script}"></script>',
+        body=body,
+    )
+
+
 def policy(script: str, data: str) -> str:
     """Return the policy of a page that runs one script; ``data`` is where a live page's come from.
 
@@ -110,7 +120,7 @@ def policy(script: str, data: str) -> str:
     worker.
     """
     live = f" 'wasm-unsafe-eval' blob:; worker-src blob:; connect-src {data}" if data else ""
-    style = "'self' 'unsafe-inline'" if data == "'self'" else "'unsafe-inline'"
+    style = "'self' 'unsafe-inline'" if "'self'" in data else "'unsafe-inline'"
     content = (
         f"default-src 'none'; script-src {script}{live}; style-src {style}; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"

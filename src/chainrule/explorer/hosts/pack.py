@@ -29,23 +29,26 @@ _NOT_OURS = (
     "explorer/hosts/", "__main__.py",
 )  # fmt: skip
 _OURS = ("explorer/hosts/__init__.py", "explorer/hosts/browser.py")
+_KINDS = (".py", ".md", ".json", ".toml", ".yaml", ".txt", ".csv")  # sources, and what they read
 CORE = "core.wasm"  # the compiled core, where the package has it, and its glue in JavaScript
 _GLUE = "core.js"
 
-# Of Python's library: what needs a terminal, processes, a network or a screen, or is for developers.
-_NOT_PYTHON = frozenset(
-    """aifc antigravity asynchat asyncore bdb cProfile cgi cgitb chunk cmd code codeop compileall
-    configparser crypt doctest filecmp fileinput ftplib getpass idlelib imaplib imghdr lib2to3
-    mailbox mailcap modulefinder multiprocessing netrc nntplib optparse pdb pickletools pipes
-    plistlib poplib profile pstats pty py_compile pyclbr pydoc pydoc_data rlcompleter sched shelve
-    smtplib sndhdr socketserver sqlite3 sunau symtable tabnanny telnetlib test this timeit tkinter
-    tomllib trace tracemalloc tty turtle unittest uu venv wave webbrowser wsgiref xdrlib xml xmlrpc
-    zipapp zoneinfo""".split()
-)
-_ENCODINGS = frozenset(
-    "__init__ aliases ascii cp437 idna latin_1 raw_unicode_escape unicode_escape utf_8 utf_8_sig "
-    "utf_16 utf_16_le utf_16_be".split()
-)
+# Of Python's library: what needs a terminal, processes, a network or a screen; developers' tools.
+_NOT_PYTHON = frozenset((
+    "aifc", "antigravity", "asynchat", "asyncore", "bdb", "cProfile", "cgi", "cgitb", "chunk",
+    "cmd", "code", "codeop", "compileall", "configparser", "crypt", "doctest", "filecmp",
+    "fileinput", "ftplib", "getpass", "idlelib", "imaplib", "imghdr", "lib2to3", "mailbox",
+    "mailcap", "modulefinder", "multiprocessing", "netrc", "nntplib", "optparse", "pdb",
+    "pickletools", "pipes", "plistlib", "poplib", "profile", "pstats", "pty", "py_compile",
+    "pyclbr", "pydoc", "pydoc_data", "rlcompleter", "sched", "shelve", "smtplib", "sndhdr",
+    "socketserver", "sqlite3", "sunau", "symtable", "tabnanny", "telnetlib", "test", "this",
+    "timeit", "tkinter", "tomllib", "trace", "tracemalloc", "tty", "turtle", "unittest", "uu",
+    "venv", "wave", "webbrowser", "wsgiref", "xdrlib", "xml", "xmlrpc", "zipapp", "zoneinfo",
+))  # fmt: skip
+_ENCODINGS = frozenset((
+    "__init__", "aliases", "ascii", "cp437", "idna", "latin_1", "raw_unicode_escape",
+    "unicode_escape", "utf_8", "utf_8_sig", "utf_16", "utf_16_le", "utf_16_be",
+))  # fmt: skip
 _NOT_NUMPY = (
     "numpy/f2py/", "numpy/_pyinstaller/", "numpy/distutils/", "numpy/doc/", "numpy/testing/",
     "numpy/polynomial/", "numpy/compat/", "numpy/_core/include/", "numpy/_core/lib/",
@@ -147,7 +150,7 @@ def _chainrule() -> dict[str, bytes]:
     return {
         f"chainrule/{name}": content
         for name, content in _below(resources.files("chainrule"))
-        if name.endswith(".py") and (name in _OURS or not name.startswith(_NOT_OURS))
+        if name.endswith(_KINDS) and (name in _OURS or not name.startswith(_NOT_OURS))
     }
 
 
@@ -166,7 +169,7 @@ def _below(folder: Any, before: str = "") -> Iterator[tuple[str, bytes]]:
         if item.is_dir():
             if item.name != "__pycache__":
                 yield from _below(item, f"{before}{item.name}/")
-        elif item.name.endswith(".py"):
+        elif item.name.endswith(_KINDS):
             yield before + item.name, item.read_bytes()
 
 

@@ -11,7 +11,8 @@ class Port {
   /** @param {Worker} worker */
   constructor(worker) {
     this.worker = worker;
-    this.listener = (/** @type {MessageEvent} */ _) => {};
+    /** @type {(event: MessageEvent) => void} */
+    this.listener = () => {};
   }
 
   /**
@@ -33,7 +34,9 @@ class Port {
   }
 }
 
-/** @implements {import("./types").Transport} */
+/** @typedef {import("./types").Transport} Transport */
+
+/** @implements {Transport} */
 export class LiveTransport extends NotebookTransport {
   /** @param {Worker} worker */
   constructor(worker) {

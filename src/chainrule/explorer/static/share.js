@@ -50,7 +50,7 @@ export class ShareDialog {
           "p.small",
           {},
           "The page holds Python and other free software. ",
-          el("button.link", { type: "button", onclick: () => this.showText("Licences", notices) }, "Licences"),
+          el("button.quiet", { type: "button", onclick: () => this.showText("Licences", notices) }, "Licences"),
         ),
       );
     this.body.replaceChildren(...shown);
