@@ -65,6 +65,11 @@ def why_missing(tool: str) -> str | None:
         case "chromium":
             there = find_chromium() is not None
             hint = "install Chromium"
+        case "pyodide":
+            from chainrule.explorer.hosts import runtime
+
+            there = runtime.cached()
+            hint = "python -c 'from chainrule.explorer.hosts import runtime; runtime.find()'"
         case _:
             raise ValueError(f"needs({tool!r}): write in tests/conftest.py how to find it")
     return None if there else f"needs {tool} ({hint})"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what only some tests need, with the Python that is given: PyTorch, JAX and what loggers write to
-# (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Chromium (apt-get, which root alone may use).
+# (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Python for the browser (Pyodide, into the user's
+# cache), Chromium (apt-get, which root alone may use).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:?the Python to install packages for}
@@ -8,6 +9,8 @@ python=${1:?the Python to install packages for}
 # torch is pinned: without the pin pip may take a build that brings gigabytes of GPU libraries.
 "$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard \
   --editable '.[jax,tensorboard,mlflow]'
+
+"$python" -c 'from chainrule.explorer.hosts import runtime; runtime.find(tell=print)'
 
 for browser in chromium chromium-browser google-chrome; do
   if command -v $browser >/dev/null; then exit 0; fi

@@ -83,8 +83,8 @@ def find(folder: str | os.PathLike[str] | None = None, tell: Tell | None = None)
         reasons = "; ".join(f"{name}: {why}" for name, why in tried.items())
         raise FileNotFoundError(
             f"A live page needs Python for the browser, of which {_listed(missing)} of Pyodide "
-            f"{VERSION} cannot be found. Looked in {cache()}; {reasons}. Connect to the internet, or download "
-            "Pyodide elsewhere and name its folder with --runtime or CHAINRULE_RUNTIME."
+            f"{VERSION} cannot be found. Looked in {cache()}; {reasons}. Connect to the internet, "
+            "or download Pyodide elsewhere and name its folder with --runtime or CHAINRULE_RUNTIME."
         )
     return found
 
