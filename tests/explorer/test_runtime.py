@@ -38,9 +38,11 @@ PARTS = {
     "pyodide.js": b"// pyodide",
     "pyodide.asm.js": b"// asm",
     "pyodide.asm.wasm": b"\0asm",
-    "python_stdlib.zip": zipped({"json/__init__.py": b"", "pdb.py": b"", "encodings/cp874.py": b""}),
+    "python_stdlib.zip": zipped({
+        "json/__init__.py": b"", "pdb.py": b"", "encodings/cp874.py": b"",
+    }),
     runtime.NUMPY: zipped({
-        "numpy/__init__.py": b"", "numpy/f2py/x.py": b"", "numpy-2.0.2.dist-info/LICENSE.txt": b"BSD",
+        "numpy/__init__.py": b"", "numpy/f2py/x.py": b"", "numpy.dist-info/LICENSE.txt": b"BSD",
     }),
 }  # fmt: skip
 

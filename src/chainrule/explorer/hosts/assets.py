@@ -108,7 +108,7 @@ def page_of_site(style: str, script: str, body: str) -> str:
     allowed = policy("'self'", "'self' data:")
     return _PAGE.format(
         head=f'{allowed}\n<link rel="stylesheet" href="{style}"/>\n'
-        f'<script type="module" src="{script}"></script>',
+        f'<script defer src="{script}"></script>',
         body=body,
     )
 
