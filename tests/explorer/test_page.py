@@ -581,6 +581,7 @@ def test_a_link_brings_the_state_back(person: Person) -> None:
     assert session.network.parameters[0] != 0
     assert "cr.Network(" in page.input_value("[aria-label=Python]")
     link = page.input_value("[aria-label=Link]")
+    assert "in another one its address is refused" in person.text("dialog")
     with page.expect_download() as download:
         page.click("button:text-is('SVG')")
     picture = Path(download.value.path()).read_text(encoding="utf-8")

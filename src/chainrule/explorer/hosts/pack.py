@@ -35,15 +35,20 @@ _GLUE = "core.js"
 
 # Of Python's library: what needs a terminal, processes, a network or a screen; developers' tools.
 _NOT_PYTHON = frozenset((
-    "aifc", "antigravity", "asynchat", "asyncore", "bdb", "cProfile", "cgi", "cgitb", "chunk",
-    "cmd", "code", "codeop", "compileall", "configparser", "crypt", "doctest", "filecmp",
-    "fileinput", "ftplib", "getpass", "idlelib", "imaplib", "imghdr", "lib2to3", "mailbox",
-    "mailcap", "modulefinder", "multiprocessing", "netrc", "nntplib", "optparse", "pdb",
-    "pickletools", "pipes", "plistlib", "poplib", "profile", "pstats", "pty", "py_compile",
-    "pyclbr", "pydoc", "pydoc_data", "rlcompleter", "sched", "shelve", "smtplib", "sndhdr",
-    "socketserver", "sqlite3", "sunau", "symtable", "tabnanny", "telnetlib", "test", "this",
-    "timeit", "tkinter", "tomllib", "trace", "tracemalloc", "tty", "turtle", "unittest", "uu",
-    "venv", "wave", "webbrowser", "wsgiref", "xdrlib", "xml", "xmlrpc", "zipapp", "zoneinfo",
+    "_pyio", "aifc", "antigravity", "argparse", "asynchat", "asyncore", "bdb", "cProfile", "cgi",
+    "cgitb", "chunk", "cmd", "code", "codeop", "compileall", "configparser", "crypt", "difflib",
+    "doctest", "filecmp", "fileinput", "ftplib", "getpass", "idlelib", "imaplib", "imghdr",
+    "lib2to3", "mailbox", "mailcap", "modulefinder", "multiprocessing", "netrc", "nntplib",
+    "optparse", "pdb", "pickletools", "pipes", "plistlib", "poplib", "profile", "pstats", "pty",
+    "py_compile", "pyclbr", "pydoc", "pydoc_data", "rlcompleter", "sched", "shelve", "smtplib",
+    "sndhdr", "socketserver", "sqlite3", "statistics", "sunau", "symtable", "tabnanny",
+    "telnetlib", "test", "this", "timeit", "tkinter", "tomllib", "trace", "tracemalloc", "tty",
+    "turtle", "unittest", "uu", "venv", "wave", "webbrowser", "wsgiref", "xdrlib", "xml",
+    "xmlrpc", "zipapp", "zoneinfo",
+))  # fmt: skip
+_NOT_IN_PYTHON = frozenset((
+    "http/server.py", "http/cookiejar.py", "http/cookies.py", "logging/config.py",
+    "logging/handlers.py",
 ))  # fmt: skip
 _ENCODINGS = frozenset((
     "__init__", "aliases", "ascii", "cp437", "idna", "latin_1", "raw_unicode_escape",
@@ -52,7 +57,8 @@ _ENCODINGS = frozenset((
 _NOT_NUMPY = (
     "numpy/f2py/", "numpy/_pyinstaller/", "numpy/distutils/", "numpy/doc/", "numpy/testing/",
     "numpy/polynomial/", "numpy/compat/", "numpy/_core/include/", "numpy/_core/lib/",
-    "numpy/random/lib/", "numpy/random/_examples/", "_tests.cpython-", "/_simd.cpython-", "/tests/",
+    "numpy/random/lib/", "numpy/random/_examples/", "numpy/fft/", "/lapack_lite.cpython-",
+    "_tests.cpython-", "/_simd.cpython-", "/tests/",
 )  # fmt: skip
 # NumPy imports these for docstrings alone: nobody reads them there, and the start is quicker.
 _EMPTIED = ("numpy/_core/_add_newdocs.py", "numpy/_core/_add_newdocs_scalars.py")
@@ -125,7 +131,7 @@ def _library(content: bytes) -> dict[str, bytes]:
         top, _, below = name.partition("/")
         if top == "encodings":
             return below.removesuffix(".py") in _ENCODINGS
-        return top.removesuffix(".py") not in _NOT_PYTHON
+        return top.removesuffix(".py") not in _NOT_PYTHON and name not in _NOT_IN_PYTHON
 
     return _unzipped(content, wanted)
 
