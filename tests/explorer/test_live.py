@@ -7,7 +7,9 @@ import http.server
 import json
 import re
 import shutil
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -424,3 +426,111 @@ def test_a_large_network_comes_whole(browser: Any, tmp_path: Path) -> None:
     assert value == pytest.approx(why.value, rel=1e-9)
     assert reader.ask(kind="share")["state"] == ""
     reader.close()
+
+
+# --- another browser ------------------------------------------------------------------------------
+
+
+class Firefox:
+    """A window of Firefox, driven by WebDriver BiDi, which it speaks by itself."""
+
+    def __init__(self, socket: Any) -> None:
+        self.socket, self.count = socket, 0
+        self.call("session.new", capabilities={})
+        self.context = self.call("browsingContext.getTree")["contexts"][0]["context"]
+
+    def call(self, method: str, **params: Any) -> Any:
+        self.count += 1
+        self.socket.send(json.dumps({"id": self.count, "method": method, "params": params}))
+        while True:
+            reply = json.loads(self.socket.recv(timeout=120))
+            if reply.get("id") == self.count:
+                assert reply["type"] == "success", reply
+                return reply["result"]
+
+    def run(self, script: str) -> str:
+        """Run the body of an async function in the page; give the text that it returns."""
+        found = self.call(
+            "script.evaluate", expression=f"(async () => {{{script}}})()",
+            target={"context": self.context}, awaitPromise=True,
+        )  # fmt: skip
+        assert found["type"] == "success", found
+        return str(found["result"].get("value"))
+
+
+@pytest.fixture
+def firefox(tmp_path: Path) -> Iterator[Firefox]:
+    from websockets.sync.client import connect
+
+    program = shutil.which("firefox") or shutil.which("firefox-esr")
+    assert program is not None
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    flags = ["--headless", "--no-remote", "--profile", str(profile), "--remote-debugging-port", "0"]
+    with subprocess.Popen([program, *flags], stderr=subprocess.PIPE, encoding="utf-8") as process:
+        try:
+            assert process.stderr is not None
+            lines = iter(process.stderr.readline, "")
+            told = (re.search(r"WebDriver BiDi listening on (ws://\S+)", line) for line in lines)
+            address = next(match[1] for match in told if match)
+            reading = threading.Thread(target=lambda: list(lines))  # so that the pipe is never full
+            reading.start()
+            with connect(f"{address}/session", max_size=2**26) as socket:
+                yield Firefox(socket)
+        finally:
+            process.terminate()
+            process.wait(30)
+            reading.join(30)
+
+
+_PERSON = """
+const wait = (ms) => new Promise((r) => setTimeout(r, ms));
+const until = async (found) => { while (!found()) await wait(20); return found(); };
+const idle = () => until(() => document.querySelector(".cr-app[aria-busy=false]"));
+const press = async (words) => {
+  await idle();
+  const find = (b) => b.textContent === words;
+  (await until(() => [...document.querySelectorAll("button")].find(find))).click();
+};
+"""
+
+
+@pytest.mark.needs("firefox")
+def test_firefox_explains_proves_trains_and_shares(file: Path, firefox: Firefox) -> None:
+    firefox.call("browsingContext.navigate", context=firefox.context, url=file.as_uri(),
+                 wait="none")  # fmt: skip
+    while firefox.run("return document.querySelectorAll('.network .unit').length") == "0":
+        time.sleep(0.1)
+    headline = firefox.run(
+        _PERSON
+        + """
+        await idle();
+        document.querySelector('[data-target="w[2][1,2]"]')
+          .dispatchEvent(new MouseEvent("click", { bubbles: true }));
+        return (await until(() => document.querySelector(".headline"))).textContent;"""
+    )
+    value = explain(network(), "w[2][1,2]", X[:1], Y[:1]).value
+    shown = headline.replace("−", "-").replace("×10", "e")
+    assert f"{value:.4g}".replace("e-0", "e-") in shown
+    firefox.run(
+        _PERSON
+        + """
+        await press("Prove it");
+        await until(() => document.querySelector(".verdict.pass"));
+        await press("▶ Train");
+        const at = () => document.querySelector(".at").textContent.replace(/\\D/g, "");
+        await until(() => Number(at()) > 5);
+        await press("⏸ Pause");
+        await until(() => document.querySelector(".main").textContent === "▶ Train");"""
+    )
+    link = firefox.run(
+        _PERSON
+        + """
+        await press("Share");
+        return (await until(() => document.querySelector("[aria-label=Link]"))).value;"""
+    )
+    assert share.unpack(link.partition("#s=")[2])["net"]["sizes"] == [2, 3, 2, 1]
+    asked = firefox.run(
+        "return performance.getEntriesByType('resource').map((e) => e.name).join(' ')"
+    )
+    assert "http" not in asked

@@ -47,7 +47,11 @@
   }
 
   /** @param {any} error */
-  const reason = (error) => String(error.message ?? error).trim().split("\n").pop() ?? "";
+  const reason = (error) =>
+    String(error.message ?? error)
+      .trim()
+      .split("\n")
+      .pop() ?? "";
 
   /** @param {any} desk @param {{ id: number, request: any, save?: boolean }} message */
   function answer(desk, { id, request, save }) {
