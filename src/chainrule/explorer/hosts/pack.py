@@ -161,7 +161,11 @@ def _chainrule() -> dict[str, bytes]:
 
 
 def _core() -> dict[str, bytes]:
-    """Return the compiled core and its glue, or nothing where the package was built without."""
+    """Return the compiled core and its glue, or nothing where the package was built without.
+
+    The glue is a classic script. It defines ``startChainruleCore(bytes)`` in the worker, which the
+    worker awaits before it imports chainrule, and which sets ``chainruleCore`` for the engine.
+    """
     folder = resources.files("chainrule.engines")
     names = (CORE, _GLUE)
     if not all((folder / name).is_file() for name in names):

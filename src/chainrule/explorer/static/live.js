@@ -46,7 +46,7 @@ export class LiveTransport extends NotebookTransport {
       ? "The link holds the weights, data and settings. It opens this file, on this computer. For " +
         "somebody else, save the page below and send the file."
       : "The link holds the weights, data and settings. It opens for everybody who can open this page.";
-    this.notices = document.getElementById("notices")?.textContent ?? "";
+    this.notices = document.getElementById("notices")?.textContent?.trim() ?? "";
     worker.onerror = () => {
       for (const [id, give] of this.waiting) {
         this.waiting.delete(id);
@@ -87,13 +87,14 @@ class Start {
   constructor(root) {
     this.bar = el("progress", { max: 1, value: "0", "aria-label": "Start of Python" });
     this.words = el("p", { role: "status" });
+    this.note = el("p.note", {}, "Python runs in this page. Nothing is sent anywhere.");
     this.node = el(
       "div.cr-start",
       {},
       el("h1", {}, "chainrule explorer"),
       this.words,
       this.bar,
-      el("p.note", {}, "Python runs in this page. Nothing is sent anywhere."),
+      this.note,
     );
     root.replaceChildren(this.node);
   }
@@ -112,6 +113,7 @@ class Start {
     this.words.setAttribute("role", "alert");
     this.words.textContent = `The explorer cannot start: ${/** @type {Error} */ (error).message ?? error}`;
     this.bar.remove();
+    this.note.remove();
   }
 }
 
