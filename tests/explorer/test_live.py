@@ -325,6 +325,23 @@ def test_a_link_and_a_saved_page_bring_the_state_back(
         other.visit(address)
         assert other.ask(kind="look")["weights"][0]["w"][0][1] == 0.625
         other.close()
+    state = link.partition("#s=")[2]
+    reader.ask(kind="edit", target="w[1][0,1]", value=0.125)
+    page.keyboard.press("Escape")
+    page.evaluate("location.hash = 's='")
+    reader.settled()
+    page.evaluate("(state) => { location.hash = `s=${state}`; }", state)  # pasted over the address
+    page.wait_for_selector("[aria-label=Undo][title='Undo: open a link']")
+    reader.settled()
+    assert reader.ask(kind="look")["weights"][0]["w"][0][1] == 0.625
+
+
+def test_an_address_opens_a_lesson_or_the_list_of_them(browser: Any, file: Path) -> None:
+    for name, found in (("tanh+chain", ".lesson progress"), ("none", ".lesson .choice")):
+        reader = Reader(browser)
+        reader.visit(f"{file.as_uri()}#lesson={name}")
+        reader.page.wait_for_selector(found)
+        reader.close()
 
 
 def test_a_damaged_file_says_so(browser: Any, file: Path, tmp_path: Path) -> None:

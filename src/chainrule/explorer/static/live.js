@@ -88,14 +88,7 @@ class Start {
     this.bar = el("progress", { max: 1, value: "0", "aria-label": "Start of Python" });
     this.words = el("p", { role: "status" });
     this.note = el("p.note", {}, "Python runs in this page. Nothing is sent anywhere.");
-    this.node = el(
-      "div.cr-start",
-      {},
-      el("h1", {}, "chainrule explorer"),
-      this.words,
-      this.bar,
-      this.note,
-    );
+    this.node = el("div.cr-start", {}, el("h1", {}, "chainrule explorer"), this.words, this.bar, this.note);
     root.replaceChildren(this.node);
   }
 
@@ -188,7 +181,7 @@ export async function start() {
     const asked = () => new URLSearchParams(location.hash.slice(1));
     const lesson = asked().get("lesson");
     if (lesson) {
-      app.lessons.node.hidden = false;
+      app.lessons.choose(); // which stays where there is no such lesson
       await app.lessons.begin(lesson);
     }
     window.addEventListener("hashchange", () => {
