@@ -34,7 +34,7 @@ from chainrule.explorer.trainer import Trainer
 from chainrule.teach import datasets
 
 # Runs in the page: do something, wait until the page is no longer busy and has drawn a frame.
-_TIMED = """async (act) => {
+TIMED = """async (act) => {
   const app = document.querySelector(".cr-app");
   const drawn = () => new Promise((r) => requestAnimationFrame(() => setTimeout(r, 0)));
   const start = performance.now();
@@ -93,7 +93,7 @@ def clicks(browser: Any, count: int) -> list[float]:
         chosen = [targets[i * len(targets) // (count + 2)] for i in range(count + 2)]
         find = "document.querySelector('[data-target=\"{}\"]')"
         act = find + ".dispatchEvent(new MouseEvent('click', {{bubbles: true}}))"
-        times = [page.evaluate(_TIMED, act.format(target)) for target in chosen]
+        times = [page.evaluate(TIMED, act.format(target)) for target in chosen]
         page.context.close()
     return times[2:]
 
@@ -103,14 +103,14 @@ def edits(browser: Any, count: int) -> list[float]:
     with served(deep) as server:
         page = visit(browser, server)
         page.evaluate(
-            _TIMED, "document.querySelector('[data-target=\"w[2][3,4]\"]')"
+            TIMED, "document.querySelector('[data-target=\"w[2][3,4]\"]')"
             ".dispatchEvent(new MouseEvent('click', {bubbles: true}))"
         )  # fmt: skip
         act = (
             "const box = document.querySelector('.editor input[type=number]');"
             "box.value = '{}'; box.dispatchEvent(new Event('change'))"
         )
-        times = [page.evaluate(_TIMED, act.format(0.1 + i / 50)) for i in range(count + 2)]
+        times = [page.evaluate(TIMED, act.format(0.1 + i / 50)) for i in range(count + 2)]
         page.context.close()
     return times[2:]
 

@@ -41,6 +41,11 @@ def find_chromium() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
+def find_firefox() -> str | None:
+    """The browser's path, or None."""
+    return shutil.which("firefox") or shutil.which("firefox-esr")
+
+
 def why_missing(tool: str) -> str | None:
     """Why a test that needs the tool cannot run here, or None if it can."""
     match tool:
@@ -77,6 +82,14 @@ def why_missing(tool: str) -> str | None:
         case "chromium":
             there = find_chromium() is not None
             hint = "install Chromium"
+        case "firefox":
+            there = find_firefox() is not None
+            hint = "install Firefox"
+        case "pyodide":
+            from chainrule.explorer.hosts import runtime
+
+            there = runtime.cached()
+            hint = "python -c 'from chainrule.explorer.hosts import runtime; runtime.find()'"
         case _:
             raise ValueError(f"needs({tool!r}): write in tests/conftest.py how to find it")
     return None if there else f"needs {tool} ({hint})"

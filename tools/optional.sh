@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what only some tests need, with the Python that is given: PyTorch, JAX, Typst, readers of quizzes and what loggers write to
-# (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Chromium (apt-get, which root alone may use).
+# Installs what only some tests need, with the Python that is given: PyTorch, JAX, Typst, readers of quizzes and
+# what loggers write to (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Python for the browser (Pyodide,
+# into the user's cache), Chromium and Firefox (apt-get, which root alone may use).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:?the Python to install packages for}
@@ -10,14 +11,24 @@ python=${1:?the Python to install packages for}
   moodle-xml-parser citolab-qti-convert nbgrader \
   --editable '.[jax,tensorboard,mlflow,worksheets]'
 
-for browser in chromium chromium-browser google-chrome; do
-  if command -v $browser >/dev/null; then exit 0; fi
-done
+"$python" -c 'from chainrule.explorer.hosts import runtime; runtime.find(tell=print)'
+
+# has NAME...: whether one of these programs is there
+has() {
+  for name in "$@"; do
+    if command -v "$name" >/dev/null; then return 0; fi
+  done
+  return 1
+}
+wanted=()
+has chromium chromium-browser google-chrome || wanted+=(chromium)
+has firefox firefox-esr || wanted+=(firefox-esr)
+if [ ${#wanted[@]} = 0 ]; then exit 0; fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-  echo "Chromium is missing, which the tests of the explorer need: install it (on Debian and Ubuntu as root," \
-    "apt-get install chromium), and run this again" >&2
+  echo "Browsers are missing, which the tests of the explorer need: install them (on Debian as root," \
+    "apt-get install ${wanted[*]}), and run this again" >&2
   exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
-apt-get -qq install --yes --no-install-recommends chromium >/dev/null
+apt-get -qq install --yes --no-install-recommends "${wanted[@]}" >/dev/null

@@ -92,7 +92,7 @@ def _faults_of(file: Path, page: Page, pages: dict[Path, Page]) -> list[str]:
             target /= "index.html"
         if not target.exists():
             found.append(f"dead link {link!r}")
-        elif target in pages and parts.fragment:
+        elif target in pages and parts.fragment and "=" not in parts.fragment:  # for its script
             place = unquote(parts.fragment)
             found += [f"no such place {link!r}"] * (place not in pages[target].anchors)
     return found

@@ -1,7 +1,11 @@
-"""The explorer as a page of the site: a file that needs no Python, made when the site is built."""
+"""The explorer as part of the site: live pages that need no Python, made when the site is built.
+
+Where Python for the browser cannot be had, a recording stands in their place.
+"""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +17,18 @@ from sphinx.errors import ExtensionError
 FILE = Path("_generated", "extra", "live", "explorer.html")
 _MAKE = """
 import sys
+from pathlib import Path
 import chainrule as cr
+from chainrule.explorer.hosts import site
+folder = Path(sys.argv[1])
 X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
 net = cr.Network([2, 4, 1], hidden="tanh", output="sigmoid", loss="binary_cross_entropy", seed=2)
 net.fit(X, y, optimizer=cr.Adam(0.05), epochs=150, batch_size=4, verbose=0)
-net.explore(X, y).save(sys.argv[1], steps=20)
+try:
+    site.write(folder)
+except OSError as error:
+    print(f"the explorer is a recording: {error}", file=sys.stderr)
+    net.explore(X, y).save(folder / "explorer.html", steps=20)
 """
 _run: list[subprocess.Popen[str]] = []
 
@@ -25,11 +36,11 @@ _run: list[subprocess.Popen[str]] = []
 def start(app: Sphinx) -> None:
     """Begin to write the file; it takes some seconds, in which Sphinx goes on."""
     file = app.srcdir / FILE
-    file.parent.mkdir(parents=True, exist_ok=True)
     if app.config.executed_pages or not file.exists():
-        _run[:] = [subprocess.Popen(
-            [sys.executable, "-c", _MAKE, str(file)], stderr=subprocess.PIPE, encoding="utf-8"
-        )]  # fmt: skip
+        shutil.rmtree(file.parent, ignore_errors=True)
+        file.parent.mkdir(parents=True)
+        command = [sys.executable, "-c", _MAKE, str(file.parent)]
+        _run[:] = [subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8")]
 
 
 def wait(app: Sphinx, env: Any) -> None:

@@ -808,6 +808,7 @@ def test_a_link_brings_the_state_back(person: Person) -> None:
     assert session.network.parameters[0] != 0
     assert "cr.Network(" in page.input_value("[aria-label=Python]")
     link = page.input_value("[aria-label=Link]")
+    assert "in another one its address is refused" in person.text("dialog")
     with page.expect_download() as download:
         page.click("button:text-is('SVG')")
     picture = Path(download.value.path()).read_text(encoding="utf-8")
@@ -1068,13 +1069,13 @@ def test_the_types_of_the_browser_code(tmp_path: Path) -> None:
 def test_the_joined_script_has_every_module_once() -> None:
     from chainrule.explorer.hosts import assets
 
-    for entry in ("offline", "notebook"):
+    for entry in ("offline", "live", "notebook"):
         text = assets.joined(entry)
         assert not re.search(r"^(import|export) ", text, re.MULTILINE)
         names = re.findall(r"^const module_(\w+) =", text, re.MULTILINE)
         assert len(names) == len(set(names))
         assert names[-1] == entry
-    page = assets.whole_page("offline", json.dumps({}))
+    page = assets.whole_page("offline", {"recording": json.dumps({})})
     assert "http://" not in page.replace("http://www.w3.org/", "")
     assert "https://" not in page
 

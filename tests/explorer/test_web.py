@@ -85,7 +85,9 @@ def test_the_opened_address_gives_a_cookie_and_leaves_the_token_out(server: Serv
 @pytest.mark.parametrize("token", [None, "", "wrong", "é"])
 def test_without_the_token_nothing_is_served(server: Server, token: str | None) -> None:
     base = f"http://127.0.0.1:{server.port}"
-    assert httpx.get(base if token is None else f"{base}/?token={token}").status_code == 403
+    page = httpx.get(base if token is None else f"{base}/?token={token}")
+    assert page.status_code == 403
+    assert "It opens in their browser alone" in page.text
     headers = {} if token is None else {"x-chainrule-token": token.encode()}
     reply = httpx.post(f"{base}/api/sessions", json={}, headers=headers)
     assert reply.status_code == 403

@@ -28,6 +28,7 @@ from chainrule.cli.shared import (
     note,
     one_line_warnings,
 )
+from chainrule.cli.site import site
 from chainrule.cli.train import train
 from chainrule.cli.worksheet import worksheet
 
@@ -98,6 +99,7 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     chainrule check net.safetensors --data samples.csv
     chainrule explore net.safetensors --data samples.csv
     chainrule worksheet --sizes 2,2,1 --variants 30 --out class
+    chainrule site public
 
     Model files come from train, demo, or Network.save in Python.
     """
@@ -119,5 +121,5 @@ def cli(context: click.Context) -> int:
     return USAGE
 
 
-for _command in (demo, train, predict, inspect, explain, check, explore, worksheet):
+for _command in (demo, train, predict, inspect, explain, check, explore, site, worksheet):
     cli.add_command(_command)

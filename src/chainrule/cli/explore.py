@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule.cli.shared import header_option
+from chainrule.cli.shared import header_option, note
 
 if TYPE_CHECKING:
     from chainrule.explorer.session import Session
     from chainrule.network import Network
-    from chainrule.teach.lessons import Lesson
 
 _MOST_ROWS = 10_000  # of a table
 
@@ -28,7 +27,7 @@ _MOST_ROWS = 10_000  # of a table
       chainrule explore
       chainrule explore --sizes 2,4,1 --dataset moons
       chainrule explore net.safetensors --data samples.csv
-      chainrule explore --sizes 2,4,1 --dataset spiral --save lesson.html
+      chainrule explore --sizes 2,4,1 --dataset spiral --live lesson.html
       chainrule explore --lesson mine.md
 
     Needs more packages: pip install 'chainrule[explorer]'.
@@ -47,7 +46,13 @@ _MOST_ROWS = 10_000  # of a table
 @header_option
 @click.option("--dataset", metavar="NAME", help="Classic samples instead: circles, moons, ...")
 @click.option("--lesson", metavar="FILE", help="Play a lesson: Markdown, as the docs describe it.")
-@click.option("--save", metavar="FILE", help="Write one HTML file that needs no Python, and exit.")
+@click.option(
+    "--live", metavar="FILE", help="Write one HTML file that carries Python (10 MB), and exit."
+)
+@click.option(
+    "--runtime", metavar="FOLDER", help="The parts of Pyodide for --live. [the cache, the internet]"
+)
+@click.option("--save", metavar="FILE", help="Write a smaller file, a recording, and exit.")
 @click.option(
     "--steps",
     type=click.IntRange(0, 5000),
@@ -71,7 +76,9 @@ _MOST_ROWS = 10_000  # of a table
     metavar="η",
     help="Learning rate. [0.5 for classic samples, else 0.1]",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--host", "address", default="127.0.0.1", show_default=True, help="The address to listen on."
+)
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="The port. [the first free one from 8765 on]"
 )
@@ -84,12 +91,14 @@ def explore(
     header: bool | None,
     dataset: str | None,
     lesson: str | None,
+    live: str | None,
+    runtime: str | None,
     save: str | None,
     steps: int,
     sample: int | None,
     notation: str | None,
     learning_rate: float | None,
-    host: str,
+    address: str,
     port: int | None,
     browser: bool,
 ) -> int:
@@ -100,46 +109,42 @@ def explore(
     """
     from chainrule.explorer import load
 
-    for name in ("session", "hosts.offline" if save is not None else "hosts.server"):
+    if live is not None and save is not None:
+        raise click.UsageError("--live and --save exclude each other; choose one")
+    if runtime is not None and live is None:
+        raise click.UsageError("--runtime needs --live FILE")
+    host = "live" if live is not None else "offline" if save is not None else "server"
+    for name in ("session", f"hosts.{host}"):
         load(name)  # says which packages are missing, before anything is read
-    from chainrule.explorer.place import QUICK
-    from chainrule.explorer.session import Session
-
     if lesson is not None:
         others = {"MODEL": model, "--sizes": sizes, "--data": data, "--dataset": dataset,
                   "--save": save, "--sample": sample, "--notation": notation,
                   "--learning-rate": learning_rate}  # fmt: skip
         if clash := [name for name, value in others.items() if value is not None]:
             raise click.UsageError(f"--lesson and {clash[0]} exclude each other; choose one")
-        given = _lesson(lesson)
+        make = lesson_of(lesson)
+    else:
+        subject = subject_of(model, sizes, data, header, hidden, dataset)
 
-        def play() -> Session:
-            session = Session()
-            session.given = given
+        def make() -> Session:
+            session = session_of(*subject, quick=dataset is not None)
+            usual = session.settings
+            session.settings = replace(
+                usual,
+                notation=notation or usual.notation,
+                learning_rate=learning_rate or usual.learning_rate,
+            )
+            session.choose(sample)
             return session
 
-        return _serve(play, host, port, browser)
-    subject = _subject(model, sizes, data, header, hidden, dataset)
-    network, X, y, name = subject
-    quick = dataset is not None
-
-    def make() -> Session:
-        session = Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
-        usual = session.settings
-        session.settings = replace(
-            usual,
-            notation=notation or usual.notation,
-            learning_rate=learning_rate or usual.learning_rate,
-        )
-        session.choose(sample)
-        return session
-
+    if live is not None:
+        return _write_live(make(), live, runtime)
     if save is not None:
         return _save(make(), save, steps)
-    return _serve(make, host, port, browser)
+    return _serve(make, address, port, browser)
 
 
-def _subject(
+def subject_of(
     model: str | None,
     sizes: str | None,
     data: str | None,
@@ -191,10 +196,9 @@ def _subject(
     return network, chosen.X, chosen.y, chosen.name
 
 
-def _lesson(path: str) -> Lesson:
-    """Return the lesson of a file, with every button and formula checked."""
-    from chainrule.explorer.touring import read_lesson
-    from chainrule.network import Network
+def lesson_of(path: str) -> Callable[[], Session]:
+    """Return a maker of sessions that begin with the lesson of a file, which has been checked."""
+    from chainrule.explorer.session import Session
     from chainrule.teach.lessons.format import MOST_BYTES
 
     with open(path, "rb") as file:
@@ -205,7 +209,14 @@ def _lesson(path: str) -> Lesson:
         text = raw.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text, at byte {error.start}") from None
-    return read_lesson(text, os.path.basename(path), Network)
+
+    def make() -> Session:
+        session = Session()
+        session.give(text, os.path.basename(path))
+        return session
+
+    make()
+    return make
 
 
 def sizes_of(text: str) -> list[int]:
@@ -217,6 +228,24 @@ def sizes_of(text: str) -> list[int]:
     if len(sizes) < 2:
         raise click.UsageError(f"--sizes is {text}; expected two layers or more, such as 2,1")
     return sizes
+
+
+def session_of(network: Network | None, X: Any, y: Any, name: str, quick: bool) -> Session:
+    """Return the session of a subject; a data set of the explorer is learnt at its quick rate."""
+    from chainrule.explorer.place import QUICK
+    from chainrule.explorer.session import Session
+
+    return Session(network, X, y, name=name or "data", settings=QUICK if quick else None)
+
+
+def _write_live(session: Session, live: str, runtime: str | None) -> int:
+    from chainrule.explorer.hosts.live import page
+    from chainrule.storage.atomic import write_atomically
+
+    content = page(session, runtime, note).encode()
+    write_atomically(live, content)
+    click.echo(f"{live}: {len(content) / 1e6:.1f} MB; everything works in any browser, offline")
+    return 0
 
 
 def _save(session: Session, save: str, steps: int) -> int:

@@ -78,26 +78,39 @@ class Explorer:
         self,
         path: str | os.PathLike[str],
         *,
+        live: bool = False,
+        runtime: str | os.PathLike[str] | None = None,
         steps: int = 200,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Write one HTML file that shows the explorer without Python and offline.
+        """Write one HTML file that shows the explorer without an installed Python, and offline.
 
-        It records training from the current weights, with the derivation of everything in the
-        drawing, for the current sample. The session does not change.
+        A live file (about 10 MB) carries Python itself: everything works in it. Its parts are
+        downloaded once, and kept in the user's cache. Without ``live`` the file is a recording of
+        training from the current weights, for the current sample, with the derivation of
+        everything in the drawing; it is smaller, and nothing in it can be edited. The session does
+        not change.
 
         Args:
             path: The file to write.
+            live: Whether the file carries Python.
+            runtime: The folder with the parts of Pyodide for a live file; None takes the folder of
+                ``CHAINRULE_RUNTIME``, the cache or the internet.
             steps: How many steps of training to record.
             on_progress: Called after each step with the number of steps done and their total.
 
         Raises:
-            OSError: The file cannot be written.
-            ValueError: ``steps`` is below 0.
+            OSError: The file cannot be written, or the parts of Pyodide are missing.
+            ValueError: ``steps`` is below 0; a part of ``runtime`` is not that of the release; a
+                custom function of the network cannot go into a live file.
         """
         from chainrule.storage.atomic import write_atomically
 
-        text: str = load("hosts.offline").page(self.session.copy(), steps, on_progress)
+        text: str
+        if live:
+            text = load("hosts.live").page(self.session, runtime)
+        else:
+            text = load("hosts.offline").page(self.session.copy(), steps, on_progress)
         write_atomically(path, text.encode())
 
     def _repr_mimebundle_(self, **options: Any) -> Any:

@@ -106,10 +106,20 @@ class Place:
 
     def copy(self) -> Self:
         """Return an independent session in the same state, with nothing to undo."""
-        twin = type(self)(self.network)
-        twin._data, twin.settings, twin.sample = self._data, self.settings, self.sample
-        twin._restart()
+        twin = type(self)(self.network, settings=self.settings)
+        twin.begin(self._data, self.sample)
         return twin
+
+    @property
+    def data(self) -> Dataset:
+        """Return the samples of the session."""
+        return self._data
+
+    def begin(self, data: Dataset, sample: int) -> None:
+        """Start with other data, which fit the network, at one of their samples."""
+        self._data, self.sample = data, sample
+        with np.errstate(all="ignore"):
+            self._restart()
 
     # --- the frame ------------------------------------------------------------------------------
 

@@ -86,8 +86,8 @@ def _refusal(reason: str) -> ValueError:
 
 def why_not(network: FeedForward, d: Dataset) -> str:
     """Return why a network and its data cannot be shared as a link, or ""."""
-    if custom := _custom(network):
-        return f"A link cannot hold the custom function {custom[0]!r}."
+    if own := custom(network):
+        return f"A link cannot hold the custom function {own[0]!r}."
     if any(layer.dropout for layer in network.weighted_layers):
         return "A link cannot hold a network with dropout."
     if network.parameters.size > MOST:
@@ -101,6 +101,11 @@ def why_not(network: FeedForward, d: Dataset) -> str:
 
 def network_state(network: FeedForward) -> dict[str, Any]:
     """Return a network as plain data, with every bit of its parameters."""
+    return {**structure(network), "p": [float(v) for v in network.parameters]}
+
+
+def structure(network: FeedForward) -> dict[str, Any]:
+    """Return what makes such a network, as plain data; without dropout."""
     return {
         "sizes": list(network.sizes),
         "hidden": [layer.activation.name for layer in network.weighted_layers[:-1]],
@@ -110,7 +115,6 @@ def network_state(network: FeedForward) -> dict[str, Any]:
         "dtype": str(network.dtype),
         "l2": network.l2,
         "seed": network.seed,
-        "p": [float(v) for v in network.parameters],
     }
 
 
@@ -147,7 +151,7 @@ def python(network: FeedForward, dataset: Dataset, rule: str, batch_size: int, f
     lines = [
         "import chainrule as cr",
         "",
-        *(f"# {name!r} is a custom function: pass the object." for name in _custom(network)),
+        *(f"# {name!r} is a custom function: pass the object." for name in custom(network)),
         "net = cr.Network(",
         f"    {list(network.sizes)}, hidden={hidden!r},",
         f"    output={output!r}, loss={network.loss.name!r},",
@@ -182,7 +186,7 @@ def python(network: FeedForward, dataset: Dataset, rule: str, batch_size: int, f
     return "\n".join(lines)
 
 
-def _custom(network: FeedForward) -> list[str]:
+def custom(network: FeedForward) -> list[str]:
     """Return the names of the activations and the loss that are not the library's."""
     found = [
         layer.activation.name

@@ -6,7 +6,10 @@ function, in the order of their imports; so the repository holds no bundle.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 
@@ -81,19 +84,53 @@ def joined(entry: str) -> str:
     return "".join(parts)
 
 
-def whole_page(entry: str, data: str) -> str:
-    """Return a page that needs no other file: style, script and data are in it."""
-    style, script = files()["style.css"][0], joined(entry)
-    policy = (
-        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+def whole_page(entry: str, parts: Mapping[str, str], extra: str = "") -> str:
+    """Return a page that needs no other file: style, script and data are in it.
+
+    ``parts`` are texts that the script finds by their ids; ``extra`` is HTML after them. A page
+    with a program may start it as a worker.
+    """
+    style, script = files()["style.css"][0], _closed(start_of(entry))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = policy(f"'sha256-{digest}'", "data:" if "program" in parts else "")
+    return _PAGE.format(
+        head=f"{allowed}\n<style>\n{style}</style>",
+        body="".join(
+            f'<script type="application/octet-stream" id="{name}">{text}</script>\n'
+            for name, text in parts.items()
+        )
+        + f'{extra}<script type="module">{script}</script>\n',
+    )
+
+
+def page_of_site(style: str, script: str, body: str) -> str:
+    """Return a live page of a static site, which loads its style and script from files."""
+    allowed = policy("'self'", "'self' data:")
+    return _PAGE.format(
+        head=f'{allowed}\n<link rel="stylesheet" href="{style}"/>\n'
+        f'<script defer src="{script}"></script>',
+        body=body,
+    )
+
+
+def policy(script: str, data: str) -> str:
+    """Return the policy of a page that runs one script; ``data`` is where a live page's come from.
+
+    Nothing else may be loaded, and no text is run as code. A live page compiles WebAssembly in a
+    worker.
+    """
+    live = f" 'wasm-unsafe-eval' blob:; worker-src blob:; connect-src {data}" if data else ""
+    style = "'self' 'unsafe-inline'" if "'self'" in data else "'unsafe-inline'"
+    content = (
+        f"default-src 'none'; script-src {script}{live}; style-src {style}; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-    return _PAGE.format(
-        head=f'<meta http-equiv="content-security-policy" content="{policy}"/>\n'
-        f"<style>\n{style}</style>",
-        body=f'<script type="application/octet-stream" id="recording">{data}</script>\n'
-        f'<script type="module">\n{_closed(script)}module_{entry}.start();\n</script>\n',
-    )
+    return f'<meta http-equiv="content-security-policy" content="{content}"/>'
+
+
+def start_of(entry: str) -> str:
+    """Return the script that starts a page."""
+    return f"\n{joined(entry)}module_{entry}.start();\n"
 
 
 def _closed(script: str) -> str:

@@ -29,7 +29,7 @@ def page(
     """Train for some steps, and return the page with everything recorded."""
     recording = record(session, steps, on_progress)
     packed = gzip.compress(json.dumps(recording, separators=(",", ":")).encode(), 9, mtime=0)
-    return assets.whole_page("offline", base64.b64encode(packed).decode())
+    return assets.whole_page("offline", {"recording": base64.b64encode(packed).decode()})
 
 
 def record(

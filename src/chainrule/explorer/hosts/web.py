@@ -31,7 +31,9 @@ _AT_ONCE = 8  # requests that compute at a time; others wait
 _NO_TOKEN = (
     "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>chainrule</title>"
     "<h1>The token is missing</h1><p>Open the whole address that "
-    "<code>chainrule explore</code> printed. It ends in <code>?token=…</code></p></html>"
+    "<code>chainrule explore</code> printed. It ends in <code>?token=…</code></p>"
+    "<p>Did somebody share this link with you? It opens in their browser alone. Ask them for "
+    "a live page, which <code>chainrule explore --live FILE</code> writes.</p></html>"
 )
 
 

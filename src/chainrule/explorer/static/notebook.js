@@ -35,11 +35,19 @@ export class NotebookTransport {
    * @returns {Promise<any>}
    */
   ask(request) {
+    return this.post({ request });
+  }
+
+  /**
+   * @param {Record<string, unknown>} message
+   * @returns {Promise<any>}
+   */
+  post(message) {
     this.sent += 1;
     const id = this.sent;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, (reply) => (reply.kind === "error" ? reject(new Error(reply.message)) : resolve(reply)));
-      this.model.send({ id, request });
+      this.model.send({ ...message, id });
     });
   }
 

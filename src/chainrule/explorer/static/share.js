@@ -1,4 +1,4 @@
-/** Sharing: a link, Python code, and the drawing as a picture. */
+/** Sharing: a link, the page, Python code, and the drawing as a picture. */
 
 import { download, el } from "./dom.js";
 
@@ -17,18 +17,15 @@ export class ShareDialog {
     const reply = this.app.transport.live ? await this.app.ask({ kind: "share" }) : null;
     const shown = /** @type {Node[]} */ ([this.top("Share")]);
     if (reply?.state && this.app.isPage) {
-      const link = `${location.origin}${location.pathname}#s=${reply.state}`;
+      const link = `${location.href.split("#")[0]}#s=${reply.state}`;
       history.replaceState(null, "", link);
       shown.push(
         el("h3", {}, "A link to this state"),
-        el(
-          "p.small",
-          {},
-          "The link holds the weights, data and settings. It opens at this address, while the explorer runs.",
-        ),
+        el("p.small", {}, this.app.transport.linkWords),
         this.text(link, "Link"),
       );
     } else if (reply && !reply.state) shown.push(el("p.small", {}, `There is no link to this state. ${reply.why_not}`));
+    if (this.app.transport.save) shown.push(...this.saving());
     if (reply) shown.push(el("h3", {}, "Python code for this network"), this.text(reply.python, "Python"));
     shown.push(
       el("h3", {}, "The drawing"),
@@ -46,8 +43,33 @@ export class ShareDialog {
         el("button", { type: "button", onclick: () => void this.png() }, "PNG"),
       ),
     );
+    const { notices } = this.app.transport;
+    if (notices)
+      shown.push(
+        el(
+          "p.small",
+          {},
+          "The page holds Python and other free software. ",
+          el("button.quiet", { type: "button", onclick: () => this.showText("Licences", notices) }, "Licences"),
+        ),
+      );
     this.body.replaceChildren(...shown);
     this.node.showModal();
+  }
+
+  /** The part that saves the page, with the network and data that it has now. */
+  saving() {
+    const save = el("button", { type: "button" }, "Save this page");
+    save.onclick = async () => {
+      save.disabled = true;
+      await this.app.transport.save().catch((/** @type {Error} */ error) => this.app.tell(error.message));
+      save.disabled = false;
+    };
+    return [
+      el("h3", {}, "The page"),
+      el("p.small", {}, "One HTML file with this network, its data and settings, for everybody with a browser."),
+      el("div.buttons", {}, save),
+    ];
   }
 
   /** @param {string} title */

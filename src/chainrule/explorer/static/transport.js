@@ -10,6 +10,9 @@ const LOST = "The connection to Python is lost. Start chainrule explore again, a
 export class WebTransport {
   constructor() {
     this.live = true;
+    this.linkWords =
+      "The link holds the weights, data and settings. It opens in this browser, while the explorer runs; in " +
+      "another one its address is refused. For somebody else, make a live page: chainrule explore --live FILE.";
     this.session = "";
   }
 

@@ -71,6 +71,9 @@ export interface Stop {
 }
 export interface Transport {
   readonly live: boolean;
+  readonly linkWords?: string; // for whom a link to the state opens
+  readonly notices?: string; // of other people's software in the page
+  save?(): Promise<void>; // as a page of its own
   start(): Promise<Frame>;
   ask(request: Record<string, unknown>): Promise<any>;
   train(request: Record<string, unknown>, onFrame: (frame: Frame) => void): { done: Promise<void>; stop(): void };

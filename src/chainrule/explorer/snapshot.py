@@ -1,0 +1,71 @@
+"""Snapshots: a session as bytes that another Python reads, with every bit of its numbers.
+
+They are an .npz file of arrays and one JSON text, and hold no code.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+
+from chainrule.equations.feedforward import FeedForward
+from chainrule.explorer import share
+from chainrule.explorer.place import Settings
+from chainrule.explorer.session import Session
+from chainrule.teach.datasets import Dataset
+
+VERSION = 1  # of the format
+
+
+def pack(session: Session) -> bytes:
+    """Return the network, data, settings, sample and own lesson of a session.
+
+    Raises:
+        ValueError: The network has a custom function, which is code of this Python.
+    """
+    network, data = session.network, session.data
+    if own := share.custom(network):
+        raise ValueError(
+            f"The network has the custom function {own[0]!r}, whose Python code cannot move to "
+            "another place. Use one of the library's functions."
+        )
+    about = {
+        "version": VERSION,
+        "network": share.structure(network),
+        "dropout": [layer.dropout for layer in network.weighted_layers[:-1]],
+        "settings": vars(session.settings),
+        "sample": session.sample,
+        "lesson": session.given_text,
+        "data": {name: getattr(data, name) for name in _OF_DATA},
+    }
+    file = io.BytesIO()
+    np.savez_compressed(
+        file, about=np.array(json.dumps(about)), parameters=network.parameters,
+        X=data.X, y=data.y, X_val=data.X_val, y_val=data.y_val,
+    )  # fmt: skip
+    return file.getvalue()
+
+
+def unpack(content: bytes) -> Session:
+    """Return a session in the state that `pack` was given; raise ValueError for other bytes."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in ("parameters", "X", "y", "X_val", "y_val")}
+        about = json.loads(str(file["about"]))
+    if about["version"] != VERSION:
+        raise ValueError(f"the snapshot has format {about['version']}; expected {VERSION}")
+    network = FeedForward(**about["network"], dropout=about["dropout"])
+    network.parameters[...] = arrays.pop("parameters")
+    given: dict[str, Any] = about["data"]
+    columns, labels = tuple(given.pop("columns")), tuple(given.pop("labels"))
+    session = Session(network, settings=Settings(**about["settings"]))
+    data = Dataset(**given, **arrays, columns=columns, labels=labels)
+    session.begin(data, about["sample"])
+    if about["lesson"]:
+        session.give(about["lesson"], "The lesson")
+    return session
+
+
+_OF_DATA = ("name", "classes", "width", "columns", "labels", "scaled")
