@@ -21,16 +21,8 @@ _native = pytest.importorskip("chainrule.engines._native", reason="a pure Python
 mp = pytest.importorskip("mpmath")
 
 Array = Any
-ISAS = _native.available_instruction_sets()
 DTYPES = ["float32", "float64"]
 EPS, DENORMAL = 4, 3  # allowed: units of eps, and of the smallest number
-
-
-@pytest.fixture(params=ISAS)
-def isa(request: pytest.FixtureRequest) -> Any:
-    _native.force_instruction_set(request.param)
-    yield request.param
-    _native.force_instruction_set(None)
 
 
 @cache

@@ -21,13 +21,6 @@ DTYPES = ["float32", "float64"]
 EPS = 8  # relative to the parts of a sum
 
 
-@pytest.fixture(params=_native.available_instruction_sets())
-def isa(request: pytest.FixtureRequest) -> Any:
-    _native.force_instruction_set(request.param)
-    yield request.param
-    _native.force_instruction_set(None)
-
-
 def passed_through(
     loss: str, output: str, z: Array, y: Array, hidden: int = 0
 ) -> tuple[float, float, Array, Array]:
