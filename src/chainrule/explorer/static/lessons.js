@@ -152,7 +152,11 @@ export class Lessons {
       { type: "button", onclick: () => (last ? this.close() : void this.go(i + 1)) },
       last ? this.words.done : this.words.next,
     );
-    const back = el("button", { type: "button", disabled: i === 0, onclick: () => void this.go(i - 1) }, this.words.back);
+    const back = el(
+      "button",
+      { type: "button", disabled: i === 0, onclick: () => void this.go(i - 1) },
+      this.words.back,
+    );
     const place = this.say("place", { title: this.title, at: String(i + 1), count: String(this.titles.length) });
     this.body.replaceChildren(
       this.top(stop.title),
@@ -195,7 +199,9 @@ export class Lessons {
     if (stop.samples.length) {
       const head = [
         el("th", { scope: "col" }, this.words.sample),
-        ...stop.heads.map((one) => el("th", { scope: "col" }, el("span.unseen", {}, one.text), hidden(formula(one.mathml)))),
+        ...stop.heads.map((one) =>
+          el("th", { scope: "col" }, el("span.unseen", {}, one.text), hidden(formula(one.mathml))),
+        ),
         el("th", { scope: "col" }, this.words.product),
       ];
       const rows = stop.samples.map(([index, ...values]) =>
@@ -247,10 +253,12 @@ export class Lessons {
       {
         onsubmit: (/** @type {Event} */ event) => {
           event.preventDefault();
-          const text = box.value.trim().replace("−", "-").replace(/^(-?\d*),(\d+)$/, "$1.$2");
+          const text = box.value
+            .trim()
+            .replace("−", "-")
+            .replace(/^(-?\d*),(\d+)$/, "$1.$2");
           const value = Number(text);
-          if (text === "" || !Number.isFinite(value))
-            out.replaceChildren(el("p.verdict.fail", {}, this.words.number));
+          if (text === "" || !Number.isFinite(value)) out.replaceChildren(el("p.verdict.fail", {}, this.words.number));
           else void respond({ value });
         },
       },
