@@ -100,7 +100,7 @@ def test_in_jupyterlab(jupyter: str) -> None:
     with playwright.sync_playwright() as p:
         browser = p.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.set_default_timeout(40_000)
+        page.set_default_timeout(120_000)
         page.goto(jupyter)
         page.wait_for_selector(".jp-Notebook .jp-Cell")
         page.wait_for_selector("text=Python 3 (ipykernel) | Idle")

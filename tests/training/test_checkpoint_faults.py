@@ -273,8 +273,11 @@ def test_disk_full_leaves_the_last_checkpoint_and_a_clear_error(tmp_path: Path) 
         ran = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / folder), *full],
             capture_output=True, text=True, timeout=300, check=False,
+            env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")},
         )  # fmt: skip
-        assert (ran.returncode, ran.stderr) == (0, "")
+        # A core that counts its lines finds the disk full, too, and says so.
+        said = [line for line in ran.stderr.splitlines() if not line.startswith("profiling:")]
+        assert (ran.returncode, said) == (0, [])
         return ran.stdout.splitlines()
 
     error, _ = run("run", "full")
