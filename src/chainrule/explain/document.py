@@ -94,6 +94,11 @@ def _penalty(why: Derivative) -> list[Section]:
     return [Section("The penalty", steps, why.penalty.symbol, why.penalty)]
 
 
+def of_whole_loss(why: Derivative) -> list[Equation]:
+    """Return the derivative of the whole loss C: the mean over the samples, and the penalty."""
+    return [equation for section in _mean(why) for equation in section.equations]
+
+
 def _mean(why: Derivative) -> list[Section]:
     """Return ∂C/∂w = (1/n) Σ_i ∂C_i/∂w, with sample weights and the penalty where they exist."""
     n = why.n_samples
@@ -137,6 +142,14 @@ def _update(why: Derivative) -> list[Section]:
         sides = (why.symbol, add(Num(old), Neg(step)), new)
         equations.append(Equation(sides, "in numbers", relation=arrow))
     return [Section("The update", equations)]
+
+
+def update(why: Derivative) -> Equation:
+    """Return w ← w - η ∂C/∂w of the target, with its numbers if there is a learning rate."""
+    (section,) = _update(why)
+    _, rule, *numbers = section.equations
+    sides = (*rule.sides, *(side for equation in numbers for side in equation.sides[1:]))
+    return Equation(sides, relation=rule.relation)
 
 
 def _equations(why: Derivative, shown: Sequence[Equation]) -> list[Equation]:

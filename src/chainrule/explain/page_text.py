@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from chainrule.equations.numbers import format_number
@@ -16,6 +16,7 @@ from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
+    from chainrule.explain.worked import WorkedExample
 
 _ROWS = 10
 _BREAKS = re.compile(r"(?<=\))(?=[(\[])|(?<=\])(?=\[)|(?<= )(?=[+−·=] )|(?<= )(?=∂[^/]|else )")
@@ -26,27 +27,28 @@ def page(why: Derivative, width: int, depth: int) -> str:
     return "\n".join(_Page(why, max(width, 40), depth).lines()) + "\n"
 
 
-class _Page:
-    def __init__(self, why: Derivative, width: int, depth: int) -> None:
-        self.why, self.width, self.depth = why, width, depth
-        self.writer = TextWriter(why.notation, why.network.sizes, why.n_samples)
+def worked(example: WorkedExample, width: int) -> str:
+    """Return a worked example, with no line longer than ``width`` (at least 40)."""
+    return "\n".join(_worked(example, max(width, 40))) + "\n"
 
-    def lines(self) -> list[str]:
-        why = self.why
-        lines = [*self._fold(headline(why, self.writer), 0), *self._fold(setting(why), 0)]
-        for section in sections(why):
-            symbol = f": {self.writer.write(section.symbol)}" if section.symbol else ""
-            lines += ["", section.title + symbol]
-            for equation in section.equations:
-                lines += self._equation(equation)
-            if section.term is not None and section.term.contributions is not None:
-                lines += self._contributions(section.term.contributions, "  ", self.depth)
-            if section.has_samples:
-                lines += self._table()
-        return [*lines, "", *self._fold(why.certificate.text(self.width).rstrip(), 0)]
 
-    def _equation(self, equation: Equation) -> list[str]:
-        lines = self._fold(equation.lead, 2) if equation.lead else []
+def _worked(example: WorkedExample, width: int) -> Iterator[str]:
+    layout = _Layout(TextWriter(example.notation, example.network.sizes, 1), width)
+    yield from layout.fold(example.setting(), 0)
+    for section in example.sections():
+        yield from ("", section.title)
+        for equation in section.equations:
+            yield from layout.equation(equation)
+
+
+class _Layout:
+    """Lines of text and equations, none longer than ``width``."""
+
+    def __init__(self, writer: TextWriter, width: int) -> None:
+        self.writer, self.width = writer, width
+
+    def equation(self, equation: Equation) -> list[str]:
+        lines = self.fold(equation.lead, 2) if equation.lead else []
         sides = [self.writer.write(side) for side in equation.sides]
         signs = ["", f" {equation.relation} ", *[" = "] * len(sides)]
         tag = f"   {equation.tag}" if equation.tag else ""
@@ -87,6 +89,39 @@ class _Page:
                 line = indent
             line += piece
         return [*lines, line.rstrip()]
+
+    def fold(self, text: str, indent: int) -> list[str]:
+        lines: list[str] = []
+        for line in text.splitlines():
+            start = " " * (indent + len(line) - len(line.lstrip()))
+            lines += (
+                textwrap.wrap(
+                    line.strip(), self.width, initial_indent=start, subsequent_indent=start
+                )
+                if len(start + line.strip()) > self.width
+                else [start + line.strip()]
+            )
+        return lines
+
+
+class _Page(_Layout):
+    def __init__(self, why: Derivative, width: int, depth: int) -> None:
+        super().__init__(TextWriter(why.notation, why.network.sizes, why.n_samples), width)
+        self.why, self.depth = why, depth
+
+    def lines(self) -> list[str]:
+        why = self.why
+        lines = [*self.fold(headline(why, self.writer), 0), *self.fold(setting(why), 0)]
+        for section in sections(why):
+            symbol = f": {self.writer.write(section.symbol)}" if section.symbol else ""
+            lines += ["", section.title + symbol]
+            for equation in section.equations:
+                lines += self.equation(equation)
+            if section.term is not None and section.term.contributions is not None:
+                lines += self._contributions(section.term.contributions, "  ", self.depth)
+            if section.has_samples:
+                lines += self._table()
+        return [*lines, "", *self.fold(why.certificate.text(self.width).rstrip(), 0)]
 
     def _contributions(self, parts: Contributions, indent: str, depth: int) -> list[str]:
         if depth < 1 or len(parts) < 2:
@@ -146,19 +181,6 @@ class _Page:
         for label, row in zip(labels, shown, strict=True):
             lines += self._wrapped(f"    {label:>6}  ", self._product(row.terms, row.product))
         return [*lines, *more, f"      mean  {self.writer.number(average)}"]
-
-    def _fold(self, text: str, indent: int) -> list[str]:
-        lines: list[str] = []
-        for line in text.splitlines():
-            start = " " * (indent + len(line) - len(line.lstrip()))
-            lines += (
-                textwrap.wrap(
-                    line.strip(), self.width, initial_indent=start, subsequent_indent=start
-                )
-                if len(start + line.strip()) > self.width
-                else [start + line.strip()]
-            )
-        return lines
 
 
 def _split(formula: str, depth: int) -> list[str]:
