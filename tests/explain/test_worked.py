@@ -92,7 +92,7 @@ def test_the_chain_of_the_second_lesson_is_one_product() -> None:
     text = example.text(300)
     chain = "∂L/∂h₂ ∂h₂/∂z₂ ∂z₂/∂h₁ ∂h₁/∂z₁ ∂z₁/∂w₁"
     assert f"∂L/∂w₁ = {chain}" in " ".join(text.split())
-    assert "[−(y − h₂)][1 − h₂²][w₂][1 − h₁²][x]" in text
+    assert "[−(y − h₂)][1 − (h₂)²][w₂][1 − (h₁)²][h₀]" in text
     # by hand: z₁ = 0.5, h₁ = tanh 0.5, z₂ = 0.2 − 0.7 h₁, h₂ = tanh z₂
     h1 = math.tanh(0.5)
     h2 = math.tanh(0.2 - 0.7 * h1)
@@ -142,8 +142,10 @@ def test_flattened_products_agree_with_central_differences(
     h, place = 1e-5, 0
     for l in range(1, len(sizes)):
         count = math.prod(sizes[l + 1 :])
-        of_layer = [cr.Weight(l, j, k) for j in range(sizes[l]) for k in range(sizes[l - 1])]
-        for target in [*of_layer, *(cr.Bias(l, j) for j in range(sizes[l]))]:
+        units, before = range(sizes[l]), range(sizes[l - 1])
+        targets: list[cr.Weight | cr.Bias] = [cr.Bias(l, j) for j in units]
+        targets += [cr.Weight(l, j, k) for j in units for k in before]
+        for target in targets:
             up, down = net.copy(), net.copy()
             for moved, step in ((up, h), (down, -h)):
                 layer = moved.layers[l]

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from chainrule.explain.counts import more_samples, sum_of_others
-from chainrule.explain.document import sections
+from chainrule.explain.document import is_itself, opened, sections, title_of
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Contributions, Equation
 from chainrule.explain.words import column, headline, setting, shown_samples, what
@@ -112,8 +112,8 @@ class _Page:
             yield f"<h2>{escape(section.title)}{symbol}</h2>"
             for equation in section.equations:
                 yield from _equation(self.writer, equation)
-            if section.term is not None and section.term.contributions is not None:
-                parts = section.term.contributions
+            parts = section.term and opened(section.term)
+            if parts:
                 yield from self._contributions(parts, self._affordable(parts))
             if section.has_samples:
                 yield from self._table()
@@ -121,16 +121,11 @@ class _Page:
         yield f'<h2>Certificate</h2>\n<pre class="wide">{certificate}</pre>\n</div>'
 
     def _contributions(self, parts: Contributions, depth: int) -> Iterator[str]:
-        if len(parts) < 2 or depth < 1:
+        if depth < 1:
             return
         shown, rest = parts.largest(self.why.notation.max_terms)
         left = len(parts) - len(shown)
-        words = (
-            f"The {len(shown)} largest of {len(parts)} contributions"
-            if left
-            else "The contributions"
-        )
-        yield f"<p>{words}</p>"
+        yield f"<p>{title_of(parts, len(shown))}</p>"
         for part in shown:
             yield from self._contribution(part, depth)
         if left:
@@ -168,15 +163,15 @@ class _Page:
             )
         )
         line = f"through unit {part.unit + self.why.notation.first_index}: {formula}"
-        inner = [t for t in part.terms if t.contributions is not None and len(t.contributions) > 1]
+        inner = [(term, below) for term in part.terms if (below := opened(term)) is not None]
         if not inner or depth < 2:
             yield f'<div class="leaf wide">{line}</div>'
             return
         yield f'<details class="wide"><summary>{line}</summary>'
-        for term in inner:
-            yield f"<p>where {_math(self.writer.write(term.symbol))} is itself a sum</p>"
-            assert term.contributions is not None
-            yield from self._contributions(term.contributions, depth - 1)
+        for term, below in inner:
+            symbol = _math(self.writer.write(term.symbol))
+            yield f"<p>where {symbol} is itself {is_itself(term)}</p>"
+            yield from self._contributions(below, depth - 1)
         yield "</details>"
 
     def _table(self) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from chainrule.equations.numbers import format_number
 from chainrule.explain.counts import more_samples, sum_of_others
-from chainrule.explain.document import sections
+from chainrule.explain.document import is_itself, opened, sections, title_of
 from chainrule.explain.terms import Contributions, Equation
 from chainrule.explain.text import TextWriter
 from chainrule.explain.words import column, headline, setting, shown_samples
@@ -117,33 +117,29 @@ class _Page(_Layout):
             lines += ["", section.title + symbol]
             for equation in section.equations:
                 lines += self.equation(equation)
-            if section.term is not None and section.term.contributions is not None:
-                lines += self._contributions(section.term.contributions, "  ", self.depth)
+            parts = section.term and opened(section.term)
+            if parts:
+                lines += self._contributions(parts, "  ", self.depth)
             if section.has_samples:
                 lines += self._table()
         return [*lines, "", *self.fold(why.certificate.text(self.width).rstrip(), 0)]
 
     def _contributions(self, parts: Contributions, indent: str, depth: int) -> list[str]:
-        if depth < 1 or len(parts) < 2:
+        if depth < 1:
             return []
         shown, rest = parts.largest(self.why.notation.max_terms)
         many = len(shown) < len(parts)
-        title = (
-            f"The {len(shown)} largest of {len(parts)} contributions"
-            if many
-            else "The contributions"
-        )
-        lines = [f"{indent}{title}"]
+        lines = [f"{indent}{title_of(parts, len(shown))}"]
         first = self.why.notation.first_index
         for part in shown:
             start = f"{indent}  through unit {part.unit + first:<4} "
             lines += self._wrapped(start, self._product([t.value for t in part.terms], part.value))
             for term in part.terms:
-                if term.contributions is not None and len(term.contributions) > 1 and depth > 1:
-                    lines.append(
-                        f"{indent}      where {self.writer.write(term.symbol)} is itself a sum:"
-                    )
-                    lines += self._contributions(term.contributions, indent + "      ", depth - 1)
+                below = opened(term)
+                if below is not None and depth > 1:
+                    symbol = self.writer.write(term.symbol)
+                    lines.append(f"{indent}      where {symbol} is itself {is_itself(term)}:")
+                    lines += self._contributions(below, indent + "      ", depth - 1)
         if many:
             left = len(parts) - len(shown)
             lines.append(f"{indent}  {sum_of_others(left)}: {self.writer.number(rest)}")

@@ -325,8 +325,7 @@ def paths(terms: tuple[Term, ...]) -> Iterator[tuple[Term, ...]]:
     at an output where factors cancel stays one factor.
     """
     head, *rest = terms
-    down = isinstance(head.symbol, Partial) and getattr(head.symbol.by, "letter", "") == "a"
-    if head.contributions is None or not down:
+    if head.contributions is None or not document.leads_down(head):
         yield terms
         return
     for part in head.contributions:
