@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
     from chainrule.explain.document import Section
     from chainrule.explain.notation import Notation
-    from chainrule.explain.worked import WorkedExample
+    from chainrule.explain.worked import Worked
 
 
 def as_dict(why: Derivative, depth: int) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def as_dict(why: Derivative, depth: int) -> dict[str, Any]:
     return _Page(why).whole(depth)
 
 
-def worked(example: WorkedExample) -> dict[str, Any]:
+def worked(example: Worked) -> dict[str, Any]:
     """Return a worked example as dictionaries, lists, texts and numbers."""
     return {
         "setting": example.setting(),

@@ -14,7 +14,7 @@ from chainrule.explain.words import column, headline, setting, shown_samples, wh
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
-    from chainrule.explain.worked import WorkedExample
+    from chainrule.explain.worked import Worked
 
 _ROWS = 100
 _NODES = 600  # contributions drawn of one term; of more, the deepest are left out
@@ -61,12 +61,12 @@ def _document(title: str, body: str) -> str:
     )
 
 
-def worked(example: WorkedExample) -> str:
+def worked(example: Worked) -> str:
     """Return a worked example as a whole page that needs no other file, script or network."""
     return _document("chainrule: a worked example", worked_fragment(example))
 
 
-def worked_fragment(example: WorkedExample) -> str:
+def worked_fragment(example: Worked) -> str:
     """Return a worked example as one element, for a notebook or inside a page."""
     writer = MathmlWriter(example.notation, example.network.sizes, 1)
     lines = [f'<div class="chainrule">\n<style>{_STYLE}</style>', "<h1>A worked example</h1>"]

@@ -12,7 +12,7 @@ from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
-    from chainrule.explain.worked import WorkedExample
+    from chainrule.explain.worked import Worked
 
 _ROWS = 20
 _FORMULAS = {"½ λ Σ w²": r"\frac{1}{2} \lambda \sum w^{2}", "λ": r"\lambda", "η": r"\eta"}
@@ -50,7 +50,7 @@ def page(why: Derivative, standalone: bool) -> str:
     return _DOCUMENT % body if standalone else body
 
 
-def worked(example: WorkedExample, standalone: bool) -> str:
+def worked(example: Worked, standalone: bool) -> str:
     """Return a worked example, as a document or as the body of one."""
     writer = LatexWriter(example.notation, example.network.sizes, 1)
     parts = [words(example.setting()) + "."]

@@ -16,7 +16,7 @@ from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
-    from chainrule.explain.worked import WorkedExample
+    from chainrule.explain.worked import Worked
 
 _ROWS = 10
 _BREAKS = re.compile(r"(?<=\))(?=[(\[])|(?<=\])(?=\[)|(?<= )(?=[+−·=] )|(?<= )(?=∂[^/]|else )")
@@ -27,12 +27,12 @@ def page(why: Derivative, width: int, depth: int) -> str:
     return "\n".join(_Page(why, max(width, 40), depth).lines()) + "\n"
 
 
-def worked(example: WorkedExample, width: int) -> str:
+def worked(example: Worked, width: int) -> str:
     """Return a worked example, with no line longer than ``width`` (at least 40)."""
     return "\n".join(_worked(example, max(width, 40))) + "\n"
 
 
-def _worked(example: WorkedExample, width: int) -> Iterator[str]:
+def _worked(example: Worked, width: int) -> Iterator[str]:
     layout = _Layout(TextWriter(example.notation, example.network.sizes, 1), width)
     yield from layout.fold(example.setting(), 0)
     for section in example.sections():
