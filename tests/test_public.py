@@ -23,7 +23,8 @@ PUBLIC = {
     "GradientDescent",
     "History", "Loss", "MLflowLogger", "Network", "NonFiniteError", "Notation", "PreActivation",
     "RMSProp", "ReduceOnPlateau", "Schedule", "StepDecay", "TensorBoardLogger", "UnitOutput",
-    "WarmUp", "Weight", "Worksheet", "__version__", "explain_sklearn", "load", "worksheet",
+    "WarmUp", "Weight", "WorkedExample", "Worksheet", "__version__", "explain_sklearn",
+    "load", "worksheet",
 }  # fmt: skip
 
 

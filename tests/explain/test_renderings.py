@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 from pylatexenc.latexwalker import LatexWalker
 
+import chainrule as cr
 from chainrule.equations import formulas
 from chainrule.equations.formulas import Expr, Mul, Num
+from chainrule.equations.numbers import format_number
 from chainrule.explain import Equation, Explanation
 from chainrule.explain.symbols import (
     Factor,
@@ -311,3 +313,24 @@ def nodes(expr: Expr) -> Iterator[Expr]:
     yield expr
     for child in expr.children():
         yield from nodes(child)
+
+
+def test_layers_of_one_unit_open_down_to_the_loss() -> None:
+    net = cr.Network([1, 1, 1, 1], hidden="tanh", output="tanh", seed=2)
+    why = net.explain("w[1][0,0]", [[0.7]], [0.2])
+    first, *_ = why.terms
+    assert first.contributions is not None
+    middle, *_ = first.contributions[0].terms
+    assert middle.contributions is not None
+    last, *_ = middle.contributions[0].terms  # ∂C/∂a⁽³⁾
+    numbers = [f"({format_number(t.value, 6).replace('-', '−')})"
+               for t in (middle, last)]  # fmt: skip
+    shallow, deep = why.text(depth=1), why.text(depth=2)
+    assert f"through unit 0    {numbers[0]}" in shallow
+    assert f"through unit 0    {numbers[1]}" not in shallow
+    assert "where ∂C₀/∂a₀⁽²⁾ is itself a product:" in deep
+    assert f"through unit 0    {numbers[1]}" in deep
+    assert "<p>where" in why.html(depth=2)
+    assert why.html(depth=2).count("through unit 0") == 2
+    assert "The contribution of the one unit" in why.latex()
+    assert "through unit" not in why.text(depth=0)
