@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
@@ -68,7 +69,8 @@ def why_missing(tool: str) -> str | None:
             there = importlib.util.find_spec("qti_convert") is not None
             hint = "pip install citolab-qti-convert"
         case "nbgrader":  # a program, which may have an environment of its own
-            there = shutil.which("nbgrader") is not None
+            path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
+            there = shutil.which("nbgrader", path=path) is not None
             hint = "pip install nbgrader"
         case "node":
             there = shutil.which("node") is not None

@@ -102,7 +102,7 @@ def test_examples_in_the_help_work(run: Run) -> None:
     for command in ("", "explain", "check"):
         text = run(*command.split(), "--help")[1].replace("\\\n", "")
         examples += re.findall(r"^ +chainrule ((?:explain|check) net.*)$", text, re.MULTILINE)
-    assert len(examples) == 6
+    assert len(examples) == 7
     for example in examples:
         code, _, err = run(*example.replace("'", "").split())
         assert (code, err) == (0, ""), example
