@@ -17,7 +17,6 @@ _native = pytest.importorskip("chainrule.engines._native", reason="a pure Python
 from chainrule.engines.native import NativeEngine  # noqa: E402
 
 ISAS = _native.available_instruction_sets()
-DTYPES = ["float32", "float64"]
 RUN_TOLERANCE = {"float32": 2e-4, "float64": 1e-10}  # relative, after 200 steps
 
 

@@ -17,7 +17,8 @@ from chainrule.equations.schedules import Schedule
 
 _native = pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
 from chainrule.engines.native import NativeEngine  # noqa: E402
-from tests.engines.native_runs import DTYPES, LOSSES_AND_OUTPUTS, agree, train  # noqa: E402
+from tests.engines.native_runs import LOSSES_AND_OUTPUTS, agree, train  # noqa: E402
+from tests.settings import DTYPES  # noqa: E402
 
 SMOOTH = ["identity", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus"]
 ACTIVATIONS = list(activations.ACTIVATIONS)

@@ -15,7 +15,8 @@ from chainrule.engines.reference import ReferenceEngine
 
 _native = pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
 from chainrule.engines.native import NativeEngine  # noqa: E402
-from tests.engines.native_runs import DTYPES, LOSSES_AND_OUTPUTS  # noqa: E402
+from tests.engines.native_runs import LOSSES_AND_OUTPUTS  # noqa: E402
+from tests.settings import DTYPES  # noqa: E402
 
 
 @pytest.mark.parametrize("sizes", [[2, 2, 1], [13, 37, 5], [3, 40, 2]], ids=str)
