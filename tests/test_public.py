@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 import chainrule
+from tests.tools import uncounted
 
 SOURCE = Path(chainrule.__file__)
 
@@ -68,7 +68,7 @@ def loaded(code: str) -> Any:
     code += "\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")},
+        env=uncounted(),
     )  # fmt: skip
     return json.loads(ran.stdout)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import chainrule as cr
 from chainrule.explorer.hosts.server import Server
 from chainrule.explorer.session import Session
+from tests.tools import find_chromium
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -21,11 +21,9 @@ expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(path for name in names if (path := shutil.which(name)))
     with playwright.sync_playwright() as p:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = p.chromium.launch(executable_path=path, args=flags)
+        browser = p.chromium.launch(executable_path=find_chromium(), args=flags)
         yield browser
         browser.close()
 

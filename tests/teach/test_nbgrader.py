@@ -7,12 +7,12 @@ import os
 import re
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import chainrule as cr
+from tests.tools import PROGRAMS
 
 KINDS = ["z", "gradient", "moves", "chain"]
 
@@ -46,8 +46,7 @@ def test_nbgrader_assigns_and_grades_a_right_and_a_wrong_submission(sheet, tmp_p
 
     def nbgrader(*arguments):
         env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        path = os.pathsep.join([os.path.dirname(sys.executable), env.get("PATH", "")])
-        env |= {"JUPYTER_ALLOW_INSECURE_WRITES": "1", "HOME": str(tmp_path), "PATH": path}
+        env |= {"JUPYTER_ALLOW_INSECURE_WRITES": "1", "HOME": str(tmp_path), "PATH": PROGRAMS}
         ran = subprocess.run(
             ["nbgrader", *arguments], cwd=tmp_path, env=env, capture_output=True, text=True
         )

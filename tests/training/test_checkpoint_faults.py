@@ -26,6 +26,7 @@ from chainrule.equations.schedules import Cosine
 from chainrule.training import checkpoints
 from chainrule.training.callbacks import EarlyStopping, Run
 from chainrule.training.checkpoints import CheckpointWarning
+from tests.tools import uncounted
 from tests.training.checkpointed import X, Y, fit, names, names_of, net, same_history
 
 
@@ -273,7 +274,7 @@ def test_disk_full_leaves_the_last_checkpoint_and_a_clear_error(tmp_path: Path) 
         ran = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / folder), *full],
             capture_output=True, text=True, timeout=300, check=False,
-            env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")},
+            env=uncounted(),
         )  # fmt: skip
         # A core that counts its lines finds the disk full, too, and says so.
         said = [line for line in ran.stderr.splitlines() if not line.startswith("profiling:")]
