@@ -130,7 +130,7 @@ def test_no_other_script_writes_numbers() -> None:
         "lessons.js": {"(name)", "i + 1", "Number(index) + first"},
         "live.js": {"of / 1e6"},  # megabytes while Python is loaded
         "worker.js": {"address", "error"},
-        "panel.js": {"Number(index) + first"},
+        "contributions.js": {"Number(index) + first"},
         "results.js": {"count"},
         "share.js": {"width", "height"},
         "training.js": {"records", "t.record"},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import chainrule as cr
+from chainrule.explorer.protocol import requests
 from chainrule.explorer.session import Session
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -101,6 +103,32 @@ def test_a_lesson_that_is_left_early_leaves_nothing_lit(person: Person) -> None:
     assert page.locator(".network .selected").count() == 1
     page.click("[aria-label='Close practice']")
     assert_nothing_is_lit(page)
+
+
+def test_what_is_opened_while_the_next_stop_is_on_its_way_stays_open(person: Person) -> None:
+    session = person.visit()
+    page = person.page
+    page.click("text=Lessons")
+    page.locator(".choice").nth(1).click()
+    page.wait_for_selector(".lesson progress")
+    person.settled()
+    answer, go_on = session.answer, threading.Event()
+
+    def held(request: Any) -> Any:
+        if isinstance(request, requests.Stop):
+            assert go_on.wait(60)
+        return answer(request)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "answer", held)
+        page.click(".lesson >> text=Next")
+        page.focus('.network [data-target="w[1][0,1]"]')
+        page.keyboard.press("Enter")
+        go_on.set()
+        person.settled()
+    assert page.locator(".lesson progress").get_attribute("value") == "2"
+    assert page.locator(".headline").count() == 1
+    assert page.locator('[data-target="w[1][0,1]"].selected').count() == 1
 
 
 MINE = """+++

@@ -142,6 +142,7 @@ export class Lessons {
 
   /** @param {number} i */
   async go(i) {
+    const opened = this.app.panel.target;
     const stop = /** @type {Stop | null} */ (await this.app.ask({ kind: "stop", at: i }));
     if (!stop) return;
     this.stop = stop;
@@ -169,19 +170,21 @@ export class Lessons {
       (this.out = el("div.out", { "aria-live": "polite" })),
       el("div.buttons", {}, back, next),
     );
-    this.lightUp(stop);
+    this.lightUp(stop, opened);
     if (stop.open === "health") this.app.health.node.open = true;
     this.focus();
   }
 
-  /** @param {Stop} stop */
-  lightUp(stop) {
+  /**
+   * @param {Stop} stop
+   * @param {string} opened what the panel showed when the reader went on; what was opened since stays
+   */
+  lightUp(stop, opened) {
     const { drawing, panel } = this.app;
     drawing.showStep(stop.phase && stop.phase !== "input" ? { phase: stop.phase, layer: stop.layer } : null);
     if (stop.act === "prove") void this.app.open(stop.mark);
-    else if (panel.target) panel.close();
-    drawing.select(stop.mark);
-    drawing.lightParts(stop.light);
+    else if (panel.target && panel.target === opened) panel.close();
+    this.app.lightUp();
   }
 
   /** @param {Stop} stop */
