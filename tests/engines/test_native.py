@@ -289,6 +289,20 @@ def test_layouts(isa: str, layout: str) -> None:
     agree([13, 6, 5], X=X, hidden="tanh")
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["?", "b", "h", "i", "l", "q", "B", "H", "I", "L", "Q", "f"])
+def test_element_types(isa: str, kind: str, dtype: str) -> None:
+    """Whatever element type holds the numbers, of inputs and targets, the bits are the same."""
+    numbers = np.random.default_rng(5).integers(0, 2 if kind == "?" else 100, (24, 7))
+    found = []
+    for X in (numbers.astype(kind), numbers.astype(dtype)):
+        net = cr.Network([7, 5, 7], hidden="tanh", dtype=dtype, seed=0, engine="native")
+        net.fit(X, X, epochs=2, batch_size=5, verbose=0)
+        found.append((net.parameters, net.predict(X), net.predict(X), net.predict(X[3])))
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
+
+
 def test_layouts_of_classes() -> None:
     many = np.random.default_rng(2).integers(0, 3, 94)
     layouts = [many[::2], many[:47][::-1], np.stack([many[:47]] * 3, axis=1)[:, 1]]
