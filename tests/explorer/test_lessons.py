@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from chainrule.explorer import snapshot
 from chainrule.explorer.session import Session
 from chainrule.explorer.touring import GIVEN, read_lesson
 from chainrule.teach import lessons
+from chainrule.teach.lessons.format import Stop
 
 MINE = """+++
 title = "Mine"
@@ -76,13 +78,29 @@ def test_every_stop_of_the_package_plays(name: str, language: str) -> None:
             asked(session, "stop", at=i)  # with the network as the button leaves it
 
 
-def test_the_languages_say_the_same_things() -> None:
-    assert lessons.words("en").keys() == lessons.words("de").keys()
-    english, german = lessons.built_in("tanh chain"), lessons.built_in("tanh chain", "de")
-    assert german.language == "de"
-    assert [s.show for s in german.stops] == [s.show for s in english.stops]
-    assert np.array_equal(german.network.parameters, english.network.parameters)
-    assert german.stops[1].title == "Die Kettenregel"
+@pytest.mark.parametrize("language", [name for name in lessons.LANGUAGES if name != "en"])
+@pytest.mark.parametrize("name", lessons.NAMES)
+def test_the_languages_say_the_same_things(name: str, language: str) -> None:
+    """The same stops, buttons and questions, with the same numbers in other words."""
+    assert lessons.words("en").keys() == lessons.words(language).keys()
+    english, other = lessons.built_in(name), lessons.built_in(name, language)
+    assert (other.language, english.language) == (language, "en")
+    assert np.array_equal(other.network.parameters, english.network.parameters)
+    for one, two in zip(english.stops, other.stops, strict=True):
+        assert (one.show, one.mark, one.light) == (two.show, two.mark, two.light)
+        assert one.text != two.text
+        assert len(one.buttons) == len(two.buttons)
+        assert _numbers(one) == _numbers(two), two.title
+
+
+def _numbers(stop: Stop) -> list[str]:
+    """The numbers in the texts of a stop, with a decimal point."""
+    asked = stop.question
+    texts = [repr(stop.text), *(button.label for button in stop.buttons)]
+    if asked is not None:
+        texts += [asked.ask, asked.because, *asked.choices]
+    written = " ".join(texts).replace("−", "-")
+    return sorted(re.sub(",", ".", n) for n in re.findall(r"(?<![\w.])-?\d+(?:[.,]\d+)?", written))
 
 
 def test_answers_are_judged_by_the_network_as_it_is() -> None:
