@@ -138,6 +138,8 @@ MESSAGES: list[dict[str, Any]] = [
     {"kind": "seek", "record": 1},
     {"kind": "undo"},
     {"kind": "redo"},
+    {"kind": "ask", "about": "formula"},
+    {"kind": "answer", "text": "2*a1_0"},
     *({"kind": "ask", "about": about} for about in ("term", "gradient", "update", "any")),
     {"kind": "answer", "text": "0.5*0.25"},
     {"kind": "solve"},

@@ -232,6 +232,34 @@ def test_practice_takes_right_answers_and_names_mistakes(person: Person) -> None
     page.wait_for_selector('.verdict.fail[data-fault="unreadable"]')
 
 
+def test_practice_takes_the_chain_rule_as_a_formula(person: Person) -> None:
+    session = person.visit(small)
+    page = person.page
+    page.click("text=Practise")
+    page.wait_for_selector(".question math")
+    page.select_option("[aria-label='Exercises about']", "formula")
+    person.settled()
+    exercise = session._exercise
+    assert exercise is not None
+    assert exercise.key is not None
+    names = exercise.view["names"]
+    assert f"write {', '.join(names)}, and * for times" in person.text(".practice")
+    fault, wrong, words = exercise.key.wrong[0]
+    page.fill(".answer input", wrong)
+    page.click("text=Check")
+    page.wait_for_selector(f'.practice .verdict.fail[data-fault="{fault}"]')
+    assert words in person.text(".practice .out")
+    page.click("text=Show the solution")
+    page.wait_for_selector(".practice .out math")
+    assert f"The answer is {exercise.key.right}." in person.text(".practice .out")
+    page.fill(".answer input", " * ".join(reversed(exercise.key.right.split("*"))))
+    page.click("text=Check")
+    page.wait_for_selector(".practice .verdict.pass")
+    page.fill(".answer input", "2 apples")
+    page.click("text=Check")
+    page.wait_for_selector('.verdict.fail[data-fault="unreadable"]')
+
+
 def test_a_score_counts_first_tries_once_and_survives_a_reload(person: Person) -> None:
     session = person.visit(small)
     page = person.page

@@ -274,6 +274,13 @@ def run(capsys, *arguments):
     return code, out, err
 
 
+def test_the_answers_that_are_missing_are_named(tmp_path, capsys):
+    code, out, err = run(capsys, "worksheet", "check", str(tmp_path / "nope.csv"))
+    assert (code, out) == (2, "")
+    assert "nope.csv" in err
+    assert "key.json" not in err
+
+
 def test_a_class_is_graded_and_diagnosed(tmp_path, capsys):
     folder = tmp_path / "class"
     code, out, err = run(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule.cli.shared import header_option, note
+from chainrule.cli.shared import dataset_option, header_option, hidden_option, note
 
 if TYPE_CHECKING:
     from chainrule.explorer.session import Session
@@ -35,16 +35,10 @@ _MOST_ROWS = 10_000  # of a table
 )
 @click.argument("model", required=False)
 @click.option("--sizes", metavar="2,4,1", help="Make a network of these units instead of MODEL.")
-@click.option(
-    "--hidden",
-    metavar="NAME",
-    default="tanh",
-    show_default=True,
-    help="Activation function of its hidden layers.",
-)
+@hidden_option
 @click.option("--data", metavar="FILE", help="The samples: CSV or TSV, or .npz (X, y).")
 @header_option
-@click.option("--dataset", metavar="NAME", help="Classic samples instead: circles, moons, ...")
+@dataset_option
 @click.option("--lesson", metavar="FILE", help="Play a lesson: Markdown, as the docs describe it.")
 @click.option(
     "--live", metavar="FILE", help="Write one HTML file that carries Python (10 MB), and exit."

@@ -157,6 +157,16 @@ header_option = click.option(
     default=None,
     help="Whether the first line of a CSV or TSV file names the columns. [detected]",
 )
+hidden_option = click.option(
+    "--hidden",
+    metavar="NAME",
+    default="tanh",
+    show_default=True,
+    help="Activation function of the hidden layers of a new network.",
+)
+dataset_option = click.option(
+    "--dataset", metavar="NAME", help="Classic samples instead: circles, moons, ..."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 plain_option = click.option("--plain", is_flag=True, help="Print no colour and no progress bar.")
 

@@ -7,7 +7,7 @@ import re
 import click
 
 from chainrule.cli.explore import session_of, subject_of
-from chainrule.cli.shared import header_option, note
+from chainrule.cli.shared import dataset_option, header_option, hidden_option, note
 
 
 @click.command(
@@ -23,16 +23,10 @@ from chainrule.cli.shared import header_option, note
 @click.argument("folder")
 @click.option("--model", metavar="MODEL", help="Add a page of this model.")
 @click.option("--sizes", metavar="2,4,1", help="Add a page of a new network of these units.")
-@click.option(
-    "--hidden",
-    metavar="NAME",
-    default="tanh",
-    show_default=True,
-    help="Activation function of its hidden layers.",
-)
+@hidden_option
 @click.option("--data", metavar="FILE", help="The samples of that page: CSV, TSV or .npz (X, y).")
 @header_option
-@click.option("--dataset", metavar="NAME", help="Classic samples instead: circles, moons, ...")
+@dataset_option
 @click.option("--title", help="The title of that page. [the name of the data]")
 @click.option("--runtime", metavar="FOLDER", help="The parts of Pyodide. [the cache, the internet]")
 def site(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chainrule.cli.shared import ABOVE_0, FAILED, SEED, header_option, printable
+from chainrule.cli.shared import ABOVE_0, FAILED, SEED, header_option, hidden_option, printable
 from chainrule.storage.atomic import write_atomically
 
 _FORMATS = ["html", "pdf", "latex", "moodle", "qti", "nbgrader"]
@@ -46,8 +46,7 @@ def worksheet() -> None:
 @worksheet.command()
 @click.argument("model", required=False)
 @click.option("--sizes", metavar="2,2,1", help="Draw networks of these units instead of MODEL.")
-@click.option("--hidden", metavar="NAME", default="tanh", show_default=True,
-              help="Activation function of their hidden layers.")  # fmt: skip
+@hidden_option
 @click.option("--output", metavar="NAME", default="identity", show_default=True,
               help="Activation function of their output layer.")  # fmt: skip
 @click.option("--loss", metavar="NAME", default="half_squared_error", show_default=True,

@@ -10,6 +10,8 @@ import ast
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from chainrule.equations.formulas import Call, Div, Expr, Name, Neg, Num, Pow, add, evaluate, mul
 
@@ -27,11 +29,37 @@ _FUNCTIONS = {
     "exp": "exp", "ln": "ln", "log": "ln", "sqrt": "sqrt", "abs": "abs", "sign": "sign",
     "tanh": "tanh", "sigma": "sigma", "sigmoid": "sigma", "σ": "sigma", "g": "g", "g_prime": "g'",
 }  # fmt: skip
-_ARITHMETIC: dict[str, Callable[..., float]] = {
-    "exp": math.exp, "ln": math.log, "sqrt": math.sqrt, "abs": abs, "tanh": math.tanh,
-    "sign": lambda x: math.copysign(1.0, x) if x else 0.0,
-    "sigma": lambda z: (1 + math.tanh(z / 2)) / 2,
-}  # fmt: skip
+_LARGEST = 1e5  # of an argument of exp; what is beyond has no value that matters here
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an answer is right, the fault if it is not, and words about it.
+
+    ``fault`` is "" for a right answer, "empty" for none, "unreadable", "other", or a mistake.
+    """
+
+    right: bool
+    fault: str
+    words: str
+
+
+def functions(m: Any) -> dict[str, Callable[..., Any]]:
+    """Return the functions of formulas in the arithmetic of ``math`` or of an mpmath context."""
+    root2 = m.sqrt(2)
+
+    def exp(x: Any) -> Any:
+        if x > _LARGEST:
+            raise OverflowError(f"exp({float(x):.3g}) is too large")
+        return m.exp(x)
+
+    return {
+        "exp": exp, "ln": m.log, "sqrt": m.sqrt, "abs": abs, "sin": m.sin, "cos": m.cos,
+        "tanh": m.tanh, "sinh": m.sinh, "cosh": m.cosh, "atan": m.atan, "max": max, "min": min,
+        "sign": lambda x: (x > 0) - (x < 0), "sigma": lambda z: (1 + m.tanh(z / 2)) / 2,
+        "Phi": lambda z: (1 + m.erf(z / root2)) / 2,
+        "phi": lambda z: m.exp(-z * z / 2) / m.sqrt(2 * m.pi),
+    }  # fmt: skip
 
 
 def number(text: str) -> float:
@@ -41,7 +69,7 @@ def number(text: str) -> float:
     """
     expr = expression(_DECIMAL_COMMA.sub(".", text))
     try:
-        value = float(evaluate(expr, {}, _ARITHMETIC))
+        value = float(evaluate(expr, {}, functions(math)))
     except KeyError as error:
         raise ValueError(
             f"{text.strip()!r} holds {error.args[0]}; expected numbers alone"

@@ -10,6 +10,7 @@ from chainrule.equations.formulas import Expr
 from chainrule.explain import Equation, Explanation
 from chainrule.explain.scribe import EquationView
 from chainrule.teach import answers
+from chainrule.teach.formulas import FormulaKey
 
 NEAR = 0.01  # relative error up to which an answer is right, or a mistake recognised
 
@@ -24,6 +25,7 @@ class QuestionView(TypedDict):
     given: list[EquationView]
     hint: str
     hints: list[EquationView]  # the factors in symbols, each a step further
+    names: list[str]  # of the quantities, if the answer is a formula
 
 
 class SolutionView(TypedDict):
@@ -31,6 +33,7 @@ class SolutionView(TypedDict):
 
     kind: Literal["solution"]
     value: float
+    formula: str  # "" if the answer is a number
     solution: str
     target: str
 
@@ -66,9 +69,13 @@ class Exercise:
     why: Explanation
     symbol: Expr
     given: tuple[Equation, ...]
+    key: FormulaKey | None = None
 
     def read(self, text: str) -> VerdictView:
-        """Judge what a student typed; what is not a number is "unreadable"."""
+        """Judge what a student typed; what can't be read is "unreadable"."""
+        if self.key is not None:
+            verdict = self.key.judge(text)
+            return self._verdict(verdict.right, verdict.fault, verdict.words)
         try:
             answer = answers.number(text)
         except ValueError as error:
@@ -95,7 +102,8 @@ class Exercise:
     def solve(self) -> SolutionView:
         """Return the answer and the way to it."""
         return {
-            "kind": "solution", "value": self.value, "solution": self.solution,
+            "kind": "solution", "value": self.value,
+            "formula": "" if self.key is None else self.key.right, "solution": self.solution,
             "target": self.view["target"],
         }  # fmt: skip
 

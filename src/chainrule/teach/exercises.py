@@ -19,6 +19,7 @@ from chainrule.equations.targets import Weight
 from chainrule.explain import Equation, Explanation, Notation, explain
 from chainrule.explain.scribe import EquationView, Scribe
 from chainrule.explain.symbols import LossSymbol, Partial, quantity
+from chainrule.teach import chains, formulas
 from chainrule.teach.exercise import NEAR, Exercise, Mistake, QuestionView, near
 
 Array = NDArray[Any]
@@ -46,9 +47,10 @@ class Examiner:
     def ask(
         self, about: str, rng: np.random.Generator, layers: Sequence[int] | None = None
     ) -> Exercise:
-        """Return an exercise about a "term", a "gradient", an "update" or "any" of these.
+        """Return an exercise about a "term", a "gradient", an "update" or "any" of these numbers.
 
-        With ``layers`` it is about a weight of one of these layers.
+        Of a "formula", the answer is the chain rule in symbols. With ``layers`` it is about a
+        weight of one of these layers.
 
         Raises ValueError where the network allows none, for example because all gradients are 0.
         """
@@ -58,6 +60,7 @@ class Examiner:
             "update": [self._update],
         }
         makers = [m for kind, list_ in kinds.items() if about in (kind, "any") for m in list_]
+        makers = makers or [self._formula]
         for _ in range(_TRIES):
             exercise = makers[rng.integers(len(makers))](self.draw(rng, layers))
             if exercise is not None and _can_be_told_apart(exercise):
@@ -225,6 +228,22 @@ class Examiner:
             [why.sections()[-1].equations[-1].sides[1:]],
         )  # fmt: skip
 
+    def _formula(self, w: Weight) -> Exercise | None:
+        """Return an exercise whose answer is the chain rule of a weight, in symbols."""
+        found = chains.product(self.network, w)
+        if found is None:
+            return None
+        right, wrong = found
+        key = formulas.key(self.network, self.notation, right, wrong)
+        if key is None:
+            return None
+        why = self.explain_sample(w)
+        words = chains.ASKED.format(loss=self.network.loss.name)
+        symbol = self._symbol(why)
+        return self._exercise(
+            words, why, symbol, why.value, (), (), chains.HINT, [(symbol, right)], key
+        )
+
     # --- parts ----------------------------------------------------------------------------------
 
     def _chain_mistakes(self, why: Explanation, w: Weight) -> Iterator[Mistake]:
@@ -293,6 +312,7 @@ class Examiner:
         given: Sequence[Any],
         hint: str,
         solution: Sequence[Sequence[Expr]],
+        key: formulas.FormulaKey | None = None,
     ) -> Exercise:
         known = tuple(self._given(why, g) if isinstance(g, tuple) else g for g in given)
         scribe = Scribe(self.notation, self.network.sizes, why.n_samples)
@@ -301,9 +321,10 @@ class Examiner:
             "kind": "question", "words": words, "mathml": scribe.mathml(symbol),
             "target": str(why.target), "given": views, "hint": hint,
             "hints": self._hints(why, symbol, scribe),
+            "names": [] if key is None else list(dict.fromkeys(key.names.values())),
         }  # fmt: skip
         steps = "".join(scribe.equation(*sides)["mathml"] for sides in solution)
-        return Exercise(view, float(value), tuple(mistakes), steps, why, symbol, known)
+        return Exercise(view, float(value), tuple(mistakes), steps, why, symbol, known, key)
 
     @staticmethod
     def _hints(why: Explanation, symbol: Expr, scribe: Scribe) -> list[EquationView]:
@@ -332,6 +353,8 @@ class Examiner:
 
 def _can_be_told_apart(exercise: Exercise) -> bool:
     """Return whether the answer is far enough from 0, and no mistake leads to it."""
+    if exercise.key is not None:
+        return True  # formulas differ, whatever their values are
     if not math.isfinite(exercise.value) or abs(exercise.value) < 1e-4:
         return False
     return not any(

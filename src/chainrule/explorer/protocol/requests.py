@@ -189,12 +189,12 @@ class Health:
 class Ask:
     """Return an exercise."""
 
-    about: Literal["any", "term", "gradient", "update"] = "any"
+    about: Literal["any", "term", "gradient", "update", "formula"] = "any"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """Return the verdict on an answer, such as -0.25 or 0.5*0.2, to the last exercise."""
+    """Return the verdict on an answer to the last exercise: -0.25, 0.5*0.2 or a formula."""
 
     text: Annotated[str, Limits(longest=MAX_ANSWER)]
 

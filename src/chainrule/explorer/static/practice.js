@@ -65,10 +65,11 @@ export class Practice {
       "select",
       { "aria-label": "Exercises about", onchange: () => void this.next(kind.value) },
       ...[
-        ["any", "anything"],
+        ["any", "any number"],
         ["term", "one term"],
         ["gradient", "a gradient"],
         ["update", "an update"],
+        ["formula", "the chain rule in symbols"],
       ].map(([value, words]) => el("option", { value }, words)),
     );
     kind.value = about;
@@ -84,6 +85,9 @@ export class Practice {
       el("p", {}, question.words),
       formula(question.mathml, "div.question"),
       el("ul.given", {}, ...question.given.map((/** @type {any} */ g) => el("li", {}, formula(g.mathml)))),
+      question.names.length
+        ? el("p.small", {}, `To type it, write ${question.names.join(", ")}, and * for times.`)
+        : null,
       form,
       out,
       this.hints(question),
@@ -160,7 +164,7 @@ export class Practice {
     if (!now.tries && !now.shown) this.results = [...this.results, now].slice(-MOST); // given up
     now.shown = true;
     this.tell();
-    out.replaceChildren(el("p", {}, `The answer is ${number(found.value, 6)}.`), ...this.way(found));
+    out.replaceChildren(el("p", {}, `The answer is ${found.formula || number(found.value, 6)}.`), ...this.way(found));
   }
 
   /**

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 from chainrule.equations.formulas import Add, Call, Cases, Div, Expr, Mul, Neg, Num, Pow, evaluate
 from chainrule.explain.symbols import Factor
+from chainrule.teach import answers
 
 DIGITS = 4  # significant digits of what is printed, and of each number on a student's way
 TOLERANCE = 0.01  # relative error up to which an answer is right
@@ -47,7 +46,7 @@ def follow(expr: Expr) -> float:
             return rounded(follow(base) ** exponent)
         case Call(function, arguments):
             numbers = tuple(Num(follow(argument)) for argument in arguments)
-            return rounded(float(evaluate(Call(function, numbers), {}, functions(math))))
+            return rounded(float(evaluate(Call(function, numbers), {}, answers.functions(math))))
         case Cases(condition, then, otherwise):
             difference = follow(condition.left) - follow(condition.right)
             return follow(then if (difference > 0) == (">" in condition.relation) else otherwise)
@@ -57,19 +56,3 @@ def follow(expr: Expr) -> float:
 def leads_to(path: float, value: float) -> bool:
     """Return whether the rounded path ends close enough to the exact value."""
     return math.isclose(path, value, rel_tol=_PATH)
-
-
-def functions(m: Any) -> dict[str, Callable[..., Any]]:
-    """Return the functions of formulas in the arithmetic of ``math`` or of an mpmath context."""
-    root2 = m.sqrt(2)
-
-    def sigma(z: Any) -> Any:
-        return (1 + m.tanh(z / 2)) / 2
-
-    return {
-        "exp": m.exp, "ln": m.log, "sqrt": m.sqrt, "abs": abs, "sin": m.sin, "cos": m.cos,
-        "tanh": m.tanh, "sinh": m.sinh, "cosh": m.cosh, "atan": m.atan, "max": max, "min": min,
-        "sign": lambda x: (x > 0) - (x < 0), "sigma": sigma,
-        "Phi": lambda z: (1 + m.erf(z / root2)) / 2,
-        "phi": lambda z: m.exp(-z * z / 2) / m.sqrt(2 * m.pi),
-    }  # fmt: skip

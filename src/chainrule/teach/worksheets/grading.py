@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from chainrule._exports import exported
+from chainrule.teach.answers import Verdict
 from chainrule.teach.exercise import Mistake
+from chainrule.teach.formulas import FormulaKey
 from chainrule.teach.worksheets import blocks
 from chainrule.teach.worksheets.deck import Deck
-from chainrule.teach.worksheets.formulas import FormulaKey
-from chainrule.teach.worksheets.judging import Verdict, judge_choice, judge_number
+from chainrule.teach.worksheets.judging import judge_choice, judge_number
 from chainrule.teach.worksheets.questions import Question
 
 FORMAT = "chainrule worksheet key 1"
@@ -88,8 +89,8 @@ def check(answers: str | os.PathLike[str], key: str | os.PathLike[str]) -> list[
     Raises:
         OSError: A file cannot be read.
         ValueError: A file is not what is expected; the message names the line.
-        ImportError: An answer is a formula, and SymPy is not installed.
     """
+    os.stat(answers)  # the file that was named is missed before the one beside it
     variants = _read_key(key)
     return list(_grades(answers, variants))
 

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from chainrule.teach import answers
+from chainrule.teach.answers import Verdict
 from chainrule.teach.exercise import Mistake
 from chainrule.teach.worksheets.by_hand import TOLERANCE
 
 LETTERS = "abcdefgh"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether an answer is right, the fault if it is not, and words about it.
-
-    ``fault`` is "" for a right answer, "empty" for none, "unreadable", "other", or a mistake.
-    """
-
-    right: bool
-    fault: str
-    words: str
 
 
 def judge_number(text: str, value: float, mistakes: Sequence[Mistake]) -> Verdict:

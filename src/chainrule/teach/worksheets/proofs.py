@@ -12,7 +12,7 @@ from chainrule.equations.activations import Softmax
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.formulas import evaluate, parse
 from chainrule.explain import Explanation
-from chainrule.teach.worksheets.by_hand import functions
+from chainrule.teach.answers import functions
 from chainrule.verify import certify
 
 _CLOSE = 1e-12  # relative error that is allowed of a forward value

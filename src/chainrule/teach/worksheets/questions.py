@@ -9,7 +9,7 @@ from typing import Literal
 from chainrule.equations.formulas import Expr
 from chainrule.explain import Equation
 from chainrule.teach.exercise import Mistake
-from chainrule.teach.worksheets.formulas import FormulaKey
+from chainrule.teach.formulas import FormulaKey
 
 Form = Literal["number", "choice", "formula"]
 

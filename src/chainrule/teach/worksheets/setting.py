@@ -18,8 +18,9 @@ from chainrule.explain import notation as notations
 from chainrule.teach.exercises import Examiner
 from chainrule.teach.worksheets import by_hand, proofs
 from chainrule.teach.worksheets.deck import Deck, Variant
-from chainrule.teach.worksheets.kinds import KINDS, LEVELS, Setter, layers
+from chainrule.teach.worksheets.kinds import KINDS, LEVELS, layers
 from chainrule.teach.worksheets.questions import Question
+from chainrule.teach.worksheets.setter import Setter
 
 MOST_UNITS = 8  # in a layer; more is not work for a hand
 MOST_EXERCISES, MOST_VARIANTS = 50, 500

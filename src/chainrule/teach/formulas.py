@@ -1,12 +1,15 @@
 """Formulas as answers: names for a network's quantities, and whether two formulas are equal.
 
-SymPy, of the extra ``worksheets``, compares. It gets trees that `chainrule.teach.answers` has read,
-never a text.
+Equal are formulas with the same values, in 50 digits, at points drawn at random: so any order and
+any equal form is right, and a wrong formula would have to agree with the right one at every point
+by chance. The same comparison serves sheets and every page, in a browser too, where there is mpmath
+but no computer algebra.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +31,13 @@ from chainrule.equations.formulas import (
 from chainrule.explain import Notation
 from chainrule.explain.symbols import Function, Quantity, fill
 from chainrule.teach import answers
-from chainrule.teach.exercises import Examiner
-from chainrule.teach.worksheets.judging import Verdict
+from chainrule.teach.answers import Verdict
 
 LONGEST = 120  # characters of a formula that is asked for
-_POINTS = 5  # where two formulas that do not reduce to each other are compared
-_DIGITS = 30
+_POINTS = 24  # on half of them every quantity is positive, as ln and roots need it
+_FEWEST = 4  # of them have to have a value
+_DIGITS = 50
+_AGREE = 35  # digits in which equal formulas agree, whatever cancels
 
 
 @dataclass(frozen=True)
@@ -55,20 +59,17 @@ class FormulaKey:
     outputs: dict[str, str]
 
     def judge(self, text: str) -> Verdict:
-        """Judge a formula: any order of the factors and any equal form is right.
-
-        Raises ImportError if SymPy is not installed.
-        """
+        """Judge a formula: any order of the factors and any equal form is right."""
         if not text.strip():
             return Verdict(False, "empty", "No answer.")
         try:
             given = self._read(text)
         except ValueError as error:
             return Verdict(False, "unreadable", f"This can't be read: {error}.")
-        if self._equal(given, self._read(self.right)):
+        if _equal(given, self._read(self.right)):
             return Verdict(True, "", "Right.")
         for fault, formula, words in self.wrong:
-            if self._equal(given, self._read(formula)):
+            if _equal(given, self._read(formula)):
                 return Verdict(False, fault, words)
         return Verdict(False, "other", "Not right, and not one of the common mistakes.")
 
@@ -94,53 +95,35 @@ class FormulaKey:
 
         return expr.replace(change)
 
-    @staticmethod
-    def _equal(one: Expr, other: Expr) -> bool:
-        """Return whether two formulas are equal: expanded, or else at several points."""
-        sympy = _sympy()
-        difference = _as_sympy(sympy, one) - _as_sympy(sympy, other)
-        if difference == 0 or sympy.expand(difference) == 0:
-            return True
-        symbols = sorted(difference.free_symbols, key=str)
-        for point in range(_POINTS):
-            values = {
-                s: sympy.Rational(2 * ((7 * i + 5 * point + 3 * i * point) % 23) - 21, 29)
-                for i, s in enumerate(symbols)
-            }
-            left, right = (_as_sympy(sympy, e).subs(values).evalf(_DIGITS) for e in (one, other))
-            if not (left.is_finite and right.is_finite):
-                continue
-            size = abs(left) + abs(right)
-            if abs(left - right) > sympy.Float(10) ** (8 - _DIGITS) * (1 + size):
-                return False
-        return True
-
 
 def key(
-    examiner: Examiner, right: Expr, wrong: Sequence[tuple[str, Expr, str]]
+    network: FeedForward, notation: Notation, right: Expr, wrong: Sequence[tuple[str, Expr, str]]
 ) -> FormulaKey | None:
-    """Return the key of a formula, or None if the formula is too long to be asked for."""
-    network, notation = examiner.network, examiner.notation
+    """Return the key of a formula, or None if the formula is too long to be asked for.
+
+    Args:
+        network: The network whose quantities occur.
+        notation: How these are written.
+        right: The right formula.
+        wrong: For each mistake its name, the formula that it leads to, and words.
+    """
     names: dict[str, str] = {}
     activations: dict[str, tuple[str, str]] = {}
     outputs: dict[str, str] = {}
-    for q in quantities(right):
-        first, *others = spellings(q, network, notation)
-        names |= dict.fromkeys((first, *others), first)
+    written_down = (right, *(formula for _, formula, _ in wrong))
+    for q in dict.fromkeys(q for formula in written_down for q in quantities(formula)):
         layer = q.layer if isinstance(q.layer, int) else 0
-        if q.letter not in ("a", "z") or not layer:
-            continue
-        g = network.layers[layer].activation
-        if isinstance(g, Softmax):
-            continue
-        z_q = Quantity("z", layer, q.units)
-        z, *more = spellings(z_q, network, notation)
-        names |= dict.fromkeys((z, *more), z)
-        derivative = parse(g.derivative_formula)[0]
-        in_z = fill(derivative, {"a": parse(g.formula)[0]})
-        activations[z] = (text(parse(g.formula)[0], None), text(in_z, None))
-        if q.letter == "a":
-            outputs[first] = z
+        spelled = {q.letter: spellings(q, network, notation)}
+        if q.letter in "az" and layer and not isinstance(network.layers[layer].activation, Softmax):
+            for letter in "az":  # a = g(z): whoever may write one may write the other
+                spelled[letter] = spellings(Quantity(letter, layer, q.units), network, notation)
+            (z, *_), (a, *_) = spelled["z"], spelled["a"]
+            g = network.layers[layer].activation
+            derivative = fill(parse(g.derivative_formula)[0], {"a": parse(g.formula)[0]})
+            activations[z] = (text(parse(g.formula)[0], None), text(derivative, None))
+            outputs[a] = z
+        for first, *others in spelled.values():
+            names |= dict.fromkeys((first, *others), first)
 
     def written(expr: Expr) -> str:
         return text(expr, lambda q: spellings(q, network, notation)[0])
@@ -235,31 +218,38 @@ def text(expr: Expr, name_of: Any) -> str:
     return write(expr)
 
 
-def _sympy() -> Any:
+def _equal(one: Expr, other: Expr) -> bool:
+    """Return whether a formula has the values of another one, wherever that has one."""
+    import mpmath  # only who is asked for a formula pays for it
+
+    mp = mpmath.MPContext()
+    mp.dps = _DIGITS
+    known = {**answers.functions(mp), "number": lambda v: mp.mpf(str(v))}
+    names = sorted({*_names_in(one), *_names_in(other)})
+    drawn = random.Random(1)
+    compared = 0
+    for point in range(_POINTS):
+        low = 1 if point % 2 else -(10**9)
+        values = {name: mp.mpf(drawn.randint(low, 10**9)) / 10**9 for name in names}
+        expected = _value(mp, other, values, known)
+        if expected is None:
+            continue
+        found = _value(mp, one, values, known)
+        if found is None or not mp.almosteq(found, expected, rel_eps=mp.mpf(10) ** -_AGREE):
+            return False
+        compared += 1
+    return compared >= _FEWEST
+
+
+def _value(
+    mp: Any, expr: Expr, values: Mapping[str, Any], known: Mapping[str, Callable[..., Any]]
+) -> Any:
+    """Return the value of a formula, or None where it has none among the real numbers."""
     try:
-        import sympy
-    except ImportError:
-        raise ImportError(
-            "formulas as answers need SymPy, which is not installed: "
-            "pip install 'chainrule[worksheets]'"
-        ) from None
-    return sympy
-
-
-def _as_sympy(sympy: Any, expr: Expr) -> Any:
-    """Build a SymPy expression from a tree; nothing is parsed or evaluated by SymPy."""
-    functions = {
-        "number": lambda v: sympy.Rational(str(v)), "exp": sympy.exp, "ln": sympy.log,
-        "sqrt": sympy.sqrt, "abs": sympy.Abs, "sign": sympy.sign, "sin": sympy.sin,
-        "cos": sympy.cos, "tanh": sympy.tanh, "sinh": sympy.sinh, "cosh": sympy.cosh,
-        "atan": sympy.atan, "sigma": lambda z: 1 / (1 + sympy.exp(-z)),
-        "Phi": lambda z: (1 + sympy.erf(z / sympy.sqrt(2))) / 2,
-        "phi": lambda z: sympy.exp(-(z**2) / 2) / sympy.sqrt(2 * sympy.pi),
-        "max": sympy.Max, "min": sympy.Min,
-        "where": lambda holds, then, other: sympy.Piecewise((then, holds), (other, True)),
-    }  # fmt: skip
-    symbols = {name: sympy.Symbol(name, real=True) for name in _names_in(expr)}
-    return sympy.sympify(evaluate(expr, symbols, functions))
+        value = mp.mpmathify(evaluate(expr, values, known))
+    except (ArithmeticError, ValueError):
+        return None
+    return value if isinstance(value, mp.mpf) and mp.isfinite(value) else None
 
 
 def _names_in(expr: Expr) -> Iterator[str]:
