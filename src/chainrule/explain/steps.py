@@ -18,6 +18,7 @@ from chainrule.equations.targets import PreActivation, Weight
 from chainrule.explain import Explanation
 from chainrule.explain.counts import the_others
 from chainrule.explain.derivation import _weighted_sum
+from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
 from chainrule.explain.pieces import Array, Pieces
 from chainrule.explain.scribe import EquationView, Scribe
@@ -49,22 +50,28 @@ class Steps:
         notation: Notation,
         shown: Sequence[Sequence[int]],
         learning_rate: float,
+        names: Names | None = None,
     ) -> None:
         self.network, self.g, self.y, self.focus = network, gradient, y, focus
         self.shown, self.eta = shown, learning_rate
         self.pieces = Pieces(network, gradient, y, focus, notation)
         self.scribe = Scribe(notation, network.sizes, len(y))
         self.L = len(network.sizes) - 1
+        self.origins = {} if names is None else names.origins
 
     def views(self) -> list[StepView]:
         """Return all steps in order."""
         return list(self._all())
 
     def _all(self) -> Iterator[StepView]:
+        words = "The inputs of this sample enter on the left. Its target is on the right."
+        if self.origins:
+            words += " Some inputs are computed from the others."
         yield {
-            "phase": "input", "layer": 0, "title": "The sample",
-            "words": "The inputs of this sample enter on the left. Its target is on the right.",
-            "equations": [],
+            "phase": "input", "layer": 0, "title": "The sample", "words": words,
+            "equations": [
+                self.scribe.equation(q, origin, self._num(q)) for q, origin in self.origins.items()
+            ],
         }  # fmt: skip
         for l in range(1, self.L + 1):
             yield self._forward(l)
