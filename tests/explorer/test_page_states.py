@@ -84,12 +84,12 @@ def test_names_follow_the_notation(person: Person) -> None:
 def test_the_step_s_signs_and_button_are_seen(person: Person) -> None:
     person.visit(small)
     page = person.page
-    page.click("[aria-label='Forward: layer 2']")
+    page.click("button:text-is('Forward: layer 2')")
     lines = page.locator(".edge.active:not(.negative) .line")
     assert lines.count() > 0
     dashes = lines.evaluate_all("lines => lines.map((n) => getComputedStyle(n).strokeDasharray)")
     assert set(dashes) == {"none"}
-    page.click("[aria-label='The update']")
+    page.click("button:text-is('The update')")
     assert page.locator(".equations >> text=Make this update").count() == 0
     expect(page.locator(".player >> text=Make this update")).to_be_visible()
 

@@ -3,6 +3,7 @@
 import { contributions, samples } from "./contributions.js";
 import { el, formula, unique } from "./dom.js";
 import { Editor } from "./editor.js";
+import { remember } from "./memory.js";
 import { drawn, number, plural, typed } from "./numbers.js";
 import { certificate } from "./proof.js";
 
@@ -18,6 +19,7 @@ export class Panel {
     this.editor = new Editor(app);
     this.body = el("div.body", {});
     this.node = el("article.card.panel", { "aria-label": "Derivation" }, this.body);
+    this.legend = this.signs();
     this.welcome();
   }
 
@@ -27,8 +29,23 @@ export class Panel {
       el(
         "p",
         {},
-        "Every line in the drawing is a weight. Click one to split its derivative into the factors of the chain rule: in symbols, in the numbers of this sample, and with a proof.",
+        "Every line in the drawing is a weight. Click one to see its derivative: the factors of the chain rule, their numbers, and a proof.",
       ),
+      el(
+        "button.main.first",
+        { type: "button", onclick: () => void this.app.open(heaviest(this.app.frame)) },
+        "Show me one",
+      ),
+      this.legend,
+    );
+  }
+
+  /** Return what the signs of the drawing mean, folded. */
+  signs() {
+    const node = el(
+      "details.legend",
+      {},
+      el("summary", {}, "What the drawing shows"),
       el(
         "ul.hints",
         {},
@@ -43,6 +60,8 @@ export class Panel {
         "By keyboard: press Tab to reach the drawing, the arrow keys to move in it, and Enter to open a part.",
       ),
     );
+    remember(node, "Legend");
+    return node;
   }
 
   close() {
@@ -332,6 +351,23 @@ export class Panel {
       ),
     );
   }
+}
+
+/**
+ * Return the weight of the last layer with the largest gradient, to begin with.
+ * @param {import("./types").Frame} frame
+ */
+function heaviest(frame) {
+  const last = frame.layers.length - 1;
+  let [best, target] = [-1, `w[${last}][${frame.layers[last].shown[0]},${frame.layers[last - 1].shown[0]}]`];
+  frame.weights[last - 1].dw.forEach((row, to) => {
+    row.forEach((value, from) => {
+      if (Math.abs(drawn(value)) <= best) return;
+      best = Math.abs(drawn(value));
+      target = `w[${last}][${frame.layers[last].shown[to]},${frame.layers[last - 1].shown[from]}]`;
+    });
+  });
+  return target;
 }
 
 function calm() {
