@@ -183,7 +183,7 @@ def test_steps_forward_backward_update(person: Person) -> None:
     page.locator("button.eq").first.click()
     page.wait_for_selector(".headline")
     page.click("text=Play the steps")
-    page.wait_for_selector("[aria-label='Pause the steps']")
+    page.wait_for_selector("text=Pause the steps")
     page.click("[aria-label='Leave the steps']")
     assert page.locator(".network .edge.active").count() == 0
 
@@ -233,7 +233,7 @@ def test_sample_data_layers_and_functions_change(person: Person) -> None:
     assert session.network.sizes == (2, 4, 2, 4, 1)
     page.select_option("[aria-label='Activation of layer 1']", "relu")
     person.settled()
-    page.get_by_label("Loss", exact=True).select_option("half_squared_error")
+    page.locator(".side").get_by_label("Loss", exact=True).select_option("half_squared_error")
     person.settled()
     assert session.network.layers[1].activation.name == "relu"
     assert session.network.loss.name == "half_squared_error"

@@ -134,6 +134,7 @@ def test_axe_finds_nothing(browser: Any, site: Site, scheme: str, width: int) ->
         viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True,
         reduced_motion="reduce",
     )  # fmt: skip
+    context.add_init_script(UNFOLDED)
     person = Person(context.new_page(), site, site.server.url)
     person.visit(small)
     page = person.page

@@ -137,7 +137,7 @@ def test_derived_inputs_are_switched(person: Person) -> None:
     expect(page.locator(".panel")).to_contain_text("(the square of input 0)")
     names = page.locator(".part[data-title='The names']")
     expect(names).to_contain_text("the product of inputs 0 and 1:")
-    assert page.get_by_label("x₂ = (x₀)²").is_disabled()
+    assert page.get_by_role("spinbutton", name="x₂ = (x₀)²").is_disabled()
     person.open("x[2]")
     assert page.locator(".editor").count() == 0
     page.click("[aria-label=Undo]")

@@ -56,6 +56,29 @@ export function formula(mathml, spec = "span.formula") {
   return node;
 }
 
+/** @type {ResizeObserver | null} */
+let observer = null; // made when it is needed: Node.js has none
+
+/** @param {ResizeObserverEntry[]} entries */
+function reach(entries) {
+  for (const { target } of entries) {
+    if (!target.isConnected) observer?.unobserve(target);
+    else if (target.scrollWidth > target.clientWidth) target.setAttribute("tabindex", "0");
+    else target.removeAttribute("tabindex");
+  }
+}
+
+/**
+ * Return a box of an equation which the keyboard reaches where it is too wide, to scroll it.
+ * @param {...(Node | null)} children
+ */
+export function wide(...children) {
+  const node = el("div.eq", { role: "group" }, ...children);
+  observer ??= new ResizeObserver(reach);
+  observer.observe(node);
+  return node;
+}
+
 /**
  * Let a long equation break before its signs =, ← and, in long sums, before + and −: each piece
  * becomes a formula of its own, and the line wraps between them.

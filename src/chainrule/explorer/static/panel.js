@@ -1,7 +1,7 @@
 /** The derivation of one number: its sections, its proof and its LaTeX. */
 
 import { contributions, samples } from "./contributions.js";
-import { el, formula, unique } from "./dom.js";
+import { el, formula, unique, wide } from "./dom.js";
 import { Editor } from "./editor.js";
 import { remember } from "./memory.js";
 import { drawn, number, plural, typed } from "./numbers.js";
@@ -219,7 +219,7 @@ export class Panel {
       "div.line",
       {},
       equation.lead ? el("p.lead", {}, equation.lead) : null,
-      el("div.eq", {}, formula(equation.mathml), tag ? el("span.tag", {}, tag) : null),
+      wide(formula(equation.mathml), tag ? el("span.tag", {}, tag) : null),
     );
   }
 
@@ -328,10 +328,7 @@ export class Panel {
         ),
       ),
       ...(step
-        ? [
-            el("p", {}, step.words),
-            ...step.equations.map((/** @type {any} */ e) => el("div.eq", {}, formula(e.mathml))),
-          ]
+        ? [el("p", {}, step.words), ...step.equations.map((/** @type {any} */ e) => wide(formula(e.mathml)))]
         : []),
       el("h3", {}, "How the loss changes with each output"),
       el(

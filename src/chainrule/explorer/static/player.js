@@ -1,6 +1,6 @@
 /** The player below the network: forward, loss, backward, gradient and update, step by step. */
 
-import { el, formula } from "./dom.js";
+import { el, formula, wide } from "./dom.js";
 import { remember } from "./memory.js";
 
 /** @typedef {import("./types").Step} Step */
@@ -128,7 +128,7 @@ export class Player {
   /** @param {import("./types").Equation} equation */
   equation(equation) {
     const math = formula(equation.mathml);
-    if (!equation.target) return el("div.eq", {}, math);
+    if (!equation.target) return wide(math);
     return el(
       "button.eq",
       { type: "button", title: `Open ${equation.target}`, onclick: () => void this.app.open(equation.target) },
