@@ -91,7 +91,7 @@ def report(network: FeedForward, gradient: Gradient, first: int = 0) -> HealthVi
         elif behind := [l for l in small if _flat(network, l)]:
             parts.append(f"no gradient in {_layers(behind)}, because {_flat(network, behind[-1])}")
             small = [l for l in small if l not in behind]
-        if small and max(sizes):
+        if max(sizes) and small:
             parts.append(f"small gradients in {_layers(small)}")
         if ill:
             parts.append(f"{ill} unit{'s' * (ill > 1)} that hardly learn{'s' * (ill == 1)}")

@@ -206,6 +206,7 @@ export class App {
     this.frame = frame;
     this.drawing.update(frame);
     this.trainBar.update(frame);
+    this.player.update(frame);
     for (const card of this.cards) card.update(frame);
     this.results.update(frame);
     this.undo.disabled = !frame.undo;

@@ -71,7 +71,7 @@ export class DataCard {
       button.setAttribute("aria-pressed", String(button.dataset.name === frame.data.name));
     const { train, validation, name, scaled } = frame.data;
     this.drawn.hidden = !frame.choices.datasets.includes(name) || name === "xor table" || name === "digits";
-    this.noise.value = String(frame.data.noise);
+    this.noise.value = typed(frame.data.noise);
     this.now.textContent = name;
     this.about.textContent = `${name}: ${plural(train, "sample")} for training${validation ? `, ${counted(validation)} for validation` : ""}${scaled ? "; each input is scaled to mean 0 and standard deviation 1" : ""}`;
   }
@@ -286,9 +286,9 @@ export class NetworkCard {
     const { outputs, derived, why_not_derived } = frame.data;
     this.inputs.textContent = inputsOf(sizes[0], derived.length, why_not_derived);
     this.units.disabled = outputs.least === outputs.most;
-    this.units.min = String(outputs.least);
-    this.units.max = String(outputs.most);
-    if (document.activeElement !== this.units) this.units.value = String(sizes[sizes.length - 1]);
+    this.units.min = typed(outputs.least);
+    this.units.max = typed(outputs.most);
+    if (document.activeElement !== this.units) this.units.value = typed(sizes[sizes.length - 1]);
     this.why.hidden = !outputs.why;
     this.why.textContent = outputs.why;
     this.now.textContent = sizes.join("-");

@@ -2,6 +2,7 @@
 
 import { el, formula, wide } from "./dom.js";
 import { remember } from "./memory.js";
+import { plural } from "./numbers.js";
 
 /** @typedef {import("./types").Step} Step */
 
@@ -21,6 +22,10 @@ export class Player {
     this.playButton = el("button", { type: "button", onclick: () => this.toggle() });
     this.dots = el("ol.dots", { "aria-label": "Steps" });
     this.place = el("span.small", {});
+    this.scope = el("select", {
+      "aria-label": "The steps are of",
+      onchange: () => void app.change({ kind: "configure", scope: this.scope.value }),
+    });
     this.list = el("details.all", {}, el("summary", {}, "All steps"), this.dots);
     remember(this.list, "All steps");
     this.list.addEventListener("toggle", () => void this.refresh());
@@ -38,6 +43,7 @@ export class Player {
         (this.back = button("◀", "Step back", () => void this.go(this.at - 1))),
         this.playButton,
         button("▶|", "Step forward", () => void this.go(this.at + 1)),
+        this.scope,
         this.place,
         (this.close = button("✕", "Leave the steps", () => this.leave())),
       ),
@@ -57,11 +63,28 @@ export class Player {
     this.back.hidden = true;
     this.place.textContent = "";
     this.title.textContent = "One step, in slow motion";
-    this.words.textContent =
-      "Play the forward pass, the backward pass and the update for this sample alone, one layer at a time. Step, above, takes a whole batch.";
+    const all = this.app.frame?.settings.scope === "all";
+    this.words.textContent = all
+      ? "Play the forward and backward pass of this sample, one layer at a time; the gradients and the update are the mean over all."
+      : "Play the forward pass, the backward pass and the update for this sample alone, one layer at a time. Step, above, takes a whole batch.";
     this.equations.replaceChildren();
     this.acts.replaceChildren();
     this.node.classList.add("idle");
+  }
+
+  /** @param {import("./types").Frame} frame */
+  update(frame) {
+    const { count, block } = frame.sample;
+    this.scope.hidden = count < 2 || !this.app.transport.live;
+    const all = `${count === block ? "all " : ""}${plural(block, "sample")} (mean)`;
+    this.scope.replaceChildren(
+      ...[
+        ["sample", "this sample"],
+        ["all", all],
+      ].map(([value, words]) => el("option", { value }, words)),
+    );
+    this.scope.value = frame.settings.scope;
+    if (this.at < 0) this.idle();
   }
 
   /** Ask for the steps again after a change: at once if they are shown, else when they are. */

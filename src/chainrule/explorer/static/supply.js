@@ -1,7 +1,7 @@
 /** What is made of the data: the share held out for validation, and inputs derived from two. */
 
 import { el, field } from "./dom.js";
-import { percent } from "./numbers.js";
+import { percent, typed } from "./numbers.js";
 
 /** @typedef {import("./types").Frame} Frame */
 
@@ -31,7 +31,7 @@ export class Supply {
   /** @param {Frame} frame */
   update(frame) {
     const { share, train, validation, derived, why_not_derived } = frame.data;
-    this.share.value = String(share);
+    this.share.value = typed(share);
     this.share.disabled = train + validation < 2;
     const words = `${percent(share)}, for validation`;
     this.share.setAttribute("aria-valuetext", words);
