@@ -285,6 +285,7 @@ def test_the_offline_file_opens_with_the_network_off(browser: Any, tmp_path: Pat
     page.wait_for_selector(".way .inside math")
     page.click("text=Prove it")
     page.wait_for_selector(".verdict.pass")
+    expect(page.locator(".player .words")).to_have_text(re.compile("at a time[.]$"))  # no Step
     page.click("[aria-label='Step forward']")
     assert page.inner_text(".steptitle") == "The sample"
     page.click("text=▶ Play")

@@ -64,9 +64,10 @@ export class Player {
     this.place.textContent = "";
     this.title.textContent = "One step, in slow motion";
     const all = this.app.frame?.settings.scope === "all";
+    const step = this.app.transport.live ? " Step, above, takes a whole batch." : "";
     this.words.textContent = all
       ? "Play the forward and backward pass of this sample, one layer at a time; the gradients and the update are the mean over all."
-      : "Play the forward pass, the backward pass and the update for this sample alone, one layer at a time. Step, above, takes a whole batch.";
+      : `Play the forward pass, the backward pass and the update for this sample alone, one layer at a time.${step}`;
     this.equations.replaceChildren();
     this.acts.replaceChildren();
     this.node.classList.add("idle");
