@@ -49,10 +49,10 @@ export class Supply {
               type: "checkbox",
               role: "switch",
               value: name,
-              "aria-label": what,
               onchange: () => this.derive(),
             }),
             el("span", {}, formula),
+            el("span.unseen", {}, `, ${what}`),
           ),
         ),
       );
