@@ -44,7 +44,9 @@ def test_few_controls_are_seen_first(browser: Any, site: Site, width: int) -> No
     reader.visit()
     assert reader.page.evaluate(COUNT) <= 19  # of 66 that there were
     for name in ("▶ Train", "▶ Play the steps", "Show me one"):
-        expect(reader.page.get_by_role("button", name=name, exact=True)).to_be_visible()
+        button = reader.page.get_by_role("button", name=name, exact=True)
+        expect(button).to_be_visible()
+        assert button.bounding_box()["height"] < 40  # on one line
     wide = "document.documentElement.scrollWidth <= innerWidth"
     assert reader.page.evaluate(wide)
     reader.page.click("text=Show me one")
