@@ -21,6 +21,8 @@ def settled(page: Any) -> None:
 
 def light(page: Any) -> None:
     """A trained network, a weight opened, its path to the loss lit up."""
+    page.click(".side summary:has-text('Training')")
+    page.click(".more > summary")
     page.fill("label:has-text('Learning rate') + input", "0.3")
     page.keyboard.press("Enter")
     settled(page)

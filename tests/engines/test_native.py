@@ -21,7 +21,7 @@ from tests.engines.native_runs import LOSSES_AND_OUTPUTS, agree, train  # noqa: 
 from tests.settings import DTYPES  # noqa: E402
 
 SMOOTH = ["identity", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus"]
-ACTIVATIONS = list(activations.ACTIVATIONS)
+ACTIVATIONS = [name for name in activations.ACTIVATIONS if name != "step"]  # left to the reference
 
 
 # Kernels

@@ -132,10 +132,10 @@ def test_dtype_is_kept_and_nothing_overflows(g: Activation, dtype: str) -> None:
 
 def test_conventions_at_kinks() -> None:
     zero = np.zeros(1)
-    expected = {"relu": 0.0, "leaky_relu": 0.01, "elu": 1.0}
+    expected = {"relu": 0.0, "leaky_relu": 0.01, "elu": 1.0, "step": 0.0}
     for name, slope in expected.items():
         assert ACTIVATIONS[name].derivative(zero, zero)[0] == slope
-    assert [g.name for g in ELEMENTWISE if g.kinks] == ["relu", "leaky_relu"]
+    assert [g.name for g in ELEMENTWISE if g.kinks] == ["relu", "leaky_relu", "step"]
     assert LOSSES["absolute_error"].derivative(zero, zero)[0] == 0
     assert [c.name for c in LOSSES.values() if c.kinks] == ["absolute_error"]
 

@@ -103,6 +103,7 @@ def by_torch(
         "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu,
         "leaky_relu": nn.leaky_relu, "elu": nn.elu, "gelu": nn.gelu, "silu": nn.silu,
         "softplus": lambda z: nn.softplus(z, threshold=50), "softmax": lambda z: z.softmax(-1),
+        "step": lambda z: (z > 0).to(z) + 0 * z,  # on the graph
     }  # fmt: skip
     losses = {
         "squared_error": lambda z, a, y: (a - y) ** 2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -32,6 +33,13 @@ def shown(value: float, digits: int = 4) -> str:
     """A number as the characters of its formula."""
     text, _, power = f"{value:.{digits}g}".replace("-", "−").partition("e")
     return f"{text}×10{'−' if power[0] == '−' else ''}{int(power[1:])}" if power else text
+
+
+SETTINGS = ("Data", "Network", "Training", "Sample", "Notation")
+GROUPS = (*SETTINGS, "Ways to train", "All steps", "Legend")
+# A reader who has opened every group before, so that the page opens with all controls in sight.
+_STORE = f"localStorage.setItem('chainrule groups', {json.dumps(chr(10).join(GROUPS))})"
+UNFOLDED = f"try {{ {_STORE} }} catch {{}}"  # about:blank has no storage
 
 
 class Site:
@@ -105,6 +113,7 @@ class Person:
 def person(browser: Any, site: Site) -> Iterator[Person]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.grant_permissions(["clipboard-read", "clipboard-write"])
+    context.add_init_script(UNFOLDED)
     person = Person(context.new_page(), site, site.server.url)
     yield person
     context.close()

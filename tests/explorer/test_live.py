@@ -25,7 +25,7 @@ from chainrule.explorer.session import Session
 from chainrule.teach.lessons import NAMES
 
 playwright = pytest.importorskip("playwright.sync_api")
-from tests.explorer.reader import browser  # noqa: E402, F401
+from tests.explorer.reader import UNFOLDED, browser  # noqa: E402, F401
 
 pytestmark = pytest.mark.needs("chromium", "pyodide")
 
@@ -71,6 +71,7 @@ class Reader:
         self.context.set_offline(not online)
         self.context.set_default_timeout(120_000)
         self.context.add_init_script(_WORKER)
+        self.context.add_init_script(UNFOLDED)
         self.page = self.context.new_page()
         self.asked: list[str] = []
         self.errors: list[str] = []
@@ -153,6 +154,18 @@ MESSAGES: list[dict[str, Any]] = [
     {"kind": "train", "steps": 10, "seconds": 5},
     {"kind": "build", "hidden_sizes": [20]},
     {"kind": "show", "layer": 1, "unit": 3},
+    {"kind": "data", "name": "circles"},
+    {"kind": "inputs", "derived": ["u**2", "u*v", "sin(v)"]},
+    {"kind": "explain", "target": "w[1][0,3]"},
+    {"kind": "split", "share": 0.5},
+    {"kind": "outputs", "units": 2},
+    {"kind": "build", "hidden": ["step"]},
+    {"kind": "prove", "target": "w[1][0,1]"},
+    {"kind": "health"},
+    {"kind": "train", "steps": 10, "seconds": 5},
+    {"kind": "results"},
+    {"kind": "share"},
+    {"kind": "edit", "target": "x[2]", "value": 1},
     {"kind": "upload", "text": _CSV, "name": "flowers.csv"},
     {"kind": "explain", "target": "w[2][0,4]"},
     {"kind": "lessons"},

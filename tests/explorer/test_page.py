@@ -167,23 +167,23 @@ def test_steps_forward_backward_update(person: Person) -> None:
         seen.append(person.text(".steptitle"))
     assert seen == [
         "The sample", "Forward: layer 1", "Forward: layer 2", "Forward: layer 3", "The loss",
-        "Backward: layer 3", "Gradient: weights of layer 3", "Backward: layer 2",
-        "Gradient: weights of layer 2", "Backward: layer 1", "Gradient: weights of layer 1",
+        "Backward: layer 3", "Gradient: layer 3", "Backward: layer 2", "Gradient: layer 2",
+        "Backward: layer 1", "Gradient: layer 1",
         "The update",
     ]  # fmt: skip
     before = session.network.parameters.copy()
     page.click("text=Make this update")
     person.settled()
     assert not np.array_equal(session.network.parameters, before)
-    page.click("[aria-label='Forward: layer 1']")
+    page.click("button:text-is('Forward: layer 1')")
     assert (
         page.locator(".network .value:not(.ofloss)").all_text_contents()[-1] == "·"
     )  # not computed yet
     assert page.locator(".network .edge.active").count() == 6
     page.locator("button.eq").first.click()
     page.wait_for_selector(".headline")
-    page.click("[aria-label='Play the steps']")
-    page.wait_for_selector("[aria-label='Pause the steps']")
+    page.click("text=Play the steps")
+    page.wait_for_selector("text=Pause the steps")
     page.click("[aria-label='Leave the steps']")
     assert page.locator(".network .edge.active").count() == 0
 
@@ -233,7 +233,7 @@ def test_sample_data_layers_and_functions_change(person: Person) -> None:
     assert session.network.sizes == (2, 4, 2, 4, 1)
     page.select_option("[aria-label='Activation of layer 1']", "relu")
     person.settled()
-    page.select_option(".side >> select >> nth=-2", "half_squared_error")
+    page.locator(".side").get_by_label("Loss", exact=True).select_option("half_squared_error")
     person.settled()
     assert session.network.layers[1].activation.name == "relu"
     assert session.network.loss.name == "half_squared_error"

@@ -21,6 +21,23 @@ pytestmark = pytest.mark.needs("chromium")
 # --- learning by doing --------------------------------------------------------------------------
 
 
+def test_no_equation_of_a_lesson_is_cut(person: Person) -> None:
+    """A sum in parentheses did not break, so that its end was out of sight."""
+    person.visit()
+    page = person.page
+    page.click("text=Lessons")
+    page.locator(".choice").nth(1).click()
+    page.wait_for_selector(".lesson progress")
+    for at in range(1, 7):
+        expect(page.locator(".lesson progress")).to_have_attribute("value", str(at))
+        person.settled()
+        cut = page.locator(".lesson .eq").evaluate_all(
+            "nodes => nodes.filter((n) => n.scrollWidth > n.clientWidth + 1).length"
+        )
+        assert cut == 0, at
+        page.click(".lesson .buttons .main")
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_the_tour(person: Person, which: int) -> None:
     session = person.visit()

@@ -17,7 +17,17 @@ from chainrule.explorer import Explorer
 from chainrule.explorer.session import Session
 
 playwright = pytest.importorskip("playwright.sync_api")
-from tests.explorer.reader import Person, Site, browser, expect, person, shown, site, small  # noqa: E402, F401
+from tests.explorer.reader import (  # noqa: E402
+    UNFOLDED,
+    Person,
+    Site,
+    browser,  # noqa: F401
+    expect,
+    person,  # noqa: F401
+    shown,
+    site,  # noqa: F401
+    small,
+)
 
 pytestmark = pytest.mark.needs("chromium")
 
@@ -124,6 +134,7 @@ def test_axe_finds_nothing(browser: Any, site: Site, scheme: str, width: int) ->
         viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True,
         reduced_motion="reduce",
     )  # fmt: skip
+    context.add_init_script(UNFOLDED)
     person = Person(context.new_page(), site, site.server.url)
     person.visit(small)
     page = person.page
@@ -139,7 +150,7 @@ def test_axe_finds_nothing(browser: Any, site: Site, scheme: str, width: int) ->
     person.open("w[2][1,2]")
     page.click("text=Prove it")
     page.wait_for_selector(".verdict.pass")
-    page.click("[aria-label='Forward: layer 2']")
+    page.click("button:text-is('Forward: layer 2')")
     page.click(".health summary")
     page.click("text=Practise")
     page.wait_for_selector(".question math")
@@ -175,6 +186,7 @@ _WHOLE = """(select) => {
 @pytest.mark.parametrize("width", [390, 1280])
 def test_choices_and_numbers_are_readable_whole(browser: Any, site: Site, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 844})
+    context.add_init_script(UNFOLDED)
     person = Person(context.new_page(), site, site.server.url)
     person.visit()
     page = person.page
@@ -195,6 +207,7 @@ def test_choices_and_numbers_are_readable_whole(browser: Any, site: Site, width:
 
 def test_on_a_phone_the_drawing_is_readable_and_near(browser: Any, site: Site) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
+    context.add_init_script(UNFOLDED)
     person = Person(context.new_page(), site, site.server.url)
     person.visit()
     page = person.page
@@ -222,10 +235,11 @@ def test_on_a_phone_the_drawing_is_readable_and_near(browser: Any, site: Site) -
 def test_nothing_is_wider_than_the_window(browser: Any, site: Site, width: int) -> None:
     """640 is what 200 % zoom leaves of 1280."""
     context = browser.new_context(viewport={"width": width, "height": 800})
+    context.add_init_script(UNFOLDED)
     person = Person(context.new_page(), site, site.server.url)
     person.visit(small)
     person.open("w[1][0,1]")
-    person.page.click("[aria-label='Forward: layer 1']")
+    person.page.click("button:text-is('Forward: layer 1')")
     over = person.page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert over <= 0
     context.close()
@@ -247,6 +261,7 @@ def test_the_offline_file_opens_with_the_network_off(browser: Any, tmp_path: Pat
     twin.handle({"kind": "train", "steps": 6})
 
     context = browser.new_context(offline=True)
+    context.add_init_script(UNFOLDED)
     page = context.new_page()
     asked: list[str] = []
     errors: list[str] = []
@@ -270,6 +285,7 @@ def test_the_offline_file_opens_with_the_network_off(browser: Any, tmp_path: Pat
     page.wait_for_selector(".way .inside math")
     page.click("text=Prove it")
     page.wait_for_selector(".verdict.pass")
+    expect(page.locator(".player .words")).to_have_text(re.compile("at a time[.]$"))  # no Step
     page.click("[aria-label='Step forward']")
     assert page.inner_text(".steptitle") == "The sample"
     page.click("text=▶ Play")

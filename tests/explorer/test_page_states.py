@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import chainrule as cr
 from chainrule.explain import explain
+from chainrule.explorer.session import Session
 from chainrule.teach import datasets
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -76,20 +78,20 @@ def test_names_follow_the_notation(person: Person) -> None:
     person.settled()
     person.open("w[2][1,2]")
     assert person.text(".editor .what") == "w₂₃² ="
-    signs = person.page.eval_on_selector_all(".dot", "dots => dots.map((d) => d.dataset.sign)")
-    assert "L" in signs
-    assert "C" not in signs
+    steps = person.page.locator(".dot").all_text_contents()
+    assert "The loss" in steps  # plain names, with no letter that could be another's
+    assert not any("C" in step for step in steps)
 
 
 def test_the_step_s_signs_and_button_are_seen(person: Person) -> None:
     person.visit(small)
     page = person.page
-    page.click("[aria-label='Forward: layer 2']")
+    page.click("button:text-is('Forward: layer 2')")
     lines = page.locator(".edge.active:not(.negative) .line")
     assert lines.count() > 0
     dashes = lines.evaluate_all("lines => lines.map((n) => getComputedStyle(n).strokeDasharray)")
     assert set(dashes) == {"none"}
-    page.click("[aria-label='The update']")
+    page.click("button:text-is('The update')")
     assert page.locator(".equations >> text=Make this update").count() == 0
     expect(page.locator(".player >> text=Make this update")).to_be_visible()
 
@@ -111,3 +113,25 @@ def test_a_wide_window_has_a_wide_panel(browser: Any, site: Site) -> None:
     person.visit(small)
     assert person.page.eval_on_selector(".panel", "n => n.clientWidth") > 500
     context.close()
+
+
+_OVERLAPS = """() => {
+  const boxes = [...document.querySelectorAll(".network :is(.weight, .name, .value)")].map((node) =>
+    [node.textContent, node.getBoundingClientRect()]);
+  return boxes.flatMap(([a, p], i) => boxes.slice(i + 1).filter(([, q]) =>
+    Math.min(p.right, q.right) - Math.max(p.left, q.left) > 2
+    && Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 4).map(([b]) => [a, b]));
+}"""
+
+
+@pytest.mark.parametrize("notation", ["default", "C-a-L", "L-h"])
+def test_numbers_and_names_of_the_drawing_do_not_overlap(person: Person, notation: str) -> None:
+    """Those of crossing weights did, and the last weight covered the name of the output."""
+    for sizes in ([2, 2, 1], [2, 2, 2], [2, 4, 2, 1]):
+        net = cr.Network(sizes, hidden="tanh", seed=3)
+        net.parameters[...] = -0.4512 + 0.01 * np.arange(net.parameters.size)
+        data = [[0.5] * sizes[0]], [[0.1] * sizes[-1]]
+        person.visit(lambda net=net, data=data: Session(net, *data))
+        person.page.select_option("[aria-label=Notation]", notation)
+        person.settled()
+        assert person.page.evaluate(_OVERLAPS) == [], sizes

@@ -145,6 +145,43 @@ def test_steps_say_only_what_happens() -> None:
     assert "adds them and its bias, and applies tanh. The other unit" in words["Forward: layer 1"]
 
 
+def test_steps_list_biases_and_say_what_they_leave_out(session: Session) -> None:
+    """The update listed 4 of 25 parameters, no bias, and not that there were more."""
+    steps = {s["title"]: s for s in ask(session, "steps")["steps"]}
+    update = steps["The update"]
+    targets = [e["target"] for e in update["equations"]]
+    assert len(set(targets)) == 25
+    assert {"b[1][3]", "w[3][0,1]"} < set(targets)
+    assert "other" not in update["words"]
+    net = session.network
+    x, y = session.data.X[:1], session.data.y[:1]
+    new = net.layers[1].b[3] - 0.5 * net.gradient(x, y).db[1][3]
+    (moved,) = (e for e in update["equations"] if e["target"] == "b[1][3]")
+    assert moved["text"].endswith(f"= {new:.4g}".replace("-", "−"))
+    last, first = steps["Gradient: layer 3"], steps["Gradient: layer 1"]
+    assert last["equations"][-1]["text"].startswith("∂C₀/∂b₀⁽³⁾ = ∂C₀/∂z₀⁽³⁾ = ")
+    assert "The other 8 parameters follow in the same way." in first["words"]
+    wide = Session(cr.Network([2, 30, 1], seed=0), [[1.0, 2.0]], [[0.5]])
+    words = ask(wide, "steps")["steps"][-1]["words"]
+    listed = len(ask(wide, "steps")["steps"][-1]["equations"])
+    assert f"The other {121 - listed} parameters move in the same way." in words
+
+
+def test_the_slow_motion_is_of_all_samples_too(session: Session) -> None:
+    ask(session, "build", l2=0.1)
+    ask(session, "configure", scope="all")
+    steps = {s["title"]: s for s in ask(session, "steps")["steps"]}
+    g = session.network.gradient(session.data.X, session.data.y)
+    mean = steps["Gradient: layer 3"]["equations"][1]["text"]
+    assert mean.startswith("∂C/∂w₀₀⁽³⁾ = ")
+    assert " + ∂R/∂w₀₀⁽³⁾ = " in mean
+    assert mean.endswith(f"= {g.dW[3][0, 0]:.4g}".replace("-", "−"))
+    assert "Of the loss of all 160 samples it is the mean." in steps["Gradient: layer 3"]["words"]
+    bias = steps["Gradient: layer 3"]["equations"][-1]["text"]
+    assert "R" not in bias
+    assert bias.endswith(f"= {g.db[3][0]:.4g}".replace("-", "−"))
+
+
 # --- changes, undo, redo ------------------------------------------------------------------------
 
 

@@ -100,8 +100,8 @@ def test_whatever_follows_a_state_is_not_ignored(session: Session) -> None:
         assert message.startswith("This is not a link of the explorer: ")
         assert message.endswith(". Copy the whole link, or share it again.")
         assert words in message
-    newer = refused(session, {"kind": "restore", "state": share.pack({**good, "v": 2})})
-    assert newer.startswith("A newer explorer wrote this link, in format 2; ")
+    newer = refused(session, {"kind": "restore", "state": share.pack({**good, "v": 3})})
+    assert newer.startswith("A newer explorer wrote this link, in format 3; ")
     assert newer.endswith("Update chainrule.")
     assert ask(session, "restore", state=state)["kind"] == "frame"
 

@@ -79,14 +79,19 @@ def report(network: FeedForward, gradient: Gradient, first: int = 0) -> HealthVi
     same = sum(len(group) for l in range(1, L) for group in identical(network, l))
     if not max(sizes) and not any(_learns_by_bias(gradient, l) for l in range(1, L + 1)):
         why = "the samples cancel in the mean"
-        if not gradient.delta[L].any():
+        if flat := _flat(network, L):
+            why = flat
+        elif not gradient.delta[L].any():
             why = "∂C/∂z of the outputs is 0 on every sample"
         words = f"Every gradient is 0, so gradient descent changes nothing: {why}."
     elif small or ill or same:
         parts = []
         if not max(sizes):
             parts.append("only biases have a gradient")
-        elif small:
+        elif behind := [l for l in small if _flat(network, l)]:
+            parts.append(f"no gradient in {_layers(behind)}, because {_flat(network, behind[-1])}")
+            small = [l for l in small if l not in behind]
+        if max(sizes) and small:
             parts.append(f"small gradients in {_layers(small)}")
         if ill:
             parts.append(f"{ill} unit{'s' * (ill > 1)} that hardly learn{'s' * (ill == 1)}")
@@ -136,7 +141,7 @@ def _words(
     name = network.layers[l].activation.name
     said = []
     if share == 0:
-        said.append(_nothing(gradient, l))
+        said.append(_nothing(network, gradient, l))
     elif share < _SMALL:
         part = f"1/{1 / share:,.0f}" if share >= 1e-4 else format_number(share, 1)
         said.append(f"Its gradient is {part} of the largest, so it learns slowly.")
@@ -177,8 +182,22 @@ def _learns_by_bias(gradient: Gradient, l: int) -> bool:
     return db is not None and bool(np.any(db))
 
 
-def _nothing(gradient: Gradient, l: int) -> str:
+def _flat(network: FeedForward, l: int) -> str:
+    """Say which layer from l on has an activation whose derivative is 0, or return ""."""
+    for m in range(l, len(network.sizes)):
+        g = network.layers[m].activation
+        if g.is_flat:
+            return f"the {g.name} function of layer {m} has derivative 0 wherever it has one"
+    return ""
+
+
+def _nothing(network: FeedForward, gradient: Gradient, l: int) -> str:
     """Return why no weight of a layer has a gradient."""
+    if flat := _flat(network, l):
+        return (
+            f"No gradient arrives: {flat}, so every gradient behind it is 0. Only layers after it "
+            "learn; choose a function with a slope, such as the sigmoid."
+        )
     if not gradient.delta[l].any():
         return "No gradient arrives."
     why = "over the samples, δ times a comes to 0"

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from chainrule._exports import exported
 from chainrule.equations import normal
-from chainrule.equations.formulas import names_in, parse
+from chainrule.equations.formulas import check_formulas
 
 Array = NDArray[Any]
 
@@ -70,6 +70,11 @@ class Activation(ABC):
     kinks: ClassVar[tuple[float, ...]] = ()
     positive: ClassVar[bool] = False
     log_derivative_formula: ClassVar[str | None] = None
+
+    @property
+    def is_flat(self) -> bool:
+        """Return whether g' is 0 wherever it exists, so that no gradient passes."""
+        return self.derivative_formula == "0"
 
     @abstractmethod
     def value(self, z: Array) -> Array:
@@ -301,6 +306,26 @@ class Softplus(Activation):
         return np.where((z < 0) & (e > 0), np.log1p(e) / np.where(e > 0, e, 1), 1)
 
 
+class Step(Activation):
+    """g(z) = 1 where z > 0, else 0; g'(z) = 0, and at the jump, where it has none, g'(0) = 0.
+
+    Every gradient behind it is 0, so gradient descent cannot learn through it (Rosenblatt's
+    perceptron, 1958, whose units it is, learns by another rule). The native core leaves it to the
+    reference engine.
+    """
+
+    name = "step"
+    formula = "1 if z > 0 else 0"
+    derivative_formula = "0"
+    kinks = (0.0,)
+
+    def value(self, z: Array) -> Array:
+        return (z > 0).astype(z.dtype)
+
+    def derivative(self, z: Array, a: Array) -> Array:
+        return np.zeros_like(z)
+
+
 class Softmax(Activation):
     """a_j = e^z_j / Σ_m e^z_m over a row, ∂a_m/∂z_j = a_m ([m = j] - a_j): a full matrix.
 
@@ -349,7 +374,7 @@ ACTIVATIONS: dict[str, Activation] = {
     g.name: g
     for g in (
         Identity(), _sigmoid, Tanh(), ReLU(), LeakyReLU(), ELU(), GELU(), SiLU(), Softplus(),
-        Softmax(),
+        Step(), Softmax(),
     )
 }  # fmt: skip
 
@@ -371,24 +396,3 @@ def get(activation: str | Activation) -> Activation:
     if type(activation) not in {type(g) for g in ACTIVATIONS.values()}:
         check_formulas(activation, {"z"}, {"z", "a"})
     return activation
-
-
-def check_formulas(own: Any, first: set[str], later: set[str]) -> None:
-    """Raise ValueError unless a user's class states a name and formulas in the letters allowed."""
-    kind = type(own).__name__
-    stated = ["name", "formula", "derivative_formula"]
-    if getattr(own, "log_derivative_formula", None) is not None:
-        stated.append("log_derivative_formula")
-    for attribute in stated:
-        text = getattr(own, attribute, None)
-        if not isinstance(text, str) or not text:
-            raise ValueError(f"{kind}.{attribute} must be a text, got {text!r}")
-        if attribute == "name":
-            continue
-        for i, form in enumerate(parse(text)):
-            letters = first if i == 0 else later
-            if strange := names_in(form) - letters:
-                raise ValueError(
-                    f"{kind}.{attribute} = {text!r}: unknown letter {sorted(strange)[0]!r}; "
-                    f"form {i + 1} may use {', '.join(sorted(letters))}"
-                )

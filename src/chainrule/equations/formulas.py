@@ -281,3 +281,24 @@ def names_in(expr: Expr) -> set[str]:
     for child in expr.children():
         found |= names_in(child)
     return found
+
+
+def check_formulas(own: Any, first: set[str], later: set[str]) -> None:
+    """Raise ValueError unless a user's class states a name and formulas in the letters allowed."""
+    kind = type(own).__name__
+    stated = ["name", "formula", "derivative_formula"]
+    if getattr(own, "log_derivative_formula", None) is not None:
+        stated.append("log_derivative_formula")
+    for attribute in stated:
+        text = getattr(own, attribute, None)
+        if not isinstance(text, str) or not text:
+            raise ValueError(f"{kind}.{attribute} must be a text, got {text!r}")
+        if attribute == "name":
+            continue
+        for i, form in enumerate(parse(text)):
+            letters = first if i == 0 else later
+            if strange := names_in(form) - letters:
+                raise ValueError(
+                    f"{kind}.{attribute} = {text!r}: unknown letter {sorted(strange)[0]!r}; "
+                    f"form {i + 1} may use {', '.join(sorted(letters))}"
+                )

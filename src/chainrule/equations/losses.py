@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule._exports import exported
-from chainrule.equations.activations import Activation, Sigmoid, check_formulas
+from chainrule.equations.activations import Activation, Sigmoid
+from chainrule.equations.formulas import check_formulas
 
 Array = NDArray[Any]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from chainrule.equations.activations import Activation
 from chainrule.equations.formulas import Div, Expr, Name, Num, add, mul, parse
 from chainrule.equations.targets import Bias, PreActivation, Target, UnitOutput, Weight
 from chainrule.explain import reduction
@@ -139,8 +140,19 @@ def _da_dz(p: Pieces, l: int, j: int) -> Term:
     }[style]
     symbol = Partial(a_j, z_j)
     steps.append(Equation((a_j, *value), lead))
-    steps.append(Equation((symbol, *derivative), "Therefore", is_result=True))
+    lead = _why_slope(activation, float(z[p.focus]))
+    steps.append(Equation((symbol, *derivative), lead, is_result=True))
     return p.term(symbol, g_prime if style == "g" else results[-1], values, steps)
+
+
+def _why_slope(g: Activation, z: float) -> str:
+    """Return the words before g'(z), which say what they mean at a kink and where g is flat."""
+    if z in g.kinks:
+        what = "jumps" if g.is_flat else "has a kink"
+        return f"At z = {z:g} the function {what} and has no derivative; by convention"
+    if g.is_flat:
+        return f"The {g.name} function is flat on both sides of its jump, so no gradient passes"
+    return "Therefore"
 
 
 # --- ∂z/∂w, ∂z/∂b, ∂z/∂a ------------------------------------------------------------------------

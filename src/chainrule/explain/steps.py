@@ -14,17 +14,28 @@ import numpy as np
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.formulas import Expr, Name, Neg, Num, add, mul, parse
-from chainrule.equations.targets import PreActivation, Weight
+from chainrule.equations.targets import Bias, PreActivation, Weight
 from chainrule.explain import Explanation
 from chainrule.explain.counts import the_others
 from chainrule.explain.derivation import _weighted_sum
+from chainrule.explain.document import of_whole_loss
+from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
 from chainrule.explain.pieces import Array, Pieces
 from chainrule.explain.scribe import EquationView, Scribe
-from chainrule.explain.symbols import Factor, LossSymbol, Partial, Word, fill, quantity
+from chainrule.explain.symbols import (
+    Factor,
+    LossSymbol,
+    Partial,
+    Quantity,
+    Word,
+    fill,
+    quantity,
+)
 from chainrule.explain.terms import Equation
 
-_MOST = 4  # equations in a step; also items of a sum written out in numbers
+_MOST = 4  # units or parameters in a step; also items of a sum written out in numbers
+_MOST_MOVED = 40  # parameters in the update
 
 
 class StepView(TypedDict):
@@ -49,22 +60,28 @@ class Steps:
         notation: Notation,
         shown: Sequence[Sequence[int]],
         learning_rate: float,
+        names: Names | None = None,
     ) -> None:
         self.network, self.g, self.y, self.focus = network, gradient, y, focus
         self.shown, self.eta = shown, learning_rate
         self.pieces = Pieces(network, gradient, y, focus, notation)
         self.scribe = Scribe(notation, network.sizes, len(y))
         self.L = len(network.sizes) - 1
+        self.origins = {} if names is None else names.origins
 
     def views(self) -> list[StepView]:
         """Return all steps in order."""
         return list(self._all())
 
     def _all(self) -> Iterator[StepView]:
+        words = "The inputs of this sample enter on the left. Its target is on the right."
+        if self.origins:
+            words += " Some inputs are computed from the others."
         yield {
-            "phase": "input", "layer": 0, "title": "The sample",
-            "words": "The inputs of this sample enter on the left. Its target is on the right.",
-            "equations": [],
+            "phase": "input", "layer": 0, "title": "The sample", "words": words,
+            "equations": [
+                self.scribe.equation(q, origin, self._num(q)) for q, origin in self.origins.items()
+            ],
         }  # fmt: skip
         for l in range(1, self.L + 1):
             yield self._forward(l)
@@ -155,11 +172,7 @@ class Steps:
         equations = []
         units = self._units(l)[: _MOST // 2 if l < self.L else _MOST]
         for j in units:
-            why = Explanation(
-                self.network, PreActivation(l, j), self.g, self.y, sample_weight=None,
-                dropout_step=None, learning_rate=None, focus=self.focus,
-                notation=self.scribe.notation,
-            )  # fmt: skip
+            why = self._why(PreActivation(l, j))
             target = f"z[{l}][{j}]"
             equations += [self.scribe.view(term.numbers, target) for term in why.terms]
             if len(why.terms) > 1:
@@ -176,45 +189,101 @@ class Steps:
             "equations": equations,
         }  # fmt: skip
 
+    def _why(self, target: PreActivation | Weight | Bias) -> Explanation:
+        return Explanation(
+            self.network, target, self.g, self.y, sample_weight=None, dropout_step=None,
+            learning_rate=None, focus=self.focus, notation=self.scribe.notation,
+        )  # fmt: skip
+
     def _gradient(self, l: int) -> StepView:
+        listed = list(self._parameters(l))
         equations: list[EquationView] = []
-        a = self.g.forward.a[l - 1][self.focus]
-        for j in self._units(l):
-            for k in self._units(l - 1)[: _MOST - len(equations)]:
-                w, z, a_k = quantity("w", l, j, k), quantity("z", l, j), quantity("a", l - 1, k)
-                delta = float(self.g.delta[l][self.focus, j])
-                product = mul(Factor(Num(delta)), Factor(Num(float(a[k]))))
-                equations.append(self.scribe.equation(
-                    Partial(self.pieces.C, w), mul(Factor(Partial(self.pieces.C, z)), a_k),
-                    product, Num(delta * float(a[k])), target=f"w[{l}][{j},{k}]"))  # fmt: skip
+        for target in listed[:_MOST]:
+            equations += self._derivative(target)
+        b = "; that of a bias is δ itself" if self.network.biases else ""
+        words = (
+            "The derivative of a weight is δ of the unit at its end times the activation at its "
+            f"start{b}."
+        )
+        if (n := len(self.y)) > 1:
+            words += f" Of the loss of all {n} samples it is the mean."
+        words += self._left(self._count(l) - min(len(listed), _MOST), "follow", "follows")
         return {
-            "phase": "gradient", "layer": l, "title": f"Gradient: weights of layer {l}",
-            "words": "The derivative of a weight is δ of the unit at its end times the activation "
-                     "at its start. Click one for the whole derivation.",
-            "equations": equations,
+            "phase": "gradient", "layer": l, "title": f"Gradient: layer {l}",
+            "words": f"{words} Click one for the whole derivation.", "equations": equations,
         }  # fmt: skip
+
+    def _parameters(self, l: int) -> Iterator[Weight | Bias]:
+        """Yield the parameters of the units that are drawn: of each its weights, then its bias."""
+        for j in self.shown[l]:
+            yield from (Weight(l, j, k) for k in self.shown[l - 1])
+            if self.network.biases:
+                yield Bias(l, j)
+
+    def _count(self, l: int) -> int:
+        units, before = self.network.sizes[l], self.network.sizes[l - 1]
+        return units * (before + self.network.biases)
+
+    def _left(self, count: int, verb: str, verb_of_one: str) -> str:
+        """Return a sentence about the parameters that are not listed."""
+        if not count:
+            return ""
+        if count == 1:
+            return f" The other parameter {verb_of_one} in the same way."
+        return f" The other {count:,} parameters {verb} in the same way."
+
+    def _derivative(self, target: Weight | Bias) -> Iterator[EquationView]:
+        """Yield ∂C_i/∂w of the sample, then that of the mean over several, with the penalty."""
+        l, j = target.layer, target.j
+        q, delta = self._symbol(target), float(self.g.delta[l][self.focus, j])
+        of_z = Partial(self.pieces.C, quantity("z", l, j))
+        sides: tuple[Expr, ...]
+        if isinstance(target, Weight):
+            a = float(self.g.forward.a[l - 1][self.focus, target.k])
+            sides = (
+                mul(Factor(of_z), quantity("a", l - 1, target.k)),
+                mul(Factor(Num(delta)), Factor(Num(a))), Num(delta * a),
+            )  # fmt: skip
+        else:
+            sides = (of_z, Num(delta))
+        yield self.scribe.equation(Partial(self.pieces.C, q), *sides, target=str(target))
+        for whole in of_whole_loss(self._why(target)):
+            yield self.scribe.view(whole, str(target), lead="")
+
+    def _symbol(self, target: Weight | Bias) -> Quantity:
+        if isinstance(target, Weight):
+            return quantity("w", target.layer, target.j, target.k)
+        return quantity("b", target.layer, target.j)
+
+    def _slope(self, target: Weight | Bias) -> float:
+        """Return ∂C/∂w of the whole gradient."""
+        if isinstance(target, Weight):
+            return float(self.g.dW[target.layer][target.j, target.k])
+        db = self.g.db[target.layer]
+        assert db is not None  # a bias that does not exist is not listed
+        return float(db[target.j])
 
     # --- update ---------------------------------------------------------------------------------
 
     def _update(self) -> StepView:
-        n = len(self.y)
+        n, layers = len(self.y), range(self.L, 0, -1)
         words = "Every weight and bias moves against its derivative, by η times the derivative."
+        if not self.network.biases:
+            words = "Every weight moves against its derivative, by η times the derivative."
         if n > 1:
             words += f" The derivative is the mean over {n} samples."
-        equations = []
-        for l in range(self.L, 0, -1):
-            for j in self._units(l)[:1]:
-                equations += [self._moved(Weight(l, j, k)) for k in self._units(l - 1)[:2]]
+        listed = [target for l in layers for target in self._parameters(l)][:_MOST_MOVED]
+        words += self._left(sum(map(self._count, layers)) - len(listed), "move", "moves")
         return {
             "phase": "update", "layer": 0, "title": "The update", "words": words,
-            "equations": equations[:_MOST],
+            "equations": [self._moved(target) for target in listed],
         }  # fmt: skip
 
-    def _moved(self, w: Weight) -> EquationView:
-        q, dw = quantity("w", w.layer, w.j, w.k), float(self.g.dW[w.layer][w.j, w.k])
+    def _moved(self, target: Weight | Bias) -> EquationView:
+        q, slope = self._symbol(target), self._slope(target)
         old = self.pieces.value_of(q)
         rule = add(q, Neg(mul(Name("eta"), Partial(LossSymbol(), q))))
-        numbers = add(Num(old), Neg(mul(Num(self.eta), Factor(Num(dw)))))
-        sides = (q, rule, numbers, Num(old - self.eta * dw))
+        numbers = add(Num(old), Neg(mul(Num(self.eta), Factor(Num(slope)))))
+        sides = (q, rule, numbers, Num(old - self.eta * slope))
         arrow = self.scribe.notation.assign
-        return self.scribe.view(Equation(sides, "", relation=arrow), str(w))
+        return self.scribe.view(Equation(sides, "", relation=arrow), str(target))

@@ -38,7 +38,8 @@ def explanation(why: Explanation, version: int) -> ExplanationView:
     chosen = list(range(min(why.n_samples, _ROWS)))
     if why.focus >= _ROWS:
         chosen[-1] = why.focus
-    given = isinstance(why.target, UnitOutput) and why.target.layer == 0
+    t = why.target
+    given = isinstance(t, UnitOutput) and t.layer == 0 and why.symbol not in why.names.origins
     return {
         "kind": "explanation",
         "version": version,

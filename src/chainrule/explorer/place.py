@@ -17,12 +17,13 @@ from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import LOSSES
 from chainrule.equations.targets import resolve
 from chainrule.explain import Explanation
+from chainrule.explain.names import Names
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explain.scribe import is_bare, marks_of_layers, notation
-from chainrule.explorer import results, subject, view, work
+from chainrule.explorer import naming, results, subject, view, work
 from chainrule.explorer.protocol import replies, requests
 from chainrule.explorer.trainer import OPTIMIZERS, Recording, Trainer
-from chainrule.teach import datasets
+from chainrule.teach import datasets, inputs
 from chainrule.teach.datasets import Dataset
 
 _BLOCK = 512  # samples in a mean that is explained; more would make an explanation slow
@@ -176,6 +177,13 @@ class Place:
                 "columns": list(dataset.columns),
                 "labels": list(dataset.labels),
                 "scaled": dataset.scaled,
+                "share": dataset.share,
+                "noise": dataset.noise,
+                "seed": dataset.seed,
+                "derived": list(dataset.derived),
+                "formulas": naming.formulas(dataset, chosen, network.sizes),
+                "why_not_derived": inputs.why_not(dataset),
+                "outputs": view.outputs(dataset),
             },
             "choices": {
                 "datasets": datasets.names(),
@@ -184,6 +192,7 @@ class Place:
                 "losses": _with(LOSSES, [network.loss.name]),
                 "notations": list(NOTATIONS),
                 "optimizers": list(OPTIMIZERS),
+                "derived": naming.derivable(dataset, chosen, network.sizes),
             },
             "limits": {
                 "units": requests.MAX_UNITS,
@@ -239,6 +248,10 @@ class Place:
             "steps_per_second": self._speed,
         }
 
+    def _names(self) -> Names | None:
+        """Return what the derived inputs are, to say it in derivations."""
+        return naming.names(self._data, NOTATIONS[self.settings.notation].first_index)
+
     def _losses(self) -> tuple[float, float | None]:
         """Return the loss over the first samples for training and for validation, or None."""
         most = work.LOSS.samples(self.network)
@@ -290,7 +303,7 @@ class Place:
             return Explanation(
                 self.network, resolved, self._gradient(), self._data.y[self._rows()],
                 sample_weight=None, dropout_step=None, learning_rate=s.learning_rate,
-                focus=self._focus(), notation=notation(s.notation, s.digits),
+                focus=self._focus(), notation=notation(s.notation, s.digits), names=self._names(),
             )  # fmt: skip
 
         return self._once(str(resolved), make)

@@ -11,6 +11,7 @@ from chainrule import engines
 from chainrule.equations.feedforward import FeedForward
 from chainrule.explorer.protocol.replies import ResultsView
 from chainrule.explorer.view import number, row
+from chainrule.teach import inputs
 from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
@@ -23,7 +24,7 @@ _IMAGES = 40  # samples shown below the confusion matrix
 
 def kind_of(network: FeedForward, dataset: Dataset) -> Kind:
     """Return the kind of picture that suits: "surface", "fit", "confusion" or "none"."""
-    if network.sizes[0] == 2 and network.sizes[-1] == 1:
+    if dataset.given == 2 and (network.sizes[-1] == 1 or dataset.classes == 2):
         return "surface"
     if dataset.classes > 1:
         return "confusion"
@@ -72,19 +73,28 @@ def levels(network: FeedForward, dataset: Dataset) -> list[float]:
 
 
 def _surface(view: ResultsView, network: FeedForward, dataset: Dataset, points: bool) -> None:
-    low, high = dataset.X.min(axis=0), dataset.X.max(axis=0)
+    X = dataset.X[:, :2]
+    low, high = X.min(axis=0), X.max(axis=0)
     margin = 0.15 * np.maximum(high - low, 1e-3)
     (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
     cells = (np.arange(_SIDE) + 0.5) / _SIDE
     across, down = np.meshgrid(x0 + cells * (x1 - x0), y1 + cells * (y0 - y1))
-    grid = engines.predict(network, np.stack([across.ravel(), down.ravel()], axis=1))[:, 0]
+    over = inputs.expand(np.stack([across.ravel(), down.ravel()], axis=1), dataset.derived)
+    grid = _height(engines.predict(network, over))
     view["box"] = [x0, x1, y0, y1]
     rounded: Any = np.round(grid.astype(np.float64), 3).reshape(_SIDE, _SIDE)
     whole = bool(np.isfinite(rounded).all())
     view["grid"] = rounded.tolist() if whole else [row(line) for line in rounded]
     if points:
-        view["points"] = _placed(dataset.X, dataset.y)
-        view["validation"] = _placed(dataset.X_val, dataset.y_val)
+        view["points"] = _placed(X, dataset.y[:, -1:])
+        view["validation"] = _placed(dataset.X_val[:, :2], dataset.y_val[:, -1:])
+
+
+def _height(outputs: Array) -> Array:
+    """Return the one output; of two classes the second's, above 0.5 where it is the larger."""
+    if outputs.shape[1] == 1:
+        return outputs[:, 0]
+    return 0.5 + (outputs[:, 1] - outputs[:, 0]) / 2  # after softmax a_1 itself
 
 
 def _placed(X: Array, y: Array) -> list[Any]:

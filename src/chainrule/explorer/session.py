@@ -6,7 +6,6 @@ messages to `Session.handle`, one at a time.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,21 +20,18 @@ from chainrule.equations.losses import LOSSES
 from chainrule.equations.targets import Bias, UnitOutput, Weight, resolve
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explain.scribe import notation
-from chainrule.explorer import derivation, protocol, results, share, subject, uploads, view, work
+from chainrule.explorer import derivation, protocol, results, share, subject, view, work
 from chainrule.explorer.place import Settings
 from chainrule.explorer.protocol import replies, requests
-from chainrule.explorer.touring import Touring
+from chainrule.explorer.supplying import TARGET_OF_SAMPLE, Supplying
 from chainrule.explorer.trainer import optimizer
-from chainrule.teach import datasets
 from chainrule.teach import exercises as practice
-from chainrule.teach.datasets import Dataset
 from chainrule.teach.exercise import Exercise, QuestionView
 
 Array = NDArray[Any]
-_TARGET_OF_SAMPLE = re.compile(r"y\[(\d+)\]")
 
 
-class Session(Touring):
+class Session(Supplying):
     """A network with data, explored by messages."""
 
     _exercise: Exercise | None = None
@@ -57,6 +53,9 @@ class Session(Touring):
             requests.Build: self._build,
             requests.Data: self._take_data,
             requests.Upload: self._upload,
+            requests.Inputs: self._inputs,
+            requests.Split: self._split,
+            requests.Outputs: self._outputs,
             requests.Select: self._select,
             requests.Show: self._show,
             requests.Edit: self._edit,
@@ -156,27 +155,6 @@ class Session(Touring):
             return output, _LOSS_OF[output]
         return output, loss
 
-    def _take_data(self, request: requests.Data) -> replies.Frame:
-        return self._set_data(datasets.make(request.name, request.noise, request.seed))
-
-    def _upload(self, request: requests.Upload) -> replies.Frame:
-        return self._set_data(uploads.read(request.text, request.name))
-
-    def _set_data(self, dataset: Dataset) -> replies.Frame:
-        """Use a data set; build a new network if the current one does not fit it."""
-        network = self.network
-        sizes = [dataset.X.shape[1], *network.sizes[1:-1], dataset.y.shape[1]]
-        subject.check_size(sizes)
-        hidden = [layer.activation for layer in network.weighted_layers[:-1]]
-        fits = sizes == list(network.sizes) and subject.suits(network, dataset)
-        if not fits:
-            network = subject.suited(sizes, hidden, dataset.classes, network.seed, self.kind)
-        self._before(f"take the data set {dataset.name}")
-        self._versions += 1
-        self._data = replace(dataset, version=self._versions)
-        self.network, self.sample = network.copy(), subject.telling_sample(dataset.X)
-        return self._restart()
-
     def _select(self, request: requests.Select) -> replies.Frame:
         if request.sample >= len(self._data.X):
             raise ValueError(f"sample is {request.sample}; expected 0 to {len(self._data.X) - 1}")
@@ -194,12 +172,12 @@ class Session(Touring):
         return self.frame()
 
     def _edit(self, request: requests.Edit) -> replies.Frame:
-        match = _TARGET_OF_SAMPLE.fullmatch(request.target)
+        match = TARGET_OF_SAMPLE.fullmatch(request.target)
         if match:
-            return self._edit_data(y=(int(match[1]), request.value), name=request.target)
+            return self._edit_target(int(match[1]), request.value)
         target = resolve(request.target, self.network.sizes, self.network.biases)
         if isinstance(target, UnitOutput) and target.layer == 0:
-            return self._edit_data(x=(target.j, request.value), name=request.target)
+            return self._edit_input(target.j, request.value)
         if not isinstance(target, Weight | Bias):
             raise ValueError(
                 f"{request.target} is computed. Set a weight, a bias, x[k] or y[j] instead."
@@ -216,27 +194,6 @@ class Session(Touring):
         elif layer.b is not None:
             layer.b[target.j] = value
         self._put_into_record()
-        return self._changed()
-
-    def _edit_data(
-        self,
-        x: tuple[int, float] | None = None,
-        y: tuple[int, float] | None = None,
-        name: str = "",
-    ) -> replies.Frame:
-        X_new, y_new = self._data.X.copy(), self._data.y.copy()
-        if x is not None:
-            X_new[self.sample, x[0]] = x[1]
-        if y is not None:
-            if y[0] >= y_new.shape[1]:
-                raise ValueError(f"{name} does not exist; expected y[0] to y[{y_new.shape[1] - 1}]")
-            y_new[self.sample, y[0]] = y[1]
-            row = y_new[self.sample : self.sample + 1]
-            data_room.targets(row, 1, row.shape[1], self.network.loss)
-        self._before(f"set {name}")
-        self._versions += 1
-        self._data = replace(self._data, X=X_new, y=y_new, version=self._versions)
-        self._shown_for = (self._data.version, self.sample)
         return self._changed()
 
     def _configure(self, request: requests.Configure) -> replies.Frame:

@@ -7,6 +7,7 @@ import binascii
 import json
 import zlib
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,12 +17,12 @@ from chainrule.equations import data
 from chainrule.equations.activations import ACTIVATIONS
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import LOSSES
-from chainrule.explorer.protocol import requests
+from chainrule.explorer.protocol import checks, requests
 from chainrule.storage.container import from_json
-from chainrule.teach import datasets
+from chainrule.teach import datasets, inputs
 from chainrule.teach.datasets import Dataset
 
-VERSION = 1  # of the format; increased when an older explorer would misread a state
+VERSION = 2  # of the format; 1 holds data as they come, which older explorers read, too
 MOST = 600  # parameters, or numbers of samples, that fit into a URL
 _LONGEST = 256 * 2**10  # bytes of a state, unpacked
 _COMMON = frozenset({"v", "net", "set", "at"})
@@ -56,7 +57,8 @@ def unpack(text: str) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise _refusal("it is not an object")
     _check_version(state.get("v"))
-    _check_keys(state, _COMMON | (_KNOWN_DATA if "data" in state else _OWN_DATA))
+    shaped = frozenset({"shape"} if state["v"] > 1 else ())
+    _check_keys(state, _COMMON | shaped | (_KNOWN_DATA if "data" in state else _OWN_DATA))
     return state
 
 
@@ -94,7 +96,8 @@ def why_not(network: FeedForward, d: Dataset) -> str:
         return f"A link holds networks of at most {MOST} parameters."
     if len(network.weighted_layers) > requests.MAX_LAYERS:
         return f"A link holds networks of at most {requests.MAX_LAYERS} layers."
-    if d.name not in datasets.names() and d.X.size + d.y.size > MOST:
+    n = len(d.X) if d.held is None else len(d.X) + len(d.X_val)
+    if d.name not in datasets.names() and n * (d.given + d.y.shape[1]) > MOST:
         return f"A link holds a data set of the explorer, or samples of at most {MOST} numbers."
     return ""
 
@@ -171,6 +174,8 @@ def python(network: FeedForward, dataset: Dataset, rule: str, batch_size: int, f
         lines.append(
             "# Scale each input to mean 0 and standard deviation 1 over the training samples."
         )
+    for i, name in enumerate(dataset.derived):
+        lines.append(f"# Input {dataset.given + i} is {inputs.words(name, 0)}.")
     if dataset.X.size <= 100:
         lines += [f"X = {_literal(dataset.X)}", f"y = {_literal(dataset.y)}"]
     else:
@@ -210,34 +215,93 @@ def state_of(
     network: FeedForward, d: Dataset, settings: dict[str, Any], sample: int
 ) -> dict[str, Any]:
     """Return the state of a link: network, settings, current sample, and data or their name."""
-    state = {"v": VERSION, "net": network_state(network), "set": settings, "at": sample}
+    state = {"v": 1, "net": network_state(network), "set": settings, "at": sample}
     known = d.name in datasets.names()
-    if known and _is_original(d):
+    shape = {
+        "derived": list(d.derived), "held": d.held, "noise": d.noise, "seed": d.seed,
+        "outputs": 2 if d.classes == 2 and d.y.shape[1] == 2 else None,
+    }  # fmt: skip
+    if known and _is_original(d, shape):
+        if shape != _AS_MADE:
+            state |= {"v": 2, "shape": shape}
         return {**state, "data": d.name}
-    rows = slice(0, max(MOST // (d.X.shape[1] + d.y.shape[1]), 1))
+    X, y, held = d.X, d.y, None
     if known:  # an edited one: only the current sample matters
-        rows = slice(sample, sample + 1)
-        state["at"] = 0
+        X, y, state["at"] = X[sample : sample + 1], y[sample : sample + 1], 0
+    elif d.held is not None:
+        (X, y), held = datasets.whole(d), d.held
+    if d.derived or held is not None:
+        shape = {**_AS_MADE, "derived": list(d.derived), "held": held}
+        state |= {"v": 2, "shape": shape}
     return {
-        **state, "X": d.X[rows].tolist(), "y": d.y[rows].tolist(), "classes": d.classes,
+        **state, "X": X[:, : d.given].tolist(), "y": y.tolist(), "classes": d.classes,
         "name": d.name,
     }  # fmt: skip
 
 
-def _is_original(d: Dataset) -> bool:
-    made = datasets.make(d.name)
+def _is_original(d: Dataset, shape: dict[str, Any]) -> bool:
+    made = _made(d.name, shape)
     return np.array_equal(made.X, d.X) and np.array_equal(made.y, d.y)
+
+
+# What older explorers take the data for.
+_AS_MADE: dict[str, Any] = {
+    "derived": [], "held": None, "noise": Dataset.noise, "seed": 0, "outputs": None,
+}  # fmt: skip
+
+
+def _made(name: str, shape: dict[str, Any]) -> Dataset:
+    """Return a data set of the explorer in a shape."""
+    d = datasets.make(name, shape["noise"], shape["seed"])
+    if shape["held"] is not None:
+        d = datasets.hold_out(d, shape["held"])
+    if shape["outputs"] is not None:
+        d = datasets.with_outputs(d, shape["outputs"])
+    return inputs.derive(d, shape["derived"])
+
+
+def _shape_of(state: dict[str, Any]) -> dict[str, Any]:
+    """Return how the data of a state are shaped, checked."""
+    shape = state.get("shape", _AS_MADE)
+    if not isinstance(shape, dict):
+        raise _refusal("its shape is not an object")
+    _check_keys(shape, _AS_MADE.keys())
+    given: list[tuple[Any, dict[str, Any]]] = [
+        (requests.Inputs, {"derived": shape["derived"]}),
+        (requests.Data, {"noise": shape["noise"], "seed": shape["seed"], "name": "xor"}),
+    ]
+    if shape["held"] is not None:
+        given.append((requests.Split, {"share": shape["held"]}))
+    if shape["outputs"] is not None:
+        given.append((requests.Outputs, {"units": shape["outputs"]}))
+    try:
+        for cls, fields in given:
+            checks.make(cls, fields)
+    except ValueError as error:
+        raise _refusal(str(error)) from None
+    return shape
 
 
 def dataset_of(state: dict[str, Any], network: FeedForward) -> Dataset:
     """Return the data of a state; raise ValueError if they do not fit its network."""
+    shape = _shape_of(state)
+    derived = shape["derived"]
     if "data" in state:
-        dataset = datasets.make(state["data"])
+        dataset = _made(state["data"], shape)
         data.samples(dataset.X, dataset.y, network.sizes, network.loss, None)
         return dataset
     label = state["name"]
     label = label[: requests.MAX_NAME] if isinstance(label, str) else "data"
-    return datasets.for_network(network, state["X"], state["y"], None, label)
+    X = state["X"]
+    if derived:
+        if network.sizes[0] != 2 + len(derived):
+            raise _refusal("its inputs do not fit the network")
+        X = inputs.expand(data.inputs(X, 2), derived)
+    dataset = datasets.for_network(network, X, state["y"], None, label)
+    dataset = replace(dataset, derived=tuple(derived))
+    if shape["held"] is not None:
+        dataset = datasets.hold_out(dataset, shape["held"])
+    return dataset
 
 
 def settings_of(state: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from chainrule.explorer.session import Session
 from chainrule.explorer.touring import read_lesson
 from chainrule.teach.datasets import Dataset
 
-VERSION = 1  # of the format
+VERSION = 2  # of the format
 
 
 def pack(session: Session) -> bytes:
@@ -43,9 +43,10 @@ def pack(session: Session) -> bytes:
         "data": {name: getattr(data, name) for name in _OF_DATA},
     }
     file = io.BytesIO()
+    rows = np.empty(0, dtype=np.int64) if data.rows is None else data.rows
     np.savez_compressed(
         file, about=np.array(json.dumps(about)), parameters=network.parameters,
-        X=data.X, y=data.y, X_val=data.X_val, y_val=data.y_val,
+        X=data.X, y=data.y, X_val=data.X_val, y_val=data.y_val, rows=rows,
     )  # fmt: skip
     return file.getvalue()
 
@@ -53,20 +54,25 @@ def pack(session: Session) -> bytes:
 def unpack(content: bytes) -> Session:
     """Return a session in the state that `pack` was given; raise ValueError for other bytes."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in ("parameters", "X", "y", "X_val", "y_val")}
+        arrays = {name: file[name] for name in _ARRAYS}
         about = json.loads(str(file["about"]))
     if about["version"] != VERSION:
         raise ValueError(f"the snapshot has format {about['version']}; expected {VERSION}")
     network = FeedForward(**about["network"], dropout=about["dropout"])
     network.parameters[...] = arrays.pop("parameters")
     given: dict[str, Any] = about["data"]
-    columns, labels = tuple(given.pop("columns")), tuple(given.pop("labels"))
+    given |= {name: tuple(given[name]) for name in ("columns", "labels", "derived")}
+    rows = arrays.pop("rows")
     session = Session(network, settings=Settings(**about["settings"]))
-    data = Dataset(**given, **arrays, columns=columns, labels=labels)
+    data = Dataset(**given, **arrays, rows=rows if len(rows) else None)
     session.begin(data, about["sample"])
     if about["lesson"]:
         session.given = read_lesson(about["lesson"], "The lesson")
     return session
 
 
-_OF_DATA = ("name", "classes", "width", "columns", "labels", "scaled")
+_OF_DATA = (
+    "name", "classes", "width", "columns", "labels", "scaled", "derived", "held", "noise", "seed",
+    "source",
+)  # fmt: skip
+_ARRAYS = ("parameters", "X", "y", "X_val", "y_val", "rows")

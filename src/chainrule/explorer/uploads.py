@@ -18,13 +18,14 @@ _MOST_ROWS = 20_000
 _FEWEST = 20  # samples from which on some are kept for validation
 
 
-def read(text: str, name: str) -> Dataset:
-    """Return the samples of a text: the inputs, then one column with the target.
+def read(text: str, name: str, targets: int = 1) -> Dataset:
+    """Return the samples of a text: the inputs, then one column with the target, or more.
 
     Between columns stands a comma, a semicolon or a tab; with the latter two, numbers may have a
     decimal comma, if none has a point. The first line may name the columns. Targets are classes if
-    they are words or integers from 0 to 19, and numbers otherwise. The inputs are scaled. Raises
-    ValueError, with line and column, for text that is not like this.
+    they are words or integers from 0 to 19, and numbers otherwise; several ``targets``, the last
+    columns, are numbers. The inputs are scaled. Raises ValueError, with line and column, for text
+    that is not like this.
     """
     lines = [line for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
     if not lines:
@@ -37,36 +38,42 @@ def read(text: str, name: str) -> Dataset:
     if delimiter != "," and not any(_DOT.fullmatch(c.strip()) for row in rows for c in row):
         rows = [[_COMMA.sub(r"\1.\2", cell) for cell in row] for row in rows]
     width = len(rows[0])
-    if width < 2:
-        raise ValueError("The first line has 1 column; expected inputs and then a target")
+    if width < 2 or width <= targets:
+        have = "1 column" if width == 1 else f"{width} columns"
+        what = "a target" if targets == 1 else f"{targets} targets"
+        raise ValueError(f"The first line has {have}; expected inputs and then {what}")
     if width - 1 > MAX_UNITS:
         raise ValueError(f"The file has {width - 1:,} inputs; expected at most {MAX_UNITS:,}")
     first = 1
     columns: list[str] = []
     if any(_number(cell) is None for cell in rows[0][:-1]):
-        columns, rows, first = rows[0][:-1], rows[1:], 2  # a line of names
+        columns, rows, first = rows[0][:-targets], rows[1:], 2  # a line of names
     if len(rows) < 2:
         raise ValueError(f"The file has {len(rows)} sample{'s' * (not rows)}; expected at least 2")
     if len(rows) > _MOST_ROWS:
         raise ValueError(f"The file has {len(rows):,} samples; expected at most {_MOST_ROWS:,}")
-    X = np.empty((len(rows), width - 1))
+    numbers = np.empty((len(rows), width if targets > 1 else width - 1))
     for i, cells in enumerate(rows):
         if len(cells) != width:
             count = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
             raise ValueError(
                 f"Line {i + first} has {count}; expected {width}, as in the first line"
             )
-        for j, cell in enumerate(cells[:-1]):
+        for j, cell in enumerate(cells[: numbers.shape[1]]):
             value = _number(cell)
             if value is None:
                 raise ValueError(_not_a_number(cell, i + first, f"column {j + 1}"))
-            X[i, j] = value
-    y, classes, labels = _targets([cells[-1].strip() for cells in rows], first)
+            numbers[i, j] = value
+    X, y = numbers[:, : width - targets], numbers[:, width - targets :]
+    classes, labels = 0, list[str]()
+    if targets == 1:
+        y, classes, labels = _targets([cells[-1].strip() for cells in rows], first)
     rng = np.random.default_rng(0)
     dataset = Dataset(name, X, y, X[:0], y[:0], classes)
     if len(X) >= _FEWEST:
         dataset = split(name, X, y, classes, rng)
-    return scaled(replace(dataset, columns=_short(columns), labels=_short(labels)))
+    named = replace(dataset, columns=_short(columns), labels=_short(labels), source=text)
+    return scaled(named)
 
 
 def _separates(delimiter: str, lines: list[str]) -> bool:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.numbers import Value, plain
-from chainrule.explorer.protocol.replies import LayerView, Row, WeightsView
+from chainrule.explorer.protocol.replies import LayerView, OutputsView, Row, WeightsView
+from chainrule.explorer.protocol.requests import MAX_OUTPUTS
+from chainrule.teach.datasets import Dataset
 
 Array = NDArray[Any]
 WHOLE = 12  # units up to which a layer is drawn whole
@@ -102,3 +104,20 @@ def weights(
         dw = gradient.dW[l][part]
         views.append({"w": [row(r) for r in w], "dw": [row(r) for r in dw]})
     return views
+
+
+def outputs(d: Dataset) -> OutputsView:
+    """Return how many outputs the targets of a data set allow, and why not others."""
+    units = int(d.y.shape[1])
+    if d.classes == 2:
+        return {"least": 1, "most": 2, "why": ""}
+    if d.classes:
+        why = f"One output stands for each of the {d.classes} classes."
+        return {"least": units, "most": units, "why": why}
+    if d.source:
+        most = min(units + d.given - 1, MAX_OUTPUTS)
+        if most > 1:
+            return {"least": 1, "most": most, "why": ""}
+    targets = "one number" if units == 1 else f"{units} numbers"
+    why = f"A target of these data is {targets}, and each has an output."
+    return {"least": units, "most": units, "why": why}

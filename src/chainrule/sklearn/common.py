@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from chainrule.equations.activations import ACTIVATIONS, Activation
 from chainrule.sklearn.training import Training
 
-_ACTIVATIONS = {"logistic", *ACTIVATIONS} - {"softmax"}
+# Without softmax, which is for outputs, and step, behind which nothing learns.
+_ACTIVATIONS = {"logistic", *ACTIVATIONS} - {"softmax", "step"}
 CONSTRAINTS: dict[str, list[Any]] = {
     "activation": [StrOptions(_ACTIVATIONS), Activation, list, tuple],
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],

@@ -15,6 +15,8 @@ from chainrule.equations.feedforward import FeedForward
 
 Array = NDArray[Any]
 _COUNT = 200
+_NOISE = 0.1
+MOST_HELD = 0.9  # the largest share of the samples held out
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,10 @@ class Dataset:
 
     ``width`` is the width of the image that the inputs form, or 0. ``columns`` has the names of
     the inputs and ``labels`` those of the classes, if they have names. ``scaled`` is true if
-    `scaled` computed the inputs.
+    `scaled` computed the inputs. ``derived`` has the formulas of the last inputs, which `inputs`
+    computes from the first two. ``held`` is the share that `hold_out` keeps for validation, or None
+    if the samples are as they came; ``rows`` then has the place that each came from. ``noise`` and
+    ``seed`` are those of `make`, and ``source`` is the text of a file.
     """
 
     name: str
@@ -37,6 +42,22 @@ class Dataset:
     columns: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     scaled: bool = False
+    derived: tuple[str, ...] = ()
+    held: float | None = None
+    rows: Array | None = None
+    noise: float = _NOISE
+    seed: int = 0
+    source: str = ""
+
+    @property
+    def given(self) -> int:
+        """Return the number of inputs that are not derived from others."""
+        return int(self.X.shape[1]) - len(self.derived)
+
+    @property
+    def share(self) -> float:
+        """Return the share of the samples that is held out for validation."""
+        return len(self.X_val) / (len(self.X) + len(self.X_val))
 
 
 def names() -> list[str]:
@@ -44,10 +65,10 @@ def names() -> list[str]:
     return [*_MAKERS, *(["digits"] if importlib.util.find_spec("sklearn") else [])]
 
 
-def make(name: str, noise: float = 0.1, seed: int = 0) -> Dataset:
+def make(name: str, noise: float = _NOISE, seed: int = 0) -> Dataset:
     """Return the data set of that name; raise ValueError for an unknown one."""
     if name == "digits" and name in names():
-        return _digits(seed)
+        return replace(_digits(seed), seed=seed)
     if name not in _MAKERS:
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(names())}")
     rng = np.random.default_rng(seed)
@@ -55,7 +76,55 @@ def make(name: str, noise: float = 0.1, seed: int = 0) -> Dataset:
     classes = 0 if name == "plane" else 2
     if len(X) < 20:
         return Dataset(name, X, y, X[:0], y[:0], classes)
-    return split(name, X, y, classes, rng)
+    return replace(split(name, X, y, classes, rng), noise=noise, seed=seed)
+
+
+def whole(dataset: Dataset) -> tuple[Array, Array]:
+    """Return all samples, for training and for validation, in the order in which they came."""
+    X, y = (np.concatenate(p) for p in ((dataset.X, dataset.X_val), (dataset.y, dataset.y_val)))
+    if dataset.rows is None:
+        return X, y
+    back = np.argsort(dataset.rows)
+    return X[back], y[back]
+
+
+def hold_out(dataset: Dataset, share: float) -> Dataset:
+    """Return a data set that keeps this share of all its samples for validation.
+
+    Which ones is drawn once: a larger share holds out the same samples, and more. One sample at
+    least stays for training. The samples keep their order.
+
+    Raises:
+        ValueError: ``share`` is not from 0 to 0.9.
+    """
+    if not 0 <= share <= MOST_HELD:
+        raise ValueError(f"share is {share}; expected 0 to {MOST_HELD}")
+    X, y = whole(dataset)
+    n = len(X)
+    drawn = np.random.default_rng(0).permutation(n)
+    held = np.sort(drawn[: min(round(share * n), n - 1)])
+    kept = np.setdiff1d(np.arange(n), held)
+    return replace(
+        dataset, X=X[kept], y=y[kept], X_val=X[held], y_val=y[held], held=share,
+        rows=np.concatenate([kept, held]),
+    )  # fmt: skip
+
+
+def with_outputs(dataset: Dataset, units: int) -> Dataset:
+    """Return a data set of two classes with one target, the second class, or one for each class.
+
+    Raises:
+        ValueError: There are not two classes, or ``units`` is not 1 or 2.
+    """
+    if dataset.classes != 2 or units not in (1, 2):
+        raise ValueError(f"units is {units}; expected 1 or 2, for data of two classes")
+    if units == dataset.y.shape[1]:
+        return dataset
+    y, y_val = (
+        y[:, 1:] if units == 1 else np.concatenate([1 - y, y], axis=1)
+        for y in (dataset.y, dataset.y_val)
+    )
+    return replace(dataset, y=y, y_val=y_val)
 
 
 def split(

@@ -151,6 +151,7 @@ def _by_torch(setting: Setting, target: Target) -> float:
             # nn.gelu has 1 + erf, of which nothing is left where z is far below 0
             "gelu": lambda z: z * torch.special.erfc(-z / np.sqrt(2)) / 2,
             "softplus": softplus,
+            "step": lambda z: (z > 0).to(z),
             "softmax": lambda z: torch.softmax(z, dim=-1),
         },
         losses={
@@ -178,7 +179,10 @@ def _by_torch(setting: Setting, target: Target) -> float:
     )  # fmt: skip
     t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(_loss(setting, target, functions, t), t)
+        C = _loss(setting, target, functions, t)
+        if not C.requires_grad:  # behind a step nothing depends on t
+            return 0.0
+        (gradient,) = torch.autograd.grad(C, t)
     return float(gradient)
 
 
@@ -212,7 +216,8 @@ def _by_jax(setting: Setting, target: Target) -> float:
             "identity": lambda z: z, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh,
             "relu": jax.nn.relu, "leaky_relu": jax.nn.leaky_relu, "elu": jax.nn.elu,
             "gelu": lambda z: z * jax.scipy.special.erfc(-z / np.sqrt(2)) / 2, "silu": jax.nn.silu,
-            "softplus": jax.nn.softplus, "softmax": jax.nn.softmax,
+            "softplus": jax.nn.softplus, "step": lambda z: (z > 0).astype(z.dtype),
+            "softmax": jax.nn.softmax,
         },
         losses={
             "squared_error": lambda a, y: (a - y) ** 2,

@@ -207,6 +207,9 @@ class _Quotient:
                 return None
             value, error = mp.mpf(0), smallest
         digits = mp.nstr(value, 30, min_fixed=-5, max_fixed=16, strip_zeros=False)
+        if base.touched:  # across a jump a quotient is 1/h, which has no limit
+            jump = mp.ldexp(1, self.step_bits // 2)
+            left, right = (mp.sign(v) * mp.inf if abs(v) > jump else v for v in (left, right))
         value, error, left, right = map(_rounded, (value, error, left, right))
         return Precise(digits, value, error, left, right, base.touched)
 

@@ -93,6 +93,22 @@ class NetworkView(TypedDict):
     seed: int
 
 
+class OutputsView(TypedDict):
+    """How many outputs the targets of the data allow, and why no others, or ""."""
+
+    least: int
+    most: int
+    why: str
+
+
+class DerivedView(TypedDict):
+    """An input that can be computed from the two of the data."""
+
+    name: str  # in a request
+    formula: str
+    words: str
+
+
 class DataView(TypedDict):
     """The data: their name, counts and names; ``version`` changes with them."""
 
@@ -104,6 +120,13 @@ class DataView(TypedDict):
     columns: list[str]  # the names of the inputs, or empty
     labels: list[str]  # the names of the classes, or empty
     scaled: bool  # whether the inputs were scaled to mean 0 and standard deviation 1
+    share: float  # of all samples, held out for validation
+    noise: float
+    seed: int
+    derived: list[str]  # the names of the last inputs, which are computed from the first two
+    formulas: list[str]  # of the inputs: "", and of those that are computed, how
+    why_not_derived: str  # why no input can be computed from others, or ""
+    outputs: OutputsView
 
 
 class Choices(TypedDict):
@@ -115,6 +138,7 @@ class Choices(TypedDict):
     losses: list[str]
     notations: list[str]
     optimizers: list[str]
+    derived: list[DerivedView]
 
 
 class LimitsView(TypedDict):

@@ -17,6 +17,7 @@ MAX_ANSWER = 200  # characters of an answer to an exercise
 MAX_STATE = 64 * 2**10  # characters of a state in a URL
 MAX_LESSON = 64 * 2**10  # characters of a lesson
 MAX_NAME = 40  # characters of the name of a file, column or class, which fit on the page
+MAX_OUTPUTS = 8  # for which a file has numbers as targets
 MAX_SEED = 2**53  # the largest integer up to which JavaScript holds every one
 
 Index = Annotated[int, Limits(least=0, most=10**7)]
@@ -25,6 +26,7 @@ Seed = Annotated[int, Limits(least=0, most=MAX_SEED)]
 Name = Annotated[str, Limits(longest=MAX_NAME)]
 Path = Annotated[str, Limits(longest=60)]  # of a quantity: w[2][1,2]
 Dataset = Literal["circles", "xor", "gaussians", "spiral", "moons", "xor table", "plane", "digits"]
+Derived = Literal["u**2", "v**2", "u*v", "sin(u)", "sin(v)"]  # in the two inputs u and v
 OptimizerName = Literal["gradient descent", "momentum", "adam"]
 Scope = Literal["sample", "all"]
 Language = Literal["en", "de"]
@@ -65,6 +67,27 @@ class Upload:
 
     text: Annotated[str, Limits(longest=MAX_CSV)]
     name: Name = "your file"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Choose the inputs that are computed from the two of the data, in place of those before."""
+
+    derived: Annotated[list[Derived], Limits(longest=5)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Hold out a share of all samples for validation, in place of the share before."""
+
+    share: Annotated[float, Limits(least=0, most=0.9)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """Change the number of outputs, as far as the targets of the data allow."""
+
+    units: Annotated[int, Limits(least=1, most=MAX_UNITS)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,8 +274,8 @@ class Restore:
 REQUESTS: dict[str, type[Any]] = {
     cls.__name__.lower(): cls
     for cls in (
-        Look, Build, Data, Upload, Select, Show, Edit, Configure, Update, Train, Seek, Undo, Redo,
-        Explain, Open, Latex, Prove, Steps, Results, Health, Ask, Answer, Solve, Lessons, Tour,
-        Stop, Respond, Share, Restore,
+        Look, Build, Data, Upload, Inputs, Split, Outputs, Select, Show, Edit, Configure, Update,
+        Train, Seek, Undo, Redo, Explain, Open, Latex, Prove, Steps, Results, Health, Ask, Answer,
+        Solve, Lessons, Tour, Stop, Respond, Share, Restore,
     )
 }  # fmt: skip

@@ -1,10 +1,11 @@
 /** The explorer: one frame of numbers from Python, and the parts of the page that show it. */
 
 import { DataCard, NetworkCard, TrainingCard } from "./controls.js";
-import { el, options } from "./dom.js";
+import { el } from "./dom.js";
 import { Drawing } from "./drawing.js";
 import { HealthCard } from "./health.js";
 import { Lessons } from "./lessons.js";
+import { store, stored } from "./memory.js";
 import { Panel } from "./panel.js";
 import { Player } from "./player.js";
 import { Practice } from "./practice.js";
@@ -12,15 +13,15 @@ import { Results } from "./results.js";
 import { SampleCard } from "./sample.js";
 import { ShareDialog } from "./share.js";
 import { TrainBar } from "./training.js";
+import { WritingCard } from "./writing.js";
 
 /** @typedef {import("./types").Frame} Frame */
 
 export class App {
   /** @type {any} */ undo;
   /** @type {any} */ redo;
-  /** @type {any} */ notation;
-  /** @type {any} */ digits;
   /** @type {any} */ app;
+  /** @type {any} */ main;
   /** @type {any} */ drawing;
   /** @type {any} */ player;
   /** @type {any} */ trainBar;
@@ -67,7 +68,7 @@ export class App {
     this.practice = new Practice(this);
     this.share = new ShareDialog(this);
     this.cards = live
-      ? [new DataCard(this), new NetworkCard(this), new TrainingCard(this), new SampleCard(this)]
+      ? [DataCard, NetworkCard, TrainingCard, SampleCard, WritingCard].map((Card) => new Card(this))
       : [new SampleCard(this)];
     this.say = el("div.toast", { role: "status", "aria-live": "polite" });
     this.aside = el("div.aside", {}, this.lessons.node, this.practice.node, this.panel.node, this.health.node);
@@ -75,7 +76,7 @@ export class App {
       "div.cr-app",
       { "data-theme": stored("theme") ?? "auto" },
       this.header(),
-      el(
+      (this.main = el(
         "main.grid",
         {},
         el(
@@ -87,7 +88,7 @@ export class App {
         ),
         el(`section.detail${this.isPage ? ".page-only" : ""}`, { "aria-label": "Explanation" }, this.aside),
         el("section.side", { "aria-label": "Settings" }, ...this.cards.map((card) => card.node)),
-      ),
+      )),
       this.say,
       this.share.node,
     );
@@ -99,15 +100,6 @@ export class App {
     const live = this.transport.live;
     this.undo = el("button.icon", { type: "button", "aria-label": "Undo", onclick: () => this.step("undo") }, "↶");
     this.redo = el("button.icon", { type: "button", "aria-label": "Redo", onclick: () => this.step("redo") }, "↷");
-    this.notation = el("select", {
-      "aria-label": "Notation",
-      onchange: () => void this.change({ kind: "configure", notation: this.notation.value }),
-    });
-    this.digits = el("select", {
-      "aria-label": "Digits",
-      onchange: () => void this.change({ kind: "configure", digits: Number(this.digits.value) }),
-    });
-    options(this.digits, ["3", "4", "6", "8", "12"], "4");
     const theme = el(
       "button.icon",
       {
@@ -131,12 +123,8 @@ export class App {
       el("a.skip", { href: "#", onclick: (/** @type {Event} */ e) => this.skip(e) }, "Skip to the network"),
       el("h1.brand", {}, el("span.logo", { "aria-hidden": "true" }, "∂"), "chainrule", el("span.sub", {}, "explorer")),
       ...(live ? [el("nav.learn", { "aria-label": "Learn" }, lesson, practice)] : []),
-      el("div.tools", {}, ...(live ? [this.undo, this.redo, this.notation, this.labelledDigits()] : []), theme, share),
+      el("div.tools", {}, ...(live ? [this.undo, this.redo] : []), theme, share),
     );
-  }
-
-  labelledDigits() {
-    return el("label.digits", {}, this.digits, el("span", {}, "digits"));
   }
 
   async start() {
@@ -218,24 +206,25 @@ export class App {
     this.frame = frame;
     this.drawing.update(frame);
     this.trainBar.update(frame);
+    this.player.update(frame);
     for (const card of this.cards) card.update(frame);
     this.results.update(frame);
     this.undo.disabled = !frame.undo;
     this.undo.title = frame.undo ? `Undo: ${frame.undo}` : "Nothing to undo";
     this.redo.disabled = !frame.redo;
     this.redo.title = frame.redo ? `Redo: ${frame.redo}` : "Nothing to redo";
-    options(this.notation, frame.choices.notations, frame.settings.notation);
-    options(
-      this.digits,
-      [...new Set(["3", "4", "6", "8", "12", String(frame.settings.digits)])],
-      String(frame.settings.digits),
-    );
+    this.undo.hidden = this.redo.hidden = !frame.undo && !frame.redo;
   }
 
   /** @param {string} target */
   async open(target) {
     this.drawing.select(target);
     await this.panel.open(target);
+  }
+
+  /** Show the drawing beside the lesson on a narrow page, while one is played. */
+  learn() {
+    this.app.classList.toggle("learning", !this.lessons.node.hidden && Boolean(this.lessons.stop));
   }
 
   /** Light up in the drawing what is open, if anything is. */
@@ -286,26 +275,5 @@ export class App {
       this.step(event.shiftKey ? "redo" : "undo");
     }
     if (event.key === "Escape" && this.panel.target) this.panel.close();
-  }
-}
-
-/** @param {string} name */
-function stored(name) {
-  try {
-    return localStorage.getItem(`chainrule ${name}`);
-  } catch {
-    return null; // a file or a notebook may have no storage
-  }
-}
-
-/**
- * @param {string} name
- * @param {string} value
- */
-function store(name, value) {
-  try {
-    localStorage.setItem(`chainrule ${name}`, value);
-  } catch {
-    // then the choice is forgotten
   }
 }

@@ -1,6 +1,6 @@
 /** The sums of a derivation, opened: the contributions of the units of a layer, and the terms of each sample. */
 
-import { bar, el, formula } from "./dom.js";
+import { bar, el, formula, wide } from "./dom.js";
 import { parse } from "./facts.js";
 import { drawn, number, plural } from "./numbers.js";
 
@@ -76,9 +76,9 @@ async function openWay(app, target, way, inside, part) {
   if (inside.childElementCount) return;
   const reply = await app.ask({ kind: "open", target, units: way });
   if (!reply) return;
-  inside.append(el("div.eq", {}, formula(part.symbol)));
+  inside.append(wide(formula(part.symbol)));
   for (const term of reply.terms) {
-    inside.append(el("div.eq", {}, formula(term.numbers)));
+    inside.append(wide(formula(term.numbers)));
   }
   const sum = reply.terms.find((/** @type {any} */ term) => term.contributions !== null);
   if (sum) inside.append(contributions(app, target, sum.contributions, way));

@@ -1,7 +1,9 @@
 /** The cards with settings: data, network, training. */
 
 import { el, field, options, svg, unique } from "./dom.js";
+import { group } from "./memory.js";
 import { counted, plural, typed } from "./numbers.js";
+import { Supply } from "./supply.js";
 
 /** @typedef {import("./types").Frame} Frame */
 
@@ -26,7 +28,6 @@ export class DataCard {
       value: "0.1",
       onchange: () => this.draw(0),
     });
-    this.seed = 0; // of the samples that were drawn
     this.drawn = el(
       "div.drawn",
       {},
@@ -35,19 +36,23 @@ export class DataCard {
     );
     const id = unique("file");
     file.id = id;
-    this.node = el(
-      "section.card",
-      { "aria-label": "Data" },
-      el("h2", {}, "Data"),
+    this.supply = new Supply(app);
+    const { node, now } = group(
+      "Data",
+      "Data",
       this.buttons,
       this.about,
       this.drawn,
+      ...this.supply.nodes,
       el("label.upload", { for: id }, "Your CSV file …", file),
     );
+    this.node = node;
+    this.now = now;
   }
 
   /** @param {Frame} frame */
   update(frame) {
+    this.supply.update(frame);
     const names = frame.choices.datasets.join();
     if (names !== this.names) {
       this.names = names;
@@ -66,6 +71,8 @@ export class DataCard {
       button.setAttribute("aria-pressed", String(button.dataset.name === frame.data.name));
     const { train, validation, name, scaled } = frame.data;
     this.drawn.hidden = !frame.choices.datasets.includes(name) || name === "xor table" || name === "digits";
+    this.noise.value = typed(frame.data.noise);
+    this.now.textContent = name;
     this.about.textContent = `${name}: ${plural(train, "sample")} for training${validation ? `, ${counted(validation)} for validation` : ""}${scaled ? "; each input is scaled to mean 0 and standard deviation 1" : ""}`;
   }
 
@@ -74,9 +81,8 @@ export class DataCard {
    * @param {number} more how many seeds to go on
    */
   draw(more) {
-    this.seed += more;
-    const { name } = this.app.frame.data;
-    void this.app.change({ kind: "data", name, noise: Number(this.noise.value), seed: this.seed });
+    const { name, seed } = this.app.frame.data;
+    void this.app.change({ kind: "data", name, noise: Number(this.noise.value), seed: (seed + more) % SEEDS });
   }
 
   /** @param {HTMLInputElement} file */
@@ -220,12 +226,21 @@ export class NetworkCard {
       onchange: () => this.build({ l2: Number(this.l2.value) }),
     });
     this.about = el("p.small", {});
-    this.node = el(
-      "section.card",
-      { "aria-label": "Network settings" },
-      el("h2", {}, "Network"),
+    this.inputs = el("p.small", {});
+    this.units = el("input", {
+      type: "number",
+      min: 1,
+      onchange: () => void app.change({ kind: "outputs", units: Math.round(Number(this.units.value)) }),
+    });
+    this.why = el("p.small", {});
+    const { node, now } = group(
+      "Network",
+      "Network settings",
+      this.inputs,
       this.layers,
       el("button.quiet", { type: "button", onclick: () => this.add() }, "+ hidden layer"),
+      field("Output units", this.units),
+      this.why,
       field("Output", this.output),
       field("Loss", this.loss),
       field("L2 penalty λ", this.l2),
@@ -236,6 +251,8 @@ export class NetworkCard {
       ),
       this.about,
     );
+    this.node = node;
+    this.now = now;
   }
 
   /** @param {Record<string, unknown>} fields */
@@ -266,6 +283,15 @@ export class NetworkCard {
     options(this.output, frame.choices.outputs, activations[activations.length - 1]);
     options(this.loss, frame.choices.losses, loss);
     if (document.activeElement !== this.l2) this.l2.value = typed(frame.network.l2);
+    const { outputs, derived, why_not_derived } = frame.data;
+    this.inputs.textContent = inputsOf(sizes[0], derived.length, why_not_derived);
+    this.units.disabled = outputs.least === outputs.most;
+    this.units.min = typed(outputs.least);
+    this.units.max = typed(outputs.most);
+    if (document.activeElement !== this.units) this.units.value = typed(sizes[sizes.length - 1]);
+    this.why.hidden = !outputs.why;
+    this.why.textContent = outputs.why;
+    this.now.textContent = sizes.join("-");
     this.about.textContent = `${sizes.join("-")}, ${plural(parameters, "parameter")}, ${engine} engine`;
   }
 
@@ -309,6 +335,17 @@ export class NetworkCard {
   }
 }
 
+/**
+ * Say how many inputs there are, and how to have others.
+ * @param {number} units
+ * @param {number} derived
+ * @param {string} why why no input can be derived
+ */
+function inputsOf(units, derived, why) {
+  const some = derived ? `, ${derived} of them derived` : "";
+  return `${plural(units, "input")}${some}. ${why || "Data has switches for more."}`;
+}
+
 const RATES = ["0.0001", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1", "3", "10"];
 
 export class TrainingCard {
@@ -330,15 +367,16 @@ export class TrainingCard {
       min: 1,
       onchange: () => change({ batch_size: Math.round(Number(this.batch.value)) }),
     });
-    this.node = el(
-      "section.card",
-      { "aria-label": "Training settings" },
-      el("h2", {}, "Training"),
+    const { node, now } = group(
+      "Training",
+      "Training settings",
       this.rates,
       field("Learning rate η", this.rate),
       field("Optimiser", this.rule),
       field("Samples in a batch", this.batch),
     );
+    this.node = node;
+    this.now = now;
   }
 
   /** @param {Frame} frame */
@@ -347,5 +385,6 @@ export class TrainingCard {
     if (document.activeElement !== this.rate) this.rate.value = typed(learning_rate);
     if (document.activeElement !== this.batch) this.batch.value = String(batch_size);
     options(this.rule, frame.choices.optimizers, optimizer);
+    this.now.textContent = `η = ${typed(learning_rate)}`;
   }
 }

@@ -56,6 +56,31 @@ export function formula(mathml, spec = "span.formula") {
   return node;
 }
 
+/** @type {ResizeObserver | null} */
+let observer = null; // made when it is needed: Node.js has none
+
+/** @param {ResizeObserverEntry[]} entries */
+function reach(entries) {
+  for (const { target } of entries) {
+    if (!target.isConnected) observer?.unobserve(target);
+    else if (target.scrollWidth > target.clientWidth) target.setAttribute("tabindex", "0");
+    else target.removeAttribute("tabindex");
+  }
+}
+
+/**
+ * Return a box of an equation which the keyboard reaches where it is too wide, to scroll it.
+ * @param {...(Node | null)} children
+ */
+export function wide(...children) {
+  const node = el("div.eq", { role: "group" }, ...children);
+  observer ??= new ResizeObserver(reach);
+  observer.observe(node);
+  return node;
+}
+
+const LONG = 5; // parts of a sum, from which on it may be cut
+
 /**
  * Let a long equation break before its signs =, ← and, in long sums, before + and −: each piece
  * becomes a formula of its own, and the line wraps between them.
@@ -65,7 +90,9 @@ function breakable(node) {
   const math = node.firstElementChild;
   const row = math?.children.length === 1 && math.firstElementChild;
   if (!math || !row || row.localName !== "mrow") return;
-  const pieces = split(row, ["=", "←"], 3).flatMap((piece) => split(piece, ["+", "−"], 9));
+  const pieces = split(row, ["=", "←"], 3)
+    .map(unwrapped)
+    .flatMap((piece) => split(piece, ["+", "−"], LONG));
   if (pieces.length < 2) {
     math.replaceChildren(...pieces);
     return;
@@ -77,6 +104,36 @@ function breakable(node) {
       return part;
     }),
   );
+}
+
+/**
+ * Return a row whose long sum in parentheses at its end, as in ∂/∂w (…), can be cut, too.
+ * @param {Element} row
+ */
+function unwrapped(row) {
+  const before = [...row.children].slice(0, -1);
+  let last = only(row.lastElementChild);
+  if (last?.localName === "mrow" && last.children.length === 2) {
+    before.push(last.children[0]); // ∂/∂w in front of the parentheses
+    last = only(last.children[1]);
+  }
+  const [open, middle, close] = last?.children.length === 3 ? last.children : [];
+  const sum = only(middle);
+  const isLong = sum?.localName === "mrow" && sum.children.length >= LONG;
+  if (!isLong || open?.textContent !== "(" || close?.textContent !== ")") return row;
+  const flat = /** @type {Element} */ (row.cloneNode());
+  flat.append(...before, open, ...sum.children, close);
+  return flat;
+}
+
+/**
+ * Return what stands alone inside of rows.
+ * @param {Element | null | undefined} node
+ */
+function only(node) {
+  let found = node;
+  while (found?.localName === "mrow" && found.children.length === 1) found = found.firstElementChild;
+  return found;
 }
 
 /**

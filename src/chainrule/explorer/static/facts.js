@@ -46,7 +46,9 @@ function all(frame, part) {
       [symbol(frame, "b", part.layer, part.j), write(layer.b[part.j])],
       [`∂${C}/∂b`, write(layer.db[part.j])],
     ];
-  const own = frame.data.columns[part.j];
+  const { columns, formulas } = frame.data;
+  const formula = formulas[part.j];
+  const own = columns[part.j] ?? (formula ? `= ${formula}` : "");
   if (part.layer === 0)
     return [
       [`${symbol(frame, x, 0, part.j)}${own ? ` ${own}` : ""}`, write(layer.a[part.j])],

@@ -9,7 +9,7 @@ export class HealthCard {
     this.app = app;
     this.words = el("p.lead", {});
     this.list = el("ol.layers", {});
-    this.node = el("details.card.health", {}, el("summary", {}, el("h2", {}, "Health")), this.words, this.list);
+    this.node = el("details.card.group.health", {}, el("summary", {}, el("h2", {}, "Health")), this.words, this.list);
     this.node.addEventListener("toggle", () => void this.refresh());
   }
 

@@ -109,8 +109,12 @@ export class Lessons {
   }
 
   focus() {
+    this.app.learn();
     this.heading?.focus({ preventScroll: true });
-    if (this.app.app.clientWidth < 1000) this.node.scrollIntoView({ block: "start" });
+    const { clientWidth } = this.app.app;
+    if (clientWidth < 760 && this.stop)
+      this.app.main.scrollIntoView({ block: "start" }); // the drawing, and the lesson below
+    else if (clientWidth < 1000) this.node.scrollIntoView({ block: "start" });
   }
 
   /** @param {Record<string, unknown>} which */
@@ -303,6 +307,7 @@ export class Lessons {
     this.node.hidden = true;
     this.target = "";
     this.stop = null;
+    this.app.learn();
     this.app.drawing.showStep(null);
     this.app.lightUp();
     this.giveBack();

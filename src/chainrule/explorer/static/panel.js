@@ -1,8 +1,9 @@
 /** The derivation of one number: its sections, its proof and its LaTeX. */
 
 import { contributions, samples } from "./contributions.js";
-import { el, formula, unique } from "./dom.js";
+import { el, formula, unique, wide } from "./dom.js";
 import { Editor } from "./editor.js";
+import { remember } from "./memory.js";
 import { drawn, number, plural, typed } from "./numbers.js";
 import { certificate } from "./proof.js";
 
@@ -18,6 +19,7 @@ export class Panel {
     this.editor = new Editor(app);
     this.body = el("div.body", {});
     this.node = el("article.card.panel", { "aria-label": "Derivation" }, this.body);
+    this.legend = this.signs();
     this.welcome();
   }
 
@@ -27,8 +29,23 @@ export class Panel {
       el(
         "p",
         {},
-        "Every line in the drawing is a weight. Click one to split its derivative into the factors of the chain rule: in symbols, in the numbers of this sample, and with a proof.",
+        "Every line in the drawing is a weight. Click one to see its derivative: the factors of the chain rule, their numbers, and a proof.",
       ),
+      el(
+        "button.main.first",
+        { type: "button", onclick: () => void this.app.open(heaviest(this.app.frame)) },
+        "Show me one",
+      ),
+      this.legend,
+    );
+  }
+
+  /** Return what the signs of the drawing mean, folded. */
+  signs() {
+    const node = el(
+      "details.legend",
+      {},
+      el("summary", {}, "What the drawing shows"),
       el(
         "ul.hints",
         {},
@@ -43,6 +60,8 @@ export class Panel {
         "By keyboard: press Tab to reach the drawing, the arrow keys to move in it, and Enter to open a part.",
       ),
     );
+    remember(node, "Legend");
+    return node;
   }
 
   close() {
@@ -200,7 +219,7 @@ export class Panel {
       "div.line",
       {},
       equation.lead ? el("p.lead", {}, equation.lead) : null,
-      el("div.eq", {}, formula(equation.mathml), tag ? el("span.tag", {}, tag) : null),
+      wide(formula(equation.mathml), tag ? el("span.tag", {}, tag) : null),
     );
   }
 
@@ -309,10 +328,7 @@ export class Panel {
         ),
       ),
       ...(step
-        ? [
-            el("p", {}, step.words),
-            ...step.equations.map((/** @type {any} */ e) => el("div.eq", {}, formula(e.mathml))),
-          ]
+        ? [el("p", {}, step.words), ...step.equations.map((/** @type {any} */ e) => wide(formula(e.mathml)))]
         : []),
       el("h3", {}, "How the loss changes with each output"),
       el(
@@ -332,6 +348,23 @@ export class Panel {
       ),
     );
   }
+}
+
+/**
+ * Return the weight of the last layer with the largest gradient, to begin with.
+ * @param {import("./types").Frame} frame
+ */
+function heaviest(frame) {
+  const last = frame.layers.length - 1;
+  let [best, target] = [-1, `w[${last}][${frame.layers[last].shown[0]},${frame.layers[last - 1].shown[0]}]`];
+  frame.weights[last - 1].dw.forEach((row, to) => {
+    row.forEach((value, from) => {
+      if (Math.abs(drawn(value)) <= best) return;
+      best = Math.abs(drawn(value));
+      target = `w[${last}][${frame.layers[last].shown[to]},${frame.layers[last - 1].shown[from]}]`;
+    });
+  });
+  return target;
 }
 
 function calm() {

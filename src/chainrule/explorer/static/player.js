@@ -1,10 +1,10 @@
 /** The player below the network: forward, loss, backward, gradient and update, step by step. */
 
-import { el, formula } from "./dom.js";
+import { el, formula, wide } from "./dom.js";
+import { remember } from "./memory.js";
+import { plural } from "./numbers.js";
 
 /** @typedef {import("./types").Step} Step */
-
-const SIGNS = { forward: "→", backward: "←", gradient: "∂w", update: "w" };
 
 const PAUSE = 2200; // milliseconds to read a step while the player runs
 
@@ -17,12 +17,18 @@ export class Player {
     this.at = -1;
     this.timer = 0;
     this.stale = true;
-    this.depth = 0;
-    this.notation = "";
     const button = (/** @type {string} */ sign, /** @type {string} */ name, /** @type {() => void} */ act) =>
       el("button.icon", { type: "button", "aria-label": name, title: name, onclick: act }, sign);
-    this.playButton = button("▶", "Play the steps", () => this.toggle());
+    this.playButton = el("button", { type: "button", onclick: () => this.toggle() });
     this.dots = el("ol.dots", { "aria-label": "Steps" });
+    this.place = el("span.small", {});
+    this.scope = el("select", {
+      "aria-label": "The steps are of",
+      onchange: () => void app.change({ kind: "configure", scope: this.scope.value }),
+    });
+    this.list = el("details.all", {}, el("summary", {}, "All steps"), this.dots);
+    remember(this.list, "All steps");
+    this.list.addEventListener("toggle", () => void this.refresh());
     this.title = el("h2.steptitle", {}, "One step, in slow motion");
     this.words = el("p.words", {});
     this.equations = el("div.equations", {});
@@ -34,64 +40,70 @@ export class Player {
       el(
         "div.controls",
         {},
-        button("◀", "Step back", () => void this.go(this.at - 1)),
+        (this.back = button("◀", "Step back", () => void this.go(this.at - 1))),
         this.playButton,
         button("▶|", "Step forward", () => void this.go(this.at + 1)),
-        this.dots,
+        this.scope,
+        this.place,
         (this.close = button("✕", "Leave the steps", () => this.leave())),
       ),
       this.text,
+      this.list,
     );
     this.node.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
       if (event.key === "ArrowRight") void this.go(this.at + 1);
       else if (event.key === "ArrowLeft") void this.go(this.at - 1);
     });
+    this.pause();
     this.idle();
   }
 
   idle() {
     this.close.hidden = true;
+    this.back.hidden = true;
+    this.place.textContent = "";
     this.title.textContent = "One step, in slow motion";
-    this.words.textContent =
-      "Play the forward pass, the backward pass and the update for this sample alone, one layer at a time (Step, above, takes a whole batch). Or click a weight, a unit or a bias to see its chain rule.";
+    const all = this.app.frame?.settings.scope === "all";
+    const step = this.app.transport.live ? " Step, above, takes a whole batch." : "";
+    this.words.textContent = all
+      ? "Play the forward and backward pass of this sample, one layer at a time; the gradients and the update are the mean over all."
+      : `Play the forward pass, the backward pass and the update for this sample alone, one layer at a time.${step}`;
     this.equations.replaceChildren();
     this.acts.replaceChildren();
     this.node.classList.add("idle");
   }
 
+  /** @param {import("./types").Frame} frame */
+  update(frame) {
+    const { count, block } = frame.sample;
+    this.scope.hidden = count < 2 || !this.app.transport.live;
+    const all = `${count === block ? "all " : ""}${plural(block, "sample")} (mean)`;
+    this.scope.replaceChildren(
+      ...[
+        ["sample", "this sample"],
+        ["all", all],
+      ].map(([value, words]) => el("option", { value }, words)),
+    );
+    this.scope.value = frame.settings.scope;
+    if (this.at < 0) this.idle();
+  }
+
   /** Ask for the steps again after a change: at once if they are shown, else when they are. */
   async refresh() {
     this.stale = true;
-    const { sizes } = this.app.frame.network;
-    const { notation } = this.app.frame.settings;
-    if (this.at >= 0 || sizes.length !== this.depth || notation !== this.notation) await this.load();
+    if (this.at >= 0 || this.list.open) await this.load();
   }
 
   async load() {
-    if (this.app.training) return;
+    if (this.app.training || !this.app.frame) return;
     this.stale = false;
-    this.depth = this.app.frame.network.sizes.length;
-    this.notation = this.app.frame.settings.notation;
     const reply = await this.app.ask({ kind: "steps" });
     if (!reply) return;
     this.steps = reply.steps;
     this.dots.replaceChildren(
-      ...this.steps.map((step, i) => {
-        const { letters } = this.app.frame.settings;
-        const signs = /** @type {Record<string, string>} */ ({ ...SIGNS, input: letters.x, loss: letters.C });
-        const name = `${signs[step.phase]}${["forward", "backward", "gradient"].includes(step.phase) ? step.layer : ""}`;
-        return el(
-          "li",
-          {},
-          el(`button.dot.${step.phase}`, {
-            type: "button",
-            "data-sign": name,
-            "aria-label": step.title,
-            title: step.title,
-            onclick: () => void this.go(i),
-          }),
-        );
-      }),
+      ...this.steps.map((step, i) =>
+        el("li", {}, el("button.dot", { type: "button", onclick: () => void this.go(i) }, step.title)),
+      ),
     );
     if (this.at >= 0) this.show();
   }
@@ -113,6 +125,8 @@ export class Player {
     if (!step) return this.leave();
     this.node.classList.remove("idle");
     this.close.hidden = false;
+    this.back.hidden = false;
+    this.place.textContent = `step ${this.at + 1} of ${this.steps.length}`;
     this.title.textContent = step.title;
     this.words.textContent = step.words;
     this.equations.replaceChildren(...step.equations.map((equation) => this.equation(equation)));
@@ -138,7 +152,7 @@ export class Player {
   /** @param {import("./types").Equation} equation */
   equation(equation) {
     const math = formula(equation.mathml);
-    if (!equation.target) return el("div.eq", {}, math);
+    if (!equation.target) return wide(math);
     return el(
       "button.eq",
       { type: "button", title: `Open ${equation.target}`, onclick: () => void this.app.open(equation.target) },
@@ -159,9 +173,9 @@ export class Player {
 
   toggle() {
     if (this.timer) return this.pause();
-    this.playButton.textContent = "⏸";
-    this.playButton.setAttribute("aria-label", "Pause the steps");
-    void this.go(this.at + 1 < this.steps.length ? this.at + 1 : 0);
+    this.playButton.textContent = "⏸ Pause the steps";
+    const next = this.at + 1;
+    void this.go(this.at >= 0 && next >= this.steps.length ? 0 : next);
     this.timer = window.setInterval(() => void this.go(this.at + 1), PAUSE);
     return undefined;
   }
@@ -169,7 +183,6 @@ export class Player {
   pause() {
     window.clearInterval(this.timer);
     this.timer = 0;
-    this.playButton.textContent = "▶";
-    this.playButton.setAttribute("aria-label", "Play the steps");
+    this.playButton.textContent = "▶ Play the steps";
   }
 }

@@ -1,6 +1,6 @@
 /** Practice: exercises that recognise common mistakes, and a score of first tries. */
 
-import { download, el, formula, unique } from "./dom.js";
+import { download, el, formula, unique, wide } from "./dom.js";
 import { number, plural } from "./numbers.js";
 
 const KEPT = "chainrule practice"; // in the browser's storage
@@ -174,7 +174,7 @@ export class Practice {
   way(found) {
     this.app.drawing.examine(false);
     return [
-      el("div.eq", {}, formula(found.solution)),
+      wide(formula(found.solution)),
       el(
         "button.quiet",
         { type: "button", onclick: () => void this.app.open(found.target) },

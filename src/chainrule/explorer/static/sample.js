@@ -1,6 +1,7 @@
 /** The sample: its inputs and targets, each to be changed. */
 
 import { below, el, field, symbol } from "./dom.js";
+import { group } from "./memory.js";
 import { typed } from "./numbers.js";
 
 /** @typedef {import("./types").Frame} Frame */
@@ -25,10 +26,9 @@ export class SampleCard {
     const live = app.transport.live;
     const move = (/** @type {number} */ by) =>
       this.select((app.frame.sample.index + by + app.frame.sample.count) % app.frame.sample.count);
-    this.node = el(
-      "section.card",
-      { "aria-label": "Current sample" },
-      el("h2", {}, "Sample"),
+    const { node, now } = group(
+      "Sample",
+      "Current sample",
       live
         ? el(
             "div.stepper",
@@ -42,6 +42,8 @@ export class SampleCard {
       this.fields,
       this.about,
     );
+    this.node = node;
+    this.now = now;
   }
 
   first() {
@@ -59,8 +61,9 @@ export class SampleCard {
     const first = frame.settings.first_index;
     if (document.activeElement !== this.at) this.at.value = String(index + first);
     this.at.max = String(count - 1 + first);
+    this.now.textContent = `${index + first} of ${count}`;
     this.of.textContent = `of ${count}`;
-    const { columns, labels } = frame.data;
+    const { columns, labels, formulas } = frame.data;
     const inputs = x.length <= (columns.length ? SOME : FEW) ? x : [];
     const targets = y.length <= FEW ? y : [];
     const shape = JSON.stringify([
@@ -71,12 +74,19 @@ export class SampleCard {
       frame.settings.layers,
       columns,
       labels,
+      formulas,
     ]);
     if (shape !== this.shape) {
       this.shape = shape;
       this.fields.classList.toggle("named", columns.length > 0 || labels.length > 0);
       this.fields.replaceChildren(
-        ...inputs.map((_, i) => this.box(symbol(frame, frame.settings.letters.x, 0, i), `x[${i}]`, columns[i])),
+        ...inputs.map((_, i) =>
+          this.box(
+            symbol(frame, frame.settings.letters.x, 0, i),
+            `x[${i}]`,
+            columns[i] ?? (formulas[i] && `= ${formulas[i]}`),
+          ),
+        ),
         ...targets.map((_, i) =>
           this.box(`y${below(i + first)}`, `y[${i}]`, y.length === labels.length ? labels[i] : ""),
         ),
@@ -85,7 +95,7 @@ export class SampleCard {
     const all = [...inputs, ...targets];
     [...this.fields.querySelectorAll("input")].forEach((box, i) => {
       if (document.activeElement !== box) box.value = typed(all[i], 5);
-      box.disabled = !this.app.transport.live;
+      box.disabled = !this.app.transport.live || Boolean(i < inputs.length && formulas[i]);
     });
     this.about.textContent = expected
       ? `True class: ${expected}, predicted: ${predicted}${expected === predicted ? "" : " (wrong)"}`

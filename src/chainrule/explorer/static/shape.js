@@ -13,6 +13,8 @@ const STRIP = 18; // width of the heat map of a wide layer
 const STRIP_HEIGHT = 420; // at most
 const IMAGE = 132; // side of an image
 const TOP = 54; // above the units: the heads of the columns
+const LABEL = [36, 12]; // width and height of such a number
+const PLACES = [0.5, 0.4, 0.6, 0.3, 0.7, 0.22, 0.78, 0.14]; // along an edge, for its number
 const LABELLED = 6; // weights between two layers, up to which each shows its number
 
 export class Shape {
@@ -110,6 +112,7 @@ export class Shape {
     const starts = this.frame.layers[l - 1].shown;
     const labelled = ends.length * starts.length <= LABELLED;
     this.order.push([]);
+    const taken = ends.map((_, row) => this.nameBox(l, this.y(ends.length, row)));
     ends.forEach((j, row) => {
       starts.forEach((k, from) => {
         const target = `w[${l}][${j},${k}]`;
@@ -118,14 +121,23 @@ export class Shape {
         const bend = (x1 - x0) * 0.38;
         const d = `M${x0},${y0} C${x0 + bend},${y0} ${x1 - bend},${y1} ${x1},${y1}`;
         const line = svg("path.line", { d });
-        const t = 0.3 + 0.4 * ((row + 0.5) / ends.length);
-        const label = labelled ? svg("text.weight", { x: x0 + t * (x1 - x0), y: bezier(y0, y1, t) - 5 }) : null;
+        const label = labelled ? svg("text.weight", freePlace(taken, [x0, y0], [x1, y1])) : null;
         const node = button("g.edge", target, svg("path.hit", { d }), line);
         this.edges.append(node);
         if (label) this.labels.append(label);
         this.add(target, { node, line, label, kind: "w", layer: l, j, k, row, from });
       });
     });
+  }
+
+  /**
+   * Return the box of the name beside a unit, which no other label may cover.
+   * @param {number} l
+   * @param {number} y of the unit
+   */
+  nameBox(l, y) {
+    const width = this.frame.settings.bare ? 20 : 26 + 6 * this.frame.settings.layers[l].length;
+    return [this.columns[l] - RADIUS - 2 - width / 2, y - RADIUS, width, 14];
   }
 
   /**
@@ -276,6 +288,32 @@ function button(spec, target, ...children) {
 /** @param {string} name */
 function words(name) {
   return name.replace(/_/g, " ");
+}
+
+/**
+ * Return where the label of an edge stands: in the middle, or farther along where others are.
+ * @param {number[][]} taken boxes (x and y of the middle, width, height); that of the label is added
+ * @param {number[]} start
+ * @param {number[]} end
+ */
+function freePlace(taken, [x0, y0], [x1, y1]) {
+  let best = { free: -Infinity, box: [0, 0, 0, 0] };
+  for (const t of PLACES) {
+    const box = [x0 + t * (x1 - x0), bezier(y0, y1, t) - 9, ...LABEL];
+    const free = Math.min(...taken.map((other) => gap(box, other)));
+    if (free > best.free) best = { free, box };
+    if (free >= 1) break;
+  }
+  taken.push(best.box);
+  return { x: best.box[0], y: best.box[1] + 4 };
+}
+
+/**
+ * @param {number[]} a
+ * @param {number[]} b
+ */
+function gap(a, b) {
+  return Math.max(...[0, 1].map((i) => Math.abs(a[i] - b[i]) - (a[2 + i] + b[2 + i]) / 2));
 }
 
 /**

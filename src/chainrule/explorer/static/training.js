@@ -1,6 +1,7 @@
 /** The bar above the network: train, step, epoch, and a slider over the recorded steps. */
 
 import { el } from "./dom.js";
+import { remember } from "./memory.js";
 import { counted, number } from "./numbers.js";
 
 /** @typedef {import("./types").Frame} Frame */
@@ -19,6 +20,9 @@ export class TrainBar {
       { role: "group", "aria-label": "Training" },
       this.play,
       el("button", { type: "button", onclick: once({ steps: 1 }) }, "Step"),
+      (this.more = el("details.more", {}, el("summary", {}, "More"))),
+    );
+    this.more.append(
       el("button", { type: "button", onclick: once({ epochs: 1 }) }, "Epoch"),
       el("span.joined", {}, this.count, el("button", { type: "button", onclick: () => this.some() }, "steps")),
       el(
@@ -42,6 +46,7 @@ export class TrainBar {
       )),
     );
     this.pace.value = "epoch";
+    remember(this.more, "Ways to train");
     this.slider = el("input", {
       type: "range",
       min: 0,
@@ -58,7 +63,7 @@ export class TrainBar {
       {},
       app.transport.live ? this.buttons : el("div.buttons", {}, this.play),
       this.facts,
-      el("div.timeline", {}, this.slider, this.at),
+      (this.timeline = el("div.timeline", {}, this.slider, this.at)),
       this.message,
     );
     this.seeking = false;
@@ -81,7 +86,7 @@ export class TrainBar {
     );
     this.count.max = frame.limits.steps;
     this.slider.max = String(Math.max(t.records.length - 1, 0));
-    this.slider.disabled = t.records.length < 2;
+    this.timeline.hidden = t.records.length < 2;
     if (!this.seeking) this.slider.value = String(t.record);
     this.slider.setAttribute("aria-valuetext", `step ${t.step}`);
     this.at.textContent = `step ${counted(t.step)}`;

@@ -36,8 +36,13 @@ export interface Frame {
     notation: string; digits: number; first_index: number; letters: Record<string, string>;
     layers: string[]; bare: boolean;
   };
-  data: { name: string; version: number; train: number; validation: number; kind: string; columns: string[]; labels: string[]; scaled: boolean };
-  choices: Record<string, string[]>;
+  data: { name: string; version: number; train: number; validation: number; kind: string; columns: string[]; labels: string[]; scaled: boolean;
+    share: number; noise: number; seed: number; derived: string[]; formulas: string[]; why_not_derived: string;
+    outputs: { least: number; most: number; why: string } };
+  choices: {
+    datasets: string[]; activations: string[]; outputs: string[]; losses: string[]; notations: string[];
+    optimizers: string[]; derived: { name: string; formula: string; words: string }[];
+  };
   limits: { units: number; steps: number; file: number; name: number };
   undo: string; redo: string; results?: Results;
 }
