@@ -260,6 +260,7 @@ def test_practice_takes_the_chain_rule_as_a_formula(person: Person) -> None:
     assert exercise is not None
     assert exercise.key is not None
     names = exercise.view["names"]
+    assert names == sorted(names)
     assert f"write {', '.join(names)}, and * for times" in person.text(".practice")
     fault, wrong, words = exercise.key.wrong[0]
     page.fill(".answer input", wrong)

@@ -321,7 +321,7 @@ class Examiner:
             "kind": "question", "words": words, "mathml": scribe.mathml(symbol),
             "target": str(why.target), "given": views, "hint": hint,
             "hints": self._hints(why, symbol, scribe),
-            "names": [] if key is None else list(dict.fromkeys(key.names.values())),
+            "names": [] if key is None else sorted({*key.names.values()}),
         }  # fmt: skip
         steps = "".join(scribe.equation(*sides)["mathml"] for sides in solution)
         return Exercise(view, float(value), tuple(mistakes), steps, why, symbol, known, key)

@@ -50,7 +50,7 @@ export class Practice {
     const box = el("input", { id, type: "text", autocomplete: "off", spellcheck: "false", maxlength: 200 });
     const out = el("div.out", { role: "status" });
     const form = el(
-      "form.answer",
+      question.names.length ? "form.answer.long" : "form.answer",
       {
         onsubmit: (/** @type {Event} */ event) => {
           event.preventDefault();
