@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
+from chainrule.explain import breaking
 from chainrule.explain.counts import more_samples, sum_of_others
 from chainrule.explain.document import is_itself, opened, sections, title_of
 from chainrule.explain.mathml import MathmlWriter
@@ -44,6 +45,18 @@ _STYLE = """
 .chainrule summary { cursor: pointer; }
 .chainrule .wide > table { white-space: nowrap; }
 .chainrule .leaf { margin: .2em 0 .2em 1.5em; }
+@media print {
+  .chainrule { max-width: none; font-size: 10pt; }
+  .chainrule math { font-size: 1em; }
+  .chainrule .wide, .chainrule h1 { overflow: visible; }
+  .chainrule .formula { padding-left: .5em; break-inside: avoid; }
+  .chainrule h2 { break-after: avoid; }
+  .chainrule pre { white-space: pre-wrap; font-size: 8pt; }
+  .chainrule details::details-content { content-visibility: visible; block-size: auto; }
+  .chainrule details { margin-left: .7em; }
+  .chainrule .wide > table { font-size: 8pt; margin-left: .5em; }
+  .chainrule th, .chainrule td { padding: .1em .4em; }
+}
 """
 
 
@@ -151,17 +164,9 @@ class _Page:
             self.writer.group("(", self.writer.number(t.value), ")") for t in part.terms
         )
         equals = self.writer.operator("=")
-        formula = _math(
-            self.writer.row(
-                [
-                    self.writer.write(part.symbol),
-                    equals,
-                    factors,
-                    equals,
-                    self.writer.number(part.value),
-                ]
-            )
-        )
+        value = self.writer.number(part.value)
+        pieces = [self.writer.write(part.symbol), equals + factors, equals + value]
+        formula = " ".join(map(_math, pieces))  # so that a line can break between them
         line = f"through unit {part.unit + self.why.notation.first_index}: {formula}"
         inner = [(term, below) for term in part.terms if (below := opened(term)) is not None]
         if not inner or depth < 2:
@@ -207,12 +212,7 @@ def _equation(writer: MathmlWriter, equation: Equation) -> Iterator[str]:
 
 
 def _sides(writer: MathmlWriter, equation: Equation) -> list[str]:
-    first, *rest = (writer.write(side) for side in equation.sides)
-    signs = [writer.operator(equation.relation), *[writer.operator("=")] * len(rest)]
-    rows = []
-    for i, (sign, side) in enumerate(zip(signs, rest, strict=False)):
-        rows.append(_row([first if i == 0 else "", sign, side]))
-    return rows
+    return [_row([row.left, row.sign, row.right]) for row in breaking.rows(writer, equation)]
 
 
 def _row(cells: list[str]) -> str:
