@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from chainrule.explain import breaking
 from chainrule.explain.counts import more_samples, sum_of_others
+from chainrule.explain.curve import nudge
+from chainrule.explain.curve_svg import NUDGE_HEADS, NUDGED, pictures
 from chainrule.explain.document import is_itself, opened, sections, title_of
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Contributions, Equation
@@ -45,12 +47,17 @@ _STYLE = """
 .chainrule summary { cursor: pointer; }
 .chainrule .wide > table { white-space: nowrap; }
 .chainrule .leaf { margin: .2em 0 .2em 1.5em; }
+.chainrule figure { display: inline-block; vertical-align: top; width: 28rem; max-width: 100%; }
+.chainrule figure { margin: .6em 1em .6em 0; }
+.chainrule figure svg { max-width: 100%; height: auto; }
+.chainrule figcaption { font-size: .9em; }
 @media print {
   .chainrule { max-width: none; font-size: 10pt; }
   .chainrule math { font-size: 1em; }
   .chainrule .wide, .chainrule h1 { overflow: visible; }
   .chainrule .formula { padding-left: .5em; break-inside: avoid; }
   .chainrule h2 { break-after: avoid; }
+  .chainrule figure { width: 9cm; break-inside: avoid; margin-right: 0; }
   .chainrule pre { white-space: pre-wrap; font-size: 8pt; }
   .chainrule details::details-content { content-visibility: visible; block-size: auto; }
   .chainrule details { margin-left: .7em; }
@@ -130,6 +137,7 @@ class _Page:
                 yield from self._contributions(parts, self._affordable(parts))
             if section.has_samples:
                 yield from self._table()
+        yield from _pictures(why, self.writer)
         certificate = escape(why.certificate.text())
         yield f'<h2>Certificate</h2>\n<pre class="wide">{certificate}</pre>\n</div>'
 
@@ -201,6 +209,27 @@ class _Page:
             f'</tbody><tfoot><tr><td>mean</td><td colspan="{len(why.terms)}"></td>'
             f"<td>{mean}</td></tr></tfoot></table></div>"
         )
+
+
+def _pictures(why: Derivative, writer: MathmlWriter) -> Iterator[str]:
+    """Draw the loss and the activation, and write down what a nudge does."""
+    yield "<h2>In pictures</h2>"
+    for picture in pictures(why):
+        caption = f"<b>{escape(picture.title)}.</b> {escape(picture.words)}"
+        yield f"<figure>{picture.svg}<figcaption>{caption}</figcaption></figure>"
+    moved = nudge(why)
+    start = _math(writer.row([writer.word("Δ"), writer.write(why.symbol)]))
+    size = _math(writer.row([writer.operator("="), writer.number(moved.size)]))
+    yield f"<p>{NUDGED} {start} {size}</p>"
+    heads = "".join(f'<th scope="col">{head}</th>' for head in NUDGE_HEADS)
+    yield f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>'
+    for change in moved.changes:
+        symbol = _math(writer.row([writer.word("Δ"), writer.write(change.symbol)]))
+        cells = "".join(
+            f"<td>{_math(writer.number(x))}</td>" for x in (change.predicted, change.measured)
+        )
+        yield f'<tr><th scope="row">{symbol}</th>{cells}</tr>'
+    yield "</tbody></table></div>"
 
 
 def _equation(writer: MathmlWriter, equation: Equation) -> Iterator[str]:

@@ -72,12 +72,8 @@ def levels(network: FeedForward, dataset: Dataset) -> list[float]:
 
 
 def _surface(view: ResultsView, network: FeedForward, dataset: Dataset, points: bool) -> None:
-    low, high = dataset.X.min(axis=0), dataset.X.max(axis=0)
-    margin = 0.15 * np.maximum(high - low, 1e-3)
-    (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
-    cells = (np.arange(_SIDE) + 0.5) / _SIDE
-    across, down = np.meshgrid(x0 + cells * (x1 - x0), y1 + cells * (y0 - y1))
-    grid = engines.predict(network, np.stack([across.ravel(), down.ravel()], axis=1))[:, 0]
+    (x0, x1, y0, y1), inputs = plane(dataset.X, _SIDE)
+    grid = engines.predict(network, inputs)[:, 0]
     view["box"] = [x0, x1, y0, y1]
     rounded: Any = np.round(grid.astype(np.float64), 3).reshape(_SIDE, _SIDE)
     whole = bool(np.isfinite(rounded).all())
@@ -85,6 +81,19 @@ def _surface(view: ResultsView, network: FeedForward, dataset: Dataset, points: 
     if points:
         view["points"] = _placed(dataset.X, dataset.y)
         view["validation"] = _placed(dataset.X_val, dataset.y_val)
+
+
+def plane(X: Array, side: int) -> tuple[tuple[float, float, float, float], Array]:
+    """Return the box around samples of two inputs, and the middles of side² cells in it.
+
+    The box is (x0, x1, y0, y1); the cells are row by row from the top, (side², 2).
+    """
+    low, high = X.min(axis=0), X.max(axis=0)
+    margin = 0.15 * np.maximum(high - low, 1e-3)
+    (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
+    cells = (np.arange(side) + 0.5) / side
+    across, down = np.meshgrid(x0 + cells * (x1 - x0), y1 + cells * (y0 - y1))
+    return (x0, x1, y0, y1), np.stack([across.ravel(), down.ravel()], axis=1)
 
 
 def _placed(X: Array, y: Array) -> list[Any]:

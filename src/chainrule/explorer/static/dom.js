@@ -90,6 +90,7 @@ function split(row, signs, least) {
   const lead = inside[0]?.localName === "mo" ? inside.slice(0, 1) : [];
   if (least > 3 && inside.length === 2 && lead.length && inside[1].localName === "mrow")
     inside = [...lead, ...inside[1].children];
+  if (least > 3) inside = unfold(inside);
   if (inside.length < least) return [row];
   const pieces = /** @type {Element[]} */ ([]);
   for (const child of inside) {
@@ -101,6 +102,24 @@ function split(row, signs, least) {
     pieces[pieces.length - 1].append(child);
   }
   return pieces;
+}
+
+/**
+ * Return the parts of ∂/∂w (sum) with those of the sum beside them, if it ends in such.
+ * @param {Element[]} inside
+ * @returns {Element[]}
+ */
+function unfold(inside) {
+  const last = inside.at(-1);
+  if (!last) return inside;
+  const [fraction, group] = last.localName === "mrow" ? [...last.children] : [];
+  if (fraction?.localName === "mfrac" && group?.children.length === 3 && last.children.length === 2)
+    return unfold([...inside.slice(0, -1), fraction, group]);
+  const [start, sum, end] = last.children;
+  if (inside.at(-2)?.localName !== "mfrac" || last.children.length !== 3 || sum.localName !== "mrow") return inside;
+  if (start.textContent !== "(" || end.textContent !== ")") return inside;
+  for (const fence of [start, end]) fence.setAttribute("stretchy", "false");
+  return [...inside.slice(0, -1), start, ...sum.children, end];
 }
 
 /** @param {string} inside */

@@ -4,6 +4,7 @@ import { contributions, samples } from "./contributions.js";
 import { el, formula, unique } from "./dom.js";
 import { Editor } from "./editor.js";
 import { drawn, number, plural, typed } from "./numbers.js";
+import { Pictures } from "./pictures.js";
 import { certificate } from "./proof.js";
 
 /** @typedef {import("./types").Derivation} Derivation */
@@ -16,6 +17,7 @@ export class Panel {
     /** @type {Derivation | null} */
     this.shown = null;
     this.editor = new Editor(app);
+    this.pictures = new Pictures(app);
     this.body = el("div.body", {});
     this.node = el("article.card.panel", { "aria-label": "Derivation" }, this.body);
     this.welcome();
@@ -102,6 +104,7 @@ export class Panel {
       this.scope(),
     ]);
     if (reply.editable && this.app.transport.live) shown.push(this.editor.render(reply));
+    shown.push(this.pictures.render(reply.target));
     for (const section of reply.sections) {
       const equations = section.equations.map((equation, i) => this.equation(equation, section.tags[i]));
       const content = el("div.content", {}, ...equations);
@@ -163,6 +166,7 @@ export class Panel {
       if (document.activeElement !== input) input.value = typed(drawn(reply.old), input === box ? 6 : undefined);
     }
     this.proofOut?.replaceChildren();
+    void this.pictures.load();
     return true;
   }
 
