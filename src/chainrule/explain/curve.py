@@ -258,7 +258,8 @@ def _sides(f: Function, reach: float, value: float) -> tuple[float, float] | Non
 def activation_curve(why: Derivative) -> Curve | None:
     """Return g of the unit that the quantity feeds, with its slope at z of the sample in focus.
 
-    Of a softmax it is a_j as a function of z_j, the other z as they are. None for an input.
+    Of a softmax it is a_j as a function of z_j, the other z as they are. None for an input, and
+    where z is not finite.
     """
     l, j, i = why.target.layer, why.target.j, why.focus
     if l == 0:
@@ -271,6 +272,8 @@ def activation_curve(why: Derivative) -> Curve | None:
         z[:, j] += shifts
         return np.asarray(g.value(z)[:, j])
 
+    if not np.isfinite(row).all():
+        return None
     with np.errstate(all="ignore"):
         at, value = float(row[j]), float(of(np.zeros(1))[0])
         reach = max(4.0, 1.2 * abs(at))
@@ -296,10 +299,9 @@ def nudge(why: Derivative) -> Nudge:
                 moved = float(shifted.factor()[i]) * size
                 z = quantity("z", l, j)
                 changes.append(Change(z, moved, float(z1[i] - z0[i])))
-            found = activation_curve(why)
-            assert found is not None  # it has a z
-            mask = why.gradient.forward.masks[l]
-            slope = found.slope * (1.0 if mask is None else float(mask[i, j]))
+            found, mask = activation_curve(why), why.gradient.forward.masks[l]
+            slope = math.nan if found is None else found.slope
+            slope *= 1.0 if mask is None else float(mask[i, j])
             changes.append(Change(quantity("a", l, j), slope * moved, float(a1[i] - a0[i])))
         of_sample = why.terms[:-1] if why.sample_weight is not None else why.terms
         product = math.prod(term.value for term in of_sample)

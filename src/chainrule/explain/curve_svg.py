@@ -20,6 +20,7 @@ _WIDTH, _HEIGHT = 460, 270
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 16, 14, 44
 NUDGED = "A nudge, carried forward: what each number changes by, for a change of"
 NUDGE_HEADS = ("", "by the chain rule", "by a forward pass")
+NOT_DRAWN = "The number is not finite, so there is nothing to draw."
 _LARGEST = 1e300  # what is larger is a gap, as infinity is
 _BLUE, _ORANGE = "var(--positive, #2f7dc8)", "var(--negative, #d1620f)"
 
@@ -40,7 +41,12 @@ class Picture:
 
 
 def pictures(why: Derivative) -> list[Picture]:
-    """Draw C over the quantity, its step from near if it is small, and g of the unit."""
+    """Draw C over the quantity, its step from near if it is small, and g of the unit.
+
+    There is no picture of a z or a that is not finite.
+    """
+    if not math.isfinite(why.target_value):
+        return []
     curve, say = loss_curve(why), _Words(why)
     drawn = [_drawn(say.title_of_loss, say.loss(curve), curve, say.symbol, say.C)]
     if (near := zoomed(why, curve)) is not None:

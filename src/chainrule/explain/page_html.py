@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from chainrule.explain import breaking
 from chainrule.explain.counts import more_samples, sum_of_others
 from chainrule.explain.curve import nudge
-from chainrule.explain.curve_svg import NUDGE_HEADS, NUDGED, pictures
+from chainrule.explain.curve_svg import NOT_DRAWN, NUDGE_HEADS, NUDGED, pictures
 from chainrule.explain.document import is_itself, opened, sections, title_of
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Contributions, Equation
@@ -214,7 +214,10 @@ class _Page:
 def _pictures(why: Derivative, writer: MathmlWriter) -> Iterator[str]:
     """Draw the loss and the activation, and write down what a nudge does."""
     yield "<h2>In pictures</h2>"
-    for picture in pictures(why):
+    drawn = pictures(why)
+    if not drawn:
+        yield f"<p>{NOT_DRAWN}</p>"
+    for picture in drawn:
         caption = f"<b>{escape(picture.title)}.</b> {escape(picture.words)}"
         yield f"<figure>{picture.svg}<figcaption>{caption}</figcaption></figure>"
     moved = nudge(why)

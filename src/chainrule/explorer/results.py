@@ -75,7 +75,7 @@ def _surface(view: ResultsView, network: FeedForward, dataset: Dataset, points: 
     (x0, x1, y0, y1), inputs = plane(dataset.X, _SIDE)
     grid = engines.predict(network, inputs)[:, 0]
     view["box"] = [x0, x1, y0, y1]
-    rounded: Any = np.round(grid.astype(np.float64), 3).reshape(_SIDE, _SIDE)
+    rounded: Any = np.round(grid.astype(np.float64), 5).reshape(_SIDE, _SIDE)
     whole = bool(np.isfinite(rounded).all())
     view["grid"] = rounded.tolist() if whole else [row(line) for line in rounded]
     if points:

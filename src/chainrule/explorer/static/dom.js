@@ -65,7 +65,7 @@ function breakable(node) {
   const math = node.firstElementChild;
   const row = math?.children.length === 1 && math.firstElementChild;
   if (!math || !row || row.localName !== "mrow") return;
-  const pieces = split(row, ["=", "←"], 3).flatMap((piece) => split(piece, ["+", "−"], 9));
+  const pieces = split(row, ["=", "←"], 3).flatMap((piece) => split(piece, ["+", "−"], 6));
   if (pieces.length < 2) {
     math.replaceChildren(...pieces);
     return;

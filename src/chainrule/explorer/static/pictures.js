@@ -33,6 +33,7 @@ export class Pictures {
     const reply = await this.app.ask({ kind: "picture", target });
     if (!reply || out !== this.out) return;
     out.replaceChildren(
+      ...(reply.drawn.length ? [] : [el("p.small", {}, "The number is not finite, so there is nothing to draw.")]),
       ...reply.drawn.map((/** @type {any} */ drawn) => {
         const figure = el("figure", {});
         figure.innerHTML = drawn.svg; // as the library drew it
