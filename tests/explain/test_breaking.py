@@ -56,7 +56,8 @@ def test_a_long_left_side_has_a_row_of_its_own() -> None:
 @cache
 def derivations() -> dict[str, Any]:
     """Derivations from 2-2-1 to 784-16-10, and worked examples, in each notation."""
-    rng, found = np.random.default_rng(0), {}
+    rng = np.random.default_rng(0)
+    found: dict[str, Any] = {}
     for sizes, target, n, more in [
         ([2, 2, 1], "w[1][0,1]", 4, {"hidden": "sigmoid", "l2": 0.01}),
         ([2, 8, 8, 1], "w[1][3,1]", 3, {"hidden": "gelu"}),

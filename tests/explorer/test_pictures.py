@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.explain import explain
 from chainrule.explain.curve import loss_curve
 from chainrule.explorer import Explorer
 from chainrule.explorer.session import Session
@@ -30,7 +31,7 @@ def test_a_picture_has_the_numbers_of_the_derivation() -> None:
     ask(session, "configure", scope="all", learning_rate=0.25)
     reply = ask(session, "picture", target="w[2][1,2]")
     data = session._data
-    why = session.network.explain("w[2][1,2]", data.X, data.y, learning_rate=0.25)
+    why = explain(session.network, "w[2][1,2]", data.X, data.y, learning_rate=0.25)
     *_, whole = reply["changes"]
     assert whole["predicted"] == why.value * reply["size"]
     assert shown(loss_curve(why).value) in reply["drawn"][0]["words"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule.equations.activations import LeakyReLU, ReLU
 from chainrule.equations.numbers import format_number
-from chainrule.explain.curve import Curve, activation_curve, loss_curve, zoomed
+from chainrule.explain.curve import Array, Curve, activation_curve, loss_curve, zoomed
 from chainrule.explain.derivative import Derivative
 from chainrule.explain.symbols import LossSymbol, quantity
 from chainrule.explain.text import TextWriter
@@ -111,10 +111,11 @@ class _Words:
 
     def step_from_near(self, curve: Curve) -> str:
         assert curve.step is not None  # zoomed() looks at a step
-        step, say = curve.step, lambda x: format_number(x, 4).replace("-", "−")
+        step = curve.step
+        predicted, real = step.predicted - curve.value, step.loss - curve.value
         return (
             f"The same curve around the step. The chain rule predicts that {self.C} changes by "
-            f"{say(step.predicted - curve.value)}; it changes by {say(step.loss - curve.value)}."
+            f"{_marked(predicted, 4)}; it changes by {_marked(real, 4)}."
         )
 
     def activation(self, curve: Curve) -> str:
@@ -130,15 +131,18 @@ class _Words:
         return " ".join([*words, *self._kink(curve)])
 
     def number(self, value: float) -> str:
-        text = format_number(value, max(self.why.notation.digits, 4))
-        return text.replace("-", "−").replace("inf", "∞")
+        return _marked(value, max(self.why.notation.digits, 4))
+
+
+def _marked(value: float, digits: int) -> str:
+    return format_number(value, digits).replace("-", "−").replace("inf", "∞")
 
 
 # --- drawing --------------------------------------------------------------------------------------
 
 
-def _finite(y: np.ndarray) -> np.ndarray:
-    return np.isfinite(y) & (np.abs(y) < _LARGEST)
+def _finite(y: Array) -> Array:
+    return np.asarray(np.isfinite(y) & (np.abs(y) < _LARGEST))
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def _tick(value: float) -> str:
-    return format_number(float(f"{value:.6g}"), 6).replace("-", "−")
+    return _marked(float(f"{value:.6g}"), 6)
 
 
 def _line(curve: Curve, box: _Box) -> Iterator[str]:
