@@ -217,17 +217,19 @@ def _pictures(why: Derivative, writer: MathmlWriter) -> Iterator[str]:
     drawn = pictures(why)
     if not drawn:
         yield f"<p>{NOT_DRAWN}</p>"
+    yield '<div class="pictures">'
     for picture in drawn:
         caption = f"<b>{escape(picture.title)}.</b> {escape(picture.words)}"
         yield f"<figure>{picture.svg}<figcaption>{caption}</figcaption></figure>"
+    yield "</div>"
     moved = nudge(why)
-    start = _math(writer.row([writer.word("Δ"), writer.write(why.symbol)]))
+    start = _math(writer.row([writer.letter("Δ"), writer.write(why.symbol)]))
     size = _math(writer.row([writer.operator("="), writer.number(moved.size)]))
     yield f"<p>{NUDGED} {start} {size}</p>"
     heads = "".join(f'<th scope="col">{head}</th>' for head in NUDGE_HEADS)
     yield f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>'
     for change in moved.changes:
-        symbol = _math(writer.row([writer.word("Δ"), writer.write(change.symbol)]))
+        symbol = _math(writer.row([writer.letter("Δ"), writer.write(change.symbol)]))
         cells = "".join(
             f"<td>{_math(writer.number(x))}</td>" for x in (change.predicted, change.measured)
         )
