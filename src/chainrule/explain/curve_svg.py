@@ -135,6 +135,8 @@ class _Words:
 
 
 def _marked(value: float, digits: int) -> str:
+    if math.isnan(value):
+        return "not a number"
     return format_number(value, digits).replace("-", "−").replace("inf", "∞")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from math import isnan
 from typing import TYPE_CHECKING
 
 from chainrule.explain import breaking
@@ -231,7 +232,8 @@ def _pictures(why: Derivative, writer: MathmlWriter) -> Iterator[str]:
     for change in moved.changes:
         symbol = _math(writer.row([writer.letter("Δ"), writer.write(change.symbol)]))
         cells = "".join(
-            f"<td>{_math(writer.number(x))}</td>" for x in (change.predicted, change.measured)
+            f"<td>{'not a number' if isnan(x) else _math(writer.number(x))}</td>"
+            for x in (change.predicted, change.measured)
         )
         yield f'<tr><th scope="row">{symbol}</th>{cells}</tr>'
     yield "</tbody></table></div>"
