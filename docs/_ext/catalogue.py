@@ -118,7 +118,7 @@ MEMBERS = {
     "chainrule.MLflowLogger": "",
     "chainrule.History": "best_epoch to_frame plot summary",
     "chainrule.Explanation": "value terms penalty samples products certificate text latex mathml "
-    "html to_dict in_notation n_samples target_value",
+    "html plot to_dict in_notation n_samples target_value",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",

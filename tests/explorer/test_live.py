@@ -120,10 +120,11 @@ MESSAGES: list[dict[str, Any]] = [
     {"kind": "look", "refocus": True},
     *({"kind": kind, "target": target}
       for target in ("w[1][0,1]", "w[3][0,1]", "b[2][1]", "z[1][2]", "a[2][0]", "x[1]")
-      for kind in ("explain", "latex", "prove")),
+      for kind in ("explain", "latex", "prove", "picture")),
     {"kind": "open", "target": "w[1][0,1]", "units": [1]},
     {"kind": "open", "target": "w[1][0,1]", "units": [1, 0]},
     {"kind": "steps"},
+    {"kind": "units"},
     {"kind": "results"},
     {"kind": "results", "points": False},
     {"kind": "health"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +18,9 @@ from chainrule.explain.derivative import Derivative, SampleRow
 from chainrule.explain.document import Section
 from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Explanation", "SampleRow", "explain"]
 
@@ -110,6 +113,25 @@ class Explanation(Derivative):
         from chainrule.explain.page_html import page
 
         return page(self, depth)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the loss C as a function of the quantity, with its tangent and the step.
+
+        The curve is computed by forward passes. The slope of the tangent is `value`. The step is
+        that of gradient descent, where the explanation has a ``learning_rate``: to w − η ∂C/∂w.
+
+        Args:
+            ax: The matplotlib axes to draw into; None makes new ones.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        from chainrule.explain.curve_plot import plot
+
+        return plot(self, ax)
 
     def to_dict(self, depth: int = 1) -> dict[str, Any]:
         """Return everything as plain data for JSON, each formula as text, LaTeX and MathML.

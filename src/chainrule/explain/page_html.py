@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from math import isnan
 from typing import TYPE_CHECKING
 
+from chainrule.explain import breaking
 from chainrule.explain.counts import more_samples, sum_of_others
+from chainrule.explain.curve import nudge
+from chainrule.explain.curve_svg import NOT_DRAWN, NUDGE_HEADS, NUDGED, pictures
 from chainrule.explain.document import is_itself, opened, sections, title_of
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Contributions, Equation
@@ -44,6 +48,23 @@ _STYLE = """
 .chainrule summary { cursor: pointer; }
 .chainrule .wide > table { white-space: nowrap; }
 .chainrule .leaf { margin: .2em 0 .2em 1.5em; }
+.chainrule figure { display: inline-block; vertical-align: top; width: 28rem; max-width: 100%; }
+.chainrule figure { margin: .6em 1em .6em 0; }
+.chainrule figure svg { max-width: 100%; height: auto; }
+.chainrule figcaption { font-size: .9em; }
+@media print {
+  .chainrule { max-width: none; font-size: 10pt; }
+  .chainrule math { font-size: 1em; }
+  .chainrule .wide, .chainrule h1 { overflow: visible; }
+  .chainrule .formula { padding-left: .5em; break-inside: avoid; }
+  .chainrule h2 { break-after: avoid; }
+  .chainrule figure { width: 9cm; break-inside: avoid; margin-right: 0; }
+  .chainrule pre { white-space: pre-wrap; font-size: 8pt; }
+  .chainrule details::details-content { content-visibility: visible; block-size: auto; }
+  .chainrule details { margin-left: .7em; }
+  .chainrule .wide > table { font-size: 8pt; margin-left: .5em; }
+  .chainrule th, .chainrule td { padding: .1em .4em; }
+}
 """
 
 
@@ -117,6 +138,7 @@ class _Page:
                 yield from self._contributions(parts, self._affordable(parts))
             if section.has_samples:
                 yield from self._table()
+        yield from _pictures(why, self.writer)
         certificate = escape(why.certificate.text())
         yield f'<h2>Certificate</h2>\n<pre class="wide">{certificate}</pre>\n</div>'
 
@@ -151,17 +173,9 @@ class _Page:
             self.writer.group("(", self.writer.number(t.value), ")") for t in part.terms
         )
         equals = self.writer.operator("=")
-        formula = _math(
-            self.writer.row(
-                [
-                    self.writer.write(part.symbol),
-                    equals,
-                    factors,
-                    equals,
-                    self.writer.number(part.value),
-                ]
-            )
-        )
+        value = self.writer.number(part.value)
+        pieces = [self.writer.write(part.symbol), equals + factors, equals + value]
+        formula = " ".join(map(_math, pieces))  # so that a line can break between them
         line = f"through unit {part.unit + self.why.notation.first_index}: {formula}"
         inner = [(term, below) for term in part.terms if (below := opened(term)) is not None]
         if not inner or depth < 2:
@@ -198,6 +212,33 @@ class _Page:
         )
 
 
+def _pictures(why: Derivative, writer: MathmlWriter) -> Iterator[str]:
+    """Draw the loss and the activation, and write down what a nudge does."""
+    yield "<h2>In pictures</h2>"
+    drawn = pictures(why)
+    if not drawn:
+        yield f"<p>{NOT_DRAWN}</p>"
+    yield '<div class="pictures">'
+    for picture in drawn:
+        caption = f"<b>{escape(picture.title)}.</b> {escape(picture.words)}"
+        yield f"<figure>{picture.svg}<figcaption>{caption}</figcaption></figure>"
+    yield "</div>"
+    moved = nudge(why)
+    start = _math(writer.row([writer.letter("Δ"), writer.write(why.symbol)]))
+    size = _math(writer.row([writer.operator("="), writer.number(moved.size)]))
+    yield f"<p>{NUDGED} {start} {size}</p>"
+    heads = "".join(f'<th scope="col">{head}</th>' for head in NUDGE_HEADS)
+    yield f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>'
+    for change in moved.changes:
+        symbol = _math(writer.row([writer.letter("Δ"), writer.write(change.symbol)]))
+        cells = "".join(
+            f"<td>{'not a number' if isnan(x) else _math(writer.number(x))}</td>"
+            for x in (change.predicted, change.measured)
+        )
+        yield f'<tr><th scope="row">{symbol}</th>{cells}</tr>'
+    yield "</tbody></table></div>"
+
+
 def _equation(writer: MathmlWriter, equation: Equation) -> Iterator[str]:
     if equation.lead:
         yield f"<p>{escape(equation.lead)}</p>"
@@ -207,12 +248,7 @@ def _equation(writer: MathmlWriter, equation: Equation) -> Iterator[str]:
 
 
 def _sides(writer: MathmlWriter, equation: Equation) -> list[str]:
-    first, *rest = (writer.write(side) for side in equation.sides)
-    signs = [writer.operator(equation.relation), *[writer.operator("=")] * len(rest)]
-    rows = []
-    for i, (sign, side) in enumerate(zip(signs, rest, strict=False)):
-        rows.append(_row([first if i == 0 else "", sign, side]))
-    return rows
+    return [_row([row.left, row.sign, row.right]) for row in breaking.rows(writer, equation)]
 
 
 def _row(cells: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chainrule.explain import breaking
 from chainrule.explain.counts import more_samples, sum_of_others
 from chainrule.explain.document import opened, sections, title_of
 from chainrule.explain.latex import LatexWriter, escape
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from chainrule.explain.worked import Worked
 
 _ROWS = 20
+_ON = r"\quad"  # before a row that goes on with the one above
 _FORMULAS = {"½ λ Σ w²": r"\frac{1}{2} \lambda \sum w^{2}", "λ": r"\lambda", "η": r"\eta"}
 _PLAIN = {"∂": "d", "−": "-", "·": "*", "×": "x", "½": "1/2", "λ": "lambda", "…": "..."}
 _DOCUMENT = r"""\documentclass{article}
@@ -42,9 +44,9 @@ def page(why: Derivative, standalone: bool) -> str:
             parts.append(_table(why, writer))
     parts += [
         r"\subsection*{Certificate}",
-        r"\begin{verbatim}",
+        r"{\small\begin{verbatim}",
         _ascii(why.certificate.text().rstrip()),
-        r"\end{verbatim}",
+        r"\end{verbatim}}",
     ]
     body = "\n".join(parts) + "\n"
     return _DOCUMENT % body if standalone else body
@@ -80,13 +82,12 @@ def display(writer: LatexWriter, equation: Equation) -> str:
 
 
 def aligned(writer: LatexWriter, equation: Equation, end: str = "") -> str:
-    """Return the sides of an equation aligned, each from the second on in its own line."""
-    first, *rest = (writer.write(side) for side in equation.sides)
-    signs = [writer.operator(equation.relation).strip(), *["="] * len(rest)]
-    lines = [f"{sign} {side}" for sign, side in zip(signs, rest, strict=False)]
-    if len(lines) < 2 and not end:
-        return f"{first} {' '.join(lines)}"
-    rows = [f"{first} &{lines[0]}", *(f"&{line}" for line in lines[1:])]
+    """Return the sides of an equation aligned, each from the second on in its own line or more."""
+    broken = breaking.rows(writer, equation)
+    if len(broken) < 2 and not end:
+        (row,) = broken
+        return f"{row.left} {row.sign.strip()} {row.right}".strip()
+    rows = [f"{row.left} &{row.sign.strip() or _ON} {row.right}".lstrip() for row in broken]
     if end:
         rows.append("&" + end)
     return r"\begin{aligned} " + r" \\ ".join(rows) + r" \end{aligned}"

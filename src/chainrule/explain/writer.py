@@ -71,7 +71,7 @@ class Writer(ABC):
                 return self._add(items)
             case Neg(item):
                 written = self._enclosed(item, Add, Cases)
-                if _starts_below_zero(item):
+                if starts_below_zero(item):
                     written = self.group("(", written, ")")
                 return self.row([self.sign("−"), written])
             case Mul(items):
@@ -153,7 +153,7 @@ class Writer(ABC):
         for item in items[1:]:
             if isinstance(item, Neg):
                 written = self._enclosed(item.item, Add, Cases)
-                if _starts_below_zero(item.item):
+                if starts_below_zero(item.item):
                     written = self.group("(", written, ")")
                 parts += [self.operator("−"), written]
             elif isinstance(item, Num) and item.value < 0:
@@ -345,7 +345,7 @@ class Writer(ABC):
         """Write parts one after the other."""
 
 
-def _starts_below_zero(expr: Expr) -> bool:
+def starts_below_zero(expr: Expr) -> bool:
     """Return whether an expression starts with a negative number."""
     return _below_zero(expr.items[0] if isinstance(expr, Mul) else expr)
 

@@ -73,20 +73,14 @@ def levels(network: FeedForward, dataset: Dataset) -> list[float]:
 
 
 def _surface(view: ResultsView, network: FeedForward, dataset: Dataset, points: bool) -> None:
-    X = dataset.X[:, :2]
-    low, high = X.min(axis=0), X.max(axis=0)
-    margin = 0.15 * np.maximum(high - low, 1e-3)
-    (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
-    cells = (np.arange(_SIDE) + 0.5) / _SIDE
-    across, down = np.meshgrid(x0 + cells * (x1 - x0), y1 + cells * (y0 - y1))
-    over = inputs.expand(np.stack([across.ravel(), down.ravel()], axis=1), dataset.derived)
+    (x0, x1, y0, y1), over = plane(dataset, _SIDE)
     grid = _height(engines.predict(network, over))
     view["box"] = [x0, x1, y0, y1]
-    rounded: Any = np.round(grid.astype(np.float64), 3).reshape(_SIDE, _SIDE)
+    rounded: Any = np.round(grid.astype(np.float64), 5).reshape(_SIDE, _SIDE)
     whole = bool(np.isfinite(rounded).all())
     view["grid"] = rounded.tolist() if whole else [row(line) for line in rounded]
     if points:
-        view["points"] = _placed(X, dataset.y[:, -1:])
+        view["points"] = _placed(dataset.X[:, :2], dataset.y[:, -1:])
         view["validation"] = _placed(dataset.X_val[:, :2], dataset.y_val[:, -1:])
 
 
@@ -95,6 +89,22 @@ def _height(outputs: Array) -> Array:
     if outputs.shape[1] == 1:
         return outputs[:, 0]
     return 0.5 + (outputs[:, 1] - outputs[:, 0]) / 2  # after softmax a_1 itself
+
+
+def plane(dataset: Dataset, side: int) -> tuple[tuple[float, float, float, float], Array]:
+    """Return the box around samples of two inputs, and the middles of side² cells in it.
+
+    The box is (x0, x1, y0, y1); the cells are row by row from the top, with the derived inputs,
+    (side², units_0).
+    """
+    X = dataset.X[:, :2]
+    low, high = X.min(axis=0), X.max(axis=0)
+    margin = 0.15 * np.maximum(high - low, 1e-3)
+    (x0, y0), (x1, y1) = (low - margin).tolist(), (high + margin).tolist()
+    cells = (np.arange(side) + 0.5) / side
+    across, down = np.meshgrid(x0 + cells * (x1 - x0), y1 + cells * (y0 - y1))
+    middles = np.stack([across.ravel(), down.ravel()], axis=1)
+    return (x0, x1, y0, y1), inputs.expand(middles, dataset.derived)
 
 
 def _placed(X: Array, y: Array) -> list[Any]:

@@ -20,7 +20,7 @@ from chainrule.equations.losses import LOSSES
 from chainrule.equations.targets import Bias, UnitOutput, Weight, resolve
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explain.scribe import notation
-from chainrule.explorer import derivation, protocol, results, share, subject, view, work
+from chainrule.explorer import derivation, pictures, protocol, results, share, subject, view, work
 from chainrule.explorer.place import Settings
 from chainrule.explorer.protocol import replies, requests
 from chainrule.explorer.supplying import TARGET_OF_SAMPLE, Supplying
@@ -69,6 +69,8 @@ class Session(Supplying):
             requests.Open: self._open,
             requests.Latex: self._latex,
             requests.Prove: self._prove,
+            requests.Picture: lambda r: pictures.of_derivative(self._why(r.target)),
+            requests.Units: self._units,
             requests.Steps: self._steps,
             requests.Results: lambda r: results.results(self.network, self._data, r.points),
             requests.Health: self._health,
@@ -244,6 +246,10 @@ class Session(Supplying):
             "certificate": certificate.to_dict(),
             "text": certificate.text(),
         }
+
+    def _units(self, request: requests.Units) -> replies.UnitsView:
+        shown = self._units_shown(self._gradient(), self._focus())
+        return pictures.of_units(self.network, self._data, shown)
 
     def _steps(self, request: requests.Steps) -> replies.StepsView:
         return {"kind": "steps", "version": self._version, "steps": self._all_steps().views()}

@@ -20,7 +20,7 @@ from chainrule.explorer.session import Session
 _NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|-?\d+e[+-]?\d+")
 _ANSWERS = 12_000  # explanations in a file; larger networks have fewer steps recorded
 _WAYS = 40  # paths to the loss that can be opened, for each target
-_PROOFS = 6  # steps with recorded certificates, which take longest
+_PROOFS = 6  # steps with recorded certificates, which take longest, and pictures
 
 
 def page(
@@ -71,6 +71,8 @@ def _record_step(
     for kind in ("steps", "health"):
         tape.add(kind, _asked(session, {"kind": kind}))
     tape.add("results", _asked(session, {"kind": "results", "points": place == 0}))
+    if prove:
+        tape.add("units", _asked(session, {"kind": "units"}))
     for target in targets:
         reply = _asked(session, {"kind": "explain", "target": target})
         tape.add(f"explain {target}", reply)
@@ -79,6 +81,7 @@ def _record_step(
         if prove:
             tape.add(f"prove {target}", _asked(session, {"kind": "prove", "target": target}))
             tape.add(f"latex {target}", _asked(session, {"kind": "latex", "target": target}))
+            tape.add(f"picture {target}", _asked(session, {"kind": "picture", "target": target}))
 
 
 def _asked(session: Session, request: dict[str, Any]) -> dict[str, Any]:

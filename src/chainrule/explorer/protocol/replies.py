@@ -267,6 +267,50 @@ class LatexView(TypedDict):
     latex: str
 
 
+class DrawnView(TypedDict):
+    """A drawing as SVG, and its words."""
+
+    title: str
+    words: str
+    svg: str
+
+
+class ChangeView(TypedDict):
+    """How far a quantity moves; ``symbol`` is MathML."""
+
+    symbol: str
+    predicted: Value
+    measured: Value
+
+
+class PictureView(TypedDict):
+    """Pictures of a derivative, and a nudge of the target by ``size`` carried forward."""
+
+    kind: Literal["picture"]
+    target: str
+    drawn: list[DrawnView]
+    lead: str
+    symbol: str
+    size: Value
+    heads: list[str]
+    changes: list[ChangeView]
+
+
+class UnitMapView(TypedDict):
+    """The activation of a unit over the two inputs, row by row from the top."""
+
+    unit: int
+    grid: list[Row]
+
+
+class UnitsView(TypedDict):
+    """Activations over ``box`` (x0, x1, y0, y1), layer by layer from layer 1 on."""
+
+    kind: Literal["units"]
+    box: list[float]
+    layers: list[list[UnitMapView]]
+
+
 class CertificateView(TypedDict):
     """A certificate, as `Certificate.to_dict` returns it."""
 
@@ -335,6 +379,8 @@ REPLIES: dict[str, Any] = {
     "open": TermsView,
     "latex": LatexView,
     "prove": CertificateView,
+    "picture": PictureView,
+    "units": UnitsView,
     "steps": StepsView,
     "results": ResultsView,
     "health": HealthView,

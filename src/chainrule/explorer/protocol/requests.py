@@ -192,6 +192,18 @@ class Prove:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Picture:
+    """Return C as a function of the target, drawn, and a nudge of it carried forward."""
+
+    target: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """Return the activation of each drawn unit over the two inputs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Steps:
     """Return the steps of the forward pass, the backward pass and the update, in numbers."""
 
@@ -275,7 +287,7 @@ REQUESTS: dict[str, type[Any]] = {
     cls.__name__.lower(): cls
     for cls in (
         Look, Build, Data, Upload, Inputs, Split, Outputs, Select, Show, Edit, Configure, Update,
-        Train, Seek, Undo, Redo, Explain, Open, Latex, Prove, Steps, Results, Health, Ask, Answer,
-        Solve, Lessons, Tour, Stop, Respond, Share, Restore,
+        Train, Seek, Undo, Redo, Explain, Open, Latex, Prove, Picture, Units, Steps, Results,
+        Health, Ask, Answer, Solve, Lessons, Tour, Stop, Respond, Share, Restore,
     )
 }  # fmt: skip

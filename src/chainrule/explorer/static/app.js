@@ -13,6 +13,7 @@ import { Results } from "./results.js";
 import { SampleCard } from "./sample.js";
 import { ShareDialog } from "./share.js";
 import { TrainBar } from "./training.js";
+import { UnitsCard } from "./units.js";
 import { WritingCard } from "./writing.js";
 
 /** @typedef {import("./types").Frame} Frame */
@@ -26,6 +27,7 @@ export class App {
   /** @type {any} */ player;
   /** @type {any} */ trainBar;
   /** @type {any} */ results;
+  /** @type {any} */ units;
   /** @type {any} */ panel;
   /** @type {any} */ health;
   /** @type {any} */ lessons;
@@ -62,6 +64,7 @@ export class App {
     this.player = new Player(this);
     this.trainBar = new TrainBar(this);
     this.results = new Results(this);
+    this.units = new UnitsCard(this);
     this.panel = new Panel(this);
     this.health = new HealthCard(this);
     this.lessons = new Lessons(this);
@@ -85,6 +88,7 @@ export class App {
           this.trainBar.node,
           el("div.card.canvas", {}, this.drawing.node, this.player.node),
           this.results.node,
+          this.units.node,
         ),
         el(`section.detail${this.isPage ? ".page-only" : ""}`, { "aria-label": "Explanation" }, this.aside),
         el("section.side", { "aria-label": "Settings" }, ...this.cards.map((card) => card.node)),
@@ -197,7 +201,9 @@ export class App {
 
   /** Ask again for everything that depends on the numbers. */
   async afterChange() {
-    await Promise.all([this.player, this.panel, this.results, this.health, this.lessons].map((part) => part.refresh()));
+    await Promise.all(
+      [this.player, this.panel, this.results, this.units, this.health, this.lessons].map((part) => part.refresh()),
+    );
   }
 
   /** @param {Frame} frame */

@@ -61,7 +61,7 @@ export class OfflineTransport {
       for (const name of ["points", "validation", "images"]) if (!found[name].length) found[name] = first[name];
     }
     if (found) return found;
-    const kept = request.kind === "prove" || request.kind === "latex";
+    const kept = ["prove", "latex", "picture", "units"].includes(request.kind);
     throw new Error(
       kept
         ? "The file has this for some steps only. Choose the first or the last step."

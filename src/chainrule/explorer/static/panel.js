@@ -5,6 +5,7 @@ import { el, formula, unique, wide } from "./dom.js";
 import { Editor } from "./editor.js";
 import { remember } from "./memory.js";
 import { drawn, number, plural, typed } from "./numbers.js";
+import { Pictures } from "./pictures.js";
 import { certificate } from "./proof.js";
 
 /** @typedef {import("./types").Derivation} Derivation */
@@ -17,6 +18,7 @@ export class Panel {
     /** @type {Derivation | null} */
     this.shown = null;
     this.editor = new Editor(app);
+    this.pictures = new Pictures(app);
     this.body = el("div.body", {});
     this.node = el("article.card.panel", { "aria-label": "Derivation" }, this.body);
     this.legend = this.signs();
@@ -121,6 +123,7 @@ export class Panel {
       this.scope(),
     ]);
     if (reply.editable && this.app.transport.live) shown.push(this.editor.render(reply));
+    shown.push(this.pictures.render(reply.target));
     for (const section of reply.sections) {
       const equations = section.equations.map((equation, i) => this.equation(equation, section.tags[i]));
       const content = el("div.content", {}, ...equations);
@@ -182,6 +185,7 @@ export class Panel {
       if (document.activeElement !== input) input.value = typed(drawn(reply.old), input === box ? 6 : undefined);
     }
     this.proofOut?.replaceChildren();
+    void this.pictures.load();
     return true;
   }
 

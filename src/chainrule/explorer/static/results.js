@@ -1,5 +1,6 @@
 /** Pictures of training: the loss curve, and the predictions of the network. */
 
+import { drawContour } from "./contour.js";
 import { el, rgb, svg } from "./dom.js";
 import { counted, drawn, number, percent, plural } from "./numbers.js";
 
@@ -101,8 +102,10 @@ export class Results {
     });
     small.putImageData(pixels, 0, 0);
     context.imageSmoothingEnabled = true;
+    context.imageSmoothingQuality = "high";
     context.drawImage(cells, 0, 0, canvas.width, canvas.height);
-    this.boundary(context, found.grid, middle, canvas.width / n);
+    context.strokeStyle = getComputedStyle(this.node).getPropertyValue("--ink");
+    drawContour(context, found.grid, middle, canvas.width / n);
     const [x0, x1, y0, y1] = found.box;
     const place = (/** @type {import("./types").Row} */ p) => [
       ((Number(p[0]) - x0) / (x1 - x0)) * canvas.width,
@@ -145,33 +148,6 @@ export class Results {
         : [labels[1] ?? "class 1", labels[0] ?? "class 0"];
     this.picture.querySelector("p").textContent =
       `● ${sides[0]}, ■ ${sides[1]}${validation ? "; small ones are for validation" : ""}. The colour behind them is the prediction.${this.app.transport.live ? " Click a sample to choose it." : ""}`;
-  }
-
-  /**
-   * Draw the boundary between the two sides.
-   * @param {CanvasRenderingContext2D} context
-   * @param {import("./types").Row[]} grid
-   * @param {number} level
-   * @param {number} size
-   */
-  boundary(context, grid, level, size) {
-    context.beginPath();
-    const above = (/** @type {number} */ r, /** @type {number} */ c) => drawn(grid[r][c]) >= level;
-    for (let r = 0; r < grid.length; r += 1) {
-      for (let c = 0; c < grid.length; c += 1) {
-        if (c + 1 < grid.length && above(r, c) !== above(r, c + 1)) {
-          context.moveTo((c + 1) * size, r * size);
-          context.lineTo((c + 1) * size, (r + 1) * size);
-        }
-        if (r + 1 < grid.length && above(r, c) !== above(r + 1, c)) {
-          context.moveTo(c * size, (r + 1) * size);
-          context.lineTo((c + 1) * size, (r + 1) * size);
-        }
-      }
-    }
-    context.lineWidth = 1.5;
-    context.strokeStyle = getComputedStyle(this.node).getPropertyValue("--soft");
-    context.stroke();
   }
 
   /** @param {MouseEvent} event */
