@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,13 +11,22 @@ from chainrule._exports import exported
 from chainrule.equations import data
 from chainrule.equations.checks import integer, positive
 from chainrule.equations.feedforward import FeedForward
-from chainrule.equations.targets import Target, resolve
+from chainrule.equations.targets import (
+    ArrayTarget,
+    BiasVector,
+    Target,
+    WeightMatrix,
+    resolve_any,
+)
 from chainrule.explain import document
 from chainrule.explain import notation as notations
 from chainrule.explain.derivative import Derivative, SampleRow
 from chainrule.explain.document import Section
 from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
+
+if TYPE_CHECKING:
+    from chainrule.explain.array_explanation import ArrayExplanation
 
 __all__ = ["Explanation", "SampleRow", "explain"]
 
@@ -139,6 +148,7 @@ class Explanation(Derivative):
         return f"$\\displaystyle {summary(self)}$"
 
 
+@overload
 def explain(
     network: FeedForward,
     target: Target | str,
@@ -151,8 +161,39 @@ def explain(
     focus: int = 0,
     notation: Notation | str = "default",
     names: Names | None = None,
-) -> Explanation:
-    """Explain the derivative of the loss with respect to one quantity.
+) -> Explanation: ...
+@overload
+def explain(
+    network: FeedForward,
+    target: ArrayTarget,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    dropout_step: int | None = None,
+    learning_rate: float | None = None,
+    focus: int = 0,
+    notation: Notation | str = "default",
+    names: Names | None = None,
+) -> ArrayExplanation: ...
+def explain(
+    network: FeedForward,
+    target: Target | ArrayTarget | str,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    dropout_step: int | None = None,
+    learning_rate: float | None = None,
+    focus: int = 0,
+    notation: Notation | str = "default",
+    names: Names | None = None,
+) -> Explanation | ArrayExplanation:
+    """Explain the derivative of the loss with respect to one quantity, or to a whole array.
+
+    "W[2]" and "b[1]" are all weights and all biases of a layer: their gradient is explained in
+    matrix form, as an `ArrayExplanation`. A type checker sees that for `WeightMatrix` and
+    `BiasVector`; it takes a text for one quantity.
 
     z, a and x differ from sample to sample. For them the value is the mean of ∂C_i/∂z: the effect
     of the same shift in every sample.
@@ -160,15 +201,16 @@ def explain(
     Args:
         target: The quantity to differentiate with respect to: a text such as "w[2][1,2]",
             "b[2][1]", "z[1][0]", "a[1][3]" or "x[0]", or a `Weight`, `Bias`, `PreActivation` or
-            `UnitOutput`.
+            `UnitOutput`; or a whole array: "W[2]", "b[1]", a `WeightMatrix` or `BiasVector`.
         X: The inputs, (n, units_0), or one sample, (units_0,).
         y: The targets, as for `Network.fit`.
         sample_weight: The weight of each sample in the mean, (n,).
         dropout_step: Apply the dropout masks of this training step.
         learning_rate: Show the update in numbers, with this η.
-        focus: The sample whose numbers the terms show.
+        focus: The sample whose numbers the terms show; the matrices of an array hold all samples.
         notation: A `Notation`, or the name of one that ships: "default", "C-a-L" or "L-h".
-        names: The names of inputs and outputs, such as the columns of a table.
+        names: The names of inputs and outputs, such as the columns of a table; the matrices have
+            none.
 
     Returns:
         The explanation.
@@ -185,7 +227,7 @@ def explain(
         >>> why.certificate.verdict
         'pass'
     """
-    resolved = resolve(target, network.sizes, network.biases)
+    resolved = resolve_any(target, network.sizes, network.biases)
     chosen = notations.get(notation)
     if learning_rate is not None:
         positive(learning_rate, "learning_rate")
@@ -198,8 +240,17 @@ def explain(
         raise ValueError(f"focus is {focus}; expected the index of a sample, 0 to {n - 1}")
     units = network.sizes[-1]
     rows = data.one_hot(data.targets(y, n, units, network.loss), units, np.float64).copy()
+    weights = data.weights(sample_weight, n)
+    checked = None if names is None else names.check(network.sizes)
+    if isinstance(resolved, WeightMatrix | BiasVector):
+        from chainrule.explain.array_explanation import ArrayExplanation
+
+        return ArrayExplanation(
+            network.copy(), resolved, gradient, rows, sample_weight=weights,
+            dropout_step=dropout_step, learning_rate=learning_rate, notation=chosen,
+        )  # fmt: skip
     return Explanation(
-        network.copy(), resolved, gradient, rows, sample_weight=data.weights(sample_weight, n),
+        network.copy(), resolved, gradient, rows, sample_weight=weights,
         dropout_step=dropout_step, learning_rate=learning_rate, focus=focus, notation=chosen,
-        names=None if names is None else names.check(network.sizes),
+        names=checked,
     )  # fmt: skip

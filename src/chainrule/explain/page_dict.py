@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
     from chainrule.explain.document import Section
     from chainrule.explain.notation import Notation
+    from chainrule.explain.sheet import Sheet
     from chainrule.explain.worked import Worked
 
 
@@ -55,6 +56,17 @@ def worked(example: Worked) -> dict[str, Any]:
         "sections": _Formats(example.notation, example.network.sizes, 1).sections(
             example.sections()
         ),
+    }
+
+
+def written(sheet: Sheet) -> dict[str, Any]:
+    """Return a sheet as dictionaries, lists, texts and numbers."""
+    formats = _Formats(sheet.notation, sheet.sizes, sheet.n_samples)
+    return {
+        "setting": sheet.setting,
+        "notation": dataclasses.asdict(sheet.notation),
+        "n_samples": sheet.n_samples,
+        "sections": formats.sections(sheet.sections),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,8 @@ from chainrule.explain.words import column, headline, setting, shown_samples, wh
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
-    from chainrule.explain.worked import Worked
+    from chainrule.explain.document import Section
+    from chainrule.explain.sheet import Sheet
 
 _ROWS = 100
 _NODES = 600  # contributions drawn of one term; of more, the deepest are left out
@@ -61,20 +62,30 @@ def _document(title: str, body: str) -> str:
     )
 
 
-def worked(example: Worked) -> str:
-    """Return a worked example as a whole page that needs no other file, script or network."""
-    return _document("chainrule: a worked example", worked_fragment(example))
+def written(sheet: Sheet) -> str:
+    """Return a sheet as a whole page that needs no other file, script or network."""
+    return _document(f"chainrule: {sheet.title}", written_fragment(sheet))
 
 
-def worked_fragment(example: Worked) -> str:
-    """Return a worked example as one element, for a notebook or inside a page."""
-    writer = MathmlWriter(example.notation, example.network.sizes, 1)
-    lines = [f'<div class="chainrule">\n<style>{_STYLE}</style>', "<h1>A worked example</h1>"]
-    lines.append(f"<p>{escape(example.setting())}</p>")
-    for section in example.sections():
+def written_fragment(sheet: Sheet) -> str:
+    """Return a sheet as one element, for a notebook or inside a page."""
+    writer = MathmlWriter(sheet.notation, sheet.sizes, sheet.n_samples)
+    top = escape(sheet.title)
+    if sheet.headline is not None:
+        top = _math(writer.write_equation(sheet.headline.sides))
+    lines = [f'<div class="chainrule">\n<style>{_STYLE}</style>']
+    lines.append(f'<h1 aria-label="{escape(sheet.title)}">{top}</h1>')
+    lines.append(f"<p>{escape(sheet.setting)}</p>")
+    if isinstance(sheet.picture, str):
+        lines.append(f"<p>{escape(sheet.picture)}</p>")
+    elif sheet.picture is not None:
+        lines.append(f'<div class="wide">{sheet.picture.svg()}</div>')
+    for section in sheet.sections:
         lines.append(f"<h2>{escape(section.title)}</h2>")
         for equation in section.equations:
             lines += _equation(writer, equation)
+    if sheet.certificate:
+        lines.append(f'<h2>Certificate</h2>\n<pre class="wide">{escape(sheet.certificate)}</pre>')
     return "\n".join([*lines, "</div>"])
 
 
@@ -85,9 +96,18 @@ def fragment(why: Derivative, depth: int) -> str:
 
 def equations_only(why: Derivative) -> str:
     """Return one ``math`` element with all equations of the derivation, in order."""
-    writer = _writer(why)
+    return _equations(_writer(why), sections(why))
+
+
+def equations_of(sheet: Sheet) -> str:
+    """Return one ``math`` element with all equations of a sheet, in order."""
+    writer = MathmlWriter(sheet.notation, sheet.sizes, sheet.n_samples)
+    return _equations(writer, sheet.sections)
+
+
+def _equations(writer: MathmlWriter, made: Sequence[Section]) -> str:
     rows: list[str] = []
-    for section in sections(why):
+    for section in made:
         rows.append(_row([f"<mtext>{escape(section.title)}</mtext>"]))
         for equation in section.equations:
             if equation.lead:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.feedforward import FeedForward
@@ -30,6 +31,9 @@ from chainrule.explain.symbols import (
     quantity,
 )
 from chainrule.explain.terms import Equation, Term
+
+if TYPE_CHECKING:
+    from chainrule.explain.sheet import Sheet
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +97,16 @@ class Worked:
             made += [Section(start + s.title, s.equations) for s in self._step(number)]
         return made
 
+    def sheet(self) -> Sheet:
+        """Return everything that is written down, with the network drawn before the first step."""
+        from chainrule.explain.picture import picture
+        from chainrule.explain.sheet import Sheet
+
+        return Sheet(
+            "A worked example", self.setting(), self.sections(), self.notation,
+            self.network.sizes, 1, picture=picture(self._pieces(0)),
+        )  # fmt: skip
+
     def setting(self) -> str:
         """Return the network, the loss and the steps, in words."""
         network, count = self.network, len(self.steps)
@@ -127,13 +141,24 @@ class Worked:
         return Pieces(at.network, at.gradient, self.y, 0, self.notation)
 
     def _step(self, number: int) -> Iterator[Section]:
+        from chainrule.explain.matrices import MatrixForm
+
         p = self._pieces(number)
-        for l in _layers(self.network):
+        layers, form = _layers(self.network), MatrixForm(p)
+        for l in layers:
             yield Section(f"Forward: layer {l}", list(_forward(p, l)))
+        yield Section("Forward, as matrices", [e for l in layers for e in form.forward(l)])
         yield Section("The loss", list(_loss(p)))
-        for l in reversed(_layers(self.network)):
+        for l in reversed(layers):
             yield Section(f"Backward: layer {l}", list(self._backward(number, l)))
+        matrices = [e for l in reversed(layers) for e in (*form.backward(l), *form.gradient(l))]
+        yield Section("Backward, as matrices", matrices)
         yield Section("The updates", list(self._updates(number)))
+        moved = [
+            equation for l in reversed(layers)
+            for equation in form.update(l, self.learning_rate, biases=not self.freeze_biases)
+        ]  # fmt: skip
+        yield Section("The updates, as matrices", moved)
         yield self._after(number)
 
     def _backward(self, number: int, l: int) -> Iterator[Equation]:

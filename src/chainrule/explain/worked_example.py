@@ -57,9 +57,9 @@ class WorkedExample(Worked):
         Args:
             width: The most characters in a line; at least 40.
         """
-        from chainrule.explain.page_text import worked
+        from chainrule.explain.page_text import written
 
-        return worked(self, width)
+        return written(self.sheet(), width)
 
     def latex(self, standalone: bool = False) -> str:
         """Return the example as LaTeX, which needs the package amsmath.
@@ -67,15 +67,25 @@ class WorkedExample(Worked):
         Args:
             standalone: Return a whole document, not only its body.
         """
-        from chainrule.explain.page_latex import worked
+        from chainrule.explain.page_latex import written
 
-        return worked(self, standalone)
+        return written(self.sheet(), standalone)
 
     def html(self) -> str:
         """Return an HTML page that needs no other file, script or network."""
-        from chainrule.explain.page_html import worked
+        from chainrule.explain.page_html import written
 
-        return worked(self)
+        return written(self.sheet())
+
+    def pdf(self) -> bytes:
+        """Return the example as a PDF file, typeset by Typst.
+
+        Raises:
+            ImportError: Typst, of the extra ``worksheets``, is not installed.
+        """
+        from chainrule.explain.page_typst import written
+
+        return written(self.sheet())
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data for JSON, each formula as text, LaTeX and MathML."""
@@ -92,9 +102,9 @@ class WorkedExample(Worked):
         return f"WorkedExample({steps}, loss {self.losses[0]:.6g} to {self.losses[-1]:.6g})"
 
     def _repr_html_(self) -> str:
-        from chainrule.explain.page_html import worked_fragment
+        from chainrule.explain.page_html import written_fragment
 
-        return worked_fragment(self)
+        return written_fragment(self.sheet())
 
 
 def worked_example(

@@ -17,12 +17,16 @@ from chainrule.explain.symbols import (
     Dots,
     Factor,
     Function,
+    Grid,
+    Hadamard,
     Index,
     Iverson,
     LossSymbol,
     Partial,
     Quantity,
+    Shape,
     Sum,
+    Transpose,
     Word,
 )  # fmt: skip
 
@@ -56,6 +60,17 @@ class Writer(ABC):
                 return self.dots()
             case Quantity():
                 return self._quantity(expr)
+            case Transpose(Quantity() as matrix):
+                return self._quantity(matrix, "⊤")
+            case Transpose(matrix):
+                return self.power(self.write(matrix), self.plain("⊤"))
+            case Hadamard(items):
+                return self._hadamard(items)
+            case Grid(rows):
+                return self.grid([[self.write(cell) for cell in row] for row in rows])
+            case Shape(rows, columns):
+                size = [self.plain(str(rows)), self.operator("×"), self.plain(str(columns))]
+                return self.group("(", self.row(size), ")")
             case LossSymbol(sample, letter):
                 return self._loss(sample, letter)
             case Partial(of, by):
@@ -110,17 +125,24 @@ class Writer(ABC):
 
     # --- what is written ------------------------------------------------------------------------
 
-    def _quantity(self, q: Quantity) -> str:
+    def _quantity(self, q: Quantity, mark: str = "") -> str:
         letter, layer, units = q.letter, q.layer, q.units
         if letter == "a":
             letter = self.notation.activation
             if layer == 0 and self.notation.input is not None:
                 letter, layer = self.notation.input, None
         if self._hide_units and letter != "s":
-            return self.symbol(letter, "" if layer is None else self._layer(layer), "")
+            return self.symbol(letter, "" if layer is None else self._layer(layer), mark)
         labels = [self._index(unit) for unit in units]
         between = "" if all(len(label) == 1 for label in labels) else ","
-        return self.symbol(letter, between.join(labels), self._layer_mark(layer))
+        return self.symbol(letter, between.join(labels), self._layer_mark(layer) + mark)
+
+    def _hadamard(self, items: Sequence[Expr]) -> str:
+        parts: list[str] = []
+        for item in items:
+            written = self._enclosed(item, Add, Neg, Mul)
+            parts += [self.operator("⊙"), written] if parts else [written]
+        return self.row(parts)
 
     def _loss(self, sample: Index | None, letter: str) -> str:
         if letter == "R":
@@ -193,7 +215,7 @@ class Writer(ABC):
         if isinstance(item, Factor):
             bare = self.notation.factors == "" and not isinstance(item.body, Num)
             return item.result or not bare
-        return isinstance(item, Add | Num | Neg)
+        return isinstance(item, Add | Num | Neg | Grid | Shape)
 
     def _factor(self, body: Expr, result: bool, first: bool) -> str:
         if not result:
@@ -327,6 +349,10 @@ class Writer(ABC):
     @abstractmethod
     def big_sum(self, index: str, first: str, last: str, body: str) -> str:
         """Write Σ with its bounds and body."""
+
+    @abstractmethod
+    def grid(self, rows: Sequence[Sequence[str]]) -> str:
+        """Write a matrix whose cells are written already."""
 
     @abstractmethod
     def operator(self, mark: str) -> str:
