@@ -167,8 +167,9 @@ def test_steps_forward_backward_update(person: Person) -> None:
         seen.append(person.text(".steptitle"))
     assert seen == [
         "The sample", "Forward: layer 1", "Forward: layer 2", "Forward: layer 3", "The loss",
-        "Backward: layer 3", "Gradient: weights of layer 3", "Backward: layer 2",
-        "Gradient: weights of layer 2", "Backward: layer 1", "Gradient: weights of layer 1",
+        "Backward: layer 3", "Gradient: weights and biases of layer 3", "Backward: layer 2",
+        "Gradient: weights and biases of layer 2", "Backward: layer 1",
+        "Gradient: weights and biases of layer 1",
         "The update",
     ]  # fmt: skip
     before = session.network.parameters.copy()

@@ -45,7 +45,9 @@ def test_what_opens_is_the_explanation(lesson: Any, target: str, scope: str) -> 
     ask(session, "configure", scope=scope, digits=6, learning_rate=0.3)
     reply = ask(session, "explain", target=target)
     rows, focus = (slice(1, 2), 0) if scope == "sample" else (slice(None), 1)
-    why = net.explain(target, X[rows], y[rows], focus=focus, learning_rate=0.3)
+    why = net.explain(
+        target, X[rows], y[rows], focus=focus, learning_rate=0.3, first_sample=1 - focus
+    )
     assert reply["value"] == why.value
     assert [s["title"] for s in reply["sections"]] == [s.title for s in why.sections()]
     whole = why.to_dict()
@@ -143,6 +145,46 @@ def test_steps_say_only_what_happens() -> None:
     steps = ask(Session(net, [[1, 2, 3]], [0]), "steps")["steps"]
     words = {s["title"]: s["words"] for s in steps}
     assert "adds them and its bias, and applies tanh. The other unit" in words["Forward: layer 1"]
+
+
+def test_steps_list_biases_and_say_what_they_leave_out() -> None:
+    net = cr.Network([2, 6, 3], hidden="tanh", seed=0)
+    X, y = [[1.0, 2.0], [0.5, -1.0]], [[0, 1, 0], [1.0, 0, 0]]
+    steps = ask(Session(net, X, y), "steps")["steps"]
+    by_title = {s["title"]: s for s in steps}
+    gradient = by_title["Gradient: weights and biases of layer 1"]
+    assert "b[1][0]" in [e["target"] for e in gradient["equations"]]
+    assert gradient["words"].endswith(" … and 8 more weights and 2 more biases.")
+    update = by_title["The update"]
+    shown = [e["target"] for e in update["equations"]]
+    assert "b[2][0]" in shown
+    assert "b[1][0]" in shown
+    assert update["words"].endswith(f" … and {net.parameters.size - len(shown)} more parameters.")
+    bare = cr.Network([2, 2, 1], hidden="tanh", biases=False, seed=0)
+    steps = ask(Session(bare, X, [0.0, 1.0]), "steps")["steps"]
+    targets = [e["target"] for s in steps for e in s["equations"]]
+    assert not [t for t in targets if t.startswith("b")]
+
+
+def test_the_slow_motion_of_a_batch_takes_the_mean() -> None:
+    net = cr.Network([2, 2, 1], hidden="tanh", seed=0)
+    X, y = np.array([[1.0, 2.0], [0.5, -1.0], [0.2, 0.1]]), [0.0, 1.0, 0.5]
+    session = Session(net, X, y)
+    ask(session, "configure", scope="all", digits=8)
+    steps = ask(session, "steps")["steps"]
+    (mean,) = (s for s in steps if s["title"] == "The mean over the batch: layer 2")
+    assert "its 3 samples" in mean["words"]
+    g = net.gradient(X, y)
+    assert g.db[2] is not None
+    by_target = {e["target"]: e["text"] for e in mean["equations"]}
+    assert set(by_target) == {"w[2][0,0]", "w[2][0,1]", "b[2][0]"}
+    for target, value in (("w[2][0,1]", g.dW[2][0, 1]), ("b[2][0]", g.db[2][0])):
+        assert by_target[target].startswith(f"∂C/∂{target[0]}")
+        assert "1/3 Σᵢ₌₀² ∂Cᵢ/∂" in by_target[target]
+        assert by_target[target].endswith(f"{value:.8g}".replace("-", "−"))
+    ask(session, "configure", scope="sample")
+    titles = [s["title"] for s in ask(session, "steps")["steps"]]
+    assert not [t for t in titles if "mean" in t]
 
 
 # --- changes, undo, redo ------------------------------------------------------------------------

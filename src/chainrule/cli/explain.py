@@ -133,12 +133,12 @@ def explain(
         assert learning_rate is not None
         explanation = room.worked_example(
             loaded.network, X, y, learning_rate=learning_rate, steps=steps or 1,
-            freeze_biases=freeze_biases, notation=notation,
+            freeze_biases=freeze_biases, notation=notation, first_sample=chosen.start or 0,
         )  # fmt: skip
     else:
         explanation = loaded.network.explain(
             _by_index(loaded, target), X, y, learning_rate=learning_rate, notation=notation,
-            names=names,
+            names=names, first_sample=chosen.start or 0,
         )  # fmt: skip
     if form == "pdf":
         if isinstance(explanation, room.Explanation):

@@ -41,6 +41,7 @@ class ArrayExplanation:
         dropout_step: The training step whose dropout masks are applied, or None.
         learning_rate: η of the update that is shown, or None.
         notation: The notation.
+        first_sample: The place of the first sample in the whole data, which counts them in print.
 
     Examples:
         >>> import chainrule as cr
@@ -63,10 +64,12 @@ class ArrayExplanation:
         dropout_step: int | None,
         learning_rate: float | None,
         notation: Notation,
+        first_sample: int = 0,
     ) -> None:
         self.network, self.target, self.gradient, self.y = network, target, gradient, y
         self.sample_weight, self.dropout_step = sample_weight, dropout_step
         self.learning_rate, self.notation = learning_rate, notation
+        self.first_sample = first_sample
 
     @property
     def n_samples(self) -> int:
@@ -112,7 +115,7 @@ class ArrayExplanation:
         return ArrayExplanation(
             self.network, self.target, self.gradient, self.y, sample_weight=self.sample_weight,
             dropout_step=self.dropout_step, learning_rate=self.learning_rate,
-            notation=notations.get(notation),
+            notation=notations.get(notation), first_sample=self.first_sample,
         )  # fmt: skip
 
     def sections(self) -> list[Section]:
@@ -161,7 +164,7 @@ class ArrayExplanation:
         return Sheet(
             f"∂{self.notation.loss}/∂{self.target}", self.setting(), self.sections(),
             self.notation, self.network.sizes, self.n_samples, headline,
-            self.certificate.text(width) if certified else "",
+            self.certificate.text(width) if certified else "", first_sample=self.first_sample,
         )  # fmt: skip
 
     def text(self, width: int = 100) -> str:

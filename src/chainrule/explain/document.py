@@ -44,7 +44,7 @@ def _terms(why: Derivative) -> list[Section]:
     terms = _numbered(why)
     title = "The numbers"
     if why.n_samples > 1:
-        title += f" of sample {why.focus + why.notation.first_index}"
+        title += f" of sample {why.printed(why.focus)}"
     numbers = [term.numbers for term in terms]
     if len(terms) == 1:
         derivation = Section("The derivative", terms[0].derivation, terms[0].symbol, terms[0])

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from chainrule._exports import exported
 from chainrule.equations import data
-from chainrule.equations.checks import integer, positive
+from chainrule.equations.checks import integer, positive, whole
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.targets import (
     ArrayTarget,
@@ -50,6 +50,7 @@ class Explanation(Derivative):
         focus: The sample whose numbers the terms show.
         notation: The notation.
         names: The names of inputs and outputs.
+        first_sample: The place of the first sample in the whole data, which counts them in print.
 
     Examples:
         >>> import chainrule as cr
@@ -76,7 +77,7 @@ class Explanation(Derivative):
         return Explanation(
             self.network, self.target, self.gradient, self.y, sample_weight=self.sample_weight,
             dropout_step=self.dropout_step, learning_rate=self.learning_rate, focus=self.focus,
-            notation=notations.get(notation), names=self.names,
+            notation=notations.get(notation), names=self.names, first_sample=self.first_sample,
         )  # fmt: skip
 
     def sections(self) -> list[Section]:
@@ -161,6 +162,7 @@ def explain(
     focus: int = 0,
     notation: Notation | str = "default",
     names: Names | None = None,
+    first_sample: int = 0,
 ) -> Explanation: ...
 @overload
 def explain(
@@ -175,6 +177,7 @@ def explain(
     focus: int = 0,
     notation: Notation | str = "default",
     names: Names | None = None,
+    first_sample: int = 0,
 ) -> ArrayExplanation: ...
 def explain(
     network: FeedForward,
@@ -188,6 +191,7 @@ def explain(
     focus: int = 0,
     notation: Notation | str = "default",
     names: Names | None = None,
+    first_sample: int = 0,
 ) -> Explanation | ArrayExplanation:
     """Explain the derivative of the loss with respect to one quantity, or to a whole array.
 
@@ -211,14 +215,15 @@ def explain(
         notation: A `Notation`, or the name of one that ships: "default", "C-a-L" or "L-h".
         names: The names of inputs and outputs, such as the columns of a table; the matrices have
             none.
+        first_sample: The place of the first row of X in the whole data: with X[2:3], 2 writes C_2.
 
     Returns:
         The explanation.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: The network has no such quantity, the data do not fit, or ``focus`` or
-            ``notation`` does not exist.
+        ValueError: The network has no such quantity, the data do not fit, ``focus`` or
+            ``notation`` does not exist, or ``first_sample`` is below 0.
 
     Examples:
         >>> import chainrule as cr
@@ -238,6 +243,7 @@ def explain(
     focus = integer(focus, "focus must be the index of a sample")
     if not 0 <= focus < n:
         raise ValueError(f"focus is {focus}; expected the index of a sample, 0 to {n - 1}")
+    first_sample = whole(first_sample, "first_sample", least=0)
     units = network.sizes[-1]
     rows = data.one_hot(data.targets(y, n, units, network.loss), units, np.float64).copy()
     weights = data.weights(sample_weight, n)
@@ -248,9 +254,10 @@ def explain(
         return ArrayExplanation(
             network.copy(), resolved, gradient, rows, sample_weight=weights,
             dropout_step=dropout_step, learning_rate=learning_rate, notation=chosen,
+            first_sample=first_sample,
         )  # fmt: skip
     return Explanation(
         network.copy(), resolved, gradient, rows, sample_weight=weights,
         dropout_step=dropout_step, learning_rate=learning_rate, focus=focus, notation=chosen,
-        names=checked,
+        names=checked, first_sample=first_sample,
     )  # fmt: skip

@@ -53,15 +53,13 @@ def worked(example: Worked) -> dict[str, Any]:
             for step in example.steps
         ],
         "updated": _layers(example.updated),
-        "sections": _Formats(example.notation, example.network.sizes, 1).sections(
-            example.sections()
-        ),
+        "sections": written(example.sheet())["sections"],
     }
 
 
 def written(sheet: Sheet) -> dict[str, Any]:
     """Return a sheet as dictionaries, lists, texts and numbers."""
-    formats = _Formats(sheet.notation, sheet.sizes, sheet.n_samples)
+    formats = _Formats(sheet.notation, sheet.sizes, sheet.n_samples, sheet.first_sample)
     return {
         "setting": sheet.setting,
         "notation": dataclasses.asdict(sheet.notation),
@@ -81,8 +79,10 @@ def _listed(b: NDArray[Any] | None) -> list[float] | None:
 class _Formats:
     """Formulas in every format."""
 
-    def __init__(self, notation: Notation, sizes: Sequence[int], n_samples: int) -> None:
-        given = (notation, sizes, n_samples)
+    def __init__(
+        self, notation: Notation, sizes: Sequence[int], n_samples: int, first_sample: int = 0
+    ) -> None:
+        given = (notation, sizes, n_samples, first_sample)
         self.writers = {
             "text": TextWriter(*given),
             "latex": LatexWriter(*given),
@@ -112,7 +112,7 @@ class _Formats:
 
 class _Page(_Formats):
     def __init__(self, why: Derivative) -> None:
-        super().__init__(why.notation, why.network.sizes, why.n_samples)
+        super().__init__(why.notation, why.network.sizes, why.n_samples, why.first_sample)
         self.why = why
 
     def whole(self, depth: int) -> dict[str, Any]:
@@ -124,6 +124,7 @@ class _Page(_Formats):
             "notation": dataclasses.asdict(why.notation),
             "n_samples": why.n_samples,
             "focus": why.focus,
+            "first_sample": why.first_sample,
             "terms": [self._term(term, depth) for term in why.terms],
             "penalty": None if why.penalty is None else self._term(why.penalty, depth),
             "samples": [

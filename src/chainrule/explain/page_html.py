@@ -69,7 +69,7 @@ def written(sheet: Sheet) -> str:
 
 def written_fragment(sheet: Sheet) -> str:
     """Return a sheet as one element, for a notebook or inside a page."""
-    writer = MathmlWriter(sheet.notation, sheet.sizes, sheet.n_samples)
+    writer = MathmlWriter(sheet.notation, sheet.sizes, sheet.n_samples, sheet.first_sample)
     top = escape(sheet.title)
     if sheet.headline is not None:
         top = _math(writer.write_equation(sheet.headline.sides))
@@ -101,7 +101,7 @@ def equations_only(why: Derivative) -> str:
 
 def equations_of(sheet: Sheet) -> str:
     """Return one ``math`` element with all equations of a sheet, in order."""
-    writer = MathmlWriter(sheet.notation, sheet.sizes, sheet.n_samples)
+    writer = MathmlWriter(sheet.notation, sheet.sizes, sheet.n_samples, sheet.first_sample)
     return _equations(writer, sheet.sections)
 
 
@@ -208,7 +208,7 @@ class _Page:
                 f"<td>{_math(writer.number(x))}</td>" for x in (*row.terms, row.product)
             )
             mark = ' class="focus"' if row.index == why.focus else ""
-            yield f"<tr{mark}><td>{row.index + why.notation.first_index}</td>{cells}</tr>"
+            yield f"<tr{mark}><td>{why.printed(row.index)}</td>{cells}</tr>"
         if left := max(why.n_samples - _ROWS, 0):
             yield f'<tr><td colspan="{len(why.terms) + 2}">{more_samples(left)}</td></tr>'
         mean = _math(writer.number(float(why.products.mean())))
@@ -244,4 +244,4 @@ def _math(inside: str) -> str:
 
 
 def _writer(why: Derivative) -> MathmlWriter:
-    return MathmlWriter(why.notation, why.network.sizes, why.n_samples)
+    return MathmlWriter(why.notation, why.network.sizes, why.n_samples, why.first_sample)

@@ -51,7 +51,7 @@ def page(why: Derivative, standalone: bool) -> str:
 
 def written(sheet: Sheet, standalone: bool) -> str:
     """Return a sheet, as a document or as the body of one."""
-    writer = LatexWriter(sheet.notation, sheet.sizes, sheet.n_samples)
+    writer = LatexWriter(sheet.notation, sheet.sizes, sheet.n_samples, sheet.first_sample)
     parts = [display(writer, sheet.headline)] if sheet.headline is not None else []
     parts.append(words(sheet.setting) + ".")
     for section in sheet.sections:
@@ -116,7 +116,7 @@ def _table(why: Derivative, writer: LatexWriter) -> str:
     heads = ["sample", *(f"${writer.write(column(why, term))}$" for term in why.terms), "product"]
     rows = [
         [
-            str(row.index + why.notation.first_index),
+            str(why.printed(row.index)),
             *(f"${writer.number(x)}$" for x in (*row.terms, row.product)),
         ]
         for row in shown_samples(why, _ROWS)
@@ -131,7 +131,7 @@ def _table(why: Derivative, writer: LatexWriter) -> str:
 
 
 def _writer(why: Derivative) -> LatexWriter:
-    return LatexWriter(why.notation, why.network.sizes, why.n_samples)
+    return LatexWriter(why.notation, why.network.sizes, why.n_samples, why.first_sample)
 
 
 def words(text: str) -> str:

@@ -34,7 +34,9 @@ def written(sheet: Sheet, width: int) -> str:
 
 
 def _written(sheet: Sheet, width: int) -> Iterator[str]:
-    layout = _Layout(TextWriter(sheet.notation, sheet.sizes, sheet.n_samples), width)
+    layout = _Layout(
+        TextWriter(sheet.notation, sheet.sizes, sheet.n_samples, sheet.first_sample), width
+    )
     if sheet.headline is not None:
         yield from layout.equation(sheet.headline, indent=0)
     yield from layout.fold(sheet.setting, 0)
@@ -112,7 +114,9 @@ class _Layout:
 
 class _Page(_Layout):
     def __init__(self, why: Derivative, width: int, depth: int) -> None:
-        super().__init__(TextWriter(why.notation, why.network.sizes, why.n_samples), width)
+        super().__init__(
+            TextWriter(why.notation, why.network.sizes, why.n_samples, why.first_sample), width
+        )
         self.why, self.depth = why, depth
 
     def lines(self) -> list[str]:
@@ -163,7 +167,7 @@ class _Page(_Layout):
         average = float(why.products.mean())
         left = why.n_samples - len(shown)
         more = [f"    ... {more_samples(left)}"] if left else []
-        labels = [str(row.index + why.notation.first_index) for row in shown]
+        labels = [str(why.printed(row.index)) for row in shown]
 
         heads = ["sample", *symbols, "product"]
         rows = [

@@ -66,7 +66,7 @@ def written(sheet: Sheet) -> bytes:
 
 def page(sheet: Sheet) -> str:
     """Return a sheet as a Typst document."""
-    writer = TypstWriter(sheet.notation, sheet.sizes, sheet.n_samples)
+    writer = TypstWriter(sheet.notation, sheet.sizes, sheet.n_samples, sheet.first_sample)
     parts = [start(sheet.title), f"#heading(level: 1, {quoted(sheet.title)})"]
     if sheet.headline is not None:
         parts.append(display(writer, sheet.headline))

@@ -12,9 +12,9 @@ from chainrule.explain.symbols import Quantity, quantity
 from chainrule.explain.text import TextWriter
 
 _DIGITS = 4
-_RADIUS, _DOWN = 32, 124  # of a unit, and between units; pixels
+_RADIUS, _DOWN = 38, 132  # of a unit, and between units; pixels
 _ACROSS = (230, 300, 380, 460)  # between layers: the first that has room for all numbers
-_TOP, _SIDE = 66, 48
+_TOP, _SIDE = 72, 48
 _LETTER, _LINE = 7.4, 15  # size of a letter on a line, and height of the line
 _PLACES = [0.32 + step / 50 for step in [*range(28), *range(-1, -12, -1)]]  # along a line
 _CLEAR = 5  # pixels between a label and the next line or label

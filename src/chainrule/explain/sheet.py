@@ -27,6 +27,7 @@ class Sheet:
         n_samples: The number of samples.
         headline: The result, at the top, or None.
         certificate: Its certificate as text, or "".
+        first_sample: The place of the first sample in the whole data.
         picture: The network with its numbers, a sentence why there is none, or None.
     """
 
@@ -38,4 +39,5 @@ class Sheet:
     n_samples: int
     headline: Equation | None = None
     certificate: str = ""
+    first_sample: int = 0
     picture: Picture | str | None = None

@@ -13,17 +13,27 @@ import numpy as np
 
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.feedforward import FeedForward
-from chainrule.equations.formulas import Expr, Name, Neg, Num, add, mul, parse
-from chainrule.equations.targets import PreActivation, Weight
+from chainrule.equations.formulas import Div, Expr, Name, Neg, Num, add, mul, parse
+from chainrule.equations.targets import Bias, PreActivation, Weight
 from chainrule.explain import Explanation
 from chainrule.explain.counts import the_others
 from chainrule.explain.derivation import _weighted_sum
 from chainrule.explain.notation import Notation
 from chainrule.explain.pieces import Array, Pieces
 from chainrule.explain.scribe import EquationView, Scribe
-from chainrule.explain.symbols import Factor, LossSymbol, Partial, Word, fill, quantity
+from chainrule.explain.symbols import (
+    Factor,
+    LossSymbol,
+    Partial,
+    Quantity,
+    Sum,
+    Word,
+    fill,
+    quantity,
+)  # fmt: skip
 from chainrule.explain.terms import Equation
 
+_UPDATES = 8  # parameters that the last step lists
 _MOST = 4  # equations in a step; also items of a sum written out in numbers
 
 
@@ -49,11 +59,12 @@ class Steps:
         notation: Notation,
         shown: Sequence[Sequence[int]],
         learning_rate: float,
+        first_sample: int = 0,
     ) -> None:
         self.network, self.g, self.y, self.focus = network, gradient, y, focus
         self.shown, self.eta = shown, learning_rate
         self.pieces = Pieces(network, gradient, y, focus, notation)
-        self.scribe = Scribe(notation, network.sizes, len(y))
+        self.scribe = Scribe(notation, network.sizes, len(y), first_sample)
         self.L = len(network.sizes) - 1
 
     def views(self) -> list[StepView]:
@@ -72,6 +83,9 @@ class Steps:
         for l in range(self.L, 0, -1):
             yield self._backward(l)
             yield self._gradient(l)
+        if len(self.y) > 1:
+            for l in range(self.L, 0, -1):
+                yield self._mean(l)
         yield self._update()
 
     def _units(self, l: int) -> list[int]:
@@ -177,22 +191,77 @@ class Steps:
         }  # fmt: skip
 
     def _gradient(self, l: int) -> StepView:
-        equations: list[EquationView] = []
-        a = self.g.forward.a[l - 1][self.focus]
-        for j in self._units(l):
-            for k in self._units(l - 1)[: _MOST - len(equations)]:
-                w, z, a_k = quantity("w", l, j, k), quantity("z", l, j), quantity("a", l - 1, k)
-                delta = float(self.g.delta[l][self.focus, j])
-                product = mul(Factor(Num(delta)), Factor(Num(float(a[k]))))
-                equations.append(self.scribe.equation(
-                    Partial(self.pieces.C, w), mul(Factor(Partial(self.pieces.C, z)), a_k),
-                    product, Num(delta * float(a[k])), target=f"w[{l}][{j},{k}]"))  # fmt: skip
+        whole = self.network.sizes[l] * self.network.sizes[l - 1]
+        places = [(j, k) for j in self._units(l) for k in self._units(l - 1)][:_MOST]
+        equations = [self._of_weight(l, j, k) for j, k in places]
+        left = _left(whole - len(places), "weight")
+        named = "weights"
+        words = (
+            "The derivative of a weight is δ of the unit at its end times the activation at its "
+            "start"
+        )
+        if self.network.biases:
+            named, units = "weights and biases", self._units(l)
+            words += ", and that of a bias is δ of its unit"
+            equations += [self._of_bias(l, j) for j in units]
+            left += _left(self.network.sizes[l] - len(units), "bias")
         return {
-            "phase": "gradient", "layer": l, "title": f"Gradient: weights of layer {l}",
-            "words": "The derivative of a weight is δ of the unit at its end times the activation "
-                     "at its start. Click one for the whole derivation.",
+            "phase": "gradient", "layer": l, "title": f"Gradient: {named} of layer {l}",
+            "words": f"{words}. Click one for the whole derivation.{_and(left)}",
             "equations": equations,
         }  # fmt: skip
+
+    def _of_weight(self, l: int, j: int, k: int) -> EquationView:
+        w, z, a_k = quantity("w", l, j, k), quantity("z", l, j), quantity("a", l - 1, k)
+        delta, a = (float(x[self.focus]) for x in (self.g.delta[l][:, j], self._a(l - 1)[:, k]))
+        product = mul(Factor(Num(delta)), Factor(Num(a)))
+        sides = (Partial(self.pieces.C, w), mul(Factor(Partial(self.pieces.C, z)), a_k), product,
+                 Num(delta * a))  # fmt: skip
+        return self.scribe.equation(*sides, target=f"w[{l}][{j},{k}]")
+
+    def _of_bias(self, l: int, j: int) -> EquationView:
+        symbols = (Partial(self.pieces.C, quantity(letter, l, j)) for letter in "bz")
+        sides = (*symbols, Num(float(self.g.delta[l][self.focus, j])))
+        return self.scribe.equation(*sides, target=f"b[{l}][{j}]")
+
+    def _a(self, l: int) -> Array:
+        return self.g.forward.a[l]
+
+    def _mean(self, l: int) -> StepView:
+        """Return the gradients of the batch: means over its samples, which training uses."""
+        n, C = len(self.y), self.scribe.notation.loss
+        equations: list[EquationView] = []
+        weights = [Weight(l, j, k) for j in self._units(l) for k in self._units(l - 1)]
+        shown: list[Weight | Bias] = [*weights[:_MOST]]
+        count = self.network.sizes[l] * self.network.sizes[l - 1]
+        left = _left(count - len(shown), "weight")
+        if self.network.biases:
+            shown += [Bias(l, j) for j in self._units(l)]
+            left += _left(self.network.sizes[l] - len(self._units(l)), "bias")
+        for target in shown:
+            q, value = self._known(target)
+            mean = mul(
+                Div(Num(1), Num(n)), Sum("sample", None, n, Partial(LossSymbol("sample"), q))
+            )
+            sides = (Partial(LossSymbol(), q), mean, *self._first_parts(target), Num(value))
+            equations.append(self.scribe.equation(*sides, target=str(target)))
+        return {
+            "phase": "gradient", "layer": l, "title": f"The mean over the batch: layer {l}",
+            "words": f"Every sample asks for its own change. ∂{C}/∂w of the batch is the mean over "
+                     f"its {n} samples, and the update uses it.{_and(left)}",
+            "equations": equations,
+        }  # fmt: skip
+
+    def _first_parts(self, target: Weight | Bias) -> list[Expr]:
+        """Return the mean in numbers, of a small batch."""
+        n = len(self.y)
+        if n > _MOST or self.network.l2:
+            return []
+        l, j = target.layer, target.j
+        parts = self.g.delta[l][:, j]
+        if isinstance(target, Weight):
+            parts = parts * self._a(l - 1)[:, target.k]
+        return [mul(Div(Num(1), Num(n)), Factor(add(*(Num(float(part)) for part in parts))))]
 
     # --- update ---------------------------------------------------------------------------------
 
@@ -201,20 +270,43 @@ class Steps:
         words = "Every weight and bias moves against its derivative, by η times the derivative."
         if n > 1:
             words += f" The derivative is the mean over {n} samples."
-        equations = []
+        shown: list[Weight | Bias] = []
         for l in range(self.L, 0, -1):
             for j in self._units(l)[:1]:
-                equations += [self._moved(Weight(l, j, k)) for k in self._units(l - 1)[:2]]
+                shown += [Weight(l, j, k) for k in self._units(l - 1)[:2]]
+                shown += [Bias(l, j)] if self.network.biases else []
+        shown = shown[:_UPDATES]
+        left = self.network.parameters.size - len(shown)
         return {
-            "phase": "update", "layer": 0, "title": "The update", "words": words,
-            "equations": equations[:_MOST],
+            "phase": "update", "layer": 0, "title": "The update",
+            "words": words + _and(_left(left, "parameter")),
+            "equations": [self._moved(target) for target in shown],
         }  # fmt: skip
 
-    def _moved(self, w: Weight) -> EquationView:
-        q, dw = quantity("w", w.layer, w.j, w.k), float(self.g.dW[w.layer][w.j, w.k])
+    def _known(self, target: Weight | Bias) -> tuple[Quantity, float]:
+        """Return the symbol of a parameter, and its derivative over the batch."""
+        l, j = target.layer, target.j
+        if isinstance(target, Weight):
+            return quantity("w", l, j, target.k), float(self.g.dW[l][j, target.k])
+        db = self.g.db[l]
+        assert db is not None
+        return quantity("b", l, j), float(db[j])
+
+    def _moved(self, target: Weight | Bias) -> EquationView:
+        q, slope = self._known(target)
         old = self.pieces.value_of(q)
         rule = add(q, Neg(mul(Name("eta"), Partial(LossSymbol(), q))))
-        numbers = add(Num(old), Neg(mul(Num(self.eta), Factor(Num(dw)))))
-        sides = (q, rule, numbers, Num(old - self.eta * dw))
+        numbers = add(Num(old), Neg(mul(Num(self.eta), Factor(Num(slope)))))
+        sides = (q, rule, numbers, Num(old - self.eta * slope))
         arrow = self.scribe.notation.assign
-        return self.scribe.view(Equation(sides, "", relation=arrow), str(w))
+        return self.scribe.view(Equation(sides, "", relation=arrow), str(target))
+
+
+def _left(count: int, name: str) -> list[str]:
+    """Return how many things are not shown, in words, as a list of none or one."""
+    plural = {"bias": "biases"}.get(name, name + "s")
+    return [f"{count} more {name if count == 1 else plural}"] if count > 0 else []
+
+
+def _and(left: list[str]) -> str:
+    return f" … and {' and '.join(left)}." if left else ""

@@ -58,10 +58,11 @@ class Worked:
         steps: int,
         freeze_biases: bool,
         notation: Notation,
+        first_sample: int = 0,
     ) -> None:
         self.network, self.x, self.y = network, x, y
         self.learning_rate, self.freeze_biases = learning_rate, freeze_biases
-        self.notation = notation
+        self.notation, self.first_sample = notation, first_sample
         self.steps: list[Step] = []
         for _ in range(steps):
             gradient = network.gradient(x, y)
@@ -87,6 +88,7 @@ class Worked:
         return Derivative(
             at.network, target, at.gradient, self.y, sample_weight=None, dropout_step=None,
             learning_rate=self.learning_rate, focus=0, notation=self.notation,
+            first_sample=self.first_sample,
         )  # fmt: skip
 
     def sections(self) -> list[Section]:
@@ -104,7 +106,7 @@ class Worked:
 
         return Sheet(
             "A worked example", self.setting(), self.sections(), self.notation,
-            self.network.sizes, 1, picture=picture(self._pieces(0)),
+            self.network.sizes, 1, first_sample=self.first_sample, picture=picture(self._pieces(0)),
         )  # fmt: skip
 
     def setting(self) -> str:

@@ -35,6 +35,7 @@ class WorkedExample(Worked):
         steps: How many steps of gradient descent.
         freeze_biases: Whether the biases keep their values.
         notation: The notation.
+        first_sample: The place of the sample in the whole data, which counts it in print.
 
     Attributes:
         network: The network before the first step.
@@ -116,6 +117,7 @@ def worked_example(
     steps: int = 1,
     freeze_biases: bool = False,
     notation: Notation | str = "default",
+    first_sample: int = 0,
 ) -> WorkedExample:
     """Work one sample through the network: forward pass, loss, every gradient, every update.
 
@@ -128,6 +130,7 @@ def worked_example(
         steps: How many steps of gradient descent to work through; at least 1.
         freeze_biases: Leave the biases as they are.
         notation: A `Notation`, or the name of one that ships: "default", "C-a-L" or "L-h".
+        first_sample: The place of the sample in the whole data: 2 writes its loss as C_2.
 
     Returns:
         The example, as text, HTML, LaTeX or data.
@@ -135,8 +138,8 @@ def worked_example(
     Raises:
         TypeError: An argument has the wrong type.
         ValueError: There is more than one sample, the data do not fit, ``learning_rate`` or
-            ``steps`` is too small, ``notation`` does not exist, or the network has more parameters
-            than can be written out.
+            ``steps`` is too small, ``first_sample`` is below 0, ``notation`` does not exist, or the
+            network has more parameters than can be written out.
 
     Examples:
         >>> import chainrule as cr
@@ -150,6 +153,7 @@ def worked_example(
     whole(steps, "steps")
     if not isinstance(freeze_biases, bool):
         raise TypeError(f"freeze_biases is {freeze_biases!r}; expected True or False")
+    first_sample = whole(first_sample, "first_sample", least=0)
     count = network.parameters.size
     if count > _MOST_PARAMETERS:
         raise ValueError(
@@ -170,5 +174,5 @@ def worked_example(
     rows = data.one_hot(samples.y, network.sizes[-1], np.float64).copy()
     return WorkedExample(
         network.copy(), X, rows, learning_rate=learning_rate, steps=steps,
-        freeze_biases=freeze_biases, notation=chosen,
+        freeze_biases=freeze_biases, notation=chosen, first_sample=first_sample,
     )  # fmt: skip

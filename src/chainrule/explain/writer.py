@@ -40,10 +40,17 @@ _ROLES = {
 
 
 class Writer(ABC):
-    """A writer of expressions, for a network of these sizes, in one notation."""
+    """A writer of expressions, for a network of these sizes, in one notation.
 
-    def __init__(self, notation: Notation, sizes: Sequence[int], n_samples: int = 1) -> None:
+    The samples of expressions are counted from 0; the writer counts them from ``first_sample``, the
+    place of the first one in the whole data.
+    """
+
+    def __init__(
+        self, notation: Notation, sizes: Sequence[int], n_samples: int = 1, first_sample: int = 0
+    ) -> None:
         self.notation, self.sizes, self.n_samples = notation, tuple(sizes), n_samples
+        self.first_sample = first_sample
         single = all(units == 1 for units in self.sizes)
         self._hide_units = single and notation.single_units == "hide"
 
@@ -133,6 +140,8 @@ class Writer(ABC):
                 letter, layer = self.notation.input, None
         if self._hide_units and letter != "s":
             return self.symbol(letter, "" if layer is None else self._layer(layer), mark)
+        if letter == "s":
+            units = tuple(map(self._of_data, units))
         labels = [self._index(unit) for unit in units]
         between = "" if all(len(label) == 1 for label in labels) else ","
         return self.symbol(letter, between.join(labels), self._layer_mark(layer) + mark)
@@ -149,7 +158,11 @@ class Writer(ABC):
             return self.symbol("R", "", "")
         if sample is None or (not self.notation.name_sample and self.n_samples == 1):
             return self.symbol(self.notation.loss, "", "")
-        return self.symbol(self.notation.loss, self._index(sample), "")
+        return self.symbol(self.notation.loss, self._index(self._of_data(sample)), "")
+
+    def _of_data(self, sample: Index) -> Index:
+        """Return a sample of the batch as one of the whole data."""
+        return sample + self.first_sample if isinstance(sample, int) else sample
 
     def _layer(self, layer: int | str) -> str:
         if isinstance(layer, str) or self.notation.layer_names == "number":
@@ -257,10 +270,11 @@ class Writer(ABC):
         return self.row([self.function_name(function), self.group("(", inside, ")")])
 
     def _sum(self, node: Sum) -> str:
-        first = self.notation.first_index
+        in_letters = "n-1" if self.notation.first_index == 0 else "n"
+        shift = self.first_sample if node.layer is None else 0
+        first = self.notation.first_index + shift
         last = node.count - 1 + first
-        in_letters = "n-1" if first == 0 else "n"
-        upper = in_letters if self.notation.counts == "n" else str(last)
+        upper = in_letters if self.notation.counts == "n" and not shift else str(last)
         body = self._enclosed(node.body, Add)
         return self.big_sum(self._index(node.index), str(first), upper, body)
 

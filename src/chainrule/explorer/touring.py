@@ -108,5 +108,5 @@ class Touring(Running):
         return Steps(
             self.network, gradient, self._data.y[self._rows()], focus,
             notation(self.settings.notation, self.settings.digits),
-            self._units_shown(gradient, focus), self.settings.learning_rate,
+            self._units_shown(gradient, focus), self.settings.learning_rate, self._rows().start,
         )  # fmt: skip
