@@ -1,6 +1,7 @@
 /** The player below the network: forward, loss, backward, gradient and update, step by step. */
 
 import { el, formula } from "./dom.js";
+import { plural } from "./numbers.js";
 
 /** @typedef {import("./types").Step} Step */
 
@@ -52,8 +53,12 @@ export class Player {
   idle() {
     this.close.hidden = true;
     this.title.textContent = "One step, in slow motion";
-    this.words.textContent =
-      "Play the forward pass, the backward pass and the update for this sample alone, one layer at a time (Step, above, takes a whole batch). Or click a weight, a unit or a bias to see its chain rule.";
+    const { settings, sample } = this.app.frame ?? {};
+    const batch = settings?.scope === "all" && sample.block > 1;
+    const whose = batch
+      ? `for this sample, then the mean over ${plural(sample.block, "sample")} and its update, one layer at a time`
+      : "for this sample alone, one layer at a time (Step, above, takes a whole batch; to see the mean of a batch here, choose it in a derivation)";
+    this.words.textContent = `Play the forward pass, the backward pass and the update ${whose}. Or click a weight, a unit or a bias to see its chain rule.`;
     this.equations.replaceChildren();
     this.acts.replaceChildren();
     this.node.classList.add("idle");
@@ -62,6 +67,7 @@ export class Player {
   /** Ask for the steps again after a change: at once if they are shown, else when they are. */
   async refresh() {
     this.stale = true;
+    if (this.at < 0) this.idle();
     const { sizes } = this.app.frame.network;
     const { notation } = this.app.frame.settings;
     if (this.at >= 0 || sizes.length !== this.depth || notation !== this.notation) await this.load();
