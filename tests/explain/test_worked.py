@@ -64,7 +64,8 @@ def test_the_published_numbers_stand_in_the_text() -> None:
     assert "b₀⁽²⁾ ←" not in text  # frozen
     titles = [line for line in text.splitlines() if line and not line.startswith(" ")]
     assert titles[1:] == [
-        "The sample, the parameters and the learning rate", "Forward: layer 1", "Forward: layer 2",
+        "The sample, the parameters and the learning rate", "The rules", "Forward: layer 1",
+        "Forward: layer 2",
         "Forward, as matrices", "The loss", "Backward: layer 2", "Backward: layer 1",
         "Backward, as matrices", "The updates", "The updates, as matrices",
         "The loss after the update",
@@ -215,6 +216,51 @@ def test_a_network_too_large_to_write_out_is_refused() -> None:
     deep = cr.Network([1, *[3] * 9, 1])
     with pytest.raises(ValueError, match="paths lead from the loss to layer 1"):
         deep.worked_example([0.5], [0.0], learning_rate=0.1)
+
+
+# --- the words of the lessons ---------------------------------------------------------------------
+
+
+def test_the_general_rules_stand_before_the_case() -> None:
+    net = cr.Network([1, 1, 1], hidden="tanh", output="tanh", seed=1)
+    text = net.worked_example([0.5], [0.7], learning_rate=0.1, notation="L-h").text()
+    rules = text[text.index("The rules") : text.index("Forward: layer 1")]
+    for line in ("zₗ = wₗ hₗ₋₁ + bₗ", "hₗ = tanh(zₗ)", "L = ½ (y − h₂)²"):
+        assert line in rules
+    net = cr.Network([2, 3, 1], hidden="tanh", output="sigmoid", seed=1, biases=False)
+    text = net.worked_example([0.5, 1.0], [0.7], learning_rate=0.1).text()
+    assert "zⱼ⁽ˡ⁾ = Σₖ₌₀ⁿ⁻¹ wⱼₖ⁽ˡ⁾ aₖ⁽ˡ⁻¹⁾\n" in text  # 2 and 3 inputs, no biases
+    assert "aⱼ⁽ˡ⁾ = g⁽ˡ⁾(zⱼ⁽ˡ⁾)" in text
+
+
+def test_results_are_tagged_where_a_later_line_refers_to_them() -> None:
+    net = cr.Network([1, 1, 1], hidden="tanh", output="tanh", seed=1)
+    example = net.worked_example([0.5], [0.7], learning_rate=0.1, notation="L-h")
+    for title in ("Backward: layer 2", "Backward: layer 1"):
+        (section,) = (s for s in example.sections() if s.title == title)
+        tags = [e.tag for e in section.equations if e.tag]
+        assert tags == ["(1)", "(2)", "(3)", "(4)"]
+        leads = [e.lead for e in section.equations if e.lead.startswith("Hence")]
+        assert leads == [
+            "Hence, from expressions (1), (2) and (3), we get",
+            "Hence, from expressions (1), (2) and (4), we get",
+        ]
+    plain = net.worked_example([0.5], [0.7], learning_rate=0.1)
+    assert not [e.tag for s in plain.sections() for e in s.equations if e.tag]
+
+
+def test_derivations_say_what_depends_on_what_and_what_a_result_means() -> None:
+    net = cr.Network([2, 2, 1], hidden="tanh", output="tanh", seed=1)
+    text = " ".join(net.explain("w[2][0,1]", [0.5, 1.0], [1.0]).text().split())
+    assert (
+        "The loss depends on the activation, the activation on the pre-activation, and the "
+        "pre-activation on this weight, so the chain rule multiplies"
+    ) in text
+    assert "A small change in the activation changes the loss by this many times as much" in text
+    assert "and so a small change in this weight changes the loss by" in text
+    net = cr.Network([2, 2], output="softmax", loss="cross_entropy", seed=1)
+    text = " ".join(net.explain("b[1][0]", [0.5, 1.0], [0, 1]).text().split())
+    assert "The loss depends on the pre-activation, and the pre-activation on this bias" in text
 
 
 # --- the picture and the PDF ----------------------------------------------------------------------

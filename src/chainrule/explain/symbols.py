@@ -73,11 +73,14 @@ class Function(Expr):
 
 @dataclass(frozen=True)
 class Sum(Expr):
-    """Σ over the ``count`` units of a layer, or over the samples if ``layer`` is None."""
+    """Σ over the ``count`` units of a layer, or over the samples if ``layer`` is None.
+
+    ``count`` is None where it differs from layer to layer.
+    """
 
     index: Index
     layer: int | None
-    count: int
+    count: int | None
     body: Expr
 
 

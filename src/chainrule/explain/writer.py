@@ -273,8 +273,10 @@ class Writer(ABC):
         in_letters = "n-1" if self.notation.first_index == 0 else "n"
         shift = self.first_sample if node.layer is None else 0
         first = self.notation.first_index + shift
-        last = node.count - 1 + first
-        upper = in_letters if self.notation.counts == "n" and not shift else str(last)
+        in_numbers = self.notation.counts == "number" or bool(shift)
+        upper = in_letters
+        if node.count is not None and in_numbers:
+            upper = str(node.count - 1 + first)
         body = self._enclosed(node.body, Add)
         return self.big_sum(self._index(node.index), str(first), upper, body)
 
