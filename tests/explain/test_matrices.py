@@ -175,6 +175,7 @@ def test_large_matrices_keep_their_first_and_last_places() -> None:
                     assert max(len(side.rows), len(side.rows[0])) <= MOST + 1
     text = why.text(100)
     assert "⋯" in text
+    assert "rows or columns, the first five and the last" in " ".join(text.split())
     assert "(30 × 20) = (30 × 50)(50 × 20)" in text
     assert max(map(len, text.splitlines())) <= 100
     assert "the 16 largest of 600 elements" in text

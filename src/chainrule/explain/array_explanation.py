@@ -148,11 +148,16 @@ class ArrayExplanation:
 
     def setting(self) -> str:
         """Return the array, the network, the loss and the samples, in words."""
+        from chainrule.explain.matrices import MOST
+
         kind = "weights" if isinstance(self.target, WeightMatrix) else "biases"
-        return setting_of(
+        words = setting_of(
             f"all {kind} of layer {self.target.layer}", self.network, self.n_samples,
             self.sample_weight is not None, self.dropout_step,
         )  # fmt: skip
+        if max(*self.network.sizes, self.n_samples) > MOST:
+            words += f"; of more than {MOST} rows or columns, the first five and the last"
+        return words
 
     def _sheet(self, certified: bool = True, width: int = 100) -> Sheet:
         from chainrule.explain.matrices import MatrixForm
