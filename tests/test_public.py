@@ -17,14 +17,15 @@ from tests.tools import uncounted
 SOURCE = Path(chainrule.__file__)
 
 PUBLIC = {
-    "Activation", "AdaGrad", "Adam", "AdamW", "Bias", "CSVLogger", "Callback", "CheckpointWarning",
+    "Activation", "AdaGrad", "Adam", "AdamW", "ArrayExplanation", "Bias", "BiasVector",
+    "CSVLogger", "Callback", "CheckpointWarning",
     "Constant", "Cosine",
     "EarlyStopping", "EngineWarning", "Explanation", "ExponentialDecay", "Forward", "Gradient",
     "GradientDescent",
     "History", "Loss", "MLflowLogger", "Network", "NonFiniteError", "Notation", "PreActivation",
     "RMSProp", "ReduceOnPlateau", "Schedule", "StepDecay", "TensorBoardLogger", "UnitOutput",
-    "WarmUp", "Weight", "WorkedExample", "Worksheet", "__version__", "explain_sklearn",
-    "load", "worksheet",
+    "WarmUp", "Weight", "WeightMatrix", "WorkedExample", "Worksheet", "__version__",
+    "explain_sklearn", "load", "worksheet",
 }  # fmt: skip
 
 

@@ -59,8 +59,9 @@ GROUPS = (
     Group(
         "Explanations",
         "One derivative taken apart, and what it can be taken with respect to.",
-        ("chainrule.Explanation", "chainrule.WorkedExample",
+        ("chainrule.Explanation", "chainrule.ArrayExplanation", "chainrule.WorkedExample",
          "chainrule.Notation", "chainrule.Weight", "chainrule.Bias",
+         "chainrule.WeightMatrix", "chainrule.BiasVector",
          "chainrule.PreActivation", "chainrule.UnitOutput", "chainrule.explain_sklearn",
          "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions",
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
@@ -73,7 +74,8 @@ GROUPS = (
     Group(
         "Proof: chainrule.verify",
         "Compare derivatives with numbers that were found without backpropagation.",
-        ("chainrule.verify.certify", "chainrule.verify.check_gradient",
+        ("chainrule.verify.certify", "chainrule.verify.certify_array",
+         "chainrule.verify.check_gradient", "chainrule.verify.ArrayCertificate",
          "chainrule.verify.Certificate", "chainrule.verify.Evidence",
          "chainrule.verify.GradientReport", "chainrule.verify.Compared"),
     ),

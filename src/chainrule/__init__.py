@@ -28,8 +28,16 @@ if TYPE_CHECKING:
         StepDecay,
         WarmUp,
     )
-    from chainrule.equations.targets import Bias, PreActivation, UnitOutput, Weight
+    from chainrule.equations.targets import (
+        Bias,
+        BiasVector,
+        PreActivation,
+        UnitOutput,
+        Weight,
+        WeightMatrix,
+    )
     from chainrule.explain import Explanation, Notation, WorkedExample
+    from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.network import Network, load
     from chainrule.sklearn.explaining import explain_sklearn
     from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
@@ -55,8 +63,16 @@ _MODULES = {
         "StepDecay",
         "WarmUp",
     ),
-    "equations.targets": ("Bias", "PreActivation", "UnitOutput", "Weight"),
+    "equations.targets": (
+        "Bias",
+        "BiasVector",
+        "PreActivation",
+        "UnitOutput",
+        "Weight",
+        "WeightMatrix",
+    ),
     "explain": ("Explanation", "Notation", "WorkedExample"),
+    "explain.array_explanation": ("ArrayExplanation",),
     "network": ("Network", "load"),
     "sklearn.explaining": ("explain_sklearn",),
     "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
@@ -73,7 +89,9 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "ArrayExplanation",
     "Bias",
+    "BiasVector",
     "CSVLogger",
     "Callback",
     "CheckpointWarning",
@@ -101,6 +119,7 @@ __all__ = [
     "UnitOutput",
     "WarmUp",
     "Weight",
+    "WeightMatrix",
     "WorkedExample",
     "Worksheet",
     "__version__",

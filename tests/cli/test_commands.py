@@ -152,7 +152,7 @@ def test_shells_complete_commands_options_and_choices(
 def test_explain_prints_what_the_network_explains(run: Run) -> None:
     code, out, err = run(*EXPLAIN, "--row", "1")
     assert (code, err) == (0, "")
-    why = chainrule.load("net.safetensors").explain("w[2][0,1]", X[1:2], Y[1:2])
+    why = chainrule.load("net.safetensors").explain("w[2][0,1]", X[1:2], Y[1:2], first_sample=1)
     assert out == why.text(width=100).rstrip("\n") + "\n"
     assert all(len(line) <= 100 for line in out.splitlines())
     assert repr(why.value) in out  # the certificate stands below
@@ -268,7 +268,9 @@ def test_check_that_tells_nothing_is_not_passed(run: Run, folder: Path) -> None:
         ([*EXPLAIN, "--rows", "3:"], "there are no rows in 3:; samples.csv has rows 0 to 2"),
         ([*EXPLAIN, "--rows", "2:1"], "there are no rows in 2:1; samples.csv has"),
         ([*EXPLAIN, "--row", "1", "--all-rows"], "--row, --rows and --all-rows exclude each other"),
-        ([*EXPLAIN, "--row", "0", "--format", "pdf"], "'pdf' is not one of"),
+        ([*EXPLAIN, "--row", "0", "--format", "png"], "'png' is not one of"),
+        ([*EXPLAIN, "--row", "0", "--format", "pdf"], "a PDF needs a file: --out FILE"),
+        ([*EXPLAIN, "--row", "0", "--out", "a.pdf"], "a PDF of the single quantity"),
         ([*EXPLAIN, "--row", "0", "--notation", "x"], "unknown notation 'x'; known: default"),
         ([*EXPLAIN, "--row", "0", "--learning-rate", "-1"], "-1.0 is not in the range x>0"),
         ([*EXPLAIN, "--row", "0", "--out", "none/why"], "none/why: No such file or directory"),
@@ -380,13 +382,46 @@ def test_explain_whole_works_one_sample(run: Run) -> None:
                  "--learning-rate", "0.1")  # fmt: skip
     net = chainrule.load("net.safetensors")
     code, out, _ = run(*arguments)
-    expected = net.worked_example(X[1], Y[1], learning_rate=0.1)
+    expected = net.worked_example(X[1], Y[1], learning_rate=0.1, first_sample=1)
     assert (code, out) == (0, expected.text(100))
     code, out, _ = run(*arguments, "--steps", "2", "--freeze-biases", "--format", "json")
     expected = net.worked_example(X[1], Y[1], learning_rate=0.1, steps=2, freeze_biases=True)
     assert json.loads(out)["losses"] == list(expected.losses)
     assert run(*arguments, "--format", "html", "--out", "whole.html")[0] == 0
     assert Path("whole.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_explain_a_whole_array(run: Run) -> None:
+    arguments = ("explain", "net.safetensors", "W[1]", "--data", "samples.csv", "--all-rows")
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert "z⁽¹⁾ = x W⁽¹⁾ᵀ + b⁽¹⁾" in out
+    assert "∂C/∂W[1]: pass, all " in out
+    for form in ("latex", "html", "mathml", "json"):
+        assert run(*arguments, "--format", form)[0] == 0
+    code, _, err = run("explain", "net.safetensors", "W[7]", *arguments[3:])
+    assert (code, err.count("\n")) == (2, 1)
+    assert "W[7]: the network has layers 1 to 2" in err
+
+
+@pytest.mark.needs("typst")
+@pytest.mark.parametrize("what", [["--whole", "--learning-rate", "0.5"], ["b[1]"]])
+def test_explain_writes_pdf(what: list[str], run: Run) -> None:
+    row = ("--data", "samples.csv", "--row", "1")
+    assert run("explain", "net.safetensors", *what, *row, "--out", "a.pdf")[0] == 0
+    assert run("explain", "net.safetensors", *what, *row, "--format", "pdf", "--out", "b")[0] == 0
+    assert Path("a.pdf").read_bytes()[:5] == Path("b").read_bytes()[:5] == b"%PDF-"
+
+
+def test_explain_pdf_without_typst_names_the_extra(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "typst", None)
+    code, _, err = run("explain", "net.safetensors", "b[1]", "--data", "samples.csv", "--row", "1",
+                       "--out", "a.pdf")  # fmt: skip
+    assert code == 2
+    assert "pip install 'chainrule[worksheets]'" in err
+    assert not Path("a.pdf").exists()
 
 
 @pytest.mark.parametrize(

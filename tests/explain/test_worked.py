@@ -64,8 +64,10 @@ def test_the_published_numbers_stand_in_the_text() -> None:
     assert "b₀⁽²⁾ ←" not in text  # frozen
     titles = [line for line in text.splitlines() if line and not line.startswith(" ")]
     assert titles[1:] == [
-        "The sample, the parameters and the learning rate", "Forward: layer 1", "Forward: layer 2",
-        "The loss", "Backward: layer 2", "Backward: layer 1", "The updates",
+        "The sample, the parameters and the learning rate", "The rules", "Forward: layer 1",
+        "Forward: layer 2",
+        "Forward, as matrices", "The loss", "Backward: layer 2", "Backward: layer 1",
+        "Backward, as matrices", "The updates", "The updates, as matrices",
         "The loss after the update",
     ]  # fmt: skip
 
@@ -214,3 +216,115 @@ def test_a_network_too_large_to_write_out_is_refused() -> None:
     deep = cr.Network([1, *[3] * 9, 1])
     with pytest.raises(ValueError, match="paths lead from the loss to layer 1"):
         deep.worked_example([0.5], [0.0], learning_rate=0.1)
+
+
+# --- the words of the lessons ---------------------------------------------------------------------
+
+
+def test_the_general_rules_stand_before_the_case() -> None:
+    net = cr.Network([1, 1, 1], hidden="tanh", output="tanh", seed=1)
+    text = net.worked_example([0.5], [0.7], learning_rate=0.1, notation="L-h").text()
+    rules = text[text.index("The rules") : text.index("Forward: layer 1")]
+    for line in ("zₗ = wₗ hₗ₋₁ + bₗ", "hₗ = tanh(zₗ)", "L = ½ (y − h₂)²"):
+        assert line in rules
+    net = cr.Network([2, 3, 1], hidden="tanh", output="sigmoid", seed=1, biases=False)
+    text = net.worked_example([0.5, 1.0], [0.7], learning_rate=0.1).text()
+    assert "zⱼ⁽ˡ⁾ = Σₖ₌₀ⁿ⁻¹ wⱼₖ⁽ˡ⁾ aₖ⁽ˡ⁻¹⁾\n" in text  # 2 and 3 inputs, no biases
+    assert "aⱼ⁽ˡ⁾ = g⁽ˡ⁾(zⱼ⁽ˡ⁾)" in text
+
+
+def test_results_are_tagged_where_a_later_line_refers_to_them() -> None:
+    net = cr.Network([1, 1, 1], hidden="tanh", output="tanh", seed=1)
+    example = net.worked_example([0.5], [0.7], learning_rate=0.1, notation="L-h")
+    for title in ("Backward: layer 2", "Backward: layer 1"):
+        (section,) = (s for s in example.sections() if s.title == title)
+        tags = [e.tag for e in section.equations if e.tag]
+        assert tags == ["(1)", "(2)", "(3)", "(4)"]
+        leads = [e.lead for e in section.equations if e.lead.startswith("Hence")]
+        assert leads == [
+            "Hence, from expressions (1), (2) and (3), we get",
+            "Hence, from expressions (1), (2) and (4), we get",
+        ]
+    plain = net.worked_example([0.5], [0.7], learning_rate=0.1)
+    assert not [e.tag for s in plain.sections() for e in s.equations if e.tag]
+
+
+def test_derivations_say_what_depends_on_what_and_what_a_result_means() -> None:
+    net = cr.Network([2, 2, 1], hidden="tanh", output="tanh", seed=1)
+    text = " ".join(net.explain("w[2][0,1]", [0.5, 1.0], [1.0]).text().split())
+    assert (
+        "The loss depends on the activation, the activation on the pre-activation, and the "
+        "pre-activation on this weight, so the chain rule multiplies"
+    ) in text
+    assert "A small change in the activation changes the loss by this many times as much" in text
+    assert "and so a small change in this weight changes the loss by" in text
+    net = cr.Network([2, 2], output="softmax", loss="cross_entropy", seed=1)
+    text = " ".join(net.explain("b[1][0]", [0.5, 1.0], [0, 1]).text().split())
+    assert "The loss depends on the pre-activation, and the pre-activation on this bias" in text
+
+
+# --- the picture and the PDF ----------------------------------------------------------------------
+
+
+def test_the_network_is_drawn_with_its_numbers() -> None:
+    html = published().worked_example(*SAMPLE, learning_rate=0.5).html()
+    root = ET.fromstring(html.removeprefix("<!DOCTYPE html>\n"))
+    svg = "{http://www.w3.org/2000/svg}"
+    (drawing,) = root.iter(f"{svg}svg")
+    assert drawing.get("role") == "img"
+    shown = [text.text or "" for text in drawing.iter(f"{svg}text")]
+    for number in ("0.05", "0.15", "0.2", "0.25", "0.3", "0.4", "0.45", "0.5", "0.55", "0.5933",
+                   "b₀⁽¹⁾ = 0.35", "b₁⁽²⁾ = 0.6", "0.7514", "target y₁ = 0.99"):  # fmt: skip
+        assert number in shown
+    words = drawing.get("aria-label") or ""
+    assert words.startswith("The network 2-2-2 with the numbers of the sample. Inputs: x₀ = 0.05")
+    for number in ("w₁₀⁽²⁾ = 0.5", "b₀⁽¹⁾ = 0.35", "a₀⁽²⁾ = 0.7514", "Targets: y₀ = 0.01"):
+        assert number in words
+
+
+@pytest.mark.parametrize("sizes", [[2, 2, 1], [2, 3, 2], [3, 3, 1], [1, 1, 1, 1], [2, 4, 1]])
+def test_no_two_texts_of_the_drawing_overlap(sizes: list[int]) -> None:
+    net = cr.Network(sizes, hidden="tanh", seed=2)
+    x, y = np.full(sizes[0], -0.1234), np.full(sizes[-1], 0.5)
+    root = ET.fromstring(
+        net.worked_example(x, y, learning_rate=0.5).html().removeprefix("<!DOCTYPE html>\n")
+    )
+    svg = "{http://www.w3.org/2000/svg}"
+    boxes = []
+    for text in root.iter(f"{svg}text"):
+        left, half = float(text.get("x", "")), len(text.text or "") * 3.6
+        left += half if text.get("text-anchor") == "start" else 0
+        boxes.append((left - half, float(text.get("y", "")), left + half))
+    assert len(boxes) > sum(sizes)
+    for i, (left, y_0, right) in enumerate(boxes):
+        for other_left, y_1, other_right in boxes[i + 1 :]:
+            assert abs(y_0 - y_1) >= 12 or right <= other_left or other_right <= left
+
+
+def test_a_network_too_large_to_draw_says_so() -> None:
+    net = cr.Network([7, 8, 2], hidden="tanh", seed=2)
+    html = net.worked_example(np.ones(7), [0.0, 1.0], learning_rate=0.5).html()
+    assert "The network is too large to be drawn with all its numbers." in html
+    assert "<svg" not in html
+
+
+@pytest.mark.needs("typst")
+@pytest.mark.parametrize("notation", ["default", "C-a-L", "L-h"])
+def test_pdf_is_typeset(notation: str) -> None:
+    example = published().worked_example(*SAMPLE, learning_rate=0.5, notation=notation)
+    assert example.pdf()[:5] == b"%PDF-"
+    net = cr.Network(
+        [2, 3, 3], hidden="relu", output="softmax", loss="cross_entropy", l2=0.1, seed=0
+    )
+    x, y = [0.5, -1.0], [0.0, 1.0, 0.0]
+    assert net.worked_example(x, y, learning_rate=0.1, notation=notation).pdf()[:5] == b"%PDF-"
+
+
+def test_latex_is_balanced_and_names_no_sign_that_it_lacks() -> None:
+    from pylatexenc import latexwalker
+
+    for notation in ("default", "C-a-L", "L-h"):
+        example = published().worked_example(*SAMPLE, learning_rate=0.5, notation=notation)
+        text = example.latex(standalone=True)
+        latexwalker.LatexWalker(text, tolerant_parsing=False).get_latex_nodes()
+        assert text.isascii()

@@ -45,7 +45,9 @@ def test_what_opens_is_the_explanation(lesson: Any, target: str, scope: str) -> 
     ask(session, "configure", scope=scope, digits=6, learning_rate=0.3)
     reply = ask(session, "explain", target=target)
     rows, focus = (slice(1, 2), 0) if scope == "sample" else (slice(None), 1)
-    why = net.explain(target, X[rows], y[rows], focus=focus, learning_rate=0.3)
+    why = net.explain(
+        target, X[rows], y[rows], focus=focus, learning_rate=0.3, first_sample=1 - focus
+    )
     assert reply["value"] == why.value
     assert [s["title"] for s in reply["sections"]] == [s.title for s in why.sections()]
     whole = why.to_dict()

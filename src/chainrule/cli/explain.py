@@ -15,6 +15,7 @@ from chainrule.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
     from chainrule.explain import Explanation, WorkedExample
+    from chainrule.explain.array_explanation import ArrayExplanation
 
 
 @click.command(
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
       z[1][0]     the pre-activation of unit 0 of layer 1
       a[1][3]     the activation of unit 3 of layer 1
       x[0]        input 0
+      W[2]        all weights of layer 2, in matrix form
+      b[1]        all biases of layer 1, in matrix form
     In the model of a table, columns name the inputs: x[age], w[1][0,colour=red].
     Quote TARGET: brackets mean something to a shell.
 
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
       chainrule explain net.safetensors 'x[3]' --data samples.csv --row 7 \\
           --format html --out why.html
       chainrule explain net.safetensors --whole --data samples.csv --row 0 \\
-          --learning-rate 0.5
+          --learning-rate 0.5 --out example.pdf
     """
 )
 @click.argument("model")
@@ -75,10 +78,9 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "latex", "html", "mathml", "json"]),
-    default="text",
-    show_default=True,
-    help="Format of the explanation.",
+    type=click.Choice(["text", "latex", "html", "mathml", "json", "pdf"]),
+    help="Format of the explanation; pdf is for --whole and whole arrays.  "
+    "[default: text, or pdf for a --out that ends in .pdf]",
 )
 @click.option("--out", metavar="FILE", help="Write to a file instead of the screen.")
 def explain(
@@ -94,7 +96,7 @@ def explain(
     all_rows: bool,
     learning_rate: float | None,
     notation: str,
-    form: str,
+    form: str | None,
     out: str | None,
     **reading: Any,
 ) -> None:
@@ -104,7 +106,10 @@ def explain(
     terms together, the same with the numbers of the sample, and the proof that the result is right.
     With --whole there is no TARGET: one sample is worked through the network.
     """
+    form = form or ("pdf" if out is not None and out.lower().endswith(".pdf") else "text")
     _check_kind(target, whole, steps, freeze_biases, learning_rate, form)
+    if form == "pdf" and out is None:
+        raise click.UsageError("a PDF needs a file: --out FILE")
     if whole and (rows is not None or all_rows):
         raise click.UsageError("--whole works one sample; choose it with --row N")
     if (row is not None) + (rows is not None) + all_rows > 1:
@@ -121,20 +126,29 @@ def explain(
         )
     chosen = slice(row, row + 1) if row is not None else choose(rows or slice(None), n_rows, data)
     X, y, names = loaded.take(chosen)
-    explanation: Explanation | WorkedExample
-    if target is None:
-        from chainrule.explain import worked_example
+    from chainrule import explain as room
 
+    explanation: Explanation | ArrayExplanation | WorkedExample
+    if target is None:
         assert learning_rate is not None
-        explanation = worked_example(
+        explanation = room.worked_example(
             loaded.network, X, y, learning_rate=learning_rate, steps=steps or 1,
-            freeze_biases=freeze_biases, notation=notation,
+            freeze_biases=freeze_biases, notation=notation, first_sample=chosen.start or 0,
         )  # fmt: skip
     else:
         explanation = loaded.network.explain(
             _by_index(loaded, target), X, y, learning_rate=learning_rate, notation=notation,
-            names=names,
+            names=names, first_sample=chosen.start or 0,
         )  # fmt: skip
+    if form == "pdf":
+        if isinstance(explanation, room.Explanation):
+            raise click.UsageError(
+                f"a PDF of the single quantity {target} does not exist; choose html or latex, "
+                "--whole, or a whole array such as 'W[1]'"
+            )
+        assert out is not None
+        write_atomically(out, explanation.pdf())
+        return
     text = _render(explanation, form).rstrip("\n")
     if out is None:
         click.echo(text)
@@ -172,7 +186,7 @@ def _by_index(loaded: Loaded, target: str) -> str:
     return by_index(target, loaded.table.schema, len(loaded.network.sizes) - 1)
 
 
-def _render(explanation: Explanation | WorkedExample, form: str) -> str:
+def _render(explanation: Explanation | ArrayExplanation | WorkedExample, form: str) -> str:
     if form == "json":
         return json.dumps(explanation.to_dict(), indent=2, ensure_ascii=False)
     if form == "text":

@@ -28,11 +28,11 @@ def integer(value: int, need: str) -> int:
     return int(value)
 
 
-def whole(value: int, name: str) -> int:
-    """Return an integer of at least 1, or raise."""
+def whole(value: int, name: str, least: int = 1) -> int:
+    """Return an integer of at least ``least``, or raise."""
     value = integer(value, f"{name} must be an integer")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
     return value
 
 

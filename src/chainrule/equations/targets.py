@@ -104,9 +104,51 @@ class UnitOutput:
         return f"a[{self.layer}][{self.j}]" if self.layer else f"x[{self.j}]"
 
 
+@exported("chainrule")
+@dataclass(frozen=True)
+class WeightMatrix:
+    """Name all weights W^(l) of a layer.
+
+    Args:
+        layer: l, from 1 to L.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> print(cr.WeightMatrix(layer=2))
+        W[2]
+    """
+
+    layer: int
+
+    def __str__(self) -> str:
+        return f"W[{self.layer}]"
+
+
+@exported("chainrule")
+@dataclass(frozen=True)
+class BiasVector:
+    """Name all biases b^(l) of a layer.
+
+    Args:
+        layer: l, from 1 to L.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> print(cr.BiasVector(layer=1))
+        b[1]
+    """
+
+    layer: int
+
+    def __str__(self) -> str:
+        return f"b[{self.layer}]"
+
+
 Target = Weight | Bias | PreActivation | UnitOutput
+ArrayTarget = WeightMatrix | BiasVector
 
 _FORM = re.compile(r"([wbza])\[(-?\d+)\]\[(-?\d+)(?:,(-?\d+))?\]|x\[(-?\d+)\]")
+_ARRAY = re.compile(r"([Wb])\[(-?\d+)\]")
 _FORMS = "'w[2][1,2]', 'b[2][1]', 'z[1][0]', 'a[1][3]' or 'x[0]'"
 
 
@@ -132,6 +174,34 @@ def resolve(target: Target | str, sizes: Sequence[int], biases: bool = True) -> 
     if isinstance(target, Bias) and not biases:
         raise ValueError(f"{target}: the network has no biases")
     return target
+
+
+def resolve_any(
+    target: Target | ArrayTarget | str, sizes: Sequence[int], biases: bool = True
+) -> Target | ArrayTarget:
+    """Return the target or the whole array, such as W[2], that a text names, or check one.
+
+    Raises ValueError where the text is neither or the network has none such, TypeError for anything
+    else.
+    """
+    if isinstance(target, str):
+        match = _ARRAY.fullmatch(target.replace(" ", ""))
+        if match is None:
+            return resolve(target, sizes, biases)
+        letter, number = match.groups()
+        kind: type[WeightMatrix | BiasVector] = WeightMatrix if letter == "W" else BiasVector
+        layer = int(number)
+    elif isinstance(target, WeightMatrix | BiasVector):
+        kind = type(target)
+        layer = integer(target.layer, f"{kind.__name__}.layer must be an integer")
+    else:
+        return resolve(target, sizes, biases)
+    found, last = kind(layer), len(sizes) - 1
+    if not 1 <= layer <= last:
+        raise ValueError(f"{found}: the network has layers 1 to {last}")
+    if kind is BiasVector and not biases:
+        raise ValueError(f"{found}: the network has no biases")
+    return found
 
 
 def _with_integers(target: Target) -> Target:

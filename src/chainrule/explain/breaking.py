@@ -15,10 +15,14 @@ from chainrule.explain.symbols import (
     Differentiate,
     Factor,
     Function,
+    Grid,
+    Hadamard,
     LossSymbol,
     Partial,
     Quantity,
+    Shape,
     Sum,
+    Transpose,
     Word,
 )  # fmt: skip
 from chainrule.explain.terms import Equation
@@ -183,6 +187,15 @@ def width(expr: Expr, notation: Notation) -> float:
                 return sum(of(item) + _dressed(item) for item in items)
             case Neg(item):
                 return 0.8 + of(item) + _dressed(item)
+            case Transpose(matrix):
+                return of(matrix) + 0.7
+            case Hadamard(items):
+                return sum(of(item) + 1.4 for item in items) - 1.4
+            case Grid(lines):
+                columns = (max(map(of, column)) for column in zip(*lines, strict=True))
+                return sum(wide + 0.9 for wide in columns) + 0.6
+            case Shape(lines, columns):
+                return _LETTER * len(f"{lines}{columns}") + 1.5
         return 1.0 + sum(of(child) + 0.9 for child in node.children())
 
     return of(expr)

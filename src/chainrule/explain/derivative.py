@@ -65,17 +65,26 @@ class Derivative:
         focus: int,
         notation: Notation,
         names: Names | None = None,
+        first_sample: int = 0,
     ) -> None:
         self.network, self.target, self.gradient, self.y = network, target, gradient, y
         self.sample_weight, self.dropout_step = sample_weight, dropout_step
         self.learning_rate, self.focus, self.notation = learning_rate, focus, notation
-        self.names = names or Names()
+        self.names, self.first_sample = names or Names(), first_sample
         self._pieces = Pieces(network, gradient, y, focus, notation)
 
     @property
     def n_samples(self) -> int:
         """Return the number of samples."""
         return len(self.y)
+
+    def printed(self, sample: int) -> int:
+        """Return the index of a sample as it is printed.
+
+        Args:
+            sample: The sample, from 0.
+        """
+        return sample + self.first_sample + self.notation.first_index
 
     @cached_property
     def value(self) -> float:

@@ -44,8 +44,8 @@ def _terms(why: Derivative) -> list[Section]:
     terms = _numbered(why)
     title = "The numbers"
     if why.n_samples > 1:
-        title += f" of sample {why.focus + why.notation.first_index}"
-    numbers = [term.numbers for term in terms]
+        title += f" of sample {why.printed(why.focus)}"
+    numbers = [replace(term.numbers, lead=meaning(term.symbol)) for term in terms]
     if len(terms) == 1:
         derivation = Section("The derivative", terms[0].derivation, terms[0].symbol, terms[0])
         return [derivation, Section(title, numbers)]
@@ -57,9 +57,9 @@ def _terms(why: Derivative) -> list[Section]:
     results = mul(*(Factor(term.formula, result=True) for term in terms))
     values = mul(*(Factor(Num(term.value)) for term in terms))
     product = Num(float(why.products[why.focus]))
-    numbers.append(Equation((of_sample, values, product), "and so"))
+    numbers.append(Equation((of_sample, values, product), _and_so(of_sample)))
     return [
-        Section("The chain rule", [Equation((of_sample, chain))]),
+        Section("The chain rule", [Equation((of_sample, chain), _dependence(terms))]),
         *(
             Section(f"{ordinal} term", term.derivation, term.symbol, term)
             for ordinal, term in zip(_ORDINALS, terms, strict=False)
@@ -83,8 +83,61 @@ def _numbered(why: Derivative) -> list[Term]:
 def _hence(why: Derivative) -> str:
     if not why.notation.tags:
         return "Combining all terms, we have"
-    numbers = [f"({i})" for i in range(1, len(why.terms) + 1)]
-    return f"Hence, from expressions {', '.join(numbers[:-1])} and {numbers[-1]}, we get"
+    return from_expressions(range(1, len(why.terms) + 1))
+
+
+def from_expressions(numbers: Sequence[int]) -> str:
+    """Return the words that refer to tagged results."""
+    *first, last = (f"({number})" for number in numbers)
+    if not first:
+        return f"Hence, from expression {last}, we get"
+    return f"Hence, from expressions {', '.join(first)} and {last}, we get"
+
+
+_NAMES = {
+    "a": "the activation", "z": "the pre-activation", "w": "this weight", "b": "this bias",
+}  # fmt: skip
+
+
+def _named_in_words(expr: Expr) -> str:
+    """Return what a symbol stands for; of a layer other than the one before, with the layer."""
+    match expr:
+        case LossSymbol():
+            return "the loss"
+        case Quantity("a", 0):
+            return "the input"
+        case Quantity(letter) if letter in _NAMES:
+            return _NAMES[letter]
+    return ""
+
+
+def meaning(symbol: Expr) -> str:
+    """Return what a derivative says about a small change, to stand before its number, or ""."""
+    if not isinstance(symbol, Partial):
+        return ""
+    of, by = _named_in_words(symbol.of), _named_in_words(symbol.by)
+    if not of or not by:
+        return ""
+    return f"a small change in {by} changes {of} by this many times as much".capitalize()
+
+
+def _and_so(symbol: Expr) -> str:
+    words = meaning(symbol)
+    return f"and so {words[0].lower()}{words[1:]}" if words else "and so"
+
+
+def _dependence(terms: Sequence[Term]) -> str:
+    """Return what depends on what, which is why the derivatives are multiplied."""
+    pairs = [
+        (_named_in_words(t.symbol.of), _named_in_words(t.symbol.by))
+        for t in terms
+        if isinstance(t.symbol, Partial)
+    ]
+    if len(pairs) < 2 or not all(map(all, pairs)):
+        return ""
+    (of, by), *others = pairs
+    parts = [f"{of} depends on {by}".capitalize(), *(f"{of} on {by}" for of, by in others)]
+    return f"{', '.join(parts[:-1])}, and {parts[-1]}, so the chain rule multiplies"
 
 
 def _penalty(why: Derivative) -> list[Section]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from chainrule._exports import exported
 from chainrule.equations import data
-from chainrule.equations.checks import integer, positive
+from chainrule.equations.checks import integer, positive, whole
 from chainrule.equations.feedforward import FeedForward
-from chainrule.equations.targets import Target, resolve
+from chainrule.equations.targets import (
+    ArrayTarget,
+    BiasVector,
+    Target,
+    WeightMatrix,
+    resolve_any,
+)
 from chainrule.explain import document
 from chainrule.explain import notation as notations
 from chainrule.explain.derivative import Derivative, SampleRow
@@ -21,6 +27,8 @@ from chainrule.explain.notation import Notation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from chainrule.explain.array_explanation import ArrayExplanation
 
 __all__ = ["Explanation", "SampleRow", "explain"]
 
@@ -44,6 +52,7 @@ class Explanation(Derivative):
         focus: The sample whose numbers the terms show.
         notation: The notation.
         names: The names of inputs and outputs.
+        first_sample: The place of the first sample in the whole data, which counts them in print.
 
     Examples:
         >>> import chainrule as cr
@@ -70,7 +79,7 @@ class Explanation(Derivative):
         return Explanation(
             self.network, self.target, self.gradient, self.y, sample_weight=self.sample_weight,
             dropout_step=self.dropout_step, learning_rate=self.learning_rate, focus=self.focus,
-            notation=notations.get(notation), names=self.names,
+            notation=notations.get(notation), names=self.names, first_sample=self.first_sample,
         )  # fmt: skip
 
     def sections(self) -> list[Section]:
@@ -161,6 +170,7 @@ class Explanation(Derivative):
         return f"$\\displaystyle {summary(self)}$"
 
 
+@overload
 def explain(
     network: FeedForward,
     target: Target | str,
@@ -173,8 +183,42 @@ def explain(
     focus: int = 0,
     notation: Notation | str = "default",
     names: Names | None = None,
-) -> Explanation:
-    """Explain the derivative of the loss with respect to one quantity.
+    first_sample: int = 0,
+) -> Explanation: ...
+@overload
+def explain(
+    network: FeedForward,
+    target: ArrayTarget,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    dropout_step: int | None = None,
+    learning_rate: float | None = None,
+    focus: int = 0,
+    notation: Notation | str = "default",
+    names: Names | None = None,
+    first_sample: int = 0,
+) -> ArrayExplanation: ...
+def explain(
+    network: FeedForward,
+    target: Target | ArrayTarget | str,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    dropout_step: int | None = None,
+    learning_rate: float | None = None,
+    focus: int = 0,
+    notation: Notation | str = "default",
+    names: Names | None = None,
+    first_sample: int = 0,
+) -> Explanation | ArrayExplanation:
+    """Explain the derivative of the loss with respect to one quantity, or to a whole array.
+
+    "W[2]" and "b[1]" are all weights and all biases of a layer: their gradient is explained in
+    matrix form, as an `ArrayExplanation`. A type checker sees that for `WeightMatrix` and
+    `BiasVector`; it takes a text for one quantity.
 
     z, a and x differ from sample to sample. For them the value is the mean of ∂C_i/∂z: the effect
     of the same shift in every sample.
@@ -182,23 +226,25 @@ def explain(
     Args:
         target: The quantity to differentiate with respect to: a text such as "w[2][1,2]",
             "b[2][1]", "z[1][0]", "a[1][3]" or "x[0]", or a `Weight`, `Bias`, `PreActivation` or
-            `UnitOutput`.
+            `UnitOutput`; or a whole array: "W[2]", "b[1]", a `WeightMatrix` or `BiasVector`.
         X: The inputs, (n, units_0), or one sample, (units_0,).
         y: The targets, as for `Network.fit`.
         sample_weight: The weight of each sample in the mean, (n,).
         dropout_step: Apply the dropout masks of this training step.
         learning_rate: Show the update in numbers, with this η.
-        focus: The sample whose numbers the terms show.
+        focus: The sample whose numbers the terms show; the matrices of an array hold all samples.
         notation: A `Notation`, or the name of one that ships: "default", "C-a-L" or "L-h".
-        names: The names of inputs and outputs, such as the columns of a table.
+        names: The names of inputs and outputs, such as the columns of a table; the matrices have
+            none.
+        first_sample: The place of the first row of X in the whole data: with X[2:3], 2 writes C_2.
 
     Returns:
         The explanation.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: The network has no such quantity, the data do not fit, or ``focus`` or
-            ``notation`` does not exist.
+        ValueError: The network has no such quantity, the data do not fit, ``focus`` or
+            ``notation`` does not exist, or ``first_sample`` is below 0.
 
     Examples:
         >>> import chainrule as cr
@@ -207,7 +253,7 @@ def explain(
         >>> why.certificate.verdict
         'pass'
     """
-    resolved = resolve(target, network.sizes, network.biases)
+    resolved = resolve_any(target, network.sizes, network.biases)
     chosen = notations.get(notation)
     if learning_rate is not None:
         positive(learning_rate, "learning_rate")
@@ -218,10 +264,21 @@ def explain(
     focus = integer(focus, "focus must be the index of a sample")
     if not 0 <= focus < n:
         raise ValueError(f"focus is {focus}; expected the index of a sample, 0 to {n - 1}")
+    first_sample = whole(first_sample, "first_sample", least=0)
     units = network.sizes[-1]
     rows = data.one_hot(data.targets(y, n, units, network.loss), units, np.float64).copy()
+    weights = data.weights(sample_weight, n)
+    checked = None if names is None else names.check(network.sizes)
+    if isinstance(resolved, WeightMatrix | BiasVector):
+        from chainrule.explain.array_explanation import ArrayExplanation
+
+        return ArrayExplanation(
+            network.copy(), resolved, gradient, rows, sample_weight=weights,
+            dropout_step=dropout_step, learning_rate=learning_rate, notation=chosen,
+            first_sample=first_sample,
+        )  # fmt: skip
     return Explanation(
-        network.copy(), resolved, gradient, rows, sample_weight=data.weights(sample_weight, n),
+        network.copy(), resolved, gradient, rows, sample_weight=weights,
         dropout_step=dropout_step, learning_rate=learning_rate, focus=focus, notation=chosen,
-        names=None if names is None else names.check(network.sizes),
+        names=checked, first_sample=first_sample,
     )  # fmt: skip

@@ -15,6 +15,7 @@ _NAMES = {
 }  # fmt: skip
 _OPERATORS = {
     "−": "-", "·": r"\cdot", "<=": r"\le", ">=": r"\ge", "←": r"\leftarrow", ">": ">", "<": "<",
+    "⊙": r"\odot", "×": r"\times",
 }  # fmt: skip
 _SPECIAL = {c: "\\" + c for c in "#$%&_{}"} | {
     "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "<": "$<$", ">": "$>$",
@@ -24,6 +25,7 @@ _GREEK = str.maketrans({
     "ζ": r"\zeta ", "η": r"\eta ", "θ": r"\theta ", "κ": r"\kappa ", "λ": r"\lambda ",
     "μ": r"\mu ", "ν": r"\nu ", "ξ": r"\xi ", "π": r"\pi ", "ρ": r"\rho ", "σ": r"\sigma ",
     "τ": r"\tau ", "φ": r"\varphi ", "χ": r"\chi ", "ψ": r"\psi ", "ω": r"\omega ",
+    "⊤": r"\top ",
 })  # fmt: skip
 
 
@@ -93,6 +95,10 @@ class LatexWriter(Writer):
 
     def big_sum(self, index: str, first: str, last: str, body: str) -> str:
         return rf"\sum_{{{index.translate(_GREEK)}={first}}}^{{{last}}} {body}"
+
+    def grid(self, rows: Sequence[Sequence[str]]) -> str:
+        inside = r" \\ ".join(" & ".join(row) for row in rows)
+        return rf"\begin{{pmatrix}} {inside} \end{{pmatrix}}"
 
     def operator(self, mark: str) -> str:
         return f" {_OPERATORS.get(mark, mark)} "

@@ -92,6 +92,12 @@ class MathmlWriter(Writer):
         over = f"<mrow>{_marks(last)}</mrow>"
         return f"<mrow><munderover><mo>∑</mo>{under}{over}</munderover>{body}</mrow>"
 
+    def grid(self, rows: Sequence[Sequence[str]]) -> str:
+        inside = "".join(
+            "<mtr>" + "".join(f"<mtd>{cell}</mtd>" for cell in row) + "</mtr>" for row in rows
+        )
+        return self.group("(", f"<mtable>{inside}</mtable>", ")")
+
     def operator(self, mark: str) -> str:
         return f"<mo>{escape(_OPERATORS.get(mark, mark))}</mo>"
 

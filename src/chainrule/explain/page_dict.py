@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
     from chainrule.explain.document import Section
     from chainrule.explain.notation import Notation
+    from chainrule.explain.sheet import Sheet
     from chainrule.explain.worked import Worked
 
 
@@ -52,9 +53,18 @@ def worked(example: Worked) -> dict[str, Any]:
             for step in example.steps
         ],
         "updated": _layers(example.updated),
-        "sections": _Formats(example.notation, example.network.sizes, 1).sections(
-            example.sections()
-        ),
+        "sections": written(example.sheet())["sections"],
+    }
+
+
+def written(sheet: Sheet) -> dict[str, Any]:
+    """Return a sheet as dictionaries, lists, texts and numbers."""
+    formats = _Formats(sheet.notation, sheet.sizes, sheet.n_samples, sheet.first_sample)
+    return {
+        "setting": sheet.setting,
+        "notation": dataclasses.asdict(sheet.notation),
+        "n_samples": sheet.n_samples,
+        "sections": formats.sections(sheet.sections),
     }
 
 
@@ -69,8 +79,10 @@ def _listed(b: NDArray[Any] | None) -> list[float] | None:
 class _Formats:
     """Formulas in every format."""
 
-    def __init__(self, notation: Notation, sizes: Sequence[int], n_samples: int) -> None:
-        given = (notation, sizes, n_samples)
+    def __init__(
+        self, notation: Notation, sizes: Sequence[int], n_samples: int, first_sample: int = 0
+    ) -> None:
+        given = (notation, sizes, n_samples, first_sample)
         self.writers = {
             "text": TextWriter(*given),
             "latex": LatexWriter(*given),
@@ -100,7 +112,7 @@ class _Formats:
 
 class _Page(_Formats):
     def __init__(self, why: Derivative) -> None:
-        super().__init__(why.notation, why.network.sizes, why.n_samples)
+        super().__init__(why.notation, why.network.sizes, why.n_samples, why.first_sample)
         self.why = why
 
     def whole(self, depth: int) -> dict[str, Any]:
@@ -112,6 +124,7 @@ class _Page(_Formats):
             "notation": dataclasses.asdict(why.notation),
             "n_samples": why.n_samples,
             "focus": why.focus,
+            "first_sample": why.first_sample,
             "terms": [self._term(term, depth) for term in why.terms],
             "penalty": None if why.penalty is None else self._term(why.penalty, depth),
             "samples": [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from math import isnan
 from typing import TYPE_CHECKING
@@ -18,7 +18,8 @@ from chainrule.explain.words import column, headline, setting, shown_samples, wh
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
-    from chainrule.explain.worked import Worked
+    from chainrule.explain.document import Section
+    from chainrule.explain.sheet import Sheet
 
 _ROWS = 100
 _NODES = 600  # contributions drawn of one term; of more, the deepest are left out
@@ -82,20 +83,30 @@ def _document(title: str, body: str) -> str:
     )
 
 
-def worked(example: Worked) -> str:
-    """Return a worked example as a whole page that needs no other file, script or network."""
-    return _document("chainrule: a worked example", worked_fragment(example))
+def written(sheet: Sheet) -> str:
+    """Return a sheet as a whole page that needs no other file, script or network."""
+    return _document(f"chainrule: {sheet.title}", written_fragment(sheet))
 
 
-def worked_fragment(example: Worked) -> str:
-    """Return a worked example as one element, for a notebook or inside a page."""
-    writer = MathmlWriter(example.notation, example.network.sizes, 1)
-    lines = [f'<div class="chainrule">\n<style>{_STYLE}</style>', "<h1>A worked example</h1>"]
-    lines.append(f"<p>{escape(example.setting())}</p>")
-    for section in example.sections():
+def written_fragment(sheet: Sheet) -> str:
+    """Return a sheet as one element, for a notebook or inside a page."""
+    writer = MathmlWriter(sheet.notation, sheet.sizes, sheet.n_samples, sheet.first_sample)
+    top = escape(sheet.title)
+    if sheet.headline is not None:
+        top = _math(writer.write_equation(sheet.headline.sides))
+    lines = [f'<div class="chainrule">\n<style>{_STYLE}</style>']
+    lines.append(f'<h1 aria-label="{escape(sheet.title)}">{top}</h1>')
+    lines.append(f"<p>{escape(sheet.setting)}</p>")
+    if isinstance(sheet.picture, str):
+        lines.append(f"<p>{escape(sheet.picture)}</p>")
+    elif sheet.picture is not None:
+        lines.append(f'<div class="wide">{sheet.picture.svg()}</div>')
+    for section in sheet.sections:
         lines.append(f"<h2>{escape(section.title)}</h2>")
         for equation in section.equations:
             lines += _equation(writer, equation)
+    if sheet.certificate:
+        lines.append(f'<h2>Certificate</h2>\n<pre class="wide">{escape(sheet.certificate)}</pre>')
     return "\n".join([*lines, "</div>"])
 
 
@@ -106,9 +117,18 @@ def fragment(why: Derivative, depth: int) -> str:
 
 def equations_only(why: Derivative) -> str:
     """Return one ``math`` element with all equations of the derivation, in order."""
-    writer = _writer(why)
+    return _equations(_writer(why), sections(why))
+
+
+def equations_of(sheet: Sheet) -> str:
+    """Return one ``math`` element with all equations of a sheet, in order."""
+    writer = MathmlWriter(sheet.notation, sheet.sizes, sheet.n_samples, sheet.first_sample)
+    return _equations(writer, sheet.sections)
+
+
+def _equations(writer: MathmlWriter, made: Sequence[Section]) -> str:
     rows: list[str] = []
-    for section in sections(why):
+    for section in made:
         rows.append(_row([f"<mtext>{escape(section.title)}</mtext>"]))
         for equation in section.equations:
             if equation.lead:
@@ -202,7 +222,7 @@ class _Page:
                 f"<td>{_math(writer.number(x))}</td>" for x in (*row.terms, row.product)
             )
             mark = ' class="focus"' if row.index == why.focus else ""
-            yield f"<tr{mark}><td>{row.index + why.notation.first_index}</td>{cells}</tr>"
+            yield f"<tr{mark}><td>{why.printed(row.index)}</td>{cells}</tr>"
         if left := max(why.n_samples - _ROWS, 0):
             yield f'<tr><td colspan="{len(why.terms) + 2}">{more_samples(left)}</td></tr>'
         mean = _math(writer.number(float(why.products.mean())))
@@ -260,4 +280,4 @@ def _math(inside: str) -> str:
 
 
 def _writer(why: Derivative) -> MathmlWriter:
-    return MathmlWriter(why.notation, why.network.sizes, why.n_samples)
+    return MathmlWriter(why.notation, why.network.sizes, why.n_samples, why.first_sample)

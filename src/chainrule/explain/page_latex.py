@@ -13,11 +13,15 @@ from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
-    from chainrule.explain.worked import Worked
+    from chainrule.explain.sheet import Sheet
 
 _ROWS = 20
 _ON = r"\quad"  # before a row that goes on with the one above
-_FORMULAS = {"½ λ Σ w²": r"\frac{1}{2} \lambda \sum w^{2}", "λ": r"\lambda", "η": r"\eta"}
+_FORMULAS = {
+    "½ λ Σ w²": r"\frac{1}{2} \lambda \sum w^{2}", "λ": r"\lambda", "η": r"\eta", "−": "-",
+    "∂": r"\partial", "′": "'", "×": r"\times", "·": r"\cdot", "δ": r"\delta", "ᵢ": "_{i}",
+    "ₖ": "_{k}", "ⱼ": "_{j}", "₋₁": "_{-1}",
+}  # fmt: skip
 _PLAIN = {"∂": "d", "−": "-", "·": "*", "×": "x", "½": "1/2", "λ": "lambda", "…": "..."}
 _DOCUMENT = r"""\documentclass{article}
 \usepackage{amsmath}
@@ -42,25 +46,30 @@ def page(why: Derivative, standalone: bool) -> str:
             parts += _contributions(why, writer, contributions)
         if section.has_samples:
             parts.append(_table(why, writer))
-    parts += [
-        r"\subsection*{Certificate}",
-        r"{\small\begin{verbatim}",
-        _ascii(why.certificate.text().rstrip()),
-        r"\end{verbatim}}",
-    ]
+    parts += _verbatim(why.certificate.text())
     body = "\n".join(parts) + "\n"
     return _DOCUMENT % body if standalone else body
 
 
-def worked(example: Worked, standalone: bool) -> str:
-    """Return a worked example, as a document or as the body of one."""
-    writer = LatexWriter(example.notation, example.network.sizes, 1)
-    parts = [words(example.setting()) + "."]
-    for section in example.sections():
-        parts.append(rf"\subsection*{{{section.title}}}")
+def written(sheet: Sheet, standalone: bool) -> str:
+    """Return a sheet, as a document or as the body of one."""
+    writer = LatexWriter(sheet.notation, sheet.sizes, sheet.n_samples, sheet.first_sample)
+    parts = [display(writer, sheet.headline)] if sheet.headline is not None else []
+    parts.append(words(sheet.setting) + ".")
+    for section in sheet.sections:
+        parts.append(rf"\subsection*{{{words(section.title)}}}")
         parts += [display(writer, equation) for equation in section.equations]
+    if sheet.certificate:
+        parts += _verbatim(sheet.certificate)
     body = "\n".join(parts) + "\n"
     return _DOCUMENT % body if standalone else body
+
+
+def _verbatim(certificate: str) -> list[str]:
+    shown = _ascii(certificate.rstrip())
+    return [
+        r"\subsection*{Certificate}", r"{\small\begin{verbatim}", shown, r"\end{verbatim}}",
+    ]  # fmt: skip
 
 
 def summary(why: Derivative) -> str:
@@ -110,7 +119,7 @@ def _table(why: Derivative, writer: LatexWriter) -> str:
     heads = ["sample", *(f"${writer.write(column(why, term))}$" for term in why.terms), "product"]
     rows = [
         [
-            str(row.index + why.notation.first_index),
+            str(why.printed(row.index)),
             *(f"${writer.number(x)}$" for x in (*row.terms, row.product)),
         ]
         for row in shown_samples(why, _ROWS)
@@ -125,7 +134,7 @@ def _table(why: Derivative, writer: LatexWriter) -> str:
 
 
 def _writer(why: Derivative) -> LatexWriter:
-    return LatexWriter(why.notation, why.network.sizes, why.n_samples)
+    return LatexWriter(why.notation, why.network.sizes, why.n_samples, why.first_sample)
 
 
 def words(text: str) -> str:

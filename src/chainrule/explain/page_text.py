@@ -16,10 +16,11 @@ from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
-    from chainrule.explain.worked import Worked
+    from chainrule.explain.sheet import Sheet
 
 _ROWS = 10
-_BREAKS = re.compile(r"(?<=\))(?=[(\[])|(?<=\])(?=\[)|(?<= )(?=[+−·=] )|(?<= )(?=∂[^/]|else )")
+_BREAKS = re.compile(r"(?<=\))(?=[(\[])|(?<=\])(?=\[)|(?<= )(?=[+−·=⊙] )|(?<= )(?=∂[^/]|else )"
+                     r"|(?<=\], )(?=\[)|(?<=, )(?=[−\d⋯])")  # fmt: skip
 
 
 def page(why: Derivative, width: int, depth: int) -> str:
@@ -27,18 +28,24 @@ def page(why: Derivative, width: int, depth: int) -> str:
     return "\n".join(_Page(why, max(width, 40), depth).lines()) + "\n"
 
 
-def worked(example: Worked, width: int) -> str:
-    """Return a worked example, with no line longer than ``width`` (at least 40)."""
-    return "\n".join(_worked(example, max(width, 40))) + "\n"
+def written(sheet: Sheet, width: int) -> str:
+    """Return a sheet, with no line longer than ``width`` (at least 40)."""
+    return "\n".join(_written(sheet, max(width, 40))) + "\n"
 
 
-def _worked(example: Worked, width: int) -> Iterator[str]:
-    layout = _Layout(TextWriter(example.notation, example.network.sizes, 1), width)
-    yield from layout.fold(example.setting(), 0)
-    for section in example.sections():
+def _written(sheet: Sheet, width: int) -> Iterator[str]:
+    layout = _Layout(
+        TextWriter(sheet.notation, sheet.sizes, sheet.n_samples, sheet.first_sample), width
+    )
+    if sheet.headline is not None:
+        yield from layout.equation(sheet.headline, indent=0)
+    yield from layout.fold(sheet.setting, 0)
+    for section in sheet.sections:
         yield from ("", section.title)
         for equation in section.equations:
             yield from layout.equation(equation)
+    if sheet.certificate:
+        yield from ("", *layout.fold(sheet.certificate.rstrip(), 0))
 
 
 class _Layout:
@@ -47,20 +54,21 @@ class _Layout:
     def __init__(self, writer: TextWriter, width: int) -> None:
         self.writer, self.width = writer, width
 
-    def equation(self, equation: Equation) -> list[str]:
+    def equation(self, equation: Equation, indent: int = 4) -> list[str]:
+        margin = " " * indent
         lines = self.fold(equation.lead, 2) if equation.lead else []
         sides = [self.writer.write(side) for side in equation.sides]
         signs = ["", f" {equation.relation} ", *[" = "] * len(sides)]
         tag = f"   {equation.tag}" if equation.tag else ""
         whole = (
-            "    " + "".join(sign + side for sign, side in zip(signs, sides, strict=False)) + tag
+            margin + "".join(sign + side for sign, side in zip(signs, sides, strict=False)) + tag
         )
         if len(whole) <= self.width:
             return [*lines, whole]
-        start = "    " + sides[0]
+        start = margin + sides[0]
         if len(start) > self.width // 3:
-            lines += self._wrapped("    ", sides[0])
-            start = "     "
+            lines += self._wrapped(margin, sides[0])
+            start = margin + " "
         for sign, side in zip(signs[1:], sides[1:], strict=False):
             lines += self._wrapped(start + sign, side)
             start = " " * len(start)
@@ -106,7 +114,9 @@ class _Layout:
 
 class _Page(_Layout):
     def __init__(self, why: Derivative, width: int, depth: int) -> None:
-        super().__init__(TextWriter(why.notation, why.network.sizes, why.n_samples), width)
+        super().__init__(
+            TextWriter(why.notation, why.network.sizes, why.n_samples, why.first_sample), width
+        )
         self.why, self.depth = why, depth
 
     def lines(self) -> list[str]:
@@ -157,7 +167,7 @@ class _Page(_Layout):
         average = float(why.products.mean())
         left = why.n_samples - len(shown)
         more = [f"    ... {more_samples(left)}"] if left else []
-        labels = [str(row.index + why.notation.first_index) for row in shown]
+        labels = [str(why.printed(row.index)) for row in shown]
 
         heads = ["sample", *symbols, "product"]
         rows = [

@@ -27,10 +27,12 @@ class EquationView(TypedDict):
 class Scribe:
     """A writer of a network's equations, as MathML and as text."""
 
-    def __init__(self, notation: Notation, sizes: Sequence[int], n_samples: int = 1) -> None:
+    def __init__(
+        self, notation: Notation, sizes: Sequence[int], n_samples: int = 1, first_sample: int = 0
+    ) -> None:
         self.notation = notation
-        self.writer = MathmlWriter(notation, sizes, n_samples)
-        self._text = TextWriter(notation, sizes, n_samples)
+        self.writer = MathmlWriter(notation, sizes, n_samples, first_sample)
+        self._text = TextWriter(notation, sizes, n_samples, first_sample)
 
     def view(self, equation: Equation, target: str = "", lead: str | None = None) -> EquationView:
         """Return an equation; a click on it opens ``target``."""

@@ -61,11 +61,12 @@ class Steps:
         shown: Sequence[Sequence[int]],
         learning_rate: float,
         names: Names | None = None,
+        first_sample: int = 0,
     ) -> None:
         self.network, self.g, self.y, self.focus = network, gradient, y, focus
-        self.shown, self.eta = shown, learning_rate
+        self.shown, self.eta, self.first_sample = shown, learning_rate, first_sample
         self.pieces = Pieces(network, gradient, y, focus, notation)
-        self.scribe = Scribe(notation, network.sizes, len(y))
+        self.scribe = Scribe(notation, network.sizes, len(y), first_sample)
         self.L = len(network.sizes) - 1
         self.origins = {} if names is None else names.origins
 
@@ -193,6 +194,7 @@ class Steps:
         return Explanation(
             self.network, target, self.g, self.y, sample_weight=None, dropout_step=None,
             learning_rate=None, focus=self.focus, notation=self.scribe.notation,
+            first_sample=self.first_sample,
         )  # fmt: skip
 
     def _gradient(self, l: int) -> StepView:

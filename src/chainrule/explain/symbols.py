@@ -73,11 +73,14 @@ class Function(Expr):
 
 @dataclass(frozen=True)
 class Sum(Expr):
-    """Σ over the ``count`` units of a layer, or over the samples if ``layer`` is None."""
+    """Σ over the ``count`` units of a layer, or over the samples if ``layer`` is None.
+
+    ``count`` is None where it differs from layer to layer.
+    """
 
     index: Index
     layer: int | None
-    count: int
+    count: int | None
     body: Expr
 
 
@@ -95,6 +98,35 @@ class Iverson(Expr):
 
     left: Index
     right: Index
+
+
+@dataclass(frozen=True)
+class Transpose(Expr):
+    """The transpose of a matrix or row, which is a `Quantity` or its numbers."""
+
+    matrix: Expr
+
+
+@dataclass(frozen=True)
+class Hadamard(Expr):
+    """The product of matrices of one shape, element by element."""
+
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Grid(Expr):
+    """A matrix, row by row; its cells are numbers, or dots for what is left out."""
+
+    rows: tuple[tuple[Expr, ...], ...]
+
+
+@dataclass(frozen=True)
+class Shape(Expr):
+    """The shape of a matrix: rows × columns."""
+
+    rows: int
+    columns: int
 
 
 @dataclass(frozen=True)

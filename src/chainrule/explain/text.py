@@ -17,6 +17,7 @@ _ABOVE = dict(
         strict=True,
     )
 )
+_ABOVE["⊤"] = "ᵀ"
 _LETTERS = {"lambda": "λ", "eta": "η", "mean_s": "s̄", "sum_w2": "Σ w²"}
 _NAMES = {"sigma": "σ", "Phi": "Φ", "phi": "φ"}
 _SMALL_FRACTIONS = {("1", "2"): "½", ("1", "100"): "0.01"}
@@ -78,6 +79,9 @@ class TextWriter(Writer):
 
     def big_sum(self, index: str, first: str, last: str, body: str) -> str:
         return f"Σ{lower(index + '=' + first)}{upper(last)} {body}"
+
+    def grid(self, rows: Sequence[Sequence[str]]) -> str:
+        return "[" + ", ".join(f"[{', '.join(row)}]" for row in rows) + "]"
 
     def operator(self, mark: str) -> str:
         return f" {({'<=': '≤', '>=': '≥'}).get(mark, mark)} "

@@ -13,7 +13,8 @@ _NAMES = {
     "tanh": "tanh", "sinh": "sinh", "cosh": "cosh", "atan": "arctan", "max": "max", "min": "min",
     "sign": 'op("sign")',
 }  # fmt: skip
-_OPERATORS = {"−": "-", "·": "dot", "<=": "<=", ">=": ">=", "←": "<-", ">": ">", "<": "<"}
+_OPERATORS = {"−": "-", "·": "dot", "<=": "<=", ">=": ">=", "←": "<-", ">": ">", "<": "<",
+              "⊙": "dot.o", "×": "times"}  # fmt: skip
 
 
 class TypstWriter(Writer):
@@ -78,6 +79,9 @@ class TypstWriter(Writer):
 
     def big_sum(self, index: str, first: str, last: str, body: str) -> str:
         return f"sum_({_marks(index)} = {_marks(first)})^({_marks(last)}) {body}"
+
+    def grid(self, rows: Sequence[Sequence[str]]) -> str:
+        return f"mat({'; '.join(', '.join(row) for row in rows)})"
 
     def operator(self, mark: str) -> str:
         return f" {_OPERATORS.get(mark, mark)} "

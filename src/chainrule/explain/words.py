@@ -9,6 +9,7 @@ from chainrule.equations.targets import Bias, PreActivation, UnitOutput, Weight
 from chainrule.explain.symbols import LossSymbol, Partial, quantity
 
 if TYPE_CHECKING:
+    from chainrule.equations.feedforward import FeedForward
     from chainrule.explain.derivative import Derivative, SampleRow
     from chainrule.explain.terms import Term
     from chainrule.explain.writer import Writer
@@ -61,18 +62,25 @@ def what(why: Derivative) -> str:
 
 def setting(why: Derivative) -> str:
     """Return the target, network, loss and samples of the numbers, in words."""
-    network, n = why.network, why.n_samples
+    weighted = why.sample_weight is not None
+    return setting_of(what(why), why.network, why.n_samples, weighted, why.dropout_step)
+
+
+def setting_of(
+    target: str, network: FeedForward, n: int, weighted: bool, dropout_step: int | None
+) -> str:
+    """Return a target that is in words already, and its network, loss and samples."""
     sizes = "-".join(map(str, network.sizes))
     functions = [layer.activation.name for layer in network.weighted_layers]
     if len(functions) > 4:
         functions = [*functions[:2], "...", functions[-1]]
     samples = "1 sample" if n == 1 else f"{n} samples"
-    if why.sample_weight is not None:
+    if weighted:
         samples += ", weighted"
     made_of = f"network {sizes} ({', '.join(functions)}), loss {network.loss.name}"
-    parts = [f"{what(why)}; {made_of}, {samples}"]
+    parts = [f"{target}; {made_of}, {samples}"]
     if network.l2:
         parts.append(f"penalty ½ λ Σ w² with λ = {network.l2:g}")
-    if why.dropout_step is not None:
-        parts.append(f"dropout masks of step {why.dropout_step}")
+    if dropout_step is not None:
+        parts.append(f"dropout masks of step {dropout_step}")
     return ", ".join(parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.feedforward import FeedForward
@@ -21,15 +22,20 @@ from chainrule.explain.notation import Notation
 from chainrule.explain.pieces import Array, Pieces
 from chainrule.explain.symbols import (
     Factor,
+    Function,
     LossSymbol,
     Partial,
     Quantity,
+    Sum,
     Word,
     fill,
     put_numbers,
     quantity,
 )
 from chainrule.explain.terms import Equation, Term
+
+if TYPE_CHECKING:
+    from chainrule.explain.sheet import Sheet
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +60,11 @@ class Worked:
         steps: int,
         freeze_biases: bool,
         notation: Notation,
+        first_sample: int = 0,
     ) -> None:
         self.network, self.x, self.y = network, x, y
         self.learning_rate, self.freeze_biases = learning_rate, freeze_biases
-        self.notation = notation
+        self.notation, self.first_sample = notation, first_sample
         self.steps: list[Step] = []
         for _ in range(steps):
             gradient = network.gradient(x, y)
@@ -83,15 +90,26 @@ class Worked:
         return Derivative(
             at.network, target, at.gradient, self.y, sample_weight=None, dropout_step=None,
             learning_rate=self.learning_rate, focus=0, notation=self.notation,
+            first_sample=self.first_sample,
         )  # fmt: skip
 
     def sections(self) -> list[Section]:
         """Return the whole example: what is given, then each step from the inputs to the loss."""
-        made = [self._given()]
+        made = [self._given(), Section("The rules", list(_rules(self._pieces(0))))]
         for number in range(len(self.steps)):
             start = f"Step {number + 1}. " if len(self.steps) > 1 else ""
             made += [Section(start + s.title, s.equations) for s in self._step(number)]
         return made
+
+    def sheet(self) -> Sheet:
+        """Return everything that is written down, with the network drawn before the first step."""
+        from chainrule.explain.picture import picture
+        from chainrule.explain.sheet import Sheet
+
+        return Sheet(
+            "A worked example", self.setting(), self.sections(), self.notation,
+            self.network.sizes, 1, first_sample=self.first_sample, picture=picture(self._pieces(0)),
+        )  # fmt: skip
 
     def setting(self) -> str:
         """Return the network, the loss and the steps, in words."""
@@ -127,25 +145,41 @@ class Worked:
         return Pieces(at.network, at.gradient, self.y, 0, self.notation)
 
     def _step(self, number: int) -> Iterator[Section]:
+        from chainrule.explain.matrices import MatrixForm
+
         p = self._pieces(number)
-        for l in _layers(self.network):
+        layers, form = _layers(self.network), MatrixForm(p)
+        for l in layers:
             yield Section(f"Forward: layer {l}", list(_forward(p, l)))
+        yield Section("Forward, as matrices", [e for l in layers for e in form.forward(l)])
         yield Section("The loss", list(_loss(p)))
-        for l in reversed(_layers(self.network)):
+        for l in reversed(layers):
             yield Section(f"Backward: layer {l}", list(self._backward(number, l)))
+        matrices = [e for l in reversed(layers) for e in (*form.backward(l), *form.gradient(l))]
+        yield Section("Backward, as matrices", matrices)
         yield Section("The updates", list(self._updates(number)))
+        moved = [
+            equation for l in reversed(layers)
+            for equation in form.update(l, self.learning_rate, biases=not self.freeze_biases)
+        ]  # fmt: skip
+        yield Section("The updates, as matrices", moved)
         yield self._after(number)
 
     def _backward(self, number: int, l: int) -> Iterator[Equation]:
-        known: set[Expr] = set()  # a term that several derivatives share is derived once
+        known: dict[Expr, int] = {}  # a term that several derivatives share is derived once
+        said: set[str] = set()
         for target in _targets(self.network, l):
             why = self.derivative(target, number)
             for term in why.terms:
                 if term.symbol not in known:
-                    known.add(term.symbol)
+                    known[term.symbol] = len(known) + 1
                     sides = dict.fromkeys((term.formula, *term.numbers.sides[1:]))  # 1 = 1
-                    yield Equation((term.symbol, *sides))
-            yield _product(why)
+                    tag = f"({known[term.symbol]})" if self.notation.tags else ""
+                    words = document.meaning(term.symbol)
+                    lead = "" if words in said else words
+                    said.add(words)
+                    yield Equation((term.symbol, *sides), lead, tag=tag)
+            yield _product(why, [known[term.symbol] for term in why.terms])
             yield from _flattened(why)
             if why.penalty is not None:
                 yield why.penalty.numbers
@@ -226,12 +260,36 @@ def _loss(p: Pieces) -> Iterator[Equation]:
         yield Equation((LossSymbol(), whole_loss, numbers, Num(float(p.g.loss))), lead)
 
 
-def _product(why: Derivative) -> Equation:
-    """Return the derivative as the product of its terms, with their results and numbers."""
+def _rules(p: Pieces) -> Iterator[Equation]:
+    """Return the rules of the network for any layer, as the layers use them one by one."""
+    units = max(p.network.sizes[:-1])
+    z, a = quantity("z", "l", "to"), quantity("a", "l", "to")
+    product = mul(quantity("w", "l", "to", "from"), quantity("a", "l-1", "from"))
+    total: Expr = Sum("from", 0, units, product) if units > 1 else product
+    if len(set(p.network.sizes[:-1])) > 1:
+        total = Sum("from", 0, None, product)
+    bias: list[Expr] = [quantity("b", "l", "to")] if p.network.biases else []
+    lead = "A unit multiplies what arrives by its weights"
+    yield Equation((z, add(total, *bias)), f"{lead}{' and adds its bias' if bias else ''}")
+    activations = {layer.activation.name: layer.activation for layer in p.network.weighted_layers}
+    formula: Expr = Function("l", z)
+    if len(activations) == 1 and not p.softmax:
+        (activation,) = activations.values()
+        formula = fill(parse(activation.formula)[0], {"z": z})
+    yield Equation((a, formula), "and applies its activation function")
+    yield Equation(p.definition_of_loss().sides, "The loss compares the outputs with the targets")
+
+
+def _product(why: Derivative, numbers: list[int]) -> Equation:
+    """Return the derivative as the product of its terms, with their results and numbers.
+
+    ``numbers`` are those of the terms, where the notation has tags.
+    """
     symbol = Partial(LossSymbol(0), why.symbol)
     chain = mul(*(Factor(term.symbol) for term in why.terms))
-    numbers = mul(*(Factor(Num(term.value)) for term in why.terms))
-    return Equation((symbol, chain, numbers, Num(float(why.products[0]))), "and so")
+    values = mul(*(Factor(Num(term.value)) for term in why.terms))
+    lead = document.from_expressions(numbers) if why.notation.tags else "and so"
+    return Equation((symbol, chain, values, Num(float(why.products[0]))), lead)
 
 
 def paths(terms: tuple[Term, ...]) -> Iterator[tuple[Term, ...]]:

@@ -35,6 +35,7 @@ class WorkedExample(Worked):
         steps: How many steps of gradient descent.
         freeze_biases: Whether the biases keep their values.
         notation: The notation.
+        first_sample: The place of the sample in the whole data, which counts it in print.
 
     Attributes:
         network: The network before the first step.
@@ -57,9 +58,9 @@ class WorkedExample(Worked):
         Args:
             width: The most characters in a line; at least 40.
         """
-        from chainrule.explain.page_text import worked
+        from chainrule.explain.page_text import written
 
-        return worked(self, width)
+        return written(self.sheet(), width)
 
     def latex(self, standalone: bool = False) -> str:
         """Return the example as LaTeX, which needs the package amsmath.
@@ -67,15 +68,25 @@ class WorkedExample(Worked):
         Args:
             standalone: Return a whole document, not only its body.
         """
-        from chainrule.explain.page_latex import worked
+        from chainrule.explain.page_latex import written
 
-        return worked(self, standalone)
+        return written(self.sheet(), standalone)
 
     def html(self) -> str:
         """Return an HTML page that needs no other file, script or network."""
-        from chainrule.explain.page_html import worked
+        from chainrule.explain.page_html import written
 
-        return worked(self)
+        return written(self.sheet())
+
+    def pdf(self) -> bytes:
+        """Return the example as a PDF file, typeset by Typst.
+
+        Raises:
+            ImportError: Typst, of the extra ``worksheets``, is not installed.
+        """
+        from chainrule.explain.page_typst import written
+
+        return written(self.sheet())
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data for JSON, each formula as text, LaTeX and MathML."""
@@ -92,9 +103,9 @@ class WorkedExample(Worked):
         return f"WorkedExample({steps}, loss {self.losses[0]:.6g} to {self.losses[-1]:.6g})"
 
     def _repr_html_(self) -> str:
-        from chainrule.explain.page_html import worked_fragment
+        from chainrule.explain.page_html import written_fragment
 
-        return worked_fragment(self)
+        return written_fragment(self.sheet())
 
 
 def worked_example(
@@ -106,6 +117,7 @@ def worked_example(
     steps: int = 1,
     freeze_biases: bool = False,
     notation: Notation | str = "default",
+    first_sample: int = 0,
 ) -> WorkedExample:
     """Work one sample through the network: forward pass, loss, every gradient, every update.
 
@@ -118,6 +130,7 @@ def worked_example(
         steps: How many steps of gradient descent to work through; at least 1.
         freeze_biases: Leave the biases as they are.
         notation: A `Notation`, or the name of one that ships: "default", "C-a-L" or "L-h".
+        first_sample: The place of the sample in the whole data: 2 writes its loss as C_2.
 
     Returns:
         The example, as text, HTML, LaTeX or data.
@@ -125,8 +138,8 @@ def worked_example(
     Raises:
         TypeError: An argument has the wrong type.
         ValueError: There is more than one sample, the data do not fit, ``learning_rate`` or
-            ``steps`` is too small, ``notation`` does not exist, or the network has more parameters
-            than can be written out.
+            ``steps`` is too small, ``first_sample`` is below 0, ``notation`` does not exist, or the
+            network has more parameters than can be written out.
 
     Examples:
         >>> import chainrule as cr
@@ -140,6 +153,7 @@ def worked_example(
     whole(steps, "steps")
     if not isinstance(freeze_biases, bool):
         raise TypeError(f"freeze_biases is {freeze_biases!r}; expected True or False")
+    first_sample = whole(first_sample, "first_sample", least=0)
     count = network.parameters.size
     if count > _MOST_PARAMETERS:
         raise ValueError(
@@ -160,5 +174,5 @@ def worked_example(
     rows = data.one_hot(samples.y, network.sizes[-1], np.float64).copy()
     return WorkedExample(
         network.copy(), X, rows, learning_rate=learning_rate, steps=steps,
-        freeze_biases=freeze_biases, notation=chosen,
+        freeze_biases=freeze_biases, notation=chosen, first_sample=first_sample,
     )  # fmt: skip

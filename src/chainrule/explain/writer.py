@@ -17,12 +17,16 @@ from chainrule.explain.symbols import (
     Dots,
     Factor,
     Function,
+    Grid,
+    Hadamard,
     Index,
     Iverson,
     LossSymbol,
     Partial,
     Quantity,
+    Shape,
     Sum,
+    Transpose,
     Word,
 )  # fmt: skip
 
@@ -36,10 +40,17 @@ _ROLES = {
 
 
 class Writer(ABC):
-    """A writer of expressions, for a network of these sizes, in one notation."""
+    """A writer of expressions, for a network of these sizes, in one notation.
 
-    def __init__(self, notation: Notation, sizes: Sequence[int], n_samples: int = 1) -> None:
+    The samples of expressions are counted from 0; the writer counts them from ``first_sample``, the
+    place of the first one in the whole data.
+    """
+
+    def __init__(
+        self, notation: Notation, sizes: Sequence[int], n_samples: int = 1, first_sample: int = 0
+    ) -> None:
         self.notation, self.sizes, self.n_samples = notation, tuple(sizes), n_samples
+        self.first_sample = first_sample
         single = all(units == 1 for units in self.sizes)
         self._hide_units = single and notation.single_units == "hide"
 
@@ -56,6 +67,17 @@ class Writer(ABC):
                 return self.dots()
             case Quantity():
                 return self._quantity(expr)
+            case Transpose(Quantity() as matrix):
+                return self._quantity(matrix, "⊤")
+            case Transpose(matrix):
+                return self.power(self.write(matrix), self.plain("⊤"))
+            case Hadamard(items):
+                return self._hadamard(items)
+            case Grid(rows):
+                return self.grid([[self.write(cell) for cell in row] for row in rows])
+            case Shape(rows, columns):
+                size = [self.plain(str(rows)), self.operator("×"), self.plain(str(columns))]
+                return self.group("(", self.row(size), ")")
             case LossSymbol(sample, letter):
                 return self._loss(sample, letter)
             case Partial(of, by):
@@ -110,24 +132,37 @@ class Writer(ABC):
 
     # --- what is written ------------------------------------------------------------------------
 
-    def _quantity(self, q: Quantity) -> str:
+    def _quantity(self, q: Quantity, mark: str = "") -> str:
         letter, layer, units = q.letter, q.layer, q.units
         if letter == "a":
             letter = self.notation.activation
             if layer == 0 and self.notation.input is not None:
                 letter, layer = self.notation.input, None
         if self._hide_units and letter != "s":
-            return self.symbol(letter, "" if layer is None else self._layer(layer), "")
+            return self.symbol(letter, "" if layer is None else self._layer(layer), mark)
+        if letter == "s":
+            units = tuple(map(self._of_data, units))
         labels = [self._index(unit) for unit in units]
         between = "" if all(len(label) == 1 for label in labels) else ","
-        return self.symbol(letter, between.join(labels), self._layer_mark(layer))
+        return self.symbol(letter, between.join(labels), self._layer_mark(layer) + mark)
+
+    def _hadamard(self, items: Sequence[Expr]) -> str:
+        parts: list[str] = []
+        for item in items:
+            written = self._enclosed(item, Add, Neg, Mul)
+            parts += [self.operator("⊙"), written] if parts else [written]
+        return self.row(parts)
 
     def _loss(self, sample: Index | None, letter: str) -> str:
         if letter == "R":
             return self.symbol("R", "", "")
         if sample is None or (not self.notation.name_sample and self.n_samples == 1):
             return self.symbol(self.notation.loss, "", "")
-        return self.symbol(self.notation.loss, self._index(sample), "")
+        return self.symbol(self.notation.loss, self._index(self._of_data(sample)), "")
+
+    def _of_data(self, sample: Index) -> Index:
+        """Return a sample of the batch as one of the whole data."""
+        return sample + self.first_sample if isinstance(sample, int) else sample
 
     def _layer(self, layer: int | str) -> str:
         if isinstance(layer, str) or self.notation.layer_names == "number":
@@ -193,7 +228,7 @@ class Writer(ABC):
         if isinstance(item, Factor):
             bare = self.notation.factors == "" and not isinstance(item.body, Num)
             return item.result or not bare
-        return isinstance(item, Add | Num | Neg)
+        return isinstance(item, Add | Num | Neg | Grid | Shape)
 
     def _factor(self, body: Expr, result: bool, first: bool) -> str:
         if not result:
@@ -235,10 +270,13 @@ class Writer(ABC):
         return self.row([self.function_name(function), self.group("(", inside, ")")])
 
     def _sum(self, node: Sum) -> str:
-        first = self.notation.first_index
-        last = node.count - 1 + first
-        in_letters = "n-1" if first == 0 else "n"
-        upper = in_letters if self.notation.counts == "n" else str(last)
+        in_letters = "n-1" if self.notation.first_index == 0 else "n"
+        shift = self.first_sample if node.layer is None else 0
+        first = self.notation.first_index + shift
+        in_numbers = self.notation.counts == "number" or bool(shift)
+        upper = in_letters
+        if node.count is not None and in_numbers:
+            upper = str(node.count - 1 + first)
         body = self._enclosed(node.body, Add)
         return self.big_sum(self._index(node.index), str(first), upper, body)
 
@@ -327,6 +365,10 @@ class Writer(ABC):
     @abstractmethod
     def big_sum(self, index: str, first: str, last: str, body: str) -> str:
         """Write Σ with its bounds and body."""
+
+    @abstractmethod
+    def grid(self, rows: Sequence[Sequence[str]]) -> str:
+        """Write a matrix whose cells are written already."""
 
     @abstractmethod
     def operator(self, mark: str) -> str:

@@ -23,7 +23,7 @@ _ROWS = 100  # samples in the table
 
 def explanation(why: Explanation, version: int) -> ExplanationView:
     """Return a derivation, with its first level of contributions."""
-    scribe = Scribe(why.notation, why.network.sizes, why.n_samples)
+    scribe = Scribe(why.notation, why.network.sizes, why.n_samples, why.first_sample)
     sections: list[SectionView] = []
     for section in why.sections():
         parts = section.term.contributions if section.term is not None else None
@@ -51,9 +51,11 @@ def explanation(why: Explanation, version: int) -> ExplanationView:
         "editable": isinstance(why.target, Weight | Bias) or given,
         "sections": sections,
         "heads": [scribe.mathml(term.symbol) for term in why.terms],
-        "samples": [[i, *_sample(why, i)] for i in (chosen if why.n_samples > 1 else [])],
+        "samples": [
+            [why.first_sample + i, *_sample(why, i)] for i in (chosen if why.n_samples > 1 else [])
+        ],
         "n_samples": why.n_samples,
-        "focus": why.focus,
+        "focus": why.first_sample + why.focus,
     }
 
 
@@ -64,7 +66,7 @@ def _sample(why: Explanation, i: int) -> list[Value]:
 
 def terms(why: Explanation, chosen: Sequence[Term]) -> list[TermView]:
     """Return the terms of a contribution in numbers."""
-    scribe = Scribe(why.notation, why.network.sizes, why.n_samples)
+    scribe = Scribe(why.notation, why.network.sizes, why.n_samples, why.first_sample)
     return [
         {
             "numbers": scribe.view(term.numbers)["mathml"],

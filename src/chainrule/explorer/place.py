@@ -304,6 +304,7 @@ class Place:
                 self.network, resolved, self._gradient(), self._data.y[self._rows()],
                 sample_weight=None, dropout_step=None, learning_rate=s.learning_rate,
                 focus=self._focus(), notation=notation(s.notation, s.digits), names=self._names(),
+                first_sample=self._rows().start,
             )  # fmt: skip
 
         return self._once(str(resolved), make)

@@ -266,7 +266,7 @@ class Session(Supplying):
         s = self.settings
         examiner = practice.Examiner(
             self.network, self._data.X, self._data.y, self.sample,
-            notation(s.notation, max(s.digits, 4)), s.learning_rate,
+            notation(s.notation, max(s.digits, 4)), s.learning_rate, counted=True,
         )  # fmt: skip
         self._exercise = examiner.ask(request.about, np.random.default_rng(self._asked))
         self._asked += 1

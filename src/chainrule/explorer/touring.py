@@ -109,4 +109,5 @@ class Touring(Running):
             self.network, gradient, self._data.y[self._rows()], focus,
             notation(self.settings.notation, self.settings.digits),
             self._units_shown(gradient, focus), self.settings.learning_rate, self._names(),
+            self._rows().start,
         )  # fmt: skip

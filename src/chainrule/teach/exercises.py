@@ -35,14 +35,19 @@ _MOST_UNITS = 6  # given in an exercise about a sum
 
 
 class Examiner:
-    """A maker of exercises for a network and samples."""
+    """A maker of exercises for a network and samples.
+
+    Losses of samples are counted from the sample itself, or, if ``counted``, as in X.
+    """
 
     def __init__(
-        self, network: FeedForward, X: Array, y: Array, sample: int, notation: Notation, eta: float
-    ) -> None:
+        self, network: FeedForward, X: Array, y: Array, sample: int, notation: Notation,
+        eta: float, counted: bool = False,
+    ) -> None:  # fmt: skip
         self.network, self.X, self.y, self.sample = network, X, y, sample
         self.notation, self.eta = notation, eta
-        self.scribe = Scribe(notation, network.sizes)
+        self.counted = counted
+        self.scribe = Scribe(notation, network.sizes, 1, sample if counted else 0)
 
     def ask(
         self, about: str, rng: np.random.Generator, layers: Sequence[int] | None = None
@@ -92,6 +97,7 @@ class Examiner:
             self.y[chosen],
             notation=self.notation,
             learning_rate=self.eta,
+            first_sample=chosen.start or 0 if self.counted else 0,
         )
 
     def _slope(self, w: Weight) -> Exercise | None:
@@ -315,7 +321,7 @@ class Examiner:
         key: formulas.FormulaKey | None = None,
     ) -> Exercise:
         known = tuple(self._given(why, g) if isinstance(g, tuple) else g for g in given)
-        scribe = Scribe(self.notation, self.network.sizes, why.n_samples)
+        scribe = Scribe(self.notation, self.network.sizes, why.n_samples, why.first_sample)
         views = [scribe.view(equation) for equation in known]
         view: QuestionView = {
             "kind": "question", "words": words, "mathml": scribe.mathml(symbol),

@@ -117,7 +117,7 @@ def _formulas(
         if found is None or name == "step":
             equations += _of_step(stop, steps())
             continue
-        scribe = Scribe(found.notation, found.network.sizes, found.n_samples)
+        scribe = Scribe(found.notation, found.network.sizes, found.n_samples, found.first_sample)
         for section in found.sections():
             if section.title.startswith(_SECTIONS[name]):
                 equations += [scribe.view(equation) for equation in section.equations]

@@ -38,10 +38,6 @@ _DOCUMENT = r"""\documentclass[a4paper]{article}
 \end{document}
 """
 _HEADINGS = {1: "section*", 2: "subsection*", 3: "subsubsection*"}
-_SIGNS = {
-    "−": "$-$", "∂": r"$\partial$", "′": r"$'$", "×": r"$\times$", "η": r"$\eta$", "·": r"$\cdot$",
-    "δ": r"$\delta$",
-}  # fmt: skip
 
 
 def page(title: str, blocks: Iterable[Block], notation: Notation, sizes: tuple[int, ...]) -> str:
@@ -100,7 +96,4 @@ def _shown(writer: LatexWriter, equation: Equation) -> str:
 
 def _text(text: str) -> str:
     """Return a text for LaTeX, with its signs as formulas."""
-    escaped = words(text)
-    for sign, formula in _SIGNS.items():
-        escaped = escaped.replace(sign, formula)
-    return escaped.replace("\n", r"\newline ")
+    return words(text).replace("\n", r"\newline ")
