@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule._exports import exported
+from chainrule.engines import wasm
 from chainrule.engines.base import Engine, Epoch, EpochResult, Failure, Plan, Shortcut, State, go_on
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import data
@@ -53,6 +54,8 @@ def _engines() -> dict[str, Engine]:
         from chainrule.engines.native import NativeEngine
 
         found["native"] = NativeEngine()
+    if (in_page := wasm.find()) is not None:
+        found["wasm"] = in_page
     found["reference"] = ReferenceEngine()
     return found
 
@@ -65,6 +68,8 @@ def check_name(name: str) -> str:
     """Return the name, or raise ValueError if no engine is called that."""
     if name == "native" and name not in _ENGINES:
         raise ValueError("engine 'native' is not installed: this is a pure Python installation")
+    if name == "wasm" and name not in _ENGINES:
+        raise ValueError("engine 'wasm' is of live pages, in the browser; here take 'auto'")
     if name != "auto" and name not in _ENGINES:
         raise ValueError(f"unknown engine {name!r}; known: auto, {', '.join(_ENGINES)}")
     return name

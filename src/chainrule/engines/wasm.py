@@ -1,0 +1,345 @@
+"""The engine of live pages: the C++ core as a module of WebAssembly, beside Python in the browser.
+
+The module has its own memory. Each call copies its arrays there, and back what it changed.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.engines.compiled import CompiledEngine
+
+_ELEMENTS = {np.dtype(t): i for i, t in enumerate(("f4", "f8", *"bhiq", *"BHIQ", "?"))}  # core.h
+_LINE = 64  # bytes at which an array may begin
+_ROOM = 1 << 12  # bytes that a call has at the least
+_REAL = np.dtype(np.float64)
+_LOWER_HALF = 0xFFFFFFFF
+
+
+class Instance(Protocol):
+    """An instance of core.wasm: in the browser the object that core.js makes, elsewhere its like.
+
+    Arrays come as bytes: flat, of uint8.
+    """
+
+    def call(self, name: str, *given: int) -> Any:
+        """Return what a function of native/wasm/api.cpp makes of numbers and addresses."""
+        ...
+
+    def write(self, at: int, array: NDArray[np.uint8], /) -> None:
+        """Copy an array into the module's memory."""
+        ...
+
+    def read(self, at: int, array: NDArray[np.uint8], /) -> None:
+        """Copy from the module's memory into an array."""
+        ...
+
+    def answer(self, answer: Callable[[int, float], bool], /) -> None:
+        """Set what answers the questions of an epoch: steps and mean loss so far to whether to stop."""
+        ...
+
+
+class WasmEngine(CompiledEngine):
+    """Trains in C++ in the browser: vector instructions, one thread, one call for each epoch."""
+
+    name = "wasm"
+
+    def __init__(self, instance: Instance) -> None:
+        super().__init__(Core(instance))
+
+
+def find() -> WasmEngine | None:
+    """Return the engine of the page that this Python runs in, or None where there is none."""
+    if sys.platform != "emscripten":
+        return None
+    import js  # of Pyodide
+
+    instance = getattr(js, "chainruleCore", None)
+    return None if instance is None else WasmEngine(_InBrowser(instance))
+
+
+class _InBrowser:
+    """The object that core.js makes, with the answer as JavaScript keeps it."""
+
+    def __init__(self, made: Any) -> None:
+        self.call, self.write, self.read = made.call, made.write, made.read
+        self._made = made
+
+    def answer(self, answer: Callable[[int, float], bool]) -> None:
+        from pyodide.ffi import create_proxy
+
+        self._made.answer(create_proxy(answer))
+
+
+class Core:
+    """What engines/_native.pyi describes, of an instance of core.wasm."""
+
+    batch_limit = 1 << 24
+    NOT_HANDLED, DONE, NOT_FINITE = 0, 1, 2
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._lock = threading.RLock()  # the instance has one stack; a callback may predict
+        self._ask: Callable[[int, float], bool] | None = None
+        self._error: BaseException | None = None
+        self._block, self._size, self._in_use = 0, 0, False
+        instance.answer(self._answer)
+        lines = self._text(instance.call("names")).splitlines()
+        self.activations, self.losses, self.optimizers = (tuple(line.split()) for line in lines)
+
+    def default_threads(self) -> int:
+        """Return 1: there are no others."""
+        return 1
+
+    def instruction_set(self) -> str:
+        """Return what the core was compiled for."""
+        return "simd128"
+
+    def Trainer(self, **given: Any) -> Trainer:  # noqa: N802 - as the extension calls it
+        """Return who trains, for the arguments in `_native.pyi`."""
+        return Trainer(self, **given)
+
+    def Predictor(self, **given: Any) -> Predictor:  # noqa: N802
+        """Return who predicts, for the arguments in `_native.pyi`."""
+        return Predictor(self, **given)
+
+    def make(self, function: str, numbers: Sequence[float]) -> int:
+        """Return the address of what a function makes of numbers."""
+        with self._lock, self.arrays([np.array(numbers, _REAL)]) as (at,):
+            return int(self.call(function, at))
+
+    def drop(self, machine: int) -> None:
+        """Free what `make` made."""
+        with self._lock:
+            self._instance.call("drop", machine)
+
+    def call(self, function: str, *given: int) -> Any:
+        """Call a function; a module that stops, stopped for want of memory."""
+        try:
+            return self._instance.call(function, *given)
+        except Exception as error:
+            raise MemoryError(
+                f"the core stopped: the memory of its page is used up ({error})"
+            ) from error
+
+    @contextmanager
+    def arrays(
+        self, inputs: Sequence[NDArray[Any] | None], changed: Sequence[NDArray[Any] | None] = ()
+    ) -> Iterator[list[int]]:
+        """Copy arrays into the module, give their addresses (0 for None), and copy the changed back.
+
+        Raises MemoryError where the module has no room for them.
+        """
+        every = [*inputs, *changed]
+        starts, size = [], 0
+        for array in every:
+            starts.append(size)
+            size += 0 if array is None else -(-array.nbytes // _LINE) * _LINE
+        block, nested = self._take(size)
+        try:
+            for start, array in zip(starts, every, strict=True):
+                if array is not None:
+                    self._instance.write(block + start, _bytes(array))
+            yield [
+                0 if array is None else block + start
+                for start, array in zip(starts, every, strict=True)
+            ]
+            for start, array in zip(starts[len(inputs) :], changed, strict=True):
+                if array is not None:
+                    self._instance.read(block + start, _bytes(array))
+        finally:
+            if nested:
+                self._instance.call("release", block)
+            else:
+                self._in_use = False
+
+    @contextmanager
+    def asking(self, ask: Callable[[int, float], bool]) -> Iterator[None]:
+        """Let ``ask`` answer the epoch's questions; what it raises is raised after the epoch."""
+        before = self._ask, self._error
+        self._ask, self._error = ask, None
+        try:
+            yield
+            if self._error is not None:
+                raise self._error
+        finally:
+            self._ask, self._error = before
+
+    def set(self, at: int, numbers: Sequence[float]) -> None:
+        """Write numbers at an address."""
+        self._instance.write(at, _bytes(np.array(numbers, _REAL)))
+
+    @property
+    def lock(self) -> threading.RLock:
+        """What a call holds from its first array to its last."""
+        return self._lock
+
+    def _answer(self, steps: float, loss: float) -> bool:
+        if self._error is not None or self._ask is None:
+            return True
+        try:
+            return bool(self._ask(int(steps), loss))
+        except BaseException as error:  # whatever it is, the epoch ends cleanly first
+            self._error = error
+            return True
+
+    def _take(self, size: int) -> tuple[int, bool]:
+        """Return the block that calls share, large enough, or one of their own for calls in calls."""
+        if self._in_use:
+            return self._allocate(size), True
+        if size > self._size:
+            self._instance.call("release", self._block)
+            self._block = self._size = 0
+            self._block, self._size = self._allocate(max(size, _ROOM)), max(size, _ROOM)
+        self._in_use = True
+        return self._block, False
+
+    def _allocate(self, size: int) -> int:
+        found = int(self._instance.call("allocate", size)) if size < 1 << 31 else 0
+        if not found:
+            raise MemoryError(
+                f"the core in this page has no room for {size} bytes: take fewer samples, or train "
+                "where Python is installed"
+            )
+        return found
+
+    def _text(self, at: int) -> str:
+        """Return the text at an address, which ends with a zero."""
+        text, part = b"", np.empty(256, np.uint8)
+        while b"\0" not in text:
+            self._instance.read(int(at) + len(text), part)
+            text += part.tobytes()
+        return text.partition(b"\0")[0].decode()
+
+
+class Trainer:
+    """`_native.Trainer` of an instance."""
+
+    def __init__(self, core: Core, **given: Any) -> None:
+        self._core = core
+        seed = given["seed"]
+        names = ("optimizer", "momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay",
+                 "clip_norm", "l2_per_sample", "largest_loss", "batch_size")  # fmt: skip
+        numbers = [given[name] for name in names] + [seed & _LOWER_HALF, seed >> 32]
+        self._machine = core.make("make_trainer", _network(**given) + numbers)
+        weakref.finalize(self, core.drop, self._machine).atexit = False
+
+    def run_epoch(
+        self,
+        theta: NDArray[Any],
+        slots: Sequence[NDArray[Any]],
+        run_step: int,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weights: NDArray[Any] | None,
+        order: NDArray[Any] | None,
+        learning_rates: NDArray[Any],
+        outputs: NDArray[Any] | None,
+        step_losses: NDArray[np.float64] | None,
+        on_progress: Callable[[int, float], bool],
+    ) -> tuple[float, int, int, bool]:
+        """Return mean loss, steps, the step that failed or -1, and whether it was stopped."""
+        X, y = np.ascontiguousarray(X), np.ascontiguousarray(y)
+        inputs = [X, y, weights, order, learning_rates]
+        first, second = [*slots, None, None][:2]
+        changed = [theta, first, second, outputs, step_losses, np.empty(4)]
+        core, classes = self._core, y.ndim == 1
+        with core.lock, core.arrays([*inputs, np.empty(24)], changed) as at:
+            at_X, at_y, at_weights, at_order, at_rates, at_numbers = at[:6]
+            at_theta, at_first, at_second, at_outputs, at_losses, at_result = at[6:]
+            numbers = [at_theta, at_first, at_second, run_step, *_matrix(X, at_X)]
+            numbers += [0, 0, 0, 0, at_y] if classes else [*_matrix(y, at_y), 0]
+            numbers += [at_weights, at_order, at_rates, at_losses, at_outputs]
+            core.set(at_numbers, [*numbers, len(X), len(learning_rates)])
+            with core.asking(on_progress):
+                core.call("epoch", self._machine, at_numbers, at_result)
+        loss, steps, failed, stopped = changed[-1].tolist()  # type: ignore[union-attr]
+        return loss, int(steps), int(failed), bool(stopped)
+
+
+class Predictor:
+    """`_native.Predictor` of an instance."""
+
+    def __init__(self, core: Core, **given: Any) -> None:
+        self._core = core
+        self._dtype = np.dtype(np.float32 if given["single"] else np.float64)
+        units = [layer[0] for layer in given["layers"]]
+        self._inputs, self._units = units[0], units[-1]
+        pairs = zip(units, units[1:], strict=False)
+        self._parameters = sum(n * (m + bool(given["biases"])) for m, n in pairs)
+        self._machine = core.make("make_predictor", _network(l2=0.0, **given))
+        weakref.finalize(self, core.drop, self._machine).atexit = False
+
+    def predict(self, theta: NDArray[Any], X: NDArray[Any], out: NDArray[Any]) -> int:
+        """Put a^(L) into ``out``; return NOT_HANDLED, with nothing done, for what is not read."""
+        return self._run(theta, X, out, None, None)
+
+    def losses(
+        self,
+        theta: NDArray[Any],
+        X: NDArray[Any],
+        y: NDArray[Any],
+        out: NDArray[Any],
+        C: NDArray[np.float64],
+    ) -> int:
+        """Put a^(L) into ``out`` and C_i into ``C``."""
+        return self._run(theta, X, out, y, C)
+
+    def _run(
+        self,
+        theta: NDArray[Any],
+        X: NDArray[Any],
+        out: NDArray[Any],
+        y: NDArray[Any] | None,
+        C: NDArray[np.float64] | None,
+    ) -> int:
+        own = theta.dtype == out.dtype == self._dtype and theta.shape == (self._parameters,)
+        if not (own and X.ndim == 2 and X.shape[1] == self._inputs and X.dtype in _ELEMENTS):
+            return Core.NOT_HANDLED
+        n = len(X)
+        if not (n and out.shape == (n, self._units) and out.flags.c_contiguous):
+            return Core.NOT_HANDLED
+        X, theta = np.ascontiguousarray(X), np.ascontiguousarray(theta)
+        core = self._core
+        with core.lock, core.arrays([theta, X, y, np.empty(9)], [out, C]) as at:
+            at_theta, at_X, at_y, at_numbers, at_out, at_C = at
+            core.set(at_numbers, [at_theta, *_matrix(X, at_X), n, at_out, at_y, at_C])
+            finite = core.call("predict", self._machine, at_numbers)
+        return Core.DONE if finite else Core.NOT_FINITE
+
+
+def _network(
+    *,
+    layers: Sequence[tuple[int, int, float]],
+    biases: bool,
+    loss: int,
+    l2: float,
+    single: bool,
+    **other: Any,
+) -> list[float]:
+    """Return a network in the numbers that native/wasm/api.cpp reads."""
+    return [
+        biases,
+        loss,
+        l2,
+        single,
+        len(layers),
+        *(number for layer in layers for number in layer),
+    ]
+
+
+def _matrix(array: NDArray[Any], at: int) -> list[float]:
+    """Return a matrix in the module's memory: address, element type, strides in bytes."""
+    return [at, _ELEMENTS[array.dtype], *array.strides]
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    return array.reshape(-1).view(np.uint8)

@@ -1,0 +1,59 @@
+"""An instance of core.wasm outside a browser, by wasmtime."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MODULE = Path(str(resources.files("chainrule.engines"))) / "core.wasm"
+
+
+@cache
+def _compiled() -> tuple[Any, Any]:
+    import wasmtime
+
+    engine = wasmtime.Engine()
+    return engine, wasmtime.Module.from_file(engine, str(MODULE))
+
+
+class Wasmtime:
+    """What core.js makes in a page."""
+
+    def __init__(self) -> None:
+        import wasmtime
+
+        engine, module = _compiled()
+        self._store = wasmtime.Store(engine)
+        self._store.set_wasi(wasmtime.WasiConfig())
+        linker = wasmtime.Linker(engine)
+        linker.define_wasi()
+        f64, i32 = wasmtime.ValType.f64(), wasmtime.ValType.i32()
+        kind = wasmtime.FuncType([f64, f64], [i32])
+        linker.define_func("chainrule", "ask", kind, lambda *given: int(self._answer(*given)))
+        self._exports = linker.instantiate(self._store, module).exports(self._store)
+        self.call("_initialize")
+
+    def call(self, name: str, *given: int) -> Any:
+        return self._exports[name](self._store, *given)
+
+    def write(self, at: int, array: NDArray[np.uint8]) -> None:
+        ctypes.memmove(self._at(at, array.nbytes), array.ctypes.data, array.nbytes)
+
+    def read(self, at: int, array: NDArray[np.uint8]) -> None:
+        ctypes.memmove(array.ctypes.data, self._at(at, array.nbytes), array.nbytes)
+
+    def answer(self, answer: Callable[[int, float], bool]) -> None:
+        self._answer = answer
+
+    def _at(self, at: int, size: int) -> int:
+        memory = self._exports["memory"]
+        assert at > 0 and at + size <= memory.data_len(self._store), "outside the module's memory"
+        pointer = memory.data_ptr(self._store)
+        return ctypes.addressof(pointer.contents) + at
