@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check -qq
 SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema
 NODE   := node_modules/.ready
 NPX    := node_modules/.bin
-CPP    := native/*.h native/*.cpp
+CPP    := native/*.h native/*.cpp native/wasm/*.cpp
 # The files of the tests are shared out, so that each has its servers and browsers to itself.
 IN_PARALLEL := --numprocesses 2 --dist loadfile
 PROSE  := "src/**/*.py" "src/**/*.js" "examples/*.py" "docs/**/*.md" "*.md"
@@ -119,6 +119,10 @@ audit: $(READY)-package ## look for known vulnerabilities, and check licences an
 .PHONY: sbom
 sbom: $(READY)-package ## list what is installed with the wheel of dist/, and what is in it
 	@$(BIN)/python tools/sbom.py
+
+.PHONY: wasm
+wasm: ## compile the core to WebAssembly, for live pages (the compiler comes from PyPI)
+	@PYTHON=$(PYTHON) native/wasm/build.sh
 
 .PHONY: bench
 bench: $(READY)-bench ## measure beside other libraries, on a quiet machine, for docs/benchmarks.md

@@ -8,10 +8,12 @@ python=${1:?the Python to install packages for}
 
 # torch is pinned: without the pin pip may take a build that brings gigabytes of GPU libraries.
 "$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard \
-  moodle-xml-parser citolab-qti-convert nbgrader \
+  moodle-xml-parser citolab-qti-convert nbgrader wasmtime \
   --editable '.[jax,tensorboard,mlflow,worksheets]'
 
 "$python" -c 'from chainrule.explorer.hosts import runtime; runtime.find(tell=print)'
+
+PYTHON=$python native/wasm/build.sh
 
 # has NAME...: whether one of these programs is there
 has() {

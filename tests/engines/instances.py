@@ -52,8 +52,12 @@ class Wasmtime:
     def answer(self, answer: Callable[[int, float], bool]) -> None:
         self._answer = answer
 
+    def size(self) -> int:
+        return int(self._exports["memory"].data_len(self._store))
+
     def _at(self, at: int, size: int) -> int:
         memory = self._exports["memory"]
-        assert at > 0 and at + size <= memory.data_len(self._store), "outside the module's memory"
+        assert at > 0
+        assert at + size <= memory.data_len(self._store)
         pointer = memory.data_ptr(self._store)
         return ctypes.addressof(pointer.contents) + at

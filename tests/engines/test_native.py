@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 import pickle
 import platform
@@ -26,15 +25,13 @@ from chainrule.engines.base import Epoch, Plan, State
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import activations, data
 from chainrule.equations.schedules import Schedule
+from tests.engines.runs import DTYPES, LOSSES_AND_OUTPUTS, SMOOTH, agree_with_reference, train
 
 _native = pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
 from chainrule.engines import native  # noqa: E402
 from chainrule.engines.native import NativeEngine  # noqa: E402
 
 ISAS = _native.available_instruction_sets()
-DTYPES = ["float32", "float64"]
-RUN_TOLERANCE = {"float32": 2e-4, "float64": 1e-10}  # relative, after 200 steps
-SMOOTH = ["identity", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus"]
 ACTIVATIONS = list(activations.ACTIVATIONS)
 
 
@@ -45,49 +42,8 @@ def isa(request: pytest.FixtureRequest) -> Any:
     _native.force_instruction_set(None)
 
 
-def train(engine: Any, sizes: list[int], **options: Any) -> tuple[Any, list[float], Any, Any]:
-    """200 steps on random data; gives network, losses, training outputs and state."""
-    optimizer = options.pop("optimizer", cr.GradientDescent(0.02))
-    batch, clip = options.pop("batch", 12), options.pop("clip", None)
-    per_sample = options.pop("l2_per_sample", False)
-    largest = options.pop("largest_loss", math.inf)
-    weights, shuffle = options.pop("weights", None), options.pop("shuffle", True)
-    n, epochs = options.pop("n", 47), options.pop("epochs", 50)  # 4 batches, the last one short
-    X, y = options.pop("X", None), options.pop("y", None)
-    net = cr.Network(sizes, seed=7, **options)
-    rng = np.random.default_rng(1)
-    drawn = rng.normal(size=(n, sizes[0])).astype(net.dtype)
-    targets = rng.uniform(0.05, 0.95, size=(n, sizes[-1])).astype(net.dtype)
-    if net.loss.name == "cross_entropy":
-        targets /= targets.sum(axis=1, keepdims=True)
-    samples = data.Samples(drawn if X is None else X, targets if y is None else y, weights)
-    plan, steps = Plan(optimizer, batch, clip, per_sample, largest), -(-n // batch)
-    state = State(slots=optimizer.start(net.parameters))
-    outputs = np.zeros((n, sizes[-1]), net.dtype)
-    losses, parts, shown = list[float](), np.full((steps, 2), np.nan), list[float]()
-    for epoch in range(epochs):
-        order = rng.permutation(n) if shuffle else None
-        rates = optimizer.schedule.rates(epoch, steps, losses)
-        result = engine.run_epoch(net, Epoch(samples, plan, rates, order, outputs, parts), state)
-        assert result.failure is None
-        assert (result.steps, result.samples, result.stopped) == (steps, n, False)
-        losses.append(result.loss)
-        shown += parts.ravel().tolist()
-    return net, losses + shown, outputs, state
-
-
 def agree(sizes: list[int], threads: int = 2, **options: Any) -> None:
-    ours, our_losses, our_outputs, our_state = train(NativeEngine(threads), sizes, **options)
-    theirs, their_losses, their_outputs, their_state = train(ReferenceEngine(), sizes, **options)
-    tolerance = RUN_TOLERANCE[ours.dtype.name]
-    largest = np.abs(theirs.parameters).max()
-    assert np.abs(ours.parameters - theirs.parameters).max() <= tolerance * largest
-    np.testing.assert_allclose(our_losses, their_losses, rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(our_outputs, their_outputs, rtol=tolerance, atol=tolerance)
-    assert our_state.step == their_state.step
-    for name, slot in their_state.slots.items():
-        scale = np.abs(slot).max()
-        assert np.abs(our_state.slots[name] - slot).max() <= 5 * tolerance * scale, name
+    agree_with_reference(NativeEngine(threads), sizes, **options)
 
 
 # Kernels
@@ -242,16 +198,6 @@ def test_rmsprop_moves_a_unit_that_is_far_from_its_bend() -> None:
         nets.append(net.layers[1].b[0])  # type: ignore[index]
     assert nets[0] > -17.5
     assert nets[0] == pytest.approx(nets[1], rel=1e-6)
-
-
-LOSSES_AND_OUTPUTS = [
-    (loss, output)
-    for loss in ("squared_error", "half_squared_error", "absolute_error", "huber", "poisson")
-    for output in ("softplus", "softmax", "sigmoid")
-]
-LOSSES_AND_OUTPUTS += [
-    ("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid"), ("huber", "identity"),
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -5,6 +5,7 @@ The module has its own memory. Each call copies its arrays there, and back what 
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import weakref
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from chainrule.engines.compiled import CompiledEngine
 
-_ELEMENTS = {np.dtype(t): i for i, t in enumerate(("f4", "f8", *"bhiq", *"BHIQ", "?"))}  # core.h
+# By dtype.str without its byte order, in the order of `Element` in native/core.h.
+_KINDS = ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
+_ELEMENTS = {kind: i for i, kind in enumerate(_KINDS)}
 _LINE = 64  # bytes at which an array may begin
 _ROOM = 1 << 12  # bytes that a call has at the least
 _REAL = np.dtype(np.float64)
@@ -43,7 +46,7 @@ class Instance(Protocol):
         ...
 
     def answer(self, answer: Callable[[int, float], bool], /) -> None:
-        """Set what answers the questions of an epoch: steps and mean loss so far to whether to stop."""
+        """Set what is told an epoch's steps and mean loss so far, and says whether to stop."""
         ...
 
 
@@ -134,7 +137,7 @@ class Core:
     def arrays(
         self, inputs: Sequence[NDArray[Any] | None], changed: Sequence[NDArray[Any] | None] = ()
     ) -> Iterator[list[int]]:
-        """Copy arrays into the module, give their addresses (0 for None), and copy the changed back.
+        """Copy arrays into the module, yield their addresses (0 for None), copy the changed back.
 
         Raises MemoryError where the module has no room for them.
         """
@@ -192,7 +195,7 @@ class Core:
             return True
 
     def _take(self, size: int) -> tuple[int, bool]:
-        """Return the block that calls share, large enough, or one of their own for calls in calls."""
+        """Return the block that calls share, or one of its own for a call inside a call."""
         if self._in_use:
             return self._allocate(size), True
         if size > self._size:
@@ -252,15 +255,17 @@ class Trainer:
         first, second = [*slots, None, None][:2]
         changed = [theta, first, second, outputs, step_losses, np.empty(4)]
         core, classes = self._core, y.ndim == 1
-        with core.lock, core.arrays([*inputs, np.empty(24)], changed) as at:
+        asking = core.asking(
+            on_progress
+        )  # outermost: what it raises follows the copies
+        with core.lock, asking, core.arrays([*inputs, np.empty(24)], changed) as at:
             at_X, at_y, at_weights, at_order, at_rates, at_numbers = at[:6]
             at_theta, at_first, at_second, at_outputs, at_losses, at_result = at[6:]
             numbers = [at_theta, at_first, at_second, run_step, *_matrix(X, at_X)]
             numbers += [0, 0, 0, 0, at_y] if classes else [*_matrix(y, at_y), 0]
             numbers += [at_weights, at_order, at_rates, at_losses, at_outputs]
             core.set(at_numbers, [*numbers, len(X), len(learning_rates)])
-            with core.asking(on_progress):
-                core.call("epoch", self._machine, at_numbers, at_result)
+            core.call("epoch", self._machine, at_numbers, at_result)
         loss, steps, failed, stopped = changed[-1].tolist()  # type: ignore[union-attr]
         return loss, int(steps), int(failed), bool(stopped)
 
@@ -273,7 +278,7 @@ class Predictor:
         self._dtype = np.dtype(np.float32 if given["single"] else np.float64)
         units = [layer[0] for layer in given["layers"]]
         self._inputs, self._units = units[0], units[-1]
-        pairs = zip(units, units[1:], strict=False)
+        pairs = itertools.pairwise(units)
         self._parameters = sum(n * (m + bool(given["biases"])) for m, n in pairs)
         self._machine = core.make("make_predictor", _network(l2=0.0, **given))
         weakref.finalize(self, core.drop, self._machine).atexit = False
@@ -302,7 +307,8 @@ class Predictor:
         C: NDArray[np.float64] | None,
     ) -> int:
         own = theta.dtype == out.dtype == self._dtype and theta.shape == (self._parameters,)
-        if not (own and X.ndim == 2 and X.shape[1] == self._inputs and X.dtype in _ELEMENTS):
+        read = X.dtype.isnative and X.dtype.str[1:] in _ELEMENTS
+        if not (own and read and X.ndim == 2 and X.shape[1] == self._inputs):
             return Core.NOT_HANDLED
         n = len(X)
         if not (n and out.shape == (n, self._units) and out.flags.c_contiguous):
@@ -326,19 +332,12 @@ def _network(
     **other: Any,
 ) -> list[float]:
     """Return a network in the numbers that native/wasm/api.cpp reads."""
-    return [
-        biases,
-        loss,
-        l2,
-        single,
-        len(layers),
-        *(number for layer in layers for number in layer),
-    ]
+    return [biases, loss, l2, single, len(layers), *itertools.chain.from_iterable(layers)]
 
 
 def _matrix(array: NDArray[Any], at: int) -> list[float]:
     """Return a matrix in the module's memory: address, element type, strides in bytes."""
-    return [at, _ELEMENTS[array.dtype], *array.strides]
+    return [at, _ELEMENTS[array.dtype.str[1:]], *array.strides]
 
 
 def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
