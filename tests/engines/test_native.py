@@ -21,6 +21,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import engines
+from chainrule.engines import compiled
 from chainrule.engines.base import Epoch, Plan, State
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import activations, data
@@ -28,7 +29,6 @@ from chainrule.equations.schedules import Schedule
 from tests.engines.runs import DTYPES, LOSSES_AND_OUTPUTS, SMOOTH, agree_with_reference, train
 
 _native = pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
-from chainrule.engines import native  # noqa: E402
 from chainrule.engines.native import NativeEngine  # noqa: E402
 
 ISAS = _native.available_instruction_sets()
@@ -790,9 +790,9 @@ def test_memory_map_of_another_dtype(dtype: str, tmp_path: Path, monkeypatch: An
         lengths.append(len(array))
         return real(array, dtype)
 
-    real = native._converted
-    monkeypatch.setattr(native, "_CONVERTED", 100)
-    monkeypatch.setattr(native, "_converted", convert)
+    real = compiled._converted
+    monkeypatch.setattr(compiled, "_CONVERTED", 100)
+    monkeypatch.setattr(compiled, "_converted", convert)
     nets[1].fit(maps, maps[:, :1], epochs=2, verbose=0)
     found = NativeEngine(2).predict(nets[1], maps)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -255,9 +255,7 @@ class Trainer:
         first, second = [*slots, None, None][:2]
         changed = [theta, first, second, outputs, step_losses, np.empty(4)]
         core, classes = self._core, y.ndim == 1
-        asking = core.asking(
-            on_progress
-        )  # outermost: what it raises follows the copies
+        asking = core.asking(on_progress)  # outermost: what it raises follows the copies
         with core.lock, asking, core.arrays([*inputs, np.empty(24)], changed) as at:
             at_X, at_y, at_weights, at_order, at_rates, at_numbers = at[:6]
             at_theta, at_first, at_second, at_outputs, at_losses, at_result = at[6:]
