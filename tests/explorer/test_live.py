@@ -287,6 +287,19 @@ def test_training_is_live_and_stops(reader: Reader) -> None:
     assert reader.ask(kind="look")["training"]["step"] == step + 1
 
 
+@pytest.mark.needs("wasm")
+def test_the_core_trains_in_the_page(reader: Reader) -> None:
+    """As the reference does here, and under its own name."""
+    assert reader.ask(kind="look")["network"]["engine"] == "wasm"
+    here = Session(network(), X, Y)
+    setting = {"kind": "configure", "optimizer": "adam", "batch_size": 3, "learning_rate": 0.01}
+    for message in (setting, {"kind": "train", "epochs": 40, "seconds": 60}, {"kind": "look"}):
+        ours, theirs = here.handle(message), reader.ask(**message)
+    assert ours["network"]["engine"] == "reference"
+    assert ours["training"]["step"] == 80
+    assert_alike(comparable(json.loads(json.dumps(ours))), comparable(theirs), "look")
+
+
 def test_lessons_and_practice(reader: Reader) -> None:
     page = reader.page
     page.click("text=Lessons")
