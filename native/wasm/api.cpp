@@ -122,8 +122,8 @@ CR_EXPORT(make_predictor) Machine* make_predictor(const double* numbers) {
 CR_EXPORT(drop) void drop(Machine* machine) { delete machine; }
 
 // In: addresses of theta and two slots, the run's step, X, y (as matrices), addresses of classes, weights,
-// order, rates, step losses and outputs, n, steps. Out: loss, steps, failed step or -1, stopped.
-CR_EXPORT(epoch) void epoch(Machine* machine, const double* numbers, double* result) {
+// order, rates, step losses and outputs, n, steps, and the address for loss, steps, failed step or -1, stopped.
+CR_EXPORT(epoch) void epoch(Machine* machine, const double* numbers) {
     Numbers in(numbers);
     void* const theta = in.address<void>();
     void* slots[2];
@@ -139,6 +139,7 @@ CR_EXPORT(epoch) void epoch(Machine* machine, const double* numbers, double* res
     data.outputs = in.address<void>();
     data.n_samples = in.integer();
     const std::int64_t steps = in.integer();
+    double* const result = in.address<double>();
     const EpochOutcome outcome = run_epoch(*machine->core, data, steps, run_step, theta, slots, {ask, nullptr});
     result[0] = outcome.loss, result[1] = static_cast<double>(outcome.steps);
     result[2] = static_cast<double>(outcome.failed_step), result[3] = outcome.stopped;

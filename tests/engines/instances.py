@@ -43,8 +43,11 @@ class Wasmtime:
     def call(self, name: str, *given: int) -> Any:
         return self._exports[name](self._store, *given)
 
-    def write(self, at: int, array: NDArray[np.uint8]) -> None:
-        ctypes.memmove(self._at(at, array.nbytes), array.ctypes.data, array.nbytes)
+    def run(self, name: str, at: int, block: NDArray[np.uint8], back: int, *given: int) -> Any:
+        ctypes.memmove(self._at(at, block.nbytes), block.ctypes.data, block.nbytes)
+        result = self.call(name, *given)
+        self.read(at, block[:back])
+        return result
 
     def read(self, at: int, array: NDArray[np.uint8]) -> None:
         ctypes.memmove(array.ctypes.data, self._at(at, array.nbytes), array.nbytes)

@@ -50,8 +50,18 @@
     }
     scope.chainruleCore = {
       call: (/** @type {string} */ name, /** @type {number[]} */ ...given) => core[name](...given),
-      write: (/** @type {number} */ at, /** @type {any} */ array) =>
-        withBytes(array, (bytes) => new Uint8Array(core.memory.buffer).set(bytes, at)),
+      run(
+        /** @type {string} */ name,
+        /** @type {number} */ at,
+        /** @type {any} */ block,
+        /** @type {number} */ back,
+        ...given
+      ) {
+        withBytes(block, (bytes) => new Uint8Array(core.memory.buffer).set(bytes, at));
+        const result = core[name](...given); // in which either memory may grow, and move
+        if (back) withBytes(block, (bytes) => bytes.set(new Uint8Array(core.memory.buffer, at, back)));
+        return result;
+      },
       read: (/** @type {number} */ at, /** @type {any} */ array) =>
         withBytes(array, (bytes) => bytes.set(new Uint8Array(core.memory.buffer, at, bytes.length))),
       answer: (/** @type {(steps: number, loss: number) => boolean} */ answer) => {

@@ -22,7 +22,6 @@ from chainrule.engines.compiled import CompiledEngine
 _KINDS = ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 _ELEMENTS = {kind: i for i, kind in enumerate(_KINDS)}
 _LINE = 64  # bytes at which an array may begin
-_ROOM = 1 << 12  # bytes that a call has at the least
 _REAL = np.dtype(np.float64)
 _LOWER_HALF = 0xFFFFFFFF
 
@@ -37,8 +36,8 @@ class Instance(Protocol):
         """Return what a function of native/wasm/api.cpp makes of numbers and addresses."""
         ...
 
-    def write(self, at: int, array: NDArray[np.uint8], /) -> None:
-        """Copy an array into the module's memory."""
+    def run(self, name: str, at: int, block: NDArray[np.uint8], back: int, *given: int) -> Any:
+        """Copy a block into the module's memory, call, and copy its first bytes back."""
         ...
 
     def read(self, at: int, array: NDArray[np.uint8], /) -> None:
@@ -73,7 +72,7 @@ class _InBrowser:
     """The object that core.js makes, with the answer as JavaScript keeps it."""
 
     def __init__(self, made: Any) -> None:
-        self.call, self.write, self.read = made.call, made.write, made.read
+        self.call, self.run, self.read = made.call, made.run, made.read
         self._made = made
 
     def answer(self, answer: Callable[[int, float], bool]) -> None:
@@ -93,7 +92,7 @@ class Core:
         self._lock = threading.RLock()  # the instance has one stack; a callback may predict
         self._ask: Callable[[int, float], bool] | None = None
         self._error: BaseException | None = None
-        self._block, self._size, self._in_use = 0, 0, False
+        self._block, self._at, self._in_use = np.empty(0, np.uint8), 0, False
         instance.answer(self._answer)
         lines = self._text(instance.call("names")).splitlines()
         self.activations, self.losses, self.optimizers = (tuple(line.split()) for line in lines)
@@ -116,74 +115,69 @@ class Core:
 
     def make(self, function: str, numbers: Sequence[float]) -> int:
         """Return the address of what a function makes of numbers."""
-        with self._lock, self.arrays([np.array(numbers, _REAL)]) as (at,):
-            return int(self.call(function, at))
+        return int(self.run(function, (), [], [], lambda at: numbers))
 
     def drop(self, machine: int) -> None:
         """Free what `make` made."""
         with self._lock:
             self._instance.call("drop", machine)
 
-    def call(self, function: str, *given: int) -> Any:
-        """Call a function; a module that stops, stopped for want of memory."""
-        try:
-            return self._instance.call(function, *given)
-        except Exception as error:
-            raise MemoryError(
-                f"the core stopped: the memory of its page is used up ({error})"
-            ) from error
+    def run(
+        self,
+        function: str,
+        given: Sequence[int],
+        changed: Sequence[NDArray[Any] | None],
+        inputs: Sequence[NDArray[Any] | None],
+        numbers: Callable[[list[int]], Sequence[float]],
+    ) -> Any:
+        """Call a function with ``given`` and the address of numbers, which depend on the arrays'.
 
-    @contextmanager
-    def arrays(
-        self, inputs: Sequence[NDArray[Any] | None], changed: Sequence[NDArray[Any] | None] = ()
-    ) -> Iterator[list[int]]:
-        """Copy arrays into the module, yield their addresses (0 for None), copy the changed back.
+        Arrays are copied there, and back those that it changes. None has the address 0.
 
-        Raises MemoryError where the module has no room for them.
+        Raises:
+            MemoryError: The module has no room for them.
         """
-        every = [*inputs, *changed]
-        starts, size = [], 0
-        for array in every:
-            starts.append(size)
-            size += 0 if array is None else -(-array.nbytes // _LINE) * _LINE
-        block, nested = self._take(size)
-        try:
-            for start, array in zip(starts, every, strict=True):
-                if array is not None:
-                    self._instance.write(block + start, _bytes(array))
-            yield [
-                0 if array is None else block + start
-                for start, array in zip(starts, every, strict=True)
-            ]
-            for start, array in zip(starts[len(inputs) :], changed, strict=True):
-                if array is not None:
-                    self._instance.read(block + start, _bytes(array))
-        finally:
-            if nested:
-                self._instance.call("release", block)
-            else:
-                self._in_use = False
+        with self._lock:
+            starts, size = [], 0
+            for array in (*changed, *inputs):
+                starts.append(size)
+                size += 0 if array is None else -(-array.nbytes // _LINE) * _LINE
+            block, at, nested = self._take(size + 8 * len(numbers([0] * len(starts))))
+            try:
+                addresses = [
+                    0 if array is None else at + start
+                    for start, array in zip(starts, (*changed, *inputs), strict=True)
+                ]
+                for start, array in zip(starts, (*changed, *inputs), strict=True):
+                    if array is not None:
+                        block[start : start + array.nbytes] = _bytes(array)
+                words = np.array(numbers(addresses), _REAL)
+                end = size + words.nbytes
+                block[size:end] = words.view(np.uint8)
+                back = starts[len(changed)] if len(inputs) else 0
+                result = self._call(function, at, block[:end], back, *given, at + size)
+                for start, array in zip(starts, changed, strict=False):
+                    if array is not None:
+                        _bytes(array)[...] = block[start : start + array.nbytes]
+                return result
+            finally:
+                if nested:
+                    self._instance.call("release", at)
+                else:
+                    self._in_use = False
 
     @contextmanager
     def asking(self, ask: Callable[[int, float], bool]) -> Iterator[None]:
         """Let ``ask`` answer the epoch's questions; what it raises is raised after the epoch."""
-        before = self._ask, self._error
-        self._ask, self._error = ask, None
-        try:
-            yield
-            if self._error is not None:
-                raise self._error
-        finally:
-            self._ask, self._error = before
-
-    def set(self, at: int, numbers: Sequence[float]) -> None:
-        """Write numbers at an address."""
-        self._instance.write(at, _bytes(np.array(numbers, _REAL)))
-
-    @property
-    def lock(self) -> threading.RLock:
-        """What a call holds from its first array to its last."""
-        return self._lock
+        with self._lock:
+            before = self._ask, self._error
+            self._ask, self._error = ask, None
+            try:
+                yield
+                if self._error is not None:
+                    raise self._error
+            finally:
+                self._ask, self._error = before
 
     def _answer(self, steps: float, loss: float) -> bool:
         if self._error is not None or self._ask is None:
@@ -194,16 +188,29 @@ class Core:
             self._error = error
             return True
 
-    def _take(self, size: int) -> tuple[int, bool]:
-        """Return the block that calls share, or one of its own for a call inside a call."""
+    def _call(self, function: str, *given: Any) -> Any:
+        """Call a function; a module that stops, stopped for want of memory."""
+        try:
+            return self._instance.run(function, *given)
+        except Exception as error:
+            raise MemoryError(
+                f"the core stopped: the memory of its page is used up ({error})"
+            ) from error
+
+    def _take(self, size: int) -> tuple[NDArray[np.uint8], int, bool]:
+        """Return the block that calls share, or one of its own for a call inside a call.
+
+        It is an array here and an address there.
+        """
         if self._in_use:
-            return self._allocate(size), True
-        if size > self._size:
-            self._instance.call("release", self._block)
-            self._block = self._size = 0
-            self._block, self._size = self._allocate(max(size, _ROOM)), max(size, _ROOM)
+            return np.empty(size, np.uint8), self._allocate(size), True
+        if size > len(self._block):
+            self._instance.call("release", self._at)
+            self._block, self._at = self._block[:0], 0
+            self._at = self._allocate(size)
+            self._block = np.empty(size, np.uint8)
         self._in_use = True
-        return self._block, False
+        return self._block, self._at, False
 
     def _allocate(self, size: int) -> int:
         found = int(self._instance.call("allocate", size)) if size < 1 << 31 else 0
@@ -251,20 +258,21 @@ class Trainer:
     ) -> tuple[float, int, int, bool]:
         """Return mean loss, steps, the step that failed or -1, and whether it was stopped."""
         X, y = np.ascontiguousarray(X), np.ascontiguousarray(y)
-        inputs = [X, y, weights, order, learning_rates]
         first, second = [*slots, None, None][:2]
-        changed = [theta, first, second, outputs, step_losses, np.empty(4)]
-        core, classes = self._core, y.ndim == 1
-        asking = core.asking(on_progress)  # outermost: what it raises follows the copies
-        with core.lock, asking, core.arrays([*inputs, np.empty(24)], changed) as at:
-            at_X, at_y, at_weights, at_order, at_rates, at_numbers = at[:6]
-            at_theta, at_first, at_second, at_outputs, at_losses, at_result = at[6:]
-            numbers = [at_theta, at_first, at_second, run_step, *_matrix(X, at_X)]
-            numbers += [0, 0, 0, 0, at_y] if classes else [*_matrix(y, at_y), 0]
-            numbers += [at_weights, at_order, at_rates, at_losses, at_outputs]
-            core.set(at_numbers, [*numbers, len(X), len(learning_rates)])
-            core.call("epoch", self._machine, at_numbers, at_result)
-        loss, steps, failed, stopped = changed[-1].tolist()  # type: ignore[union-attr]
+        outcome = np.empty(4)
+        changed = [outcome, theta, first, second, outputs, step_losses]
+
+        def numbers(at: list[int]) -> list[float]:
+            _, at_theta, at_first, at_second, at_outputs, at_losses = at[:6]
+            at_X, at_y, *others = at[6:]  # weights, order, rates
+            rows = [0, 0, 0, 0, at_y] if y.ndim == 1 else [*_matrix(y, at_y), 0]
+            head = [at_theta, at_first, at_second, run_step, *_matrix(X, at_X), *rows]
+            return [*head, *others, at_losses, at_outputs, len(X), len(learning_rates), at[0]]
+
+        with self._core.asking(on_progress):
+            inputs = [X, y, weights, order, learning_rates]
+            self._core.run("epoch", (self._machine,), changed, inputs, numbers)
+        loss, steps, failed, stopped = outcome.tolist()
         return loss, int(steps), int(failed), bool(stopped)
 
 
@@ -312,11 +320,12 @@ class Predictor:
         if not (n and out.shape == (n, self._units) and out.flags.c_contiguous):
             return Core.NOT_HANDLED
         X, theta = np.ascontiguousarray(X), np.ascontiguousarray(theta)
-        core = self._core
-        with core.lock, core.arrays([theta, X, y, np.empty(9)], [out, C]) as at:
-            at_theta, at_X, at_y, at_numbers, at_out, at_C = at
-            core.set(at_numbers, [at_theta, *_matrix(X, at_X), n, at_out, at_y, at_C])
-            finite = core.call("predict", self._machine, at_numbers)
+
+        def numbers(at: list[int]) -> list[float]:
+            at_out, at_C, at_theta, at_X, at_y = at
+            return [at_theta, *_matrix(X, at_X), n, at_out, at_y, at_C]
+
+        finite = self._core.run("predict", (self._machine,), [out, C], [theta, X, y], numbers)
         return Core.DONE if finite else Core.NOT_FINITE
 
 
