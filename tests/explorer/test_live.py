@@ -49,9 +49,9 @@ _ASK = """(request) => new Promise((resolve) => {
 })"""
 
 
-def network() -> cr.Network:
+def network(engine: str = "reference") -> cr.Network:
     return cr.Network([2, 3, 2, 1], hidden="tanh", output="sigmoid", loss="binary_cross_entropy",
-                      seed=3, engine="reference")  # fmt: skip
+                      seed=3, engine=engine)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -288,8 +288,12 @@ def test_training_is_live_and_stops(reader: Reader) -> None:
 
 
 @pytest.mark.needs("wasm")
-def test_the_core_trains_in_the_page(reader: Reader) -> None:
+def test_the_core_trains_in_the_page(browser: Any, tmp_path: Path) -> None:
     """As the reference does here, and under its own name."""
+    path = tmp_path / "core.html"
+    Explorer(network("auto"), X, Y).save(path, live=True)
+    reader = Reader(browser)
+    reader.visit(path.as_uri())
     assert reader.ask(kind="look")["network"]["engine"] == "wasm"
     here = Session(network(), X, Y)
     setting = {"kind": "configure", "optimizer": "adam", "batch_size": 3, "learning_rate": 0.01}
@@ -298,6 +302,7 @@ def test_the_core_trains_in_the_page(reader: Reader) -> None:
     assert ours["network"]["engine"] == "reference"
     assert ours["training"]["step"] == 80
     assert_alike(comparable(json.loads(json.dumps(ours))), comparable(theirs), "look")
+    reader.close()
 
 
 def test_lessons_and_practice(reader: Reader) -> None:

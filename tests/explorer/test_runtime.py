@@ -183,7 +183,9 @@ def test_the_pack_has_what_the_page_needs_and_no_more() -> None:
 def test_the_compiled_core_and_its_glue_travel_where_the_package_has_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(pack, "_core", dict)
     plain = pack.program(PARTS)
+    assert "wasi-libc" not in pack.notices(PARTS)
     core = {"core.wasm": b"\0asm core", "core.js": b"startChainruleCore = async (bytes) => {};"}
     monkeypatch.setattr(pack, "_core", lambda: core)
     assert unpacked(pack.pack(PARTS))["core.wasm"] == core["core.wasm"]
@@ -191,6 +193,7 @@ def test_the_compiled_core_and_its_glue_travel_where_the_package_has_them(
     assert core["core.js"].decode() in script
     assert script.index("startChainruleCore = ") < script.index("scope.startChainruleCore")
     assert pack.program(PARTS) != plain
+    assert "wasi-libc" in pack.notices(PARTS)
 
 
 def test_notices_name_everything_that_travels() -> None:

@@ -4,7 +4,7 @@
   const scope = /** @type {any} */ (globalThis);
   const BAD_FILE = 8; // errno of WASI
 
-  /** @param {BufferSource} bytes what core.wasm holds */
+  /** @param {any} bytes what core.wasm holds */
   scope.startChainruleCore = async (bytes) => {
     /** @type {any} */
     let core = null;
@@ -32,11 +32,13 @@
       },
     };
     const ask = (/** @type {number} */ steps, /** @type {number} */ loss) => (asked(steps, loss) ? 1 : 0);
-    const { instance } = await WebAssembly.instantiate(bytes, {
-      wasi_snapshot_preview1: system,
-      chainrule: { ask },
-    });
-    core = instance.exports;
+    const imports = { wasi_snapshot_preview1: system, chainrule: { ask } };
+    try {
+      core = (await WebAssembly.instantiate(bytes, imports)).instance.exports;
+    } catch (error) {
+      console.warn("This browser does not run the C++ core; NumPy trains.", error); // it may lack SIMD
+      return;
+    }
     core._initialize();
 
     /** The bytes of an array of Python's. @param {any} array @param {(bytes: Uint8Array) => void} use */
