@@ -297,7 +297,7 @@ def test_the_core_trains_in_the_page(browser: Any, tmp_path: Path) -> None:
     assert reader.ask(kind="look")["network"]["engine"] == "wasm"
     here = Session(network(), X, Y)
     setting = {"kind": "configure", "optimizer": "adam", "batch_size": 3, "learning_rate": 0.01}
-    for message in (setting, {"kind": "train", "epochs": 40, "seconds": 60}, {"kind": "look"}):
+    for message in (setting, {"kind": "train", "epochs": 40, "seconds": 5}, {"kind": "look"}):
         ours, theirs = here.handle(message), reader.ask(**message)
     assert ours["network"]["engine"] == "reference"
     assert ours["training"]["step"] == 80
