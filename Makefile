@@ -138,7 +138,7 @@ screenshots: $(READY)-test ## take the pictures of the explorer in README.md and
 
 .PHONY: explorer-load
 explorer-load: $(READY)-test ## 200 sessions at once, with clients that vanish, and longer fuzzing
-	@CHAINRULE_SESSIONS=200 CHAINRULE_FUZZ=100 $(BIN)/python -m pytest -q tests/explorer/test_web.py
+	@CHAINRULE_SESSIONS=200 CHAINRULE_FUZZ=100 $(BIN)/python -m pytest -q tests/explorer/test_web.py tests/explorer/test_streams.py
 
 .PHONY: sanitize
 sanitize: $(READY)-test ## run the core's tests under sanitizers (memory, undefined behaviour, threads)

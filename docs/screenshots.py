@@ -41,7 +41,7 @@ def light(page: Any) -> None:
 def dark(page: Any) -> None:
     """The lesson about a weight of the output layer, at its second term."""
     page.click("text=Lessons")
-    page.locator(".choice").first.click()
+    page.click(".choice >> text=One weight of the output layer")
     page.wait_for_selector(".lesson progress")
     for _ in range(3):
         page.click(".lesson >> text=Next")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the core with sanitizers and runs its tests: address and undefined behaviour over all of
-# tests/engines/test_native.py, thread over native/pool_test.cpp, which has no Python around it.
+# the tests of the native engine, thread over native/pool_test.cpp, which has no Python around it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$(command -v "${PYTHON:-python3}")
@@ -18,7 +18,7 @@ cp $build/_native.*.so $build/package/chainrule/engines/
 # Python itself leaks by design and knows no sanitizer: the runtime is loaded before it.
 LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)" \
   ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-  "$python" - $build/package -q -p no:cacheprovider tests/engines/test_native.py \
+  "$python" - $build/package -q -p no:cacheprovider tests/engines/test_{native,predictions,stopping,surroundings}.py \
   -k "${SANITIZE_TESTS:-not ctrl_c and not fork and not environment}" <<'PYTHON'
 import sys
 

@@ -13,6 +13,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.tools import PROGRAMS, find_chromium, find_firefox
+
 ROOT = Path(__file__).parent.parent
 KATEX = ROOT / "node_modules" / "katex"
 
@@ -33,17 +35,6 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 # Tools that only some tests need: @pytest.mark.needs("torch") skips where there is none.
 _MISSING = "missing tools"  # under which the report of a test names them
-
-
-def find_chromium() -> str | None:
-    """The browser's path, or None."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return next((path for name in names if (path := shutil.which(name))), None)
-
-
-def find_firefox() -> str | None:
-    """The browser's path, or None."""
-    return shutil.which("firefox") or shutil.which("firefox-esr")
 
 
 def why_missing(tool: str) -> str | None:
@@ -68,7 +59,7 @@ def why_missing(tool: str) -> str | None:
             there = importlib.util.find_spec("qti_convert") is not None
             hint = "pip install citolab-qti-convert"
         case "nbgrader":  # a program, which may have an environment of its own
-            there = shutil.which("nbgrader") is not None
+            there = shutil.which("nbgrader", path=PROGRAMS) is not None
             hint = "pip install nbgrader"
         case "node":
             there = shutil.which("node") is not None
@@ -124,7 +115,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Name the tools for want of which tests were skipped, with the number of their tests."""
-    skipped = [dict(each.user_properties) for each in terminalreporter.stats.get("skipped", ())]
+    skipped = [
+        dict[str, Any](each.user_properties)
+        for each in terminalreporter.stats.get("skipped", ())
+        if isinstance(each, pytest.TestReport)  # a file that is skipped whole has none
+    ]
     wanted = [found[_MISSING] for found in skipped if _MISSING in found]
     counts = Counter(tool for tools in wanted for tool in tools)
     if counts:

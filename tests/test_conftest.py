@@ -45,7 +45,8 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     shutil.copy(Path(__file__).with_name("conftest.py"), folder)
     (folder / "test_it.py").write_text(TESTS)
     markers = "\n    ".join(["", "needs(*tools)", "browser", "peer"])
-    (folder / "pytest.ini").write_text(f"[pytest]\nmarkers ={markers}\n")
+    root = Path(__file__).parents[1]
+    (folder / "pytest.ini").write_text(f"[pytest]\nmarkers ={markers}\npythonpath = {root}\n")
     keep = {k: v for k, v in os.environ.items() if k != "CHAINRULE_NO_SKIPS"}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, str(folder)],
@@ -61,6 +62,15 @@ def test_the_last_lines_name_what_is_missing(tmp_path: Path) -> None:
         "skipped 3 tests for want of: chromium (3), node (2): `make test-all` installs them"
     )
     assert "1 passed, 4 skipped" in last
+
+
+def test_a_file_that_is_skipped_whole_leaves_the_count_alone(tmp_path: Path) -> None:
+    (tmp_path / "test_whole.py").write_text(
+        "import pytest\npytest.importorskip('no_such_package')\n"
+    )
+    ran = run(tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "skipped 3 tests for want of: chromium (3), node (2)" in ran.stdout
 
 
 def test_nothing_is_said_where_nothing_is_missing(tmp_path: Path) -> None:

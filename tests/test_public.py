@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import chainrule
+from tests.tools import uncounted
 
 SOURCE = Path(chainrule.__file__)
 
@@ -22,7 +23,8 @@ PUBLIC = {
     "GradientDescent",
     "History", "Loss", "MLflowLogger", "Network", "NonFiniteError", "Notation", "PreActivation",
     "RMSProp", "ReduceOnPlateau", "Schedule", "StepDecay", "TensorBoardLogger", "UnitOutput",
-    "WarmUp", "Weight", "Worksheet", "__version__", "explain_sklearn", "load", "worksheet",
+    "WarmUp", "Weight", "WorkedExample", "Worksheet", "__version__", "explain_sklearn",
+    "load", "worksheet",
 }  # fmt: skip
 
 
@@ -64,7 +66,10 @@ def test_type_checkers_see_the_names_where_they_are_found() -> None:
 def loaded(code: str) -> Any:
     """The modules that a fresh Python has loaded after the code."""
     code += "\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env=uncounted(),
+    )  # fmt: skip
     return json.loads(ran.stdout)
 
 

@@ -59,7 +59,8 @@ GROUPS = (
     Group(
         "Explanations",
         "One derivative taken apart, and what it can be taken with respect to.",
-        ("chainrule.Explanation", "chainrule.Notation", "chainrule.Weight", "chainrule.Bias",
+        ("chainrule.Explanation", "chainrule.WorkedExample",
+         "chainrule.Notation", "chainrule.Weight", "chainrule.Bias",
          "chainrule.PreActivation", "chainrule.UnitOutput", "chainrule.explain_sklearn",
          "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions",
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
@@ -98,7 +99,7 @@ GROUPS = (
 # a schedule or a logger is used by its parameters alone.
 MEMBERS = {
     "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
-    "check_gradient explore save copy penalty masks engine dtype weighted_layers",
+    "worked_example check_gradient explore save copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
@@ -118,6 +119,7 @@ MEMBERS = {
     "chainrule.History": "best_epoch to_frame plot summary",
     "chainrule.Explanation": "value terms penalty samples products certificate text latex mathml "
     "html to_dict in_notation n_samples target_value",
+    "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
 }
@@ -125,8 +127,8 @@ MEMBERS = {
 # Classes that users meet but do not make: their pages show no constructor.
 NOT_MADE = {
     "chainrule.Layer", "chainrule.Forward", "chainrule.Gradient", "chainrule.ByLayer",
-    "chainrule.History", "chainrule.Run", "chainrule.Explanation", "chainrule.Term",
-    "chainrule.Contribution", "chainrule.Contributions", "chainrule.Equation",
+    "chainrule.History", "chainrule.Run", "chainrule.Explanation", "chainrule.WorkedExample",
+    "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions", "chainrule.Equation",
     "chainrule.SampleRow", "chainrule.verify.Certificate", "chainrule.verify.Evidence",
     "chainrule.verify.GradientReport", "chainrule.verify.Compared", "chainrule.NonFiniteError",
     "chainrule.Optimizer", "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss",

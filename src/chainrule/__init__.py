@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         WarmUp,
     )
     from chainrule.equations.targets import Bias, PreActivation, UnitOutput, Weight
-    from chainrule.explain import Explanation, Notation
+    from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.network import Network, load
     from chainrule.sklearn.explaining import explain_sklearn
     from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
@@ -56,7 +56,7 @@ _MODULES = {
         "WarmUp",
     ),
     "equations.targets": ("Bias", "PreActivation", "UnitOutput", "Weight"),
-    "explain": ("Explanation", "Notation"),
+    "explain": ("Explanation", "Notation", "WorkedExample"),
     "network": ("Network", "load"),
     "sklearn.explaining": ("explain_sklearn",),
     "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
@@ -101,6 +101,7 @@ __all__ = [
     "UnitOutput",
     "WarmUp",
     "Weight",
+    "WorkedExample",
     "Worksheet",
     "__version__",
     "explain_sklearn",

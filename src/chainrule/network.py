@@ -17,6 +17,7 @@ from chainrule.equations.activations import Activation
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import Loss
 from chainrule.explain import explanation
+from chainrule.explain.worked_example import worked_example
 from chainrule.storage import models
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Network(FeedForward):
     # What the face can do stands in the rooms; each function takes the network first.
     fit = training.fit
     explain = explanation.explain
+    worked_example = worked_example
     check_gradient = verify.check_gradient
     save = models.save
 

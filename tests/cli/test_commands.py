@@ -102,7 +102,7 @@ def test_examples_in_the_help_work(run: Run) -> None:
     for command in ("", "explain", "check"):
         text = run(*command.split(), "--help")[1].replace("\\\n", "")
         examples += re.findall(r"^ +chainrule ((?:explain|check) net.*)$", text, re.MULTILINE)
-    assert len(examples) == 6
+    assert len(examples) == 7
     for example in examples:
         code, _, err = run(*example.replace("'", "").split())
         assert (code, err) == (0, ""), example
@@ -370,3 +370,42 @@ def test_pipes_get_utf_8_whatever_the_locale(folder: Path) -> None:
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     assert "∂C₀" in out
+
+
+# --- explain --whole ----------------------------------------------------------------------------
+
+
+def test_explain_whole_works_one_sample(run: Run) -> None:
+    arguments = ("explain", "net.safetensors", "--whole", "--data", "samples.csv", "--row", "1",
+                 "--learning-rate", "0.1")  # fmt: skip
+    net = chainrule.load("net.safetensors")
+    code, out, _ = run(*arguments)
+    expected = net.worked_example(X[1], Y[1], learning_rate=0.1)
+    assert (code, out) == (0, expected.text(100))
+    code, out, _ = run(*arguments, "--steps", "2", "--freeze-biases", "--format", "json")
+    expected = net.worked_example(X[1], Y[1], learning_rate=0.1, steps=2, freeze_biases=True)
+    assert json.loads(out)["losses"] == list(expected.losses)
+    assert run(*arguments, "--format", "html", "--out", "whole.html")[0] == 0
+    assert Path("whole.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["w[1][0,0]", "--whole", "--learning-rate", "1"], "exclude each other"),
+        (["--row", "0"], "pass TARGET"),
+        (["w[1][0,0]", "--row", "0", "--steps", "2"], "need --whole"),
+        (["w[1][0,0]", "--row", "0", "--freeze-biases"], "need --whole"),
+        (["--whole", "--row", "0"], "needs --learning-rate"),
+        (["--whole", "--all-rows", "--learning-rate", "1"], "one sample"),
+        (["--whole", "--rows", "0:2", "--learning-rate", "1"], "one sample"),
+        (["--whole", "--learning-rate", "1"], "choose a sample with --row N"),
+        (["--whole", "--row", "0", "--learning-rate", "1", "--format", "mathml"], "mathml"),
+    ],
+)
+def test_explain_whole_refuses_what_does_not_fit(
+    run: Run, arguments: list[str], message: str
+) -> None:
+    code, out, err = run("explain", "net.safetensors", "--data", "samples.csv", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err

@@ -6,9 +6,11 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.internal.conjecture.providers import HypothesisProvider
 
 from . import (
     certificate_checks,
@@ -91,7 +93,10 @@ def _draw(
         index += 1
         visit(index - 1, case)
 
-    drawn()
+    # Hypothesis mixes in constants of the modules that are loaded: without them, a seed draws the
+    # same in every process.
+    with patch.object(HypothesisProvider, "_maybe_draw_constant", lambda *_, **__: None):
+        drawn()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ import argparse
 import math
 import multiprocessing
 import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import mpmath
@@ -45,6 +47,27 @@ def test_a_seed_draws_the_same_cases() -> None:
     draws.each(7, lambda _, case: again.append(case))
     assert first == again
     assert len(set(first)) > draws.OF_A_SEED / 2
+
+
+def test_a_seed_draws_the_same_cases_in_another_process(tmp_path: Path) -> None:
+    """Whatever other modules are loaded there: Hypothesis looks for constants in them."""
+    (tmp_path / "odd.py").write_text(f"NUMBERS = {list(range(1, 10_000, 7))}", encoding="utf-8")
+    here: list[str] = []
+    draws.each(7, lambda _, case: here.append(case.to_json()))
+    program = (
+        f"import sys; sys.path.append({str(tmp_path)!r})\n"
+        "import odd\n"
+        "from tests.draw import draws\n"
+        "draws.each(7, lambda _, case: print(case.to_json()))"
+    )  # fmt: skip
+    there = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert there.stdout.splitlines() == here
 
 
 def test_a_case_is_written_and_read() -> None:

@@ -12,7 +12,6 @@ from chainrule.engines.base import Epoch, Plan, State
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import data
 
-DTYPES = ["float32", "float64"]
 RUN_TOLERANCE = {"float32": 2e-4, "float64": 1e-10}  # relative, after 200 steps
 SMOOTH = ["identity", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus"]
 LOSSES_AND_OUTPUTS = [

@@ -19,18 +19,11 @@ from chainrule.equations import activations
 
 _native = pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
 mp = pytest.importorskip("mpmath")
+from tests.oracles import normal, phi, sigma, softplus, tanh_slope  # noqa: E402
+from tests.settings import DTYPES  # noqa: E402
 
 Array = Any
-ISAS = _native.available_instruction_sets()
-DTYPES = ["float32", "float64"]
 EPS, DENORMAL = 4, 3  # allowed: units of eps, and of the smallest number
-
-
-@pytest.fixture(params=ISAS)
-def isa(request: pytest.FixtureRequest) -> Any:
-    _native.force_instruction_set(request.param)
-    yield request.param
-    _native.force_instruction_set(None)
 
 
 @cache
@@ -47,28 +40,6 @@ def points(dtype: str) -> Array:
         positive = np.concatenate([drawn, [1, 2, about.tiny, about.max], *dense]).astype(dtype)
     positive = positive[np.isfinite(positive)]
     return np.concatenate([positive, -positive])
-
-
-def sigma(z: Any) -> Any:
-    return 1 / (1 + mp.exp(-z))
-
-
-def tanh_slope(z: Any) -> Any:
-    return 4 * mp.exp(-2 * abs(z)) / (1 + mp.exp(-2 * abs(z))) ** 2
-
-
-def normal(z: Any) -> Any:
-    if z < -1000:  # whose exponent mpmath can't handle
-        return mp.mpf(0)
-    return mp.erfc(-z / mp.sqrt(2)) / 2
-
-
-def phi(z: Any) -> Any:
-    return mp.exp(-z * z / 2) / mp.sqrt(2 * mp.pi)
-
-
-def softplus(z: Any) -> Any:
-    return mp.log1p(mp.exp(z)) if z < 0 else z + mp.log1p(mp.exp(-z))
 
 
 TRUE: dict[str, Callable[[Any], Any]] = {

@@ -15,17 +15,11 @@ from chainrule.equations import data
 _native = pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
 mp = pytest.importorskip("mpmath")
 from chainrule.engines.native import NativeEngine  # noqa: E402
+from tests.oracles import sigma, softmax, softplus  # noqa: E402
+from tests.settings import DTYPES  # noqa: E402
 
 Array = Any
-DTYPES = ["float32", "float64"]
 EPS = 8  # relative to the parts of a sum
-
-
-@pytest.fixture(params=_native.available_instruction_sets())
-def isa(request: pytest.FixtureRequest) -> Any:
-    _native.force_instruction_set(request.param)
-    yield request.param
-    _native.force_instruction_set(None)
 
 
 def passed_through(
@@ -55,19 +49,6 @@ def passed_through(
     result = engine.run_epoch(net, epoch, state)
     assert result.failure is None
     return C, result.loss, a[0], state.slots["v"][-units:].copy()
-
-
-def sigma(z: Any) -> Any:
-    return 1 / (1 + mp.exp(-z))
-
-
-def softplus(z: Any) -> Any:
-    return mp.log1p(mp.exp(z)) if z < 0 else z + mp.log1p(mp.exp(-z))
-
-
-def softmax(z: list[Any]) -> list[Any]:
-    e = [mp.exp(part - max(z)) for part in z]
-    return [part / mp.fsum(e) for part in e]
 
 
 # C_i, δ and the sizes of what they are sums of, from z and y

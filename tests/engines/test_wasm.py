@@ -14,7 +14,8 @@ from chainrule.engines.reference import ReferenceEngine
 from chainrule.engines.wasm import WasmEngine
 from chainrule.equations import activations, data
 from tests.engines.instances import Wasmtime
-from tests.engines.runs import DTYPES, LOSSES_AND_OUTPUTS, SMOOTH, agree_with_reference
+from tests.engines.runs import LOSSES_AND_OUTPUTS, SMOOTH, agree_with_reference
+from tests.settings import DTYPES
 
 pytestmark = pytest.mark.needs("wasm")
 

@@ -18,20 +18,11 @@ import pytest
 from hypothesis import given, settings
 
 from chainrule import Activation, GradientDescent, Network
-from chainrule.equations.activations import ACTIVATIONS
 from chainrule.equations.losses import LOSSES
 from chainrule.verify import certify, check_gradient
+from tests.settings import HIDDEN, POSITIVE, outputs_for, targets_for
 
 Array = np.ndarray[Any, Any]
-LOG = ("softplus", "sigmoid", "softmax")  # outputs above 0, for the loss that takes their logarithm
-HIDDEN = tuple(name for name in ACTIVATIONS if name != "softmax")
-
-
-def outputs_for(loss: str) -> tuple[str, ...]:
-    needed = LOSSES[loss].output
-    if needed is not None:
-        return (needed,)
-    return LOG if LOSSES[loss].needs_positive_output else tuple(ACTIVATIONS)
 
 
 @dataclass(frozen=True)
@@ -96,13 +87,7 @@ def build(s: Setting, seed: int = 1) -> tuple[Network, Array, Array, Array | Non
     net.parameters[...] += rng.normal(scale=0.3, size=net.parameters.shape)  # biases too
     K = s.sizes[-1]
     X = rng.normal(size=(s.n, s.sizes[0]))
-    y = rng.normal(size=(s.n, K))
-    if s.loss == "cross_entropy":
-        y = rng.dirichlet(np.ones(K), size=s.n)
-    elif s.loss == "binary_cross_entropy":
-        y = rng.uniform(size=(s.n, K)).round(1)
-    elif s.loss == "poisson":
-        y = rng.poisson(2, size=(s.n, K)).astype(float)
+    y = targets_for(s.loss, rng, s.n, K)
     weights = rng.uniform(0.5, 2, size=s.n) if s.weights else None
     return net, X, y, weights
 
@@ -356,7 +341,7 @@ def test_cross_entropies_keep_their_digits_where_probabilities_round(z: float, y
 POISSON_Z = [-1e12, -800.0, -745.0, -709.0, -300.0, -37.0, -1e-3, 0.0, 2.0, 40.0, 700.0, 1e12]
 
 
-@pytest.mark.parametrize("output", LOG)
+@pytest.mark.parametrize("output", POSITIVE)
 def test_poisson_is_exact_where_the_output_underflows(output: str) -> None:
     """δ = (1 - y/a) ∂a/∂z and C_i = a - y ln a, by 800 digits of the definitions."""
     loss = LOSSES["poisson"]
@@ -396,7 +381,7 @@ def poisson_by_hand(output: str, z: Array, y: tuple[float, ...]) -> tuple[float,
         return float(C), [float(d) for d in delta]
 
 
-@pytest.mark.parametrize("output", LOG)
+@pytest.mark.parametrize("output", POSITIVE)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_poisson_trains_where_the_output_underflows(output: str, dtype: str) -> None:
     net = Network(

@@ -22,6 +22,7 @@ from chainrule.equations.formulas import Num
 from chainrule.equations.losses import LOSSES, LossFromZ
 from chainrule.equations.targets import Target
 from chainrule.explain import Explanation, Term
+from tests.settings import HIDDEN, outputs_for, targets_for
 
 Array = NDArray[Any]
 
@@ -58,13 +59,7 @@ class Setting:
     def given(self) -> dict[str, Any]:
         """What explain and gradient take besides the target."""
         rng = np.random.default_rng(self.seed + 2)
-        units = self.sizes[-1]
-        if self.loss == "cross_entropy":
-            y = rng.dirichlet(np.ones(units), size=self.n)
-        elif self.loss == "poisson":
-            y = rng.poisson(2.0, size=(self.n, units)).astype(float)
-        else:
-            y = rng.uniform(size=(self.n, units))
+        y = targets_for(self.loss, rng, self.n, self.sizes[-1])
         return {
             "X": rng.normal(size=(self.n, self.sizes[0])),
             "y": y,
@@ -81,14 +76,8 @@ class Setting:
 
 def table() -> list[Setting]:
     """Every loss after every output that it may follow; the rest goes around."""
-    pairs = []
-    for loss, output in itertools.product(LOSSES.values(), ACTIVATIONS.values()):
-        if loss.output not in (None, output.name):
-            continue
-        if loss.needs_positive_output and not output.positive:
-            continue
-        pairs.append((output.name, loss.name))
-    hidden = itertools.cycle(g for g in ACTIVATIONS if g != "softmax")
+    pairs = [(output, loss) for loss in LOSSES for output in outputs_for(loss)]
+    hidden = itertools.cycle(HIDDEN)
     sizes = itertools.cycle(
         [(3, 2), (2, 3, 2), (3, 2, 3, 2), (1, 1, 1), (2, 1, 3, 1), (4, 3), (2, 3, 1)]
     )

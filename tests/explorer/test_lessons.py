@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from chainrule.cli.explore import explore
+from chainrule.explorer import snapshot
 from chainrule.explorer.session import Session
 from chainrule.explorer.touring import GIVEN, read_lesson
 from chainrule.teach import lessons
@@ -112,6 +113,25 @@ def test_a_lesson_that_is_given_begins() -> None:
     assert (reply["start"], reply["lessons"][0]["title"]) == (GIVEN, "Mine")
     assert asked(session, "tour", lesson=GIVEN)["titles"] == ["Ask"]
     assert "Begin one first" in Session().handle({"kind": "stop", "at": 0})["message"]
+
+
+def test_a_lesson_of_a_file_travels_in_a_live_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Session] = []
+
+    def page(session: Session, *rest: object) -> str:
+        seen.append(snapshot.unpack(snapshot.pack(session)))
+        return ""
+
+    monkeypatch.setattr("chainrule.explorer.hosts.live.page", page)
+    (tmp_path / "mine.md").write_text(MINE, encoding="utf-8")
+    options = ["--lesson", str(tmp_path / "mine.md"), "--live", str(tmp_path / "mine.html")]
+    assert CliRunner().invoke(explore, options, standalone_mode=False).exception is None
+    reply = asked(seen[0], "lessons")
+    assert (reply["start"], reply["lessons"][0]["title"]) == (GIVEN, "Mine")
+    tour = asked(seen[0], "tour", lesson=GIVEN)
+    assert (tour["titles"], tour["frame"]["sample"]["index"]) == (["Ask"], 1)
 
 
 @pytest.mark.parametrize(

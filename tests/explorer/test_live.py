@@ -25,6 +25,8 @@ from chainrule.explorer.session import Session
 from chainrule.teach.lessons import NAMES
 
 playwright = pytest.importorskip("playwright.sync_api")
+from tests.explorer.reader import browser  # noqa: E402, F401
+
 pytestmark = pytest.mark.needs("chromium", "pyodide")
 
 MODULES = Path(__file__).parents[2] / "node_modules"
@@ -59,17 +61,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("live") / "lesson.html"
     Explorer(network(), X, Y).save(path, live=True)
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(path for name in names if (path := shutil.which(name)))
-    with playwright.sync_playwright() as p:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = p.chromium.launch(executable_path=path, args=flags)
-        yield browser
-        browser.close()
 
 
 class Reader:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 import chainrule as cr
+from tests.tools import find_chromium
 
 X, Y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1, 0]
 
@@ -95,12 +95,12 @@ def jupyter(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.needs("chromium")
 def test_in_jupyterlab(jupyter: str) -> None:
     playwright = pytest.importorskip("playwright.sync_api")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(path for name in names if (path := shutil.which(name)))
     with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        browser = p.chromium.launch(
+            executable_path=find_chromium(), args=["--no-sandbox", "--disable-gpu"]
+        )
         page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.set_default_timeout(40_000)
+        page.set_default_timeout(120_000)
         page.goto(jupyter)
         page.wait_for_selector(".jp-Notebook .jp-Cell")
         page.wait_for_selector("text=Python 3 (ipykernel) | Idle")

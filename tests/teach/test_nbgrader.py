@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import chainrule as cr
+from tests.tools import PROGRAMS
 
 KINDS = ["z", "gradient", "moves", "chain"]
 
@@ -45,7 +46,7 @@ def test_nbgrader_assigns_and_grades_a_right_and_a_wrong_submission(sheet, tmp_p
 
     def nbgrader(*arguments):
         env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        env |= {"JUPYTER_ALLOW_INSECURE_WRITES": "1", "HOME": str(tmp_path)}
+        env |= {"JUPYTER_ALLOW_INSECURE_WRITES": "1", "HOME": str(tmp_path), "PATH": PROGRAMS}
         ran = subprocess.run(
             ["nbgrader", *arguments], cwd=tmp_path, env=env, capture_output=True, text=True
         )

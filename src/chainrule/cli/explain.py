@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule.cli.loaded import load
+from chainrule.cli.loaded import Loaded, load
 from chainrule.cli.shared import ABOVE_0, WIDEST, Rows, choose, data_options, has
 from chainrule.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
-    from chainrule.explain import Explanation
+    from chainrule.explain import Explanation, WorkedExample
 
 
 @click.command(
@@ -34,10 +34,24 @@ if TYPE_CHECKING:
       chainrule explain net.safetensors 'b[1][0]' --data samples.csv --rows 0:32
       chainrule explain net.safetensors 'x[3]' --data samples.csv --row 7 \\
           --format html --out why.html
+      chainrule explain net.safetensors --whole --data samples.csv --row 0 \\
+          --learning-rate 0.5
     """
 )
 @click.argument("model")
-@click.argument("target")
+@click.argument("target", required=False)
+@click.option(
+    "--whole",
+    is_flag=True,
+    help="Work one sample through the network: forward pass, loss, every gradient and update.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With --whole: so many steps of gradient descent.  [default: 1]",
+)
+@click.option("--freeze-biases", is_flag=True, help="With --whole: leave the biases as they are.")
 @data_options
 @click.option(
     "--label", metavar="VALUE", help="The value of the target, for a table without that column."
@@ -69,7 +83,10 @@ if TYPE_CHECKING:
 @click.option("--out", metavar="FILE", help="Write to a file instead of the screen.")
 def explain(
     model: str,
-    target: str,
+    target: str | None,
+    whole: bool,
+    steps: int | None,
+    freeze_biases: bool,
     data: str,
     label: str | None,
     row: int | None,
@@ -85,7 +102,11 @@ def explain(
 
     Shows the chain rule for TARGET in the network of the file MODEL: each term on its own, the
     terms together, the same with the numbers of the sample, and the proof that the result is right.
+    With --whole there is no TARGET: one sample is worked through the network.
     """
+    _check_kind(target, whole, steps, freeze_biases, learning_rate, form)
+    if whole and (rows is not None or all_rows):
+        raise click.UsageError("--whole works one sample; choose it with --row N")
     if (row is not None) + (rows is not None) + all_rows > 1:
         raise click.UsageError("--row, --rows and --all-rows exclude each other; choose one")
     loaded = load(model, data, reading, label)
@@ -93,18 +114,27 @@ def explain(
     if row is not None and row >= n_rows:
         raise click.UsageError(f"there is no row {row}; {has(n_rows, data)}")
     if row is None and rows is None and not all_rows and n_rows > 1:
+        if whole:
+            raise click.UsageError(f"choose a sample with --row N; {has(n_rows, data)}")
         raise click.UsageError(
             f"choose samples with --row N, --rows A:B or --all-rows; {has(n_rows, data)}"
         )
     chosen = slice(row, row + 1) if row is not None else choose(rows or slice(None), n_rows, data)
-    if loaded.table is not None:
-        from chainrule.tables.naming import by_index
-
-        target = by_index(target, loaded.table.schema, len(loaded.network.sizes) - 1)
     X, y, names = loaded.take(chosen)
-    explanation = loaded.network.explain(
-        target, X, y, learning_rate=learning_rate, notation=notation, names=names
-    )
+    explanation: Explanation | WorkedExample
+    if target is None:
+        from chainrule.explain import worked_example
+
+        assert learning_rate is not None
+        explanation = worked_example(
+            loaded.network, X, y, learning_rate=learning_rate, steps=steps or 1,
+            freeze_biases=freeze_biases, notation=notation,
+        )  # fmt: skip
+    else:
+        explanation = loaded.network.explain(
+            _by_index(loaded, target), X, y, learning_rate=learning_rate, notation=notation,
+            names=names,
+        )  # fmt: skip
     text = _render(explanation, form).rstrip("\n")
     if out is None:
         click.echo(text)
@@ -112,7 +142,37 @@ def explain(
         write_atomically(out, f"{text}\n".encode())
 
 
-def _render(explanation: Explanation, form: str) -> str:
+def _check_kind(
+    target: str | None,
+    whole: bool,
+    steps: int | None,
+    freeze_biases: bool,
+    learning_rate: float | None,
+    form: str,
+) -> None:
+    """Raise UsageError unless the options ask either for one target or for a whole example."""
+    if whole and target is not None:
+        raise click.UsageError(f"TARGET {target} and --whole exclude each other; choose one")
+    if not whole and target is None:
+        raise click.UsageError("pass TARGET, such as 'w[2][1,2]', or --whole for all of them")
+    if not whole and (steps is not None or freeze_biases):
+        raise click.UsageError("--steps and --freeze-biases need --whole")
+    if whole and learning_rate is None:
+        raise click.UsageError("--whole needs --learning-rate X for the updates")
+    if whole and form == "mathml":
+        raise click.UsageError("--whole cannot write mathml; choose text, latex, html or json")
+
+
+def _by_index(loaded: Loaded, target: str) -> str:
+    """Return a target with indices where it names columns of a table."""
+    if loaded.table is None:
+        return target
+    from chainrule.tables.naming import by_index
+
+    return by_index(target, loaded.table.schema, len(loaded.network.sizes) - 1)
+
+
+def _render(explanation: Explanation | WorkedExample, form: str) -> str:
     if form == "json":
         return json.dumps(explanation.to_dict(), indent=2, ensure_ascii=False)
     if form == "text":

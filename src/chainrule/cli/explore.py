@@ -197,8 +197,10 @@ def subject_of(
 
 
 def lesson_of(path: str) -> Callable[[], Session]:
-    """Return a maker of sessions that begin with the lesson of a file, which has been checked."""
+    """Return a maker of sessions that begin with the lesson of a file."""
     from chainrule.explorer.session import Session
+    from chainrule.explorer.touring import read_lesson
+    from chainrule.network import Network
     from chainrule.teach.lessons.format import MOST_BYTES
 
     with open(path, "rb") as file:
@@ -209,13 +211,13 @@ def lesson_of(path: str) -> Callable[[], Session]:
         text = raw.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text, at byte {error.start}") from None
+    lesson = read_lesson(text, os.path.basename(path), Network)
 
     def make() -> Session:
         session = Session()
-        session.give(text, os.path.basename(path))
+        session.given = lesson
         return session
 
-    make()
     return make
 
 
@@ -249,17 +251,16 @@ def _write_live(session: Session, live: str, runtime: str | None) -> int:
 
 
 def _save(session: Session, save: str, steps: int) -> int:
-    from chainrule.explorer import Explorer
-
-    explorer = Explorer()
-    explorer.session = session
+    from chainrule.explorer.hosts.offline import page
+    from chainrule.storage.atomic import write_atomically
 
     def on_progress(done: int, count: int) -> None:
         if sys.stderr.isatty():
             click.echo(f"\rRecording step {done} of {count} ", nl=done == count, err=True)
 
-    explorer.save(save, steps=steps, on_progress=on_progress)
-    size = os.path.getsize(save) / 1e6
+    content = page(session, steps, on_progress).encode()
+    write_atomically(save, content)
+    size = len(content) / 1e6
     click.echo(f"{save}: {steps} steps, {size:.1f} MB; it opens in any browser, offline")
     return 0
 

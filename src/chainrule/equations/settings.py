@@ -22,7 +22,7 @@ def per_layer(value: Any, count: int, name: str) -> list[Any]:
 
 
 def check_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Return the units of layers 0 to L; raise TypeError or ValueError for what is no such list."""
+    """Return the units of layers 0 to L; raise TypeError or ValueError for anything else."""
     try:
         checked = tuple(sizes)
     except TypeError:

@@ -3,6 +3,7 @@
 from chainrule.explain.explanation import Explanation, SampleRow, explain
 from chainrule.explain.notation import NOTATIONS, Notation
 from chainrule.explain.terms import Contribution, Contributions, Equation, Term
+from chainrule.explain.worked_example import WorkedExample, worked_example
 
 __all__ = [
     "NOTATIONS",
@@ -13,5 +14,7 @@ __all__ = [
     "Notation",
     "SampleRow",
     "Term",
+    "WorkedExample",
     "explain",
+    "worked_example",
 ]

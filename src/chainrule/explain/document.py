@@ -9,7 +9,7 @@ from chainrule.equations.formulas import Div, Expr, Name, Neg, Num, add, mul
 from chainrule.equations.targets import Bias, Weight
 from chainrule.explain.derivative import Derivative
 from chainrule.explain.symbols import Factor, LossSymbol, Partial, Quantity, Sum, quantity
-from chainrule.explain.terms import Equation, Term
+from chainrule.explain.terms import Contributions, Equation, Term
 
 _ORDINALS = ("First", "Second", "Third", "Fourth")
 
@@ -94,6 +94,40 @@ def _penalty(why: Derivative) -> list[Section]:
     return [Section("The penalty", steps, why.penalty.symbol, why.penalty)]
 
 
+def opened(term: Term) -> Contributions | None:
+    """Return the contributions through the layer after, also through its one unit, or None.
+
+    None, too, where the sum over outputs has one item: the derivation shows its two factors.
+    """
+    parts = term.contributions
+    return parts if parts is None or len(parts) > 1 or leads_down(term) else None
+
+
+def leads_down(term: Term) -> bool:
+    """Return whether a term is ∂C/∂a, whose contributions go through the layer after."""
+    match term.symbol:
+        case Partial(_, Quantity("a")):
+            return True
+    return False
+
+
+def is_itself(term: Term) -> str:
+    """Return what a term with contributions is: a sum, or a product through one unit."""
+    return "a product" if term.contributions is None or len(term.contributions) < 2 else "a sum"
+
+
+def title_of(parts: Contributions, shown: int) -> str:
+    """Return the words above the contributions that are shown."""
+    if shown < len(parts):
+        return f"The {shown} largest of {len(parts)} contributions"
+    return "The contributions" if len(parts) > 1 else "The contribution of the one unit"
+
+
+def of_whole_loss(why: Derivative) -> list[Equation]:
+    """Return the derivative of the whole loss C: the mean over the samples, and the penalty."""
+    return [equation for section in _mean(why) for equation in section.equations]
+
+
 def _mean(why: Derivative) -> list[Section]:
     """Return ∂C/∂w = (1/n) Σ_i ∂C_i/∂w, with sample weights and the penalty where they exist."""
     n = why.n_samples
@@ -137,6 +171,14 @@ def _update(why: Derivative) -> list[Section]:
         sides = (why.symbol, add(Num(old), Neg(step)), new)
         equations.append(Equation(sides, "in numbers", relation=arrow))
     return [Section("The update", equations)]
+
+
+def update(why: Derivative) -> Equation:
+    """Return w ← w - η ∂C/∂w of the target, with its numbers if there is a learning rate."""
+    (section,) = _update(why)
+    _, rule, *numbers = section.equations
+    sides = (*rule.sides, *(side for equation in numbers for side in equation.sides[1:]))
+    return Equation(sides, relation=rule.relation)
 
 
 def _equations(why: Derivative, shown: Sequence[Equation]) -> list[Equation]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from chainrule.equations.formulas import Expr
@@ -15,7 +16,13 @@ from chainrule.explain.text import TextWriter
 from chainrule.explain.words import setting
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chainrule.equations.feedforward import FeedForward
     from chainrule.explain.derivative import Derivative
+    from chainrule.explain.document import Section
+    from chainrule.explain.notation import Notation
+    from chainrule.explain.worked import Worked
 
 
 def as_dict(why: Derivative, depth: int) -> dict[str, Any]:
@@ -23,15 +30,78 @@ def as_dict(why: Derivative, depth: int) -> dict[str, Any]:
     return _Page(why).whole(depth)
 
 
-class _Page:
-    def __init__(self, why: Derivative) -> None:
-        self.why = why
-        given = (why.notation, why.network.sizes, why.n_samples)
+def worked(example: Worked) -> dict[str, Any]:
+    """Return a worked example as dictionaries, lists, texts and numbers."""
+    return {
+        "setting": example.setting(),
+        "notation": dataclasses.asdict(example.notation),
+        "learning_rate": example.learning_rate,
+        "freeze_biases": example.freeze_biases,
+        "losses": [plain(loss) for loss in example.losses],
+        "steps": [
+            {
+                "loss": plain(float(step.gradient.loss)),
+                "loss_after": plain(step.loss_after),
+                "outputs": [plain(float(a)) for a in step.gradient.forward.a[-1][0]],
+                "parameters": _layers(step.network),
+                "gradient": [
+                    {"W": step.gradient.dW[l].tolist(), "b": _listed(step.gradient.db[l])}
+                    for l in range(1, len(step.network.sizes))
+                ],
+            }
+            for step in example.steps
+        ],
+        "updated": _layers(example.updated),
+        "sections": _Formats(example.notation, example.network.sizes, 1).sections(
+            example.sections()
+        ),
+    }
+
+
+def _layers(network: FeedForward) -> list[dict[str, Any]]:
+    return [{"W": layer.W.tolist(), "b": _listed(layer.b)} for layer in network.weighted_layers]
+
+
+def _listed(b: NDArray[Any] | None) -> list[float] | None:
+    return None if b is None else b.tolist()
+
+
+class _Formats:
+    """Formulas in every format."""
+
+    def __init__(self, notation: Notation, sizes: Sequence[int], n_samples: int) -> None:
+        given = (notation, sizes, n_samples)
         self.writers = {
             "text": TextWriter(*given),
             "latex": LatexWriter(*given),
             "mathml": MathmlWriter(*given),
         }
+
+    def sections(self, made: Sequence[Section]) -> list[dict[str, Any]]:
+        return [
+            {
+                "title": section.title,
+                "symbol": None if section.symbol is None else self.formula(section.symbol),
+                "equations": [self.equation(equation) for equation in section.equations],
+            }
+            for section in made
+        ]
+
+    def equation(self, equation: Equation) -> dict[str, Any]:
+        formats = {
+            name: writer.write_equation(equation.sides, equation.relation)
+            for name, writer in self.writers.items()
+        }
+        return {"lead": equation.lead, "tag": equation.tag, **formats}
+
+    def formula(self, expr: Expr) -> dict[str, str]:
+        return {name: writer.write(expr) for name, writer in self.writers.items()}
+
+
+class _Page(_Formats):
+    def __init__(self, why: Derivative) -> None:
+        super().__init__(why.notation, why.network.sizes, why.n_samples)
+        self.why = why
 
     def whole(self, depth: int) -> dict[str, Any]:
         why = self.why
@@ -52,24 +122,17 @@ class _Page:
                 }
                 for row in why.samples
             ],
-            "sections": [
-                {
-                    "title": section.title,
-                    "symbol": None if section.symbol is None else self._formula(section.symbol),
-                    "equations": [self._equation(equation) for equation in section.equations],
-                }
-                for section in sections(why)
-            ],
+            "sections": self.sections(sections(why)),
             "certificate": why.certificate.to_dict(),
         }
 
     def _term(self, term: Term, depth: int) -> dict[str, Any]:
         return {
-            "symbol": self._formula(term.symbol),
-            "formula": self._formula(term.formula),
+            "symbol": self.formula(term.symbol),
+            "formula": self.formula(term.formula),
             "value": plain(term.value),
-            "derivation": [self._equation(equation) for equation in term.derivation],
-            "numbers": self._equation(term.numbers),
+            "derivation": [self.equation(equation) for equation in term.derivation],
+            "numbers": self.equation(term.numbers),
             "contributions": self._contributions(term, depth),
         }
 
@@ -88,16 +151,6 @@ class _Page:
         return {
             "unit": part.unit,
             "value": plain(part.value),
-            "symbol": self._formula(part.symbol),
+            "symbol": self.formula(part.symbol),
             "terms": terms,
         }
-
-    def _equation(self, equation: Equation) -> dict[str, Any]:
-        formats = {
-            name: writer.write_equation(equation.sides, equation.relation)
-            for name, writer in self.writers.items()
-        }
-        return {"lead": equation.lead, "tag": equation.tag, **formats}
-
-    def _formula(self, expr: Expr) -> dict[str, str]:
-        return {name: writer.write(expr) for name, writer in self.writers.items()}

@@ -7,13 +7,14 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from chainrule.explain.counts import more_samples, sum_of_others
-from chainrule.explain.document import sections
+from chainrule.explain.document import is_itself, opened, sections, title_of
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.terms import Contribution, Contributions, Equation
 from chainrule.explain.words import column, headline, setting, shown_samples, what
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
+    from chainrule.explain.worked import Worked
 
 _ROWS = 100
 _NODES = 600  # contributions drawn of one term; of more, the deepest are left out
@@ -48,13 +49,33 @@ _STYLE = """
 
 def page(why: Derivative, depth: int) -> str:
     """Return a whole page that needs no other file, script or network."""
-    title = escape(f"chainrule: {why.target}")
+    return _document(f"chainrule: {why.target}", fragment(why, depth))
+
+
+def _document(title: str, body: str) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        f"<title>{title}</title>\n<style>:root {{ color-scheme: light dark; }}</style>\n</head>\n"
-        f"<body>\n{fragment(why, depth)}\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>:root {{ color-scheme: light dark; }}</style>\n"
+        f"</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
+
+
+def worked(example: Worked) -> str:
+    """Return a worked example as a whole page that needs no other file, script or network."""
+    return _document("chainrule: a worked example", worked_fragment(example))
+
+
+def worked_fragment(example: Worked) -> str:
+    """Return a worked example as one element, for a notebook or inside a page."""
+    writer = MathmlWriter(example.notation, example.network.sizes, 1)
+    lines = [f'<div class="chainrule">\n<style>{_STYLE}</style>', "<h1>A worked example</h1>"]
+    lines.append(f"<p>{escape(example.setting())}</p>")
+    for section in example.sections():
+        lines.append(f"<h2>{escape(section.title)}</h2>")
+        for equation in section.equations:
+            lines += _equation(writer, equation)
+    return "\n".join([*lines, "</div>"])
 
 
 def fragment(why: Derivative, depth: int) -> str:
@@ -90,33 +111,21 @@ class _Page:
             symbol = f": {_math(self.writer.write(section.symbol))}" if section.symbol else ""
             yield f"<h2>{escape(section.title)}{symbol}</h2>"
             for equation in section.equations:
-                yield from self._equation(equation)
-            if section.term is not None and section.term.contributions is not None:
-                parts = section.term.contributions
+                yield from _equation(self.writer, equation)
+            parts = section.term and opened(section.term)
+            if parts:
                 yield from self._contributions(parts, self._affordable(parts))
             if section.has_samples:
                 yield from self._table()
         certificate = escape(why.certificate.text())
         yield f'<h2>Certificate</h2>\n<pre class="wide">{certificate}</pre>\n</div>'
 
-    def _equation(self, equation: Equation) -> Iterator[str]:
-        if equation.lead:
-            yield f"<p>{escape(equation.lead)}</p>"
-        tag = f'<span class="tag">{escape(equation.tag)}</span>' if equation.tag else ""
-        table = f'<mtable displaystyle="true">{"".join(_sides(self.writer, equation))}</mtable>'
-        yield f'<div class="formula wide">{tag}{_math(table)}</div>'
-
     def _contributions(self, parts: Contributions, depth: int) -> Iterator[str]:
-        if len(parts) < 2 or depth < 1:
+        if depth < 1:
             return
         shown, rest = parts.largest(self.why.notation.max_terms)
         left = len(parts) - len(shown)
-        words = (
-            f"The {len(shown)} largest of {len(parts)} contributions"
-            if left
-            else "The contributions"
-        )
-        yield f"<p>{words}</p>"
+        yield f"<p>{title_of(parts, len(shown))}</p>"
         for part in shown:
             yield from self._contribution(part, depth)
         if left:
@@ -154,15 +163,15 @@ class _Page:
             )
         )
         line = f"through unit {part.unit + self.why.notation.first_index}: {formula}"
-        inner = [t for t in part.terms if t.contributions is not None and len(t.contributions) > 1]
+        inner = [(term, below) for term in part.terms if (below := opened(term)) is not None]
         if not inner or depth < 2:
             yield f'<div class="leaf wide">{line}</div>'
             return
         yield f'<details class="wide"><summary>{line}</summary>'
-        for term in inner:
-            yield f"<p>where {_math(self.writer.write(term.symbol))} is itself a sum</p>"
-            assert term.contributions is not None
-            yield from self._contributions(term.contributions, depth - 1)
+        for term, below in inner:
+            symbol = _math(self.writer.write(term.symbol))
+            yield f"<p>where {symbol} is itself {is_itself(term)}</p>"
+            yield from self._contributions(below, depth - 1)
         yield "</details>"
 
     def _table(self) -> Iterator[str]:
@@ -187,6 +196,14 @@ class _Page:
             f'</tbody><tfoot><tr><td>mean</td><td colspan="{len(why.terms)}"></td>'
             f"<td>{mean}</td></tr></tfoot></table></div>"
         )
+
+
+def _equation(writer: MathmlWriter, equation: Equation) -> Iterator[str]:
+    if equation.lead:
+        yield f"<p>{escape(equation.lead)}</p>"
+    tag = f'<span class="tag">{escape(equation.tag)}</span>' if equation.tag else ""
+    table = f'<mtable displaystyle="true">{"".join(_sides(writer, equation))}</mtable>'
+    yield f'<div class="formula wide">{tag}{_math(table)}</div>'
 
 
 def _sides(writer: MathmlWriter, equation: Equation) -> list[str]:

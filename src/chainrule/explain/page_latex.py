@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chainrule.explain.counts import more_samples, sum_of_others
-from chainrule.explain.document import sections
+from chainrule.explain.document import opened, sections, title_of
 from chainrule.explain.latex import LatexWriter, escape
 from chainrule.explain.terms import Contributions, Equation
 from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
+    from chainrule.explain.worked import Worked
 
 _ROWS = 20
 _FORMULAS = {"½ λ Σ w²": r"\frac{1}{2} \lambda \sum w^{2}", "λ": r"\lambda", "η": r"\eta"}
@@ -34,8 +35,9 @@ def page(why: Derivative, standalone: bool) -> str:
         symbol = rf": ${writer.write(section.symbol)}$" if section.symbol else ""
         parts.append(rf"\subsection*{{{section.title}{symbol}}}")
         parts += [display(writer, equation) for equation in section.equations]
-        if section.term is not None and section.term.contributions is not None:
-            parts += _contributions(why, writer, section.term.contributions)
+        contributions = section.term and opened(section.term)
+        if contributions:
+            parts += _contributions(why, writer, contributions)
         if section.has_samples:
             parts.append(_table(why, writer))
     parts += [
@@ -44,6 +46,17 @@ def page(why: Derivative, standalone: bool) -> str:
         _ascii(why.certificate.text().rstrip()),
         r"\end{verbatim}",
     ]
+    body = "\n".join(parts) + "\n"
+    return _DOCUMENT % body if standalone else body
+
+
+def worked(example: Worked, standalone: bool) -> str:
+    """Return a worked example, as a document or as the body of one."""
+    writer = LatexWriter(example.notation, example.network.sizes, 1)
+    parts = [words(example.setting()) + "."]
+    for section in example.sections():
+        parts.append(rf"\subsection*{{{section.title}}}")
+        parts += [display(writer, equation) for equation in section.equations]
     body = "\n".join(parts) + "\n"
     return _DOCUMENT % body if standalone else body
 
@@ -80,13 +93,9 @@ def aligned(writer: LatexWriter, equation: Equation, end: str = "") -> str:
 
 
 def _contributions(why: Derivative, writer: LatexWriter, parts: Contributions) -> list[str]:
-    if len(parts) < 2:
-        return []
     shown, rest = parts.largest(why.notation.max_terms)
     left = len(parts) - len(shown)
-    lead = (
-        f"The {len(shown)} largest of {len(parts)} contributions:" if left else "The contributions:"
-    )
+    lead = f"{title_of(parts, len(shown))}:"
     rows = []
     for part in shown:
         factors = "".join(rf"\left( {writer.number(term.value)} \right)" for term in part.terms)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from chainrule.equations.numbers import format_number
 from chainrule.explain.counts import more_samples, sum_of_others
-from chainrule.explain.document import sections
+from chainrule.explain.document import is_itself, opened, sections, title_of
 from chainrule.explain.terms import Contributions, Equation
 from chainrule.explain.text import TextWriter
 from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
+    from chainrule.explain.worked import Worked
 
 _ROWS = 10
 _BREAKS = re.compile(r"(?<=\))(?=[(\[])|(?<=\])(?=\[)|(?<= )(?=[+−·=] )|(?<= )(?=∂[^/]|else )")
@@ -26,27 +27,28 @@ def page(why: Derivative, width: int, depth: int) -> str:
     return "\n".join(_Page(why, max(width, 40), depth).lines()) + "\n"
 
 
-class _Page:
-    def __init__(self, why: Derivative, width: int, depth: int) -> None:
-        self.why, self.width, self.depth = why, width, depth
-        self.writer = TextWriter(why.notation, why.network.sizes, why.n_samples)
+def worked(example: Worked, width: int) -> str:
+    """Return a worked example, with no line longer than ``width`` (at least 40)."""
+    return "\n".join(_worked(example, max(width, 40))) + "\n"
 
-    def lines(self) -> list[str]:
-        why = self.why
-        lines = [*self._fold(headline(why, self.writer), 0), *self._fold(setting(why), 0)]
-        for section in sections(why):
-            symbol = f": {self.writer.write(section.symbol)}" if section.symbol else ""
-            lines += ["", section.title + symbol]
-            for equation in section.equations:
-                lines += self._equation(equation)
-            if section.term is not None and section.term.contributions is not None:
-                lines += self._contributions(section.term.contributions, "  ", self.depth)
-            if section.has_samples:
-                lines += self._table()
-        return [*lines, "", *self._fold(why.certificate.text(self.width).rstrip(), 0)]
 
-    def _equation(self, equation: Equation) -> list[str]:
-        lines = self._fold(equation.lead, 2) if equation.lead else []
+def _worked(example: Worked, width: int) -> Iterator[str]:
+    layout = _Layout(TextWriter(example.notation, example.network.sizes, 1), width)
+    yield from layout.fold(example.setting(), 0)
+    for section in example.sections():
+        yield from ("", section.title)
+        for equation in section.equations:
+            yield from layout.equation(equation)
+
+
+class _Layout:
+    """Lines of text and equations, none longer than ``width``."""
+
+    def __init__(self, writer: TextWriter, width: int) -> None:
+        self.writer, self.width = writer, width
+
+    def equation(self, equation: Equation) -> list[str]:
+        lines = self.fold(equation.lead, 2) if equation.lead else []
         sides = [self.writer.write(side) for side in equation.sides]
         signs = ["", f" {equation.relation} ", *[" = "] * len(sides)]
         tag = f"   {equation.tag}" if equation.tag else ""
@@ -88,27 +90,56 @@ class _Page:
             line += piece
         return [*lines, line.rstrip()]
 
+    def fold(self, text: str, indent: int) -> list[str]:
+        lines: list[str] = []
+        for line in text.splitlines():
+            start = " " * (indent + len(line) - len(line.lstrip()))
+            lines += (
+                textwrap.wrap(
+                    line.strip(), self.width, initial_indent=start, subsequent_indent=start
+                )
+                if len(start + line.strip()) > self.width
+                else [start + line.strip()]
+            )
+        return lines
+
+
+class _Page(_Layout):
+    def __init__(self, why: Derivative, width: int, depth: int) -> None:
+        super().__init__(TextWriter(why.notation, why.network.sizes, why.n_samples), width)
+        self.why, self.depth = why, depth
+
+    def lines(self) -> list[str]:
+        why = self.why
+        lines = [*self.fold(headline(why, self.writer), 0), *self.fold(setting(why), 0)]
+        for section in sections(why):
+            symbol = f": {self.writer.write(section.symbol)}" if section.symbol else ""
+            lines += ["", section.title + symbol]
+            for equation in section.equations:
+                lines += self.equation(equation)
+            parts = section.term and opened(section.term)
+            if parts:
+                lines += self._contributions(parts, "  ", self.depth)
+            if section.has_samples:
+                lines += self._table()
+        return [*lines, "", *self.fold(why.certificate.text(self.width).rstrip(), 0)]
+
     def _contributions(self, parts: Contributions, indent: str, depth: int) -> list[str]:
-        if depth < 1 or len(parts) < 2:
+        if depth < 1:
             return []
         shown, rest = parts.largest(self.why.notation.max_terms)
         many = len(shown) < len(parts)
-        title = (
-            f"The {len(shown)} largest of {len(parts)} contributions"
-            if many
-            else "The contributions"
-        )
-        lines = [f"{indent}{title}"]
+        lines = [f"{indent}{title_of(parts, len(shown))}"]
         first = self.why.notation.first_index
         for part in shown:
             start = f"{indent}  through unit {part.unit + first:<4} "
             lines += self._wrapped(start, self._product([t.value for t in part.terms], part.value))
             for term in part.terms:
-                if term.contributions is not None and len(term.contributions) > 1 and depth > 1:
-                    lines.append(
-                        f"{indent}      where {self.writer.write(term.symbol)} is itself a sum:"
-                    )
-                    lines += self._contributions(term.contributions, indent + "      ", depth - 1)
+                below = opened(term)
+                if below is not None and depth > 1:
+                    symbol = self.writer.write(term.symbol)
+                    lines.append(f"{indent}      where {symbol} is itself {is_itself(term)}:")
+                    lines += self._contributions(below, indent + "      ", depth - 1)
         if many:
             left = len(parts) - len(shown)
             lines.append(f"{indent}  {sum_of_others(left)}: {self.writer.number(rest)}")
@@ -146,19 +177,6 @@ class _Page:
         for label, row in zip(labels, shown, strict=True):
             lines += self._wrapped(f"    {label:>6}  ", self._product(row.terms, row.product))
         return [*lines, *more, f"      mean  {self.writer.number(average)}"]
-
-    def _fold(self, text: str, indent: int) -> list[str]:
-        lines: list[str] = []
-        for line in text.splitlines():
-            start = " " * (indent + len(line) - len(line.lstrip()))
-            lines += (
-                textwrap.wrap(
-                    line.strip(), self.width, initial_indent=start, subsequent_indent=start
-                )
-                if len(start + line.strip()) > self.width
-                else [start + line.strip()]
-            )
-        return lines
 
 
 def _split(formula: str, depth: int) -> list[str]:

@@ -15,6 +15,7 @@ from chainrule.equations.feedforward import FeedForward
 from chainrule.explorer import share
 from chainrule.explorer.place import Settings
 from chainrule.explorer.session import Session
+from chainrule.explorer.touring import read_lesson
 from chainrule.teach.datasets import Dataset
 
 VERSION = 1  # of the format
@@ -38,7 +39,7 @@ def pack(session: Session) -> bytes:
         "dropout": [layer.dropout for layer in network.weighted_layers[:-1]],
         "settings": vars(session.settings),
         "sample": session.sample,
-        "lesson": session.given_text,
+        "lesson": session.given.text if session.given else "",
         "data": {name: getattr(data, name) for name in _OF_DATA},
     }
     file = io.BytesIO()
@@ -64,7 +65,7 @@ def unpack(content: bytes) -> Session:
     data = Dataset(**given, **arrays, columns=columns, labels=labels)
     session.begin(data, about["sample"])
     if about["lesson"]:
-        session.give(about["lesson"], "The lesson")
+        session.given = read_lesson(about["lesson"], "The lesson")
     return session
 
 

@@ -35,14 +35,7 @@ class Touring(Running):
     """A place that plays lessons."""
 
     given: Lesson | None = None  # what the page begins with
-    given_text = ""
     _lesson: Lesson | None = None
-
-    def give(self, text: str, name: str) -> Lesson:
-        """Take the lesson of a text, with which the page then begins; raise ValueError for it."""
-        self.given = read_lesson(text, name, self.kind)
-        self.given_text = text
-        return self.given
 
     def _lessons(self, request: requests.Lessons) -> replies.LessonsView:
         found = {name: lessons.built_in(name, request.language) for name in lessons.NAMES}
@@ -79,7 +72,8 @@ class Touring(Running):
 
     def _chosen(self, request: requests.Tour) -> Lesson:
         if request.text:
-            return self.give(request.text, "The lesson")
+            self.given = read_lesson(request.text, "The lesson", self.kind)
+            return self.given
         if request.lesson == GIVEN and self.given is not None:
             return self.given
         return lessons.built_in(request.lesson, request.language, self.kind)

@@ -21,6 +21,8 @@ from typing import Any
 from chainrule._version import __version__
 from chainrule.explorer.hosts import assets, runtime
 
+# Not by importlib.resources, for which an editable installation has two folders of one name.
+_SOURCES = Path(__file__).parents[2]
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file, so that the same input makes the same bytes
 
 # Of chainrule: rooms that the page cannot reach, and hosts other than the browser's.
@@ -164,7 +166,7 @@ def _mpmath() -> dict[str, bytes]:
 def _chainrule() -> dict[str, bytes]:
     return {
         f"chainrule/{name}": content
-        for name, content in _below(resources.files("chainrule"))
+        for name, content in _below(_SOURCES)
         if name.endswith(_KINDS) and (name in _OURS or not name.startswith(_NOT_OURS))
     }
 

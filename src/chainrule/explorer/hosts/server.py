@@ -40,7 +40,7 @@ def names_of(host: str) -> set[str]:
 
 
 def bind(host: str, port: int | None) -> socket.socket:
-    """Return a bound socket, at the port or the first free one of `_PORTS`."""
+    """Return a listening socket, at the port or the first free one of `_PORTS`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in [port] if port is not None else [*_PORTS, 0]:
         # Named TCP, so that asyncio turns Nagle's delay off, which would cost 40 ms a reply.
@@ -48,6 +48,7 @@ def bind(host: str, port: int | None) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, candidate))
+            listener.listen()  # until then another process can bind the port, too
         except OSError as error:
             listener.close()
             if port is not None or candidate == 0:

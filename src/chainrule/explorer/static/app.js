@@ -209,9 +209,7 @@ export class App {
 
   /** Ask again for everything that depends on the numbers. */
   async afterChange() {
-    await Promise.all(
-      [this.player, this.panel, this.results, this.health, this.lessons].map((part) => part.refresh()),
-    );
+    await Promise.all([this.player, this.panel, this.results, this.health, this.lessons].map((part) => part.refresh()));
   }
 
   /** @param {Frame} frame */

@@ -18,7 +18,14 @@ export class DataCard {
       onchange: () => void this.upload(file),
     });
     this.about = el("p.small", {});
-    this.noise = el("input", { type: "range", min: 0, max: 0.5, step: 0.05, value: "0.1", onchange: () => this.draw(0) });
+    this.noise = el("input", {
+      type: "range",
+      min: 0,
+      max: 0.5,
+      step: 0.05,
+      value: "0.1",
+      onchange: () => this.draw(0),
+    });
     this.seed = 0; // of the samples that were drawn
     this.drawn = el(
       "div.drawn",
@@ -206,7 +213,12 @@ export class NetworkCard {
     this.layers = el("ol.layers", {});
     this.output = el("select", { onchange: () => this.build({ output: this.output.value }) });
     this.loss = el("select", { onchange: () => this.build({ loss: this.loss.value }) });
-    this.l2 = el("input", { type: "number", min: 0, step: "any", onchange: () => this.build({ l2: Number(this.l2.value) }) });
+    this.l2 = el("input", {
+      type: "number",
+      min: 0,
+      step: "any",
+      onchange: () => this.build({ l2: Number(this.l2.value) }),
+    });
     this.about = el("p.small", {});
     this.node = el(
       "section.card",

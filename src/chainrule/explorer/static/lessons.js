@@ -142,6 +142,7 @@ export class Lessons {
 
   /** @param {number} i */
   async go(i) {
+    const opened = this.app.panel.target;
     const stop = /** @type {Stop | null} */ (await this.app.ask({ kind: "stop", at: i }));
     if (!stop) return;
     this.stop = stop;
@@ -152,7 +153,11 @@ export class Lessons {
       { type: "button", onclick: () => (last ? this.close() : void this.go(i + 1)) },
       last ? this.words.done : this.words.next,
     );
-    const back = el("button", { type: "button", disabled: i === 0, onclick: () => void this.go(i - 1) }, this.words.back);
+    const back = el(
+      "button",
+      { type: "button", disabled: i === 0, onclick: () => void this.go(i - 1) },
+      this.words.back,
+    );
     const place = this.say("place", { title: this.title, at: String(i + 1), count: String(this.titles.length) });
     this.body.replaceChildren(
       this.top(stop.title),
@@ -165,19 +170,21 @@ export class Lessons {
       (this.out = el("div.out", { "aria-live": "polite" })),
       el("div.buttons", {}, back, next),
     );
-    this.lightUp(stop);
+    this.lightUp(stop, opened);
     if (stop.open === "health") this.app.health.node.open = true;
     this.focus();
   }
 
-  /** @param {Stop} stop */
-  lightUp(stop) {
+  /**
+   * @param {Stop} stop
+   * @param {string} opened what the panel showed when the reader went on; what was opened since stays
+   */
+  lightUp(stop, opened) {
     const { drawing, panel } = this.app;
     drawing.showStep(stop.phase && stop.phase !== "input" ? { phase: stop.phase, layer: stop.layer } : null);
     if (stop.act === "prove") void this.app.open(stop.mark);
-    else if (panel.target) panel.close();
-    drawing.select(stop.mark);
-    drawing.lightParts(stop.light);
+    else if (panel.target && panel.target === opened) panel.close();
+    this.app.lightUp();
   }
 
   /** @param {Stop} stop */
@@ -195,7 +202,9 @@ export class Lessons {
     if (stop.samples.length) {
       const head = [
         el("th", { scope: "col" }, this.words.sample),
-        ...stop.heads.map((one) => el("th", { scope: "col" }, el("span.unseen", {}, one.text), hidden(formula(one.mathml)))),
+        ...stop.heads.map((one) =>
+          el("th", { scope: "col" }, el("span.unseen", {}, one.text), hidden(formula(one.mathml))),
+        ),
         el("th", { scope: "col" }, this.words.product),
       ];
       const rows = stop.samples.map(([index, ...values]) =>
@@ -247,10 +256,12 @@ export class Lessons {
       {
         onsubmit: (/** @type {Event} */ event) => {
           event.preventDefault();
-          const text = box.value.trim().replace("−", "-").replace(/^(-?\d*),(\d+)$/, "$1.$2");
+          const text = box.value
+            .trim()
+            .replace("−", "-")
+            .replace(/^(-?\d*),(\d+)$/, "$1.$2");
           const value = Number(text);
-          if (text === "" || !Number.isFinite(value))
-            out.replaceChildren(el("p.verdict.fail", {}, this.words.number));
+          if (text === "" || !Number.isFinite(value)) out.replaceChildren(el("p.verdict.fail", {}, this.words.number));
           else void respond({ value });
         },
       },

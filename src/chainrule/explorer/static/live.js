@@ -75,7 +75,7 @@ export class LiveTransport extends NotebookTransport {
 function base64(bytes) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
-    reader.onload = () => resolve(String(reader.result).split(",")[1]);
+    reader.onload = () => resolve(/** @type {string} */ (reader.result).split(",")[1]);
     reader.onerror = () => reject(reader.error);
     reader.readAsDataURL(new Blob([/** @type {any} */ (bytes)]));
   });

@@ -1,12 +1,12 @@
-/** The derivation of one number: terms, contributions, samples, proof, update. */
+/** The derivation of one number: its sections, its proof and its LaTeX. */
 
-import { bar, el, formula, symbol, unique } from "./dom.js";
-import { parse } from "./facts.js";
+import { contributions, samples } from "./contributions.js";
+import { el, formula, unique } from "./dom.js";
+import { Editor } from "./editor.js";
 import { drawn, number, plural, typed } from "./numbers.js";
 import { certificate } from "./proof.js";
 
 /** @typedef {import("./types").Derivation} Derivation */
-/** @typedef {import("./types").Contributions} Contributions */
 
 export class Panel {
   /** @param {any} app */
@@ -15,6 +15,7 @@ export class Panel {
     this.target = "";
     /** @type {Derivation | null} */
     this.shown = null;
+    this.editor = new Editor(app);
     this.body = el("div.body", {});
     this.node = el("article.card.panel", { "aria-label": "Derivation" }, this.body);
     this.welcome();
@@ -100,12 +101,12 @@ export class Panel {
       el("p.small", {}, reply.words),
       this.scope(),
     ]);
-    if (reply.editable && this.app.transport.live) shown.push(this.editor(reply));
+    if (reply.editable && this.app.transport.live) shown.push(this.editor.render(reply));
     for (const section of reply.sections) {
       const equations = section.equations.map((equation, i) => this.equation(equation, section.tags[i]));
       const content = el("div.content", {}, ...equations);
-      if (section.contributions) content.append(this.contributions(section.contributions, []));
-      if (section.has_samples) content.append(this.samples(reply));
+      if (section.contributions) content.append(contributions(this.app, reply.target, section.contributions, []));
+      if (section.has_samples) content.append(samples(this.app, reply));
       const summary = el("summary", {}, el("span.title", {}, section.title));
       if (section.symbol) summary.append(formula(section.symbol));
       const closed = open ? !open.has(section.title) : false;
@@ -150,9 +151,11 @@ export class Panel {
           lines[at].replaceWith(this.equation(equation, section.tags[at]));
       });
       if (section.contributions && JSON.stringify(section.contributions) !== JSON.stringify(old.contributions)) {
-        parts[i].querySelector(".contributions")?.replaceWith(this.contributions(section.contributions, []));
+        parts[i]
+          .querySelector(".contributions")
+          ?.replaceWith(contributions(this.app, reply.target, section.contributions, []));
       }
-      if (section.has_samples) parts[i].querySelector(".scroll")?.replaceWith(this.samples(reply));
+      if (section.has_samples) parts[i].querySelector(".scroll")?.replaceWith(samples(this.app, reply));
     });
     this.body.querySelector(".headline")?.replaceWith(this.headline(reply));
     const box = this.body.querySelector(".editor input[type=number]");
@@ -226,175 +229,6 @@ export class Panel {
       el("legend", {}, "The loss of"),
       choice("sample", "this sample"),
       choice("all", `${n === block ? "all " : ""}${plural(block, "sample")} (mean)`),
-    );
-  }
-
-  /** @param {Derivation} reply */
-  editor(reply) {
-    const target = reply.target;
-    const value = drawn(reply.old);
-    const span = Math.max(2, Math.abs(value) * 2);
-    const send = (/** @type {string} */ text) => {
-      const number_ = Number(text);
-      if (text.trim() === "" || !Number.isFinite(number_)) return this.app.tell("Type a number, such as −0.25");
-      return this.edit(target, number_);
-    };
-    const box = el("input", {
-      type: "number",
-      step: "any",
-      value: typed(value, 6),
-      "data-keep": "box",
-      "aria-label": `Value of ${target}`,
-      onchange: () => send(box.value),
-    });
-    const slider = el("input", {
-      type: "range",
-      min: -span,
-      max: span,
-      step: span / 200,
-      value: typed(value),
-      "data-keep": "slider",
-      "aria-label": `Slider for ${target}`,
-      oninput: () => {
-        box.value = slider.value;
-        void send(slider.value);
-      },
-    });
-    return el("div.editor", {}, el("span.what", {}, `${this.nameOf(target)} =`), box, slider);
-  }
-
-  /**
-   * Return the name of a quantity in the notation in use.
-   * @param {string} target
-   */
-  nameOf(target) {
-    const found = parse(target);
-    if (!found) return target;
-    const { frame } = this.app;
-    const letter = found.kind === "x" ? frame.settings.letters.x : found.kind;
-    return symbol(frame, letter, found.layer, found.j, ...(found.kind === "w" ? [found.k] : []));
-  }
-
-  /**
-   * @param {string} target
-   * @param {number} value
-   */
-  async edit(target, value) {
-    this.wanted = value;
-    if (this.editing) return;
-    this.editing = true;
-    while (this.wanted !== undefined) {
-      const next = this.wanted;
-      this.wanted = undefined;
-      await this.app.change({ kind: "edit", target, value: next });
-    }
-    this.editing = false;
-  }
-
-  /**
-   * @param {Contributions} parts
-   * @param {number[]} units the path that led here
-   */
-  contributions(parts, units) {
-    const digits = this.app.frame.settings.digits;
-    const first = this.app.frame.settings.first_index;
-    const most = Math.max(...parts.largest.map((p) => Math.abs(drawn(p.value))), 1e-300);
-    const list = el("ol.parts", { "aria-label": "Contributions" });
-    for (const part of parts.largest) {
-      const way = [...units, part.unit];
-      const inside = el("div.inside", {});
-      const details = el(
-        "details.way",
-        {},
-        el(
-          "summary",
-          {
-            onmouseenter: () => this.lightUp(way),
-            onfocus: () => this.lightUp(way),
-          },
-          el("span.through", {}, `through unit ${part.unit + first}`),
-          el(
-            "span.bar",
-            { class: `bar ${drawn(part.value) < 0 ? "negative" : "positive"}`, "aria-hidden": "true" },
-            bar(Math.abs(drawn(part.value)) / most),
-          ),
-          el("span.amount", {}, number(part.value, digits)),
-        ),
-        inside,
-      );
-      details.addEventListener("toggle", () => {
-        if (details.open) void this.openWay(way, inside, part);
-      });
-      list.append(el("li", {}, details));
-    }
-    const left = parts.count - parts.largest.length;
-    if (left)
-      list.append(
-        el(
-          "li.rest",
-          {},
-          `${left === 1 ? "the other one" : `the sum of the other ${left}`}: ${number(parts.rest, digits)}`,
-        ),
-      );
-    const words =
-      parts.count === 1
-        ? "The only contribution:"
-        : left
-          ? `The ${parts.largest.length} largest of ${parts.count} contributions:`
-          : `The ${parts.count} contributions, largest first:`;
-    return el("div.contributions", {}, el("p.lead", {}, words), list);
-  }
-
-  /**
-   * @param {number[]} way
-   * @param {HTMLElement} inside
-   * @param {import("./types").Contribution} part
-   */
-  async openWay(way, inside, part) {
-    this.lightUp(way);
-    if (inside.childElementCount) return;
-    const reply = await this.app.ask({ kind: "open", target: this.target, units: way });
-    if (!reply) return;
-    inside.append(el("div.eq", {}, formula(part.symbol)));
-    for (const term of reply.terms) {
-      inside.append(el("div.eq", {}, formula(term.numbers)));
-    }
-    const sum = reply.terms.find((/** @type {any} */ term) => term.contributions !== null);
-    if (sum) inside.append(this.contributions(sum.contributions, way));
-  }
-
-  /** @param {number[]} way */
-  lightUp(way) {
-    const start = parse(this.target);
-    if (start) this.app.drawing.showPath(start.layer, way);
-  }
-
-  /** @param {Derivation} reply */
-  samples(reply) {
-    const digits = this.app.frame.settings.digits;
-    const first = this.app.frame.settings.first_index;
-    const head = el(
-      "tr",
-      {},
-      el("th", { scope: "col" }, "sample"),
-      ...reply.heads.map((symbol) => el("th", { scope: "col" }, formula(symbol))),
-      el("th", { scope: "col" }, "product"),
-    );
-    const body = reply.samples.map(([index, ...values]) =>
-      el(
-        `tr${index === reply.focus ? ".focus" : ""}`,
-        {},
-        el("th", { scope: "row" }, String(Number(index) + first)),
-        ...values.map((v) => el("td", {}, number(v, digits))),
-      ),
-    );
-    const table = el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
-    const left = reply.n_samples - reply.samples.length;
-    return el(
-      "div.scroll",
-      { tabindex: 0, role: "region", "aria-label": "The terms of each sample" },
-      table,
-      left > 0 ? el("p.small", {}, `and ${plural(left, "more sample")}`) : null,
     );
   }
 

@@ -95,6 +95,7 @@ class Lesson:
     sample: int
     settings: dict[str, Any]  # notation, scope, learning_rate, optimizer, batch_size
     stops: tuple[Stop, ...]
+    text: str  # that it was read from
 
 
 def read(
@@ -140,7 +141,7 @@ def read(
     stops: list[Stop] = []
     for part in parts:
         stops.append(_stop(part, network, stops[-1].mark if stops else "loss"))
-    return Lesson(title, summary, language, network, data, sample, settings, tuple(stops))
+    return Lesson(title, summary, language, network, data, sample, settings, tuple(stops), text)
 
 
 # --- parts --------------------------------------------------------------------------------------

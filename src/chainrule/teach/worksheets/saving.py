@@ -33,28 +33,26 @@ def save(worksheet: Deck, folder: str | os.PathLike[str], format: str) -> list[s
     return paths
 
 
-def _html(worksheet: Deck) -> Files:
+def _pages(worksheet: Deck, suffix: str, page: Callable[..., str | bytes]) -> Files:
+    """Return sheets, keys and overview, as ``page`` of a format makes a file of blocks."""
     sizes = worksheet.variants[0].network.sizes
-    return {
-        f"{name}.html": html.page(title, make(worksheet), worksheet.notation, sizes).encode()
-        for name, title, make in _PAGES
-    }
+    files = {}
+    for name, title, make in _PAGES:
+        made = page(title, make(worksheet), worksheet.notation, sizes)
+        files[f"{name}.{suffix}"] = made.encode() if isinstance(made, str) else made
+    return files
+
+
+def _html(worksheet: Deck) -> Files:
+    return _pages(worksheet, "html", html.page)
 
 
 def _pdf(worksheet: Deck) -> Files:
-    sizes = worksheet.variants[0].network.sizes
-    return {
-        f"{name}.pdf": pdf.pdf(title, make(worksheet), worksheet.notation, sizes)
-        for name, title, make in _PAGES
-    }
+    return _pages(worksheet, "pdf", pdf.pdf)
 
 
 def _latex(worksheet: Deck) -> Files:
-    sizes = worksheet.variants[0].network.sizes
-    return {
-        f"{name}.tex": latex.page(title, make(worksheet), worksheet.notation, sizes).encode()
-        for name, title, make in _PAGES
-    }
+    return _pages(worksheet, "tex", latex.page)
 
 
 def _moodle(worksheet: Deck) -> Files:

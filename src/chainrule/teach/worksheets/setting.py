@@ -21,7 +21,7 @@ from chainrule.teach.worksheets.deck import Deck, Variant
 from chainrule.teach.worksheets.kinds import KINDS, LEVELS, Setter, layers
 from chainrule.teach.worksheets.questions import Question
 
-MOST_UNITS = 8  # in a layer; more are no work for a hand
+MOST_UNITS = 8  # in a layer; more is not work for a hand
 MOST_EXERCISES, MOST_VARIANTS = 50, 500
 _TRIES = 40  # draws of one question
 _SAMPLES = 4  # drawn where there are no data
