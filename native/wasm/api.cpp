@@ -1,5 +1,6 @@
 // The core as a WebAssembly module: functions of numbers and of addresses in the module's memory, into
 // which the caller copies its arrays. What binding.cpp is for CPython; engines/wasm.py checks and calls.
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -15,6 +16,8 @@ using namespace chainrule;
 
 // Of the host: what Progress asks.
 extern "C" __attribute__((import_module("chainrule"), import_name("ask"))) int host_ask(double steps, double loss);
+
+extern bool used_up; // of one_thread.cpp
 
 namespace {
 
@@ -71,6 +74,8 @@ template <class T, std::size_t n> void append(std::string& text, const T (&names
     text += '\n';
 }
 
+constexpr double ask_every = 0.045; // seconds between questions, also between short epochs
+
 bool ask(void*, std::int64_t steps, double loss) { return host_ask(static_cast<double>(steps), loss) != 0; }
 
 } // namespace
@@ -122,8 +127,10 @@ CR_EXPORT(make_predictor) Machine* make_predictor(const double* numbers) {
 CR_EXPORT(drop) void drop(Machine* machine) { delete machine; }
 
 // In: addresses of theta and two slots, the run's step, X, y (as matrices), addresses of classes, weights,
-// order, rates, step losses and outputs, n, steps, and the address for loss, steps, failed step or -1, stopped.
-CR_EXPORT(epoch) void epoch(Machine* machine, const double* numbers) {
+// order, rates, step losses and outputs, n, steps, how many epochs, and the address for loss, steps, failed
+// step or -1, stopped of each. Several epochs have an order each, one after the other, and the same rates.
+// Gives how many were run: one that fails or is stopped is the last.
+CR_EXPORT(epochs) int epochs(Machine* machine, const double* numbers) {
     Numbers in(numbers);
     void* const theta = in.address<void>();
     void* slots[2];
@@ -139,11 +146,27 @@ CR_EXPORT(epoch) void epoch(Machine* machine, const double* numbers) {
     data.outputs = in.address<void>();
     data.n_samples = in.integer();
     const std::int64_t steps = in.integer();
-    double* const result = in.address<double>();
-    const EpochOutcome outcome = run_epoch(*machine->core, data, steps, run_step, theta, slots, {ask, nullptr});
-    result[0] = outcome.loss, result[1] = static_cast<double>(outcome.steps);
-    result[2] = static_cast<double>(outcome.failed_step), result[3] = outcome.stopped;
+    const int count = static_cast<int>(in.integer());
+    double* result = in.address<double>();
+    using Clock = std::chrono::steady_clock;
+    Clock::time_point last_asked = Clock::now();
+    for (int i = 0; i < count; ++i, result += 4) {
+        const EpochOutcome outcome =
+            run_epoch(*machine->core, data, steps, run_step + i * steps, theta, slots, {ask, nullptr});
+        result[0] = outcome.loss, result[1] = static_cast<double>(outcome.steps);
+        result[2] = static_cast<double>(outcome.failed_step), result[3] = outcome.stopped;
+        if (outcome.failed_step >= 0 || outcome.stopped) return i + 1;
+        if (data.order) data.order += data.n_samples;
+        if (i + 1 < count && std::chrono::duration<double>(Clock::now() - last_asked).count() > ask_every) {
+            if (host_ask(result[1], result[0])) return i + 1;
+            last_asked = Clock::now();
+        }
+    }
+    return count;
 }
+
+// Whether the module stopped for want of memory.
+CR_EXPORT(memory_is_used_up) int memory_is_used_up() { return used_up; }
 
 // In: address of theta, X (as a matrix), n, addresses of the outputs, of y and of C. Gives whether every
 // number is finite.

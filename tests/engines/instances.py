@@ -26,11 +26,13 @@ def _compiled() -> tuple[Any, Any]:
 class Wasmtime:
     """What core.js makes in a page."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = -1) -> None:
+        """Make one whose memory has at most so many bytes."""
         import wasmtime
 
         engine, module = _compiled()
         self._store = wasmtime.Store(engine)
+        self._store.set_limits(memory_size=most)
         self._store.set_wasi(wasmtime.WasiConfig())
         linker = wasmtime.Linker(engine)
         linker.define_wasi()

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.needs("wasm")
 
 @pytest.fixture(scope="module")
 def engine() -> WasmEngine:
-    return WasmEngine(Wasmtime())
+    return WasmEngine(Wasmtime)
 
 
 @pytest.fixture(params=DTYPES)
@@ -200,6 +200,112 @@ def test_a_run_with_fit_and_its_own_name(
     np.testing.assert_allclose(nets[0].parameters, nets[2].parameters, rtol=1e-10)
 
 
+class Trapping(Wasmtime):
+    """An instance that reads outside its memory in the call of that name."""
+
+    at: str | None = None
+
+    def run(self, name: str, at: int, block: Any, back: int, *given: int) -> Any:
+        if name == Trapping.at:
+            Trapping.at = None
+            given = (*given[:-1], 0x7FFF_FFF0)  # where the numbers are said to be
+        return super().run(name, at, block, back, *given)
+
+
+def test_a_trap_is_told_and_the_next_call_has_a_fresh_instance() -> None:
+    made = list[Trapping]()
+
+    def make() -> Trapping:
+        made.append(Trapping())
+        return made[-1]
+
+    engine = WasmEngine(make)
+    net, twin = (cr.Network([2, 3, 1], seed=0) for _ in range(2))
+    X = np.random.default_rng(0).normal(size=(8, 2))
+    epoch = Epoch(data.Samples(X, X[:, :1]), Plan(cr.GradientDescent(0.1), 4), np.full(2, 0.1))
+    state = State()
+    engine.predict(net, X)
+    engine.run_epoch(net, epoch, state)
+    before = net.parameters.copy()
+    for call, use in [("predict", lambda: engine.predict(net, X)),
+                      ("epochs", lambda: engine.run_epoch(net, epoch, state))]:  # fmt: skip
+        Trapping.at, count = call, len(made)
+        with pytest.raises(RuntimeError, match=rf"stopped in {call}: (.|\n)*out of bounds"):
+            use()
+        assert len(made) == count + 1
+    assert np.array_equal(net.parameters, before)
+    assert state.step == 2
+    engine.run_epoch(net, epoch, state)
+    for _ in range(2):
+        ReferenceEngine().run_epoch(twin, epoch, State())
+    np.testing.assert_allclose(net.parameters, twin.parameters, rtol=1e-12)
+    np.testing.assert_allclose(engine.predict(net, X), ReferenceEngine().predict(net, X))
+    assert len(made) == 3
+
+
+def test_a_trap_inside_a_callback_ends_the_epoch_and_leaves_a_sound_engine() -> None:
+    engine = WasmEngine(Trapping)
+    net, epoch = long_epoch()
+    other = cr.Network([3, 2], seed=1)
+
+    def on_progress(steps: int, loss: float) -> bool:
+        Trapping.at = "predict"
+        engine.predict(other, np.ones((2, 3)))
+        return False
+
+    with pytest.raises(RuntimeError, match="stopped in predict"):
+        engine.run_epoch(net, epoch, State(), on_progress)
+    assert np.isfinite(net.parameters).all()
+    agree(engine, [2, 3, 1])
+
+
+def test_a_network_that_has_no_room_is_a_memory_error() -> None:
+    engine = WasmEngine(lambda: Wasmtime(1 << 25))
+    large, small = cr.Network([1000, 2200, 1], seed=0), cr.Network([2, 3, 1], seed=0)
+    with pytest.raises(MemoryError, match="used up its memory"):
+        engine.predict(large, np.ones((1, 1000)))
+    X = np.ones((2, 2))
+    np.testing.assert_allclose(engine.predict(small, X), ReferenceEngine().predict(small, X))
+
+
+@pytest.mark.parametrize("n", [5, 12])
+def test_several_epochs_in_one_call_are_as_many_epochs(
+    engine: WasmEngine, n: int, dtype: str
+) -> None:
+    """The same bits, for any rule; with the last batch short or whole."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 2)).astype(dtype)
+    orders = np.array([rng.permutation(n) for _ in range(7)])
+    for rule in (cr.GradientDescent(0.1), cr.Adam(0.01)):
+        steps = -(-n // 4)
+        epoch = Epoch(data.Samples(X, X[:, :1] ** 2), Plan(rule, 4), np.full(steps, 0.1))
+        nets = [cr.Network([2, 8, 1], hidden="tanh", dropout=0.2, seed=0, dtype=dtype)
+                for _ in range(2)]  # fmt: skip
+        states = [State(slots=rule.start(net.parameters)) for net in nets]
+        found = engine.run_epochs(nets[0], epoch, orders, states[0])
+        expected = super(WasmEngine, engine).run_epochs(nets[1], epoch, orders, states[1])
+        assert found == expected
+        assert len(found) == 7
+        assert states[0].step == states[1].step == 7 * steps
+        np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+        for name in states[0].slots:
+            np.testing.assert_array_equal(states[0].slots[name], states[1].slots[name])
+
+
+def test_of_several_epochs_the_one_that_fails_is_the_last(engine: WasmEngine) -> None:
+    X, orders = np.random.default_rng(0).normal(size=(8, 2)), np.tile(np.arange(8), (90, 1))
+    results = []
+    for each in (engine, ReferenceEngine()):
+        net, state = cr.Network([2, 3, 1], hidden="relu", seed=3), State()
+        epoch = Epoch(data.Samples(X, X[:, :1]), Plan(cr.GradientDescent(9.0), 2), np.full(4, 9.0))
+        found = each.run_epochs(net, epoch, orders, state)
+        assert np.isfinite(net.parameters).all()
+        results.append((len(found), found[-1].failure, found[-1].steps, state.step))
+    assert results[0][1] is not None
+    assert results[0][0] > 1
+    assert results[0] == results[1]
+
+
 def test_memory_that_is_not_there(engine: WasmEngine) -> None:
     for size in (1 << 31, (1 << 31) - (1 << 20)):
         with pytest.raises(MemoryError, match=f"no room for {size} bytes"):
@@ -209,7 +315,7 @@ def test_memory_that_is_not_there(engine: WasmEngine) -> None:
 def test_what_is_dropped_is_freed() -> None:
     """A thousand networks of 0.8 MB each go into 2 GB only one after the other."""
     instance = Wasmtime()
-    engine = WasmEngine(instance)
+    engine = WasmEngine(lambda: instance)
     for seed in range(40):
         net = cr.Network([100, 1000, 1], dtype="float64", seed=seed)
         engine.predict(net, np.ones((2, 100)))

@@ -17,6 +17,7 @@ from chainrule.engines.base import (
     Epoch,
     EpochResult,
     Failure,
+    OneByOne,
     Plan,
     Shortcut,
     State,
@@ -36,7 +37,7 @@ _READABLE = {np.dtype(t) for t in "bhiqBHIQ?fd"}
 _CONVERTED = 1 << 14  # rows of another dtype that are converted in one go
 
 
-class CompiledEngine:
+class CompiledEngine(OneByOne):
     """Trains in C++, with one call for each epoch. ``core`` is what `_native.pyi` describes."""
 
     name: str
@@ -93,22 +94,22 @@ class CompiledEngine:
         trainer, busy = self._trainer(network, plan, n)
         dtype = theta.dtype
         changed = [theta, *(state.slots[name] for name in rule.used_slots)]
-        moved = [_plain(given, dtype) for given in changed]
-        a = None if epoch.outputs is None else _plain(epoch.outputs, dtype)
-        C = None if epoch.step_losses is None else _plain(epoch.step_losses, _REAL)
+        moved = [plain(given, dtype) for given in changed]
+        a = None if epoch.outputs is None else plain(epoch.outputs, dtype)
+        C = None if epoch.step_losses is None else plain(epoch.step_losses, _REAL)
         with busy:
             try:
-                loss, steps, failed, stopped = trainer.run_epoch(
+                outcome = trainer.run_epoch(
                     moved[0],
                     moved[1:],
                     state.step,
-                    _readable(samples.X, dtype),
-                    _plain(samples.y, _INTEGER)
+                    readable(samples.X, dtype),
+                    plain(samples.y, _INTEGER)
                     if samples.y.ndim == 1
-                    else _readable(samples.y, dtype),
-                    None if samples.weights is None else _plain(samples.weights, _REAL),
-                    None if epoch.order is None else _plain(epoch.order, _INTEGER),
-                    _plain(epoch.learning_rates, _REAL),
+                    else readable(samples.y, dtype),
+                    None if samples.weights is None else plain(samples.weights, _REAL),
+                    None if epoch.order is None else plain(epoch.order, _INTEGER),
+                    plain(epoch.learning_rates, _REAL),
                     a,
                     C,
                     on_progress,
@@ -121,10 +122,22 @@ class CompiledEngine:
                 ):
                     if own is not given and given is not None and own is not None:
                         given[...] = own  # it lies in a way that the core can't write to
+        result = self._result(network, epoch, state, outcome)
+        if result.failure is None and not result.stopped:
+            on_progress(result.steps, result.loss)  # short epochs have had no other call
+        return result
+
+    def _result(
+        self,
+        network: FeedForward,
+        epoch: Epoch,
+        state: State,
+        outcome: tuple[float, int, int, bool],
+    ) -> EpochResult:
+        """Return what the core says of an epoch, and count its steps."""
+        loss, steps, failed, stopped = outcome
         state.step += steps
-        if failed < 0 and not stopped:
-            on_progress(steps, loss)  # short epochs have had no other call
-        done = min(steps * plan.batch_size, n)
+        done = min(steps * epoch.plan.batch_size, len(epoch.samples))
         failure = _find(network, epoch, state, failed) if failed >= 0 else None
         return EpochResult(loss, steps, done, failure=failure, stopped=stopped)
 
@@ -148,7 +161,7 @@ class CompiledEngine:
         """See `chainrule.engines.base.Engine.losses`."""
         C = np.empty(len(inputs))
         predictor = self._predictor(network)
-        X, rows = _readable(inputs, network.dtype), _plain(y, network.dtype)
+        X, rows = readable(inputs, network.dtype), plain(y, network.dtype)
         if predictor.losses(network.parameters, X, rows, outputs, C) == self._core.DONE:
             return C
         return ReferenceEngine().losses(network, inputs, y, outputs)
@@ -260,7 +273,7 @@ _OPTIMIZERS: dict[type, Callable[[Any], str]] = {
 }
 
 
-def _readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return an array that the core can read: itself, unless its dtype is out of the ordinary."""
     return array if _is_read(array) else _converted(array, dtype)
 
@@ -275,7 +288,7 @@ def _is_read(array: NDArray[Any]) -> bool:
     return array.dtype in _READABLE and array.dtype.isnative
 
 
-def _plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the numbers in that dtype, side by side and aligned: the array itself, or a copy."""
     flags = array.flags
     if array.dtype == dtype and flags.c_contiguous and flags.aligned and type(array) is np.ndarray:

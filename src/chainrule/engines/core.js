@@ -1,4 +1,4 @@
-/** The C++ core in the worker of a live page. `startChainruleCore(bytes)` sets `chainruleCore`, for engines/wasm.py. */
+/** The C++ core in the worker of a live page. `startChainruleCore(bytes)` sets `chainruleCore`, which makes instances of it for engines/wasm.py. */
 
 (() => {
   const scope = /** @type {any} */ (globalThis);
@@ -6,6 +6,19 @@
 
   /** @param {any} bytes what core.wasm holds */
   scope.startChainruleCore = async (bytes) => {
+    /** @type {WebAssembly.Module} */
+    let module;
+    try {
+      module = await WebAssembly.compile(bytes);
+    } catch (error) {
+      console.warn("This browser does not run the C++ core; NumPy trains.", error); // it may lack SIMD
+      return;
+    }
+    scope.chainruleCore = () => instance(module);
+  };
+
+  /** An instance, with a memory of its own. @param {WebAssembly.Module} module */
+  function instance(module) {
     /** @type {any} */
     let core = null;
     /** @type {(steps: number, loss: number) => boolean} */
@@ -33,12 +46,7 @@
     };
     const ask = (/** @type {number} */ steps, /** @type {number} */ loss) => (asked(steps, loss) ? 1 : 0);
     const imports = { wasi_snapshot_preview1: system, chainrule: { ask } };
-    try {
-      core = (await WebAssembly.instantiate(bytes, imports)).instance.exports;
-    } catch (error) {
-      console.warn("This browser does not run the C++ core; NumPy trains.", error); // it may lack SIMD
-      return;
-    }
+    core = new WebAssembly.Instance(module, imports).exports;
     core._initialize();
 
     /** The bytes of an array of Python's. @param {any} array @param {(bytes: Uint8Array) => void} use */
@@ -50,7 +58,7 @@
         view.release();
       }
     }
-    scope.chainruleCore = {
+    return {
       call: (/** @type {string} */ name, /** @type {number[]} */ ...given) => core[name](...given),
       run(
         /** @type {string} */ name,
@@ -70,5 +78,5 @@
         asked = answer;
       },
     };
-  };
+  }
 })();

@@ -170,7 +170,10 @@ class Session(Touring):
         hidden = [layer.activation for layer in network.weighted_layers[:-1]]
         fits = sizes == list(network.sizes) and subject.suits(network, dataset)
         if not fits:
-            network = subject.suited(sizes, hidden, dataset.classes, network.seed, self.kind)
+            engine = network.requested_engine
+            network = subject.suited(
+                sizes, hidden, dataset.classes, network.seed, self.kind, engine
+            )
         self._before(f"take the data set {dataset.name}")
         self._versions += 1
         self._data = replace(dataset, version=self._versions)
@@ -329,7 +332,8 @@ class Session(Touring):
 
     def _restore(self, request: requests.Restore) -> replies.Frame:
         state = share.unpack(request.state)
-        network = share.network_from(state["net"], requests.MAX_PARAMETERS, self.kind)
+        engine = self.network.requested_engine  # a link brings numbers; who computes stays
+        network = share.network_from(state["net"], requests.MAX_PARAMETERS, self.kind, engine)
         dataset = share.dataset_of(state, network)
         asked = protocol.parse({**share.settings_of(state), "kind": "configure"})
         settings = Settings(**{k: v for k, v in vars(asked).items() if v is not None})

@@ -171,6 +171,11 @@ def _chainrule() -> dict[str, bytes]:
     }
 
 
+def has_core() -> bool:
+    """Return whether pages carry the compiled core."""
+    return bool(_core())
+
+
 def _core() -> dict[str, bytes]:
     """Return the compiled core and its glue, or nothing where the package was built without.
 

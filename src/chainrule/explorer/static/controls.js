@@ -267,6 +267,7 @@ export class NetworkCard {
     options(this.loss, frame.choices.losses, loss);
     if (document.activeElement !== this.l2) this.l2.value = typed(frame.network.l2);
     this.about.textContent = `${sizes.join("-")}, ${plural(parameters, "parameter")}, ${engine} engine`;
+    if (this.app.transport.engineNote) this.about.append(`. ${this.app.transport.engineNote}`);
   }
 
   /** @param {number} i */
