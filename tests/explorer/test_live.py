@@ -286,6 +286,8 @@ def test_the_core_trains_in_the_page(browser: Any, tmp_path: Path) -> None:
     reader = Reader(browser)
     reader.visit(path.as_uri())
     assert reader.ask(kind="look")["network"]["engine"] == "wasm"
+    told = reader.page.locator("p", has_text=re.compile("parameters?, .* engine"))
+    assert told.first.text_content().endswith("wasm engine")
     here = Session(network(), X, Y)
     setting = {"kind": "configure", "optimizer": "adam", "batch_size": 3, "learning_rate": 0.01}
     for message in (setting, {"kind": "train", "epochs": 40, "seconds": 5}, {"kind": "look"}):
@@ -296,6 +298,24 @@ def test_the_core_trains_in_the_page(browser: Any, tmp_path: Path) -> None:
         assert_alike(ours["training"][what], theirs["training"][what], what)
     assert_alike(json.loads(json.dumps(ours["weights"])), theirs["weights"], "weights")
     reader.close()
+
+
+@pytest.mark.needs("wasm")
+def test_the_core_trains_only_where_it_may(browser: Any, tmp_path: Path) -> None:
+    """The reference if it was asked for; and in a page without the core, which says so."""
+    for engine in ("reference", "auto"):
+        path = tmp_path / f"{engine}.html"
+        with pytest.MonkeyPatch.context() as patch:
+            if engine == "auto":
+                patch.setattr("chainrule.explorer.hosts.pack._core", dict)
+            Explorer(network(engine), X, Y).save(path, live=True)
+        reader = Reader(browser)
+        reader.visit(path.as_uri())
+        frame = reader.ask(kind="train", steps=3)
+        assert (frame["network"]["engine"], frame["training"]["step"]) == ("reference", 3)
+        told = reader.page.locator("p", has_text="reference engine").first.text_content()
+        assert ("built without the C++ core" in told) is (engine == "auto")
+        reader.close()
 
 
 def test_lessons_and_practice(reader: Reader) -> None:
