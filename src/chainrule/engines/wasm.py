@@ -63,10 +63,8 @@ class WasmEngine(CompiledEngine):
                 on_progress,
                 count=len(orders),
             )
-        return [
-            self._result(network, replace(epoch, order=order), state, outcome)
-            for order, outcome in zip(orders, outcomes, strict=False)
-        ]
+        last = replace(epoch, order=orders[len(outcomes) - 1])  # of which alone it may matter
+        return [self._result(network, last, state, outcome) for outcome in outcomes]
 
 
 def find() -> WasmEngine | None:

@@ -15,7 +15,7 @@ from chainrule.engines import Engine, Epoch, Failure, Plan, State, go_on
 from chainrule.equations import data
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Adam, GradientDescent, Optimizer
-from chainrule.random import epoch_order
+from chainrule.random import epoch_order, epoch_orders
 from chainrule.teach.datasets import Dataset
 
 T = TypeVar("T", bound=tuple[Any, ...])
@@ -89,14 +89,15 @@ class Trainer:
         begun = perf_counter()
         most = _TOGETHER if steps is None else min(steps // self.steps_per_epoch, _TOGETHER)
         count = max(min(most, self._in_a_moment, _ORDERED // self._n), 1)
-        orders = np.array([self._order(i) for i in range(count)])
+        orders = epoch_orders(self._network.seed, self.epoch, count, self._n)
         failure = self._run(self._samples, orders, on_progress)
         pace = max((perf_counter() - begun) / count, 1e-6)
         self._in_a_moment = int(min(_MOMENT / pace, 2 * count))
         return failure
 
     def _one_step(self) -> Failure | None:
-        batch = self._order()[self._taken : self._taken + self._plan.batch_size]
+        order = epoch_order(self._network.seed, self.epoch, self._n)
+        batch = order[self._taken : self._taken + self._plan.batch_size]
         samples = data.Samples(self._samples.X[batch], self._samples.y[batch])
         return self._run(samples, np.arange(len(batch))[None], go_on)
 
@@ -121,10 +122,6 @@ class Trainer:
                 self.epoch, self._taken = self.epoch + 1, 0
             failure = result.failure
         return failure
-
-    def _order(self, later: int = 0) -> NDArray[np.int64]:
-        """Return the order of the current epoch, or of one so many later."""
-        return epoch_order(self._network.seed, self.epoch + later, self._n)
 
 
 @dataclass(frozen=True)
