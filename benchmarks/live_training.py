@@ -3,7 +3,7 @@
 Run with ``python -m benchmarks.live_training``, after ``make wasm``. Needs what `benchmarks.live`
 needs, and ``npm ci`` for TypeScript. Exits 1 where the median of the ratios is below its bar.
 
-The page trains at full speed, as a person sees it: with its frames, pictures and curve, in float64.
+The page trains at full speed, as a person sees it: with its frames, pictures and curve.
 Playground's ``nn.ts`` (downloaded, or the FILE of ``--peer``; not a part of chainrule) runs its
 loop of forward, backward and update in an empty page of the same browser, with nothing drawn. It
 handles one output in its backward pass; that of the other nine is the same work, with zeros.
@@ -32,6 +32,7 @@ from playwright.sync_api import sync_playwright
 import chainrule as cr
 from benchmarks.explorer import deep
 from benchmarks.live import opened
+from chainrule.explorer import share
 from chainrule.explorer.hosts import live, pack
 from chainrule.explorer.session import Session
 
@@ -108,6 +109,7 @@ def main() -> int:
     """Measure and print; exit 1 where a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--dtype", default="float64", choices=["float32", "float64"])
     parser.add_argument("--peer", metavar="FILE", help="nn.ts of TensorFlow Playground")
     given = parser.parse_args()
     if not pack.has_core():
@@ -126,7 +128,7 @@ def main() -> int:
         other = browser.new_page()
         other.evaluate(f"window.peer = {json.dumps(module)}")
         for what, make in (("2-8-8-1", deep), ("64-64-32-10", wide)):
-            session, path = make(), folder / "page.html"
+            session, path = _in(given.dtype, make()), folder / "page.html"
             session.handle({"kind": "configure", "batch_size": 32, "learning_rate": 0.03})
             path.write_text(live.page(session), encoding="utf-8")
             page, _ = opened(browser, path)
@@ -146,6 +148,14 @@ def main() -> int:
             )
         browser.close()
     return int(missed)
+
+
+def _in(dtype: str, session: Session) -> Session:
+    """Return a session with the same network, in that dtype."""
+    network = cr.Network(**{**share.structure(session.network), "dtype": dtype})
+    d = session.data
+    validation = (d.X_val, d.y_val) if len(d.X_val) else None
+    return Session(network, d.X, d.y, validation_data=validation)
 
 
 def _steps(page: Any, script: str, given: Any) -> float:
