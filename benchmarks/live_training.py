@@ -116,7 +116,7 @@ def main() -> int:
         raise SystemExit("there is no core.wasm: run make wasm")
     turns, seconds = (3, 1.5) if given.quick else (9, 3.0)
     names = ("chromium", "chromium-browser", "google-chrome")
-    chromium = next(path for name in names if (path := shutil.which(name)))
+    chromium = next(found for name in names if (found := shutil.which(name)))
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     missed = False
     with tempfile.TemporaryDirectory() as name, sync_playwright() as p:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule._exports import exported
-from chainrule.engines import wasm
 from chainrule.engines.base import Engine, Epoch, EpochResult, Failure, Plan, Shortcut, State, go_on
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import data
@@ -54,8 +54,11 @@ def _engines() -> dict[str, Engine]:
         from chainrule.engines.native import NativeEngine
 
         found["native"] = NativeEngine()
-    if (in_page := wasm.find()) is not None:
-        found["wasm"] = in_page
+    if sys.platform == "emscripten":  # in a page
+        from chainrule.engines import wasm
+
+        if (in_page := wasm.find()) is not None:
+            found["wasm"] = in_page
     found["reference"] = ReferenceEngine()
     return found
 

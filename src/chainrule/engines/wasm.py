@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -69,8 +68,6 @@ class WasmEngine(CompiledEngine):
 
 def find() -> WasmEngine | None:
     """Return the engine of the page that this Python runs in, or None where there is none."""
-    if sys.platform != "emscripten":
-        return None
     import js  # of Pyodide
 
     make = getattr(js, "chainruleCore", None)

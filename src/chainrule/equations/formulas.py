@@ -12,8 +12,8 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
-from functools import cache, lru_cache
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 FUNCTIONS = {
@@ -42,7 +42,7 @@ class Expr:
 
     def children(self) -> Iterator[Expr]:
         """Return the nodes directly below this one, from left to right."""
-        for name in _names(type(self)):
+        for name in self.__dataclass_fields__:  # `fields` is slow
             value = getattr(self, name)
             if isinstance(value, Expr):
                 yield value
@@ -55,7 +55,7 @@ class Expr:
         if new is not None:
             return new
         values: dict[str, Any] = {}
-        for name in _names(type(self)):
+        for name in self.__dataclass_fields__:  # `fields` is slow
             value = getattr(self, name)
             if isinstance(value, Expr):
                 value = value.replace(change)
@@ -63,12 +63,6 @@ class Expr:
                 value = tuple([v.replace(change) if isinstance(v, Expr) else v for v in value])
             values[name] = value
         return type(self)(**values)
-
-
-@cache
-def _names(kind: type[Expr]) -> tuple[str, ...]:
-    """Return the names of a node's fields, which `fields` finds slowly."""
-    return tuple(field.name for field in fields(kind))
 
 
 @dataclass(frozen=True)

@@ -71,13 +71,14 @@ class Limits:
 
 
 @cache
-def _hints(cls: type[Any]) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 
 def make(cls: type[Any], given: Mapping[str, object]) -> Any:
     """Return an object of a dataclass from JSON; raise ValueError naming a bad field."""
-    hints = _hints(cls)
+    kind: Any = cls
+    hints = _hints(kind)
     known = {field.name: field for field in fields(cls)}
     for name in given:
         if name not in known:
