@@ -10,7 +10,8 @@ PIP    := $(BIN)/python -m pip install --disable-pip-version-check -qq
 SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema
 NODE   := node_modules/.ready
 NPX    := node_modules/.bin
-CPP    := native/*.h native/*.cpp
+WASM   := src/chainrule/engines/core.wasm
+CPP    := native/*.h native/*.cpp native/wasm/*.cpp
 # The files of the tests are shared out, so that each has its servers and browsers to itself.
 IN_PARALLEL := --numprocesses 2 --dist loadfile
 PROSE  := "src/**/*.py" "src/**/*.js" "examples/*.py" "docs/**/*.md" "*.md"
@@ -94,18 +95,18 @@ coverage: $(READY)-test ## count the lines that the tests run, of Python and of 
 	@PYTHON=$(BIN)/python tools/coverage.sh $(PYTEST)
 
 .PHONY: sdist
-sdist: $(READY)-package ## build the source distribution into dist/
+sdist: $(READY)-package $(WASM) ## build the source distribution into dist/
 	@$(BIN)/python -m build --sdist
 
 .PHONY: wheel
-wheel: $(READY)-package ## build dist/ anew: the source distribution, and from it this machine's wheel
+wheel: $(READY)-package $(WASM) ## build dist/ anew: the source distribution, and from it this machine's wheel
 	@rm -rf dist
 	@$(BIN)/python -m build
 	@$(BIN)/python -m twine check --strict dist/*
 	@$(BIN)/check-wheel-contents dist/*.whl
 
 .PHONY: wheels
-wheels: $(READY)-package ## build the wheels that are published, and test them (on Linux with Docker)
+wheels: $(READY)-package $(WASM) ## build the wheels that are published, and test them (on Linux with Docker)
 	@$(BIN)/python -m cibuildwheel --output-dir dist
 
 .PHONY: check-wheel
@@ -119,6 +120,12 @@ audit: $(READY)-package ## look for known vulnerabilities, and check licences an
 .PHONY: sbom
 sbom: $(READY)-package ## list what is installed with the wheel of dist/, and what is in it
 	@$(BIN)/python tools/sbom.py
+
+.PHONY: wasm
+wasm: $(WASM) ## compile the core to WebAssembly, for live pages (the compiler comes from PyPI)
+
+$(WASM): native/wasm/build.sh $(wildcard native/*.h native/*.cpp native/wasm/*.cpp)
+	@PYTHON=$(PYTHON) native/wasm/build.sh
 
 .PHONY: bench
 bench: $(READY)-bench ## measure beside other libraries, on a quiet machine, for docs/benchmarks.md

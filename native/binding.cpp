@@ -1,5 +1,5 @@
 // chainrule._native: the seam to Python. It forwards; checks of values and all policy are in
-// engines/native.py.
+// engines/compiled.py.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>

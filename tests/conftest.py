@@ -84,6 +84,12 @@ def why_missing(tool: str) -> str | None:
 
             there = runtime.cached()
             hint = "python -c 'from chainrule.explorer.hosts import runtime; runtime.find()'"
+        case "wasm":  # the core of live pages, and what runs it outside a browser
+            import chainrule.engines
+
+            core = Path(chainrule.engines.__file__).parent / "core.wasm"
+            there = core.is_file() and importlib.util.find_spec("wasmtime") is not None
+            hint = "make wasm, pip install wasmtime"
         case _:
             raise ValueError(f"needs({tool!r}): write in tests/conftest.py how to find it")
     return None if there else f"needs {tool} ({hint})"

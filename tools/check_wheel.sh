@@ -30,10 +30,10 @@ assert ".venv" in place.parts, place
 network = chainrule.Network([2, 2, 1])
 assert network.engine == "native", f"the wheel has no core: {network.engine}"
 files = {file.name: file for file in importlib.metadata.files("chainrule") or ()}
-for name in ("LICENSE", "THIRD_PARTY_NOTICES", "py.typed"):
+for name in ("LICENSE", "THIRD_PARTY_NOTICES", "py.typed", "core.wasm", "core.js"):
     assert name in files, f"the wheel lacks {name}"
 notices = files["THIRD_PARTY_NOTICES"].read_text()
-assert "Wenzel Jakob" in notices and "Tessil" in notices
+assert all(name in notices for name in ("Wenzel Jakob", "Tessil", "Rich Felker"))
 print(f"{place.parent}: {network.engine} engine, notices included")
 PYTHON
 .venv/bin/python -m pytest -p no:cacheprovider "${@:-tests}"

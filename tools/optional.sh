@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Installs what only some tests need, with the Python that is given: PyTorch, JAX, Typst, readers of quizzes and
 # what loggers write to (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Python for the browser (Pyodide,
-# into the user's cache), Chromium and Firefox (apt-get, which root alone may use).
+# into the user's cache), Chromium, Firefox and LaTeX (apt-get, which root alone may use).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:?the Python to install packages for}
 
 # torch is pinned: without the pin pip may take a build that brings gigabytes of GPU libraries.
 "$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard \
-  moodle-xml-parser citolab-qti-convert nbgrader \
+  moodle-xml-parser citolab-qti-convert nbgrader wasmtime \
   --editable '.[jax,tensorboard,mlflow,worksheets]'
 
 "$python" -c 'from chainrule.explorer.hosts import runtime; runtime.find(tell=print)'
+
+PYTHON=$python native/wasm/build.sh
 
 # has NAME...: whether one of these programs is there
 has() {
@@ -23,9 +25,10 @@ has() {
 wanted=()
 has chromium chromium-browser google-chrome || wanted+=(chromium)
 has firefox firefox-esr || wanted+=(firefox-esr)
+has pdflatex || wanted+=(texlive-latex-base)
 if [ ${#wanted[@]} = 0 ]; then exit 0; fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-  echo "Browsers are missing, which the tests of the explorer need: install them (on Debian as root," \
+  echo "Programs are missing that tests need: install them (on Debian as root," \
     "apt-get install ${wanted[*]}), and run this again" >&2
   exit 1
 fi

@@ -49,7 +49,7 @@ class Network(FeedForward):
         dropout: The rate of the hidden layers, from 0 to below 1, or a list with one for each.
         l2: λ in the penalty ½ λ Σ w², which is part of the loss. Biases are not penalised.
         engine: Who computes an epoch: "auto" takes the fastest that can do what is asked, "native"
-            is the compiled core, "reference" is NumPy.
+            is the compiled core, "wasm" the same in a live page, "reference" is NumPy.
         threads: How many threads the native engine may use. None takes what CHAINRULE_NUM_THREADS
             says, else one for each core that the process may use.
 

@@ -105,5 +105,33 @@ def epoch_order(seed: int, epoch: int, n_samples: int) -> NDArray[np.int64]:
         >>> sorted(epoch_order(seed=0, epoch=3, n_samples=5).tolist())
         [0, 1, 2, 3, 4]
     """
-    generator = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, epoch]))
-    return generator.permutation(n_samples)
+    order: NDArray[np.int64] = epoch_orders(seed, epoch, 1, n_samples)[0]
+    return order
+
+
+def epoch_orders(seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
+    """Return the orders of so many epochs from one on, as `epoch_order` does, (count, n_samples).
+
+    Args:
+        seed: The seed of the network.
+        epoch: The first epoch.
+        count: How many epochs.
+        n_samples: How many samples there are.
+
+    Returns:
+        A permutation in each row.
+
+    Examples:
+        >>> from chainrule.random import epoch_order, epoch_orders
+        >>> (epoch_orders(0, 3, 2, n_samples=5)[1] == epoch_order(0, 4, n_samples=5)).all()
+        np.True_
+    """
+    philox_of_epochs = np.random.Philox(key=seed, counter=[0, 0, 0, epoch])
+    generator = np.random.Generator(philox_of_epochs)
+    start, orders = philox_of_epochs.state, np.empty((count, n_samples), np.int64)
+    for i, order in enumerate(orders):
+        if i:  # much quicker than another generator
+            start["state"]["counter"][3] = epoch + i
+            philox_of_epochs.state = start
+        order[...] = generator.permutation(n_samples)
+    return orders

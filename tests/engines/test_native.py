@@ -12,17 +12,14 @@ import chainrule as cr
 from chainrule import engines
 from chainrule.engines.base import Epoch, Plan, State
 from chainrule.engines.reference import ReferenceEngine
-from chainrule.equations import activations, data
+from chainrule.equations import data
 from chainrule.equations.schedules import Schedule
+from tests.engines.runs import HIDDEN, LOSSES_AND_OUTPUTS, SMOOTH, train
+from tests.settings import DTYPES
 
 _native = pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
 from chainrule.engines.native import NativeEngine  # noqa: E402
-from tests.engines.native_runs import LOSSES_AND_OUTPUTS, agree, train  # noqa: E402
-from tests.settings import DTYPES  # noqa: E402
-
-SMOOTH = ["identity", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus"]
-ACTIVATIONS = [name for name in activations.ACTIVATIONS if name != "step"]  # left to the reference
-
+from tests.engines.native_runs import agree  # noqa: E402
 
 # Kernels
 
@@ -125,7 +122,7 @@ def test_a_batch_beyond_the_cache(isa: str, dtype: str, clip: float | None) -> N
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("hidden", ACTIVATIONS[:-1])
+@pytest.mark.parametrize("hidden", HIDDEN)
 def test_activations(isa: str, dtype: str, hidden: str) -> None:
     output = hidden if hidden in SMOOTH else "identity"
     for sizes in ([4, 7, 3], [13, 37, 5]):

@@ -12,11 +12,11 @@ import pytest
 
 import chainrule as cr
 from chainrule.engines.reference import ReferenceEngine
+from tests.engines.runs import LOSSES_AND_OUTPUTS
+from tests.settings import DTYPES
 
 _native = pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
 from chainrule.engines.native import NativeEngine  # noqa: E402
-from tests.engines.native_runs import LOSSES_AND_OUTPUTS  # noqa: E402
-from tests.settings import DTYPES  # noqa: E402
 
 
 @pytest.mark.parametrize("sizes", [[2, 2, 1], [13, 37, 5], [3, 40, 2]], ids=str)

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.engines import compiled
 from chainrule.engines.reference import ReferenceEngine
+from tests.engines.runs import train
 
 _native = pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
-from chainrule.engines import native  # noqa: E402
 from chainrule.engines.native import NativeEngine  # noqa: E402
-from tests.engines.native_runs import ISAS, agree, train  # noqa: E402
+from tests.engines.native_runs import ISAS, agree  # noqa: E402
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -94,9 +95,9 @@ def test_memory_map_of_another_dtype(dtype: str, tmp_path: Path, monkeypatch: An
         lengths.append(len(array))
         return real(array, dtype)
 
-    real = native._converted
-    monkeypatch.setattr(native, "_CONVERTED", 100)
-    monkeypatch.setattr(native, "_converted", convert)
+    real = compiled._converted
+    monkeypatch.setattr(compiled, "_CONVERTED", 100)
+    monkeypatch.setattr(compiled, "_converted", convert)
     nets[1].fit(maps, maps[:, :1], epochs=2, verbose=0)
     found = NativeEngine(2).predict(nets[1], maps)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

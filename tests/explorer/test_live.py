@@ -51,9 +51,9 @@ _ASK = """(request) => new Promise((resolve) => {
 })"""
 
 
-def network() -> cr.Network:
+def network(engine: str = "reference") -> cr.Network:
     return cr.Network([2, 3, 2, 1], hidden="tanh", output="sigmoid", loss="binary_cross_entropy",
-                      seed=3, engine="reference")  # fmt: skip
+                      seed=3, engine=engine)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +292,46 @@ def test_training_is_live_and_stops(reader: Reader) -> None:
     page.click("button:text-is('Step')")
     reader.settled()
     assert reader.ask(kind="look")["training"]["step"] == step + 1
+
+
+@pytest.mark.needs("wasm")
+def test_the_core_trains_in_the_page(browser: Any, tmp_path: Path) -> None:
+    """As the reference does here, and under its own name."""
+    path = tmp_path / "core.html"
+    Explorer(network("auto"), X, Y).save(path, live=True)
+    reader = Reader(browser)
+    reader.visit(path.as_uri())
+    assert reader.ask(kind="look")["network"]["engine"] == "wasm"
+    told = reader.page.locator("p", has_text=re.compile("parameters?, .* engine"))
+    assert told.first.text_content().endswith("wasm engine")
+    here = Session(network(), X, Y)
+    setting = {"kind": "configure", "optimizer": "adam", "batch_size": 3, "learning_rate": 0.01}
+    for message in (setting, {"kind": "train", "epochs": 40, "seconds": 5}, {"kind": "look"}):
+        ours, theirs = here.handle(message), reader.ask(**message)
+    assert ours["network"]["engine"] == "reference"
+    assert ours["training"]["step"] == 80
+    for what in ("step", "epoch", "loss"):
+        assert_alike(ours["training"][what], theirs["training"][what], what)
+    assert_alike(json.loads(json.dumps(ours["weights"])), theirs["weights"], "weights")
+    reader.close()
+
+
+@pytest.mark.needs("wasm")
+def test_the_core_trains_only_where_it_may(browser: Any, tmp_path: Path) -> None:
+    """The reference if it was asked for; and in a page without the core, which says so."""
+    for engine in ("reference", "auto"):
+        path = tmp_path / f"{engine}.html"
+        with pytest.MonkeyPatch.context() as patch:
+            if engine == "auto":
+                patch.setattr("chainrule.explorer.hosts.pack._core", dict)
+            Explorer(network(engine), X, Y).save(path, live=True)
+        reader = Reader(browser)
+        reader.visit(path.as_uri())
+        frame = reader.ask(kind="train", steps=3)
+        assert (frame["network"]["engine"], frame["training"]["step"]) == ("reference", 3)
+        told = reader.page.locator("p", has_text="reference engine").first.text_content()
+        assert ("built without the C++ core" in told) is (engine == "auto")
+        reader.close()
 
 
 def test_lessons_and_practice(reader: Reader) -> None:

@@ -183,7 +183,9 @@ def test_the_pack_has_what_the_page_needs_and_no_more() -> None:
 def test_the_compiled_core_and_its_glue_travel_where_the_package_has_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(pack, "_core", dict)
     plain = pack.program(PARTS)
+    assert "wasi-libc" not in pack.notices(PARTS)
     core = {"core.wasm": b"\0asm core", "core.js": b"startChainruleCore = async (bytes) => {};"}
     monkeypatch.setattr(pack, "_core", lambda: core)
     assert unpacked(pack.pack(PARTS))["core.wasm"] == core["core.wasm"]
@@ -191,6 +193,25 @@ def test_the_compiled_core_and_its_glue_travel_where_the_package_has_them(
     assert core["core.js"].decode() in script
     assert script.index("startChainruleCore = ") < script.index("scope.startChainruleCore")
     assert pack.program(PARTS) != plain
+    assert "wasi-libc" in pack.notices(PARTS)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_commands_say_where_pages_have_no_core(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    core = {"core.wasm": b"\0asm core", "core.js": b"// glue"}
+    monkeypatch.setattr(pack, "_core", lambda: core if there else {})
+    folder = str(folder_of(tmp_path / "parts"))
+    commands = [
+        ["explore", "--sizes", "2,1", "--live", str(tmp_path / "x.html"), "--runtime", folder],
+        ["site", str(tmp_path / "public"), "--runtime", folder],
+    ]
+    for command in commands:
+        assert main(command) == 0
+        said = capsys.readouterr().err
+        assert ("this installation has no core.wasm" in said) is not there
+        assert there or "make wasm" in said
 
 
 def test_notices_name_everything_that_travels() -> None:
@@ -217,6 +238,21 @@ def test_a_snapshot_brings_every_bit_back() -> None:
         frame["version"] = frame["data"]["version"] = 0
         frame["network"]["engine"] = frame["undo"] = ""  # a page begins with nothing to undo
     assert theirs == ours
+
+
+@pytest.mark.parametrize("asked", ["reference", "auto", "native"])
+def test_a_snapshot_asks_for_the_same_engine_where_it_can(asked: str) -> None:
+    if asked == "native":
+        pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
+    twin = snapshot.unpack(snapshot.pack(Session(cr.Network([2, 3, 1], seed=0, engine=asked))))
+    there = "reference" if asked == "reference" else "auto"  # a page has no native engine
+    assert twin.network.requested_engine == there
+    state = twin.handle({"kind": "share"})["state"]
+    wider = "a,b,c,y\n1,2,3,0\n2,1,0,1\n4,2,1,0\n"
+    for change in ({"kind": "upload", "text": wider}, {"kind": "build", "hidden_sizes": [4]},
+                   {"kind": "restore", "state": state}):  # fmt: skip
+        assert twin.handle(change)["kind"] == "frame"
+        assert twin.network.requested_engine == there
 
 
 class Bent(Activation):

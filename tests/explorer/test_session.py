@@ -11,6 +11,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.explorer.session import Session
+from chainrule.explorer.trainer import Trainer
 from chainrule.teach import datasets
 from chainrule.training import fit
 from tests.explorer.asked import ask, lesson, refused, session  # noqa: F401
@@ -118,6 +119,26 @@ def test_training_in_pieces_is_that_of_fit(name: str) -> None:
     ask(session, "train", steps=steps - 5 - 23, again=True)
     assert session.step == steps
     assert session.network.parameters == pytest.approx(twin.parameters, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference"])
+def test_epochs_together_are_epochs_one_by_one(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bits, and the same points of the curve, however many are run in one call."""
+    data = datasets.make("moons")
+    runs = []
+    for together in (1, 5):
+        monkeypatch.setattr("chainrule.explorer.trainer._TOGETHER", together)
+        net = cr.Network([2, 8, 1], hidden="tanh", seed=4, engine=engine)
+        trainer = Trainer(net, data, cr.Adam(0.01), 7)
+        trainer._in_a_moment = 5
+        assert trainer.run(12 * trainer.steps_per_epoch + 3, seconds=60) is None
+        runs.append((net.parameters.tolist(), trainer.points, trainer.epoch, trainer.loss,
+                     trainer.step))  # fmt: skip
+    assert runs[0] == runs[1]
+    assert runs[0][2:3] == (12,)
+    assert len(runs[0][1]) == 15
 
 
 def test_every_step_is_in_words_and_numbers(lesson: Any) -> None:

@@ -239,9 +239,21 @@ def _write_live(session: Session, live: str, runtime: str | None) -> int:
     from chainrule.storage.atomic import write_atomically
 
     content = page(session, runtime, note).encode()
+    note_a_missing_core()
     write_atomically(live, content)
     click.echo(f"{live}: {len(content) / 1e6:.1f} MB; everything works in any browser, offline")
     return 0
+
+
+def note_a_missing_core() -> None:
+    """Tell on stderr that pages train with NumPy, where this installation has no core for them."""
+    from chainrule.explorer.hosts import pack
+
+    if not pack.has_core():
+        note(
+            "The pages train with NumPy, which is slower: this installation has no core.wasm. The "
+            "wheels on PyPI have it; in a clone, run `make wasm`."
+        )
 
 
 def _save(session: Session, save: str, steps: int) -> int:

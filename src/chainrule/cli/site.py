@@ -6,7 +6,7 @@ import re
 
 import click
 
-from chainrule.cli.explore import session_of, subject_of
+from chainrule.cli.explore import note_a_missing_core, session_of, subject_of
 from chainrule.cli.shared import dataset_option, header_option, hidden_option, note
 
 
@@ -58,5 +58,6 @@ def site(
     elif title is not None:
         raise click.UsageError("--title needs a page: --model, --sizes, --data or --dataset")
     pages = sites.write(folder, entry, runtime, note)
+    note_a_missing_core()
     click.echo(f"{folder}: {', '.join(pages)}; put the folder on any web server")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -53,6 +54,11 @@ def _engines() -> dict[str, Engine]:
         from chainrule.engines.native import NativeEngine
 
         found["native"] = NativeEngine()
+    if sys.platform == "emscripten":  # in a page
+        from chainrule.engines import wasm
+
+        if (in_page := wasm.find()) is not None:
+            found["wasm"] = in_page
     found["reference"] = ReferenceEngine()
     return found
 
@@ -65,6 +71,8 @@ def check_name(name: str) -> str:
     """Return the name, or raise ValueError if no engine is called that."""
     if name == "native" and name not in _ENGINES:
         raise ValueError("engine 'native' is not installed: this is a pure Python installation")
+    if name == "wasm" and name not in _ENGINES:
+        raise ValueError("engine 'wasm' is of live pages, in the browser; here take 'auto'")
     if name != "auto" and name not in _ENGINES:
         raise ValueError(f"unknown engine {name!r}; known: auto, {', '.join(_ENGINES)}")
     return name

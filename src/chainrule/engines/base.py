@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -123,6 +124,36 @@ def go_on(steps: int, loss: float) -> bool:
     return False
 
 
+class OneByOne(ABC):
+    """Runs several epochs one after the other."""
+
+    @abstractmethod
+    def run_epoch(
+        self,
+        network: FeedForward,
+        epoch: Epoch,
+        state: State,
+        on_progress: Callable[[int, float], bool] = go_on,
+    ) -> EpochResult:
+        """See `Engine.run_epoch`."""
+
+    def run_epochs(
+        self,
+        network: FeedForward,
+        epoch: Epoch,
+        orders: NDArray[np.int64],
+        state: State,
+        on_progress: Callable[[int, float], bool] = go_on,
+    ) -> list[EpochResult]:
+        """See `Engine.run_epochs`."""
+        results = list[EpochResult]()
+        for order in orders:
+            results.append(self.run_epoch(network, replace(epoch, order=order), state, on_progress))
+            if results[-1].failure is not None or results[-1].stopped:
+                break
+        return results
+
+
 class Engine(Protocol):
     """Computes epochs; every engine gives the reference's result to rounding."""
 
@@ -146,6 +177,20 @@ class Engine(Protocol):
 
         ``on_progress(steps, loss)`` is called with the steps done and the mean loss so far, at
         least every 50 ms or once a step, and answers whether to stop.
+        """
+        ...
+
+    def run_epochs(
+        self,
+        network: FeedForward,
+        epoch: Epoch,
+        orders: NDArray[np.int64],
+        state: State,
+        on_progress: Callable[[int, float], bool] = go_on,
+    ) -> list[EpochResult]:
+        """Run an epoch once for each order, (count, n), with the numbers of as many `run_epoch`.
+
+        One that fails or is stopped is the last.
         """
         ...
 

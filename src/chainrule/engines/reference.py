@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.engines.base import Epoch, EpochResult, Failure, Plan, State, check_state, go_on
+from chainrule.engines.base import (
+    Epoch,
+    EpochResult,
+    Failure,
+    OneByOne,
+    Plan,
+    State,
+    check_state,
+    go_on,
+)
 from chainrule.equations import backprop
 from chainrule.equations.arrays import contiguous
 from chainrule.equations.backprop import Gradient
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
 
 
-class ReferenceEngine:
+class ReferenceEngine(OneByOne):
     """Does everything, and is what other engines are compared with."""
 
     name = "reference"

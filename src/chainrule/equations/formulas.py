@@ -12,7 +12,8 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 FUNCTIONS = {
@@ -41,8 +42,8 @@ class Expr:
 
     def children(self) -> Iterator[Expr]:
         """Return the nodes directly below this one, from left to right."""
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in self.__dataclass_fields__:  # `fields` is slow
+            value = getattr(self, name)
             if isinstance(value, Expr):
                 yield value
             elif isinstance(value, tuple):
@@ -54,13 +55,13 @@ class Expr:
         if new is not None:
             return new
         values: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in self.__dataclass_fields__:  # `fields` is slow
+            value = getattr(self, name)
             if isinstance(value, Expr):
                 value = value.replace(change)
             elif isinstance(value, tuple):
-                value = tuple(v.replace(change) if isinstance(v, Expr) else v for v in value)
-            values[field.name] = value
+                value = tuple([v.replace(change) if isinstance(v, Expr) else v for v in value])
+            values[name] = value
         return type(self)(**values)
 
 
@@ -155,6 +156,7 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@lru_cache(maxsize=256)  # an explanation asks for the same few again and again
 def parse(text: str) -> tuple[Expr, ...]:
     """Read a formula; its equal forms in order.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from html import escape
 
 from chainrule.equations.numbers import format_number
@@ -120,6 +121,7 @@ def _scripts(base: str, below: str, above: str) -> str:
     return f"<msup>{base}{upper}</msup>" if above else base
 
 
+@lru_cache(maxsize=4096)
 def _marks(text: str) -> str:
     """Return an index as MathML numbers, letters and operators."""
     marks, number = "", ""

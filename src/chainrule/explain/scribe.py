@@ -38,10 +38,14 @@ class Scribe:
         """Return an equation; a click on it opens ``target``."""
         return {
             "lead": equation.lead if lead is None else lead,
-            "mathml": math(self.writer.write_equation(equation.sides, equation.relation)),
+            "mathml": self.only_mathml(equation),
             "text": self._text.write_equation(equation.sides, equation.relation),
             "target": target,
         }
+
+    def only_mathml(self, equation: Equation) -> str:
+        """Write an equation as MathML alone."""
+        return math(self.writer.write_equation(equation.sides, equation.relation))
 
     def equation(self, *sides: Expr, lead: str = "", target: str = "") -> EquationView:
         """Return the equation between these sides."""

@@ -69,7 +69,7 @@ def terms(why: Explanation, chosen: Sequence[Term]) -> list[TermView]:
     scribe = Scribe(why.notation, why.network.sizes, why.n_samples, why.first_sample)
     return [
         {
-            "numbers": scribe.view(term.numbers)["mathml"],
+            "numbers": scribe.only_mathml(term.numbers),
             "contributions": None
             if term.contributions is None
             else _contributions(why, term, scribe),

@@ -292,7 +292,8 @@ class Session(Supplying):
 
     def _restore(self, request: requests.Restore) -> replies.Frame:
         state = share.unpack(request.state)
-        network = share.network_from(state["net"], requests.MAX_PARAMETERS, self.kind)
+        engine = self.network.requested_engine  # a link brings numbers; who computes stays
+        network = share.network_from(state["net"], requests.MAX_PARAMETERS, self.kind, engine)
         dataset = share.dataset_of(state, network)
         asked = protocol.parse({**share.settings_of(state), "kind": "configure"})
         settings = Settings(**{k: v for k, v in vars(asked).items() if v is not None})

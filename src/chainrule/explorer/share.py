@@ -121,7 +121,9 @@ def structure(network: FeedForward) -> dict[str, Any]:
     }
 
 
-def network_from(state: object, most: int, kind: type[FeedForward] = FeedForward) -> FeedForward:
+def network_from(
+    state: object, most: int, kind: type[FeedForward] = FeedForward, engine: str = "auto"
+) -> FeedForward:
     """Return the network of a state; raise ValueError or TypeError for a bad one."""
     if not isinstance(state, dict):
         raise _refusal("its network is not an object")
@@ -132,7 +134,8 @@ def network_from(state: object, most: int, kind: type[FeedForward] = FeedForward
     too_deep = len(sizes) - 1 > requests.MAX_LAYERS
     if len(sizes) < 2 or too_deep or sum(a * b for a, b in pairwise(sizes)) > most:
         raise _refusal("its network is too small or too large")
-    network = kind(**{key: value for key, value in state.items() if key != "p"})
+    given = {key: value for key, value in state.items() if key != "p"}
+    network = kind(**given, engine=engine)
     values = state["p"]
     if not isinstance(values, list) or len(values) != network.parameters.size:
         raise _refusal("its parameters do not fit the network")

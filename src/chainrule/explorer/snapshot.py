@@ -22,7 +22,7 @@ VERSION = 2  # of the format
 
 
 def pack(session: Session) -> bytes:
-    """Return the network, data, settings, sample and own lesson of a session.
+    """Return the network with its engine, data, settings, sample and own lesson of a session.
 
     Raises:
         ValueError: The network has a custom function, which is code of this Python.
@@ -38,6 +38,7 @@ def pack(session: Session) -> bytes:
         "network": share.structure(network),
         "dropout": [layer.dropout for layer in network.weighted_layers[:-1]],
         "settings": vars(session.settings),
+        "engine": _engine_there(network.requested_engine),
         "sample": session.sample,
         "lesson": session.given.text if session.given else "",
         "data": {name: getattr(data, name) for name in _OF_DATA},
@@ -58,7 +59,9 @@ def unpack(content: bytes) -> Session:
         about = json.loads(str(file["about"]))
     if about["version"] != VERSION:
         raise ValueError(f"the snapshot has format {about['version']}; expected {VERSION}")
-    network = FeedForward(**about["network"], dropout=about["dropout"])
+    network = FeedForward(
+        **about["network"], dropout=about["dropout"], engine=about.get("engine", "auto")
+    )
     network.parameters[...] = arrays.pop("parameters")
     given: dict[str, Any] = about["data"]
     given |= {name: tuple(given[name]) for name in ("columns", "labels", "derived")}
@@ -69,6 +72,11 @@ def unpack(content: bytes) -> Session:
     if about["lesson"]:
         session.given = read_lesson(about["lesson"], "The lesson")
     return session
+
+
+def _engine_there(name: str) -> str:
+    """Return the engine to ask for in another place: there, the fastest may be another."""
+    return name if name == "reference" else "auto"
 
 
 _OF_DATA = (

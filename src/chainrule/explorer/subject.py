@@ -29,14 +29,21 @@ def check_size(sizes: list[int]) -> None:
         )
 
 
-def suited(sizes: Sequence[int], hidden: Any, classes: int, seed: int, kind: type[N]) -> N:
+def suited(
+    sizes: Sequence[int],
+    hidden: Any,
+    classes: int,
+    seed: int,
+    kind: type[N],
+    engine: str = "auto",
+) -> N:
     """Return a network whose output and loss suit targets of so many classes (0: numbers)."""
     output, loss = "identity", "half_squared_error"
     if classes and sizes[-1] == 1:
         output, loss = "sigmoid", "binary_cross_entropy"
     elif classes:
         output, loss = "softmax", "cross_entropy"
-    return kind(sizes, hidden=hidden, output=output, loss=loss, seed=seed)
+    return kind(sizes, hidden=hidden, output=output, loss=loss, seed=seed, engine=engine)
 
 
 def suits(network: FeedForward, dataset: Dataset) -> bool:

@@ -47,7 +47,9 @@ class Supplying(Touring):
         subject.check_size(sizes)
         hidden = [layer.activation for layer in network.weighted_layers[:-1]]
         if sizes != list(network.sizes) or not subject.suits(network, dataset):
-            network = subject.suited(sizes, hidden, dataset.classes, network.seed, self.kind)
+            network = subject.suited(
+                sizes, hidden, dataset.classes, network.seed, self.kind, network.requested_engine
+            )
         self._before(what)
         self._versions += 1
         self._data = replace(dataset, version=self._versions)

@@ -15,13 +15,15 @@ from chainrule.engines import Engine, Epoch, Failure, Plan, State, go_on
 from chainrule.equations import data
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Adam, GradientDescent, Optimizer
-from chainrule.random import epoch_order
+from chainrule.random import epoch_order, epoch_orders
 from chainrule.teach.datasets import Dataset
 
 T = TypeVar("T", bound=tuple[Any, ...])
 OPTIMIZERS = ("gradient descent", "momentum", "adam")
 _POINTS = 400  # of a curve; a longer one is thinned to half
 _POINTS_OF_PIECE = 20  # that a piece adds at least, if it has so many epochs
+_MOMENT = 0.015  # seconds of epochs that are run together, so that a stop is not waited for
+_TOGETHER, _ORDERED = 128, 2**17  # epochs that are run together at most, and their samples
 _RECORDS = 201  # kept of a run; more are thinned to half
 _RECORD_BYTES = 8 * 2**20  # of all records together, which for large networks are fewer
 
@@ -51,6 +53,7 @@ class Trainer:
         self._rate = float(rule.schedule.rates(0, 1, [])[0])
         self.epoch, self.loss = 0, float("nan")  # whole epochs; the loss of the last piece
         self._taken = 0  # samples of the current epoch
+        self._in_a_moment = 1  # how many epochs that was, lately
         self.points: list[tuple[int, float]] = []  # (step, loss) of the epochs of the last piece
 
     @property
@@ -70,42 +73,55 @@ class Trainer:
         while (steps is None or steps > 0) and perf_counter() < deadline:
             before = self.step
             whole = self._taken == 0 and (steps is None or steps >= self.steps_per_epoch)
-            failure = self._epoch(deadline) if whole else self._one_step()
+            failure = self._epochs(steps, deadline) if whole else self._one_step()
             if failure is not None:
                 return failure
             if steps is not None:
                 steps -= self.step - before
         return None
 
-    def _epoch(self, deadline: float) -> Failure | None:
-        """Train for an epoch, or as far as the time allows."""
+    def _epochs(self, steps: int | None, deadline: float) -> Failure | None:
+        """Train for a few epochs, as many as end in a moment, or as far as the time allows."""
 
         def on_progress(done: int, loss: float) -> bool:
             return perf_counter() >= deadline
 
-        return self._run(self._samples, self._order(), on_progress)
+        begun = perf_counter()
+        most = _TOGETHER if steps is None else min(steps // self.steps_per_epoch, _TOGETHER)
+        count = max(min(most, self._in_a_moment, _ORDERED // self._n), 1)
+        orders = epoch_orders(self._network.seed, self.epoch, count, self._n)
+        failure = self._run(self._samples, orders, on_progress)
+        pace = max((perf_counter() - begun) / count, 1e-6)
+        self._in_a_moment = int(min(_MOMENT / pace, 2 * count))
+        return failure
 
     def _one_step(self) -> Failure | None:
-        batch = self._order()[self._taken : self._taken + self._plan.batch_size]
+        order = epoch_order(self._network.seed, self.epoch, self._n)
+        batch = order[self._taken : self._taken + self._plan.batch_size]
         samples = data.Samples(self._samples.X[batch], self._samples.y[batch])
-        return self._run(samples, None, go_on)
+        return self._run(samples, np.arange(len(batch))[None], go_on)
 
-    def _run(self, samples: data.Samples, order: Any, on_progress: Any) -> Failure | None:
+    def _run(
+        self, samples: data.Samples, orders: NDArray[np.int64], on_progress: Any
+    ) -> Failure | None:
+        """Run an epoch of samples for each order."""
         rates = np.full(-(-len(samples) // self._plan.batch_size), self._rate)
-        epoch = Epoch(samples, self._plan, rates, order)
-        result = self._engine.run_epoch(self._network, epoch, self._state, on_progress)
-        if result.steps:
-            self.loss = result.loss
-            self.points.append((self.step, result.loss))
-            if len(self.points) > 2 * _POINTS_OF_PIECE:
-                del self.points[::2]
-        self._taken += result.samples
-        if self._taken >= self._n:
-            self.epoch, self._taken = self.epoch + 1, 0
-        return result.failure
-
-    def _order(self) -> NDArray[np.int64]:
-        return epoch_order(self._network.seed, self.epoch, self._n)
+        epoch, at = Epoch(samples, self._plan, rates), self.step
+        failure = None
+        for result in self._engine.run_epochs(
+            self._network, epoch, orders, self._state, on_progress
+        ):
+            at += result.steps
+            if result.steps:
+                self.loss = result.loss
+                self.points.append((at, result.loss))
+                if len(self.points) > 2 * _POINTS_OF_PIECE:
+                    del self.points[::2]
+            self._taken += result.samples
+            if self._taken >= self._n:
+                self.epoch, self._taken = self.epoch + 1, 0
+            failure = result.failure
+        return failure
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from typing import Any
 from chainrule.explorer.hosts import assets
 from chainrule.explorer.session import Session
 
-_NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|-?\d+e[+-]?\d+")
+# A group, so that one pass splits a text into what is between the numbers, and the numbers.
+_NUMBER = re.compile(r"(-?\d+(?:\.\d+(?:e[+-]?\d+)?|e[+-]?\d+))")
 _ANSWERS = 12_000  # explanations in a file; larger networks have fewer steps recorded
 _WAYS = 40  # paths to the loss that can be opened, for each target
 _PROOFS = 6  # steps with recorded certificates, which take longest, and pictures
@@ -151,8 +152,9 @@ class Tape:
     def add(self, key: str, reply: dict[str, Any]) -> None:
         """Store an answer."""
         text = json.dumps(reply, separators=(",", ":"), ensure_ascii=False)
-        chunks = tuple(self._chunks.setdefault(c, len(self._chunks)) for c in _NUMBER.split(text))
-        gaps = tuple(self._numbers.setdefault(n, len(self._numbers)) for n in _NUMBER.findall(text))
+        parts, known, numbers = _NUMBER.split(text), self._chunks, self._numbers
+        chunks = tuple([known.setdefault(c, len(known)) for c in parts[::2]])
+        gaps = tuple([numbers.setdefault(n, len(numbers)) for n in parts[1::2]])
         shape = self._shapes.setdefault((chunks, gaps), len(self._shapes))
         place = self._keys.setdefault(key, len(self._keys))
         answers = self._records[-1]["answers"]

@@ -34,6 +34,13 @@ _OURS = ("explorer/hosts/__init__.py", "explorer/hosts/browser.py")
 _KINDS = (".py", ".md", ".json", ".toml", ".yaml", ".txt", ".csv")  # sources, and what they read
 CORE = "core.wasm"  # the compiled core, where the package has it, and its glue in JavaScript
 _GLUE = "core.js"
+_OF_CORE = """\
+The compiled core of chainrule contains parts of LLVM's libc++, libc++abi and
+compiler-rt (Apache License 2.0 with LLVM Exceptions, https://llvm.org/LICENSE.txt)
+and of wasi-libc (the same or MIT licence, https://github.com/WebAssembly/wasi-libc),
+with musl (MIT licence, Copyright (c) 2005-2020 Rich Felker, et al.,
+https://musl.libc.org).
+"""
 
 # Of Python's library: what needs a terminal, processes, a network or a screen; developers' tools.
 _NOT_PYTHON = frozenset((
@@ -117,6 +124,8 @@ def notices(parts: runtime.Parts) -> str:
         ("NumPy 2.0.2, https://numpy.org", "\n\n".join(numpy)),
         ("mpmath, https://mpmath.org", _licence("mpmath")),
     ]
+    if _core():
+        texts.append(("The C++ core's libraries", _OF_CORE))
     rule = "-" * 80
     return f"This page was made with chainrule {__version__}.\n\n{ours}" + "".join(
         f"\n{title}\n{rule}\n\n{text.strip()}\n" for title, text in texts
@@ -160,6 +169,11 @@ def _chainrule() -> dict[str, bytes]:
         for name, content in _below(_SOURCES)
         if name.endswith(_KINDS) and (name in _OURS or not name.startswith(_NOT_OURS))
     }
+
+
+def has_core() -> bool:
+    """Return whether pages carry the compiled core."""
+    return bool(_core())
 
 
 def _core() -> dict[str, bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -69,9 +70,15 @@ class Limits:
         return {name: limit for name, limit in named.items() if limit is not None}
 
 
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
+
+
 def make(cls: type[Any], given: Mapping[str, object]) -> Any:
     """Return an object of a dataclass from JSON; raise ValueError naming a bad field."""
-    hints = get_type_hints(cls, include_extras=True)
+    kind: Any = cls
+    hints = _hints(kind)
     known = {field.name: field for field in fields(cls)}
     for name in given:
         if name not in known:

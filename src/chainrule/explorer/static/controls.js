@@ -293,6 +293,7 @@ export class NetworkCard {
     this.why.textContent = outputs.why;
     this.now.textContent = sizes.join("-");
     this.about.textContent = `${sizes.join("-")}, ${plural(parameters, "parameter")}, ${engine} engine`;
+    if (this.app.transport.engineNote) this.about.append(`. ${this.app.transport.engineNote}`);
   }
 
   /** @param {number} i */

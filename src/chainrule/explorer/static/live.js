@@ -38,9 +38,13 @@ class Port {
 
 /** @implements {Transport} */
 export class LiveTransport extends NotebookTransport {
-  /** @param {Worker} worker */
-  constructor(worker) {
+  /**
+   * @param {Worker} worker
+   * @param {string} withoutCore why it has no compiled core, or ""
+   */
+  constructor(worker, withoutCore) {
     super(new Port(worker));
+    this.engineNote = withoutCore && `Training uses NumPy, which is slower: ${withoutCore}.`;
     this.isFile = location.protocol === "file:";
     this.linkWords = this.isFile
       ? "The link holds the weights, data and settings. It opens this file, on this computer. For " +
@@ -158,25 +162,25 @@ async function startPython(screen) {
     part("pack", loading).then(unpacked),
     part("session"),
   ]);
+  const why = { withoutCore: "" };
   const worker = new Worker(URL.createObjectURL(new Blob([program], { type: "text/javascript" })));
   await new Promise((resolve, reject) => {
     worker.addEventListener("message", ({ data }) => {
       if (data.progress) screen.say(data.progress.words, data.progress.done);
-      if (data.started) resolve(null);
+      if (data.started) resolve((why.withoutCore = data.withoutCore));
       if (data.failed) reject(new Error(data.failed));
     });
     worker.onerror = (event) => reject(new Error(event.message || "Python has stopped"));
     worker.postMessage({ pack, session }, [pack]);
   });
-  return worker;
+  return new LiveTransport(worker, why.withoutCore);
 }
 
 export async function start() {
   const root = /** @type {HTMLElement} */ (document.getElementById("chainrule"));
   const screen = new Start(root);
   try {
-    const worker = await startPython(screen);
-    const app = new App(root, new LiveTransport(worker), { page: true });
+    const app = new App(root, await startPython(screen), { page: true });
     await app.start();
     const asked = () => new URLSearchParams(location.hash.slice(1));
     const lesson = asked().get("lesson");

@@ -60,15 +60,22 @@ export class NotebookTransport {
     const run = async () => {
       let { steps, ...rest } = request;
       let [again, before] = [false, -1];
+      let [seconds, pictures] = [0.045, true];
       while (!over) {
+        const asked = performance.now();
         const frame = await this.ask({
           kind: "train",
           ...rest,
           ...(steps ? { steps } : {}),
-          seconds: 0.045,
+          seconds,
           again,
-          results: true,
+          results: pictures,
         });
+        // A frame costs time, too: where it costs more than half of what is trained, frames are fewer. The
+        // pictures come with every second one, which is enough for the eye.
+        const cost = (performance.now() - asked) / 1000 - seconds;
+        seconds = Math.min(Math.max(0.045, 0.8 * seconds + 0.2 * (2 * cost)), 0.15);
+        pictures = Boolean(rest.pace) || !pictures;
         const now = frame.training.step;
         if (steps && before >= 0) steps -= now - before;
         else if (steps) steps -= Math.min(steps, rest.pace ?? steps);

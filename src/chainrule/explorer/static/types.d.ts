@@ -77,6 +77,7 @@ export interface Stop {
 export interface Transport {
   readonly live: boolean;
   readonly linkWords?: string; // for whom a link to the state opens
+  readonly engineNote?: string; // why training is slower than it could be
   readonly notices?: string; // of other people's software in the page
   save?(): Promise<void>; // as a page of its own
   start(): Promise<Frame>;

@@ -6,6 +6,8 @@
   /** @type {Map<string, Uint8Array>} */
   const files = new Map();
 
+  let withoutCore = ""; // why NumPy trains
+
   /** Pyodide fetches its files; here they come from the pack, and nothing from elsewhere. */
   scope.fetch = async (/** @type {any} */ address) => {
     const name = String(address.url ?? address).replace(SITE, "");
@@ -39,6 +41,11 @@
     // The core in C++, if the page has it: its glue sets chainruleCore, which Python looks for.
     const core = files.get("core.wasm");
     if (core && scope.startChainruleCore) await scope.startChainruleCore(core);
+    withoutCore = scope.chainruleCore
+      ? ""
+      : core
+        ? "this browser does not run the C++ core"
+        : "this page was built without the C++ core";
     files.clear();
     say("Loading NumPy and chainrule", 0.7);
     const host = python.pyimport("chainrule.explorer.hosts.browser");
@@ -67,7 +74,7 @@
     try {
       const desk = await start(first.data);
       scope.onmessage = (/** @type {MessageEvent} */ event) => scope.postMessage(answer(desk, event.data));
-      scope.postMessage({ started: true });
+      scope.postMessage({ started: true, withoutCore });
     } catch (error) {
       console.error(error); // whole, for whoever looks into it
       scope.postMessage({ failed: reason(error) });

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Compiles the core to WebAssembly with SIMD, for live pages: src/chainrule/engines/core.wasm. The compiler is a
+# package of PyPI, which goes into an environment of its own; the same sources make the same bytes.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+python=${PYTHON:-python3}
+compiler=ziglang==0.17.1
+place=build/wasm
+target=src/chainrule/engines/core.wasm
+
+if [ "$(cat "$place/compiler" 2>/dev/null)" != "$compiler" ]; then
+  "$python" -m venv "$place/venv"
+  "$place/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$compiler"
+  echo "$compiler" >"$place/compiler"
+fi
+
+# Those of CMakeLists.txt, and one table of instructions: SIMD of 128 bits. No more than 2 GB, so that
+# an address is a number of 31 bits.
+"$place/venv/bin/python" -m ziglang c++ -target wasm32-wasi -mexec-model=reactor -std=c++20 -O2 -DNDEBUG \
+  -ffp-contract=fast -fno-math-errno -fno-trapping-math -fvisibility=hidden -msimd128 -DCR_ISA=baseline -Wall -Wextra \
+  -s -Wl,--gc-sections -Wl,--max-memory=2147483648 \
+  native/wasm/api.cpp native/wasm/one_thread.cpp native/isa_unit.cpp native/dispatch.cpp native/epoch.cpp \
+  -o "$place/core.wasm"
+mv "$place/core.wasm" "$target"
+echo "$target: $(stat -c %s "$target" 2>/dev/null || stat -f %z "$target") bytes"

@@ -1,0 +1,316 @@
+"""Engines of the C++ core: whole epochs, and predictions, wherever it is compiled for.
+
+`native` has it as an extension of Python, `wasm` as a module of WebAssembly.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule import _forks as forks
+from chainrule.engines.base import (
+    Epoch,
+    EpochResult,
+    Failure,
+    OneByOne,
+    Plan,
+    Shortcut,
+    State,
+    check_state,
+    go_on,
+)
+from chainrule.engines.reference import ReferenceEngine
+from chainrule.equations import activations, losses, optimizers
+from chainrule.equations.arrays import contiguous, is_mapped
+from chainrule.equations.data import Samples
+
+if TYPE_CHECKING:
+    from chainrule.equations.feedforward import FeedForward
+
+_REAL, _INTEGER = np.dtype(np.float64), np.dtype(np.int64)
+_READABLE = {np.dtype(t) for t in "bhiqBHIQ?fd"}
+_CONVERTED = 1 << 14  # rows of another dtype that are converted in one go
+
+
+class CompiledEngine(OneByOne):
+    """Trains in C++, with one call for each epoch. ``core`` is what `_native.pyi` describes."""
+
+    name: str
+
+    def __init__(self, core: Any, threads: int | None = None) -> None:
+        self._core = core
+        self.threads = threads
+        # In the order of the core's enumerations: what it knows as a number is its place here.
+        self._activations = tuple(type(activations.ACTIVATIONS[name]) for name in core.activations)
+        self._losses = tuple(type(losses.LOSSES[name]) for name in core.losses)
+        self._trainers: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
+        self._trainers = weakref.WeakKeyDictionary()
+        self._predictors: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
+        self._predictors = weakref.WeakKeyDictionary()
+        self._lock = forks.Lock()
+        forks.register(self)
+
+    def _forked(self) -> None:
+        """Drop, in a forked child, what another thread of the parent may have been using."""
+        self._trainers, self._predictors = weakref.WeakKeyDictionary(), weakref.WeakKeyDictionary()
+
+    def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
+        """Name the first activation, loss or optimiser that is not one of the package's own."""
+        for l, layer in enumerate(network.weighted_layers, start=1):
+            if type(layer.activation) not in self._activations:
+                name = layer.activation.name
+                return f"the {self.name} engine does not know activation {name!r} (layer {l})"
+        if type(network.loss) not in self._losses:
+            return f"the {self.name} engine does not know loss {network.loss.name!r}"
+        if plan is not None:
+            self._threads(network), self._isa()  # which raise for what the environment says wrong
+            if type(plan.optimizer) not in _OPTIMIZERS:
+                rule = type(plan.optimizer).__name__
+                return f"the {self.name} engine does not know optimizer {rule}"
+            if plan.batch_size > (limit := self._core.batch_limit):
+                return f"the {self.name} engine takes batches of up to {limit} samples"
+        return None
+
+    def run_epoch(
+        self,
+        network: FeedForward,
+        epoch: Epoch,
+        state: State,
+        on_progress: Callable[[int, float], bool] = go_on,
+    ) -> EpochResult:
+        """See `chainrule.engines.base.Engine.run_epoch`."""
+        samples, plan = epoch.samples, epoch.plan
+        n = len(samples)
+        if any(not _is_read(part) and is_mapped(part) for part in (samples.X, samples.y)):
+            # To convert it whole would need the memory that the map is there to save.
+            return ReferenceEngine().run_epoch(network, epoch, state, on_progress)
+        theta, rule = network.parameters, plan.optimizer
+        check_state(rule, theta, state)
+        trainer, busy = self._trainer(network, plan, n)
+        dtype = theta.dtype
+        changed = [theta, *(state.slots[name] for name in rule.used_slots)]
+        moved = [plain(given, dtype) for given in changed]
+        a = None if epoch.outputs is None else plain(epoch.outputs, dtype)
+        C = None if epoch.step_losses is None else plain(epoch.step_losses, _REAL)
+        with busy:
+            try:
+                outcome = trainer.run_epoch(
+                    moved[0],
+                    moved[1:],
+                    state.step,
+                    readable(samples.X, dtype),
+                    plain(samples.y, _INTEGER)
+                    if samples.y.ndim == 1
+                    else readable(samples.y, dtype),
+                    None if samples.weights is None else plain(samples.weights, _REAL),
+                    None if epoch.order is None else plain(epoch.order, _INTEGER),
+                    plain(epoch.learning_rates, _REAL),
+                    a,
+                    C,
+                    on_progress,
+                )
+            finally:
+                for given, own in (
+                    (epoch.outputs, a),
+                    (epoch.step_losses, C),
+                    *zip(changed, moved, strict=True),
+                ):
+                    if own is not given and given is not None and own is not None:
+                        given[...] = own  # it lies in a way that the core can't write to
+        result = self._result(network, epoch, state, outcome)
+        if result.failure is None and not result.stopped:
+            on_progress(result.steps, result.loss)  # short epochs have had no other call
+        return result
+
+    def _result(
+        self,
+        network: FeedForward,
+        epoch: Epoch,
+        state: State,
+        outcome: tuple[float, int, int, bool],
+    ) -> EpochResult:
+        """Return what the core says of an epoch, and count its steps."""
+        loss, steps, failed, stopped = outcome
+        state.step += steps
+        done = min(steps * epoch.plan.batch_size, len(epoch.samples))
+        failure = _find(network, epoch, state, failed) if failed >= 0 else None
+        return EpochResult(loss, steps, done, failure=failure, stopped=stopped)
+
+    def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Return a^(L) of checked inputs, (n, units_L), in the network's dtype."""
+        outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
+        predictor = self._predictor(network)
+        as_it_is = _is_read(inputs) and inputs.flags.aligned
+        step = len(inputs) if as_it_is else _CONVERTED
+        for start in range(0, len(inputs), step):
+            rows = slice(start, start + step)
+            X = inputs if as_it_is else _converted(inputs[rows], network.dtype)
+            if predictor.predict(network.parameters, X, outputs[rows]) != self._core.DONE:
+                # It does not take these arrays, or a number is not finite, which is to be named.
+                return ReferenceEngine().predict(network, inputs)
+        return outputs
+
+    def losses(
+        self, network: FeedForward, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """See `chainrule.engines.base.Engine.losses`."""
+        C = np.empty(len(inputs))
+        predictor = self._predictor(network)
+        X, rows = readable(inputs, network.dtype), plain(y, network.dtype)
+        if predictor.losses(network.parameters, X, rows, outputs, C) == self._core.DONE:
+            return C
+        return ReferenceEngine().losses(network, inputs, y, outputs)
+
+    def shortcut(self, network: FeedForward) -> Shortcut:
+        """See `chainrule.engines.base.Engine.shortcut`."""
+        predict, units, dtype = self._predictor(network).predict, network.sizes[-1], network.dtype
+        empty, array, done = np.empty, np.ndarray, self._core.DONE
+
+        def shortcut(X: Any, parameters: NDArray[Any]) -> NDArray[Any] | None:
+            if type(X) is not array:
+                return None
+            if X.ndim == 2:
+                outputs = empty((len(X), units), dtype)
+                return outputs if predict(parameters, X, outputs) == done else None
+            if X.ndim == 1:
+                outputs = empty((1, units), dtype)
+                return outputs[0] if predict(parameters, X[None], outputs) == done else None
+            return None
+
+        return shortcut
+
+    def _predictor(self, network: FeedForward) -> Any:
+        """Return the core's predictor for this network: the last one, if nothing changed."""
+        loss = self._losses.index(type(network.loss))
+        threads = self._threads(network)
+        key = (
+            self._layers(network),
+            network.biases,
+            loss,
+            network.dtype.char,
+            threads,
+            self._isa(),
+        )
+        with self._lock:
+            held = self._predictors.get(network)
+            if held is None or held[0] != key:
+                predictor = self._core.Predictor(
+                    layers=key[0], biases=key[1], loss=loss, single=key[3] == "f", threads=key[4]
+                )
+                held = self._predictors[network] = (key, predictor)
+        return held[1]
+
+    def _trainer(self, network: FeedForward, plan: Plan, n: int) -> tuple[Any, forks.Lock]:
+        """Return the core's trainer for this network and plan: the last one, if nothing changed."""
+        rule, loss, single = plan.optimizer, type(network.loss), network.dtype.char == "f"
+        shape = (self._layers(network), network.biases, loss, network.l2, single, network.seed)
+        numbers = tuple(getattr(rule, name, 0.0) for name in _HYPERPARAMETERS)
+        how = (_OPTIMIZERS[type(rule)](rule), plan.clip_norm, plan.l2_per_sample, plan.largest_loss)
+        key = (shape, numbers, how, min(plan.batch_size, n), self._threads(network), self._isa())
+        with self._lock:
+            held = self._trainers.get(network)
+            if held is None or held[0] != key:
+                trainer = (self._new_trainer(*key[:-1]), forks.Lock())
+                held = self._trainers[network] = (key, trainer)
+        return held[1]
+
+    def _threads(self, network: FeedForward) -> int:
+        return self.threads or network.threads or self._core.default_threads()
+
+    def _isa(self) -> str:
+        name: str = self._core.instruction_set()  # raises for a CHAINRULE_ISA that is not available
+        return name
+
+    def _layers(self, network: FeedForward) -> list[tuple[int, int, float]]:
+        weighted = (
+            (layer.units, self._activations.index(type(layer.activation)), layer.dropout)
+            for layer in network.weighted_layers
+        )
+        return [(network.sizes[0], 0, 0.0), *weighted]
+
+    def _new_trainer(
+        self,
+        shape: tuple[Any, ...],
+        numbers: tuple[float, ...],
+        how: tuple[Any, ...],
+        batch_size: int,
+        threads: int,
+    ) -> Any:
+        layers, biases, loss, l2, single, seed = shape
+        rule, clip_norm, l2_per_sample, largest_loss = how
+        return self._core.Trainer(
+            layers=layers,
+            biases=biases,
+            loss=self._losses.index(loss),
+            l2=float(l2),
+            single=single,
+            optimizer=self._core.optimizers.index(rule),
+            clip_norm=0.0 if clip_norm is None else float(clip_norm),
+            l2_per_sample=l2_per_sample,
+            largest_loss=largest_loss,
+            batch_size=batch_size,
+            seed=seed,
+            threads=threads,
+            **dict(zip(_HYPERPARAMETERS, map(float, numbers), strict=True)),
+        )
+
+
+_HYPERPARAMETERS = ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
+
+_OPTIMIZERS: dict[type, Callable[[Any], str]] = {
+    optimizers.GradientDescent: lambda o: (
+        "nesterov" if o.nesterov else "momentum" if o.momentum else "gradient_descent"
+    ),
+    optimizers.AdaGrad: lambda o: "adagrad",
+    optimizers.RMSProp: lambda o: "rmsprop",
+    optimizers.Adam: lambda o: "adam",
+    optimizers.AdamW: lambda o: "adamw",
+}
+
+
+def readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array that the core can read: itself, unless its dtype is out of the ordinary."""
+    return array if _is_read(array) else _converted(array, dtype)
+
+
+def _converted(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an ordinary array of the same kind of number, or of the dtype that is given."""
+    own = array.dtype.newbyteorder("=")
+    return contiguous(array, own if own in _READABLE else dtype)
+
+
+def _is_read(array: NDArray[Any]) -> bool:
+    return array.dtype in _READABLE and array.dtype.isnative
+
+
+def plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the numbers in that dtype, side by side and aligned: the array itself, or a copy."""
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.aligned and type(array) is np.ndarray:
+        return array
+    return np.array(array, dtype, order="C")
+
+
+def _find(network: FeedForward, epoch: Epoch, state: State, step: int) -> Failure:
+    """Return which layer of the failing step is not finite: the reference repeats that one step."""
+    samples, size = epoch.samples, epoch.plan.batch_size
+    rows: Any = slice(step * size, (step + 1) * size)
+    if epoch.order is not None:
+        rows = epoch.order[rows]
+    batch = Samples(
+        samples.X[rows], samples.y[rows], None if samples.weights is None else samples.weights[rows]
+    )
+    theta = network.parameters.copy()
+    copy = State(state.step, {name: values.copy() for name, values in state.slots.items()})
+    one_step = Epoch(batch, epoch.plan, epoch.learning_rates[step : step + 1])
+    result = ReferenceEngine().run_epoch(network, one_step, copy)
+    if result.failure is not None:
+        return result.failure
+    # Rounding made the difference: the reference stays just below the largest number.
+    network.parameters[...] = theta
+    return Failure(state.step, len(network.sizes) - 1, "parameters")
