@@ -130,10 +130,9 @@ class _Every(ParamType["int | timedelta"]):
 @click.option("--date", "dates", multiple=True, metavar="COLUMN[=FORMAT]",
               help="A column to read as dates, in ISO 8601 or as in %d/%m/%Y.")  # fmt: skip
 @click.option("--drop", multiple=True, metavar="COLUMN", help="A column to leave out.")
-@click.option("--missing", multiple=True, metavar="TEXT",
-              help="Another text that stands for no value.")  # fmt: skip
-@click.option("--max-categories", type=click.IntRange(1), default=50, show_default=True,
-              help="The maximum number of categories; all others count as one.")  # fmt: skip
+@click.option("--max-categories", type=click.IntRange(1),
+              help="The maximum number of categories; all others count as one. [by the rows: 1000, "
+              "fewer from 67,000 rows on]")  # fmt: skip
 @read_options
 @click.option("--checkpoint", metavar="FOLDER", help="Save the run in this folder, to resume it.")
 @click.option("--every", type=_Every(), default="1", show_default=True,
@@ -147,10 +146,11 @@ class _Every(ParamType["int | timedelta"]):
 def train(data: str, out: str, **given: Any) -> int:
     """Train a network on the table DATA to predict one of its columns.
 
-    DATA is a CSV, TSV, Parquet or Arrow file of any size, with a name for each column. Prints what
-    becomes of each column, trains, and measures the model on held-out rows, beside a baseline.
-    Numbers are standardised, categories become one-hot, and dates are split into parts; the model
-    file keeps all of this. --numeric, --categorical, --date, --drop and --missing may be repeated.
+    DATA is a CSV, TSV, JSON Lines, Parquet or Arrow file of any size, also compressed, with a name
+    for each column, or - for the standard input. Prints what becomes of each column, trains, and
+    measures the model on held-out rows, beside a baseline. Numbers are standardised, categories
+    become one-hot, and dates are split into parts; the model file keeps all of this. --numeric,
+    --categorical, --date, --drop and --missing may be repeated.
     """
     page = Page(given["plain"], silent=given["as_json"])
     plot = _plot_path(out) if given["plot"] else None
@@ -265,13 +265,16 @@ def _reached(folder: str | None) -> int | None:
 
 def _settings(given: dict[str, Any]) -> Settings:
     from chainrule.tables.profile import Wishes
-    from chainrule.tables.source import MISSING
+    from chainrule.tables.source import missing_texts
     from chainrule.tables.training import Settings
 
-    dates = {}
+    dates: dict[str, str] = {}
     for wish in given["dates"]:
         match = re.fullmatch(r"(.+?)=(.*%.*)", wish, re.DOTALL)
-        dates[match[1] if match else wish] = match[2] if match else ""
+        name = match[1] if match else wish
+        if name in dates:
+            raise click.UsageError(f"--date names the column {name!r} twice; name it once")
+        dates[name] = match[2] if match else ""
     wishes = Wishes(given["numeric"], given["categorical"], dates, given["drop"])
     same = (
         "target", "hidden", "activation", "epochs", "batch_size", "learning_rate", "l2", "dropout",
@@ -280,7 +283,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     return Settings(
         **{name: given[name] for name in same},
         task=None if given["task"] == "auto" else given["task"],
-        missing=tuple(dict.fromkeys((*MISSING, *given["missing"]))), wishes=wishes,
+        missing=missing_texts(given["missing"]), wishes=wishes,
     )  # fmt: skip
 
 
@@ -299,7 +302,7 @@ def _tell_table(page: Page, prepared: Prepared) -> None:
     page.say(f"{prepared.path}: {prepared.n_rows:,} rows, {n_columns:,} columns", "bold")
     page.fact("target", f"{target.name}: {_target_words(prepared)}")
     if prepared.without_target:
-        page.fact("", without_target(prepared.without_target))
+        page.fact("", without_target(prepared.without_target) + _taken_for_missing(prepared))
     kept: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
     page.fact("columns", "")
     if len(kept) > _LISTED:
@@ -324,6 +327,14 @@ def _tell_table(page: Page, prepared: Prepared) -> None:
     if prepared.single:
         shown = ", ".join(prepared.single[:5]) + (", ..." if len(prepared.single) > 5 else "")
         page.fact("", f"classes without a test row: {shown}")
+
+
+def _taken_for_missing(prepared: Prepared) -> str:
+    """Return which texts of the target were taken for no value, and how to keep them."""
+    if not prepared.none:
+        return ""
+    shown = ", ".join(f"{text!r} {count:,}" for text, count in prepared.none.most_common(5))
+    return f" (taken for no value: {shown}; if they are classes, keep them with --missing '')"
 
 
 def _target_words(prepared: Prepared) -> str:

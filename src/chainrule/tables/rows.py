@@ -5,14 +5,15 @@ from __future__ import annotations
 import mmap
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.tables.preprocessing import Fitting, Preprocessing
+from chainrule.tables.fitting import Fitting
+from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.source import Source, TableError
 from chainrule.tables.split import PARTS, TRAIN
 
@@ -31,14 +32,14 @@ class Rows:
 
     def append(self, X: Array) -> None:
         """Add rows; raise OSError if the disk is full."""
-        with _named():
+        with enough_room():
             self._file.write(np.ascontiguousarray(X).data)
         self.n += len(X)
 
     def finish(self) -> Array:
         """Return the rows that were added; no more can be added."""
         with self:  # the map keeps the file open
-            with _named():
+            with enough_room():
                 self._file.flush()
             if not self.n:
                 return np.empty((0, self.units), dtype=np.float32)
@@ -53,7 +54,7 @@ class Rows:
 
 
 @contextmanager
-def _named() -> Iterator[None]:
+def enough_room() -> Iterator[None]:
     """Raise an OSError of the block again, with the folder of temporary files and what to do."""
     try:
         yield
@@ -146,9 +147,17 @@ def _map_of(array: Any) -> mmap.mmap | None:
 
 def fit(source: Source, fitting: Fitting, parts: NDArray[np.int8]) -> None:
     """Fit the preprocessing to the training rows of a table."""
+    _pass(source, fitting.see, None, parts)
+    if far := fitting.far_from_0:
+        _pass(source, fitting.see_again, [finding.name for finding in far], parts)
+
+
+def _pass(
+    source: Source, see: Callable[..., None], names: list[str] | None, parts: NDArray[np.int8]
+) -> None:
     start = 0
-    for batch in source.batches():
-        fitting.see(batch, start, parts[start : start + batch.num_rows] == TRAIN)
+    for batch in source.batches(names):
+        see(batch, start, parts[start : start + batch.num_rows] == TRAIN)
         start += batch.num_rows
     _check(source, start, len(parts))
 

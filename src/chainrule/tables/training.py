@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,10 @@ from chainrule.network import Network
 from chainrule.storage import models
 from chainrule.tables import measures, profile, rows
 from chainrule.tables import target as targets
+from chainrule.tables.fitting import Fitting, mean_and_deviation
 from chainrule.tables.measures import Measured
 from chainrule.tables.model import TableModel
-from chainrule.tables.preprocessing import Fitting, Preprocessing
+from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.profile import Wishes
 from chainrule.tables.schema import SMALLEST, Schema, Task
 from chainrule.tables.source import MISSING, Source, TableError
@@ -46,7 +48,7 @@ class Settings:
     test: float = 0.2
     validation: float = 0.1
     balanced: bool = False
-    max_categories: int = 50
+    max_categories: int | None = None
     seed: int = 0
     missing: tuple[str, ...] = MISSING
     wishes: Wishes = field(default_factory=Wishes)
@@ -65,6 +67,7 @@ class Prepared:
     n_rows: int
     counts: dict[str, int]  # rows of each part
     single: tuple[str, ...]  # classes without a test row
+    none: Counter[str]  # the texts of the target that were taken for no value
 
     @property
     def without_target(self) -> int:
@@ -103,7 +106,7 @@ def prepare(source: Source, settings: Settings) -> Prepared:
     columns, left_out = fitting.finish(settings.max_categories)
     if not classes:
         learned = y[parts == TRAIN]
-        scale = float(learned.std())
+        mean, scale = mean_and_deviation(learned)
         if learned.min() == learned.max():
             raise TableError(
                 f"the target {target.name!r} is the same in every training row, so there is "
@@ -114,7 +117,7 @@ def prepare(source: Source, settings: Settings) -> Prepared:
                 f"the target {target.name!r} varies too little, by {np.ptp(learned):.3g}. Write it "
                 "in a smaller unit."
             )
-        target = replace(target, mean=float(learned.mean()), scale=scale)
+        target = replace(target, mean=mean, scale=scale)
     schema = Schema(tuple(columns), tuple(left_out), target, settings.missing)
     if not models.fits({models.TABLE: schema.to_dict()}):
         raise TableError(
@@ -132,6 +135,7 @@ def prepare(source: Source, settings: Settings) -> Prepared:
     return Prepared(
         settings, source.path, schema, X, values, order is not None, len(parts),
         {name: int((parts == part).sum()) for name, part in PARTS.items()}, single,
+        found.none,
     )  # fmt: skip
 
 
