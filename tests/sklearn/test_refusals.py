@@ -90,15 +90,14 @@ def test_bad_arguments_are_named(options: Any, fit: Any, message: str) -> None:
 )
 def test_weights_that_are_none(solver: str, kind: str, weight: Array, message: str) -> None:
     m = classifier(solver=solver, max_iter=2)
+    calls = {
+        "fit": lambda: m.fit(IRIS, NAMES, sample_weight=weight),
+        "partial_fit": lambda: m.partial_fit(IRIS, NAMES, weight, classes=np.unique(NAMES)),
+        "score": lambda: m.fit(IRIS, NAMES).score(IRIS, NAMES, sample_weight=weight),
+        "validation_data": lambda: m.fit(IRIS, NAMES, validation_data=(IRIS, NAMES, weight)),
+    }
     with pytest.raises(ValueError, match=message):
-        if kind == "fit":
-            m.fit(IRIS, NAMES, sample_weight=weight)
-        elif kind == "partial_fit":
-            m.partial_fit(IRIS, NAMES, classes=np.unique(NAMES), sample_weight=weight)
-        elif kind == "score":
-            m.fit(IRIS, NAMES).score(IRIS, NAMES, sample_weight=weight)
-        else:
-            m.fit(IRIS, NAMES, validation_data=(IRIS, NAMES, weight))
+        calls[kind]()
 
 
 SHAPES: list[tuple[Any, Array, tuple[Any, ...], str]] = [

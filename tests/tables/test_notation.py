@@ -51,7 +51,8 @@ def one_column(folder: Path, values: list[str], n: int = 60) -> Path:
 
 
 def column(schema: Schema, name: str = "c") -> Column | LeftOut:
-    return next(c for c in (*schema.columns, *schema.left_out) if c.name == name)
+    both: list[Column | LeftOut] = [*schema.columns, *schema.left_out]
+    return next(c for c in both if c.name == name)
 
 
 @pytest.mark.parametrize(

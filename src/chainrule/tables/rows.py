@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Any
 
@@ -106,6 +106,7 @@ class ShuffledRows:
 _DEALT = 1 << 26  # bytes that are shuffled in memory at a time, unless that takes too many files
 _MOST_FILES = 200
 _LARGE = 1 << 28  # bytes of rows; more are shuffled once, and read from the disk in that order
+_AT_ONCE = 1 << 16  # rows that are copied at a time
 _PAUSE = 0.02  # seconds; what is read in that time is small beside the memory
 
 
@@ -190,6 +191,17 @@ def transform(
         _check(source, start, len(parts))
         finished = {part: rows.finish() for part, rows in made.items()}
     return finished, getattr(made[TRAIN], "order", None)
+
+
+def joined(parts: Sequence[Array], seed: int) -> tuple[Array, NDArray[np.int64] | None]:
+    """Return the inputs of all parts, one after another; see `transform` for the order of many."""
+    units, n = parts[0].shape[1], sum(map(len, parts))
+    large = n * units * 4 > _LARGE
+    with released(parts), ShuffledRows(units, n, seed) if large else Rows(units) as whole:
+        for X in parts:
+            for start in range(0, len(X), _AT_ONCE):
+                whole.append(X[start : start + _AT_ONCE])
+        return whole.finish(), getattr(whole, "order", None)
 
 
 def _check(source: Source, rows: int, expected: int) -> None:

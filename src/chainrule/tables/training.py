@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.equations.optimizers import Adam
-from chainrule.equations.schedules import ReduceOnPlateau
+from chainrule.equations.schedules import ReduceOnPlateau, Schedule
 from chainrule.network import Network
 from chainrule.storage import models
 from chainrule.tables import measures, profile, rows
@@ -48,6 +49,7 @@ class Settings:
     test: float = 0.2
     validation: float = 0.1
     balanced: bool = False
+    refit: bool = True
     max_categories: int | None = None
     seed: int = 0
     missing: tuple[str, ...] = MISSING
@@ -68,6 +70,12 @@ class Prepared:
     counts: dict[str, int]  # rows of each part
     single: tuple[str, ...]  # classes without a test row
     none: Counter[str]  # the texts of the target that were taken for no value
+
+    @property
+    def is_refit(self) -> bool:
+        """Whether the network that is saved learns from all rows, beyond those of the training."""
+        counts = self.counts
+        return self.settings.refit and counts["validation"] + counts["test"] > 0
 
     @property
     def without_target(self) -> int:
@@ -190,6 +198,49 @@ def fit(
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Replayed(Schedule):
+    """The learning rate of each epoch of an earlier run, which watched its validation rows."""
+
+    of_epochs: tuple[float, ...]
+
+    def rate(self, epoch: float, losses: Sequence[float] = ()) -> float:
+        return self.of_epochs[min(int(epoch), len(self.of_epochs) - 1)]
+
+
+def refit(
+    prepared: Prepared,
+    history: History,
+    *,
+    checkpoint: str | None = None,
+    callbacks: Sequence[Callback | Callable[..., None]] = (),
+    verbose: int = 0,
+    **options: Any,
+) -> tuple[Network, History]:
+    """Train a new network on all rows, as many epochs as `fit` took to its best one.
+
+    It begins with the same weights and has the same settings, and the learning rate of each epoch
+    is that of `fit`; so it needs no validation rows. Its own checkpoints are in a folder inside
+    ``checkpoint``.
+    """
+    settings, parts = prepared.settings, list(PARTS.values())
+    epochs = history.best_epoch or len(history["epoch"])
+    X, order = rows.joined([prepared.X[part] for part in parts], settings.seed)
+    y = np.concatenate([prepared.targets(part) for part in parts])
+    if checkpoint is not None:
+        options["checkpoint"] = os.path.join(checkpoint, f"refit-{epochs}")
+    network = make_network(prepared)
+    with rows.released([X]):
+        again = network.fit(
+            X, y if order is None else y[order],
+            optimizer=Adam(learning_rate=_Replayed(tuple(history["learning_rate"][:epochs]))),
+            epochs=epochs, batch_size=batch_size(settings, len(prepared.X[TRAIN])),
+            shuffle=order is None, class_weight="balanced" if settings.balanced else None,
+            callbacks=callbacks, verbose=verbose, **options,
+        )  # fmt: skip
+    return network, again
+
+
 def assess(network: Network, prepared: Prepared) -> tuple[Measured, Measured]:
     """Measure the network and the baseline on the test rows; return nothing if there are none."""
     target, y = prepared.schema.target, prepared.y[TEST]
@@ -201,9 +252,14 @@ def assess(network: Network, prepared: Prepared) -> tuple[Measured, Measured]:
 
 
 def model(
-    network: Network, prepared: Prepared, history: History, measured: Measured, beside: Measured
+    network: Network,
+    prepared: Prepared,
+    history: History,
+    measured: Measured,
+    beside: Measured,
+    refit_rows: int = 0,
 ) -> TableModel:
-    """Return the model of a table, for a file."""
+    """Return the model of a table, for a file; after `refit` with the number of its rows."""
     settings = prepared.settings
     facts = {
         "rows": prepared.counts,
@@ -216,6 +272,7 @@ def model(
         "patience": settings.patience,
         "balanced": settings.balanced,
         "seed": settings.seed,
+        "refit_rows": refit_rows,
         "engine": network.engine,
     }
     return TableModel(network, prepared.schema, facts, {"model": measured, "baseline": beside})
