@@ -46,11 +46,19 @@ def tell_table(page: Page, prepared: Prepared) -> None:
     for kind, name, words in kept:
         page.say(f"  {kind:<8}  {name:<{width}}  {words}", "dim" if kind == "left out" else None)
     counts = prepared.counts
+    roles = prepared.settings.roles
     how = "stratified by class, " if target.task == "classify" else ""
+    how += f"seed {prepared.settings.seed}"
+    if roles.group is not None:
+        how = f"whole groups of {roles.group}, seed {prepared.settings.seed}"
+    elif roles.time is not None:
+        how = f"the latest by {roles.time} are the test"
+    if prepared.own_validation:
+        how += "; the validation is a file of its own"
     page.fact(
         "rows",
         f"{counts['training']:,} for training, {counts['validation']:,} for validation, "
-        f"{counts['test']:,} for the test ({how}seed {prepared.settings.seed})",
+        f"{counts['test']:,} for the test ({how})",
     )
     if prepared.single:
         shown = ", ".join(prepared.single[:5]) + (", ..." if len(prepared.single) > 5 else "")

@@ -119,6 +119,13 @@ class _Every(ParamType["int | timedelta"]):
               help="Share of the rows that measure the model.")  # fmt: skip
 @click.option("--validation", type=_SHARE, default=0.1, show_default=True,
               help="Share of the rows that decide when to stop.")  # fmt: skip
+@click.option("--validation-data", metavar="FILE",
+              help="A table whose rows decide when to stop.")  # fmt: skip
+@click.option("--group", metavar="COLUMN",
+              help="Split by this column: all rows of a group are in the same part.")  # fmt: skip
+@click.option("--time", metavar="COLUMN",
+              help="Split by this column: the latest rows are the test.")  # fmt: skip
+@click.option("--weight", metavar="COLUMN", help="A column with the weight of each row.")
 @click.option("--seed", type=SEED, default=0, show_default=True,
               help="Seed of the split, the weights and the batches.")  # fmt: skip
 @click.option("--numeric", multiple=True, metavar="COLUMN", help="A column to read as numbers.")
@@ -154,10 +161,12 @@ def train(data: str, out: str, **given: Any) -> int:
     _check(data, out, plot, given)
     settings = _settings(given)
     source = open_table(data, given)
+    watched = given["validation_data"]
+    watched = None if watched is None else open_table(watched, given)
     from chainrule.tables import training
 
     with page.working(f"reading {data}"):
-        prepared = training.prepare(source, settings)
+        prepared = training.prepare(source, settings, watched)
     tell_table(page, prepared)
     _check_memory(prepared)
     network = training.make_network(prepared)
@@ -176,7 +185,7 @@ def train(data: str, out: str, **given: Any) -> int:
         )
         if again.stop_reason == "interrupted":
             return _interrupted(given["checkpoint"])
-        learned = sum(prepared.counts.values())
+        learned = prepared.n_own
         page.say()
         page.fact("refit", refit_words(learned, again, bool(measured)))
     model = training.model(network, prepared, history, measured, beside, learned)
@@ -210,7 +219,14 @@ def _plot_path(out: str) -> str:
 def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None:
     """Raise for what would go wrong at the end, before anything is read."""
     written = [path for path in (out, plot) if path is not None]
-    check_overwrite(out, written, [data])
+    own = given["validation_data"]
+    check_overwrite(out, written, [data] if own is None else [data, own])
+    if own is not None and _is_said("validation"):
+        raise click.UsageError("--validation and --validation-data contradict each other")
+    if own == data == "-":
+        raise click.UsageError("DATA and --validation-data are both -; name a file")
+    if given["group"] is not None and given["time"] is not None:
+        raise click.UsageError("--group and --time contradict each other; split by one of them")
     for path in written:
         if os.path.isdir(path):
             raise IsADirectoryError(21, "Is a directory", path)
@@ -276,6 +292,7 @@ def _reached(folder: str | None) -> int | None:
 
 def _settings(given: dict[str, Any]) -> Settings:
     from chainrule.tables.profile import Wishes
+    from chainrule.tables.roles import Roles
     from chainrule.tables.source import missing_texts
     from chainrule.tables.training import Settings
 
@@ -296,6 +313,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         **{name: given[name] for name in same},
         task=None if given["task"] == "auto" else given["task"],
         missing=missing_texts(given["missing"]), wishes=wishes,
+        roles=Roles(given["weight"], given["group"], given["time"]),
     )  # fmt: skip
 
 

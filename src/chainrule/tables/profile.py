@@ -84,9 +84,16 @@ class Profile:
     none: Counter[str]
 
 
-def look(source: Source, target: str, missing: Sequence[str], wishes: Wishes) -> Profile:
+def look(
+    source: Source,
+    target: str,
+    missing: Sequence[str],
+    wishes: Wishes,
+    why: Mapping[str, str] | None = None,
+) -> Profile:
     """Read a table once and return what every column holds.
 
+    ``why`` says why a column is dropped, if it was not requested.
     Raises TableError for a table without rows, for wishes that do not fit it, and for a mistake in
     a column of numbers or dates.
     """
@@ -122,7 +129,7 @@ def look(source: Source, target: str, missing: Sequence[str], wishes: Wishes) ->
         raise no_rows(source.path)
     findings = {name: one.decide() for name, one in looks.items()}
     for name in wishes.drop:
-        findings[name] = Finding(name, "left out", "as requested")
+        findings[name] = Finding(name, "left out", (why or {}).get(name, "as requested"))
     ordered = tuple(findings[name] for name in source.names if name != target)
     return Profile(ordered, pa.concat_arrays([pa.array(part) for part in labels]), n, none)
 

@@ -199,6 +199,26 @@ def encode(
     return y
 
 
+def encode_all(
+    target: Target, batch: pa.Table, source: Source, start: int, missing: tuple[str, ...]
+) -> NDArray[Any]:
+    """Return the targets of a batch that begins at row ``start``; each row has to have one.
+
+    Raises TableError, with the place, for one that is missing or does not fit.
+    """
+    try:
+        y = encode(target, batch.column(target.name), missing)
+        bad = y < 0 if target.task == "classify" else np.isnan(y)
+        if bad.any():
+            raise CellError(int(np.argmax(bad)), "")
+    except CellError as error:
+        place = source.place(start + error.row, target.name)
+        words = "the target is missing; fill it in, or delete the row"
+        words = no_class(target, error.text) if error.text else words
+        raise TableError(f"{place}: {words}") from None
+    return y
+
+
 def no_class(target: Target, text: str) -> str:
     """Return what is wrong with a text that is not a class of the target, or not a number."""
     if target.task == "regress":
