@@ -90,7 +90,7 @@ def test_the_test_rows_reach_the_saved_model_and_not_its_measures(run: Run) -> N
     out = run(*COMMAND, "--epochs", "5", "--plain")[1]
     told = " ".join(out.split())
     assert re.search(
-        r"refit the saved model has learned anew from all 240 rows, for \d epochs; the measures "
+        r"refit the saved model has learned again, from all 240 rows, for \d epochs; the measures "
         r"are of the model before that", told,
     )  # fmt: skip
     first = loaded()

@@ -14,6 +14,7 @@ from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.tables import measures, training
 from chainrule.tables.opening import open_table
+from chainrule.tables.profile import Wishes
 from chainrule.tables.roles import Roles, collect
 from chainrule.tables.schema import Target
 from chainrule.tables.source import MISSING, TableError
@@ -93,10 +94,9 @@ def test_a_bad_weight_is_named(value: str, what: str, tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text(f"w,y\n1,2\n{value},3\n")
     with pytest.raises(TableError) as error:
-        collect(open_table(path), Roles(weight="w"), MISSING, training.Wishes())
-    assert f"data.csv, line 3, column 1 (w): {what} is not a weight; expected a nu" in str(
-        error.value
-    )
+        collect(open_table(path), Roles(weight="w"), MISSING, Wishes())
+    place = f"data.csv, line 3, column 1 (w): {what} is not a weight; expected a number"
+    assert place in str(error.value)
 
 
 # --- splits ---------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_a_validation_file_decides_when_to_stop(run: Run) -> None:
     told = " ".join(out.split())
     assert "192 for training, 50 for validation, 48 for the test" in told
     assert "the validation is a file of its own" in told
-    assert "has learned anew from all 240 rows" in told
+    assert "has learned again, from all 240 rows" in told
     assert "no target" not in told
     assert loaded().training["rows"] == {"training": 192, "validation": 50, "test": 48}
     source = open_table("people.csv")
@@ -184,13 +184,13 @@ def test_a_validation_file_decides_when_to_stop(run: Run) -> None:
     ("options", "message"),
     [
         (["--validation-data", "bad.csv"], "bad.csv lacks column 'label'; a validation file needs"),
-        (["--validation-data", "none.csv"], "none.csv, line 3, column 8 (label): the target is mis"),
+        (["--validation-data", "none.csv"], "none.csv, line 3, column 8 (label): the target is"),
         (["--validation-data", "held.csv", "--validation", "0.2"], "contradict each other"),
         (["--group", "colour", "--time", "joined"], "--group and --time contradict each other"),
         (["--group", "color"], "there is no column 'color' (did you mean 'colour'?)"),
         (["--weight", "label"], "--weight names the column 'label', and so does --target"),
-        (["--weight", "age", "--numeric", "age"], "and so does --numeric, --categorical, --date or"),
-        (["--weight", "age", "--group", "age"], "--group names the column 'age', and so does --wei"),
+        (["--weight", "age", "--numeric", "age"], "and so does --numeric, --categorical, --date"),
+        (["--weight", "age", "--group", "age"], "--group names the column 'age', and so does --w"),
         (["--time", "note"], "line 2, column 5 (note): 'note 0 of 865919172' is not a time; expec"),
         (["--group", "empty"], "line 2, column 7 (empty): an empty cell is not a group; expected"),
     ],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.cli.shared import Page, a_number, test_rows, without_target
 from chainrule.storage.atomic import write_atomically
+from chainrule.tables.source import counted
 
 if TYPE_CHECKING:
     from chainrule.tables.training import Prepared
@@ -18,7 +19,9 @@ _LISTED = 30  # columns; if there are more, only the number of each kind is show
 
 def refit_words(rows: int, history: History, measured: bool) -> str:
     """Return what the saved model has learned from, beside the one that was measured."""
-    words = f"the saved model has learned anew from all {rows:,} rows, for {len(history['epoch'])} "
+    words = (
+        f"the saved model has learned again, from all {rows:,} rows, for {len(history['epoch'])} "
+    )
     words += "epochs" if len(history["epoch"]) != 1 else "epoch"
     return f"{words}; the measures are of the model before that" if measured else words
 

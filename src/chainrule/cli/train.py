@@ -113,7 +113,7 @@ class _Every(ParamType["int | timedelta"]):
               help="Dropout rate of the hidden layers.")  # fmt: skip
 @click.option("--balanced", is_flag=True, help="Weight the classes so that all count the same.")
 @click.option("--refit/--no-refit", default=True,
-              help="After the test, train anew on all rows for as many epochs, and save that. "
+              help="After the test, train again, on all rows, for as many epochs, and save that. "
               "[yes]")  # fmt: skip
 @click.option("--test", type=_SHARE, default=0.2, show_default=True,
               help="Share of the rows that measure the model.")  # fmt: skip

@@ -99,7 +99,7 @@ class Fitting:
         ]  # fmt: skip
 
     def see_again(self, batch: pa.Table, start: int, chosen: NDArray[np.bool_]) -> None:
-        """Take means and variances of `far_from_0` anew, of differences from the least number."""
+        """Take means and variances of `far_from_0` again, of differences from the least number."""
         from sklearn.preprocessing import StandardScaler
 
         for finding in self.far_from_0:

@@ -81,7 +81,7 @@ class Notations:
         self.pairs: Counter[tuple[str, str]] = Counter()  # cells by currency and unit
         self.first: dict[tuple[str, str] | None, tuple[int, str]] = {}  # None: not a number
         self.grouped: str | None = None  # a text with thousands separators
-        self.sure = False  # that its commas are no decimal marks
+        self.sure = False  # that its commas are not decimal marks
         self.special: str | None = None  # a text with parentheses or a Unicode minus
         self.times = self.durations = 0
 
@@ -159,7 +159,7 @@ class Notations:
         usual, other = self.first[common][1], self.first[others[0]][1]
         return (
             f"texts such as {usual!r} and {other!r}, which are not written alike. Write all as "
-            f"numbers with one unit, say that a text is no value (--missing {other!r})"
+            f"numbers with one unit, say which text stands for no value (--missing {other!r})"
         )
 
     @property

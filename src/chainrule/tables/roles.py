@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns that weigh the rows, and that split them; weight and group are no inputs."""
+    """The columns that weigh the rows, and that split them; weight and group are not inputs."""
 
     weight: str | None = None
     group: str | None = None
@@ -29,7 +29,7 @@ class Roles:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """The columns that are no inputs, and why."""
+        """The columns that are not inputs, and why."""
         both = {self.weight: "the weight of each row", self.group: "the group of each row"}
         return {name: why for name, why in both.items() if name is not None}
 
