@@ -19,10 +19,8 @@ _LISTED = 30  # columns; if there are more, only the number of each kind is show
 
 def refit_words(rows: int, history: History, measured: bool) -> str:
     """Return what the saved model has learned from, beside the one that was measured."""
-    words = (
-        f"the saved model has learned again, from all {rows:,} rows, for {len(history['epoch'])} "
-    )
-    words += "epochs" if len(history["epoch"]) != 1 else "epoch"
+    epochs = counted(len(history["epoch"]), "epoch")
+    words = f"the saved model has learned again, from all {rows:,} rows, for {epochs}"
     return f"{words}; the measures are of the model before that" if measured else words
 
 
