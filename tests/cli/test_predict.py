@@ -109,7 +109,7 @@ def test_predictions_as_json(run: Run) -> None:
     assert code == 0
     rows = [json.loads(line) for line in out.splitlines()]
     table = pd.read_csv(io.StringIO(run("predict", "model", "new.parquet", *keep)[1]))
-    assert [list(row) for row in rows] == [list(table)] * 30
+    assert [list(row) for row in rows] == [[*table, "outside_training_range"]] * 30
     for name in ("id", "label", "probability_no", "probability_yes"):
         assert [row[name] for row in rows] == table[name].tolist()  # the same digits, too
     assert {row["weight"] for row in rows} == {0.1, None} or "nan" in {r["weight"] for r in rows}

@@ -75,6 +75,31 @@ def test_bad_arguments_are_named(options: Any, fit: Any, message: str) -> None:
     assert later or not hasattr(m, "coefs_"), "it calls itself fitted"
 
 
+@pytest.mark.parametrize(
+    ("solver", "kind"),
+    [("adam", "fit"), ("lbfgs", "fit"), ("sgd", "partial_fit"), ("adam", "score"),
+     ("adam", "validation_data")],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.where(np.arange(150) == 3, -0.5, 1.0), r"sample_weight\[3\] is -0.5; weights are 0 or"),
+        (-np.ones(150), "Negative values in data passed to `sample_weight`"),
+        (np.where(np.arange(150) == 3, np.nan, 1.0), "Input sample_weight contains NaN"),
+    ],
+)
+def test_weights_that_are_none(solver: str, kind: str, weight: Array, message: str) -> None:
+    m = classifier(solver=solver, max_iter=2)
+    calls = {
+        "fit": lambda: m.fit(IRIS, NAMES, sample_weight=weight),
+        "partial_fit": lambda: m.partial_fit(IRIS, NAMES, weight, classes=np.unique(NAMES)),
+        "score": lambda: m.fit(IRIS, NAMES).score(IRIS, NAMES, sample_weight=weight),
+        "validation_data": lambda: m.fit(IRIS, NAMES, validation_data=(IRIS, NAMES, weight)),
+    }
+    with pytest.raises(ValueError, match=message):
+        calls[kind]()
+
+
 SHAPES: list[tuple[Any, Array, tuple[Any, ...], str]] = [
     (regressor(), MANY[:, 0], (MANY[:9],), r"y has shape \(9, 2\); expected \(9,\), 1 output"),
     (regressor(), MANY, (MANY[:9, 0],), r"y has shape \(9,\); expected \(9, 2\), 2 outputs"),

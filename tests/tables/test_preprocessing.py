@@ -19,8 +19,10 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from chainrule.tables import profile, rows
 from chainrule.tables import source as sources
+from chainrule.tables.fitting import Fitting
+from chainrule.tables.notes import Notes
 from chainrule.tables.opening import open_table
-from chainrule.tables.preprocessing import Fitting, Notes, Preprocessing, date_parts
+from chainrule.tables.preprocessing import Preprocessing, date_parts
 from chainrule.tables.profile import Wishes
 from chainrule.tables.schema import Column, Schema, Target
 from chainrule.tables.source import MISSING, TableError
@@ -346,19 +348,15 @@ def test_decimal_commas_are_asked_about(values: list[str], tmp_path: Path) -> No
     assert schema.columns[0].kind == "category"
 
 
-@pytest.mark.parametrize(
-    "values", [["1,574", "12,000", "980"], ["1,574.50", "2,000"], ["1,234,567", "1,574", "15"]]
-)
-def test_thousands_are_no_decimals(values: list[str], tmp_path: Path) -> None:
-    source = table(tmp_path, one_column(values))
+def test_thousands_are_no_decimals(tmp_path: Path) -> None:
+    source = table(tmp_path, one_column(["1,574", "12,000", "980"]))
     with pytest.raises(
         TableError,
         match=r"column 'c' holds texts such as '1.*', which look like numbers with "
         r"thousands separators; .* Remove the commas",
     ) as error:
         fitted(source, np.zeros(60, dtype=np.int8))
-    ambiguous = values == ["1,574", "12,000", "980"]
-    assert ("read them as decimal marks (--decimal ,)" in str(error.value)) == ambiguous
+    assert "read them as decimal marks (--decimal ,)" in str(error.value)
     assert str(error.value).endswith(", or keep them as categories (--categorical c).")
 
 
@@ -378,11 +376,10 @@ def test_a_text_among_dates_is_named(
     frame = one_column(["2020-12-30", "2020-12-31", None, "2021-01-01"])
     frame.loc[41, "c"] = text
     source = table(tmp_path, frame)
-    count = 45 if text[:4] == "2020" else 44  # what is of the form counts
     with pytest.raises(TableError) as error:
         fitted(source, np.zeros(60, dtype=np.int8))
     assert (
-        f"data.csv, line 43, column 1 (c): '{text}' is not a date like the others, but {count} of "
+        f"data.csv, line 43, column 1 (c): '{text}' is not a date like the others, but 44 of "
         "45 cells of this column are."
     ) in str(error.value)
     assert f"--missing {profile.quoted(text)} (no value) or --categorical c" in str(error.value)
@@ -421,7 +418,7 @@ def test_rare_and_unknown_categories(tmp_path: Path) -> None:
     assert X.tolist() == [
         [0, 1, 0, 0, 0, 1], [0, 0, 0, 1, 0, 0], [0, 0, 0, 1, 0, 0], [0, 0, 0, 1, 0, 0]
     ]  # fmt: skip
-    assert notes.words(schema) == [
+    assert notes.words(schema, source) == [
         "column 'c' has new categories, treated as rare: 'z' (1 row)",
         "column 'c' has no value in 1 row, but had one in every training row; treated as rare",
         "column 'k' has new categories, treated as none of the known categories: 'w' (2 rows)",
@@ -438,8 +435,8 @@ def test_missing_numbers_that_training_never_lacked_are_the_mean(tmp_path: Path)
     batch, notes = pa.table({"c": [None, 2.0], "other": ["", "0.5"]}), Notes()
     X = Preprocessing(schema).transform(batch, source, 0, notes)
     assert X[0].tolist() == [0, 0]
-    assert len(notes.words(schema)) == 2
-    assert "treated as the mean" in notes.words(schema)[0]
+    assert len(notes.words(schema, source)) == 2
+    assert "treated as the mean" in notes.words(schema, source)[0]
 
 
 def test_a_number_too_large_is_named(tmp_path: Path) -> None:

@@ -387,7 +387,7 @@ def rewrite(trained: model.TableModel, path: Path, change: Callable[[dict[str, A
     ("change", "message"),
     [
         (lambda t: t.pop("version"), "has no version"),
-        (lambda t: t.update(version=2), "written by a newer chainrule, in format 2"),
+        (lambda t: t.update(version=3), "written by a newer chainrule, in format 3"),
         (lambda t: t.pop("measures"), "lacks 'measures'"),
         (lambda t: t.update(schema=[]), "lacks 'schema'"),
         (lambda t: t["schema"]["columns"].pop(), "1 inputs and 2 outputs; its network has 3 and 2"),
@@ -529,6 +529,6 @@ def test_a_description_of_any_kind_is_read_or_one_error(data: st.DataObject) -> 
         for batch in prediction.batches():
             assert len(batch)
         prediction.score()
-        prediction.notes.words(schema)
+        prediction.notes.words(schema, prediction.source)
     except ValueError as error:
         assert str(error)  # noqa: PT017 - new.csv may not fit

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +43,7 @@ def load(
 
     Rows of a table without a target are an error, or left out with ``leave_out``.
     """
-    table = load_table(model)
+    table = load_table(model, reading["missing"])
     if table is not None:
         return _columns(table, data, reading, label, leave_out)
     mine = {
@@ -55,6 +51,7 @@ def load(
         "--delimiter": (reading["delimiter"], None),
         "--decimal": (reading["decimal"], "."),
         "--encoding": (reading["encoding"], "utf-8"),
+        "--missing": (reading["missing"], ()),
     }
     for option, (given, unsaid) in mine.items():
         if given != unsaid:
@@ -66,35 +63,30 @@ def load(
     return Loaded(network, len(samples), lambda rows: (samples.X[rows], samples.y[rows], None))
 
 
-def load_table(model: str) -> TableModel | None:
-    """Load the model of a table; return None for a network without columns."""
+def load_table(model: str, missing: Sequence[str] = ()) -> TableModel | None:
+    """Load the model of a table; return None for a network without columns.
+
+    ``missing`` are more texts that stand for no value.
+    """
     from chainrule.tables import model as models
 
-    return models.load(model)
+    table = models.load(model)
+    return table.with_missing(missing) if table is not None and missing else table
 
 
-@contextmanager
-def given_table(path: str, reading: dict[str, Any]) -> Iterator[Source]:
+def open_table(path: str, reading: dict[str, Any]) -> Source:
     """Open a table with the reading options of a command; "-" is the standard input."""
-    if path != "-":
-        yield open_table(path, reading)
-        return
-    if sys.stdin is None:
-        raise click.UsageError("the standard input is closed; pass the path of a file")
-    with tempfile.TemporaryDirectory(prefix="chainrule-") as folder:
-        file = os.path.join(folder, "input")
-        with open(file, "wb") as kept:  # a table is read more than once
-            shutil.copyfileobj(sys.stdin.buffer, kept)
-        yield open_table(file, reading, "the standard input")
-
-
-def open_table(path: str, reading: dict[str, Any], called: str | None = None) -> Source:
-    """Open a table with the reading options of a command."""
+    from chainrule.tables.opening import open_stream
     from chainrule.tables.opening import open_table as open_source
     from chainrule.tables.source import Reading
 
     names = ("header", "delimiter", "decimal", "encoding")
-    return open_source(path, Reading(**{name: reading[name] for name in names}), called)
+    said = Reading(**{name: reading[name] for name in names})
+    if path != "-":
+        return open_source(path, said)
+    if sys.stdin is None:
+        raise click.UsageError("the standard input is closed; pass the path of a file")
+    return open_stream(sys.stdin.buffer, said, "the standard input")
 
 
 def _columns(
@@ -113,7 +105,7 @@ def _columns(
         X, y, batch, notes = table.samples(source, rows, label, leave_out)
         if n := rows.stop - rows.start - len(X):
             note(without_target(n))
-        for line in notes.words(table.schema):
+        for line in notes.words(table.schema, source):
             note(line)
         return X, y, names(table.schema, source, batch, rows.start)
 

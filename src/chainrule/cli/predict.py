@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule.cli.loaded import given_table, load_table
+from chainrule.cli.loaded import load_table, open_table
 from chainrule.cli.shared import check_overwrite, note, read_options, rows_have
 from chainrule.storage.atomic import atomic_file
 
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
       chainrule predict model new.csv --out predictions.parquet
       chainrule predict model new.csv --keep id --out predictions.csv
       chainrule predict model new.csv | head
-      zcat new.csv.gz | chainrule predict model - --json
+      chainrule predict model new.csv.gz --missing n.a.
+      some-program | chainrule predict model - --json
 
     A missing column that the model needs is an error. Anything else that is new is named on the
-    standard error: columns, categories, and missing values where the training rows had none.
+    standard error: columns, categories, missing values where the training rows had none, and
+    values far outside those of the training rows. JSON lists the columns of these for each row.
     """
 )
 @click.argument("model")
@@ -54,25 +56,25 @@ def predict(
     the probability of each class, too.
     """
     out = None if out == "-" else out
-    table = load_table(model)
+    table = load_table(model, reading["missing"])
     if table is None:
         raise click.UsageError(
             f"{model} is a network without columns; expected a model from chainrule train"
         )
     form = _form(out, (data, model), as_json)
-    with given_table(data, reading) as source:
-        from chainrule.tables.prediction import Prediction
+    source = open_table(data, reading)
+    from chainrule.tables.prediction import Prediction
 
-        prediction = Prediction(table, source, keep)
-        if unknown := prediction.unknown:
-            note(f"columns that the model does not know are ignored: {', '.join(unknown)}")
-        if out is None:
-            _write(prediction, sys.stdout.buffer, form)
-            sys.stdout.flush()
-        else:
-            with atomic_file(out) as file:
-                _write(prediction, file, form)
-    for line in prediction.notes.words(table.schema):
+    prediction = Prediction(table, source, keep, mark_far=form == ".jsonl")
+    if unknown := prediction.unknown:
+        note(f"columns that the model does not know are ignored: {', '.join(unknown)}")
+    if out is None:
+        _write(prediction, sys.stdout.buffer, form)
+        sys.stdout.flush()
+    else:
+        with atomic_file(out) as file:
+            _write(prediction, file, form)
+    for line in prediction.notes.words(table.schema, source):
         note(line)
     _tell_score(prediction)
 

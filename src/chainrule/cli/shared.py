@@ -194,6 +194,13 @@ def read_options(command: F) -> F:
             show_default=True,
             help="The encoding of a CSV or TSV file: utf-8, latin-1, utf-16, ...",
         ),
+        click.option(
+            "--missing",
+            multiple=True,
+            metavar="TEXT",
+            help="Another text that stands for no value, beside NA, null, ? and the like; '' for "
+            "none but empty cells. May be repeated.",
+        ),
     ):
         command = option(command)
     return command

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import math
@@ -23,21 +22,16 @@ from chainrule.cli.shared import (
     Finite,
     Page,
     ParamType,
-    a_number,
     check_overwrite,
     note,
     plain_option,
     read_options,
-    test_rows,
-    without_target,
 )
-from chainrule.storage.atomic import write_atomically
+from chainrule.cli.told import draw, refit_words, tell_measures, tell_table
 
 if TYPE_CHECKING:
     from chainrule.tables.training import Prepared, Settings
-    from chainrule.training.history import History
 
-_LISTED = 30  # columns; if there are more, only the number of each kind is shown
 _COPIES = 4  # of the parameters: themselves, their gradient, and two of Adam's
 _SHARE = Finite(0, 1, max_open=True)
 
@@ -118,10 +112,20 @@ class _Every(ParamType["int | timedelta"]):
 @click.option("--dropout", type=_SHARE, default=0.0, show_default=True,
               help="Dropout rate of the hidden layers.")  # fmt: skip
 @click.option("--balanced", is_flag=True, help="Weight the classes so that all count the same.")
+@click.option("--refit/--no-refit", default=True,
+              help="After the test, train again, on all rows, for as many epochs, and save that. "
+              "[yes]")  # fmt: skip
 @click.option("--test", type=_SHARE, default=0.2, show_default=True,
               help="Share of the rows that measure the model.")  # fmt: skip
 @click.option("--validation", type=_SHARE, default=0.1, show_default=True,
               help="Share of the rows that decide when to stop.")  # fmt: skip
+@click.option("--validation-data", metavar="FILE",
+              help="A table whose rows decide when to stop.")  # fmt: skip
+@click.option("--group", metavar="COLUMN",
+              help="Split by this column: all rows of a group are in the same part.")  # fmt: skip
+@click.option("--time", metavar="COLUMN",
+              help="Split by this column: the latest rows are the test.")  # fmt: skip
+@click.option("--weight", metavar="COLUMN", help="A column with the weight of each row.")
 @click.option("--seed", type=SEED, default=0, show_default=True,
               help="Seed of the split, the weights and the batches.")  # fmt: skip
 @click.option("--numeric", multiple=True, metavar="COLUMN", help="A column to read as numbers.")
@@ -130,10 +134,9 @@ class _Every(ParamType["int | timedelta"]):
 @click.option("--date", "dates", multiple=True, metavar="COLUMN[=FORMAT]",
               help="A column to read as dates, in ISO 8601 or as in %d/%m/%Y.")  # fmt: skip
 @click.option("--drop", multiple=True, metavar="COLUMN", help="A column to leave out.")
-@click.option("--missing", multiple=True, metavar="TEXT",
-              help="Another text that stands for no value.")  # fmt: skip
-@click.option("--max-categories", type=click.IntRange(1), default=50, show_default=True,
-              help="The maximum number of categories; all others count as one.")  # fmt: skip
+@click.option("--max-categories", type=click.IntRange(1),
+              help="The maximum number of categories; all others count as one. [by the rows: 1000, "
+              "fewer from 67,000 rows on]")  # fmt: skip
 @read_options
 @click.option("--checkpoint", metavar="FOLDER", help="Save the run in this folder, to resume it.")
 @click.option("--every", type=_Every(), default="1", show_default=True,
@@ -147,37 +150,47 @@ class _Every(ParamType["int | timedelta"]):
 def train(data: str, out: str, **given: Any) -> int:
     """Train a network on the table DATA to predict one of its columns.
 
-    DATA is a CSV, TSV, Parquet or Arrow file of any size, with a name for each column. Prints what
-    becomes of each column, trains, and measures the model on held-out rows, beside a baseline.
-    Numbers are standardised, categories become one-hot, and dates are split into parts; the model
-    file keeps all of this. --numeric, --categorical, --date, --drop and --missing may be repeated.
+    DATA is a CSV, TSV, JSON Lines, Parquet or Arrow file of any size, also compressed, with a name
+    for each column, or - for the standard input. Prints what becomes of each column, trains, and
+    measures the model on held-out rows, beside a baseline. Numbers are standardised, categories
+    become one-hot, and dates are split into parts; the model file keeps all of this. --numeric,
+    --categorical, --date, --drop and --missing may be repeated.
     """
     page = Page(given["plain"], silent=given["as_json"])
     plot = _plot_path(out) if given["plot"] else None
     _check(data, out, plot, given)
     settings = _settings(given)
     source = open_table(data, given)
+    watched = given["validation_data"]
+    watched = None if watched is None else open_table(watched, given)
     from chainrule.tables import training
 
     with page.working(f"reading {data}"):
-        prepared = training.prepare(source, settings)
-    _tell_table(page, prepared)
+        prepared = training.prepare(source, settings, watched)
+    tell_table(page, prepared)
     _check_memory(prepared)
     network = training.make_network(prepared)
     page.fact("network", str(network))
     history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
     if history.stop_reason == "interrupted":
-        epoch = _reached(given["checkpoint"])
-        where = "" if epoch is None else f". Resume from epoch {epoch} with --resume."
-        note(f"interrupted; no model was written{where}")
-        return INTERRUPTED
+        return _interrupted(given["checkpoint"])
     if not page.live:  # otherwise the progress bar has shown it
         page.fact("trained", history.summary())
     measured, beside = training.assess(network, prepared)
-    model = training.model(network, prepared, history, measured, beside)
+    tell_measures(page, prepared, measured, beside)
+    learned = 0
+    if prepared.is_refit:
+        network, again = training.refit(
+            prepared, history, verbose=int(page.live), **_keeping(given)
+        )
+        if again.stop_reason == "interrupted":
+            return _interrupted(given["checkpoint"])
+        learned = prepared.n_own
+        page.say()
+        page.fact("refit", refit_words(learned, again, bool(measured)))
+    model = training.model(network, prepared, history, measured, beside, learned)
     model.save(out)
-    _tell_measures(page, prepared, measured, beside)
-    drawn = plot if plot is not None and _draw(history, plot, data) else None
+    drawn = plot if plot is not None and draw(history, plot, data) else None
     saved = f"Saved: {out}"
     if drawn is not None:
         saved += f", and the loss curves in {drawn}"
@@ -191,6 +204,13 @@ def train(data: str, out: str, **given: Any) -> int:
     return 0
 
 
+def _interrupted(folder: str | None) -> int:
+    epoch = _reached(folder)
+    where = "" if epoch is None else f". Resume from epoch {epoch} with --resume."
+    note(f"interrupted; no model was written{where}")
+    return INTERRUPTED
+
+
 def _plot_path(out: str) -> str:
     stem = out.removesuffix(".safetensors")
     return f"{stem}.png"
@@ -199,7 +219,14 @@ def _plot_path(out: str) -> str:
 def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None:
     """Raise for what would go wrong at the end, before anything is read."""
     written = [path for path in (out, plot) if path is not None]
-    check_overwrite(out, written, [data])
+    own = given["validation_data"]
+    check_overwrite(out, written, [data] if own is None else [data, own])
+    if own is not None and _is_said("validation"):
+        raise click.UsageError("--validation and --validation-data contradict each other")
+    if own == data == "-":
+        raise click.UsageError("DATA and --validation-data are both -; name a file")
+    if given["group"] is not None and given["time"] is not None:
+        raise click.UsageError("--group and --time contradict each other; split by one of them")
     for path in written:
         if os.path.isdir(path):
             raise IsADirectoryError(21, "Is a directory", path)
@@ -265,22 +292,28 @@ def _reached(folder: str | None) -> int | None:
 
 def _settings(given: dict[str, Any]) -> Settings:
     from chainrule.tables.profile import Wishes
-    from chainrule.tables.source import MISSING
+    from chainrule.tables.roles import Roles
+    from chainrule.tables.source import missing_texts
     from chainrule.tables.training import Settings
 
-    dates = {}
+    dates: dict[str, str] = {}
     for wish in given["dates"]:
         match = re.fullmatch(r"(.+?)=(.*%.*)", wish, re.DOTALL)
-        dates[match[1] if match else wish] = match[2] if match else ""
+        name = match[1] if match else wish
+        if name in dates:
+            raise click.UsageError(f"--date names the column {name!r} twice; name it once")
+        dates[name] = match[2] if match else ""
     wishes = Wishes(given["numeric"], given["categorical"], dates, given["drop"])
     same = (
         "target", "hidden", "activation", "epochs", "batch_size", "learning_rate", "l2", "dropout",
-        "patience", "test", "validation", "balanced", "max_categories", "seed",
+        "patience", "test", "validation", "balanced", "refit",
+        "max_categories", "seed",
     )  # fmt: skip
     return Settings(
         **{name: given[name] for name in same},
         task=None if given["task"] == "auto" else given["task"],
-        missing=tuple(dict.fromkeys((*MISSING, *given["missing"]))), wishes=wishes,
+        missing=missing_texts(given["missing"]), wishes=wishes,
+        roles=Roles(given["weight"], given["group"], given["time"]),
     )  # fmt: skip
 
 
@@ -288,82 +321,3 @@ def _keeping(given: dict[str, Any]) -> dict[str, Any]:
     if given["checkpoint"] is None:
         return {}
     return {name: given[name] for name in ("checkpoint", "every", "keep", "resume")}
-
-
-# --- output ---------------------------------------------------------------------------------------
-
-
-def _tell_table(page: Page, prepared: Prepared) -> None:
-    schema, target = prepared.schema, prepared.schema.target
-    n_columns = len(schema.columns) + len(schema.left_out) + 1
-    page.say(f"{prepared.path}: {prepared.n_rows:,} rows, {n_columns:,} columns", "bold")
-    page.fact("target", f"{target.name}: {_target_words(prepared)}")
-    if prepared.without_target:
-        page.fact("", without_target(prepared.without_target))
-    kept: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
-    page.fact("columns", "")
-    if len(kept) > _LISTED:
-        for kind, plural in (("number", "numbers"), ("category", "categories"), ("date", "dates")):
-            names = [name for of, name, _ in kept if of == kind]
-            if names:
-                few = names if len(names) < 6 else [*names[:3], "...", names[-1]]
-                page.say(f"  {len(names)} {plural}: {', '.join(few)}")
-        page.say("  (chainrule inspect shows each)")
-        kept = []
-    kept += [("left out", c.name, c.why) for c in schema.left_out]
-    width = min(max((len(name) for _, name, _ in kept), default=0), 30)
-    for kind, name, words in kept:
-        page.say(f"  {kind:<8}  {name:<{width}}  {words}", "dim" if kind == "left out" else None)
-    counts = prepared.counts
-    how = "stratified by class, " if target.task == "classify" else ""
-    page.fact(
-        "rows",
-        f"{counts['training']:,} for training, {counts['validation']:,} for validation, "
-        f"{counts['test']:,} for the test ({how}seed {prepared.settings.seed})",
-    )
-    if prepared.single:
-        shown = ", ".join(prepared.single[:5]) + (", ..." if len(prepared.single) > 5 else "")
-        page.fact("", f"classes without a test row: {shown}")
-
-
-def _target_words(prepared: Prepared) -> str:
-    import numpy as np
-
-    target = prepared.schema.target
-    if target.task == "regress":
-        return f"{a_number(target)} (task regress)"
-    y = np.concatenate(list(prepared.y.values()))
-    counts = np.bincount(y, minlength=len(target.classes))
-    shown = [f"{name[:40]} {counts[i]:,}" for i, name in enumerate(target.classes[:10])]
-    more = ["..."] if len(target.classes) > 10 else []
-    return f"{len(target.classes)} classes (task classify): {', '.join([*shown, *more])}"
-
-
-def _tell_measures(page: Page, prepared: Prepared, measured: Any, beside: Any) -> None:
-    from chainrule.tables.measures import lines
-
-    if not measured:
-        page.fact("test", "no rows were held out, so the model was not measured")
-        return
-    page.say()
-    page.say(f"On the {test_rows(prepared.counts['test'])}", "bold")
-    classify = prepared.schema.target.task == "classify"
-    for line in lines(measured, beside, "largest class" if classify else "mean"):
-        page.say(f"  {line}")
-
-
-def _draw(history: History, path: str, data: str) -> bool:
-    """Draw the loss curves into a file; return False if matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
-    columns = [name for name in ("loss", "accuracy") if name in history]
-    figure = Figure(figsize=(5 * len(columns), 4), layout="constrained")
-    for i, column in enumerate(columns, start=1):
-        history.plot(figure.add_subplot(1, len(columns), i), [column])
-    figure.suptitle(os.path.basename(data))
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    write_atomically(path, image.getvalue())
-    return True

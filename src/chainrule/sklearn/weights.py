@@ -23,8 +23,8 @@ Array = NDArray[Any]
 def scaled(sample_weight: Any, name: str = "sample_weight") -> tuple[Any, float]:
     """Return the ratios of weights and their unit; unchanged if scikit-learn will refuse them.
 
-    Raises ValueError for masked weights, if all are 0, and if they differ by more than a factor of
-    1e300.
+    Raises ValueError for masked weights, for negative ones, with which a mean is no mean, if all
+    are 0, and if they differ by more than a factor of 1e300.
     """
     sample_weight = taken(sample_weight, name)
     if sample_weight is None:
@@ -36,6 +36,13 @@ def scaled(sample_weight: Any, name: str = "sample_weight") -> tuple[Any, float]
     one = isinstance(sample_weight, Number)
     if not array.size or (array.ndim != 1 and not one):
         return sample_weight, 1.0
+    negative = np.atleast_1d(array) < 0
+    if negative.any():  # begins in the words of scikit-learn, which says it of other estimators
+        where, value = ("", array) if one else (f"[{negative.argmax()}]", array[negative.argmax()])
+        raise ValueError(
+            f"Negative values in data passed to `{name}`: {name}{where} is {value:.6g}; weights "
+            "are 0 or more"
+        )
     found, unit = data.ratios(np.atleast_1d(array), name)
     if not found.any():  # in the words of scikit-learn, which says it from 1.9 on
         raise ValueError("Sample weights must contain at least one non-zero number.")

@@ -7,11 +7,14 @@ content; a column of a Parquet or Arrow file by its type.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from chainrule.tables import notation
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +23,13 @@ Floats = NDArray[np.float64]
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _WITH_COMMA = re.compile(r"[+-]?\d*,\d+$")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?$")
-_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}(:?\d{2}){0,2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
+_OTHER_THOUSANDS = re.compile(
+    r"[+-]?[1-9]\d{0,2}(?:([ '’\u00a0\u202f]\d{3})+([.,]\d*)?|(\.\d{3})+,\d*|(\.\d{3}){2,})$"
+)
+_DATE = (
+    r"^\d{4}-\d{2}-\d{2}([ T]\d{2}(:?\d{2}){0,2}(\.\d+)?(Z| ?(UTC|GMT)| ?[+-]\d{2}(:?\d{2})?)?)?$"
+)
+_BLANK_ZONE = r"(:\d{2}(?:\.\d+)?) (UTC|GMT|[+-]\d{2}(?::?\d{2})?)$"
 _DATE_FORMS = [
     f"{day}{time}"
     for day in ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d")
@@ -36,7 +45,10 @@ class CellError(Exception):
         self.row, self.text = row, text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def family(dtype: pa.DataType) -> Literal["text", "number", "date", "category", "none", "other"]:
+Family = Literal["text", "number", "date", "time", "duration", "category", "none", "other"]
+
+
+def family(dtype: pa.DataType) -> Family:
     """Return how a column of a type is read; "none" if it holds only nulls."""
     from pyarrow import types
 
@@ -48,6 +60,10 @@ def family(dtype: pa.DataType) -> Literal["text", "number", "date", "category", 
         return "number"
     if types.is_date(dtype) or types.is_timestamp(dtype):
         return "date"
+    if types.is_time(dtype):
+        return "time"
+    if types.is_duration(dtype):
+        return "duration"
     if types.is_boolean(dtype):
         return "category"
     return "none" if types.is_null(dtype) else "other"
@@ -59,15 +75,20 @@ def with_commas(distinct: Iterable[str]) -> str | None:
     Callers add one more way out, which begins with ", or".
     """
     found = list(distinct)
+    other = [text for text in found if _OTHER_THOUSANDS.match(text)]
+    numbers = sum(bool(_WITH_COMMA.match(text) or re.match(_NUMBER, text)) for text in found)
+    if other and len(other) + numbers > 0.9 * len(found):
+        return (
+            f"texts such as {min(other)!r}, which look like numbers with thousands separators; "
+            "these cannot be read. Remove the separators"
+        )
     commas = [text for text in found if _WITH_COMMA.match(text) or _THOUSANDS.match(text)]
     if len(commas) <= len(found) / 2:
         return None
     if all(map(_THOUSANDS.match, commas)):
-        sure = any(text.count(",") > 1 or "." in text for text in commas)
         return (
             f"texts such as {min(commas)!r}, which look like numbers with thousands separators; "
-            "these cannot be read. Remove the commas"
-            + ("" if sure else ", read them as decimal marks (--decimal ,)")
+            "these cannot be read. Remove the commas, read them as decimal marks (--decimal ,)"
         )
     return (
         f"texts such as {min(commas)!r}, which look like numbers with a decimal comma. Read them "
@@ -92,6 +113,20 @@ def stripped(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> pa.A
     if pa.types.is_floating(array.type) or pa.types.is_decimal(array.type):
         array = _written(pc.cast(array, pa.float64(), safe=False))
     return _without(pc.utf8_trim_whitespace(pc.cast(array, pa.string())), missing)
+
+
+def missing_texts(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Counter[str]:
+    """Count the texts that stand for no value, except empty ones."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if family(column.type) != "text":
+        return Counter()
+    strings = pc.utf8_trim_whitespace(pc.cast(_one_chunk(column), pa.string()))
+    said = pa.array([text for text in missing if text], pa.string())
+    counted = pc.value_counts(strings.filter(pc.is_in(strings, value_set=said)))
+    pairs = zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True)
+    return Counter(dict(pairs))
 
 
 def _without(strings: pa.Array, missing: Sequence[str]) -> pa.Array:
@@ -128,61 +163,97 @@ def _written(values: pa.Array) -> pa.Array:
     return pc.if_else(whole, pc.cast(as_whole, pa.string()), pc.cast(values, pa.string()))
 
 
-def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str]) -> Floats:
-    """Return the cells as numbers, NaN where there is no value.
+def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str = "") -> Floats:
+    """Return the cells as numbers, NaN where there is no value; durations in seconds.
 
-    Raises CellError for the first cell that is not a number, or is infinite.
+    Text is read in a form (see `notation`). Raises CellError for the first cell that is not a
+    number, or is infinite.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if family(column.type) == "number":
-        array = pc.cast(_one_chunk(column), pa.float64(), safe=False)
+    array = _one_chunk(column)
+    if (kind := family(column.type)) == "number":
+        array = pc.cast(array, pa.float64(), safe=False)
+        values = np.array(array.to_numpy(zero_copy_only=False), dtype=np.float64)
+        bad = np.isinf(values)
+    elif kind == "duration":
+        values = _microseconds(array, pa.duration("us"))
+        bad = np.isinf(values)
     else:
-        array = stripped(column, missing)
-        try:
-            array = pc.cast(array, pa.float64())
-        except pa.ArrowInvalid:
-            row = int(np.argmax(_is_no_number(array)))
-            raise CellError(row, str(array[row])) from None
-    values = np.array(array.to_numpy(zero_copy_only=False), dtype=np.float64)
+        array = stripped(array, missing)
+        values, bad = _floats(array, form)
     if none := [float(text) for text in missing if re.match(_NUMBER, text)]:
         values[np.isin(values, none)] = np.nan  # -999.0, too, where -999 stands for no value
-    infinite = np.isinf(values)
-    if infinite.any():
-        row = int(np.argmax(infinite))
-        raise CellError(row, str(_one_chunk(column)[row]))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise CellError(row, str(array[row]))
     return values
 
 
 def numbers_or_none(
-    column: pa.ChunkedArray | pa.Array, missing: Sequence[str]
+    column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str = ""
 ) -> tuple[Floats, list[str]]:
     """Return the cells as numbers, NaN where there is none, and the texts that are not numbers."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     array = texts(column, missing)
-    none = _is_no_number(array)
-    good = pc.if_else(pa.array(none), pa.scalar(None, pa.string()), array)
-    values = np.array(pc.cast(good, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
-    infinite = np.isinf(values)
-    values[infinite] = np.nan
-    return values, array.filter(pa.array(none | infinite)).to_pylist()
+    values, bad = _floats(array, "" if family(column.type) == "number" else form)
+    values[bad] = np.nan
+    return values, array.filter(pa.array(bad)).to_pylist()
 
 
 def count_numbers(strings: pa.Array) -> int:
-    """Count the texts that are numbers."""
-    return int(len(strings) - strings.null_count - _is_no_number(strings).sum())
+    """Count the texts that are finite numbers."""
+    return int(len(strings) - strings.null_count - _floats(strings, "")[1].sum())
 
 
-def _is_no_number(strings: pa.Array) -> NDArray[np.bool_]:
-    return _differs(strings, _NUMBER)
+def is_plain(strings: pa.Array) -> bool:
+    """Return whether all texts are plain numbers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        pc.cast(strings, pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _floats(strings: pa.Array, form: str) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return texts as numbers, and a mark where one is not a finite number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if form == notation.DURATION:
+        values = notation.seconds(strings, form)
+        return values, np.isnan(values) & strings.is_valid().to_numpy(zero_copy_only=False)
+    if form or not is_plain(strings):
+        strings = notation.plain(strings, form)
+    bad = _differs(strings, _NUMBER)
+    if bad.any():
+        strings = pc.if_else(pa.array(bad), pa.scalar(None, pa.string()), strings)
+    values = pc.cast(strings, pa.float64()).to_numpy(zero_copy_only=False)
+    values = np.array(values, dtype=np.float64)
+    return values, bad | np.isinf(values)
 
 
 def count_dates(strings: pa.Array) -> int:
     """Count the texts that look like dates in ISO 8601."""
     return int(len(strings) - strings.null_count - _differs(strings, _DATE).sum())
+
+
+def count_true_dates(strings: pa.Array) -> int:
+    """Count the dates in ISO 8601, with a zone or without, whichever are more; not 2024-02-31."""
+    import pyarrow.compute as pc
+
+    counted = pc.value_counts(strings.drop_null())
+    each, counts = counted.field(0), counted.field(1).to_pylist()
+    one = [each.slice(i, 1) for i in range(len(each))]
+    return max(
+        sum(n for text, n in zip(one, counts, strict=True) if _stamps(text, zone) is not None)
+        for zone in (None, "UTC")
+    )
 
 
 def _differs(strings: pa.Array, form: str) -> NDArray[np.bool_]:
@@ -205,20 +276,38 @@ def dates(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str)
     """Return the cells as seconds since 1970, NaN where there is no value.
 
     Text is read as ISO 8601, or in the strptime format ``form`` if that is not empty. A time with a
-    zone is converted to UTC. Raises CellError for the first cell that is not a date.
+    zone is converted to UTC. A time of day (``form`` "time") counts from
+    midnight. Raises CellError for the first cell that is not a date.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     array = _one_chunk(column)
-    if family(array.type) != "date":
+    if (kind := family(array.type)) == "time":
+        return _microseconds(array, pa.time64("us"))
+    if form == notation.TIME:
+        array = stripped(column, missing)
+        values = notation.seconds(array, form)
+        bad = np.isnan(values) & array.is_valid().to_numpy(zero_copy_only=False)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise CellError(row, str(array[row]))
+        return values
+    if kind != "date":
         array = stripped(column, missing)
         stamps = _parsed(array, form)
         if stamps is None:
             row = _first_that_fails(array, form)
             raise CellError(row, str(array[row]))
         array = stamps
-    micro = pc.cast(pc.cast(array, pa.timestamp("us"), safe=False), pa.int64())
+    return _microseconds(array, pa.timestamp("us"))
+
+
+def _microseconds(array: pa.Array, as_type: pa.DataType) -> Floats:
+    """Return points in time, or durations, in seconds."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    micro = pc.cast(pc.cast(array, as_type, safe=False), pa.int64())
     return np.array(
         pc.divide(pc.cast(micro, pa.float64(), safe=False), 1e6).to_numpy(zero_copy_only=False),
         dtype=np.float64,
@@ -234,12 +323,25 @@ def _parsed(strings: pa.Array, form: str) -> pa.Array | None:
             return pc.strptime(strings, format=form, unit="us")
         except pa.ArrowInvalid:
             return None
-    for zone in (None, "UTC"):
-        try:
-            return pc.cast(pc.cast(strings, pa.timestamp("us", zone)), pa.timestamp("us"))
-        except pa.ArrowInvalid:
-            continue
-    return None
+    found = _stamps(strings, None)
+    return _stamps(strings, "UTC") if found is None else found
+
+
+def _stamps(strings: pa.Array, zone: str | None) -> pa.Array | None:
+    """Return points in time in UTC; None unless all texts are in ISO 8601, all with a zone or none.
+
+    A zone may stand behind a blank.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if zone is not None:
+        strings = pc.replace_substring_regex(strings, _BLANK_ZONE, r"\1\2")
+        strings = pc.replace_substring_regex(strings, r"(:\d{2}(?:\.\d+)?)(?:UTC|GMT)$", r"\1Z")
+    try:
+        return pc.cast(pc.cast(strings, pa.timestamp("us", zone)), pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return None
 
 
 def _first_that_fails(strings: pa.Array, form: str) -> int:

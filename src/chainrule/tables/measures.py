@@ -15,56 +15,74 @@ from numpy.typing import NDArray
 from chainrule.tables.schema import Target
 
 Measured = dict[str, float | None]
+Weight = NDArray[np.float64] | None  # of each row
 NAMES = {
     "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "log_loss": "log loss",
     "roc_auc": "ROC AUC", "r2": "R²", "mae": "MAE", "rmse": "RMSE",
 }  # fmt: skip
 
 
-def of_classes(y: NDArray[np.int64], a: NDArray[Any], n_classes: int) -> Measured:
-    """Measure probabilities (n, classes) against true classes (n,)."""
+def of_classes(
+    y: NDArray[np.int64], a: NDArray[Any], n_classes: int, weight: Weight = None
+) -> Measured:
+    """Measure probabilities (n, classes) against true classes (n,), with the weights of rows."""
     from sklearn import metrics
 
     a = np.asarray(a, dtype=np.float64)
     a = a / a.sum(axis=1, keepdims=True)
     predicted = a.argmax(axis=1)
-    recalls = [float((predicted[y == c] == c).mean()) for c in np.unique(y)]
+    counted = np.ones(len(y)) if weight is None else weight
+    found = [c for c in np.unique(y) if counted[y == c].any()]
+    recalls = [float(np.average(predicted[y == c] == c, weights=counted[y == c])) for c in found]
     measured: Measured = {
-        "accuracy": float(metrics.accuracy_score(y, predicted)),
+        "accuracy": float(metrics.accuracy_score(y, predicted, sample_weight=weight)),
         "balanced_accuracy": float(np.mean(recalls)),
-        "log_loss": float(metrics.log_loss(y, a, labels=range(n_classes))),
+        "log_loss": float(metrics.log_loss(y, a, labels=range(n_classes), sample_weight=weight)),
     }
     if n_classes == 2:
-        both = len(np.unique(y)) == 2
-        measured["roc_auc"] = float(metrics.roc_auc_score(y, a[:, 1])) if both else None
+        measured["roc_auc"] = None
+        if len(found) == 2:
+            measured["roc_auc"] = float(metrics.roc_auc_score(y, a[:, 1], sample_weight=weight))
     return measured
 
 
-def of_numbers(y: NDArray[np.float64], predicted: NDArray[np.float64]) -> Measured:
+def of_numbers(
+    y: NDArray[np.float64], predicted: NDArray[np.float64], weight: Weight = None
+) -> Measured:
     """Measure predicted numbers (n,) against true ones (n,), in the target's own units."""
     errors = predicted - y
-    spread = float(np.square(y - y.mean()).sum())
+    spread = float(np.average(np.square(y - np.average(y, weights=weight)), weights=weight))
+    squared = float(np.average(np.square(errors), weights=weight))
     return {
-        "r2": 1 - float(np.square(errors).sum()) / spread if spread else None,
-        "mae": float(np.abs(errors).mean()),
-        "rmse": math.sqrt(float(np.square(errors).mean())),
+        "r2": 1 - squared / spread if spread else None,
+        "mae": float(np.average(np.abs(errors), weights=weight)),
+        "rmse": math.sqrt(squared),
     }
 
 
-def baseline(target: Target, y_train: NDArray[Any], y: NDArray[Any]) -> Measured:
+def baseline(
+    target: Target,
+    y_train: NDArray[Any],
+    y: NDArray[Any],
+    weight_train: Weight = None,
+    weight: Weight = None,
+) -> Measured:
     """Measure the baseline of the training rows on other rows."""
     if target.task == "regress":
-        return of_numbers(y, np.full(len(y), y_train.mean()))
+        mean = np.average(y_train, weights=weight_train)
+        return of_numbers(y, np.full(len(y), mean), weight)
     k = len(target.classes)
-    shares = np.bincount(y_train, minlength=k) / len(y_train)
-    return of_classes(y, np.tile(shares, (len(y), 1)), k)
+    shares = np.bincount(y_train, weight_train, minlength=k)
+    return of_classes(y, np.tile(shares / shares.sum(), (len(y), 1)), k, weight)
 
 
-def measure(target: Target, y: NDArray[Any], outputs: NDArray[Any]) -> Measured:
-    """Measure the outputs of a network on rows whose targets are known."""
+def measure(
+    target: Target, y: NDArray[Any], outputs: NDArray[Any], weight: Weight = None
+) -> Measured:
+    """Measure the outputs of a network on rows whose targets, and perhaps weights, are known."""
     if target.task == "regress":
-        return of_numbers(y, predicted_numbers(target, outputs))
-    return of_classes(y, outputs, len(target.classes))
+        return of_numbers(y, predicted_numbers(target, outputs), weight)
+    return of_classes(y, outputs, len(target.classes), weight)
 
 
 def predicted_numbers(target: Target, outputs: NDArray[Any]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from chainrule._forks import cached_property
@@ -20,10 +20,11 @@ from chainrule.storage.container import harmless, opened
 from chainrule.tables import target as targets
 from chainrule.tables.cells import CellError
 from chainrule.tables.measures import NAMES
-from chainrule.tables.preprocessing import Notes, Preprocessing
+from chainrule.tables.notes import Notes
+from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.rows import slice_of
 from chainrule.tables.schema import Schema
-from chainrule.tables.source import Source, TableError
+from chainrule.tables.source import Source, TableError, missing_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from chainrule.network import Network
 
-VERSION = 1  # increased when an older program would misread the description
+VERSION = 2  # increased when an older program would misread the description
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ class TableModel:
     def preprocessing(self) -> Preprocessing:
         """The preprocessing, built again from the schema."""
         return Preprocessing(self.schema)
+
+    def with_missing(self, texts: Sequence[str]) -> TableModel:
+        """Return the model for data in which more texts stand for no value; see `missing_texts`."""
+        missing = missing_texts(texts, self.schema.missing)
+        return replace(self, schema=replace(self.schema, missing=missing))
 
     # --- new data -------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from chainrule.storage.container import as_json
 from chainrule.tables import measures
 from chainrule.tables import target as targets
 from chainrule.tables.measures import Measured
-from chainrule.tables.preprocessing import Notes
+from chainrule.tables.notes import Notes
 from chainrule.tables.source import Source, TableError, no_rows
 
 if TYPE_CHECKING:
@@ -27,17 +27,22 @@ if TYPE_CHECKING:
     from chainrule.tables.schema import Target
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".feather")
+OUTSIDE = "outside_training_range"
 
 
 class Prediction:
     """The predictions of a model for a table, in batches, with notes and a score.
 
-    ``kept`` names columns of the table to copy. After the last batch, ``notes`` holds what the
-    model did not know, and `score` returns how good the predictions are, if the table has the
-    target.
+    ``kept`` names columns of the table to copy. With ``mark_far``, one more column, `OUTSIDE`,
+    lists the columns whose value is far outside the training rows. After the last batch, ``notes``
+    holds what the model did not know, and `score` returns how good the predictions are, if the
+    table has the target.
     """
 
-    def __init__(self, model: TableModel, source: Source, kept: Sequence[str] = ()) -> None:
+    def __init__(
+        self, model: TableModel, source: Source, kept: Sequence[str] = (), mark_far: bool = False
+    ) -> None:
+        self.mark_far = mark_far
         self.model, self.source, self.kept = model, source, list(kept)
         self.unknown = model.check_columns(source)
         self.notes, self.n_rows = Notes(), 0
@@ -45,6 +50,7 @@ class Prediction:
         self._own = [target.name]
         if target.task == "classify":
             self._own += [f"probability_{name}" for name in target.classes]
+        self._own += [OUTSIDE] if mark_far else []
         for name in self.kept:
             if name not in source.names:
                 raise TableError(
@@ -72,13 +78,25 @@ class Prediction:
             outputs = model.network.predict(X)
             columns: dict[str, Any] = {name: batch.column(name) for name in self.kept}
             columns[target.name] = _labels(target, outputs)
-            for j, name in enumerate(self._own[1:]):
-                columns[name] = pa.array(np.ascontiguousarray(outputs[:, j]))
+            if target.task == "classify":
+                for j, name in enumerate(target.classes):
+                    of_class = pa.array(np.ascontiguousarray(outputs[:, j]))
+                    columns[f"probability_{name}"] = of_class
+            if self.mark_far:
+                columns[OUTSIDE] = pa.array(self._outside(len(X)), pa.list_(pa.string()))
             self._score(batch, outputs)
             self.n_rows += len(X)
             yield pa.table(columns)
         if not self.n_rows:
             raise no_rows(self.source.path)
+
+    def _outside(self, n: int) -> list[list[str]]:
+        """Return the columns of each row of the last batch whose value is far outside."""
+        found: list[list[str]] = [[] for _ in range(n)]
+        for name, far in self.notes.far.items():
+            for row in far.rows:
+                found[row - self.n_rows].append(name)
+        return found
 
     def _score(self, batch: pa.Table, outputs: NDArray[Any]) -> None:
         if not self._has_target:
@@ -165,7 +183,7 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
     if str(column.type) == "float":  # in float64 it would have digits that nobody computed
         values = [None if v is None else float(str(np.float32(v))) for v in values]
     known = bool | int | float | str | None
-    return [plain(v) if isinstance(v, known) else str(v) for v in values]
+    return [plain(v) if isinstance(v, known | list) else str(v) for v in values]
 
 
 class _Open:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from chainrule.equations.checks import guess, listed
-from chainrule.tables import cells
+from chainrule.tables import cells, notation
 from chainrule.tables.cells import CellError
+from chainrule.tables.notation import DURATION, TIME, Notations
 from chainrule.tables.source import Source, TableError, no_rows
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ _NEAR_UNIQUE = (
     0.5  # distinct texts for each row; a column with more is free text, or names its rows
 )
 _FEW = 20  # different texts; with so few, a column is never left out
+_CODE = r"^[+-]?0\d+$"  # digits after a zero in front, as codes have them
 _ID = re.compile(r"(?:^|[\W_])(?i:id|uuid|guid|index|rownames?|row)$|[a-z]I[Dd]$")
 _INDEX = re.compile(r"__index_level_\d+__")  # of a dataframe, in Parquet
 _UNNAMED = "Unnamed: 0"  # and one that went through CSV
@@ -59,7 +62,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a column is: its kind, or "left out" with the reason in ``words``."""
+    """What a column is: its kind, or "left out"; ``words`` say why, or how it is read."""
 
     name: str
     kind: Literal["number", "date", "category", "left out"]
@@ -71,17 +74,26 @@ class Finding:
 class Profile:
     """What a table holds: its columns except the target, the target's cells, the number of rows.
 
-    ``target`` holds numbers if the types of the file say so, otherwise texts.
+    ``target`` holds numbers if the types of the file say so, otherwise texts; ``none`` counts the
+    texts of the target that were taken for no value.
     """
 
     findings: tuple[Finding, ...]
     target: pa.Array
     n_rows: int
+    none: Counter[str]
 
 
-def look(source: Source, target: str, missing: Sequence[str], wishes: Wishes) -> Profile:
+def look(
+    source: Source,
+    target: str,
+    missing: Sequence[str],
+    wishes: Wishes,
+    why: Mapping[str, str] | None = None,
+) -> Profile:
     """Read a table once and return what every column holds.
 
+    ``why`` says why a column is dropped, if it was not requested.
     Raises TableError for a table without rows, for wishes that do not fit it, and for a mistake in
     a column of numbers or dates.
     """
@@ -91,19 +103,23 @@ def look(source: Source, target: str, missing: Sequence[str], wishes: Wishes) ->
     names = [name for name in source.names if name != target and name not in wishes.drop]
     looks = {name: _Look(source, name, missing, wishes) for name in names}
     labels: list[Any] = []
+    none: Counter[str] = Counter()
     n = 0
     for batch in source.batches([name for name in source.names if name not in wishes.drop]):
         for name in names:
             looks[name].see(batch.column(name), n)
         column = batch.column(target)
+        none += cells.missing_texts(column, missing)
         kind = cells.family(column.type)
-        if kind == "other":
+        if kind in ("other", "time"):
             raise TableError(
                 f"the target {target!r} has type {column.type}; expected classes or numbers"
             )
         try:
             labels.append(
-                cells.numbers(column, missing) if kind == "number" else cells.texts(column, missing)
+                cells.numbers(column, missing)
+                if kind in ("number", "duration")
+                else cells.texts(column, missing)
             )
         except CellError as error:
             place = source.place(n + error.row, target)
@@ -113,9 +129,9 @@ def look(source: Source, target: str, missing: Sequence[str], wishes: Wishes) ->
         raise no_rows(source.path)
     findings = {name: one.decide() for name, one in looks.items()}
     for name in wishes.drop:
-        findings[name] = Finding(name, "left out", "as requested")
+        findings[name] = Finding(name, "left out", (why or {}).get(name, "as requested"))
     ordered = tuple(findings[name] for name in source.names if name != target)
-    return Profile(ordered, pa.concat_arrays([pa.array(part) for part in labels]), n)
+    return Profile(ordered, pa.concat_arrays([pa.array(part) for part in labels]), n, none)
 
 
 class _Look:
@@ -130,17 +146,21 @@ class _Look:
         self.distinct_rows: int | None = None  # after how many values there were too many
         self.all_dates = True
         self.first_no_date: tuple[int, str] | None = None  # where most are dates
+        self.no_dates = 0  # cells that look like dates, such as 2024-02-31
         self.counter: float | None = None  # the next cell of a column that numbers the rows
         self.counts = self.whole = True  # as far as has been seen
+        self.written = Notations()
+        self.codes = True  # all are digits, and some begin with 0
+        self.code: str | None = None
 
     def see(self, column: pa.ChunkedArray, start: int) -> None:
         """Examine a batch, which begins at row ``start``."""
         kind = cells.family(column.type)
         if kind != "none":
             self.family = kind
-        if self.name in self.wishes.numeric or self.name in self.wishes.dates:
+        if self.name in self.wishes.dates or (self.name in self.wishes.numeric and kind != "text"):
             self._try(column, start)
-        if kind == "number":
+        if kind in ("number", "duration"):
             values = self._try(column, start)
             present = values[~np.isnan(values)]
             self.values += len(present)
@@ -172,6 +192,11 @@ class _Look:
         strings = cells.stripped(column, self.missing)
         present = strings.drop_null()
         self.values += len(present)
+        self._see_codes(present)
+        if cells.is_plain(strings):
+            self.written.see_plain(strings, start)
+        else:
+            self.written.see(strings, start)
         try:
             values = cells.numbers(strings, ())
             self.numbers += len(present)
@@ -185,19 +210,34 @@ class _Look:
             self._see_distinct(cells.alike(pc.unique(present)).to_pylist())
         self._see_dates(strings, start)
 
+    def _see_codes(self, present: pa.Array) -> None:
+        """Look for digits with leading zeros, while all cells are digits."""
+        import pyarrow.compute as pc
+
+        if not self.codes or not len(present):
+            return
+        if not pc.all(pc.match_substring_regex(present, r"^\d+$")).as_py():
+            self.codes, self.code = False, None
+        elif self.code is None:
+            found = present.filter(pc.match_substring_regex(present, _CODE))
+            self.code = found[0].as_py() if len(found) else None
+
     def _see_dates(self, strings: pa.Array, start: int) -> None:
         """Count dates, and find the first text that is not one, while most texts are dates."""
         present = len(strings) - strings.null_count
         if 2 * self.dates < self.values - present:
             return
-        self.dates += cells.count_dates(strings)
+        alike = cells.count_dates(strings)
+        self.dates += alike
         if 2 * self.dates < self.values:
             self.all_dates = False
-        elif self.first_no_date is None:
-            try:
-                cells.dates(strings, (), "")
-            except CellError as error:
-                self.all_dates, self.first_no_date = False, (start + error.row, error.text)
+            return
+        try:
+            cells.dates(strings, (), "")
+        except CellError as error:
+            self.all_dates = False
+            self.first_no_date = self.first_no_date or (start + error.row, error.text)
+            self.no_dates += alike - cells.count_true_dates(strings)
 
     def _see_distinct(self, found: list[Any]) -> None:
         if self.distinct_rows is None:
@@ -223,7 +263,7 @@ class _Look:
         if name in wishes.categorical:
             return Finding(name, "category")
         if name in wishes.numeric:
-            return Finding(name, "number")
+            return self._as_wished()
         if name in wishes.dates:
             return Finding(name, "date", form=wishes.dates[name])
         if _INDEX.fullmatch(name):
@@ -232,36 +272,76 @@ class _Look:
             return Finding(name, "left out", "its type is not a number, text or date")
         if not self.values:
             return Finding(name, "left out", "it has no value in any row")
-        if self.family == "number" or (self.family == "text" and self.numbers == self.values):
+        numbers = self.family == "text" and self.numbers == self.values
+        if self.family in ("number", "duration") or numbers:
             if self.counts and self.rows > _FEW:
                 return Finding(name, "left out", "it numbers the rows")
             if self._may_be_index() and self.whole and self._all_differ():
                 return Finding(name, "left out", "probably a dataframe's index: it has no name")
             if _ID.search(name) and self.whole and self._differs():
                 return Finding(name, "left out", "an id: nearly every row has a different one")
-            return Finding(name, "number")
+            if numbers and self.code is not None:
+                words = f"codes with leading zeros, such as {self.code}"
+                if not self._differs():
+                    return Finding(name, "category", words)
+                words += f", nearly all different; --numeric {quoted(name)} reads numbers"
+                return Finding(name, "left out", words)
+            if self.family == "duration":
+                return Finding(name, "number", "a duration in seconds", DURATION)
+            return Finding(
+                name, "number", self._reading() if self.written.special is not None else ""
+            )
+        if self.family == "time":
+            return Finding(name, "date", "a time of day", TIME)
         if self.family in ("date", "category"):
             return Finding(name, "date" if self.family == "date" else "category")
         return self._decide_texts()
 
+    def _as_wished(self) -> Finding:
+        """Return a column of numbers, as the user said; raise TableError for another cell."""
+        form = self.written.form
+        if self.family == "text" and self.numbers < self.values and form in (None, TIME):
+            assert self.first_text is not None
+            row, text = self.first_text
+            place = self.source.place(row, self.name)
+            raise TableError(f"{place}: {text!r} is not a finite number")
+        if self.family == "duration":
+            form = DURATION
+        return Finding(self.name, "number", self._reading() if form else "", form or "")
+
+    def _reading(self) -> str:
+        return f"written as {self.written.example!r}"
+
     def _decide_texts(self) -> Finding:
         if self.all_dates:
             return Finding(self.name, "date")
+        if (form := self.written.form) is not None:
+            told = {TIME: "a time of day", DURATION: "a duration in seconds"}
+            kind: Literal["date", "number"] = "date" if form == TIME else "number"
+            return Finding(self.name, kind, told.get(form, self._reading()), form)
         if self.numbers >= NUMBERS_FROM * self.values:
             assert self.first_text is not None
             raise self._mistake(self.first_text, "a finite number", self.numbers)
         if self.first_no_date is not None and self.dates >= NUMBERS_FROM * self.values:
-            raise self._mistake(self.first_no_date, "a date like the others", self.dates)
+            good = self.dates - self.no_dates
+            raise self._mistake(self.first_no_date, "a date like the others", good)
         if (words := cells.with_commas(self.distinct)) is not None:
             raise TableError(
                 f"{self.source.path}, column {self.name!r} holds {words}, or keep them as "
                 f"categories (--categorical {quoted(self.name)})."
             )
-        if self._differs():
+        differs = self._differs()
+        many = differs or len(self.distinct) > _FEW or notation.is_symbolic(self.written)
+        if many and (words := self.written.doubt) is not None:
+            raise TableError(
+                f"{self.source.path}, column {self.name!r} holds {words}, or keep them as "
+                f"categories (--categorical {quoted(self.name)})."
+            )
+        if differs:
             count = "more than 10,000" if self.distinct_rows else f"{len(self.distinct):,}"
             words = f"free text or names: {count} different texts"
-            if (form := cells.date_form(self.distinct)) is not None:
-                words = f"probably dates; read them with --date {quoted(f'{self.name}={form}')}"
+            if (date := cells.date_form(self.distinct)) is not None:
+                words = f"probably dates; read them with --date {quoted(f'{self.name}={date}')}"
             return Finding(self.name, "left out", words)
         return Finding(self.name, "category")
 

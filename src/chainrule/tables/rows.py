@@ -5,14 +5,15 @@ from __future__ import annotations
 import mmap
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.tables.preprocessing import Fitting, Preprocessing
+from chainrule.tables.fitting import Fitting
+from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.source import Source, TableError
 from chainrule.tables.split import PARTS, TRAIN
 
@@ -31,14 +32,14 @@ class Rows:
 
     def append(self, X: Array) -> None:
         """Add rows; raise OSError if the disk is full."""
-        with _named():
+        with enough_room():
             self._file.write(np.ascontiguousarray(X).data)
         self.n += len(X)
 
     def finish(self) -> Array:
         """Return the rows that were added; no more can be added."""
         with self:  # the map keeps the file open
-            with _named():
+            with enough_room():
                 self._file.flush()
             if not self.n:
                 return np.empty((0, self.units), dtype=np.float32)
@@ -53,7 +54,7 @@ class Rows:
 
 
 @contextmanager
-def _named() -> Iterator[None]:
+def enough_room() -> Iterator[None]:
     """Raise an OSError of the block again, with the folder of temporary files and what to do."""
     try:
         yield
@@ -105,6 +106,7 @@ class ShuffledRows:
 _DEALT = 1 << 26  # bytes that are shuffled in memory at a time, unless that takes too many files
 _MOST_FILES = 200
 _LARGE = 1 << 28  # bytes of rows; more are shuffled once, and read from the disk in that order
+_AT_ONCE = 1 << 16  # rows that are copied at a time
 _PAUSE = 0.02  # seconds; what is read in that time is small beside the memory
 
 
@@ -146,9 +148,17 @@ def _map_of(array: Any) -> mmap.mmap | None:
 
 def fit(source: Source, fitting: Fitting, parts: NDArray[np.int8]) -> None:
     """Fit the preprocessing to the training rows of a table."""
+    _pass(source, fitting.see, None, parts)
+    if far := fitting.far_from_0:
+        _pass(source, fitting.see_again, [finding.name for finding in far], parts)
+
+
+def _pass(
+    source: Source, see: Callable[..., None], names: list[str] | None, parts: NDArray[np.int8]
+) -> None:
     start = 0
-    for batch in source.batches():
-        fitting.see(batch, start, parts[start : start + batch.num_rows] == TRAIN)
+    for batch in source.batches(names):
+        see(batch, start, parts[start : start + batch.num_rows] == TRAIN)
         start += batch.num_rows
     _check(source, start, len(parts))
 
@@ -181,6 +191,17 @@ def transform(
         _check(source, start, len(parts))
         finished = {part: rows.finish() for part, rows in made.items()}
     return finished, getattr(made[TRAIN], "order", None)
+
+
+def joined(parts: Sequence[Array], seed: int) -> tuple[Array, NDArray[np.int64] | None]:
+    """Return the inputs of all parts, one after another; see `transform` for the order of many."""
+    units, n = parts[0].shape[1], sum(map(len, parts))
+    large = n * units * 4 > _LARGE
+    with released(parts), ShuffledRows(units, n, seed) if large else Rows(units) as whole:
+        for X in parts:
+            for start in range(0, len(X), _AT_ONCE):
+                whole.append(X[start : start + _AT_ONCE])
+        return whole.finish(), getattr(whole, "order", None)
 
 
 def _check(source: Source, rows: int, expected: int) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from chainrule.tables import notation
+
 Task = Literal["classify", "regress"]
 Labels = Literal["text", "integer", "number"]
 
@@ -32,7 +34,9 @@ class Column:
     A number has one part, a date some of `DATE_PARTS`; each part has a mean and a scale, of the
     training rows. A category has ``categories``, each with an input; with ``rare``, all others
     share one input, and ``rares`` lists them (it is empty if there are too many to keep). With
-    ``missing``, one more input marks a missing value. ``words`` describe the column.
+    ``missing``, one more input marks a missing value. ``words`` describe the column. ``low`` and
+    ``high`` hold the least and the largest number, or day of a date, of the training rows, unless
+    an older version wrote the file.
     """
 
     name: str
@@ -42,11 +46,13 @@ class Column:
     mean: tuple[float, ...] = ()
     variance: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
-    form: str = ""  # of a date in text, as of strptime; empty is ISO 8601
+    form: str = ""  # of a date in text, as of strptime, empty for ISO 8601; see also `notation`
     categories: tuple[str, ...] = ()
     rare: bool = False
     rares: tuple[str, ...] = ()
     words: str = ""
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind == "category":
@@ -67,6 +73,9 @@ class Column:
                 )
             if not len(self.parts) == len(self.mean) == len(self.variance) == len(self.scale):
                 raise ValueError(f"column {self.name!r} lacks a mean or scale")
+            notation.check_form(self.form, self.kind)
+            if not len(self.low) == len(self.high) <= 1 or self.low > self.high:
+                raise ValueError(f"column {self.name!r} has a range that is malformed")
             for mean, scale in zip(self.mean, self.scale, strict=True):
                 _check_scale(f"column {self.name!r}", mean, scale)
 
@@ -83,7 +92,8 @@ class LeftOut:
 class Target:
     """The quantity to predict: classes, or a number with the mean and scale of the training rows.
 
-    ``kind`` is the kind of the labels: text, whole numbers, or other numbers.
+    ``kind`` is the kind of the labels: text, whole numbers, or other numbers. ``form`` is that of
+    numbers in text (see `notation`).
     """
 
     name: str
@@ -92,6 +102,7 @@ class Target:
     classes: tuple[str, ...] = ()
     mean: float = 0.0
     scale: float = 1.0
+    form: str = ""
 
     def __post_init__(self) -> None:
         if self.task == "classify" and len(self.classes) < 2:
@@ -107,6 +118,7 @@ class Target:
                     raise ValueError(
                         f"the target {self.name!r} has the class {label!r}; its kind is {self.kind}"
                     )
+        notation.check_form(self.form, "number")
         _check_scale(f"the target {self.name!r}", self.mean, self.scale)
 
 
@@ -194,6 +206,12 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_SINCE_2: Mapping[str, dict[str, Any]] = {  # what files of version 1 lack
+    "Column": {"low": (), "high": ()},
+    "Target": {"form": ""},
+}
+
+
 def _read(kind: type[Any], about: Any) -> Any:
     """Return a dataclass from plain data, with the type of each value checked."""
     values = {}
@@ -222,6 +240,8 @@ def _read(kind: type[Any], about: Any) -> Any:
 
 def _checked(kind: type[Any], about: Any) -> Any:
     names = {field.name for field in fields(kind)}
+    if isinstance(about, dict):
+        about = {**_SINCE_2.get(kind.__name__, {}), **about}
     if not isinstance(about, dict) or about.keys() != names:
         raise ValueError(
             f"its {kind.__name__.lower()} is malformed; expected the keys "

@@ -20,6 +20,14 @@ MISSING = (
 )  # fmt: skip
 
 
+def missing_texts(said: Sequence[str], known: Sequence[str] = MISSING) -> tuple[str, ...]:
+    """Return the texts that stand for no value: those that are known, and what a user says.
+
+    An empty text says that no other text does, except those that are said with it.
+    """
+    return tuple(dict.fromkeys(("", *said) if "" in said else (*known, *said)))
+
+
 @dataclass(frozen=True)
 class Reading:
     """How to read a text file: what a user says, or None to find it out."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from chainrule.equations.checks import listed
 from chainrule.tables import cells
 from chainrule.tables.cells import CellError
+from chainrule.tables.notation import TIME, Notations, is_symbolic
 from chainrule.tables.profile import NUMBERS_FROM, quoted
 from chainrule.tables.schema import LARGEST, Labels, Target, Task
 from chainrule.tables.source import Source, TableError
@@ -33,8 +34,18 @@ def understand(
     Raises TableError if there is nothing to learn: no value, the same value in every row, or a
     different class in each.
     """
-    numbers = _as_numbers(column)
+    numbers, form = _as_numbers(column), ""
+    written = Notations()
     if numbers is None:
+        written.see(column, 0)
+        form = written.form or ""
+        if form and form != TIME:
+            numbers = cells.numbers(column, (), form)
+    elif task != "regress" and _has_codes(column):
+        return _classes(name, column, None)
+    if numbers is None:
+        if task != "classify":
+            _check_texts(source, name, column, written)
         words = cells.with_commas(column.drop_null().unique().to_pylist())
         if words is not None and task != "classify":
             raise TableError(
@@ -61,7 +72,7 @@ def understand(
         few = len(distinct) <= 2 or len(distinct) <= min(_FEW_NUMBERS, math.isqrt(len(present)))
         task = "classify" if few and (distinct == np.floor(distinct)).all() else "regress"
     if task == "classify":
-        return _classes(name, column, numbers)
+        return _classes(name, column, None if form else numbers)
     large = np.abs(numbers) > LARGEST
     if large.any():
         row = int(np.argmax(large))
@@ -70,7 +81,35 @@ def understand(
             f"numbers from {-LARGEST:g} to {LARGEST:g}"
         )
     kind: Labels = "integer" if _are_whole(distinct) else "number"
-    return Target(name, "regress", kind), numbers  # its mean and scale come with the split
+    return Target(
+        name, "regress", kind, form=form
+    ), numbers  # its mean and scale come with the split
+
+
+def _has_codes(column: pa.Array) -> bool:
+    """Return whether texts are digits, of which some begin with 0, as codes do."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_string(column.type):
+        return False
+    digits, zeros = (pc.match_substring_regex(column, form) for form in (r"^\d+$", r"^0\d+$"))
+    return bool(pc.all(digits).as_py() and pc.any(zeros).as_py())
+
+
+def _check_texts(source: Source, name: str, column: pa.Array, written: Notations) -> None:
+    """Raise TableError for a target that probably holds numbers, but cannot be read as such."""
+    words = written.doubt
+    if words is not None:
+        few = len(column.drop_null().unique()) <= _FEW_NUMBERS
+        words = None if few and not is_symbolic(written) else words
+    if written.form == TIME:
+        words = "times of day. Write them as numbers, such as minutes"
+    if words is not None:
+        raise TableError(
+            f"{source.path}: the target {name!r} holds {words}, or keep them as classes (--task "
+            "classify)."
+        )
 
 
 def _classes(
@@ -139,9 +178,9 @@ def encode(
         texts = cells.texts(column, missing).to_pylist()
     else:
         if others is None:
-            numbers = cells.numbers(column, missing)
+            numbers = cells.numbers(column, missing, target.form)
         else:
-            numbers, wrong = cells.numbers_or_none(column, missing)
+            numbers, wrong = cells.numbers_or_none(column, missing, target.form)
             others.update(wrong)
         if target.task == "regress":
             return numbers
@@ -157,6 +196,26 @@ def encode(
             raise CellError(row, text)
         else:
             others[text] += 1
+    return y
+
+
+def encode_all(
+    target: Target, batch: pa.Table, source: Source, start: int, missing: tuple[str, ...]
+) -> NDArray[Any]:
+    """Return the targets of a batch that begins at row ``start``; each row has to have one.
+
+    Raises TableError, with the place, for one that is missing or does not fit.
+    """
+    try:
+        y = encode(target, batch.column(target.name), missing)
+        bad = y < 0 if target.task == "classify" else np.isnan(y)
+        if bad.any():
+            raise CellError(int(np.argmax(bad)), "")
+    except CellError as error:
+        place = source.place(start + error.row, target.name)
+        words = "the target is missing; fill it in, or delete the row"
+        words = no_class(target, error.text) if error.text else words
+        raise TableError(f"{place}: {words}") from None
     return y
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,19 +12,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.equations.checks import listed
 from chainrule.equations.optimizers import Adam
-from chainrule.equations.schedules import ReduceOnPlateau
+from chainrule.equations.schedules import ReduceOnPlateau, Schedule
 from chainrule.network import Network
 from chainrule.storage import models
 from chainrule.tables import measures, profile, rows
 from chainrule.tables import target as targets
+from chainrule.tables.fitting import Fitting, mean_and_deviation
 from chainrule.tables.measures import Measured
 from chainrule.tables.model import TableModel
-from chainrule.tables.preprocessing import Fitting, Preprocessing
+from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.profile import Wishes
+from chainrule.tables.roles import Roles, collect
 from chainrule.tables.schema import SMALLEST, Schema, Task
-from chainrule.tables.source import MISSING, Source, TableError
-from chainrule.tables.split import PARTS, TEST, TRAIN, VALIDATION, split
+from chainrule.tables.source import MISSING, Source, TableError, no_rows
+from chainrule.tables.split import (
+    PARTS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    split,
+    split_by_group,
+    split_by_time,
+)
 from chainrule.training.callbacks import Callback, EarlyStopping
 
 if TYPE_CHECKING:
@@ -46,10 +59,12 @@ class Settings:
     test: float = 0.2
     validation: float = 0.1
     balanced: bool = False
-    max_categories: int = 50
+    refit: bool = True
+    max_categories: int | None = None
     seed: int = 0
     missing: tuple[str, ...] = MISSING
     wishes: Wishes = field(default_factory=Wishes)
+    roles: Roles = field(default_factory=Roles)
 
 
 @dataclass(frozen=True)
@@ -65,11 +80,32 @@ class Prepared:
     n_rows: int
     counts: dict[str, int]  # rows of each part
     single: tuple[str, ...]  # classes without a test row
+    none: Counter[str]  # the texts of the target that were taken for no value
+    weight: dict[int, NDArray[np.float64]]  # of the rows of each part; empty if none are given
+    own_validation: bool = False  # its rows are those of another file
+
+    @property
+    def is_refit(self) -> bool:
+        """Whether the network that is saved learns from all rows, beyond those of the training."""
+        return self.settings.refit and self.n_own > self.counts["training"]
 
     @property
     def without_target(self) -> int:
         """The number of rows without a target, which are left out."""
-        return self.n_rows - sum(self.counts.values())
+        return self.n_rows - self.n_own
+
+    @property
+    def n_own(self) -> int:
+        """The number of rows of the table that have a target."""
+        return sum(
+            count for part, count in self.counts.items()
+            if not (self.own_validation and part == "validation")
+        )  # fmt: skip
+
+    def samples(self, part: int) -> tuple[NDArray[Any], ...]:
+        """Return the inputs, the targets and, if there are any, the weights of a part."""
+        weight = (self.weight[part],) if self.weight else ()
+        return self.X[part], self.targets(part), *weight
 
     def targets(self, part: int) -> NDArray[Any]:
         """Return the targets of a part as the network takes them."""
@@ -80,30 +116,42 @@ class Prepared:
         return np.asarray(scaled, dtype=np.float32)[:, None]
 
 
-def prepare(source: Source, settings: Settings) -> Prepared:
+def prepare(source: Source, settings: Settings, validation: Source | None = None) -> Prepared:
     """Profile the table, split its rows, fit the preprocessing, and transform all rows.
 
-    Raises TableError, with the place, for a table that cannot be learned from.
+    ``validation`` is a table of its own whose rows decide when to stop. Raises TableError, with the
+    place, for a table that cannot be learned from.
     """
     if len(source.names) < 2:
         raise TableError(
             f"{source.path} has one column, {source.names[0]!r}; expected a target and a column to "
             "learn from. If another character separates its columns, name it with --delimiter."
         )
-    found = profile.look(source, settings.target, settings.missing, settings.wishes)
+    roles, wishes = settings.roles, settings.wishes
+    wishes.check(source.names, settings.target, source.path)
+    roles.check(source.names, settings.target, wishes, source.path)
+    dropped = replace(wishes, drop=(*wishes.drop, *roles.left_out))
+    found = profile.look(source, settings.target, settings.missing, dropped, roles.left_out)
+    given = collect(source, roles, settings.missing, wishes)
     target, y = targets.understand(source, settings.target, found.target, settings.task)
     classes = target.task == "classify"
     if settings.balanced and not classes:
         raise TableError(
             f"the target {target.name!r} is a number; --balanced needs classes (--task classify)"
         )
-    parts = split(y, classes, settings.test, settings.validation, settings.seed)
+    shares = settings.test, 0.0 if validation is not None else settings.validation
+    if given.group is not None:
+        parts = split_by_group(y, classes, *shares, settings.seed, given.group)
+    elif given.time is not None:
+        parts = split_by_time(y, classes, *shares, given.time)
+    else:
+        parts = split(y, classes, *shares, settings.seed)
     fitting = Fitting(source, found.findings, settings.missing)
     rows.fit(source, fitting, parts)
     columns, left_out = fitting.finish(settings.max_categories)
     if not classes:
         learned = y[parts == TRAIN]
-        scale = float(learned.std())
+        mean, scale = mean_and_deviation(learned)
         if learned.min() == learned.max():
             raise TableError(
                 f"the target {target.name!r} is the same in every training row, so there is "
@@ -114,7 +162,7 @@ def prepare(source: Source, settings: Settings) -> Prepared:
                 f"the target {target.name!r} varies too little, by {np.ptp(learned):.3g}. Write it "
                 "in a smaller unit."
             )
-        target = replace(target, mean=float(learned.mean()), scale=scale)
+        target = replace(target, mean=mean, scale=scale)
     schema = Schema(tuple(columns), tuple(left_out), target, settings.missing)
     if not models.fits({models.TABLE: schema.to_dict()}):
         raise TableError(
@@ -123,16 +171,60 @@ def prepare(source: Source, settings: Settings) -> Prepared:
         )
     X, order = rows.transform(source, Preprocessing(schema), parts, settings.seed)
     values = {part: y[parts == part] for part in PARTS.values()}
+    weight = {}
+    if given.weight is not None:
+        weight = {part: given.weight[parts == part] for part in PARTS.values()}
+        for name, part in PARTS.items():
+            if len(weight[part]) and not weight[part].any():
+                raise TableError(
+                    f"all weights of the {name} rows are 0; expected one above 0 in column "
+                    f"{roles.weight!r}"
+                )
+    counts = {name: int((parts == part).sum()) for name, part in PARTS.items()}
+    if validation is not None:
+        X[VALIDATION], values[VALIDATION], own = _of_file(validation, schema, settings)
+        counts["validation"] = len(X[VALIDATION])
+        if own is not None:
+            weight[VALIDATION] = own
     if order is not None:
         values[TRAIN] = values[TRAIN][order]
+        if weight:
+            weight[TRAIN] = weight[TRAIN][order]
     single: tuple[str, ...] = ()
     if classes and settings.test:
         absent = np.setdiff1d(np.arange(len(target.classes)), y[parts == TEST])
         single = tuple(target.classes[i] for i in absent)
     return Prepared(
         settings, source.path, schema, X, values, order is not None, len(parts),
-        {name: int((parts == part).sum()) for name, part in PARTS.items()}, single,
+        counts, single, found.none, weight, validation is not None,
     )  # fmt: skip
+
+
+def _of_file(
+    source: Source, schema: Schema, settings: Settings
+) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float64] | None]:
+    """Return the inputs, targets and weights of all rows of a validation file."""
+    roles, target = settings.roles, schema.target
+    for name in (target.name, roles.weight, *(column.name for column in schema.columns)):
+        if name is not None and name not in source.names:
+            raise TableError(
+                f"{source.path} lacks column {name!r}; a validation file needs the columns of the "
+                f"table, and has {listed(source.names)}"
+            )
+    preprocessing = Preprocessing(schema)
+    y: list[NDArray[Any]] = []
+    start = 0
+    with rows.Rows(preprocessing.units) as kept:
+        for batch in source.batches():
+            kept.append(preprocessing.transform(batch, source, start))
+            y.append(targets.encode_all(target, batch, source, start, schema.missing))
+            start += batch.num_rows
+        if not start:
+            raise no_rows(source.path)
+        X = kept.finish()
+    only = replace(roles, group=None, time=None)
+    weight = collect(source, only, settings.missing, settings.wishes).weight
+    return X, np.concatenate(y), weight
 
 
 _BATCHES = ((5_000, 32), (50_000, 128), (500_000, 512), (math.inf, 1024))  # by training rows
@@ -175,15 +267,65 @@ def fit(
     settings, watched = prepared.settings, prepared.counts["validation"] > 0
     rate = ReduceOnPlateau(settings.learning_rate, patience=max(1, settings.patience // 3))
     stop = [EarlyStopping(patience=settings.patience)] if watched else []
-    X, validation = prepared.X[TRAIN], (prepared.X[VALIDATION], prepared.targets(VALIDATION))
+    X, validation = prepared.X[TRAIN], prepared.samples(VALIDATION)
     with rows.released([X, validation[0]]):
         return network.fit(
             X, prepared.targets(TRAIN), optimizer=Adam(learning_rate=rate), epochs=settings.epochs,
             batch_size=batch_size(settings, len(X)), shuffle=not prepared.shuffled,
             validation_data=validation if watched else None,
+            sample_weight=prepared.weight.get(TRAIN),
             class_weight="balanced" if settings.balanced else None,
             callbacks=[*stop, *callbacks], verbose=verbose, **options,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Replayed(Schedule):
+    """The learning rate of each epoch of an earlier run, which watched its validation rows."""
+
+    of_epochs: tuple[float, ...]
+
+    def rate(self, epoch: float, losses: Sequence[float] = ()) -> float:
+        return self.of_epochs[min(int(epoch), len(self.of_epochs) - 1)]
+
+
+def refit(
+    prepared: Prepared,
+    history: History,
+    *,
+    checkpoint: str | None = None,
+    callbacks: Sequence[Callback | Callable[..., None]] = (),
+    verbose: int = 0,
+    **options: Any,
+) -> tuple[Network, History]:
+    """Train a new network on all rows, as many epochs as `fit` took to its best one.
+
+    It begins with the same weights and has the same settings, and the learning rate of each epoch
+    is that of `fit`; so it needs no validation rows. Its own checkpoints are in a folder inside
+    ``checkpoint``.
+    """
+    settings, parts = prepared.settings, list(PARTS.values())
+    if prepared.own_validation:
+        parts.remove(VALIDATION)
+    epochs = history.best_epoch or len(history["epoch"])
+    X, order = rows.joined([prepared.X[part] for part in parts], settings.seed)
+    y = np.concatenate([prepared.targets(part) for part in parts])
+    weight = None
+    if prepared.weight:
+        weight = np.concatenate([prepared.weight[part] for part in parts])
+    if checkpoint is not None:
+        options["checkpoint"] = os.path.join(checkpoint, f"refit-{epochs}")
+    network = make_network(prepared)
+    with rows.released([X]):
+        again = network.fit(
+            X, y if order is None else y[order],
+            sample_weight=weight if weight is None or order is None else weight[order],
+            optimizer=Adam(learning_rate=_Replayed(tuple(history["learning_rate"][:epochs]))),
+            epochs=epochs, batch_size=batch_size(settings, len(prepared.X[TRAIN])),
+            shuffle=order is None, class_weight="balanced" if settings.balanced else None,
+            callbacks=callbacks, verbose=verbose, **options,
+        )  # fmt: skip
+    return network, again
 
 
 def assess(network: Network, prepared: Prepared) -> tuple[Measured, Measured]:
@@ -192,14 +334,21 @@ def assess(network: Network, prepared: Prepared) -> tuple[Measured, Measured]:
     if not len(y):
         return {}, {}
     with rows.released([prepared.X[TEST]]):
-        measured = measures.measure(target, y, network.predict(prepared.X[TEST]))
-    return measured, measures.baseline(target, prepared.y[TRAIN], y)
+        outputs = network.predict(prepared.X[TEST])
+    weight = prepared.weight.get(TEST)
+    beside = measures.baseline(target, prepared.y[TRAIN], y, prepared.weight.get(TRAIN), weight)
+    return measures.measure(target, y, outputs, weight), beside
 
 
 def model(
-    network: Network, prepared: Prepared, history: History, measured: Measured, beside: Measured
+    network: Network,
+    prepared: Prepared,
+    history: History,
+    measured: Measured,
+    beside: Measured,
+    refit_rows: int = 0,
 ) -> TableModel:
-    """Return the model of a table, for a file."""
+    """Return the model of a table, for a file; after `refit` with the number of its rows."""
     settings = prepared.settings
     facts = {
         "rows": prepared.counts,
@@ -212,6 +361,10 @@ def model(
         "patience": settings.patience,
         "balanced": settings.balanced,
         "seed": settings.seed,
+        "refit_rows": refit_rows,
         "engine": network.engine,
     }
+    roles = settings.roles
+    said = {"weight": roles.weight, "split_by": roles.group or roles.time}
+    facts |= {name: column for name, column in said.items() if column is not None}
     return TableModel(network, prepared.schema, facts, {"model": measured, "baseline": beside})

@@ -1,0 +1,118 @@
+"""What `chainrule train` says: the table, the measures, and the picture of the loss curves."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+from chainrule.cli.shared import Page, a_number, test_rows, without_target
+from chainrule.storage.atomic import write_atomically
+from chainrule.tables.source import counted
+
+if TYPE_CHECKING:
+    from chainrule.tables.training import Prepared
+    from chainrule.training.history import History
+
+_LISTED = 30  # columns; if there are more, only the number of each kind is shown
+
+
+def refit_words(rows: int, history: History, measured: bool) -> str:
+    """Return what the saved model has learned from, beside the one that was measured."""
+    epochs = counted(len(history["epoch"]), "epoch")
+    words = f"the saved model has learned again, from all {rows:,} rows, for {epochs}"
+    return f"{words}; the measures are of the model before that" if measured else words
+
+
+def tell_table(page: Page, prepared: Prepared) -> None:
+    """Print what became of a table: its target, columns and rows."""
+    schema, target = prepared.schema, prepared.schema.target
+    n_columns = len(schema.columns) + len(schema.left_out) + 1
+    page.say(f"{prepared.path}: {prepared.n_rows:,} rows, {n_columns:,} columns", "bold")
+    page.fact("target", f"{target.name}: {_target_words(prepared)}")
+    if prepared.without_target:
+        page.fact("", without_target(prepared.without_target) + _taken_for_missing(prepared))
+    kept: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
+    page.fact("columns", "")
+    if len(kept) > _LISTED:
+        for kind, plural in (("number", "numbers"), ("category", "categories"), ("date", "dates")):
+            names = [name for of, name, _ in kept if of == kind]
+            if names:
+                few = names if len(names) < 6 else [*names[:3], "...", names[-1]]
+                page.say(f"  {len(names)} {plural}: {', '.join(few)}")
+        page.say("  (chainrule inspect shows each)")
+        kept = []
+    kept += [("left out", c.name, c.why) for c in schema.left_out]
+    width = min(max((len(name) for _, name, _ in kept), default=0), 30)
+    for kind, name, words in kept:
+        page.say(f"  {kind:<8}  {name:<{width}}  {words}", "dim" if kind == "left out" else None)
+    counts = prepared.counts
+    roles = prepared.settings.roles
+    how = "stratified by class, " if target.task == "classify" else ""
+    how += f"seed {prepared.settings.seed}"
+    if roles.group is not None:
+        how = f"whole groups of {roles.group}, seed {prepared.settings.seed}"
+    elif roles.time is not None:
+        how = f"the latest by {roles.time} are the test"
+    if prepared.own_validation:
+        how += "; the validation is a file of its own"
+    page.fact(
+        "rows",
+        f"{counts['training']:,} for training, {counts['validation']:,} for validation, "
+        f"{counts['test']:,} for the test ({how})",
+    )
+    if prepared.single:
+        shown = ", ".join(prepared.single[:5]) + (", ..." if len(prepared.single) > 5 else "")
+        page.fact("", f"classes without a test row: {shown}")
+
+
+def _taken_for_missing(prepared: Prepared) -> str:
+    """Return which texts of the target were taken for no value, and how to keep them."""
+    if not prepared.none:
+        return ""
+    shown = ", ".join(f"{text!r} {count:,}" for text, count in prepared.none.most_common(5))
+    return f" (taken for no value: {shown}; if they are classes, keep them with --missing '')"
+
+
+def _target_words(prepared: Prepared) -> str:
+    import numpy as np
+
+    target = prepared.schema.target
+    if target.task == "regress":
+        return f"{a_number(target)} (task regress)"
+    y = np.concatenate(list(prepared.y.values()))
+    counts = np.bincount(y, minlength=len(target.classes))
+    shown = [f"{name[:40]} {counts[i]:,}" for i, name in enumerate(target.classes[:10])]
+    more = ["..."] if len(target.classes) > 10 else []
+    return f"{len(target.classes)} classes (task classify): {', '.join([*shown, *more])}"
+
+
+def tell_measures(page: Page, prepared: Prepared, measured: Any, beside: Any) -> None:
+    """Print how good the model is on the test rows, beside the baseline."""
+    from chainrule.tables.measures import lines
+
+    if not measured:
+        page.fact("test", "no rows were held out, so the model was not measured")
+        return
+    page.say()
+    page.say(f"On the {test_rows(prepared.counts['test'])}", "bold")
+    classify = prepared.schema.target.task == "classify"
+    for line in lines(measured, beside, "largest class" if classify else "mean"):
+        page.say(f"  {line}")
+
+
+def draw(history: History, path: str, data: str) -> bool:
+    """Draw the loss curves into a file; return False if matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    columns = [name for name in ("loss", "accuracy") if name in history]
+    figure = Figure(figsize=(5 * len(columns), 4), layout="constrained")
+    for i, column in enumerate(columns, start=1):
+        history.plot(figure.add_subplot(1, len(columns), i), [column])
+    figure.suptitle(os.path.basename(data))
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    write_atomically(path, image.getvalue())
+    return True
