@@ -110,7 +110,8 @@ CR_EXPORT(make_trainer) Machine* make_trainer(const double* numbers) {
     const std::uint64_t lower = in.integer(), upper = in.integer();
     plan.seed = upper << 32 | lower, plan.threads = 1;
     const InstructionSet& isa = instruction_set();
-    machine->core.reset(single ? isa.make_core_f32(machine->network, plan) : isa.make_core_f64(machine->network, plan));
+    machine->core.reset(single ? isa.make_core_f32(machine->network, plan)
+                               : isa.make_core_f64(machine->network, plan));
     return machine;
 }
 
