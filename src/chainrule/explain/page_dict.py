@@ -52,7 +52,7 @@ def worked(example: Worked) -> dict[str, Any]:
             for step in example.steps
         ],
         "updated": _layers(example.updated),
-        "sections": _Formats(example.notation, example.network.sizes, 1).sections(
+        "sections": Formats(example.notation, example.network.sizes, 1).sections(
             example.sections()
         ),
     }
@@ -66,7 +66,7 @@ def _listed(b: NDArray[Any] | None) -> list[float] | None:
     return None if b is None else b.tolist()
 
 
-class _Formats:
+class Formats:
     """Formulas in every format."""
 
     def __init__(self, notation: Notation, sizes: Sequence[int], n_samples: int) -> None:
@@ -78,6 +78,7 @@ class _Formats:
         }
 
     def sections(self, made: Sequence[Section]) -> list[dict[str, Any]]:
+        """Return the sections, each equation in every format."""
         return [
             {
                 "title": section.title,
@@ -88,6 +89,7 @@ class _Formats:
         ]
 
     def equation(self, equation: Equation) -> dict[str, Any]:
+        """Return an equation in every format."""
         formats = {
             name: writer.write_equation(equation.sides, equation.relation)
             for name, writer in self.writers.items()
@@ -95,10 +97,11 @@ class _Formats:
         return {"lead": equation.lead, "tag": equation.tag, **formats}
 
     def formula(self, expr: Expr) -> dict[str, str]:
+        """Return an expression in every format."""
         return {name: writer.write(expr) for name, writer in self.writers.items()}
 
 
-class _Page(_Formats):
+class _Page(Formats):
     def __init__(self, why: Derivative) -> None:
         super().__init__(why.notation, why.network.sizes, why.n_samples)
         self.why = why

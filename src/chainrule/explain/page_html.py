@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from chainrule.explain.words import column, headline, setting, shown_samples, wh
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
+    from chainrule.explain.document import Section
     from chainrule.explain.worked import Worked
 
 _ROWS = 100
@@ -49,10 +50,11 @@ _STYLE = """
 
 def page(why: Derivative, depth: int) -> str:
     """Return a whole page that needs no other file, script or network."""
-    return _document(f"chainrule: {why.target}", fragment(why, depth))
+    return whole(f"chainrule: {why.target}", fragment(why, depth))
 
 
-def _document(title: str, body: str) -> str:
+def whole(title: str, body: str) -> str:
+    """Return a page with this title and body, which needs no other file, script or network."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
@@ -63,19 +65,27 @@ def _document(title: str, body: str) -> str:
 
 def worked(example: Worked) -> str:
     """Return a worked example as a whole page that needs no other file, script or network."""
-    return _document("chainrule: a worked example", worked_fragment(example))
+    return whole("chainrule: a worked example", worked_fragment(example))
 
 
 def worked_fragment(example: Worked) -> str:
     """Return a worked example as one element, for a notebook or inside a page."""
     writer = MathmlWriter(example.notation, example.network.sizes, 1)
-    lines = [f'<div class="chainrule">\n<style>{_STYLE}</style>', "<h1>A worked example</h1>"]
-    lines.append(f"<p>{escape(example.setting())}</p>")
-    for section in example.sections():
-        lines.append(f"<h2>{escape(section.title)}</h2>")
-        for equation in section.equations:
-            lines += _equation(writer, equation)
+    lines = written(writer, "A worked example", example.setting(), example.sections())
     return "\n".join([*lines, "</div>"])
+
+
+def written(
+    writer: MathmlWriter, heading: str, setting: str, made: Sequence[Section]
+) -> Iterator[str]:
+    """Return the lines of an element, not closed: a heading, a setting and sections."""
+    yield f'<div class="chainrule">\n<style>{_STYLE}</style>'
+    yield f"<h1>{heading}</h1>"
+    yield f"<p>{escape(setting)}</p>"
+    for section in made:
+        yield f"<h2>{escape(section.title)}</h2>"
+        for equation in section.equations:
+            yield from _equation(writer, equation)
 
 
 def fragment(why: Derivative, depth: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chainrule.explain.counts import more_samples, sum_of_others
@@ -12,6 +13,7 @@ from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
+    from chainrule.explain.document import Section
     from chainrule.explain.worked import Worked
 
 _ROWS = 20
@@ -40,24 +42,38 @@ def page(why: Derivative, standalone: bool) -> str:
             parts += _contributions(why, writer, contributions)
         if section.has_samples:
             parts.append(_table(why, writer))
-    parts += [
-        r"\subsection*{Certificate}",
-        r"\begin{verbatim}",
-        _ascii(why.certificate.text().rstrip()),
-        r"\end{verbatim}",
-    ]
-    body = "\n".join(parts) + "\n"
-    return _DOCUMENT % body if standalone else body
+    parts += verbatim("Certificate", why.certificate.text())
+    return whole("\n".join(parts) + "\n", standalone)
 
 
 def worked(example: Worked, standalone: bool) -> str:
     """Return a worked example, as a document or as the body of one."""
     writer = LatexWriter(example.notation, example.network.sizes, 1)
-    parts = [words(example.setting()) + "."]
-    for section in example.sections():
-        parts.append(rf"\subsection*{{{section.title}}}")
+    parts = written(writer, example.setting(), example.sections())
+    return whole("\n".join(parts) + "\n", standalone)
+
+
+def written(writer: LatexWriter, setting: str, made: Sequence[Section]) -> list[str]:
+    """Return a setting in words and sections of equations."""
+    parts = [words(setting) + "."]
+    for section in made:
+        parts.append(rf"\subsection*{{{words(section.title)}}}")
         parts += [display(writer, equation) for equation in section.equations]
-    body = "\n".join(parts) + "\n"
+    return parts
+
+
+def verbatim(title: str, text: str) -> list[str]:
+    """Return lines of text as they are, below a title."""
+    return [
+        rf"\subsection*{{{title}}}",
+        r"\begin{verbatim}",
+        _ascii(text.rstrip()),
+        r"\end{verbatim}",
+    ]
+
+
+def whole(body: str, standalone: bool) -> str:
+    """Return a body of LaTeX, as a document if it shall stand alone."""
     return _DOCUMENT % body if standalone else body
 
 

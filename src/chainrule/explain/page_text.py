@@ -16,6 +16,7 @@ from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
     from chainrule.explain.derivative import Derivative
+    from chainrule.explain.document import Section
     from chainrule.explain.worked import Worked
 
 _ROWS = 10
@@ -29,13 +30,18 @@ def page(why: Derivative, width: int, depth: int) -> str:
 
 def worked(example: Worked, width: int) -> str:
     """Return a worked example, with no line longer than ``width`` (at least 40)."""
-    return "\n".join(_worked(example, max(width, 40))) + "\n"
+    writer = TextWriter(example.notation, example.network.sizes, 1)
+    lines = written(writer, example.setting(), example.sections(), max(width, 40))
+    return "\n".join(lines) + "\n"
 
 
-def _worked(example: Worked, width: int) -> Iterator[str]:
-    layout = _Layout(TextWriter(example.notation, example.network.sizes, 1), width)
-    yield from layout.fold(example.setting(), 0)
-    for section in example.sections():
+def written(
+    writer: TextWriter, setting: str, made: Sequence[Section], width: int
+) -> Iterator[str]:
+    """Return the lines of a setting in words and of sections of equations."""
+    layout = _Layout(writer, width)
+    yield from layout.fold(setting, 0)
+    for section in made:
         yield from ("", section.title)
         for equation in section.equations:
             yield from layout.equation(equation)

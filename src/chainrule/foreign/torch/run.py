@@ -58,10 +58,10 @@ class Run:
         trace_input: bool = False,
         frozen: tuple[str, ...] = (),
     ) -> None:
-        self.model, self.loss_fn = model, loss_fn
+        self.model, self.loss_fn, self.frozen = model, loss_fn, frozen
         self.parameters = dict(model.named_parameters(remove_duplicate=False))
         self.x, self.y = _copied(x), _copied(y)
-        self.inputs = dict(_named_inputs(self.x))
+        self.inputs = dict(named_inputs(self.x))
         with (
             warnings.catch_warnings(),
             Kept(model) as kept,
@@ -80,11 +80,14 @@ class Run:
                 given = self.x
                 if trace_input:  # a copy, as a model may write into its input
                     given = tree_map(_passed, given)
-                self.output = _forward(model, given)
-                loss = _loss(loss_fn, self.output, self.y)
+                loss = _loss(loss_fn, _forward(model, given), self.y)
             self._check(loss)
             self.loss = float(loss)
+            self.loss_value = self.tape.value(loss)
             self._differentiate(loss)
+            self.input_values = {
+                name: self.tape.values.get((id(t), t._version)) for name, t in self.inputs.items()
+            }
             self.named = {
                 name: self.tape.values.get((id(p), p._version))
                 for name, p in self.parameters.items()
@@ -124,7 +127,6 @@ class Run:
             value.grad = grad
             value.edge = _LEAF if value.maker is None else _MADE  # let the graph go
         self.values = values
-        self.loss_value = self.tape.value(loss)
         self.tape.release()
 
     def uses(self, value: Value, index: Index) -> list[Use]:
@@ -158,7 +160,8 @@ def _passed(t: Any) -> Any:
     return t.clone() if isinstance(t, torch.Tensor) and t.requires_grad else t
 
 
-def _named_inputs(x: Any) -> Iterator[tuple[str, torch.Tensor]]:
+def named_inputs(x: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Return the tensors of an input with their names."""
     if isinstance(x, torch.Tensor):
         yield "input", x
     elif isinstance(x, dict):

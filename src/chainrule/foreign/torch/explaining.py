@@ -1,0 +1,82 @@
+"""The functions that users call: explain a model of PyTorch, and carry a plain one there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from chainrule.explain import notation as notations
+from chainrule.explain.notation import Notation
+
+if TYPE_CHECKING:
+    from chainrule.foreign.torch.explanation import TorchExplanation
+    from chainrule.foreign.torch.overview import TorchGradients
+
+
+def needed(what: str) -> ModuleType:
+    """Return PyTorch.
+
+    Raises ImportError, with what to do, where it is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f"{what} needs PyTorch, which is not installed: pip install 'chainrule[torch]'"
+        ) from error
+    return torch
+
+
+def explain_torch(
+    model: Any,
+    loss_fn: Callable[..., Any] | None,
+    x: Any,
+    y: Any,
+    target: str,
+    *,
+    notation: Notation | str = "default",
+) -> TorchExplanation | TorchGradients | Any:
+    """Explain one number of a PyTorch model: the derivative of the loss with respect to it.
+
+    The model runs once, as it is, in its mode (training or eval), and is left as it was: its
+    parameters, buffers, gradients, flags and the random generators.
+
+    Args:
+        model: The `torch.nn.Module`.
+        loss_fn: The function from (output, y) to one number, such as ``nn.CrossEntropyLoss()``. It
+            is called with the output alone if y is None. None takes the ``loss`` of the output.
+        x: The input: a tensor, a tuple of arguments, or a dictionary of named arguments.
+        y: The target, or None.
+        target: What to explain: "fc1.weight[3,7]" (an element of a parameter), "fc1" (a module: the
+            gradients of its parameters), "input[0,2]" ("input.1[...]" and "input.name[...]" of
+            several), "layer1.0.relu:output[3,1,4,4]" (of a module's output), or
+            "block:softmax[0,1]" (of the result of any call in a module).
+        notation: A `Notation`, or the name of one that ships: "default", "C-a-L" or "L-h".
+
+    Returns:
+        The explanation: a `TorchExplanation`, or `TorchGradients` for a module. For a weight or
+        bias of a Sequential of Linear layers and activations, it is the `Explanation` of the
+        network that `from_torch` makes, with PyTorch's number.
+
+    Raises:
+        ImportError: PyTorch is not installed.
+        TypeError: The model is not a module, or is scripted or sharded; the loss is not a tensor.
+        ValueError: The model has no such number, or the loss is not one number or has no gradient.
+
+    Examples:
+        >>> import torch, chainrule as cr
+        >>> _ = torch.manual_seed(0)
+        >>> model = torch.nn.Sequential(torch.nn.Conv1d(1, 2, 3), torch.nn.Flatten())
+        >>> x, y = torch.ones(4, 1, 5), torch.zeros(4, 6)
+        >>> why = cr.explain_torch(model, torch.nn.MSELoss(), x, y, "0.weight[1,0,2]")
+        >>> model.zero_grad(); torch.nn.MSELoss()(model(x), y).backward()
+        >>> why.value == float(model[0].weight.grad[1, 0, 2]), why.certificate.verdict
+        (True, 'pass')
+        >>> why.terms[0].call, len(why.terms[0].contributions)
+        ('conv1d', 12)
+    """
+    needed("explain_torch")
+    from chainrule.foreign.torch.asking import explain
+
+    return explain(model, loss_fn, x, y, target, notations.get(notation))
