@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     )
     from chainrule.equations.targets import Bias, PreActivation, UnitOutput, Weight
     from chainrule.explain import Explanation, Notation, WorkedExample
-    from chainrule.network import Network, load
+    from chainrule.foreign.torch.explaining import explain_torch
+    from chainrule.network import Network, from_torch, load
     from chainrule.sklearn.explaining import explain_sklearn
     from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
     from chainrule.training.callbacks import Callback, EarlyStopping
@@ -57,7 +58,8 @@ _MODULES = {
     ),
     "equations.targets": ("Bias", "PreActivation", "UnitOutput", "Weight"),
     "explain": ("Explanation", "Notation", "WorkedExample"),
-    "network": ("Network", "load"),
+    "foreign.torch.explaining": ("explain_torch",),
+    "network": ("Network", "from_torch", "load"),
     "sklearn.explaining": ("explain_sklearn",),
     "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
     "training.callbacks": ("Callback", "EarlyStopping"),
@@ -105,6 +107,8 @@ __all__ = [
     "Worksheet",
     "__version__",
     "explain_sklearn",
+    "explain_torch",
+    "from_torch",
     "load",
     "worksheet",
 ]

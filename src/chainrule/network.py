@@ -18,6 +18,7 @@ from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import Loss
 from chainrule.explain import explanation
 from chainrule.explain.worked_example import worked_example
+from chainrule.foreign.torch.explaining import needed, to_torch
 from chainrule.storage import models
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Network(FeedForward):
     worked_example = worked_example
     check_gradient = verify.check_gradient
     save = models.save
+    to_torch = to_torch
 
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
@@ -199,6 +201,40 @@ class Network(FeedForward):
         from chainrule.explorer import Explorer
 
         return Explorer(self, X, y, validation_data=validation_data)
+
+
+def from_torch(model: Any, loss: Any = None) -> Network:
+    """Return the network that a plain PyTorch model is, with copies of its parameters.
+
+    Args:
+        model: A ``torch.nn.Sequential`` of Linear layers, activations that chainrule has, and
+            Dropout after hidden layers; a Flatten before the first layer is left out, as ``X`` is
+            flat. Sequentials may stand inside of each other.
+        loss: A loss of PyTorch, such as ``nn.CrossEntropyLoss()`` or ``F.mse_loss``, a name, a
+            `Loss`, or None for "half_squared_error". CrossEntropyLoss and BCEWithLogitsLoss bring
+            the activation of the output along. MSELoss, L1Loss and HuberLoss average over the
+            outputs; with more than one output they become a custom loss that does.
+
+    Returns:
+        The network, in the dtype of the model.
+
+    Raises:
+        ImportError: PyTorch is not installed.
+        TypeError: The model is not a module.
+        ValueError: A layer or the loss cannot be converted; the message names each of them.
+
+    Examples:
+        >>> import torch, chainrule as cr
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
+        ... )
+        >>> cr.from_torch(model, torch.nn.CrossEntropyLoss())
+        Network(4-8-3: relu, softmax; cross_entropy; 67 parameters, float32)
+    """
+    needed("from_torch")
+    from chainrule.foreign.torch.converting import network
+
+    return network(model, loss, Network)
 
 
 def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> Network:

@@ -10,6 +10,7 @@ from chainrule.explain.notation import Notation
 from chainrule.foreign.torch import targets
 from chainrule.foreign.torch.explanation import TorchExplanation
 from chainrule.foreign.torch.overview import TorchGradients
+from chainrule.foreign.torch.plain import as_network
 from chainrule.foreign.torch.run import Run, named_inputs
 from chainrule.foreign.torch.targets import Asked, Labels
 
@@ -47,7 +48,12 @@ def explain(
     if asked.call is None and parameter is not None and not parameter.requires_grad:
         frozen = (asked.name,)
     run = Run(model, loss_fn, x, y, trace_input=of_input, frozen=frozen)
-    return _Answers(run, Labels(run), notation).answer(asked)
+    found = _Answers(run, Labels(run), notation).answer(asked)
+    if asked.call is None and isinstance(found, TorchExplanation):
+        network = as_network(model, loss_fn, x, y, found, notation)
+        if network is not None:
+            return network
+    return found
 
 
 class _Answers:

@@ -15,7 +15,7 @@ from chainrule.foreign.torch.replay import replay
 from chainrule.foreign.torch.run import Index, Run
 from chainrule.foreign.torch.tape import Value
 
-Verdict = Literal["pass", "fail", "kink", "not resolved"]
+Verdict = Literal["pass", "fail", "kink", "not resolved", "no gradient"]
 
 # In units of the last place of the sum of the sizes of all contributions. A derivative comes
 # through many calls, each of which rounds; a wrong formula is off by far more.
@@ -38,7 +38,8 @@ class TorchCertificate:
         allowed: What rounding in the model's dtype may carry the value by.
         verdict: "pass" if both agree; "fail" if one does not; "kink" if the derivative jumps at
             this point, and the value is the one that PyTorch takes; "not resolved" if the
-            differences have no digits of a value this small.
+            differences have no digits of a value this small; "no gradient" where PyTorch computes
+            none.
         notes: What is to say: a wrong backward of a custom Function, a hook, a tape with a gap.
     """
 
@@ -53,10 +54,12 @@ class TorchCertificate:
     @property
     def passed(self) -> bool:
         """Return whether nothing speaks against the value."""
-        return self.verdict in ("pass", "kink")
+        return self.verdict in ("pass", "kink", "no gradient")
 
     def text(self) -> str:
         """Return the certificate as lines of text."""
+        if self.verdict == "no gradient":
+            return "\n".join(["Certificate: no gradient, nothing to prove", *self.notes]) + "\n"
         lines = [
             f"Certificate: {self.verdict}",
             f"  reverse mode (PyTorch)        {self.value:.12g}",

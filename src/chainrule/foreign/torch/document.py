@@ -36,7 +36,7 @@ def setting(why: TorchExplanation, run: Run) -> str:
         f"({count:,} parameters), {loss} = {why.loss:.6g}, {samples}"
     ]
     if why.reason:
-        said.append(why.reason[0].upper() + why.reason[1:])
+        said.append(f"Note: {why.reason}")
     return "\n".join(said)
 
 
@@ -107,7 +107,8 @@ def _call(why: TorchExplanation, name: str, term: TorchTerm) -> list[Equation]:
     largest, rest = term.contributions.largest(why.notation.max_terms)
     if term.definition:
         left, _, right = term.definition.partition(" = ")
-        equations.append(Equation((Word(left), Word(right)), "Its result:"))
+        lead = f"Its result, which depends on {term.depends}:"
+        equations.append(Equation((Word(left), Word(right)), lead))
     else:
         equations.append(Equation((Word("∂e/∂in"), Word(term.way)),
                                   "This call has no formula here; its numbers are PyTorch's:"))  # fmt: skip

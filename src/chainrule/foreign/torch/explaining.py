@@ -6,12 +6,14 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from chainrule.equations.feedforward import FeedForward
 from chainrule.explain import notation as notations
 from chainrule.explain.notation import Notation
 
 if TYPE_CHECKING:
     from chainrule.foreign.torch.explanation import TorchExplanation
     from chainrule.foreign.torch.overview import TorchGradients
+    from chainrule.foreign.torch.plain import TorchNetworkExplanation
 
 
 def needed(what: str) -> ModuleType:
@@ -36,7 +38,7 @@ def explain_torch(
     target: str,
     *,
     notation: Notation | str = "default",
-) -> TorchExplanation | TorchGradients | Any:
+) -> TorchExplanation | TorchGradients | TorchNetworkExplanation:
     """Explain one number of a PyTorch model: the derivative of the loss with respect to it.
 
     The model runs once, as it is, in its mode (training or eval), and is left as it was: its
@@ -79,4 +81,44 @@ def explain_torch(
     needed("explain_torch")
     from chainrule.foreign.torch.asking import explain
 
-    return explain(model, loss_fn, x, y, target, notations.get(notation))
+    chosen = notations.get(notation)
+    answer: TorchExplanation | TorchGradients | TorchNetworkExplanation
+    answer = explain(model, loss_fn, x, y, target, chosen)
+    return answer
+
+
+def to_torch(network: FeedForward, *, logits: bool = False) -> Any:
+    """Return the network as a Sequential of PyTorch, with copies of its parameters.
+
+    Its outputs are those of `Network.predict` in eval mode. Dropout is taken along, the loss and the
+    L2 penalty are not.
+
+    Args:
+        logits: Leave out the activation of the output layer, as PyTorch's CrossEntropyLoss and
+            BCEWithLogitsLoss apply it themselves.
+
+    Returns:
+        A `torch.nn.Sequential` in the network's dtype.
+
+    Raises:
+        ImportError: PyTorch is not installed.
+        ValueError: An activation is a custom one.
+
+    Examples:
+        >>> import torch, chainrule as cr
+        >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)
+        >>> model = net.to_torch()
+        >>> model
+        Sequential(
+          (0): Linear(in_features=2, out_features=3, bias=True)
+          (1): Tanh()
+          (2): Linear(in_features=3, out_features=1, bias=True)
+        )
+        >>> x = torch.tensor([[0.5, -1.0]], dtype=torch.float64)
+        >>> bool(abs(model(x).item() - net.predict(x)[0, 0]) < 1e-12)
+        True
+    """
+    needed("to_torch")
+    from chainrule.foreign.torch.converting import module
+
+    return module(network, logits)

@@ -124,6 +124,7 @@ class TorchExplanation:
         axis, rows = sample_axis(shape, self.n_samples)
         return TorchTerm(
             call.name, call.module, self._labels.of(out), "" if entry is None else entry.says,
+            "" if entry is None else entry.depends,
             use.column.way, TorchContributions(use.parts.cpu().numpy(), contribution),
             where, samples, axis, rows,
         )  # fmt: skip
@@ -176,7 +177,7 @@ class TorchExplanation:
     def certificate(self) -> TorchCertificate:
         """Return the value beside forward mode and a difference quotient."""
         if self._value is None or self._value.grad is None:
-            return TorchCertificate(0.0, 0.0, None, 0.0, 0.0, "pass", (self.reason,))
+            return TorchCertificate(0.0, 0.0, None, 0.0, 0.0, "no gradient")
         parts = [float(part) for use in self._uses for part in use.parts]
         parameter = self._run.parameters.get(self.target.partition("[")[0])
         hooked = parameter is not None and bool(parameter._backward_hooks)

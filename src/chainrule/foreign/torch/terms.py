@@ -99,6 +99,7 @@ class TorchTerm:
         module: The module in whose forward pass it stands.
         result: The name of what it made.
         definition: What an element of the result is, or "" where the call has no entry.
+        depends: What it depends on, in words.
         way: How ∂result/∂quantity was found: "closed form", "forward mode" and others.
         contributions: One for each element of the result that moves.
         indices: The index of each of these elements, (m, dimensions).
@@ -111,6 +112,7 @@ class TorchTerm:
         module: str,
         result: str,
         definition: str,
+        depends: str,
         way: str,
         contributions: TorchContributions,
         indices: NDArray[np.int64],
@@ -119,7 +121,7 @@ class TorchTerm:
         rows: int = 1,
     ) -> None:
         self.call, self.module, self.result = call, module, result
-        self.definition, self.way = definition, way
+        self.definition, self.depends, self.way = definition, depends, way
         self.contributions, self.indices = contributions, indices
         self.of_samples, self.sample_axis, self._rows = samples, sample_axis, rows
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from chainrule.equations.formulas import Expr, Name, Num, evaluate, parse
-from chainrule.explain.symbols import Factor
 from chainrule.foreign.torch.tape import Call, Value, unflatten
 
 Index = tuple[int, ...]
@@ -57,7 +56,7 @@ class Local:
         return [*forms, last.replace(self._number)]
 
     def _number(self, node: Expr) -> Expr | None:
-        return Factor(Num(self.names[node.name])) if isinstance(node, Name) else None
+        return Num(self.names[node.name]) if isinstance(node, Name) else None
 
 
 class Bound:

@@ -134,23 +134,20 @@ def _normalize(b: Bound, which: str, i: Index, o: Index) -> Found:
 
 
 _SAYS = "out = γ (x - μ) / s + β"
-_OF = "with the mean μ and the variance s² - ε of"
+_ALL = "γ, β and all elements of"
 ENTRIES = (
     Entry(("batch_norm",), ("input", "running_mean", "running_var", "weight", "bias", "training",
                             "momentum", "eps"),
-          f"{_SAYS} {_OF} its channel over the batch; of the running statistics in eval mode",
-          "all elements of its channel", _batch),
+          _SAYS, f"{_ALL} its channel (μ and s are theirs, or those stored in eval mode)", _batch),
     Entry(("instance_norm",), ("input", "running_mean", "running_var", "weight", "bias",
                                "use_input_stats", "momentum", "eps"),
-          f"{_SAYS} {_OF} its channel in its sample", "all elements of its channel in its sample",
-          _instance),
+          _SAYS, f"{_ALL} its channel in its sample (μ and s are theirs)", _instance),
     Entry(("group_norm",), ("input", "num_groups", "weight", "bias", "eps"),
-          f"{_SAYS} {_OF} its group of channels in its sample",
-          "all elements of its group of channels in its sample", _group),
+          _SAYS, f"{_ALL} its group of channels in its sample (μ and s are theirs)", _group),
     Entry(("layer_norm",), ("input", "normalized_shape", "weight", "bias", "eps"),
-          f"{_SAYS} {_OF} its row", "all elements of its row", _layer),
+          _SAYS, f"{_ALL} its row (μ and s are theirs)", _layer),
     Entry(("rms_norm",), ("input", "normalized_shape", "weight", "eps"),
-          "out = γ x / s with the mean square s² - ε of its row", "all elements of its row", _rms),
+          "out = γ x / s", f"{_ALL} its row (s is the root of their mean square)", _rms),
     Entry(("softmax", "_softmax"), ("input", "dim"), "a = exp(x) / Σ exp(x)",
           "all elements of its line", _softmax),
     Entry(("log_softmax",), ("input", "dim"), "a = x - ln Σ exp(x)", "all elements of its line",
