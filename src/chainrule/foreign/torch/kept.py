@@ -62,8 +62,10 @@ class Kept:
             for name, table in zip(_TABLES, tables, strict=True):
                 vars(module)[name].clear()
                 vars(module)[name].update(table)
+        buffers = {id(t) for t in self.model.buffers()}
         for t, version, requires_grad, grad in self._tensors:
-            if t._version != version:
+            # Batch norm writes its statistics without a new version.
+            if t._version != version or id(t) in buffers:
                 t.data.copy_(self.copies[id(t)])  # .data: a graph of the user's stays valid
             if t.requires_grad != requires_grad:
                 t.requires_grad_(requires_grad)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 from torch.utils._pytree import tree_map
 
 from chainrule.foreign.torch.columns import Column, columns
@@ -70,6 +71,7 @@ class Run:
             _eager(),
         ):
             warnings.simplefilter("ignore")
+            _load_forward_mode()
             for name in frozen:
                 self.parameters[name].requires_grad_()
             for t in self.inputs.values():
@@ -146,6 +148,12 @@ class Run:
     def value_at(self, value: Value, index: Index) -> float:
         """Return ∂C/∂ of one element: exactly autograd's number, 0 where there is none."""
         return 0.0 if value.grad is None else float(value.grad[index])
+
+
+def _load_forward_mode() -> None:
+    """Let PyTorch load its rules of forward mode, at which some versions warn."""
+    with forward_ad.dual_level():
+        forward_ad.make_dual(torch.zeros(1), torch.ones(1))
 
 
 _LEAF: Any = "leaf"
