@@ -10,6 +10,7 @@ test, is differenced.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -92,6 +93,8 @@ def again(call: Call) -> Iterator[None]:
     """Run a call as it ran: with its random numbers and autocast, and with plain attention."""
     devices: list[int] = []
     with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # the call warned when it was recorded
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # the others lack forward mode
         if call.random is not None:
@@ -101,11 +104,6 @@ def again(call: Call) -> Iterator[None]:
             kind, dtype = call.autocast
             stack.enter_context(torch.autocast(kind, dtype=dtype, cache_enabled=False))
         yield
-
-
-def spare(call: Call, t: torch.Tensor) -> torch.Tensor:
-    """Return a tensor that the call may write into."""
-    return t.clone()
 
 
 def outputs(call: Call, made: Any) -> list[torch.Tensor]:
