@@ -49,7 +49,7 @@ def test_there_and_back(hidden: str, biases: bool, dtype: str) -> None:
 
 def losses() -> list[Any]:
     from torch import nn
-    from torch.nn import functional as F
+    from torch.nn import functional as F  # noqa: N812
 
     return [
         (nn.MSELoss(), 1, []), (nn.MSELoss(), 3, []), (F.mse_loss, 2, []), (nn.L1Loss(), 2, []),
@@ -75,7 +75,10 @@ def test_a_plain_model_is_explained_as_its_network_is(number: int) -> None:
     classes = units == 3 and "MSE" not in str(loss_fn) and "Huber" not in str(loss_fn)
     y = torch.randint(0, 3, (6,)) if classes else torch.rand(6, units, dtype=torch.float64)
     net = cr.from_torch(model, loss_fn)
-    for target, ours, path in (("0.weight[3,1]", "w[1][3,1]", "0"), ("2.0.bias[2]", "b[2][2]", "2.0")):
+    for target, ours, path in (
+        ("0.weight[3,1]", "w[1][3,1]", "0"),
+        ("2.0.bias[2]", "b[2][2]", "2.0"),
+    ):
         why = cr.explain_torch(model, loss_fn, x, y, target)
         expected = net.explain(ours, x.numpy(), y.numpy())
         assert isinstance(why, cr.Explanation)
@@ -128,13 +131,17 @@ def test_what_is_no_plain_model_is_explained_call_by_call() -> None:
             why = cr.explain_torch(model, loss_fn, X, Y, "0.weight[3,1]")
         assert type(why).__name__ == "TorchExplanation"
         assert why.certificate.verdict == "pass"
-    assert isinstance(cr.explain_torch(drops.eval(), nn.MSELoss(), x, y, "0.bias[1]"), cr.Explanation)
+    assert isinstance(
+        cr.explain_torch(drops.eval(), nn.MSELoss(), x, y, "0.bias[1]"), cr.Explanation
+    )
 
 
 def test_dropout_goes_along() -> None:
     from torch import nn
 
-    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 5), nn.ReLU(), nn.Dropout(0.25), nn.Linear(5, 1))
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(4, 5), nn.ReLU(), nn.Dropout(0.25), nn.Linear(5, 1)
+    )
     net = cr.from_torch(model)
     assert [layer.dropout for layer in net.layers] == [0.0, 0.25, 0.0]
     assert isinstance(net.to_torch()[2], nn.Dropout)
@@ -187,9 +194,9 @@ def test_what_cannot_be_converted_is_named_layer_by_layer() -> None:
     doubled = nn.Sequential(nn.Linear(3, 2), nn.Softmax(dim=1))
     with pytest.raises(ValueError, match="CrossEntropyLoss applies softmax by itself"):
         cr.from_torch(doubled, nn.CrossEntropyLoss())
-    with pytest.raises(ValueError, match="ends in LogSoftmax; pass loss=nn.NLLLoss"):
+    with pytest.raises(ValueError, match=r"ends in LogSoftmax; pass loss=nn\.NLLLoss"):
         cr.from_torch(nn.Sequential(nn.Linear(3, 2), nn.LogSoftmax(dim=1)))
-    with pytest.raises(TypeError, match="model is a int; expected a torch.nn.Module"):
+    with pytest.raises(TypeError, match=r"model is a int; expected a torch\.nn\.Module"):
         cr.from_torch(3)
 
 

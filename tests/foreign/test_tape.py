@@ -97,8 +97,8 @@ def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
     assert torch.equal(before["torch"], after["torch"])
     for key, grad in before["grads"].items():
         assert after["grads"][key] is grad
-    for key in ("flags", "modes", "hooks", "attributes", "numpy", "python", "apply"):
-        assert before[key] == after[key], key
+    for part in ("flags", "modes", "hooks", "attributes", "numpy", "python", "apply"):
+        assert before[part] == after[part], part
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -112,7 +112,8 @@ def test_a_model_is_left_as_it_was(name: str) -> None:
     Run(model, loss_fn, x, y)
     assert_same(before, state(model))
     for now, then in zip((x, y), given, strict=True):
-        assert bool((now == then).all()) and not now.requires_grad
+        assert bool((now == then).all())
+        assert not now.requires_grad
 
 
 def test_a_model_is_left_as_it_was_by_an_error_too() -> None:
@@ -182,7 +183,7 @@ def test_hooks_run_once() -> None:
     model[0].weight.register_hook(lambda grad: seen.append("parameter"))
     x = torch.randn(5, 3)
     why = cr.explain_torch(model, nn.MSELoss(), x, torch.zeros(5, 2), "0.bias[1]")
-    assert why.text() and why.certificate.verdict  # further runs are replays, without hooks
+    assert why.certificate.text() in why.text()  # further runs are replays, without hooks
     assert sorted(seen) == ["backward", "before", "forward", "parameter"]
 
 

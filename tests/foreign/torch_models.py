@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 Case = tuple[nn.Module, Any, Any, Any]  # model, loss_fn, x, y
 CASES: dict[str, Callable[[], Case]] = {}
@@ -72,7 +72,12 @@ def _conv(training: bool) -> Case:
     )  # fmt: skip
     model[1].running_mean.normal_()
     model.train(training)
-    return model, nn.CrossEntropyLoss(label_smoothing=0.1), rand(3, 2, 8, 8), torch.tensor([0, 2, 1])
+    return (
+        model,
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        rand(3, 2, 8, 8),
+        torch.tensor([0, 2, 1]),
+    )
 
 
 @case
@@ -186,7 +191,12 @@ def scaled_dot_product() -> Case:
         a = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=0.2)
         return m.out(a.transpose(1, 2).flatten(2))
 
-    return Wrap(run, qkv=nn.Linear(6, 18), out=nn.Linear(6, 2)), nn.MSELoss(), rand(2, 4, 6), rand(2, 4, 2)
+    return (
+        Wrap(run, qkv=nn.Linear(6, 18), out=nn.Linear(6, 2)),
+        nn.MSELoss(),
+        rand(2, 4, 6),
+        rand(2, 4, 2),
+    )
 
 
 @case
@@ -254,7 +264,8 @@ def reductions() -> Case:
     def run(m: Any, x: torch.Tensor) -> torch.Tensor:
         h = m.a(x)
         parts = [h.mean(1), h.var(1), torch.logsumexp(h, 1), h.norm(dim=1), h.cumsum(1)[:, 2],
-                 h.prod(1), h.std(1), torch.einsum("ij,kj->ik", h, h).sum(1), h.amax(1)]  # fmt: skip
+                 h.prod(1), h.std(1), torch.einsum("ij,kj->ik", h, h).sum(1),
+                 h.amax(1)]  # fmt: skip
         return torch.stack(parts, 1)
 
     return Wrap(run, a=nn.Linear(3, 4)), nn.SmoothL1Loss(), rand(5, 3), rand(5, 9)

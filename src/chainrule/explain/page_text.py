@@ -35,9 +35,7 @@ def worked(example: Worked, width: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def written(
-    writer: TextWriter, setting: str, made: Sequence[Section], width: int
-) -> Iterator[str]:
+def written(writer: TextWriter, setting: str, made: Sequence[Section], width: int) -> Iterator[str]:
     """Return the lines of a setting in words and of sections of equations."""
     layout = _Layout(writer, width)
     yield from layout.fold(setting, 0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-
 from chainrule.explain.notation import Notation
 from chainrule.foreign.torch import targets
 from chainrule.foreign.torch.explanation import TorchExplanation
 from chainrule.foreign.torch.overview import TorchGradients
 from chainrule.foreign.torch.plain import as_network
 from chainrule.foreign.torch.run import Run, named_inputs
+from chainrule.foreign.torch.tape import Value
 from chainrule.foreign.torch.targets import Asked, Labels
 
 
@@ -65,16 +65,17 @@ class _Answers:
     def again(self, target: str) -> Any:
         asked = targets.parse(target)
         targets.check_name(asked, self.run.model, self.run.inputs)
-        if asked.call is None and asked.name in self.run.inputs:
-            if self.run.input_values.get(asked.name) is None:
-                raise ValueError(
-                    f"target is {target!r}; this run has no derivatives of its inputs. Call "
-                    "explain_torch for it"
-                )
+        of_input = asked.call is None and asked.name in self.run.inputs
+        if of_input and self.run.input_values.get(asked.name) is None:
+            raise ValueError(
+                f"target is {target!r}; this run has no derivatives of its inputs. Call "
+                "explain_torch for it"
+            )
         return self.answer(asked)
 
     def answer(self, asked: Asked) -> Any:
         run = self.run
+        value: Value | None
         if asked.call is not None:
             value = self.labels.find(asked)
             shape, name = tuple(value.data.shape), self.labels.of(value)
@@ -90,5 +91,3 @@ class _Answers:
             return TorchGradients(run, asked.name, self.notation, self.again)
         text = f"{name}[{','.join(map(str, index))}]" if index else name
         return TorchExplanation(run, self.labels, value, index, text, self.notation, self.again)
-
-

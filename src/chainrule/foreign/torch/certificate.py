@@ -60,11 +60,11 @@ class TorchCertificate:
         """Return the certificate as lines of text."""
         if self.verdict == "no gradient":
             return "\n".join(["Certificate: no gradient, nothing to prove", *self.notes]) + "\n"
+        off = abs(self.forward_sum - self.value)
         lines = [
             f"Certificate: {self.verdict}",
             f"  reverse mode (PyTorch)        {self.value:.12g}",
-            f"  forward mode, call by call    {self.forward_sum:.12g}"
-            f"  (off by {abs(self.forward_sum - self.value):.1e})",
+            f"  forward mode, call by call    {self.forward_sum:.12g}  (off by {off:.1e})",
         ]
         if self.central_difference is not None:
             error = abs(self.central_difference - self.value)

@@ -16,12 +16,13 @@ from chainrule.foreign.torch.tape import Call, Value
 Found = tuple[torch.Tensor, torch.Tensor]  # flat indices of the output, derivatives
 
 # Each output element depends on the element at the same place of its only tensor.
-ELEMENTWISE = frozenset(
-    "relu relu_ relu6 leaky_relu elu selu celu gelu silu mish sigmoid tanh softplus softsign "
-    "logsigmoid hardtanh hardswish hardsigmoid exp log sqrt rsqrt abs neg __neg__ square "
-    "reciprocal sin cos erf log1p expm1 log2 log10 clamp clamp_ sigmoid_ tanh_ tanhshrink "
-    "float double half".split()
-)
+ELEMENTWISE = frozenset((
+    "relu", "relu_", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish",
+    "sigmoid", "tanh", "softplus", "softsign", "logsigmoid", "hardtanh", "hardswish",
+    "hardsigmoid", "exp", "log", "sqrt", "rsqrt", "abs", "neg", "__neg__", "square", "reciprocal",
+    "sin", "cos", "erf", "log1p", "expm1", "log2", "log10", "clamp", "clamp_", "sigmoid_",
+    "tanh_", "tanhshrink", "float", "double", "half",
+))  # fmt: skip
 
 
 def column(call: Call, value: Value, index: tuple[int, ...]) -> Found | None:

@@ -1,4 +1,4 @@
-"""Custom autograd Functions: is the backward that a user wrote the derivative of the forward?"""
+"""Custom autograd Functions: whether the backward is the derivative of the forward."""
 
 from __future__ import annotations
 

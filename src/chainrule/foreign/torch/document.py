@@ -31,13 +31,11 @@ def setting(why: TorchExplanation, run: Run) -> str:
     name = getattr(run.loss_fn, "__name__", None) or type(run.loss_fn).__name__
     loss = "its own loss" if run.loss_fn is None else f"loss {name}"
     samples = "1 sample" if why.n_samples == 1 else f"{why.n_samples} samples"
-    said = [
+    said = (
         f"{why.target} is {why.number:.6g}; model {type(run.model).__name__} "
         f"({count:,} parameters), {loss} = {why.loss:.6g}, {samples}"
-    ]
-    if why.reason:
-        said.append(f"Note: {why.reason}")
-    return "\n".join(said)
+    )
+    return f"{said}\nNote: {why.reason}" if why.reason else said
 
 
 def sections(why: TorchExplanation, depth: int) -> list[Section]:
@@ -110,8 +108,8 @@ def _call(why: TorchExplanation, name: str, term: TorchTerm) -> list[Equation]:
         lead = f"Its result, which depends on {term.depends}:"
         equations.append(Equation((Word(left), Word(right)), lead))
     else:
-        equations.append(Equation((Word("∂e/∂in"), Word(term.way)),
-                                  "This call has no formula here; its numbers are PyTorch's:"))  # fmt: skip
+        lead = "This call has no formula here; its numbers are PyTorch's:"
+        equations.append(Equation((Word("∂e/∂in"), Word(term.way)), lead))
     if largest and largest[0].formula is not None:
         found = largest[0].formula
         sides = (Partial(Word(largest[0].element), Word(name)), *found.sides(), Num(found.value))

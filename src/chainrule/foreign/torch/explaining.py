@@ -1,19 +1,14 @@
-"""The functions that users call: explain a model of PyTorch, and carry a plain one there and back."""
+"""The functions that users call: explain a model of PyTorch, carry a network there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chainrule.equations.feedforward import FeedForward
 from chainrule.explain import notation as notations
 from chainrule.explain.notation import Notation
-
-if TYPE_CHECKING:
-    from chainrule.foreign.torch.explanation import TorchExplanation
-    from chainrule.foreign.torch.overview import TorchGradients
-    from chainrule.foreign.torch.plain import TorchNetworkExplanation
 
 
 def needed(what: str) -> ModuleType:
@@ -38,7 +33,7 @@ def explain_torch(
     target: str,
     *,
     notation: Notation | str = "default",
-) -> TorchExplanation | TorchGradients | TorchNetworkExplanation:
+) -> Any:
     """Explain one number of a PyTorch model: the derivative of the loss with respect to it.
 
     The model runs once, as it is, in its mode (training or eval), and is left as it was: its
@@ -81,17 +76,14 @@ def explain_torch(
     needed("explain_torch")
     from chainrule.foreign.torch.asking import explain
 
-    chosen = notations.get(notation)
-    answer: TorchExplanation | TorchGradients | TorchNetworkExplanation
-    answer = explain(model, loss_fn, x, y, target, chosen)
-    return answer
+    return explain(model, loss_fn, x, y, target, notations.get(notation))
 
 
 def to_torch(network: FeedForward, *, logits: bool = False) -> Any:
     """Return the network as a Sequential of PyTorch, with copies of its parameters.
 
-    Its outputs are those of `Network.predict` in eval mode. Dropout is taken along, the loss and the
-    L2 penalty are not.
+    Its outputs are those of `Network.predict` in eval mode. Dropout is taken along; the loss and
+    the L2 penalty are not.
 
     Args:
         logits: Leave out the activation of the output layer, as PyTorch's CrossEntropyLoss and

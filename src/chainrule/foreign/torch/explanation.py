@@ -17,8 +17,8 @@ from chainrule.explain.notation import Notation
 from chainrule.foreign.torch import document, formulas, reasons, rendering
 from chainrule.foreign.torch.certificate import TorchCertificate, certify
 from chainrule.foreign.torch.run import Index, Run, Use
-from chainrule.foreign.torch.targets import Labels
 from chainrule.foreign.torch.tape import Value
+from chainrule.foreign.torch.targets import Labels
 from chainrule.foreign.torch.terms import (
     TorchContribution,
     TorchContributions,

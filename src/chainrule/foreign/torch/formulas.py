@@ -29,7 +29,7 @@ TABLE: dict[str, Entry] = {name: entry for entry in ENTRIES for name in entry.ca
 
 def find(call: Call) -> Entry | None:
     """Return the entry of a call, or None."""
-    return None if call.custom is not None else TABLE.get(call.name)
+    return None if call.custom is not None or call.through else TABLE.get(call.name)
 
 
 def local(call: Call, value: Value, index: Index, out: Value, place: Index) -> Local | None:
@@ -47,5 +47,5 @@ def local(call: Call, value: Value, index: Index, out: Value, place: Index) -> L
     try:
         found = Local(*entry.local(bound, places[0] if places else "", index, place))
         return found if found.formula else None
-    except (LookupError, TypeError, ZeroDivisionError, OverflowError, ValueError):
+    except (LookupError, TypeError, ArithmeticError, ValueError, RuntimeError):
         return None

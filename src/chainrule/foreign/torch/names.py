@@ -11,20 +11,22 @@ import torch
 from torch.overrides import resolve_name
 
 # They return no new number: a shape, a flag, a text.
-QUESTIONS = frozenset(
-    "size dim ndimension numel nelement stride storage_offset is_contiguous is_floating_point "
-    "is_complex __len__ __format__ __repr__ __str__ __hash__ type requires_grad_ element_size "
-    "data_ptr untyped_storage get_device retain_grad register_hook __dir__ is_same_size "
-    "can_cast result_type broadcast_shapes is_tensor __contains__".split()
-)
+QUESTIONS = frozenset((
+    "size", "dim", "ndimension", "numel", "nelement", "stride", "storage_offset", "is_contiguous",
+    "is_floating_point", "is_complex", "__len__", "__format__", "__repr__", "__str__", "__hash__",
+    "type", "requires_grad_", "element_size", "data_ptr", "untyped_storage", "get_device",
+    "retain_grad", "register_hook", "__dir__", "is_same_size", "can_cast", "result_type",
+    "broadcast_shapes", "is_tensor", "__contains__",
+))  # fmt: skip
 # They read the numbers and hand them to Python.
-READERS = frozenset(
-    "item tolist numpy __bool__ __float__ __int__ __index__ __array__ __complex__".split()
-)
-_INPLACE = frozenset(
-    "__iadd__ __isub__ __imul__ __itruediv__ __ifloordiv__ __imod__ __ipow__ __iand__ __ior__ "
-    "__ixor__ __ilshift__ __irshift__ __setitem__".split()
-)
+READERS = frozenset((
+    "item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "__array__",
+    "__complex__",
+))  # fmt: skip
+_INPLACE = frozenset((
+    "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ifloordiv__", "__imod__", "__ipow__",
+    "__iand__", "__ior__", "__ixor__", "__ilshift__", "__irshift__", "__setitem__",
+))  # fmt: skip
 # Only these draw random numbers; the others are spared two copies of the generator's state.
 _RANDOM = (
     "dropout", "rrelu", "gumbel", "bernoulli", "multinomial", "rand", "normal", "poisson",
@@ -44,7 +46,7 @@ def short(func: Callable[..., Any]) -> str:
     return parts[-2] if name is not None and len(parts) > 1 and parts[-1] == name else parts[-1]
 
 
-_VIEWS = frozenset("data T mT H mH real imag".split())  # attributes that are tensors
+_VIEWS = frozenset(["data", "T", "mT", "H", "mH", "real", "imag"])  # attributes that are tensors
 
 
 @lru_cache(maxsize=4096)

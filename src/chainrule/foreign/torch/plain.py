@@ -32,12 +32,12 @@ class TorchNetworkExplanation(Explanation):
     recorded: TorchExplanation
 
     @property
-    def value(self) -> float:  # type: ignore[override]  # of Derivative, cached
+    def value(self) -> float:
         """Return the derivative: exactly the number that PyTorch computes, in the model's dtype."""
         return self.recorded.value
 
     @property
-    def certificate(self) -> Certificate:  # type: ignore[override]
+    def certificate(self) -> Certificate:
         """Return the certificate of the number in float64, which the terms show."""
         from chainrule.verify import certify
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chainrule.equations.numbers import plain
 from chainrule.explain import page_dict, page_html, page_latex, page_text
@@ -16,10 +16,33 @@ from chainrule.explain.writer import Writer
 from chainrule.foreign.torch.document import headline
 
 if TYPE_CHECKING:
+    from chainrule.explain.document import Section
+    from chainrule.explain.notation import Notation
+    from chainrule.foreign.torch.certificate import TorchCertificate
     from chainrule.foreign.torch.explanation import TorchExplanation
-    from chainrule.foreign.torch.overview import TorchGradients
 
-    Explained = TorchExplanation | TorchGradients
+
+class Explained(Protocol):
+    """What is written down here: a title, a setting, sections, and perhaps a certificate."""
+
+    target: str
+    value: float
+    notation: Notation
+
+    @property
+    def n_samples(self) -> int:
+        """Return the number of samples."""
+
+    @property
+    def certificate(self) -> TorchCertificate | None:
+        """Return the proof, or None."""
+
+    def setting(self) -> str:
+        """Return what is explained, in words."""
+
+    def sections(self, depth: int) -> list[Section]:
+        """Return the sections to a depth."""
+
 
 _SIZES = (1,)  # of no network: the names of quantities are words
 

@@ -1,7 +1,7 @@
 """Replay: the loss again from the recorded calls, in float64, with one number moved.
 
-What the model's own code, its hooks and its buffers do is not repeated, so a replay changes nothing;
-masks of dropout are those of the run.
+The model's own code, its hooks and its buffers have no part in it, so a replay changes nothing.
+Masks of dropout are those of the run.
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ class Call:
         args: Its arguments in a flat list, tensors as `Value`.
         outs: The values that it made.
         writes: Whether it writes into its first argument.
+        through: Whether it does so through a view; its first argument is then the view's base.
         random: The states of the generators before it, if it drew random numbers.
         autocast: The setting of autocast around it, or None.
         custom: The class of a custom autograd Function, or None.
@@ -66,6 +67,7 @@ class Call:
     args: list[Any]
     spec: Any
     writes: bool = False
+    through: bool = False
     random: torch.Tensor | None = None
     autocast: tuple[str, Any] | None = None
     custom: type | None = None
@@ -193,7 +195,9 @@ class Tape(TorchFunctionMode):
         return self._new(t, get_gradient_edge(t))
 
     def _new(self, t: torch.Tensor, edge: GradientEdge | None) -> Value:
-        copied = self.kept.copies.get(id(t)) if t._version == self.kept.versions.get(id(t)) else None
+        copied = (
+            self.kept.copies.get(id(t)) if t._version == self.kept.versions.get(id(t)) else None
+        )
         made = Value(t.detach() if copied is None else copied, edge)
         self.values[id(t), t._version] = made
         self._alive.append(t)
@@ -242,9 +246,9 @@ class Tape(TorchFunctionMode):
         given = [t for t in flat if isinstance(t, torch.Tensor)]
         follows = any(t.requires_grad for t in given)
         if not follows or not torch.is_grad_enabled():
-            if given and _address(given[0]) in self._sharing:
-                if names.is_inplace(func, name, args, kwargs):
-                    self._keep_old(given[0])
+            shared = bool(given) and _address(given[0]) in self._sharing
+            if shared and names.is_inplace(func, name, args, kwargs):
+                self._keep_old(given[0])
             out = func(*args, **kwargs)
             if follows or not self._cut_off.keys().isdisjoint(map(id, given)):
                 self._cut(name, given, out)
@@ -277,6 +281,7 @@ class Tape(TorchFunctionMode):
             for t in given:  # it may mark one as dirty
                 self._keep_old(t)
         call = self._call(name, again, held, spec, writes=writes, custom=custom)
+        call.through = root is not None
         draws = names.is_random(name) or custom is not None
         state = torch.get_rng_state() if draws else None
         out = func(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Targets: what a text such as "fc1.weight[3,7]" names in a recorded run, and the text of a value."""
+"""Targets: what a text such as "fc1.weight[3,7]" names in a run, and the text of a value."""
 
 from __future__ import annotations
 
@@ -107,10 +107,8 @@ def check_index(asked: Asked, name: str, shape: Sequence[int]) -> Index:
 def _unknown(asked: Asked, name: str, known: Iterable[str]) -> ValueError:
     names = [each for each in known if each]
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:5]
-    more = "" if len(close) < len(names) else ""
     return ValueError(
-        f"target is {asked.text!r}; there is no {name!r}. "
-        f"Did you mean {_listed(close)}?{more}"
+        f"target is {asked.text!r}; there is no {name!r}. Did you mean {_listed(close)}?"
         if close
         else f"target is {asked.text!r}; the model has no parameters and no modules"
     )
@@ -130,8 +128,7 @@ class Labels:
         for name, value in run.named.items():
             if value is not None:
                 self._name(name, value)
-        for name, t in run.inputs.items():
-            value = run.input_values.get(name)
+        for name, value in run.input_values.items():
             if value is not None:
                 self._name(name, value)
         for name, found in run.tape.outputs.items():

@@ -5,8 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-
-from chainrule.foreign.torch.entries.entry import ONE, ZERO, Bound, Entry, Found, Index, number, spread
+from chainrule.foreign.torch.entries.entry import (
+    ONE,
+    ZERO,
+    Bound,
+    Entry,
+    Found,
+    Index,
+    number,
+    spread,
+)
 
 # name: result, derivative; x is the element, a the result
 _PLAIN: dict[str, tuple[str, str]] = {
@@ -51,8 +59,8 @@ _PLAIN: dict[str, tuple[str, str]] = {
     "round": ("the nearest whole number", "0"),
 }
 _ALIASES = {
-    "relu": ("relu_",), "sigmoid": ("sigmoid_",), "tanh": ("tanh_",), "neg": ("__neg__", "negative"),
-    "abs": ("absolute", "__abs__"), "silu": ("silu_",),
+    "relu": ("relu_",), "sigmoid": ("sigmoid_",), "tanh": ("tanh_",),
+    "neg": ("__neg__", "negative"), "abs": ("absolute", "__abs__"), "silu": ("silu_",),
 }  # fmt: skip
 
 
@@ -215,7 +223,11 @@ def _addcmul(b: Bound, which: str, i: Index, o: Index) -> Found:
 def _lerp(b: Bound, which: str, i: Index, o: Index) -> Found:
     if spread(o, b.data(which).shape) != i:
         return ZERO
-    names = {"x": _operand(b, "input", o), "y": _operand(b, "end", o), "w": _operand(b, "weight", o)}
+    names = {
+        "x": _operand(b, "input", o),
+        "y": _operand(b, "end", o),
+        "w": _operand(b, "weight", o),
+    }
     return {"input": "1 - w", "end": "w", "weight": "y - x"}[which], names
 
 
@@ -246,7 +258,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry(("maximum",), ("input", "other"), "a = max(x, y)", "the larger of both", _extreme(True)),
     Entry(("minimum",), ("input", "other"), "a = min(x, y)", "the smaller of both",
           _extreme(False)),
-    Entry(("addcmul",), ("input", "x", "y"), "a = z + s x y", "the elements at its place", _addcmul),
+    Entry(("addcmul",), ("input", "x", "y"), "a = z + s x y", "the elements at its place",
+          _addcmul),
     Entry(("lerp",), ("input", "end", "weight"), "a = x + w (y - x)", "the elements at its place",
           _lerp),
 )  # fmt: skip

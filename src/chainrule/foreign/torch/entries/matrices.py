@@ -1,9 +1,18 @@
-"""Entries of calls that multiply by a matrix or a kernel: linear, matmul, convolutions, embedding."""
+"""Entries of calls that multiply by a matrix or a kernel, and of the embedding."""
 
 from __future__ import annotations
 
 from chainrule.foreign.torch import closed
-from chainrule.foreign.torch.entries.entry import ONE, ZERO, Bound, Entry, Found, Index, number, spread
+from chainrule.foreign.torch.entries.entry import (
+    ONE,
+    ZERO,
+    Bound,
+    Entry,
+    Found,
+    Index,
+    number,
+    spread,
+)
 
 
 def _linear(b: Bound, which: str, i: Index, o: Index) -> Found:
@@ -90,8 +99,8 @@ def _convolution(b: Bound, which: str, i: Index, o: Index) -> Found:
     if which == "weight":
         if i[0] != channel:
             return ZERO
-        at = [p * s + u * d - q
-              for p, s, u, d, q in zip(y, stride, i[2:], dilation, padding, strict=True)]  # fmt: skip
+        steps = zip(y, stride, i[2:], dilation, padding, strict=True)
+        at = [p * s + u * d - q for p, s, u, d, q in steps]
         if not all(0 <= p < size for p, size in zip(at, x.shape[2:], strict=True)):
             return ZERO  # the weight stands on the padding
         return "x", {"x": number(x, (n, group * w.shape[1] + i[1], *at))}

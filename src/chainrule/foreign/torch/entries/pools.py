@@ -76,8 +76,6 @@ def _largest(b: Bound, which: str, i: Index, o: Index) -> Found:
     return "", {}
 
 
-
-
 def _dropout(b: Bound, which: str, i: Index, o: Index) -> Found:
     if i != o:
         return ZERO
