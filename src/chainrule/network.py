@@ -224,11 +224,11 @@ def from_torch(model: Any, loss: Any = None) -> Network:
         ValueError: A layer or the loss cannot be converted; the message names each of them.
 
     Examples:
-        >>> import torch, chainrule as cr
-        >>> model = torch.nn.Sequential(
+        >>> import torch, chainrule as cr  # doctest: +SKIP
+        >>> model = torch.nn.Sequential(  # doctest: +SKIP
         ...     torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
         ... )
-        >>> cr.from_torch(model, torch.nn.CrossEntropyLoss())
+        >>> cr.from_torch(model, torch.nn.CrossEntropyLoss())  # doctest: +SKIP
         Network(4-8-3: relu, softmax; cross_entropy; 67 parameters, float32)
     """
     needed("from_torch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import math
 import subprocess
@@ -401,3 +402,15 @@ def test_notation_and_repr() -> None:
     assert why.in_notation("default").text().startswith("∂C/∂8.bias[1]")
     assert repr(why).startswith("TorchExplanation(8.bias[1], value=-0.0185")
     assert "<math" in why._repr_html_()
+
+
+@needs_torch
+@pytest.mark.parametrize("documented", [cr.explain_torch, cr.from_torch, cr.Network.to_torch])
+def test_the_examples_of_the_docstrings(documented: Any) -> None:
+    """They are skipped where they stand, as PyTorch is optional."""
+    text = documented.__doc__.replace("  # doctest: +SKIP", "")
+    example = doctest.DocTestParser().get_doctest(text, {}, documented.__name__, None, None)
+    said: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert runner.run(example, out=said.append).failed == 0, "".join(said)
+    assert len(example.examples) > 2

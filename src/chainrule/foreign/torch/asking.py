@@ -7,11 +7,11 @@ from typing import Any
 
 from chainrule.explain.notation import Notation
 from chainrule.foreign.torch import targets
+from chainrule.foreign.torch.calls import Value
 from chainrule.foreign.torch.explanation import TorchExplanation
 from chainrule.foreign.torch.overview import TorchGradients
 from chainrule.foreign.torch.plain import as_network
 from chainrule.foreign.torch.run import Run, named_inputs
-from chainrule.foreign.torch.tape import Value
 from chainrule.foreign.torch.targets import Asked, Labels
 
 

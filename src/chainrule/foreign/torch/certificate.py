@@ -11,9 +11,9 @@ import torch
 from chainrule._exports import exported
 from chainrule.equations.numbers import plain
 from chainrule.foreign.torch import custom
+from chainrule.foreign.torch.calls import Value
 from chainrule.foreign.torch.replay import replay
 from chainrule.foreign.torch.run import Index, Run
-from chainrule.foreign.torch.tape import Value
 
 Verdict = Literal["pass", "fail", "kink", "not resolved", "no gradient"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
-from chainrule.foreign.torch.tape import Call, Value
+from chainrule.foreign.torch.calls import Call, Value
 
 Found = tuple[torch.Tensor, torch.Tensor]  # flat indices of the output, derivatives
 
@@ -130,7 +130,7 @@ def options(call: Call) -> tuple[list[int], list[int], list[int], int] | None:
 
 
 def _bound(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
-    from chainrule.foreign.torch.tape import unflatten
+    from chainrule.foreign.torch.calls import unflatten
 
     args, kwargs = unflatten(call.args, call.spec)
     return {**dict(zip(names, args, strict=False)), **kwargs}

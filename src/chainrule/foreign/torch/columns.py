@@ -20,7 +20,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from chainrule.foreign.torch import closed
-from chainrule.foreign.torch.tape import Call, Value, tensors
+from chainrule.foreign.torch.calls import Call, Value, tensors
 
 Way = Literal["closed form", "forward mode", "double reverse mode", "difference"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from chainrule.foreign.torch.calls import Call, Value, tensors
 from chainrule.foreign.torch.columns import columns
 from chainrule.foreign.torch.run import Index, Run
-from chainrule.foreign.torch.tape import Call, Value, tensors
 
 _MOST = 64  # elements that are looked at of each input
 _ALLOWED = 1e-4  # relative; a wrong factor is off by more

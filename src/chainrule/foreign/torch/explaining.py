@@ -62,15 +62,19 @@ def explain_torch(
         ValueError: The model has no such number, or the loss is not one number or has no gradient.
 
     Examples:
-        >>> import torch, chainrule as cr
-        >>> _ = torch.manual_seed(0)
-        >>> model = torch.nn.Sequential(torch.nn.Conv1d(1, 2, 3), torch.nn.Flatten())
-        >>> x, y = torch.ones(4, 1, 5), torch.zeros(4, 6)
-        >>> why = cr.explain_torch(model, torch.nn.MSELoss(), x, y, "0.weight[1,0,2]")
-        >>> model.zero_grad(); torch.nn.MSELoss()(model(x), y).backward()
-        >>> why.value == float(model[0].weight.grad[1, 0, 2]), why.certificate.verdict
-        (True, 'pass')
-        >>> why.terms[0].call, len(why.terms[0].contributions)
+        >>> import torch  # doctest: +SKIP
+        >>> from torch import nn  # doctest: +SKIP
+        >>> import chainrule as cr  # doctest: +SKIP
+        >>> model = nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten())  # doctest: +SKIP
+        >>> x, y = torch.ones(4, 1, 5), torch.zeros(4, 6)  # doctest: +SKIP
+        >>> loss_fn, target = nn.MSELoss(), "0.weight[1,0,2]"  # doctest: +SKIP
+        >>> why = cr.explain_torch(model, loss_fn, x, y, target)  # doctest: +SKIP
+        >>> loss_fn(model(x), y).backward()  # doctest: +SKIP
+        >>> why.value == float(model[0].weight.grad[1, 0, 2])  # doctest: +SKIP
+        True
+        >>> why.certificate.verdict  # doctest: +SKIP
+        'pass'
+        >>> why.terms[0].call, len(why.terms[0].contributions)  # doctest: +SKIP
         ('conv1d', 12)
     """
     needed("explain_torch")
@@ -97,17 +101,17 @@ def to_torch(network: FeedForward, *, logits: bool = False) -> Any:
         ValueError: An activation is a custom one.
 
     Examples:
-        >>> import torch, chainrule as cr
-        >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)
-        >>> model = net.to_torch()
-        >>> model
+        >>> import torch, chainrule as cr  # doctest: +SKIP
+        >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)  # doctest: +SKIP
+        >>> model = net.to_torch()  # doctest: +SKIP
+        >>> model  # doctest: +SKIP
         Sequential(
           (0): Linear(in_features=2, out_features=3, bias=True)
           (1): Tanh()
           (2): Linear(in_features=3, out_features=1, bias=True)
         )
-        >>> x = torch.tensor([[0.5, -1.0]], dtype=torch.float64)
-        >>> bool(abs(model(x).item() - net.predict(x)[0, 0]) < 1e-12)
+        >>> x = torch.tensor([[0.5, -1.0]], dtype=torch.float64)  # doctest: +SKIP
+        >>> bool(abs(model(x).item() - net.predict(x)[0, 0]) < 1e-12)  # doctest: +SKIP
         True
     """
     needed("to_torch")

@@ -15,9 +15,9 @@ from chainrule.explain import notation as notations
 from chainrule.explain.document import Section
 from chainrule.explain.notation import Notation
 from chainrule.foreign.torch import document, formulas, reasons, rendering
+from chainrule.foreign.torch.calls import Value
 from chainrule.foreign.torch.certificate import TorchCertificate, certify
 from chainrule.foreign.torch.run import Index, Run, Use
-from chainrule.foreign.torch.tape import Value
 from chainrule.foreign.torch.targets import Labels
 from chainrule.foreign.torch.terms import (
     TorchContribution,

@@ -5,6 +5,7 @@ A call without an entry still has its numbers, which are PyTorch's own.
 
 from __future__ import annotations
 
+from chainrule.foreign.torch.calls import Call, Value
 from chainrule.foreign.torch.entries import (
     attention,
     elementwise,
@@ -16,7 +17,6 @@ from chainrule.foreign.torch.entries import (
     reductions,
 )
 from chainrule.foreign.torch.entries.entry import Bound, Entry, Index, Local
-from chainrule.foreign.torch.tape import Call, Value
 
 __all__ = ["ENTRIES", "TABLE", "Local", "find", "local"]
 

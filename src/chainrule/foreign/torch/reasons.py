@@ -7,8 +7,8 @@ from typing import Literal
 
 import torch
 
+from chainrule.foreign.torch.calls import Call, Cut, Value
 from chainrule.foreign.torch.run import Index, Run
-from chainrule.foreign.torch.tape import Call, Cut, Value
 
 Kind = Literal["", "frozen", "not used", "cut off", "not on the way", "zero", "cancels"]
 

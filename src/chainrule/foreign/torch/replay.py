@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from chainrule.foreign.torch.calls import Call, Value
 from chainrule.foreign.torch.columns import again, outputs, widened
 from chainrule.foreign.torch.run import Index, Run
-from chainrule.foreign.torch.tape import Call, Value
 
 _NARROW = (torch.float32, torch.float16, torch.bfloat16)
 _CASTS = frozenset(("float", "half", "bfloat16"))

@@ -12,9 +12,10 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_map
 
+from chainrule.foreign.torch.calls import Call, Value
 from chainrule.foreign.torch.columns import Column, columns
 from chainrule.foreign.torch.kept import Kept
-from chainrule.foreign.torch.tape import Call, Tape, Value
+from chainrule.foreign.torch.tape import Tape
 
 Index = tuple[int, ...]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from chainrule.foreign.torch.calls import Value
 from chainrule.foreign.torch.run import Index, Run
-from chainrule.foreign.torch.tape import Value
 
 _TEXT = re.compile(r"(?P<name>[^\[\]:]*)(:(?P<call>[^\[\]:]+))?(\[(?P<index>[^\[\]]*)\])?")
 

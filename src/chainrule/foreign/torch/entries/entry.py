@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from chainrule.equations.formulas import Expr, Name, Num, evaluate, parse
-from chainrule.foreign.torch.tape import Call, Value, unflatten
+from chainrule.foreign.torch.calls import Call, Value, unflatten
 
 Index = tuple[int, ...]
 Found = tuple[str, dict[str, float]]  # a formula, and the numbers of its letters

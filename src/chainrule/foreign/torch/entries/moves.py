@@ -9,9 +9,9 @@ from functools import lru_cache
 
 import torch
 
+from chainrule.foreign.torch.calls import Call, Value, tensors
 from chainrule.foreign.torch.columns import again
 from chainrule.foreign.torch.entries.entry import ONE, ZERO, Bound, Entry, Found, Index
-from chainrule.foreign.torch.tape import Call, Value, tensors
 
 _CALLS = (
     "view", "reshape", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "transpose",
