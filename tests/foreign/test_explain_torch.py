@@ -41,7 +41,7 @@ def test_the_names_do_not_bring_pytorch_along() -> None:
 needs_torch = pytest.mark.needs("torch")
 
 
-def conv() -> Any:
+def conv() -> tuple[Any, Any, Any, Any]:
     """A convolution with batch norm, in float64, with 3 samples."""
     from .torch_models import CASES
 
@@ -268,7 +268,7 @@ def test_a_kink_is_told() -> None:
 # --- custom autograd Functions --------------------------------------------------------------------
 
 
-def wrong(fault: str) -> Any:
+def wrong(fault: str) -> tuple[Any, Any, Any, Any]:
     """A model with a matrix product whose backward has a planted fault."""
     import torch
 

@@ -83,7 +83,7 @@ def state(model: Any) -> dict[str, Any]:
         "hooks": [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()],
         "attributes": [set(vars(m)) for m in model.modules()],
         "torch": torch.get_rng_state(),
-        "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
+        "numpy": str(np.random.get_state()),  # noqa: NPY002
         "python": random.getstate(),
         "apply": torch.autograd.Function.apply,
     }

@@ -97,7 +97,8 @@ def kind(checked: Checked) -> str:
     if bool(((ratios - ratio).abs() < 1e-3 * abs(ratio)).all()) and ratio:
         if abs(ratio + 1) < 1e-3:
             return "a forgotten minus sign"
-        sizes = {*checked.shape, int(torch.tensor(checked.shape).prod())} - {1}
+        # a factor of 2 is more often forgotten than a mean over 2
+        sizes = {*checked.shape, int(torch.tensor(checked.shape).prod())} - {1, 2}
         for size in sizes:
             if abs(ratio - size) < 1e-3 * size:
                 return f"a sum for a mean over {size} (a forgotten factor 1/{size})"
