@@ -18,7 +18,6 @@ from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import Loss
 from chainrule.explain import explanation
 from chainrule.explain.worked_example import worked_example
-from chainrule.foreign.torch.explaining import needed, to_torch
 from chainrule.storage import models
 
 if TYPE_CHECKING:
@@ -87,7 +86,6 @@ class Network(FeedForward):
     worked_example = worked_example
     check_gradient = verify.check_gradient
     save = models.save
-    to_torch = to_torch
 
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
@@ -202,6 +200,44 @@ class Network(FeedForward):
 
         return Explorer(self, X, y, validation_data=validation_data)
 
+    def to_torch(self, *, logits: bool = False) -> Any:
+        """Return the network as a Sequential of PyTorch, with copies of its parameters.
+
+        Its outputs are those of `Network.predict` in eval mode. Dropout is taken along; the loss
+        and the L2 penalty are not.
+
+        Args:
+            logits: Leave out the activation of the output layer, as PyTorch's CrossEntropyLoss and
+                BCEWithLogitsLoss apply it themselves.
+
+        Returns:
+            A `torch.nn.Sequential` in the network's dtype.
+
+        Raises:
+            ImportError: PyTorch is not installed.
+            ValueError: An activation is a custom one.
+
+        Examples:
+            >>> import torch, chainrule as cr  # doctest: +SKIP
+            >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)  # doctest: +SKIP
+            >>> model = net.to_torch()  # doctest: +SKIP
+            >>> model  # doctest: +SKIP
+            Sequential(
+              (0): Linear(in_features=2, out_features=3, bias=True)
+              (1): Tanh()
+              (2): Linear(in_features=3, out_features=1, bias=True)
+            )
+            >>> x = torch.tensor([[0.5, -1.0]], dtype=torch.float64)  # doctest: +SKIP
+            >>> bool(abs(model(x).item() - net.predict(x)[0, 0]) < 1e-12)  # doctest: +SKIP
+            True
+        """
+        from chainrule.foreign.torch.explaining import needed
+
+        needed("to_torch")
+        from chainrule.foreign.torch.converting import module
+
+        return module(self, logits)
+
 
 def from_torch(model: Any, loss: Any = None) -> Network:
     """Return the network that a plain PyTorch model is, with copies of its parameters.
@@ -231,6 +267,8 @@ def from_torch(model: Any, loss: Any = None) -> Network:
         >>> cr.from_torch(model, torch.nn.CrossEntropyLoss())  # doctest: +SKIP
         Network(4-8-3: relu, softmax; cross_entropy; 67 parameters, float32)
     """
+    from chainrule.foreign.torch.explaining import needed
+
     needed("from_torch")
     from chainrule.foreign.torch.converting import network
 

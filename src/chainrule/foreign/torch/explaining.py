@@ -6,7 +6,6 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from chainrule.equations.feedforward import FeedForward
 from chainrule.explain import notation as notations
 from chainrule.explain.notation import Notation
 
@@ -81,40 +80,3 @@ def explain_torch(
     from chainrule.foreign.torch.asking import explain
 
     return explain(model, loss_fn, x, y, target, notations.get(notation))
-
-
-def to_torch(network: FeedForward, *, logits: bool = False) -> Any:
-    """Return the network as a Sequential of PyTorch, with copies of its parameters.
-
-    Its outputs are those of `Network.predict` in eval mode. Dropout is taken along; the loss and
-    the L2 penalty are not.
-
-    Args:
-        logits: Leave out the activation of the output layer, as PyTorch's CrossEntropyLoss and
-            BCEWithLogitsLoss apply it themselves.
-
-    Returns:
-        A `torch.nn.Sequential` in the network's dtype.
-
-    Raises:
-        ImportError: PyTorch is not installed.
-        ValueError: An activation is a custom one.
-
-    Examples:
-        >>> import torch, chainrule as cr  # doctest: +SKIP
-        >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)  # doctest: +SKIP
-        >>> model = net.to_torch()  # doctest: +SKIP
-        >>> model  # doctest: +SKIP
-        Sequential(
-          (0): Linear(in_features=2, out_features=3, bias=True)
-          (1): Tanh()
-          (2): Linear(in_features=3, out_features=1, bias=True)
-        )
-        >>> x = torch.tensor([[0.5, -1.0]], dtype=torch.float64)  # doctest: +SKIP
-        >>> bool(abs(model(x).item() - net.predict(x)[0, 0]) < 1e-12)  # doctest: +SKIP
-        True
-    """
-    needed("to_torch")
-    from chainrule.foreign.torch.converting import module
-
-    return module(network, logits)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from operator import attrgetter
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 
+version: Callable[[torch.Tensor], int] = attrgetter("_version")  # it counts writes in place
 _TABLES = ("_parameters", "_buffers", "_modules")  # what a forward pass may fill or replace
 
 
@@ -42,9 +45,9 @@ class Kept:
                 if _is_lazy(t):
                     continue
                 self.copies[id(t)] = t.detach().clone()
-                self.versions[id(t)] = t._version
+                self.versions[id(t)] = version(t)
                 self.storages.add(t.untyped_storage().data_ptr())
-                self._tensors.append((t, t._version, t.requires_grad, t.grad))
+                self._tensors.append((t, version(t), t.requires_grad, t.grad))
         self._generators = _states()
         return self
 
@@ -63,9 +66,9 @@ class Kept:
                 vars(module)[name].clear()
                 vars(module)[name].update(table)
         buffers = {id(t) for t in self.model.buffers()}
-        for t, version, requires_grad, grad in self._tensors:
+        for t, before, requires_grad, grad in self._tensors:
             # Batch norm writes its statistics without a new version.
-            if t._version != version or id(t) in buffers:
+            if version(t) != before or id(t) in buffers:
                 t.data.copy_(self.copies[id(t)])  # .data: a graph of the user's stays valid
             if t.requires_grad != requires_grad:
                 t.requires_grad_(requires_grad)

@@ -114,10 +114,11 @@ def _ends(run: Run, value: Value, index: Index) -> Counter[Call]:
         following: list[tuple[Value, Index]] = []
         for each, at in level:
             for use in run.uses(each, at):
-                if not len(use.column.at):  # nothing moves
+                moves = use.column.at[use.column.local != 0]
+                if not len(moves):
                     ends[use.call] += 1
                 out = use.column.out
-                for flat in use.column.at[:_WIDTH].tolist():
+                for flat in moves[:_WIDTH].tolist():
                     place = tuple(
                         int(i) for i in torch.unravel_index(torch.tensor(flat), out.data.shape)
                     )

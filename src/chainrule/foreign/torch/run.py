@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 
 from chainrule.foreign.torch.calls import Call, Value
 from chainrule.foreign.torch.columns import Column, columns
-from chainrule.foreign.torch.kept import Kept
+from chainrule.foreign.torch.kept import Kept, version
 from chainrule.foreign.torch.tape import Tape
 
 Index = tuple[int, ...]
@@ -89,10 +89,10 @@ class Run:
             self.loss_value = self.tape.value(loss)
             self._differentiate(loss)
             self.input_values = {
-                name: self.tape.values.get((id(t), t._version)) for name, t in self.inputs.items()
+                name: self.tape.values.get((id(t), version(t))) for name, t in self.inputs.items()
             }
             self.named = {
-                name: self.tape.values.get((id(p), p._version))
+                name: self.tape.values.get((id(p), version(p)))
                 for name, p in self.parameters.items()
             }
         self.calls = self.tape.calls

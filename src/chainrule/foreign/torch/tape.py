@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map
 
 from chainrule.foreign.torch import names
 from chainrule.foreign.torch.calls import Call, Cut, Gap, Value, flatten, tensors
-from chainrule.foreign.torch.kept import Kept
+from chainrule.foreign.torch.kept import Kept, version
 
 
 class Tape(TorchFunctionMode):
@@ -93,7 +93,7 @@ class Tape(TorchFunctionMode):
 
     def value(self, t: torch.Tensor) -> Value:
         """Return the value that a tensor is now."""
-        key = (id(t), t._version)
+        key = (id(t), version(t))
         known = self.values.get(key)
         if known is not None:
             return known
@@ -102,17 +102,17 @@ class Tape(TorchFunctionMode):
         if t.is_leaf:
             return self._new(t, get_gradient_edge(t))
         root = t._base
-        if root is not None and (id(root), root._version) in self.values:
+        if root is not None and (id(root), version(root)) in self.values:
             return self._read_again(t, root)
         self.gaps.append(Gap(self._modules[-1], tuple(t.shape), _node(t)))
         return self._new(t, get_gradient_edge(t))
 
     def _new(self, t: torch.Tensor, edge: GradientEdge | None) -> Value:
         copied = (
-            self.kept.copies.get(id(t)) if t._version == self.kept.versions.get(id(t)) else None
+            self.kept.copies.get(id(t)) if version(t) == self.kept.versions.get(id(t)) else None
         )
         made = Value(t.detach() if copied is None else copied, edge)
-        self.values[id(t), t._version] = made
+        self.values[id(t), version(t)] = made
         self._alive.append(t)
         if copied is None and (address := _address(t)) is not None:
             if address in self.kept.storages:  # the model's own, which may change after the run
@@ -213,7 +213,7 @@ class Tape(TorchFunctionMode):
         return out
 
     def _made(self, t: torch.Tensor) -> Value:
-        known = self.values.get((id(t), t._version))  # contiguous() may return what it was given
+        known = self.values.get((id(t), version(t)))  # contiguous() may return what it was given
         return known if known is not None else self._new(t, get_gradient_edge(t))
 
     def _through(
@@ -284,7 +284,7 @@ class Tape(TorchFunctionMode):
         if not made and name not in names.READERS:
             return
         reads = [
-            id(self.values.get((id(t), t._version), t))
+            id(self.values.get((id(t), version(t)), t))
             for t in given
             if t.requires_grad or id(t) in self._cut_off
         ]
