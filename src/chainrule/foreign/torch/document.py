@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chainrule.equations.formulas import Expr, Name, Num, mul
 from chainrule.explain.counts import sum_of_others
@@ -14,8 +14,54 @@ from chainrule.explain.terms import Equation
 from chainrule.foreign.torch.terms import TorchContribution, TorchTerm
 
 if TYPE_CHECKING:
-    from chainrule.foreign.torch.explanation import TorchExplanation
+    from chainrule.explain.notation import Notation
     from chainrule.foreign.torch.run import Run
+
+
+class Sample(Protocol):
+    """What one sample contributes."""
+
+    @property
+    def index(self) -> int:
+        """Return the sample, from 0."""
+
+    @property
+    def value(self) -> float:
+        """Return the sum of all contributions through it."""
+
+
+class Told(Protocol):
+    """What an explanation is made of; see `TorchExplanation`."""
+
+    target: str
+    value: float
+    number: float
+    notation: Notation
+
+    @property
+    def loss(self) -> float:
+        """Return the loss of the run."""
+
+    @property
+    def n_samples(self) -> int:
+        """Return the number of samples."""
+
+    @property
+    def reason(self) -> str:
+        """Return why there is no gradient, or why it is 0."""
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of the reason."""
+
+    @property
+    def terms(self) -> tuple[TorchTerm, ...]:
+        """Return one term for each call."""
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """Return what each sample contributes."""
+
 
 _CALLS = 3  # that are shown with their contributions; of the others the sums
 
@@ -25,7 +71,7 @@ def headline(why: Any) -> tuple[Expr, ...]:
     return Partial(LossSymbol(), Word(why.target)), Num(why.value)
 
 
-def setting(why: TorchExplanation, run: Run) -> str:
+def setting(why: Told, run: Run) -> str:
     """Return the number, the model, the loss and the samples, in words."""
     count = sum(p.numel() for p in run.model.parameters())
     name = getattr(run.loss_fn, "__name__", None) or type(run.loss_fn).__name__
@@ -38,7 +84,7 @@ def setting(why: TorchExplanation, run: Run) -> str:
     return f"{said}\nNote: {why.reason}" if why.reason else said
 
 
-def sections(why: TorchExplanation, depth: int) -> list[Section]:
+def sections(why: Told, depth: int) -> list[Section]:
     """Return the chain rule, its calls, the samples and the positions."""
     if not why.terms:
         return []
@@ -95,12 +141,12 @@ def place(term: TorchTerm) -> str:
     return f"{term.call} in {term.module}" if term.module else term.call
 
 
-def _calls(why: TorchExplanation, name: str, terms: Sequence[TorchTerm]) -> list[Section]:
+def _calls(why: Told, name: str, terms: Sequence[TorchTerm]) -> list[Section]:
     order = sorted(terms, key=lambda term: -abs(term.value))
     return [Section(f"The call {place(t)}", _call(why, name, t)) for t in order[:_CALLS]]
 
 
-def _call(why: TorchExplanation, name: str, term: TorchTerm) -> list[Equation]:
+def _call(why: Told, name: str, term: TorchTerm) -> list[Equation]:
     equations: list[Equation] = []
     largest, rest = term.contributions.largest(why.notation.max_terms)
     if term.definition:
@@ -126,7 +172,7 @@ def _call(why: TorchExplanation, name: str, term: TorchTerm) -> list[Equation]:
     return equations
 
 
-def _samples(why: TorchExplanation) -> list[Section]:
+def _samples(why: Told) -> list[Section]:
     if why.n_samples < 2 or not why.samples:
         return []
     first = why.notation.first_index
@@ -139,7 +185,7 @@ def _samples(why: TorchExplanation) -> list[Section]:
     return [Section(f"The {why.n_samples} samples", rows)]
 
 
-def _positions(why: TorchExplanation, term: TorchTerm) -> list[Section]:
+def _positions(why: Told, term: TorchTerm) -> list[Section]:
     sums = term.by_position()
     if term.sample_axis is None or len(sums) < 2 or len(sums) == len(term.contributions):
         return []

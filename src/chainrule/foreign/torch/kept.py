@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 version: Callable[[torch.Tensor], int] = attrgetter("_version")  # it counts writes in place
+base_of: Callable[[torch.Tensor], torch.Tensor | None] = attrgetter("_base")  # of a view
 _TABLES = ("_parameters", "_buffers", "_modules")  # what a forward pass may fill or replace
 
 

@@ -13,13 +13,12 @@ from chainrule.explain.mathml import MathmlWriter
 from chainrule.explain.scribe import math
 from chainrule.explain.text import TextWriter
 from chainrule.explain.writer import Writer
-from chainrule.foreign.torch.document import headline
+from chainrule.foreign.torch.document import Told, headline
 
 if TYPE_CHECKING:
     from chainrule.explain.document import Section
     from chainrule.explain.notation import Notation
     from chainrule.foreign.torch.certificate import TorchCertificate
-    from chainrule.foreign.torch.explanation import TorchExplanation
 
 
 class Explained(Protocol):
@@ -90,7 +89,11 @@ def fragment(why: Explained, depth: int) -> str:
     return "\n".join([*lines, "</div>"])
 
 
-def as_dict(why: TorchExplanation, depth: int) -> dict[str, Any]:
+class Whole(Told, Explained, Protocol):
+    """An explanation with its parts and its renderings."""
+
+
+def as_dict(why: Whole, depth: int) -> dict[str, Any]:
     """Return everything as plain data for JSON."""
     formats = page_dict.Formats(why.notation, _SIZES, why.n_samples)
     most = why.notation.max_terms
@@ -123,5 +126,5 @@ def as_dict(why: TorchExplanation, depth: int) -> dict[str, Any]:
         "terms": terms,
         "samples": [{"index": s.index, "value": plain(s.value)} for s in why.samples],
         "sections": formats.sections(why.sections(depth)),
-        "certificate": why.certificate.to_dict(),
+        "certificate": None if why.certificate is None else why.certificate.to_dict(),
     }

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map
 
 from chainrule.foreign.torch import names
 from chainrule.foreign.torch.calls import Call, Cut, Gap, Value, flatten, tensors
-from chainrule.foreign.torch.kept import Kept, version
+from chainrule.foreign.torch.kept import Kept, base_of, version
 
 
 class Tape(TorchFunctionMode):
@@ -101,7 +101,7 @@ class Tape(TorchFunctionMode):
             return self._new(t, None)
         if t.is_leaf:
             return self._new(t, get_gradient_edge(t))
-        root = t._base
+        root = base_of(t)
         if root is not None and (id(root), version(root)) in self.values:
             return self._read_again(t, root)
         self.gaps.append(Gap(self._modules[-1], tuple(t.shape), _node(t)))
@@ -183,7 +183,7 @@ class Tape(TorchFunctionMode):
         held = [self.value(t) if isinstance(t, torch.Tensor) else t for t in flat]
         again: Callable[..., Any] = func
         target = given[0]
-        root = target._base if writes else None
+        root = base_of(target) if writes else None
         if writes:
             if root is not None:
                 again, held = self._through(name, func, target, root, held, flat)
@@ -353,7 +353,7 @@ def _apart(out: Any) -> Any:
     The memory of an LSTM cell is: what reaches it through the cell's output would be counted twice.
     """
     found = [t for t in tensors(out) if t.requires_grad]
-    if len(found) < 2 or any(t._base is not None for t in found):
+    if len(found) < 2 or any(base_of(t) is not None for t in found):
         return out
     return tree_map(lambda t: t.clone() if isinstance(t, torch.Tensor) else t, out)
 
