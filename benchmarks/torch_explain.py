@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ def fastest(call: Callable[[], Any], runs: int = RUNS) -> float:
 def residual() -> nn.Module:
     """Return a residual network of convolutions, ResNet-18 in its middle layers, for 32² images."""
 
-    class Block(nn.Module):
+    class Block(nn.Module):  # type: ignore[misc]  # PyTorch counts as Any
         def __init__(self, channels: int) -> None:
             super().__init__()
             self.a = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
@@ -76,7 +77,7 @@ def measure(name: str, model: nn.Module, x: Any, y: Any, targets: list[str]) -> 
         parameter, index = target.split("[")
         value, at = run.named[parameter], tuple(map(int, index.rstrip("]").split(",")))
         assert value is not None
-        print(f"  {target}: {fastest(lambda v=value, a=at: run.uses(v, a)):.3f} ms")
+        print(f"  {target}: {fastest(partial(run.uses, value, at)):.3f} ms")
     hidden = max((v for v in run.values if v.maker and v.users), key=lambda v: v.data.numel())
     at = tuple(size // 2 for size in hidden.data.shape)
     said = f"an element that {hidden.users[0].name} reads"
