@@ -26,6 +26,8 @@ def errors(run: Any, most: int | None = None) -> Iterator[tuple[float, str]]:
             parts = [float(p) for use in run.uses(value, index) for p in use.parts]
             number = float(value.grad[index])
             size = math.fsum(map(abs, parts)) + abs(number)
-            floor = 1e-12 * float(value.grad.abs().max())  # of what rounding leaves of zero
+            floor = 1e-6 * float(
+                value.grad.abs().max()
+            )  # kernels leave rounding of this for a zero
             error = abs(math.fsum(parts) - number) / (size + floor + 1e-300)
             yield error, "/".join(call.name for call in value.users)
