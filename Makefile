@@ -152,6 +152,11 @@ sanitize: $(READY)-test ## run the core's tests under sanitizers (memory, undefi
 installs: $(READY)-test ## install without a compiler, and without the core, and test what comes of it
 	@PYTHON=$(BIN)/python native/installs.sh
 
+.PHONY: torch-coverage
+torch-coverage: $(READY)-test ## print the share of the calls of PyTorch models that have a formula (bar: 95 %)
+	@$(BIN)/python -m pip install --disable-pip-version-check -qq torch==2.13.0 transformers
+	@$(BIN)/python -m tests.foreign.coverage
+
 .PHONY: torture
 torture: $(READY)-test ## kill runs with checkpoints, and saves, two hundred times, and look at what is left
 	@$(BIN)/python tests/training/torture.py --kills 200

@@ -43,6 +43,9 @@ def why_missing(tool: str) -> str | None:
         case "torch" | "jax":
             there = importlib.util.find_spec(tool) is not None
             hint = f"pip install '.[{tool}]'"
+        case "transformers":
+            there = importlib.util.find_spec("transformers") is not None
+            hint = "pip install transformers"
         case "tensorboard":  # tensorboardX writes, tensorboard reads
             there = all(map(importlib.util.find_spec, ("tensorboardX", "tensorboard")))
             hint = "pip install '.[tensorboard]' tensorboard"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what only some tests need, with the Python that is given: PyTorch, JAX, Typst, readers of quizzes and
+# Installs what only some tests need, with the Python that is given: PyTorch, transformers, JAX, Typst, readers of quizzes and
 # what loggers write to (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Python for the browser (Pyodide,
 # into the user's cache), Chromium, Firefox and LaTeX (apt-get, which root alone may use).
 set -euo pipefail
@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 python=${1:?the Python to install packages for}
 
 # torch is pinned: without the pin pip may take a build that brings gigabytes of GPU libraries.
-"$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard \
+"$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard transformers \
   moodle-xml-parser citolab-qti-convert nbgrader wasmtime \
   --editable '.[jax,tensorboard,mlflow,worksheets]'
 

@@ -33,7 +33,8 @@ GROUPS = (
     Group(
         "Networks",
         "Make, train, ask, prove and save a network.",
-        ("chainrule.Network", "chainrule.load", "chainrule.Layer", "chainrule.Forward",
+        ("chainrule.Network", "chainrule.load", "chainrule.from_torch",
+         "chainrule.Layer", "chainrule.Forward",
          "chainrule.Gradient", "chainrule.ByLayer", "chainrule.Activation", "chainrule.Loss"),
     ),
     Group(
@@ -63,6 +64,7 @@ GROUPS = (
          "chainrule.Notation", "chainrule.Weight", "chainrule.Bias",
          "chainrule.WeightMatrix", "chainrule.BiasVector",
          "chainrule.PreActivation", "chainrule.UnitOutput", "chainrule.explain_sklearn",
+         "chainrule.explain_torch",
          "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions",
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
     ),
@@ -101,7 +103,8 @@ GROUPS = (
 # a schedule or a logger is used by its parameters alone.
 MEMBERS = {
     "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
-    "worked_example check_gradient explore save copy penalty masks engine dtype weighted_layers",
+    "worked_example check_gradient explore save "
+    "to_torch copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     )
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
-    from chainrule.network import Network, load
+    from chainrule.foreign.torch.explaining import explain_torch
+    from chainrule.network import Network, from_torch, load
     from chainrule.sklearn.explaining import explain_sklearn
     from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
     from chainrule.training.callbacks import Callback, EarlyStopping
@@ -73,7 +74,8 @@ _MODULES = {
     ),
     "explain": ("Explanation", "Notation", "WorkedExample"),
     "explain.array_explanation": ("ArrayExplanation",),
-    "network": ("Network", "load"),
+    "foreign.torch.explaining": ("explain_torch",),
+    "network": ("Network", "from_torch", "load"),
     "sklearn.explaining": ("explain_sklearn",),
     "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
     "training.callbacks": ("Callback", "EarlyStopping"),
@@ -124,6 +126,8 @@ __all__ = [
     "Worksheet",
     "__version__",
     "explain_sklearn",
+    "explain_torch",
+    "from_torch",
     "load",
     "worksheet",
 ]

@@ -200,6 +200,80 @@ class Network(FeedForward):
 
         return Explorer(self, X, y, validation_data=validation_data)
 
+    def to_torch(self, *, logits: bool = False) -> Any:
+        """Return the network as a Sequential of PyTorch, with copies of its parameters.
+
+        Its outputs are those of `Network.predict` in eval mode. Dropout is taken along; the loss
+        and the L2 penalty are not.
+
+        Args:
+            logits: Leave out the activation of the output layer, as PyTorch's CrossEntropyLoss and
+                BCEWithLogitsLoss apply it themselves.
+
+        Returns:
+            A `torch.nn.Sequential` in the network's dtype.
+
+        Raises:
+            ImportError: PyTorch is not installed.
+            ValueError: An activation is a custom one.
+
+        Examples:
+            >>> import torch, chainrule as cr  # doctest: +SKIP
+            >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)  # doctest: +SKIP
+            >>> model = net.to_torch()  # doctest: +SKIP
+            >>> model  # doctest: +SKIP
+            Sequential(
+              (0): Linear(in_features=2, out_features=3, bias=True)
+              (1): Tanh()
+              (2): Linear(in_features=3, out_features=1, bias=True)
+            )
+            >>> x = torch.tensor([[0.5, -1.0]], dtype=torch.float64)  # doctest: +SKIP
+            >>> bool(abs(model(x).item() - net.predict(x)[0, 0]) < 1e-12)  # doctest: +SKIP
+            True
+        """
+        from chainrule.foreign.torch.explaining import needed
+
+        needed("to_torch")
+        from chainrule.foreign.torch.converting import module
+
+        return module(self, logits)
+
+
+def from_torch(model: Any, loss: Any = None) -> Network:
+    """Return the network that a plain PyTorch model is, with copies of its parameters.
+
+    Args:
+        model: A ``torch.nn.Sequential`` of Linear layers, activations that chainrule has, and
+            Dropout after hidden layers; a Flatten before the first layer is left out, as ``X`` is
+            flat. Sequentials may stand inside of each other.
+        loss: A loss of PyTorch, such as ``nn.CrossEntropyLoss()`` or ``F.mse_loss``, a name, a
+            `Loss`, or None for "half_squared_error". CrossEntropyLoss and BCEWithLogitsLoss bring
+            the activation of the output along. MSELoss, L1Loss and HuberLoss average over the
+            outputs; with more than one output they become a custom loss that does.
+
+    Returns:
+        The network, in the dtype of the model.
+
+    Raises:
+        ImportError: PyTorch is not installed.
+        TypeError: The model is not a module.
+        ValueError: A layer or the loss cannot be converted; the message names each of them.
+
+    Examples:
+        >>> import torch, chainrule as cr  # doctest: +SKIP
+        >>> model = torch.nn.Sequential(  # doctest: +SKIP
+        ...     torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
+        ... )
+        >>> cr.from_torch(model, torch.nn.CrossEntropyLoss())  # doctest: +SKIP
+        Network(4-8-3: relu, softmax; cross_entropy; 67 parameters, float32)
+    """
+    from chainrule.foreign.torch.explaining import needed
+
+    needed("from_torch")
+    from chainrule.foreign.torch.converting import network
+
+    return network(model, loss, Network)
+
 
 def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> Network:
     """Read a network from a model file, a checkpoint or the model of a table.

@@ -1,0 +1,1 @@
+"""Foreign models: networks that other libraries made, explained as they are."""

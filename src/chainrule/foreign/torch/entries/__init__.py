@@ -1,0 +1,1 @@
+"""Entries of the table of formulas, by kind of call."""

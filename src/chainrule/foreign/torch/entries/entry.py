@@ -1,0 +1,127 @@
+"""Entry: what one function of PyTorch computes, and its derivative element by element."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from chainrule.equations.formulas import Expr, Name, Num, evaluate, parse
+from chainrule.foreign.torch.calls import Call, Value, unflatten
+
+Index = tuple[int, ...]
+Found = tuple[str, dict[str, float]]  # a formula, and the numbers of its letters
+ZERO: Found = ("0", {})
+ONE: Found = ("1", {})
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "exp": math.exp, "ln": math.log, "sqrt": math.sqrt, "abs": abs,
+    "sign": lambda x: float((x > 0) - (x < 0)), "sin": math.sin, "cos": math.cos,
+    "tanh": math.tanh, "sinh": math.sinh, "cosh": math.cosh, "atan": math.atan,
+    "sigma": lambda x: 1 / (1 + math.exp(-x)) if x > -700 else 0.0,
+    "Phi": lambda x: math.erfc(-x / math.sqrt(2)) / 2,
+    "phi": lambda x: math.exp(-x * x / 2) / math.sqrt(2 * math.pi),
+    "max": max, "min": min,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Local:
+    """∂element/∂quantity as a formula with its numbers.
+
+    Attributes:
+        formula: The formula in the language of `formulas`; " = " joins equal forms.
+        names: The number that each letter stands for.
+    """
+
+    formula: str
+    names: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """Return the number that the formula comes to."""
+        return float(evaluate(parse(self.formula)[-1], self.names, _FUNCTIONS))
+
+    def sides(self) -> list[Expr]:
+        """Return the equal forms, and the last one with its numbers."""
+        forms: list[Expr] = list(parse(self.formula))
+        last = forms[-1]
+        if isinstance(last, Num):
+            return []
+        if isinstance(last, Name):
+            return forms
+        return [*forms, last.replace(self._number)]
+
+    def _number(self, node: Expr) -> Expr | None:
+        return Num(self.names[node.name]) if isinstance(node, Name) else None
+
+
+class Bound:
+    """The arguments of a recorded call by name.
+
+    Attributes:
+        call: The call.
+        out: The numbers of the output.
+        asked: The argument that the derivative is taken with respect to.
+    """
+
+    def __init__(self, call: Call, out: Value, names: Sequence[str], asked: Value) -> None:
+        self.call, self.out, self.asked = call, out.data, asked
+        args, kwargs = unflatten(call.args, call.spec)
+        self.given: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
+        self.rest = args[len(names) :]
+
+    def tensor(self, name: str) -> torch.Tensor | None:
+        """Return the numbers of a tensor argument, or None."""
+        value = self.given.get(name)
+        return value.data if isinstance(value, Value) else None
+
+    def data(self, name: str) -> torch.Tensor:
+        """Return the numbers of a tensor argument, which is there."""
+        found = self.tensor(name)
+        if found is None:
+            raise LookupError(name)
+        return found
+
+    def option(self, name: str, default: Any) -> Any:
+        """Return an argument that is no tensor, or its default."""
+        value = self.given.get(name, default)
+        return default if isinstance(value, Value) else value
+
+    def places(self) -> list[str]:
+        """Return the names of the arguments that the one in question was given as."""
+        found = [name for name, given in self.given.items() if given is self.asked]
+        return found + ["rest" for given in self.rest if given is self.asked]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table.
+
+    Attributes:
+        calls: The names of the functions.
+        parameters: The names of their arguments, in order.
+        says: What an element of the result is.
+        depends: What it depends on.
+        local: Returns ∂out/∂in for an argument, an element of it and one of the result.
+    """
+
+    calls: tuple[str, ...]
+    parameters: tuple[str, ...]
+    says: str
+    depends: str
+    local: Callable[[Bound, str, Index, Index], Found]
+
+
+def spread(out: Index, shape: Sequence[int]) -> Index:
+    """Return which element of a broadcast argument stands at a place of the result."""
+    tail = out[len(out) - len(shape) :] if shape else ()
+    return tuple(0 if size == 1 else i for i, size in zip(tail, shape, strict=True))
+
+
+def number(t: torch.Tensor, index: Index) -> float:
+    """Return one number of a tensor."""
+    return float(t[index])
