@@ -61,6 +61,9 @@ def why_missing(tool: str) -> str | None:
         case "nbgrader":  # a program, which may have an environment of its own
             there = shutil.which("nbgrader", path=PROGRAMS) is not None
             hint = "pip install nbgrader"
+        case "cc":
+            there = shutil.which("cc") is not None
+            hint = "install GCC or Clang"
         case "node":
             there = shutil.which("node") is not None
             hint = "install Node.js"

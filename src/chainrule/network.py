@@ -18,6 +18,7 @@ from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import Loss
 from chainrule.explain import explanation
 from chainrule.explain.worked_example import worked_example
+from chainrule.foreign.c.export import to_c
 from chainrule.storage import models
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Network(FeedForward):
     worked_example = worked_example
     check_gradient = verify.check_gradient
     save = models.save
+    to_c = to_c
 
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 

@@ -1,0 +1,1 @@
+"""Other formats and libraries: from and to them."""

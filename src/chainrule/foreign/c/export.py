@@ -1,0 +1,148 @@
+"""Network.to_c: write a network as a file of C and its header."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TypeVar
+
+import numpy as np
+
+from chainrule.equations.feedforward import FeedForward
+from chainrule.foreign.c import quantize as int8
+from chainrule.foreign.c.source import MARK, Settings, header, source
+from chainrule.storage.atomic import write_atomically
+
+AnyNetwork = TypeVar("AnyNetwork", bound=FeedForward)
+
+
+def to_c(
+    net: AnyNetwork,
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    dtype: str | None = None,
+    arithmetic: str | None = None,
+    quantize: str | None = None,
+    main: bool = False,
+) -> AnyNetwork:
+    """Write the network as C99 that depends on nothing: a file, and a header beside it.
+
+    The file has the parameters as constants and the functions ``NAME_predict`` and
+    ``NAME_predict_class``. They allocate nothing and may be called from several threads. A custom
+    activation is translated from its formula, and may then need the C library's mathematics.
+
+    Args:
+        path: The file, whose name ends in .c. The header has the same name with .h. Both are
+            replaced if chainrule wrote them.
+        name: What the names in the file begin with. None takes that of the file.
+        dtype: The type of parameters, inputs and outputs, "float32" (float) or "float64" (double).
+            None takes that of the network.
+        arithmetic: The type in which sums and activations are computed; None takes ``dtype``. With
+            "float64" after float32, outputs are those of float64, rounded once.
+        quantize: "int8" stores each weight in one byte, with one scale for each unit; biases and
+            arithmetic stay. None keeps the weights.
+        main: Whether the file has a ``main``, which reads CSV and prints the outputs.
+
+    Returns:
+        A copy of the network with the parameters of the file, so that what rounding them costs can
+        be measured, by `Network.loss_value` for example.
+
+    Raises:
+        OSError: A file cannot be written.
+        TypeError: ``name`` or a type is not a text.
+        ValueError: ``path`` does not end in .c, ``name`` is not an identifier of C, a file exists
+            that chainrule did not write, a parameter is not finite or too large for ``dtype``, or a
+            custom activation does not compute its formula. Nothing is written then.
+
+    Examples:
+        >>> import os, tempfile
+        >>> import chainrule as cr
+        >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.c")
+        >>> rounded = net.to_c(path, dtype="float32")
+        >>> print(open(path[:-1] + "h").read().split("#ifdef")[0].split("\\n\\n")[1])
+        #define MODEL_INPUTS 2
+        #define MODEL_OUTPUTS 1
+    """
+    path = os.fspath(path)
+    if not isinstance(path, str) or not path.endswith(".c"):
+        raise ValueError(f"path is {path!r}; expected the name of a file that ends in .c")
+    dtype = _type(dtype, "dtype", net.dtype.name)
+    arithmetic = _type(arithmetic, "arithmetic", dtype)
+    if dtype == "float64" and arithmetic == "float32":
+        raise ValueError("arithmetic is float32, dtype is float64; expected float64 for both")
+    if quantize not in (None, "int8"):
+        raise ValueError(f"quantize is {quantize!r}; expected 'int8' or None")
+    settings = Settings(_identifier(name, path), dtype, arithmetic, bool(main))
+    net.check_parameters()
+    rounded = _rounded(net, dtype)
+    weights = None if quantize is None else int8.quantize(rounded, dtype)
+    if weights is not None:
+        for layer, (q, s) in zip(rounded.weighted_layers, weights.layers, strict=True):
+            layer.W[...] = q * s.astype(np.float64)[:, None]
+    files = {
+        path[:-2] + ".h": header(rounded, settings),
+        path: source(rounded, settings, weights),
+    }
+    for file in files:
+        check_replaceable(file)
+    for file, text in files.items():
+        write_atomically(file, text.encode())
+    return rounded
+
+
+def check_replaceable(path: str) -> None:
+    """Raise ValueError if a file exists that chainrule did not write."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(MARK))
+    except FileNotFoundError:
+        return
+    if start != MARK.encode():
+        raise ValueError(
+            f"{path} exists and was not written by chainrule. Choose another path, or delete it."
+        )
+
+
+def _type(given: str | None, what: str, unsaid: str) -> str:
+    if given is None:
+        return unsaid
+    if given not in ("float32", "float64"):
+        error = ValueError if isinstance(given, str) else TypeError
+        raise error(f"{what} is {given!r}; expected 'float32' or 'float64'")
+    return given
+
+
+def _identifier(name: str | None, path: str) -> str:
+    """Return what names begin with; raise ValueError unless C takes it as an identifier."""
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name is {name!r}; expected a text")
+    given = os.path.basename(path)[:-2] if name is None else name
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", given, re.ASCII):
+        of = f"{path} names the functions {given!r}" if name is None else f"name is {given!r}"
+        raise ValueError(
+            f"{of}; expected letters, digits and _, with a letter first, as C has them. "
+            + ("Pass name, or choose another path." if name is None else "Choose another name.")
+        )
+    return given
+
+
+def _rounded(net: AnyNetwork, dtype: str) -> AnyNetwork:
+    """Return a copy with parameters that the type has."""
+    rounded = net.copy()
+    with np.errstate(over="ignore"):
+        values = net.parameters.astype(dtype)
+    if not np.isfinite(values).all():
+        l, what = next(
+            (l, what)
+            for l, layer in enumerate(net.layers[1:], start=1)
+            for what, array in (("W", layer.W), ("b", layer.b))
+            if array is not None and np.abs(array).max() > float(np.finfo(dtype).max)
+        )
+        raise ValueError(
+            f"layers[{l}].{what} has a number that {dtype} does not have; expected "
+            "dtype='float64'"
+        )
+    rounded.parameters[...] = values
+    return rounded
