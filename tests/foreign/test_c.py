@@ -139,7 +139,7 @@ def test_classes(tmp_path: Path) -> None:
         net.to_c(tmp_path / "model.c")
         to = compile(tmp_path / "model.c", tmp_path / f"{net.sizes[-1]}.so", "", "-shared", "-fPIC")
         call = ctypes.CDLL(str(to)).model_predict_class
-        X = rows(net).astype("float64")
+        X = 3 * rows(net).astype("float64")
         found = [call(x.ctypes.data_as(ctypes.c_void_p)) for x in X]
         assert found == net.predict_classes(X).tolist()
         assert len(set(found)) > 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ static void dense(const PARAMETER *W, const PARAMETER *b, const real *x, real *z
         z[j] = b[j];
     for (k = 0; k < inputs; ++k, W += units)
         for (j = 0; j < units; ++j)
-            z[j] += W[j] * x[k];
+            z[j] += (real)W[j] * x[k];
 }
 """
 _DENSE_INT8 = """\
@@ -43,7 +43,7 @@ static void dense(const signed char *W, const PARAMETER *s, const PARAMETER *b, 
         for (j = 0; j < units; ++j)
             z[j] += (real)W[j] * x[k];
     for (j = 0; j < units; ++j)
-        z[j] = z[j] * s[j] + b[j];
+        z[j] = z[j] * (real)s[j] + (real)b[j];
 }
 """
 
@@ -82,8 +82,8 @@ int main(void)
         if (k < NAME_INPUTS) {
             if (n == 1 && k == 0 && end == at)
                 continue; /* the names of the columns */
-            fprintf(stderr, "line %lu, column %lu: expected NAME_INPUTS numbers with commas\\n", n,
-                    (unsigned long)k + 1);
+            fprintf(stderr, "line %lu, column %lu: expected %d numbers with commas\\n", n,
+                    (unsigned long)k + 1, NAME_INPUTS);
             return 2;
         }
         NAME_predict(x, y);
@@ -307,7 +307,3 @@ def _safe(text: str) -> str:
     """Return a text that does not end a comment or a line."""
     return "".join(c if c.isprintable() and c.isascii() else "?" for c in text).replace("*/", "* /")
 
-
-def names(settings: Settings) -> Sequence[str]:
-    """Return the names that the header gives to others."""
-    return [f"{settings.name}_predict", f"{settings.name}_predict_class"]
