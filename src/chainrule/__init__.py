@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from chainrule.equations.targets import Bias, PreActivation, UnitOutput, Weight
     from chainrule.explain import Explanation, Notation, WorkedExample
-    from chainrule.network import Network, load
+    from chainrule.network import Network, from_onnx, load
     from chainrule.sklearn.explaining import explain_sklearn
     from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
     from chainrule.training.callbacks import Callback, EarlyStopping
@@ -57,7 +57,7 @@ _MODULES = {
     ),
     "equations.targets": ("Bias", "PreActivation", "UnitOutput", "Weight"),
     "explain": ("Explanation", "Notation", "WorkedExample"),
-    "network": ("Network", "load"),
+    "network": ("Network", "from_onnx", "load"),
     "sklearn.explaining": ("explain_sklearn",),
     "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
     "training.callbacks": ("Callback", "EarlyStopping"),
@@ -105,6 +105,7 @@ __all__ = [
     "Worksheet",
     "__version__",
     "explain_sklearn",
+    "from_onnx",
     "load",
     "worksheet",
 ]

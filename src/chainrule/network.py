@@ -19,6 +19,8 @@ from chainrule.equations.losses import Loss
 from chainrule.explain import explanation
 from chainrule.explain.worked_example import worked_example
 from chainrule.foreign.c.export import to_c
+from chainrule.foreign.onnx import read
+from chainrule.foreign.onnx.write import to_onnx
 from chainrule.storage import models
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class Network(FeedForward):
     check_gradient = verify.check_gradient
     save = models.save
     to_c = to_c
+    to_onnx = to_onnx
 
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
@@ -231,3 +234,35 @@ def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ())
         Network(2-3-1: tanh, identity; half_squared_error; 13 parameters, float64)
     """
     return models.load(path, custom, Network)
+
+
+def from_onnx(path: str | os.PathLike[str]) -> Network:
+    """Read a network from a model of ONNX, whoever wrote it, if it is one of connected layers.
+
+    The graph may have Gemm, MatMul and Add, batch normalisation (which is folded into the weights)
+    and the activations of chainrule, each as one node or as several that compute the same. Dropout
+    has no effect. The class labels of a classifier are not read.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The network, in float64 if any constant of the graph is, else in float32. The loss is that
+        of a file that chainrule wrote; else "cross_entropy" after a softmax,
+        "binary_cross_entropy" after a sigmoid, and "half_squared_error" after others.
+
+    Raises:
+        ImportError: The package onnx is not installed.
+        OSError: The file cannot be read.
+        ValueError: The file is not a model of ONNX, or not a network of fully connected layers; the
+            message names each node that is not part of one.
+
+    Examples:
+        >>> import os, tempfile
+        >>> import chainrule as cr
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.onnx")
+        >>> cr.Network([2, 3, 1], hidden="gelu", seed=0).to_onnx(path)
+        >>> cr.from_onnx(path)
+        Network(2-3-1: gelu, identity; half_squared_error; 13 parameters, float64)
+    """
+    return read.from_onnx(path, Network)
