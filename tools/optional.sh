@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Installs what only some tests need, with the Python that is given: PyTorch, JAX, Typst, readers of quizzes and
-# what loggers write to (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Python for the browser (Pyodide,
-# into the user's cache), Chromium and Firefox (apt-get, which root alone may use).
+# what loggers write to, ONNX Runtime, Zig (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Python for the browser (Pyodide,
+# into the user's cache), Chromium, Firefox, a compiler and an emulator for ARM (apt-get, which root alone may use).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:?the Python to install packages for}
 
 # torch is pinned: without the pin pip may take a build that brings gigabytes of GPU libraries.
 "$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard \
-  moodle-xml-parser citolab-qti-convert nbgrader \
-  --editable '.[jax,tensorboard,mlflow,worksheets]'
+  moodle-xml-parser citolab-qti-convert nbgrader onnxruntime ziglang skl2onnx \
+  --editable '.[jax,tensorboard,mlflow,onnx,worksheets]'
 
 "$python" -c 'from chainrule.explorer.hosts import runtime; runtime.find(tell=print)'
 
@@ -23,9 +23,11 @@ has() {
 wanted=()
 has chromium chromium-browser google-chrome || wanted+=(chromium)
 has firefox firefox-esr || wanted+=(firefox-esr)
+has arm-none-eabi-gcc || wanted+=(gcc-arm-none-eabi libnewlib-arm-none-eabi)
+has qemu-system-arm || wanted+=(qemu-system-arm)
 if [ ${#wanted[@]} = 0 ]; then exit 0; fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-  echo "Browsers are missing, which the tests of the explorer need: install them (on Debian as root," \
+  echo "Programs are missing, which some tests need: install them (on Debian as root," \
     "apt-get install ${wanted[*]}), and run this again" >&2
   exit 1
 fi

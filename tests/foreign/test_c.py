@@ -88,7 +88,10 @@ def test_shapes(sizes: Any, biases: bool, arithmetic: str, tmp_path: Path) -> No
 
 class Bump(cr.Activation):
     name = "bump */ #error"
-    formula = "max(0, z, -3) * exp(-abs(z)) + sigma(z)*tanh(z/2) - z**2 + (Phi(z) if z > 0.5 else phi(z)) - sign(z)*min(z, 1)"
+    formula = (
+        "max(0, z, -3) * exp(-abs(z)) + sigma(z)*tanh(z/2) - z**2 "
+        "+ (Phi(z) if z > 0.5 else phi(z)) - sign(z)*min(z, 1)"
+    )
     derivative_formula = "z"  # not asked for here
 
     def value(self, z: Any) -> Any:
@@ -213,7 +216,8 @@ def test_the_same_bits(compiler: str, flags: tuple[str, ...], tmp_path: Path) ->
     found = []
     for program, how in (("", ("-O1",)), (compiler, flags)):
         built = compile(tmp_path / "model.c", tmp_path / "model", program, *how)
-        found.append(subprocess.run([str(built)], input=text, capture_output=True, text=True).stdout)
+        done = subprocess.run([str(built)], input=text, capture_output=True, text=True)
+        found.append(done.stdout)
     assert found[0]
     assert found[0] == found[1]
 

@@ -46,9 +46,7 @@ _FOR_C = ("dtype", "arithmetic", "quantize", "name", "main")
               help="C: samples, to measure what rounding the parameters costs.")  # fmt: skip
 @plain_option
 @read_options
-def export(
-    model: str, form: str, out: str, data: str | None, plain: bool, **options: Any
-) -> None:
+def export(model: str, form: str, out: str, data: str | None, plain: bool, **options: Any) -> None:
     """Write the network of the file MODEL in another format."""
     from chainrule.network import load as load_network
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def to_c(
         True
     """
     path = os.fspath(path)
-    if not isinstance(path, str) or not path.endswith(".c"):
+    if not path.endswith(".c"):
         raise ValueError(f"path is {path!r}; expected the name of a file that ends in .c")
     dtype = _type(dtype, "dtype", net.dtype.name)
     arithmetic = _type(arithmetic, "arithmetic", dtype)
@@ -106,16 +106,16 @@ def check_replaceable(path: str) -> None:
         )
 
 
-def _type(given: str | None, what: str, unsaid: str) -> str:
+def _type(given: Any, what: str, unsaid: str) -> str:
     if given is None:
         return unsaid
     if given not in ("float32", "float64"):
         error = ValueError if isinstance(given, str) else TypeError
         raise error(f"{what} is {given!r}; expected 'float32' or 'float64'")
-    return given
+    return str(given)
 
 
-def _identifier(name: str | None, path: str) -> str:
+def _identifier(name: Any, path: str) -> str:
     """Return what names begin with; raise ValueError unless C takes it as an identifier."""
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name is {name!r}; expected a text")
@@ -142,8 +142,7 @@ def _rounded(net: AnyNetwork, dtype: str) -> AnyNetwork:
             if array is not None and np.abs(array).max() > float(np.finfo(dtype).max)
         )
         raise ValueError(
-            f"layers[{l}].{what} has a number that {dtype} does not have; expected "
-            "dtype='float64'"
+            f"layers[{l}].{what} has a number that {dtype} does not have; expected dtype='float64'"
         )
     rounded.parameters[...] = values
     return rounded

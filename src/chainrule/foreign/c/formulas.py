@@ -86,7 +86,11 @@ def translate(g: Activation, real: str) -> Translated:
         if function in _OWN:
             name = _OWN[function]
             units[name] = None
-            return f"{name}({arguments[0]}, R(1.0))" if name == "normal" else f"{name}_unit({arguments[0]})"
+            return (
+                f"{name}({arguments[0]}, R(1.0))"
+                if name == "normal"
+                else f"{name}_unit({arguments[0]})"
+            )
         library = True
         if function == "phi":
             halved = f"R(-0.5) * ({arguments[0]}) * ({arguments[0]})"

@@ -75,7 +75,7 @@ _POWER = """\
 #if FLT_EVAL_METHOD != 0
 #error "Compile for arithmetic without excess precision, such as -msse2 -mfpmath=sse on x86."
 #endif
-/* e^x = 2^k (1 + m) for x <= 0: returns m, and 2^(k + LIFT), which is normal unless e^x is 0. */
+/* e^x = 2^k (1 + m) for x <= 0: returns m and 2^(k + LIFT), which is normal unless e^x is 0. */
 static inline real power(real x, real *lifted)
 {
     union { real number; WORD bits; } scale;
@@ -120,8 +120,8 @@ static inline real normal(real z, real f)
     m = power(square * R(-0.5), &lifted);
     m = m - (R(1.0) + m) * (rest * R(0.5));
     upper = (m * lifted + lifted) * ((ERFCX) / (x + x + R(1.0)) * R(0.5));
-    return z < R(0.0) ? upper * (f > R(LIMIT) ? R(LIMIT) : f < -R(LIMIT) ? -R(LIMIT) : f) * R(UNLIFT)
-                      : f * (R(1.0) - upper * R(UNLIFT));
+    f = f > R(LIMIT) && z < R(0.0) ? R(LIMIT) : f < -R(LIMIT) ? -R(LIMIT) : f;
+    return z < R(0.0) ? upper * f * R(UNLIFT) : f * (R(1.0) - upper * R(UNLIFT));
 }
 """
 

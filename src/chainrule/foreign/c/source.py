@@ -109,7 +109,9 @@ def source(net: FeedForward, settings: Settings, quantized: Quantized | None) ->
     """Return the C of a network."""
     name, io = settings.name, _TYPES[settings.dtype]
     own: dict[int, Translated] = {}
-    of_layers, of_units, helpers = [], [], []
+    of_layers: list[str] = []
+    of_units: list[str] = []
+    helpers: list[str] = []
     for l, layer in enumerate(net.layers[1:], start=1):
         g = layer.activation
         if functions.known(g.name) and type(g).__module__.startswith("chainrule.equations"):
@@ -158,10 +160,11 @@ def source(net: FeedForward, settings: Settings, quantized: Quantized | None) ->
 
 def header(net: FeedForward, settings: Settings) -> str:
     """Return the header of that file."""
-    return _named(
-        f"{MARK}{__version__}: {_safe(repr(net))} */\n" + _HEADER, settings.name
-    ).replace("TYPE", _TYPES[settings.dtype]).replace("N_IN", str(net.sizes[0])).replace(
-        "N_OUT", str(net.sizes[-1])
+    return (
+        _named(f"{MARK}{__version__}: {_safe(repr(net))} */\n" + _HEADER, settings.name)
+        .replace("TYPE", _TYPES[settings.dtype])
+        .replace("N_IN", str(net.sizes[0]))
+        .replace("N_OUT", str(net.sizes[-1]))
     )
 
 
@@ -176,11 +179,11 @@ _HEADER = """\
 extern "C" {
 #endif
 
-/* Computes the outputs y of the inputs x, which must not overlap. Allocates nothing and keeps nothing,
- * so that threads may call it at the same time. A NaN in x gives NaN. */
+/* Computes the outputs y of the inputs x, which must not overlap. Allocates nothing and keeps
+ * nothing, so that threads may call it at the same time. A NaN in x gives NaN. */
 void NAME_predict(const TYPE x[NAME_INPUTS], TYPE y[NAME_OUTPUTS]);
 
-/* Returns the class: the index of the largest output; of a single output, whether it is 0.5 or more. */
+/* Returns the class: the index of the largest output; of a single one, whether it is 0.5 or more. */
 int NAME_predict_class(const TYPE x[NAME_INPUTS]);
 
 #ifdef __cplusplus
@@ -202,8 +205,7 @@ def _predict(
         widths[l % 2] = max(widths[l % 2], net.sizes[l])
     used = [f"{'ab'[i]}[{width}]" for i, width in enumerate(widths) if width]
     lines = [
-        f"void {name}_predict(const {io} x[{name.upper()}_INPUTS],"
-        f" {io} y[{name.upper()}_OUTPUTS])",
+        f"void {name}_predict(const {io} x[{name.upper()}_INPUTS], {io} y[{name.upper()}_OUTPUTS])",
         "{",
     ]
     lines += [f"    real {', '.join(used)};"] if used else []
@@ -306,4 +308,3 @@ def _named(text: str, name: str) -> str:
 def _safe(text: str) -> str:
     """Return a text that does not end a comment or a line."""
     return "".join(c if c.isprintable() and c.isascii() else "?" for c in text).replace("*/", "* /")
-

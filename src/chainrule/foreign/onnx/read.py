@@ -159,9 +159,9 @@ def _node(kind: str, inputs: list[Any], given: dict[str, Any]) -> Any:
             raise _UnknownError("a softmax of a scaled activation")
         return Chain(inputs[0].units, layers)
     if kind == "Concat":  # skl2onnx gives two classes of one output: 1 - p and p
-        if len(chains) == 2 and chains[0].same_z(chains[1]) and chains[1].units == 1:
-            if np.allclose(chains[0].values, 1 - chains[1].values, atol=_CLOSE):
-                return chains[1]
+        two = len(chains) == 2 and chains[0].same_z(chains[1]) and chains[1].units == 1
+        if two and np.allclose(chains[0].values, 1 - chains[1].values, atol=_CLOSE):
+            return chains[1]
         raise _UnknownError("joins several tensors")
     if kind in _ELEMENTWISE or kind == "Where":
         return _elementwise(kind, inputs, given)
@@ -224,9 +224,9 @@ def _elementwise(kind: str, inputs: list[Any], given: dict[str, Any]) -> Chain:
         c, behind = np.asarray(numbers[0], dtype=np.float64), inputs[0] is not first
         if kind == "Div" and behind:
             raise _UnknownError("divides by activations")
-        sign = -1.0 if kind == "Sub" and behind else 1.0
+        sign = np.asarray(-1.0 if kind == "Sub" and behind else 1.0)
         factor = {"Mul": c, "Div": 1 / c if kind == "Div" else c}.get(kind, sign)
-        shift = {"Add": c, "Sub": c if behind else -c}.get(kind, 0.0)
+        shift = {"Add": c, "Sub": c if behind else -c}.get(kind, np.zeros(1))
         return _scaled(first, factor, shift)
     if not single:
         raise _UnknownError("a constant does not act on z alone")
@@ -235,8 +235,8 @@ def _elementwise(kind: str, inputs: list[Any], given: dict[str, Any]) -> Chain:
               for x in inputs if x is not None]  # fmt: skip
     scales = first.scales
     if kind in ("Mul", "Div") and first.unchanged and len(numbers) == 1:
-        c = float(np.reshape(numbers[0], -1)[0])
-        scales = (*scales, c if kind == "Mul" else 1 / c)
+        by = float(np.reshape(numbers[0], -1)[0])
+        scales = (*scales, by if kind == "Mul" else 1 / by)
     with np.errstate(all="ignore"):
         made = np.where(*values) if kind == "Where" else _ELEMENTWISE[kind](*values, **given)
     return replace(first, values=made, scales=scales)
@@ -271,7 +271,8 @@ def _closed(x: Chain, to: str = "") -> tuple[tuple[Layer, ...], tuple[Array, Arr
             if g.name == "identity":  # linear in z
                 return (*x.layers, Layer(factor * W, factor * b + shift, g.name)), None
             return layers, rest
-    raise _UnknownError(f"the activation behind {x.units} units is none of {', '.join(ACTIVATIONS)}")
+    known = ", ".join(ACTIVATIONS)
+    raise _UnknownError(f"the activation behind {x.units} units is none of {known}")
 
 
 def _leaky(z: Any, alpha: float = 0.01) -> Any:
