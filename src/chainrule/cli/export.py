@@ -29,21 +29,35 @@ _FOR_C = ("dtype", "arithmetic", "quantize", "name", "main")
     """
 )
 @click.argument("model")
-@click.option("--to", "form", required=True, type=click.Choice(["c", "onnx"]),
-              help="The format: C99, or ONNX.")  # fmt: skip
-@click.option("--out", required=True, metavar="FILE",
-              help="The file: .c, with a header .h beside it, or .onnx.")  # fmt: skip
-@click.option("--dtype", type=click.Choice(["float32", "float64"]),
-              help="C: the type of parameters, inputs and outputs. [that of the network]")  # fmt: skip
-@click.option("--arithmetic", type=click.Choice(["float32", "float64"]),
-              help="C: the type of sums and activations. [--dtype]")  # fmt: skip
-@click.option("--quantize", type=click.Choice(["int8"]),
-              help="C: store each weight in one byte.")  # fmt: skip
-@click.option("--name", metavar="NAME",
-              help="C: what names in the file begin with. [the name of the file]")  # fmt: skip
+@click.option(
+    "--to",
+    "form",
+    required=True,
+    type=click.Choice(["c", "onnx"]),
+    help="The format: C99, or ONNX.",
+)
+@click.option(
+    "--out",
+    required=True,
+    metavar="FILE",
+    help="The file: .c, with a header .h beside it, or .onnx.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    help="C: the type of parameters, inputs and outputs. [the network's]",
+)
+@click.option(
+    "--arithmetic",
+    type=click.Choice(["float32", "float64"]),
+    help="C: the type of sums and activations. [--dtype]",
+)
+@click.option("--quantize", type=click.Choice(["int8"]), help="C: store each weight in one byte.")
+@click.option("--name", help="C: what names in the file begin with. [the name of the file]")
 @click.option("--main", is_flag=True, help="C: add a main that reads CSV, for trying the file.")
-@click.option("--data", metavar="FILE",
-              help="C: samples, to measure what rounding the parameters costs.")  # fmt: skip
+@click.option(
+    "--data", metavar="FILE", help="C: samples, to measure what rounding the parameters costs."
+)
 @plain_option
 @read_options
 def export(model: str, form: str, out: str, data: str | None, plain: bool, **options: Any) -> None:

@@ -185,8 +185,8 @@ def known(name: str) -> bool:
 def code(of_layers: Sequence[str], of_units: Sequence[str], real: str) -> str:
     """Return the C of activations.
 
-    Those of layers are ``void name_layer(real *z, size_t units)``; those of units, which formulas call,
-    ``real name_unit(real z)``, or "normal".
+    Those of layers are ``void name_layer(real *z, size_t units)``; those of units, which formulas
+    call, ``real name_unit(real z)``, or "normal".
     """
     layers = [name for name in dict.fromkeys(of_layers) if name != "identity"]
     units = dict.fromkeys([*of_units, *(name for name in layers if name in _BODIES)])

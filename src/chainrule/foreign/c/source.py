@@ -183,7 +183,7 @@ extern "C" {
  * nothing, so that threads may call it at the same time. A NaN in x gives NaN. */
 void NAME_predict(const TYPE x[NAME_INPUTS], TYPE y[NAME_OUTPUTS]);
 
-/* Returns the class: the index of the largest output; of a single one, whether it is 0.5 or more. */
+/* Returns the class: the index of the largest output; of a single one, if it is 0.5 or more. */
 int NAME_predict_class(const TYPE x[NAME_INPUTS]);
 
 #ifdef __cplusplus
