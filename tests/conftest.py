@@ -61,9 +61,6 @@ def why_missing(tool: str) -> str | None:
         case "nbgrader":  # a program, which may have an environment of its own
             there = shutil.which("nbgrader", path=PROGRAMS) is not None
             hint = "pip install nbgrader"
-        case "onnx":
-            there = all(map(importlib.util.find_spec, ("onnx", "onnxruntime")))
-            hint = "pip install '.[onnx]' onnxruntime"
         case "arm":
             there = all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm")))
             hint = "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what only some tests need, with the Python that is given: PyTorch, JAX, Typst, readers of quizzes and
-# what loggers write to, ONNX Runtime, Zig (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Python for the browser (Pyodide,
+# what loggers write to, Zig (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Python for the browser (Pyodide,
 # into the user's cache), Chromium, Firefox, a compiler and an emulator for ARM (apt-get, which root alone may use).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,8 +8,8 @@ python=${1:?the Python to install packages for}
 
 # torch is pinned: without the pin pip may take a build that brings gigabytes of GPU libraries.
 "$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard \
-  moodle-xml-parser citolab-qti-convert nbgrader onnxruntime ziglang skl2onnx \
-  --editable '.[jax,tensorboard,mlflow,onnx,worksheets]'
+  moodle-xml-parser citolab-qti-convert nbgrader ziglang \
+  --editable '.[jax,tensorboard,mlflow,worksheets]'
 
 "$python" -c 'from chainrule.explorer.hosts import runtime; runtime.find(tell=print)'
 
