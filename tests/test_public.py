@@ -24,7 +24,7 @@ PUBLIC = {
     "History", "Loss", "MLflowLogger", "Network", "NonFiniteError", "Notation", "PreActivation",
     "RMSProp", "ReduceOnPlateau", "Schedule", "StepDecay", "TensorBoardLogger", "UnitOutput",
     "WarmUp", "Weight", "WorkedExample", "Worksheet", "__version__", "explain_sklearn",
-    "load", "worksheet",
+    "from_onnx", "load", "worksheet",
 }  # fmt: skip
 
 

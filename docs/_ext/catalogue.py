@@ -34,7 +34,8 @@ GROUPS = (
         "Networks",
         "Make, train, ask, prove and save a network.",
         ("chainrule.Network", "chainrule.load", "chainrule.from_onnx",
-         "chainrule.Layer", "chainrule.Forward", "chainrule.Gradient", "chainrule.ByLayer", "chainrule.Activation", "chainrule.Loss"),
+         "chainrule.Layer", "chainrule.Forward", "chainrule.Gradient", "chainrule.ByLayer",
+         "chainrule.Activation", "chainrule.Loss"),
     ),
     Group(
         "Optimisers",

@@ -18,9 +18,6 @@ from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import Loss
 from chainrule.explain import explanation
 from chainrule.explain.worked_example import worked_example
-from chainrule.foreign.c.export import to_c
-from chainrule.foreign.onnx import read
-from chainrule.foreign.onnx.write import to_onnx
 from chainrule.storage import models
 
 if TYPE_CHECKING:
@@ -89,8 +86,6 @@ class Network(FeedForward):
     worked_example = worked_example
     check_gradient = verify.check_gradient
     save = models.save
-    to_c = to_c
-    to_onnx = to_onnx
 
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
@@ -205,6 +200,90 @@ class Network(FeedForward):
 
         return Explorer(self, X, y, validation_data=validation_data)
 
+    def to_c(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        dtype: str | None = None,
+        arithmetic: str | None = None,
+        quantize: str | None = None,
+        main: bool = False,
+    ) -> Network:
+        """Write the network as C99 that depends on nothing: a file, and a header beside it.
+
+        The file has the parameters as constants and the functions ``NAME_predict`` and
+        ``NAME_predict_class``. They allocate nothing and may be called from several threads. A custom
+        activation is translated from its formula, and may then need the C library's mathematics.
+
+        Args:
+            path: The file, whose name ends in .c. The header has the same name with .h. Both are
+                replaced if chainrule wrote them.
+            name: What the names in the file begin with. None takes that of the file.
+            dtype: The type of parameters, inputs and outputs, "float32" (float) or "float64" (double).
+                None takes that of the network.
+            arithmetic: The type in which sums and activations are computed; None takes ``dtype``. With
+                "float64" after float32, outputs are those of float64, rounded once.
+            quantize: "int8" stores each weight in one byte, with one scale for each unit; biases and
+                arithmetic stay. None keeps the weights.
+            main: Whether the file has a ``main``, which reads CSV and prints the outputs.
+
+        Returns:
+            A copy of the network with the parameters of the file, so that what rounding them costs can
+            be measured, by `Network.loss_value` for example.
+
+        Raises:
+            OSError: A file cannot be written.
+            TypeError: ``name`` or a type is not a text.
+            ValueError: ``path`` does not end in .c, ``name`` is not an identifier of C, a file exists
+                that chainrule did not write, a parameter is not finite or too large for ``dtype``, or a
+                custom activation does not compute its formula. Nothing is written then.
+
+        Examples:
+            >>> import os, tempfile
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)
+            >>> path = os.path.join(tempfile.mkdtemp(), "model.c")
+            >>> rounded = net.to_c(path, dtype="float32")
+            >>> sorted(os.listdir(os.path.dirname(path)))
+            ['model.c', 'model.h']
+            >>> float(abs(rounded.parameters - net.parameters).max()) < 1e-7
+            True
+        """
+        from chainrule.foreign.c.export import to_c
+
+        return to_c(
+            self, path, name=name, dtype=dtype, arithmetic=arithmetic, quantize=quantize, main=main
+        )
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as a model of ONNX, which onnxruntime and others run.
+
+        The input is named "X", (n, units_0), in the dtype of the network. After the losses
+        "cross_entropy" and "binary_cross_entropy" the outputs are "label", (n,), the class that
+        `Network.predict_classes` returns, and "probabilities", (n, units_L); else there is one output,
+        "variable", (n, units_L). A custom activation is translated from its formula.
+
+        Args:
+            path: The file. One that exists is replaced.
+
+        Raises:
+            ImportError: The package onnx is not installed.
+            OSError: The file cannot be written.
+            ValueError: A parameter is not finite, or the model is larger than ONNX allows, 2 GB.
+
+        Examples:
+            >>> import os, tempfile
+            >>> import chainrule as cr
+            >>> path = os.path.join(tempfile.mkdtemp(), "net.onnx")
+            >>> cr.Network([2, 3, 1], hidden="tanh", dtype="float32", seed=0).to_onnx(path)
+            >>> cr.from_onnx(path)
+            Network(2-3-1: tanh, identity; half_squared_error; 13 parameters, float32)
+        """
+        from chainrule.foreign.onnx.write import to_onnx
+
+        to_onnx(self, path)
+
 
 def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> Network:
     """Read a network from a model file, a checkpoint or the model of a table.
@@ -265,4 +344,6 @@ def from_onnx(path: str | os.PathLike[str]) -> Network:
         >>> cr.from_onnx(path)
         Network(2-3-1: gelu, identity; half_squared_error; 13 parameters, float64)
     """
-    return read.from_onnx(path, Network)
+    from chainrule.foreign.onnx.read import from_onnx
+
+    return from_onnx(path, Network)

@@ -26,46 +26,7 @@ def to_c(
     quantize: str | None = None,
     main: bool = False,
 ) -> AnyNetwork:
-    """Write the network as C99 that depends on nothing: a file, and a header beside it.
-
-    The file has the parameters as constants and the functions ``NAME_predict`` and
-    ``NAME_predict_class``. They allocate nothing and may be called from several threads. A custom
-    activation is translated from its formula, and may then need the C library's mathematics.
-
-    Args:
-        path: The file, whose name ends in .c. The header has the same name with .h. Both are
-            replaced if chainrule wrote them.
-        name: What the names in the file begin with. None takes that of the file.
-        dtype: The type of parameters, inputs and outputs, "float32" (float) or "float64" (double).
-            None takes that of the network.
-        arithmetic: The type in which sums and activations are computed; None takes ``dtype``. With
-            "float64" after float32, outputs are those of float64, rounded once.
-        quantize: "int8" stores each weight in one byte, with one scale for each unit; biases and
-            arithmetic stay. None keeps the weights.
-        main: Whether the file has a ``main``, which reads CSV and prints the outputs.
-
-    Returns:
-        A copy of the network with the parameters of the file, so that what rounding them costs can
-        be measured, by `Network.loss_value` for example.
-
-    Raises:
-        OSError: A file cannot be written.
-        TypeError: ``name`` or a type is not a text.
-        ValueError: ``path`` does not end in .c, ``name`` is not an identifier of C, a file exists
-            that chainrule did not write, a parameter is not finite or too large for ``dtype``, or a
-            custom activation does not compute its formula. Nothing is written then.
-
-    Examples:
-        >>> import os, tempfile
-        >>> import chainrule as cr
-        >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)
-        >>> path = os.path.join(tempfile.mkdtemp(), "model.c")
-        >>> rounded = net.to_c(path, dtype="float32")
-        >>> sorted(os.listdir(os.path.dirname(path)))
-        ['model.c', 'model.h']
-        >>> float(abs(rounded.parameters - net.parameters).max()) < 1e-7
-        True
-    """
+    """Write a network as C99; see `chainrule.Network.to_c`."""
     path = os.fspath(path)
     if not path.endswith(".c"):
         raise ValueError(f"path is {path!r}; expected the name of a file that ends in .c")

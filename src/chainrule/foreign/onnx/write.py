@@ -32,29 +32,7 @@ def onnx() -> Any:
 
 
 def to_onnx(net: FeedForward, path: str | os.PathLike[str]) -> None:
-    """Write the network as a model of ONNX, which onnxruntime and others run.
-
-    The input is named "X", (n, units_0), in the dtype of the network. After the losses
-    "cross_entropy" and "binary_cross_entropy" the outputs are "label", (n,), the class that
-    `Network.predict_classes` returns, and "probabilities", (n, units_L); else there is one output,
-    "variable", (n, units_L). A custom activation is translated from its formula.
-
-    Args:
-        path: The file. One that exists is replaced.
-
-    Raises:
-        ImportError: The package onnx is not installed.
-        OSError: The file cannot be written.
-        ValueError: A parameter is not finite, or the model is larger than ONNX allows, 2 GB.
-
-    Examples:
-        >>> import os, tempfile
-        >>> import chainrule as cr
-        >>> path = os.path.join(tempfile.mkdtemp(), "net.onnx")
-        >>> cr.Network([2, 3, 1], hidden="tanh", dtype="float32", seed=0).to_onnx(path)
-        >>> cr.from_onnx(path)
-        Network(2-3-1: tanh, identity; half_squared_error; 13 parameters, float32)
-    """
+    """Write a network as a model of ONNX; see `chainrule.Network.to_onnx`."""
     onnx()
     from onnx import TensorProto, checker, helper
 
