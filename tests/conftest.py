@@ -58,6 +58,9 @@ def why_missing(tool: str) -> str | None:
         case "qti":
             there = importlib.util.find_spec("qti_convert") is not None
             hint = "pip install citolab-qti-convert"
+        case "skl2onnx":
+            there = importlib.util.find_spec("skl2onnx") is not None
+            hint = "pip install skl2onnx"
         case "nbgrader":  # a program, which may have an environment of its own
             there = shutil.which("nbgrader", path=PROGRAMS) is not None
             hint = "pip install nbgrader"

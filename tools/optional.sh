@@ -8,7 +8,7 @@ python=${1:?the Python to install packages for}
 
 # torch is pinned: without the pin pip may take a build that brings gigabytes of GPU libraries.
 "$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard \
-  moodle-xml-parser citolab-qti-convert nbgrader ziglang \
+  moodle-xml-parser citolab-qti-convert nbgrader skl2onnx ziglang \
   --editable '.[jax,tensorboard,mlflow,worksheets]'
 
 "$python" -c 'from chainrule.explorer.hosts import runtime; runtime.find(tell=print)'

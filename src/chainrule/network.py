@@ -213,31 +213,33 @@ class Network(FeedForward):
         """Write the network as C99 that depends on nothing: a file, and a header beside it.
 
         The file has the parameters as constants and the functions ``NAME_predict`` and
-        ``NAME_predict_class``. They allocate nothing and may be called from several threads. A custom
-        activation is translated from its formula, and may then need the C library's mathematics.
+        ``NAME_predict_class``. They allocate nothing and may be called from several threads. A
+        custom activation is translated from its formula, and may then need the C library's
+        mathematics.
 
         Args:
             path: The file, whose name ends in .c. The header has the same name with .h. Both are
                 replaced if chainrule wrote them.
             name: What the names in the file begin with. None takes that of the file.
-            dtype: The type of parameters, inputs and outputs, "float32" (float) or "float64" (double).
-                None takes that of the network.
-            arithmetic: The type in which sums and activations are computed; None takes ``dtype``. With
-                "float64" after float32, outputs are those of float64, rounded once.
-            quantize: "int8" stores each weight in one byte, with one scale for each unit; biases and
-                arithmetic stay. None keeps the weights.
+            dtype: The type of parameters, inputs and outputs, "float32" (float) or "float64"
+                (double). None takes that of the network.
+            arithmetic: The type in which sums and activations are computed; None takes ``dtype``.
+                With "float64" after float32, outputs are those of float64, rounded once.
+            quantize: "int8" stores each weight in one byte, with one scale for each unit; biases
+                and arithmetic stay. None keeps the weights.
             main: Whether the file has a ``main``, which reads CSV and prints the outputs.
 
         Returns:
-            A copy of the network with the parameters of the file, so that what rounding them costs can
-            be measured, by `Network.loss_value` for example.
+            A copy of the network with the parameters of the file, so that what rounding them costs
+            can be measured, by `Network.loss_value` for example.
 
         Raises:
             OSError: A file cannot be written.
             TypeError: ``name`` or a type is not a text.
-            ValueError: ``path`` does not end in .c, ``name`` is not an identifier of C, a file exists
-                that chainrule did not write, a parameter is not finite or too large for ``dtype``, or a
-                custom activation does not compute its formula. Nothing is written then.
+            ValueError: ``path`` does not end in .c, ``name`` is not an identifier of C, a file
+                exists that chainrule did not write, a parameter is not finite or too large for
+                ``dtype``, or a custom activation does not compute its formula. Nothing is written
+                then.
 
         Examples:
             >>> import os, tempfile
@@ -261,8 +263,8 @@ class Network(FeedForward):
 
         The input is named "X", (n, units_0), in the dtype of the network. After the losses
         "cross_entropy" and "binary_cross_entropy" the outputs are "label", (n,), the class that
-        `Network.predict_classes` returns, and "probabilities", (n, units_L); else there is one output,
-        "variable", (n, units_L). A custom activation is translated from its formula.
+        `Network.predict_classes` returns, and "probabilities", (n, units_L); else there is one
+        output, "variable", (n, units_L). A custom activation is translated from its formula.
 
         Args:
             path: The file. One that exists is replaced.
@@ -318,9 +320,9 @@ def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ())
 def from_onnx(path: str | os.PathLike[str]) -> Network:
     """Read a network from a model of ONNX, whoever wrote it, if it is one of connected layers.
 
-    The graph may have Gemm, MatMul and Add, batch normalisation (which is folded into the weights)
-    and the activations of chainrule, each as one node or as several that compute the same. Dropout
-    has no effect. The class labels of a classifier are not read.
+    The graph may have Gemm, MatMul and Add, batch normalisation and scalers (which are folded into
+    the weights) and the activations of chainrule, each as one node or as several that compute the
+    same. Dropout has no effect. The class labels of a classifier are not read.
 
     Args:
         path: The file.

@@ -185,6 +185,32 @@ def test_as_pytorch_writes_it(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(net.predict(X), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.needs("skl2onnx")
+@pytest.mark.filterwarnings("ignore")  # runs are cut short, and skl2onnx is behind others
+@pytest.mark.parametrize("zipmap", [True, False])
+@pytest.mark.parametrize("classes", [0, 2, 3])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+def test_as_skl2onnx_writes_it(activation: str, classes: int, zipmap: bool, tmp_path: Path) -> None:
+    from skl2onnx import to_onnx
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    X = 3 + 2 * rows("float32")
+    kind = MLPClassifier if classes else MLPRegressor
+    model = kind(hidden_layer_sizes=(6, 4), activation=activation, max_iter=20, random_state=0)
+    whole = make_pipeline(StandardScaler(), model)
+    whole.fit(X, np.arange(40) % classes if classes else X[:, 0])
+    options = {id(model): {"zipmap": zipmap}} if classes else None
+    content = to_onnx(whole, X[:1], options=options).SerializeToString()
+    (tmp_path / "s.onnx").write_bytes(content)
+    found = cr.from_onnx(tmp_path / "s.onnx").predict(X)
+    expected = whole.predict_proba(X) if classes else whole.predict(X)[:, None]
+    if classes == 2:
+        expected = expected[:, 1:]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 A = np.ones((3, 2))
 
 

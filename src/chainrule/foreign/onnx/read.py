@@ -134,7 +134,7 @@ def _node(kind: str, inputs: list[Any], given: dict[str, Any]) -> Any:
 
         value = next(iter(given.values()))
         return numpy_helper.to_array(value) if hasattr(value, "raw_data") else np.asarray(value)
-    if kind in ("Identity", "Dropout", "Cast", "CastLike"):
+    if kind in ("Identity", "Dropout", "Cast", "CastLike", "ZipMap"):  # the last names classes
         return inputs[0]
     chains = [x for x in inputs if isinstance(x, Chain)]
     if not chains:
@@ -151,6 +151,9 @@ def _node(kind: str, inputs: list[Any], given: dict[str, Any]) -> Any:
         x, scale, shift, mean, variance = inputs
         factor = scale / np.sqrt(variance + given.get("epsilon", 1e-5))
         return _scaled(x, factor, shift - mean * factor)
+    if kind == "Scaler":  # of skl2onnx
+        factor = np.asarray(given["scale"], dtype=np.float64)
+        return _scaled(inputs[0], factor, -np.asarray(given["offset"]) * factor)
     if kind in ("Softmax", "LogSoftmax"):
         if kind == "LogSoftmax" or given.get("axis", -1) not in (1, -1):
             raise _UnknownError("not a softmax over the units")
