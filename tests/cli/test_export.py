@@ -74,6 +74,12 @@ def test_the_network_of_a_table(run: Run, folder: Path) -> None:
     assert run("export", "model", "--to", "c", "--out", "m.c")[0] == 0
     n = cr.load("model").sizes[0]
     assert f"#define M_INPUTS {n}\n" in (folder / "m.h").read_text()
+    pytest.importorskip("onnx")
+    assert run("export", "model", "--to", "onnx", "--out", "m.onnx")[0] == 0
+    import onnxruntime
+
+    inputs = [i.name for i in onnxruntime.InferenceSession("m.onnx").get_inputs()]
+    assert inputs == ["age", "colour", "joined"]
 
 
 @pytest.mark.parametrize(("arguments", "words"), [

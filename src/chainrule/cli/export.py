@@ -24,8 +24,9 @@ _FOR_C = ("dtype", "arithmetic", "quantize", "name", "main")
       chainrule export net.safetensors --to c --out model.c --quantize int8 --data samples.csv
       chainrule export net.safetensors --to onnx --out model.onnx
 
-    Of the model of a table, --to c writes the network, whose inputs are the columns after
-    preprocessing; chainrule inspect MODEL --json lists them.
+    Of the model of a table, --to onnx writes the preprocessing, too, with an input for each
+    column; --to c writes the network, whose inputs are the columns after preprocessing.
+    chainrule inspect MODEL --json lists them.
     """
 )
 @click.argument("model")
@@ -73,7 +74,12 @@ def export(model: str, form: str, out: str, data: str | None, plain: bool, **opt
         given = [name for name, value in {**for_c, "data": data}.items() if value]
         if given:
             raise click.UsageError(f"--{given[0]} is for --to c")
-        network.to_onnx(out)
+        if table is None:
+            network.to_onnx(out)
+        else:
+            from chainrule.tables.onnx import to_onnx
+
+            to_onnx(table, out)
         page.say(f"{out}: {os.path.getsize(out):,} bytes")
         return
     measured = None if data is None else load(model, data, options)

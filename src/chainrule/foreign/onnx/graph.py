@@ -14,12 +14,34 @@ class Graph:
         self.dtype = dtype
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.ml = False  # whether nodes of the domain ai.onnx.ml are in it
+
+    @property
+    def kind(self) -> int:
+        """The number that ONNX gives the dtype."""
+        from onnx import TensorProto
+
+        return int(TensorProto.FLOAT if self.dtype == "float32" else TensorProto.DOUBLE)
+
+    def other(self, dtype: str) -> Graph:
+        """Return the same graph for numbers of another dtype."""
+        graph = Graph(dtype)
+        graph.nodes, graph.constants, graph.ml = self.nodes, self.constants, self.ml
+        return graph
+
+    def whole(self, values: Any) -> Value:
+        """Add a constant of whole numbers."""
+        from onnx import numpy_helper
+
+        name = f"/c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values, np.int64), name))
+        return Value(self, name)
 
     def constant(self, values: Any, name: str = "") -> Value:
         """Add a constant."""
         from onnx import numpy_helper
 
-        name = name or f"c{len(self.constants)}"
+        name = name or f"/c{len(self.constants)}"
         array = np.ascontiguousarray(values, dtype=self.dtype)
         self.constants.append(numpy_helper.from_array(array.reshape(np.shape(values)), name))
         return Value(self, name)
@@ -29,8 +51,10 @@ class Graph:
         from onnx import helper
 
         given = [x if isinstance(x, Value) else self.constant(x) for x in inputs]
-        to = to or f"{kind.lower()}_{len(self.nodes)}"
-        node = helper.make_node(kind, [x.name for x in given], [to], name=f"{kind}_{to}")
+        to = to or f"/{kind.lower()}_{len(self.nodes)}"
+        node = helper.make_node(
+            kind, [x.name for x in given], [to], name=f"{kind}_{len(self.nodes)}"
+        )
         node.attribute.extend(
             helper.make_attribute(k.rstrip("_"), v) for k, v in attributes.items()
         )

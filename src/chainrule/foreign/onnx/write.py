@@ -7,8 +7,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from chainrule._version import __version__
 from chainrule.equations.activations import Activation
 from chainrule.equations.feedforward import FeedForward
@@ -16,7 +14,8 @@ from chainrule.equations.formulas import evaluate, parse
 from chainrule.foreign.onnx.graph import Graph, Value
 from chainrule.storage.atomic import write_atomically
 
-_OPSET, _IR = 17, 8  # of 2022: what runtimes know
+_OPSET, _ML, _IR = 17, 3, 8  # of 2022: what runtimes know
+RESULT, PROBABILITIES = "variable", "probabilities"
 _CLASSES = ("cross_entropy", "binary_cross_entropy")
 
 
@@ -34,43 +33,55 @@ def onnx() -> Any:
 def to_onnx(net: FeedForward, path: str | os.PathLike[str]) -> None:
     """Write a network as a model of ONNX; see `chainrule.Network.to_onnx`."""
     onnx()
-    from onnx import TensorProto, checker, helper
+    from onnx import TensorProto, helper
 
+    graph = Graph(net.dtype.name)
+    a = layers(graph, net, Value(graph, "X"))
+    outputs = [(RESULT, graph.kind, ["n", net.sizes[-1]])]
+    if net.loss.name in _CLASSES:
+        outputs = [("label", TensorProto.INT64, ["n"]), (PROBABILITIES, *outputs[0][1:])]
+        graph.node("Reshape", classes(graph, a, net.sizes[-1]), graph.whole([-1]), to="label")
+    graph.node("Identity", a, to=outputs[-1][0])
+    inputs = [helper.make_tensor_value_info("X", graph.kind, ["n", net.sizes[0]])]
+    write(path, graph, inputs, [helper.make_tensor_value_info(*o) for o in outputs], net)
+
+
+def layers(graph: Graph, net: FeedForward, a: Value) -> Value:
+    """Add the layers of a network to a graph; raise ValueError if that cannot hold them."""
     net.check_parameters()
     if net.parameters.nbytes >= 2**31 - 2**20:
         raise ValueError(
             f"the parameters take {net.parameters.nbytes:,} bytes; a model of ONNX has less than "
             "2 GB"
         )
-    kind = TensorProto.FLOAT if net.dtype == np.float32 else TensorProto.DOUBLE
-    graph = Graph(net.dtype.name)
-    classes = net.loss.name in _CLASSES
-    result = "probabilities" if classes else "variable"
-    a = Value(graph, "X")
     for l, layer in enumerate(net.layers[1:], start=1):
         inputs = [a, graph.constant(layer.W, f"W{l}")]
         inputs += [] if layer.b is None else [graph.constant(layer.b, f"b{l}")]
         z = graph.node("Gemm", *inputs, to=f"z{l}", transB=1)
         a = activation(graph, layer.activation, z)
-    graph.node("Identity", a, to=result)
-    n, units = "n", net.sizes[-1]
-    outputs = [helper.make_tensor_value_info(result, kind, [n, units])]
-    if classes:
-        if units == 1:
-            chosen = graph.node("GreaterOrEqual", graph.node("Flatten", a, axis=1), 0.5)
-            column = graph.node("Cast", chosen, to_=TensorProto.INT64)
-            shape = helper.make_tensor("flat", TensorProto.INT64, [1], [-1])
-            graph.constants.append(shape)
-            graph.node("Reshape", column, Value(graph, "flat"), to="label")
-        else:
-            graph.node("ArgMax", a, to="label", axis=1, keepdims=0)
-        outputs.insert(0, helper.make_tensor_value_info("label", TensorProto.INT64, [n]))
+    return a
+
+
+def classes(graph: Graph, a: Value, units: int) -> Value:
+    """Add the index of the class of each sample, (n, 1)."""
+    from onnx import TensorProto
+
+    if units > 1:
+        return graph.node("ArgMax", a, axis=1, keepdims=1)
+    return graph.node("Cast", graph.node("GreaterOrEqual", a, 0.5), to_=TensorProto.INT64)
+
+
+def write(
+    path: str | os.PathLike[str], graph: Graph, inputs: list[Any], outputs: list[Any],
+    net: FeedForward,
+) -> None:  # fmt: skip
+    """Check a graph and write it as a file."""
+    from onnx import checker, helper
+
+    made = helper.make_graph(graph.nodes, "chainrule", inputs, outputs, graph.constants)
+    sets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML)]
     model = helper.make_model(
-        helper.make_graph(
-            graph.nodes, "chainrule",
-            [helper.make_tensor_value_info("X", kind, [n, net.sizes[0]])], outputs, graph.constants,
-        ),
-        opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR,
+        made, opset_imports=sets if graph.ml else sets[:1], ir_version=_IR,
         producer_name="chainrule", producer_version=__version__,
     )  # fmt: skip
     helper.set_model_props(model, {"loss": net.loss.name})
