@@ -44,7 +44,10 @@ def frame(n: int = 400) -> pd.DataFrame:
     """Days of nine centuries, leap years among them; missing, rare and new values."""
     rng = np.random.default_rng(0)
     seconds = rng.integers(-370 * 31556952, 530 * 31556952, n)
-    seconds[:4] = [-2203977600, 951782400, 951868800, 4107456000]  # about 29 February, or none
+    ends = ["1900-02-28", "1900-03-01", "2000-02-29", "2000-03-01", "2100-03-01"]
+    ends += ["2000-01-01", "2000-12-31", "2001-12-31", "1600-01-01"]
+    for i, day in enumerate(ends):  # rows 5 and 16 will have no date
+        seconds[i + 17 if i > 3 else i] = np.datetime64(day, "s").astype(int)
     days = np.array(seconds, "datetime64[s]")
     made = pd.DataFrame({
         "size": np.round(rng.normal(3, 2, n), 3), "weight": np.round(rng.normal(-1, 0.5, n), 3),
