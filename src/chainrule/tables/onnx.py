@@ -53,8 +53,8 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
             marks.append(_as(graph, graph.node("IsNaN", x), TensorProto.DOUBLE))
     categories = [_one_hot(graph, column, schema.missing) for column in schema.categorical]
     X = _as(graph, graph.node("Concat", *values, *marks, *categories, axis=1), TensorProto.FLOAT)
-    part = graph.other(net.dtype.name)
-    a = graphs.layers(part, net, X if net.dtype == np.float32 else _as(part, X, part.kind))
+    inner = graph.other(net.dtype.name)
+    a = graphs.layers(inner, net, X if net.dtype == np.float32 else _as(inner, X, inner.kind))
     target, outputs = schema.target, []
     if target.task == "regress":
         wide = _as(graph, a, TensorProto.DOUBLE)
@@ -62,13 +62,13 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
         outputs.append((graphs.RESULT, TensorProto.DOUBLE, ["n", 1]))
     else:
         index = graph.node(
-            "Reshape", graphs.classes(part, a, net.sizes[-1]), graph.whole([-1]),
+            "Reshape", graphs.classes(inner, a, net.sizes[-1]), graph.whole([-1]),
             to="label" if target.kind == "integer" and _counted(target.classes) else "",
         )  # fmt: skip
         kind = _labels(graph, index, target)
         graph.node("Identity", a, to=graphs.PROBABILITIES)
         outputs.append(("label", kind, ["n"]))
-        outputs.append((graphs.PROBABILITIES, part.kind, ["n", net.sizes[-1]]))
+        outputs.append((graphs.PROBABILITIES, inner.kind, ["n", net.sizes[-1]]))
     made = {name for node in graph.nodes for name in node.output}
     made |= {constant.name for constant in graph.constants}
     if taken := [column.name for column in schema.columns if column.name in made]:
