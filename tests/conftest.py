@@ -61,12 +61,24 @@ def why_missing(tool: str) -> str | None:
         case "qti":
             there = importlib.util.find_spec("qti_convert") is not None
             hint = "pip install citolab-qti-convert"
+        case "skl2onnx":
+            there = importlib.util.find_spec("skl2onnx") is not None
+            hint = "pip install skl2onnx"
         case "nbgrader":  # a program, which may have an environment of its own
             there = shutil.which("nbgrader", path=PROGRAMS) is not None
             hint = "pip install nbgrader"
         case "latex":
             there = shutil.which("pdflatex") is not None
             hint = "apt-get install texlive-latex-base"
+        case "arm":
+            there = all(map(shutil.which, ("arm-none-eabi-gcc", "qemu-system-arm")))
+            hint = "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+        case "zig":
+            there = all((shutil.which("node"), importlib.util.find_spec("ziglang")))
+            hint = "pip install ziglang, with Node.js"
+        case "cc":
+            there = shutil.which("cc") is not None
+            hint = "install GCC or Clang"
         case "node":
             there = shutil.which("node") is not None
             hint = "install Node.js"

@@ -21,6 +21,7 @@ ORDER = [
     ["__init__"],
     ["tables", "sklearn"],
     ["distributed"],
+    ["loading"],
     ["network"],
     ["explorer"],
     ["foreign"],

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Installs what only some tests need, with the Python that is given: PyTorch, transformers, JAX, Typst, readers of quizzes and
-# what loggers write to (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Python for the browser (Pyodide,
-# into the user's cache), Chromium, Firefox and LaTeX (apt-get, which root alone may use).
+# Installs what only some tests need, with the Python that is given: PyTorch, transformers, JAX, Typst, readers of
+# quizzes and what loggers write to, Zig (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Python for the
+# browser (Pyodide, into the user's cache), Chromium, Firefox, LaTeX, and a compiler and an emulator for ARM
+# (apt-get, which root alone may use).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:?the Python to install packages for}
 
 # torch is pinned: without the pin pip may take a build that brings gigabytes of GPU libraries.
 "$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard transformers \
-  moodle-xml-parser citolab-qti-convert nbgrader wasmtime \
+  moodle-xml-parser citolab-qti-convert nbgrader wasmtime skl2onnx ziglang \
   --editable '.[jax,tensorboard,mlflow,worksheets]'
 
 "$python" -c 'from chainrule.explorer.hosts import runtime; runtime.find(tell=print)'
@@ -26,6 +27,8 @@ wanted=()
 has chromium chromium-browser google-chrome || wanted+=(chromium)
 has firefox firefox-esr || wanted+=(firefox-esr)
 has pdflatex || wanted+=(texlive-latex-base)
+has arm-none-eabi-gcc || wanted+=(gcc-arm-none-eabi libnewlib-arm-none-eabi)
+has qemu-system-arm || wanted+=(qemu-system-arm)
 if [ ${#wanted[@]} = 0 ]; then exit 0; fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "Programs are missing that tests need: install them (on Debian as root," \

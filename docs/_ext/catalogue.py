@@ -33,8 +33,8 @@ GROUPS = (
     Group(
         "Networks",
         "Make, train, ask, prove and save a network.",
-        ("chainrule.Network", "chainrule.load", "chainrule.from_torch",
-         "chainrule.Layer", "chainrule.Forward",
+        ("chainrule.Network", "chainrule.load", "chainrule.from_onnx",
+         "chainrule.from_torch",         "chainrule.Layer", "chainrule.Forward",
          "chainrule.Gradient", "chainrule.ByLayer", "chainrule.Activation", "chainrule.Loss"),
     ),
     Group(

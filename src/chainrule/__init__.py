@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.foreign.torch.explaining import explain_torch
-    from chainrule.network import Network, from_torch, load
+    from chainrule.loading import from_onnx, from_torch, load
+    from chainrule.network import Network
     from chainrule.sklearn.explaining import explain_sklearn
     from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
     from chainrule.training.callbacks import Callback, EarlyStopping
@@ -75,7 +76,8 @@ _MODULES = {
     "explain": ("Explanation", "Notation", "WorkedExample"),
     "explain.array_explanation": ("ArrayExplanation",),
     "foreign.torch.explaining": ("explain_torch",),
-    "network": ("Network", "from_torch", "load"),
+    "loading": ("from_onnx", "from_torch", "load"),
+    "network": ("Network",),
     "sklearn.explaining": ("explain_sklearn",),
     "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
     "training.callbacks": ("Callback", "EarlyStopping"),
@@ -127,6 +129,7 @@ __all__ = [
     "__version__",
     "explain_sklearn",
     "explain_torch",
+    "from_onnx",
     "from_torch",
     "load",
     "worksheet",

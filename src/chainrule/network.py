@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +12,7 @@ from chainrule import _forks as forks
 from chainrule import training, verify
 from chainrule._exports import exported
 from chainrule.engines import Shortcut, check_name, choose, predict
-from chainrule.equations.activations import Activation
 from chainrule.equations.feedforward import FeedForward
-from chainrule.equations.losses import Loss
 from chainrule.explain import explanation
 from chainrule.explain.worked_example import worked_example
 from chainrule.storage import models
@@ -200,6 +197,92 @@ class Network(FeedForward):
 
         return Explorer(self, X, y, validation_data=validation_data)
 
+    def to_c(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        dtype: str | None = None,
+        arithmetic: str | None = None,
+        quantize: str | None = None,
+        main: bool = False,
+    ) -> Network:
+        """Write the network as C99 that depends on nothing: a file, and a header beside it.
+
+        The file has the parameters as constants and the functions ``NAME_predict`` and
+        ``NAME_predict_class``. They allocate nothing and may be called from several threads. A
+        custom activation is translated from its formula, and may then need the C library's
+        mathematics.
+
+        Args:
+            path: The file, whose name ends in .c. The header has the same name with .h. Both are
+                replaced if chainrule wrote them.
+            name: What the names in the file begin with. None takes that of the file.
+            dtype: The type of parameters, inputs and outputs, "float32" (float) or "float64"
+                (double). None takes that of the network.
+            arithmetic: The type in which sums and activations are computed; None takes ``dtype``.
+                With "float64" after float32, outputs are those of float64, rounded once.
+            quantize: "int8" stores each weight in one byte, with one scale for each unit; biases
+                and arithmetic stay. None keeps the weights.
+            main: Whether the file has a ``main``, which reads CSV and prints the outputs.
+
+        Returns:
+            A copy of the network with the parameters of the file, so that what rounding them costs
+            can be measured, by `Network.loss_value` for example.
+
+        Raises:
+            OSError: A file cannot be written.
+            TypeError: ``name`` or a type is not a text.
+            ValueError: ``path`` does not end in .c, ``name`` is not an identifier of C, a file
+                exists that chainrule did not write, a parameter is not finite or too large for
+                ``dtype``, or a custom activation does not compute its formula. Nothing is written
+                then.
+
+        Examples:
+            >>> import os, tempfile
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 3, 1], hidden="tanh", seed=0)
+            >>> path = os.path.join(tempfile.mkdtemp(), "model.c")
+            >>> rounded = net.to_c(path, dtype="float32")
+            >>> sorted(os.listdir(os.path.dirname(path)))
+            ['model.c', 'model.h']
+            >>> float(abs(rounded.parameters - net.parameters).max()) < 1e-7
+            True
+        """
+        from chainrule.foreign.c.export import to_c
+
+        return to_c(
+            self, path, name=name, dtype=dtype, arithmetic=arithmetic, quantize=quantize, main=main
+        )
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as a model of ONNX, which onnxruntime and others run.
+
+        The input is named "X", (n, units_0), in the dtype of the network. After the losses
+        "cross_entropy" and "binary_cross_entropy" the outputs are "label", (n,), the class that
+        `Network.predict_classes` returns, and "probabilities", (n, units_L); else there is one
+        output, "variable", (n, units_L). A custom activation is translated from its formula.
+
+        Args:
+            path: The file. One that exists is replaced.
+
+        Raises:
+            ImportError: The package onnx is not installed.
+            OSError: The file cannot be written.
+            ValueError: A parameter is not finite, or the model is larger than ONNX allows, 2 GB.
+
+        Examples:
+            >>> import os, tempfile
+            >>> import chainrule as cr
+            >>> path = os.path.join(tempfile.mkdtemp(), "net.onnx")
+            >>> cr.Network([2, 3, 1], hidden="tanh", dtype="float32", seed=0).to_onnx(path)
+            >>> cr.from_onnx(path)
+            Network(2-3-1: tanh, identity; half_squared_error; 13 parameters, float32)
+        """
+        from chainrule.foreign.onnx.write import to_onnx
+
+        to_onnx(self, path)
+
     def to_torch(self, *, logits: bool = False) -> Any:
         """Return the network as a Sequential of PyTorch, with copies of its parameters.
 
@@ -237,69 +320,3 @@ class Network(FeedForward):
         from chainrule.foreign.torch.converting import module
 
         return module(self, logits)
-
-
-def from_torch(model: Any, loss: Any = None) -> Network:
-    """Return the network that a plain PyTorch model is, with copies of its parameters.
-
-    Args:
-        model: A ``torch.nn.Sequential`` of Linear layers, activations that chainrule has, and
-            Dropout after hidden layers; a Flatten before the first layer is left out, as ``X`` is
-            flat. Sequentials may stand inside of each other.
-        loss: A loss of PyTorch, such as ``nn.CrossEntropyLoss()`` or ``F.mse_loss``, a name, a
-            `Loss`, or None for "half_squared_error". CrossEntropyLoss and BCEWithLogitsLoss bring
-            the activation of the output along. MSELoss, L1Loss and HuberLoss average over the
-            outputs; with more than one output they become a custom loss that does.
-
-    Returns:
-        The network, in the dtype of the model.
-
-    Raises:
-        ImportError: PyTorch is not installed.
-        TypeError: The model is not a module.
-        ValueError: A layer or the loss cannot be converted; the message names each of them.
-
-    Examples:
-        >>> import torch, chainrule as cr  # doctest: +SKIP
-        >>> model = torch.nn.Sequential(  # doctest: +SKIP
-        ...     torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
-        ... )
-        >>> cr.from_torch(model, torch.nn.CrossEntropyLoss())  # doctest: +SKIP
-        Network(4-8-3: relu, softmax; cross_entropy; 67 parameters, float32)
-    """
-    from chainrule.foreign.torch.explaining import needed
-
-    needed("from_torch")
-    from chainrule.foreign.torch.converting import network
-
-    return network(model, loss, Network)
-
-
-def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ()) -> Network:
-    """Read a network from a model file, a checkpoint or the model of a table.
-
-    A file holds no code, and nothing is built before the whole file is known to fit together, so it
-    is safe to load one from a stranger.
-
-    Args:
-        path: The file.
-        custom: The activations and losses of your own that the network uses; they are found by
-            name.
-
-    Returns:
-        The network, with the parameters to the bit.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: The file is foreign, damaged, cut short or from a newer version, or an
-            activation or loss of your own is missing from ``custom``.
-
-    Examples:
-        >>> import os, tempfile
-        >>> import chainrule as cr
-        >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
-        >>> cr.Network([2, 3, 1], hidden="tanh", seed=0).save(path)
-        >>> cr.load(path)
-        Network(2-3-1: tanh, identity; half_squared_error; 13 parameters, float64)
-    """
-    return models.load(path, custom, Network)

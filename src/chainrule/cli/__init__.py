@@ -17,6 +17,7 @@ from chainrule.cli.check import check
 from chainrule.cli.demo import demo
 from chainrule.cli.explain import explain
 from chainrule.cli.explore import explore
+from chainrule.cli.export import export
 from chainrule.cli.inspect import inspect
 from chainrule.cli.predict import predict
 from chainrule.cli.shared import (
@@ -99,6 +100,7 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     chainrule check net.safetensors --data samples.csv
     chainrule explore net.safetensors --data samples.csv
     chainrule worksheet --sizes 2,2,1 --variants 30 --out class
+    chainrule export net.safetensors --to c --out model.c
     chainrule site public
 
     Model files come from train, demo, or Network.save in Python.
@@ -144,5 +146,5 @@ def cli(context: click.Context) -> int:
     return USAGE
 
 
-for _command in (demo, train, predict, inspect, explain, check, explore, site, worksheet):
+for _command in (demo, train, predict, inspect, explain, check, explore, export, site, worksheet):
     cli.add_command(_command)

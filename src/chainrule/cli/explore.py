@@ -149,8 +149,8 @@ def subject_of(
     """Return the network, X, y and a name, as far as the options name them."""
     from chainrule.cli import samples as tables
     from chainrule.explorer.subject import suited
+    from chainrule.loading import load as load_network
     from chainrule.network import Network
-    from chainrule.network import load as load_network
     from chainrule.tables import model as models
     from chainrule.tables.opening import open_table
     from chainrule.tables.source import Reading

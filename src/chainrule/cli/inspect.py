@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @json_option
 def inspect(model: str, as_json: bool) -> None:
     """Describe the file MODEL: columns, classes, network, training and measures."""
-    from chainrule.network import load
+    from chainrule.loading import load
 
     table = load_table(model)
     network = load(model) if table is None else table.network

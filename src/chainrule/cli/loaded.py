@@ -11,7 +11,7 @@ import click
 
 from chainrule.cli import samples as tables
 from chainrule.cli.shared import note, without_target
-from chainrule.network import load as load_network
+from chainrule.loading import load as load_network
 
 if TYPE_CHECKING:
     from chainrule.explain.names import Names

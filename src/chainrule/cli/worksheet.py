@@ -94,7 +94,8 @@ def make(
     """
     from chainrule.cli import samples
     from chainrule.cli.explore import sizes_of
-    from chainrule.network import Network, load
+    from chainrule.loading import load
+    from chainrule.network import Network
     from chainrule.teach.worksheets import worksheet as make_sheets
 
     if (model is None) == (sizes is None):

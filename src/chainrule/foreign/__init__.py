@@ -1,1 +1,1 @@
-"""Foreign models: networks that other libraries made, explained as they are."""
+"""Other formats and libraries: from and to them."""

@@ -164,7 +164,7 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
         about = models.check(file)[0].get(models.TABLE)
     if about is None:
         return None
-    from chainrule.network import load as load_network
+    from chainrule.loading import load as load_network
 
     network = load_network(path)
     try:

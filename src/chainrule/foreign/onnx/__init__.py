@@ -1,0 +1,1 @@
+"""ONNX: networks as graphs, and graphs as networks."""
