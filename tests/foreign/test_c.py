@@ -22,7 +22,7 @@ ALLOWED = {("gelu", "float32"): 3, ("gelu", "float64"): 5}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "step"])
 def test_functions(name: str, dtype: str, tmp_path: Path) -> None:
     """Over all exponents, against mpmath."""
     pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
@@ -40,6 +40,16 @@ def test_functions(name: str, dtype: str, tmp_path: Path) -> None:
     error = np.abs(found[here].astype(np.longdouble) - rounded[here]) / ulp
     assert error.max() <= ALLOWED.get((name, dtype), 2), z[here][error.argmax()]
     assert np.isnan(predict([[np.nan]])).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_step_function(dtype: str, tmp_path: Path) -> None:
+    net = cr.Network([1, 1], output="step", W=[[[1.0]]], dtype=dtype)
+    net.to_c(tmp_path / "model.c")
+    tiny = float(np.finfo(dtype).smallest_subnormal)
+    z = np.array([[-3.0], [-tiny], [-0.0], [0.0], [tiny], [3.0], [np.inf]], dtype)
+    found = predictor(tmp_path / "model.c", net, dtype)(z)
+    assert found[:, 0].tolist() == [0, 0, 0, 0, 1, 1, 1]
 
 
 def network(hidden: Any, output: Any = "identity", sizes: Any = (5, 7, 6, 3), **more: Any) -> Any:

@@ -211,5 +211,5 @@ def test_a_custom_activation_does_not_go_to_pytorch() -> None:
         def derivative(self, z: Any, a: Any) -> Any:
             return np.cos(z)
 
-    with pytest.raises(ValueError, match="layer 1 has the custom activation 'sine'"):
+    with pytest.raises(ValueError, match="layer 1 has the activation 'sine'"):
         cr.Network([2, 3, 1], hidden=Sine(), seed=0).to_torch()

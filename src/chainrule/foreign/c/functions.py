@@ -144,6 +144,7 @@ _BODIES = {
     return z < R(0.0) ? -q : q;"""),
     "relu": ((), "    return z < R(0.0) ? R(0.0) : z;"),
     "leaky_relu": ((), "    return z > R(0.0) ? z : z / R(100.0);"),
+    "step": ((), "    return z > R(0.0) ? R(1.0) : z <= R(0.0) ? R(0.0) : z;"),
     "elu": (("power",), """\
     real lifted, m, s;
     m = power(z > R(0.0) ? R(0.0) : z, &lifted);

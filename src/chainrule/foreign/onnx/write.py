@@ -144,6 +144,7 @@ _BUILT_IN: dict[str, Callable[[Graph, Value], Value]] = {
     "gelu": _gelu,
     "silu": lambda graph, z: z * _sigmoid(graph, z),
     "softplus": _softplus,
+    "step": lambda graph, z: graph.node("Where", z > 0.0, 1.0, 0.0),
     "softmax": lambda graph, z: graph.node("Softmax", z, axis=-1),
 }  # fmt: skip
 

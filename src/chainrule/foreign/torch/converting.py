@@ -294,6 +294,6 @@ def _module(name: str, layer: int) -> nn.Module:
         case "softmax":
             return nn.Softmax(dim=-1)
     raise ValueError(
-        f"layer {layer} has the custom activation {name!r}, which PyTorch does not know; expected "
-        "an activation that ships with chainrule"
+        f"layer {layer} has the activation {name!r}, for which PyTorch has no module; expected one "
+        "that ships with chainrule, other than step"
     )
