@@ -229,7 +229,7 @@ def test_no_other_lock_is_in_the_package() -> None:
         for path in SOURCES.rglob("*.py")
         if others.search(path.read_text(encoding="utf-8"))
     }
-    assert found == {"_forks.py"}
+    assert found == {"_forks.py", "engines/instance.py"}  # of a page, which does not fork
 
 
 def test_things_are_let_go_of() -> None:

@@ -89,7 +89,8 @@ GROUPS = (
     Group(
         "Random streams: chainrule.random",
         "Every draw is a function of the seed and of where it is used.",
-        ("chainrule.random.epoch_order", "chainrule.random.dropout_mask",
+        ("chainrule.random.epoch_order", "chainrule.random.epoch_orders",
+         "chainrule.random.dropout_mask",
          "chainrule.random.philox"),
     ),
     Group(
@@ -135,7 +136,8 @@ NOT_MADE = {
     "chainrule.History", "chainrule.Run", "chainrule.Explanation", "chainrule.WorkedExample",
     "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions", "chainrule.Equation",
     "chainrule.SampleRow", "chainrule.verify.Certificate", "chainrule.verify.Evidence",
-    "chainrule.verify.GradientReport", "chainrule.verify.Compared", "chainrule.NonFiniteError",
+    "chainrule.verify.ArrayCertificate", "chainrule.verify.GradientReport",
+    "chainrule.verify.Compared", "chainrule.NonFiniteError",
     "chainrule.Optimizer", "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss",
     "chainrule.Callback",
 }  # fmt: skip

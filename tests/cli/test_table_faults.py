@@ -105,6 +105,8 @@ def test_far_cells_are_named(run: Run) -> None:
         (["check", "m", "--data", "a", "--header", "--no-header"],
          "--header/--no-header is given 2 times"),
         (["explore", "--sizes", "2,1", "--sizes", "2,2,1"], "--sizes is given 2 times"),
+        (["worksheet", "--sizes", "2,1", "--seed", "1", "--seed", "2", "--out", "m"],
+         "--seed is given 2 times; give it once (see chainrule worksheet make --help)"),
         ([*TRAIN, "--date", "joined", "--date", "joined=%d"], "--date names the column 'joined'"),
     ],
 )  # fmt: skip

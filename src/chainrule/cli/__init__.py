@@ -26,6 +26,7 @@ from chainrule.cli.shared import (
     PIPE_CLOSED,
     USAGE,
     WIDEST,
+    Commands,
     note,
     one_line_warnings,
 )
@@ -107,30 +108,8 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     """
 
 
-class _Group(click.Group):
-    """Commands that refuse an option that is given twice, of which click takes the last."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> _Resolved:
-        """Return the command and its arguments; raise UsageError for an option given twice."""
-        name, command, rest = super().resolve_command(ctx, args)
-        if command is not None and not ctx.resilient_parsing:
-            own = command.context_class(command, info_name=name, parent=ctx)
-            _, _, given = command.make_parser(own).parse_args(list(rest))
-            for option in given:
-                if not isinstance(option, click.Option) or option.multiple or option.count:
-                    continue
-                takes = not option.is_flag or option.secondary_opts
-                if takes and (times := given.count(option)) > 1:
-                    names = "/".join(option.opts + option.secondary_opts)
-                    raise click.UsageError(f"{names} is given {times} times; give it once", own)
-        return name, command, rest
-
-
-_Resolved = tuple[str | None, click.Command | None, list[str]]
-
-
 @click.group(
-    cls=_Group,
+    cls=Commands,
     help=_HELP,
     epilog=EXIT_CODES,
     invoke_without_command=True,

@@ -152,6 +152,28 @@ def check_overwrite(out: str, written: Iterable[str], inputs: Iterable[str]) -> 
             )
 
 
+class Commands(click.Group):
+    """Commands that refuse an option that is given twice, of which click takes the last."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command and its arguments; raise UsageError for an option given twice."""
+        name, command, rest = super().resolve_command(ctx, args)
+        of_its_own = isinstance(command, click.Group)  # whose commands have the options
+        if command is not None and not of_its_own and not ctx.resilient_parsing:
+            own = command.context_class(command, info_name=name, parent=ctx)
+            _, _, given = command.make_parser(own).parse_args(list(rest))
+            for option in given:
+                if not isinstance(option, click.Option) or option.multiple or option.count:
+                    continue
+                takes = not option.is_flag or option.secondary_opts
+                if takes and (times := given.count(option)) > 1:
+                    names = "/".join(option.opts + option.secondary_opts)
+                    raise click.UsageError(f"{names} is given {times} times; give it once", own)
+        return name, command, rest
+
+
 header_option = click.option(
     "--header/--no-header",
     default=None,

@@ -7,14 +7,22 @@ from typing import Any
 
 import click
 
-from chainrule.cli.shared import ABOVE_0, FAILED, SEED, header_option, hidden_option, printable
+from chainrule.cli.shared import (
+    ABOVE_0,
+    FAILED,
+    SEED,
+    Commands,
+    header_option,
+    hidden_option,
+    printable,
+)
 from chainrule.storage.atomic import write_atomically
 
 _FORMATS = ["html", "pdf", "latex", "moodle", "qti", "nbgrader"]
 _LEVELS = ["easy", "middle", "hard"]
 
 
-class _Group(click.Group):
+class _Group(Commands):
     """A group whose own arguments may be the path of a model: only ``check`` is a command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
