@@ -23,7 +23,7 @@ Array = NDArray[Any]
 def scaled(sample_weight: Any, name: str = "sample_weight") -> tuple[Any, float]:
     """Return the ratios of weights and their unit; unchanged if scikit-learn will refuse them.
 
-    Raises ValueError for masked weights, for negative ones, with which a mean is no mean, if all
+    Raises ValueError for masked weights, for negative ones, with which a mean is not a mean, if all
     are 0, and if they differ by more than a factor of 1e300.
     """
     sample_weight = taken(sample_weight, name)

@@ -87,7 +87,7 @@ class Bound:
         return found
 
     def option(self, name: str, default: Any) -> Any:
-        """Return an argument that is no tensor, or its default."""
+        """Return an argument that is not a tensor, or its default."""
         value = self.given.get(name, default)
         return default if isinstance(value, Value) else value
 
