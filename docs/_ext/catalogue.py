@@ -152,8 +152,8 @@ ALIASES = {
 
 # Names in annotations that lead nowhere: aliases and private types.
 PLAIN = {
-    "DTypeName", "T", "Verdict", "Autodiff", "Metric", "Target", "Expr", "Section", "Quantity",
-    "State", "Names", "Slots",
+    "DTypeName", "T", "Verdict", "Autodiff", "Metric", "Target", "ArrayTarget", "Expr", "Section",
+    "Quantity", "State", "Names", "Slots",
 }  # fmt: skip
 
 _PYTHON = "https://docs.python.org/3/library"
