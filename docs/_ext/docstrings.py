@@ -58,7 +58,10 @@ def found(name: str) -> Any:
     if attribute in getattr(package, "__all__", ()) or hasattr(package, attribute):
         return getattr(package, attribute)
     for info in sorted(_modules(), key=lambda info: info.name.count(".")):
-        value = getattr(importlib.import_module(info.name), attribute, None)
+        try:
+            value = getattr(importlib.import_module(info.name), attribute, None)
+        except ModuleNotFoundError:  # of a library that is not installed, such as PyTorch
+            continue
         if inspect.isclass(value) and value.__module__ in (info.name, module):
             return value
     raise LookupError(f"{name}: no such class")

@@ -14,7 +14,7 @@ _NAMES = {
     "sign": 'op("sign")',
 }  # fmt: skip
 _OPERATORS = {"−": "-", "·": "dot", "<=": "<=", ">=": ">=", "←": "<-", ">": ">", "<": "<",
-              "⊙": "dot.o", "×": "times"}  # fmt: skip
+              "×": "times"}  # fmt: skip
 
 
 class TypstWriter(Writer):

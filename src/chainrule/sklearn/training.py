@@ -328,6 +328,8 @@ class Training(NetworkInside):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the mean accuracy, or R², on X, (n, features), and y, as in scikit-learn."""
         scaled, _ = weights.scaled(sample_weight)
+        if scaled is not None:
+            scaled = _check_sample_weight(scaled, X)
         score: float = super().score(X, taken(y, "y"), sample_weight=scaled)  # type: ignore[misc]
         return score
 

@@ -116,7 +116,8 @@ def _dates(graph: Graph, seconds: Value) -> list[Value]:
     parts = [days]
     for turn in (of_year / _YEAR, week - floor(week), days - whole):
         angle = turn * (2 * math.pi)
-        parts += [graph.node("Sin", angle), graph.node("Cos", angle)]
+        # Older versions of onnxruntime have no cosine in double.
+        parts += [graph.node("Sin", angle), graph.node("Sin", angle + math.pi / 2)]
     return parts
 
 

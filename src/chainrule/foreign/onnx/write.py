@@ -153,13 +153,15 @@ def _functions(graph: Graph) -> dict[str, Callable[..., Any]]:
     """Return the functions of formulas as nodes."""
     names = {
         "exp": "Exp", "ln": "Log", "sqrt": "Sqrt", "abs": "Abs", "sign": "Sign", "sin": "Sin",
-        "cos": "Cos", "tanh": "Tanh", "sinh": "Sinh", "cosh": "Cosh", "atan": "Atan",
+        "tanh": "Tanh", "sinh": "Sinh", "cosh": "Cosh", "atan": "Atan",
     }  # fmt: skip
 
     def of(kind: str) -> Callable[..., Value]:
         return lambda *inputs: graph.node(kind, *inputs)
 
     made: dict[str, Callable[..., Any]] = {name: of(kind) for name, kind in names.items()}
+    # Older versions of onnxruntime have no cosine in double.
+    made["cos"] = lambda x: graph.node("Sin", x + math.pi / 2)
     made |= {"max": of("Max"), "min": of("Min"), "where": of("Where")}
     made["sigma"] = lambda z: _sigmoid(graph, z)
     made["Phi"] = lambda z: 0.5 * _erf(graph, z * math.sqrt(0.5), 1.0)
