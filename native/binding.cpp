@@ -257,7 +257,7 @@ public:
         require(run_steps.shape(0) == count && l2.shape(0) == count && seeds.shape(0) == count &&
                     losses.shape(0) == count && losses.shape(1) == epochs && trained.shape(0) == count,
                 "there is one number for each network");
-        require(!outputs || (outputs->dtype() == own && outputs->shape(0) == count && outputs->shape(1) == std::size_t(samples.x->shape[0]) &&
+        require(!outputs || (outputs->dtype() == own && outputs->shape(0) == count && outputs->shape(1) == n &&
                              outputs->shape(2) == units),
                 "outputs do not fit X, the networks or their dtype");
 
@@ -270,7 +270,7 @@ public:
             m.run_step = run_steps.data()[i];
             m.learning_rates = rates.data() + i * epochs * steps;
             m.order = orders ? orders->data() + (orders->shape(0) == 1 ? 0 : i * epochs * n) : nullptr;
-            m.outputs = outputs ? static_cast<char*>(outputs->data()) + i * outputs->shape(1) * units * size : nullptr;
+            m.outputs = outputs ? static_cast<char*>(outputs->data()) + i * n * units * size : nullptr;
             m.losses = losses.data() + i * epochs;
             m.l2 = l2.data()[i];
             m.seed = seeds.data()[i];

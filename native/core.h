@@ -137,7 +137,7 @@ struct Member {
     std::int64_t run_step;        // of the run, at the first step
     const double* learning_rates; // one for each step of each epoch
     const std::int64_t* order;    // (epochs, n), or null: as they lie
-    void* outputs;                // (n, units_L), or null; of the last epoch
+    void* outputs;                // (n, units_L) in the order of the samples, or null; of the last epoch
     double* losses;               // of each epoch, `losses_apart` numbers from one to the next
     double l2;
     std::uint64_t seed;

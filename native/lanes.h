@@ -78,13 +78,14 @@ private:
     Array<V> w_, s1_, s2_, g_, other_half_, bias_sums_;
     Array<T> x_, own_x_, sample_, dropped_; // x of a block, for all lanes or for each its own
     Array<V> y_, shares_;                   // y of a block; s_i / sum s of the batch
+    int equal_shares_ = 0;                  // 1 / n in all shares, for this n
     Array<double> squares_;
 
     EpochData data_;
     Member* members_;
     int count_;
     bool together_; // all lanes take the same samples in the same order
-    bool same_dropout_, has_l2_;
+    bool same_step_, same_dropout_, has_l2_;
     std::int64_t step_of_run_, first_rate_;
     Lane lane_[lanes<T>];
     Step<V> rule_;
@@ -172,11 +173,14 @@ template <class T> bool LaneTrainer<T>::is_finite(int lane) const {
 // Each lane's weight of the batch, and its samples' shares in it, as trainer.h takes them.
 template <class T> void LaneTrainer<T>::weigh(std::int64_t start, int n) {
     if (!data_.sample_weights) {
+        if (equal_shares_ == n) return;
+        equal_shares_ = n;
         for (int q = 0; q < width_; ++q) lane_[q].batch_weight = n, lane_[q].weight_scale = 1;
         const V equal = splat<T>(static_cast<T>(1.0 / n));
         for (int i = 0; i < n; ++i) shares_[i] = equal;
         return;
     }
+    equal_shares_ = 0;
     for (int q = 0; q < width_; ++q) {
         double largest = 0, sum = 0;
         for (int i = 0; i < n; ++i) {
@@ -344,7 +348,7 @@ void LaneTrainer<T>::block(std::int64_t start, int first, int n, int alone, V* d
         const V share = shares_[first + i];
         batch_loss_ += share * loss_(last.a.get() + at, y_.get() + at, last.delta.get() + at, share);
         for (int q = 0; q < count_ && members_[q].outputs; ++q) {
-            T* to = static_cast<T*>(members_[q].outputs) + row(q, start + first + i) * outputs_;
+            T* to = static_cast<T*>(members_[q].outputs) + (start + first + i) * outputs_;
             for (int j = 0; j < outputs_; ++j) to[j] = *lane_of(last.a.get() + at + j, q);
         }
     }
@@ -360,7 +364,11 @@ void LaneTrainer<T>::block(std::int64_t start, int first, int n, int alone, V* d
 
 template <class T> void LaneTrainer<T>::prepare(std::int64_t s) {
     const bool adam = hyper_.kind == Optimizer::adam || hyper_.kind == Optimizer::adamw;
-    for (int q = 0; q < width_; ++q) {
+    const double first = members_[0].learning_rates[first_rate_ + s];
+    bool same = same_step_ && !has_l2_;
+    for (int q = 1; q < width_; ++q) same = same && members_[q].learning_rates[first_rate_ + s] == first;
+    const auto everywhere = [&](V& numbers) { numbers = same ? splat<T>(numbers[0]) : numbers; };
+    for (int q = 0; q < (same ? 1 : width_); ++q) {
         Lane& lane = lane_[q];
         const double eta = members_[q].learning_rates[first_rate_ + s];
         rule_.eta[q] = static_cast<T>(eta);
@@ -372,6 +380,9 @@ template <class T> void LaneTrainer<T>::prepare(std::int64_t s) {
         rule_.adam_root[q] = static_cast<T>(1 / __builtin_sqrt(1 - lane.beta2_power));
         rule_.decay_factor[q] = static_cast<T>(1 - eta * weight_decay_);
     }
+    everywhere(rule_.eta), everywhere(rule_.adam_step), everywhere(rule_.adam_root), everywhere(rule_.decay_factor);
+    for (int q = 1; same && q < width_; ++q)
+        lane_[q].beta1_power = lane_[0].beta1_power, lane_[q].beta2_power = lane_[0].beta2_power;
 }
 
 // The sums of w^2 before the update, for the reported loss.
@@ -467,7 +478,7 @@ bool LaneTrainer<T>::run(const EpochData& data, Member* given, int count, int ep
     }
     data_ = data, members_ = all, count_ = count;
     const std::int64_t steps = (data.n_samples + batch_ - 1) / batch_;
-    together_ = same_dropout_ = true, has_l2_ = false;
+    together_ = same_step_ = same_dropout_ = true, has_l2_ = false, equal_shares_ = 0;
     const void* from[lanes<T>];
     const auto load_from = [&](auto of, V* to) {
         for (int q = 0; q < width_; ++q) from[q] = of(all[q]);
@@ -482,7 +493,8 @@ bool LaneTrainer<T>::run(const EpochData& data, Member* given, int count, int ep
         largest = data.sample_weights[i] > largest ? data.sample_weights[i] : largest;
     for (int q = 0; q < width_; ++q) {
         together_ = together_ && all[q].order == all[0].order;
-        same_dropout_ = same_dropout_ && all[q].seed == all[0].seed && all[q].run_step == all[0].run_step;
+        same_step_ = same_step_ && all[q].run_step == all[0].run_step;
+        same_dropout_ = same_dropout_ && same_step_ && all[q].seed == all[0].seed;
         has_l2_ = has_l2_ || all[q].l2 != 0;
         finite[q] = true;
         lane_[q].power = exponent(largest);
