@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -455,6 +454,8 @@ def _one_by_one(members: list[_Member], interrupt: Interrupt, screen: progress.S
             screen.begin(course.run.epoch + 1)
             _run(course, course.task.engine, interrupt)
         return
+    from concurrent.futures import ThreadPoolExecutor  # which `import chainrule` can do without
+
     with ThreadPoolExecutor(threads) as pool:
         runs = [
             pool.submit(_run, course, course.task.engine.alone(), interrupt) for course in going
