@@ -21,6 +21,7 @@ ORDER = [
     ["__init__"],
     ["tables", "sklearn"],
     ["distributed"],
+    ["ensemble"],
     ["loading"],
     ["network"],
     ["explorer"],

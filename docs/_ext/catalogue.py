@@ -53,7 +53,8 @@ GROUPS = (
     Group(
         "Training runs",
         "Many networks in one call; what `Network.fit` returns, and what it calls on the way.",
-        ("chainrule.fit_many", "chainrule.History", "chainrule.Callback", "chainrule.EarlyStopping",
+        ("chainrule.fit_many", "chainrule.Ensemble", "chainrule.History",
+         "chainrule.Callback", "chainrule.EarlyStopping",
          "chainrule.CSVLogger", "chainrule.TensorBoardLogger", "chainrule.MLflowLogger",
          "chainrule.Run"),
     ),

@@ -15,6 +15,7 @@ from chainrule._version import __version__
 
 if TYPE_CHECKING:
     from chainrule.engines import EngineWarning
+    from chainrule.ensemble import Ensemble
     from chainrule.equations.activations import Activation
     from chainrule.equations.backprop import Forward, Gradient
     from chainrule.equations.losses import Loss
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 # A name is imported when it is first used (PEP 562), so that `import chainrule` is quick.
 _MODULES = {
     "engines": ("EngineWarning",),
+    "ensemble": ("Ensemble",),
     "equations.activations": ("Activation",),
     "equations.backprop": ("Forward", "Gradient"),
     "equations.losses": ("Loss",),
@@ -105,6 +107,7 @@ __all__ = [
     "Cosine",
     "EarlyStopping",
     "EngineWarning",
+    "Ensemble",
     "Explanation",
     "ExponentialDecay",
     "Forward",
