@@ -33,6 +33,11 @@ export class Player {
     this.words = el("p.words", {});
     this.equations = el("div.equations", {});
     this.acts = el("div.buttons", {}); // outside the equations, which scroll
+    this.worked = el(
+      "button.quiet",
+      { type: "button", title: "Every number of this step, written out", onclick: () => void app.worked.start() },
+      "Worked example",
+    );
     this.text = el("div.text", { "aria-live": "polite" }, this.title, this.words, this.acts, this.equations);
     this.node = el(
       "div.player",
@@ -69,7 +74,7 @@ export class Player {
       ? "Play the forward and backward pass of this sample, one layer at a time; the gradients and the update are the mean over all."
       : `Play the forward pass, the backward pass and the update for this sample alone, one layer at a time.${step}`;
     this.equations.replaceChildren();
-    this.acts.replaceChildren();
+    this.acts.replaceChildren(this.worked);
     this.node.classList.add("idle");
   }
 
