@@ -34,7 +34,7 @@ from chainrule.explorer import (
     worked,
 )
 from chainrule.explorer.place import Settings
-from chainrule.explorer.protocol import replies, requests
+from chainrule.explorer.protocol import derivations, replies, requests
 from chainrule.explorer.supplying import TARGET_OF_SAMPLE, Supplying
 from chainrule.explorer.trainer import optimizer
 from chainrule.teach import exercises as practice
@@ -223,11 +223,11 @@ class Session(Supplying):
 
     # --- explanations ---------------------------------------------------------------------------
 
-    def _explain(self, request: requests.Explain) -> replies.ExplanationView:
+    def _explain(self, request: requests.Explain) -> derivations.ExplanationView:
         why = self._why(request.target)
         return derivation.explanation(why, self._version)
 
-    def _open(self, request: requests.Open) -> replies.TermsView:
+    def _open(self, request: requests.Open) -> derivations.TermsView:
         why = self._why(request.target)
         terms = why.terms
         for unit in request.units:
@@ -269,7 +269,7 @@ class Session(Supplying):
         resolved = resolve_any(target, self.network.sizes, self.network.biases)
         return self._why_array(target) if isinstance(resolved, ArrayTarget) else self._why(target)
 
-    def _worked(self, request: requests.Worked) -> replies.WorkedView:
+    def _worked(self, request: requests.Worked) -> derivations.WorkedView:
         worked.check_size(self.network, request.steps)
         rows, s = self._rows(), self.settings
         example = worked_example(

@@ -17,6 +17,7 @@ export class Player {
     this.at = -1;
     this.timer = 0;
     this.stale = true;
+    this.alone = true; // whether there is one choice of samples only
     const button = (/** @type {string} */ sign, /** @type {string} */ name, /** @type {() => void} */ act) =>
       el("button.icon", { type: "button", "aria-label": name, title: name, onclick: act }, sign);
     this.playButton = el("button", { type: "button", onclick: () => this.toggle() });
@@ -69,6 +70,7 @@ export class Player {
     this.place.textContent = "";
     this.title.textContent = "One step, in slow motion";
     const all = this.app.frame?.settings.scope === "all";
+    this.scope.hidden = this.alone || !all; // seen while it says something, and with the steps
     const step = this.app.transport.live ? " Step, above, takes a whole batch." : "";
     this.words.textContent = all
       ? "Play the forward and backward pass of this sample, one layer at a time; the gradients and the update are the mean over all."
@@ -81,7 +83,7 @@ export class Player {
   /** @param {import("./types").Frame} frame */
   update(frame) {
     const { count, block } = frame.sample;
-    this.scope.hidden = count < 2 || !this.app.transport.live;
+    this.alone = count < 2 || !this.app.transport.live;
     const all = `${count === block ? "all " : ""}${plural(block, "sample")} (mean)`;
     this.scope.replaceChildren(
       ...[
@@ -131,6 +133,7 @@ export class Player {
     this.node.classList.remove("idle");
     this.close.hidden = false;
     this.back.hidden = false;
+    this.scope.hidden = this.alone;
     this.place.textContent = `step ${this.at + 1} of ${this.steps.length}`;
     this.title.textContent = step.title;
     this.words.textContent = step.words;
