@@ -10,7 +10,7 @@ from chainrule.explain import Explanation
 from chainrule.explain.scribe import Scribe, math
 from chainrule.explain.terms import Term
 from chainrule.explain.words import headline, setting
-from chainrule.explorer.protocol.replies import (
+from chainrule.explorer.protocol.derivations import (
     ContributionsView,
     ExplanationView,
     SectionView,

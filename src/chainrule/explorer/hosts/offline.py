@@ -44,20 +44,26 @@ def record(
         frame = _asked(session, {"kind": "train", "steps": 1, "again": i > 0, "results": False})
         if frame["training"]["message"]:
             break
-    targets = list(_targets(frame))
+    targets, arrays = list(_targets(frame)), list(_arrays(frame))
     count = len(frame["training"]["records"])
-    chosen = _evenly(count, max(_ANSWERS // max(len(targets), 1), 2))
+    chosen = _evenly(count, max(_ANSWERS // max(len(targets) + len(arrays), 1), 2))
     proved = set(_evenly(len(chosen), _PROOFS))
     tape = Tape()
     for place, index in enumerate(chosen):
-        _record_step(tape, session, index, chosen, targets, place in proved)
+        _record_step(tape, session, index, chosen, targets, arrays, place in proved)
         if on_progress is not None:
             on_progress(place + 1, len(chosen))
     return tape.data()
 
 
 def _record_step(
-    tape: Tape, session: Session, index: int, chosen: list[int], targets: list[str], prove: bool
+    tape: Tape,
+    session: Session,
+    index: int,
+    chosen: list[int],
+    targets: list[str],
+    arrays: list[str],
+    prove: bool,
 ) -> None:
     frame = _asked(session, {"kind": "seek", "record": index})
     place = chosen.index(index)
@@ -74,6 +80,15 @@ def _record_step(
     tape.add("results", _asked(session, {"kind": "results", "points": place == 0}))
     if prove:
         tape.add("units", _asked(session, {"kind": "units"}))
+        for key, frozen in (("worked", False), ("worked frozen", True)):
+            reply = session.handle({"kind": "worked", "freeze_biases": frozen})
+            if reply["kind"] != "error":  # of a large network there is none
+                tape.add(key, reply)
+    for target in arrays:
+        tape.add(f"array {target}", _asked(session, {"kind": "array", "target": target}))
+        if prove:
+            for kind in ("prove", "latex"):
+                tape.add(f"{kind} {target}", _asked(session, {"kind": kind, "target": target}))
     for target in targets:
         reply = _asked(session, {"kind": "explain", "target": target})
         tape.add(f"explain {target}", reply)
@@ -104,6 +119,14 @@ def _targets(frame: dict[str, Any]) -> Iterator[str]:
                     yield f"b[{l}][{j}]"
                 for k in layers[l - 1]["shown"]:
                     yield f"w[{l}][{j},{k}]"
+
+
+def _arrays(frame: dict[str, Any]) -> Iterator[str]:
+    """Return the arrays that open from the drawing: the weights and biases of each layer."""
+    for l in range(1, len(frame["layers"])):
+        yield f"W[{l}]"
+        if frame["network"]["biases"]:
+            yield f"b[{l}]"
 
 
 def _ways(
