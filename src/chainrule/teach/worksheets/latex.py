@@ -43,7 +43,10 @@ _HEADINGS = {1: "section*", 2: "subsection*", 3: "subsubsection*"}
 
 
 def page(title: str, blocks: Iterable[Block], notation: Notation, sizes: tuple[int, ...]) -> str:
-    """Return blocks as a LaTeX document, which needs amsmath, array, graphicx, longtable and geometry."""
+    """Return blocks as a LaTeX document.
+
+    It needs amsmath, array, graphicx, longtable and geometry.
+    """
     parts: list[str] = []
     for block in blocks:
         if isinstance(block, Heading) and block.level == 1 and parts:
