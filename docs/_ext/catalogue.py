@@ -64,9 +64,15 @@ GROUPS = (
          "chainrule.Notation", "chainrule.Weight", "chainrule.Bias",
          "chainrule.WeightMatrix", "chainrule.BiasVector",
          "chainrule.PreActivation", "chainrule.UnitOutput", "chainrule.explain_sklearn",
-         "chainrule.explain_torch",
          "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions",
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
+    ),
+    Group(
+        "PyTorch models",
+        "Any number of any PyTorch model explained, and a page to look through it.",
+        ("chainrule.explain_torch", "chainrule.explore_torch", "chainrule.TorchExplanation",
+         "chainrule.TorchTerm", "chainrule.TorchContribution", "chainrule.TorchContributions",
+         "chainrule.TorchGradients", "chainrule.TorchCertificate", "chainrule.TorchExplorer"),
     ),
     Group(
         "Worksheets",
@@ -125,6 +131,14 @@ MEMBERS = {
     "chainrule.History": "best_epoch to_frame plot summary",
     "chainrule.Explanation": "value terms penalty samples products certificate text latex mathml "
     "html plot to_dict in_notation n_samples target_value",
+    "chainrule.TorchExplanation": "value terms samples certificate reason kind loss n_samples "
+    "explain text latex html to_dict in_notation",
+    "chainrule.TorchTerm": "value by_position",
+    "chainrule.TorchContribution": "terms formula",
+    "chainrule.TorchContributions": "largest",
+    "chainrule.TorchGradients": "explain text latex html to_dict",
+    "chainrule.TorchCertificate": "passed text to_dict",
+    "chainrule.TorchExplorer": "serve start stop save explain to_dict",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
@@ -139,7 +153,9 @@ NOT_MADE = {
     "chainrule.verify.ArrayCertificate", "chainrule.verify.GradientReport",
     "chainrule.verify.Compared", "chainrule.NonFiniteError",
     "chainrule.Optimizer", "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss",
-    "chainrule.Callback",
+    "chainrule.Callback", "chainrule.TorchExplanation", "chainrule.TorchTerm",
+    "chainrule.TorchContribution", "chainrule.TorchContributions", "chainrule.TorchGradients",
+    "chainrule.TorchCertificate", "chainrule.TorchExplorer",
 }  # fmt: skip
 
 # Names in annotations that stand for something else.

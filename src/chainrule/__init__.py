@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
+    from chainrule.explorer.torch.showing import explore_torch
     from chainrule.foreign.torch.explaining import explain_torch
     from chainrule.loading import from_onnx, from_torch, load
     from chainrule.network import Network
@@ -75,6 +76,7 @@ _MODULES = {
     ),
     "explain": ("Explanation", "Notation", "WorkedExample"),
     "explain.array_explanation": ("ArrayExplanation",),
+    "explorer.torch.showing": ("explore_torch",),
     "foreign.torch.explaining": ("explain_torch",),
     "loading": ("from_onnx", "from_torch", "load"),
     "network": ("Network",),
@@ -129,6 +131,7 @@ __all__ = [
     "__version__",
     "explain_sklearn",
     "explain_torch",
+    "explore_torch",
     "from_onnx",
     "from_torch",
     "load",
