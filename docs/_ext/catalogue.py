@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib.util
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,8 @@ MEMBERS = {
     "chainrule.History": "best_epoch to_frame plot summary",
     "chainrule.Explanation": "value terms penalty samples products certificate text latex mathml "
     "html plot to_dict in_notation n_samples target_value",
-    "chainrule.TorchExplanation": "value terms samples certificate reason kind loss n_samples "
-    "explain text latex html to_dict in_notation",
+    "chainrule.TorchExplanation": "terms samples certificate reason kind loss n_samples explain "
+    "text latex html to_dict in_notation",
     "chainrule.TorchTerm": "value by_position",
     "chainrule.TorchContribution": "terms formula",
     "chainrule.TorchContributions": "largest",
@@ -200,6 +201,17 @@ EXTERNAL = {
     "NotFittedError": "https://scikit-learn.org/stable/modules/generated/"
     "sklearn.exceptions.NotFittedError.html",
 }  # fmt: skip
+
+
+_TORCH = importlib.util.find_spec("torch") is not None
+
+
+def is_there(name: str) -> bool:
+    """Return whether a name can be shown: classes for models of PyTorch stand in rooms of it."""
+    return _TORCH or not name.startswith("chainrule.Torch") or name == "chainrule.TorchExplorer"
+
+
+GROUPS = tuple(replace(group, names=tuple(filter(is_there, group.names))) for group in GROUPS)
 
 
 def names() -> set[str]:

@@ -66,6 +66,11 @@ class TorchExplorer:
 
     It lists all modules with their parameters, gradients and results; every tensor can be looked
     through by index, and every number opened to its derivation.
+
+    Examples:
+        >>> import chainrule as cr  # doctest: +SKIP
+        >>> explorer = cr.explore_torch(model, loss_fn, x, y)  # doctest: +SKIP
+        >>> explorer.save("net.html", ["fc1.weight[3,7]"])  # doctest: +SKIP
     """
 
     def __init__(self, desk: Any) -> None:
