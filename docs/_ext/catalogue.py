@@ -30,7 +30,7 @@ units_l units in layer l, and layer 0 is the input. Indices start at 0, so `laye
 $w_{12}^{(2)}$.
 """
 
-GROUPS = (
+GROUPS: tuple[Group, ...] = (
     Group(
         "Networks",
         "Make, train, ask, prove and save a network.",
