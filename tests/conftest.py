@@ -61,6 +61,10 @@ def why_missing(tool: str) -> str | None:
         case "qti":
             there = importlib.util.find_spec("qti_convert") is not None
             hint = "pip install citolab-qti-convert"
+        case "qti-player":
+            packages = ("qti3-item-player", "vue")
+            there = all((KATEX.parent / name).is_dir() for name in packages)
+            hint = "npm ci"
         case "skl2onnx":
             there = importlib.util.find_spec("skl2onnx") is not None
             hint = "pip install skl2onnx"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what only some tests need, with the Python that is given: PyTorch, transformers, JAX, Typst, readers of
-# quizzes and what loggers write to, Zig (pip), KaTeX, TypeScript and axe-core (npm ci, by `make`), Python for the
-# browser (Pyodide, into the user's cache), Chromium, Firefox, LaTeX, and a compiler and an emulator for ARM
-# (apt-get, which root alone may use).
+# quizzes and what loggers write to, Zig (pip), KaTeX, TypeScript, axe-core and a player of quizzes (npm ci, by
+# `make`), Python for the browser (Pyodide, into the user's cache), Chromium, Firefox, LaTeX, and a compiler and an
+# emulator for ARM (apt-get, which root alone may use).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:?the Python to install packages for}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib.util
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ units_l units in layer l, and layer 0 is the input. Indices start at 0, so `laye
 $w_{12}^{(2)}$.
 """
 
-GROUPS = (
+GROUPS: tuple[Group, ...] = (
     Group(
         "Networks",
         "Make, train, ask, prove and save a network.",
@@ -65,9 +66,15 @@ GROUPS = (
          "chainrule.Notation", "chainrule.Weight", "chainrule.Bias",
          "chainrule.WeightMatrix", "chainrule.BiasVector",
          "chainrule.PreActivation", "chainrule.UnitOutput", "chainrule.explain_sklearn",
-         "chainrule.explain_torch",
          "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions",
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
+    ),
+    Group(
+        "PyTorch models",
+        "Any number of any PyTorch model explained, and a page to look through it.",
+        ("chainrule.explain_torch", "chainrule.explore_torch", "chainrule.TorchExplanation",
+         "chainrule.TorchTerm", "chainrule.TorchContribution", "chainrule.TorchContributions",
+         "chainrule.TorchGradients", "chainrule.TorchCertificate", "chainrule.TorchExplorer"),
     ),
     Group(
         "Worksheets",
@@ -126,6 +133,14 @@ MEMBERS = {
     "chainrule.History": "best_epoch to_frame plot summary",
     "chainrule.Explanation": "value terms penalty samples products certificate text latex mathml "
     "html plot to_dict in_notation n_samples target_value",
+    "chainrule.TorchExplanation": "terms samples certificate reason kind loss n_samples explain "
+    "text latex html to_dict in_notation",
+    "chainrule.TorchTerm": "value by_position",
+    "chainrule.TorchContribution": "terms formula",
+    "chainrule.TorchContributions": "largest",
+    "chainrule.TorchGradients": "explain text latex html to_dict",
+    "chainrule.TorchCertificate": "passed text to_dict",
+    "chainrule.TorchExplorer": "serve start stop save explain to_dict",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
@@ -140,7 +155,9 @@ NOT_MADE = {
     "chainrule.verify.ArrayCertificate", "chainrule.verify.GradientReport",
     "chainrule.verify.Compared", "chainrule.NonFiniteError",
     "chainrule.Optimizer", "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss",
-    "chainrule.Callback",
+    "chainrule.Callback", "chainrule.TorchExplanation", "chainrule.TorchTerm",
+    "chainrule.TorchContribution", "chainrule.TorchContributions", "chainrule.TorchGradients",
+    "chainrule.TorchCertificate", "chainrule.TorchExplorer",
 }  # fmt: skip
 
 # Names in annotations that stand for something else.
@@ -185,6 +202,17 @@ EXTERNAL = {
     "NotFittedError": "https://scikit-learn.org/stable/modules/generated/"
     "sklearn.exceptions.NotFittedError.html",
 }  # fmt: skip
+
+
+_TORCH = importlib.util.find_spec("torch") is not None
+
+
+def is_there(name: str) -> bool:
+    """Return whether a name can be shown: classes for models of PyTorch stand in rooms of it."""
+    return _TORCH or not name.startswith("chainrule.Torch") or name == "chainrule.TorchExplorer"
+
+
+GROUPS = tuple(replace(group, names=tuple(filter(is_there, group.names))) for group in GROUPS)
 
 
 def names() -> set[str]:

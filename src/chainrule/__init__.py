@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
+    from chainrule.explorer.torch.showing import explore_torch
     from chainrule.foreign.torch.explaining import explain_torch
     from chainrule.loading import from_onnx, from_torch, load
     from chainrule.network import Network
@@ -78,6 +79,7 @@ _MODULES = {
     ),
     "explain": ("Explanation", "Notation", "WorkedExample"),
     "explain.array_explanation": ("ArrayExplanation",),
+    "explorer.torch.showing": ("explore_torch",),
     "foreign.torch.explaining": ("explain_torch",),
     "loading": ("from_onnx", "from_torch", "load"),
     "network": ("Network",),
@@ -134,6 +136,7 @@ __all__ = [
     "__version__",
     "explain_sklearn",
     "explain_torch",
+    "explore_torch",
     "fit_many",
     "from_onnx",
     "from_torch",

@@ -216,11 +216,12 @@ class Examiner:
         mistakes = [
             Mistake("sign", old + step, "That climbs the gradient. Gradient descent subtracts: "
                                         "w − η ∂C/∂w."),
-            Mistake("rate", old - why.value, "The factor η is missing: the step is η times the "
-                                             "derivative."),
             Mistake("step", -step, "That is the step. The question is about the weight after it."),
             Mistake("step", step, "That is η ∂C/∂w. The question is about the weight after it."),
         ]  # fmt: skip
+        if self.eta != 1:
+            words = "The factor η is missing: the step is η times the derivative."
+            mistakes.append(Mistake("rate", old - why.value, words))
         given: list[Any] = [
             ("w", w.layer, w.j, w.k),
             Equation((Partial(LossSymbol(), why.symbol), Num(why.value))),
@@ -258,8 +259,9 @@ class Examiner:
         value, a_k = why.value, why.terms[-1].value
         if len(why.terms) == 3:
             arriving, slope, _ = (term.value for term in why.terms)
-            yield Mistake("slope", arriving * a_k, "The factor ∂a/∂z = g′(z) is missing: the "
-                          "derivative must pass through the activation.")  # fmt: skip
+            if slope != 1:  # a factor of 1 can be left out
+                yield Mistake("slope", arriving * a_k, "The factor ∂a/∂z = g′(z) is missing: the "
+                              "derivative must pass through the activation.")  # fmt: skip
             yield Mistake("input", arriving * slope, self._without_input(why))
         else:
             yield Mistake("input", why.terms[0].value, self._without_input(why))

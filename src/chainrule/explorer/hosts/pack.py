@@ -28,7 +28,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file, so that the same input makes th
 # Of chainrule: rooms that the page cannot reach, and hosts other than the browser's.
 _NOT_OURS = (
     "cli/", "sklearn/", "tables/", "foreign/", "distributed/", "explorer/static/",
-    "explorer/hosts/", "__main__.py",
+    "explorer/torch/", "explorer/hosts/", "__main__.py",
 )  # fmt: skip
 _OURS = ("explorer/hosts/__init__.py", "explorer/hosts/browser.py")
 _KINDS = (".py", ".md", ".json", ".toml", ".yaml", ".txt", ".csv")  # sources, and what they read
