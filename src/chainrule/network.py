@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from chainrule import _forks as forks
 from chainrule import training, verify
 from chainrule._exports import exported
+from chainrule.diagnose import curvature
 from chainrule.engines import Shortcut, check_name, choose, predict
 from chainrule.equations.feedforward import FeedForward
 from chainrule.explain import explanation
@@ -82,6 +83,8 @@ class Network(FeedForward):
     explain = explanation.explain
     worked_example = worked_example
     check_gradient = verify.check_gradient
+    hessian_vector_product = curvature.hessian_vector_product
+    ggn_diagonal = curvature.ggn_diagonal
     save = models.save
 
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
