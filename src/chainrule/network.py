@@ -15,6 +15,7 @@ from chainrule.diagnose import curvature
 from chainrule.engines import Shortcut, check_name, choose, predict
 from chainrule.equations.feedforward import FeedForward
 from chainrule.explain import explanation
+from chainrule.explain.flow import flow
 from chainrule.explain.worked_example import worked_example
 from chainrule.storage import models
 
@@ -82,6 +83,7 @@ class Network(FeedForward):
     fit = training.fit
     explain = explanation.explain
     worked_example = worked_example
+    flow = flow
     check_gradient = verify.check_gradient
     hessian_vector_product = curvature.hessian_vector_product
     ggn_diagonal = curvature.ggn_diagonal
