@@ -65,8 +65,14 @@ GROUPS = (
          "chainrule.WeightMatrix", "chainrule.BiasVector",
          "chainrule.PreActivation", "chainrule.UnitOutput", "chainrule.explain_sklearn",
          "chainrule.explain_torch",
+         "chainrule.Paths", "chainrule.Path",
          "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions",
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
+    ),
+    Group(
+        "Diagnosis",
+        "What makes a gradient grow or vanish.",
+        ("chainrule.Flow", "chainrule.LayerFlow"),
     ),
     Group(
         "Worksheets",
@@ -104,8 +110,8 @@ GROUPS = (
 # a schedule or a logger is used by its parameters alone.
 MEMBERS = {
     "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
-    "worked_example check_gradient explore save "
-    "to_torch copy penalty masks engine dtype weighted_layers",
+    "worked_example flow check_gradient explore save "
+    "hessian_vector_product ggn_diagonal views_of to_torch copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
@@ -123,7 +129,7 @@ MEMBERS = {
     "chainrule.TensorBoardLogger": "",
     "chainrule.MLflowLogger": "",
     "chainrule.History": "best_epoch to_frame plot summary",
-    "chainrule.Explanation": "value terms penalty samples products certificate text latex mathml "
+    "chainrule.Explanation": "value terms penalty samples products certificate paths text latex mathml "
     "html plot to_dict in_notation n_samples target_value",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
@@ -134,7 +140,9 @@ MEMBERS = {
 NOT_MADE = {
     "chainrule.Layer", "chainrule.Forward", "chainrule.Gradient", "chainrule.ByLayer",
     "chainrule.History", "chainrule.Run", "chainrule.Explanation", "chainrule.WorkedExample",
-    "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions", "chainrule.Equation",
+    "chainrule.Paths", "chainrule.Path",
+         "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions", "chainrule.Equation",
+    "chainrule.Paths", "chainrule.Path", "chainrule.Flow", "chainrule.LayerFlow",
     "chainrule.SampleRow", "chainrule.verify.Certificate", "chainrule.verify.Evidence",
     "chainrule.verify.ArrayCertificate", "chainrule.verify.GradientReport",
     "chainrule.verify.Compared", "chainrule.NonFiniteError",
@@ -153,7 +161,7 @@ ALIASES = {
 # Names in annotations that lead nowhere: aliases and private types.
 PLAIN = {
     "DTypeName", "T", "Verdict", "Autodiff", "Metric", "Target", "ArrayTarget", "Expr", "Section",
-    "Quantity", "State", "Names", "Slots",
+    "By", "Link", "Quantity", "State", "Through", "Names", "Slots",
 }  # fmt: skip
 
 _PYTHON = "https://docs.python.org/3/library"

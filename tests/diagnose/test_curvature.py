@@ -242,7 +242,8 @@ def test_vectors_that_do_not_fit(vector: Any, error: type[Exception], words: str
 
 def test_data_that_do_not_fit() -> None:
     net = cr.Network([2, 2, 1], seed=0)
-    for call in (lambda *xy: net.hessian_vector_product(*xy, np.ones(9)), net.ggn_diagonal):
+    calls: list[Any] = [lambda x, y: net.hessian_vector_product(x, y, np.ones(9)), net.ggn_diagonal]
+    for call in calls:
         with pytest.raises(ValueError, match="X has 3 columns"):
             call([[1, 2, 3]], [1])
         with pytest.raises(ValueError, match="is nan"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,10 @@ SETTINGS = [group[(5 * i + 1) % len(group)] for i, group in enumerate(GROUPS)]
 def brute_force(why: cr.Explanation, i: int) -> dict[tuple[int, ...], float]:
     """Every path with its product, from the equations alone."""
     net, g, target = why.network, why.gradient, why.target
-    W = [None, *(np.float64(layer.W) for layer in net.weighted_layers)]
+    W: Any = [None, *(np.float64(layer.W) for layer in net.weighted_layers)]
     L = len(net.sizes) - 1
     head: Any
+    starts: Any
     match target:
         case cr.Weight(l, j, k):
             first, starts, head = l, [j], lambda _: g.forward.a[l - 1][i, k]
@@ -32,7 +33,7 @@ def brute_force(why: cr.Explanation, i: int) -> dict[tuple[int, ...], float]:
     found = {}
     for units in product(starts, *(range(size) for size in net.sizes[first + 1 :])):
         value = head(units[0]) * g.delta[L][i, units[-1]]
-        for at, (m, after) in enumerate(zip(units[:-1], units[1:], strict=True), start=first):
+        for at, (m, after) in enumerate(pairwise(units), start=first):
             layer, z, mask = net.layers[at], g.forward.z[at][i], g.forward.masks[at]
             slope = layer.activation.derivative(z, layer.activation.value(z))[m]
             value *= W[at + 1][after, m] * slope * (1 if mask is None else mask[i, m])
@@ -128,9 +129,10 @@ def test_through_each_unit(target: str) -> None:
         assert through.values[1].sum() == pytest.approx(why.products[1], rel=1e-12)
         units, rest = through.largest(3, 1)
         assert through.values[1, units].sum() + rest == pytest.approx(why.products[1], rel=1e-12)
-        assert list(np.abs(through.values[1, units])) == sorted(
-            np.abs(through.values[1]), reverse=True
-        )[: len(units)]
+        assert (
+            list(np.abs(through.values[1, units]))
+            == sorted(np.abs(through.values[1]), reverse=True)[: len(units)]
+        )
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_gram_fits_the_norms_and_is_symmetric(sizes: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("columns", [1, 5, 40])
 @pytest.mark.parametrize("exponent", [-1070, -600, -520, 0, 490])
 def test_norms_where_squares_leave_the_range(columns: int, exponent: int) -> None:
-    """A residual of 2^exponent: the norm has all its digits, beside rows that are 0 or of size 1."""
+    """A residual of 2^exponent: the norm has all its digits, beside a row of 0 and of 1."""
     X = np.arange(3 * columns, dtype=float).reshape(3, columns) / 7
     size = 2.0**exponent
     y = np.array([[-size], [0.0], [-1.0]])

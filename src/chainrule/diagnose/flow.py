@@ -1,8 +1,8 @@
 """Flow: the factors by which the gradient grows or vanishes from layer to layer.
 
-The size of δ^(l) is the root mean square over the samples of ‖∂C_i/∂z^(l)‖, with the shares s_i / Σs
-as weights. From layer l+1 to layer l it passes two factors, and from δ^(l) to the gradient of the
-weights another two:
+The size of δ^(l) is the root mean square of ‖∂C_i/∂z^(l)‖ over the samples, weighted by their
+shares s_i / Σs. From layer l+1 to layer l it passes two factors, and from δ^(l) to the gradient of
+the weights another two:
 
     |∂C/∂a^(l)| = |δ^(l+1)| · (W)        |δ^(l)| = |∂C/∂a^(l)| · (g′)
     ‖∂C/∂W^(l)‖ = |δ^(l)| · |a^(l-1)| · (agreement)
@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule._exports import exported
 from chainrule.diagnose.curvature import slopes
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.feedforward import FeedForward
@@ -29,7 +28,6 @@ from chainrule.equations.per_sample import row_norms
 Array = NDArray[Any]
 
 
-@exported("chainrule")
 @dataclass(frozen=True)
 class LayerFlow:
     """Hold the sizes and factors of one layer. `Flow` has one for each layer, from L down to 1.

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule._exports import exported
 from chainrule.diagnose.curvature import slopes
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.feedforward import FeedForward
@@ -35,7 +34,6 @@ class Link:
     values: Array  # (n,)
 
 
-@exported("chainrule")
 @dataclass(frozen=True, eq=False)
 class Path:
     """One way from a quantity to the loss, with its product. `Paths` holds the largest.

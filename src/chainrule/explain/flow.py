@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chainrule._exports import exported
 from chainrule.diagnose.flow import LayerFlow, layers_of
 from chainrule.diagnose.paths import at_kinks
 from chainrule.equations.backprop import Gradient
@@ -23,7 +22,6 @@ _CHANGE = 10.0  # the gradient grows or vanishes if its size changes by more tha
 _SAMPLES = 100  # of which the kinks are looked for
 
 
-@exported("chainrule")
 class Flow:
     """The factors W and g′ by which the gradient grows or vanishes from layer to layer.
 
@@ -214,8 +212,8 @@ class Flow:
 
 _HEADS = ("× W above", "× g′", "= |∂C/∂z|", "× |a below|", "× agreement", "= ‖∂C/∂W‖")
 _LEGEND = (
-    "|∂C/∂z|, a root mean square over the samples, is that of the row above times W and g′; ‖∂C/∂W‖ is "
-    "|∂C/∂z| times |a below| times agreement. All products are exact.",
+    "|∂C/∂z| is a root mean square over the samples: that of the row above times W and g′.",
+    "‖∂C/∂W‖ is |∂C/∂z| times |a below| times agreement. All products are exact.",
     "agreement: 1 if all samples pull the weights in one direction, near 0 if they cancel.",
 )
 
@@ -276,7 +274,9 @@ def flow(
     gradient = network.gradient(X, y, sample_weight=sample_weight, dropout_step=dropout_step)
     n = len(gradient.sample_losses)
     functions = tuple(layer.activation.name for layer in network.weighted_layers)
-    words = setting_of("from the loss to layer 1", network, n, sample_weight is not None, dropout_step)
+    words = setting_of(
+        "from the loss to layer 1", network, n, sample_weight is not None, dropout_step
+    )
     with np.errstate(all="ignore"):  # an overflow was warned of
         layers = layers_of(network, gradient)
     return Flow(layers, functions, words, tuple(_kinks(network, gradient)))
@@ -288,5 +288,6 @@ def _kinks(network: FeedForward, gradient: Gradient) -> Iterator[str]:
     found = [i for i in range(n) if at_kinks(network, gradient, 1, i)]
     if found:
         some = "1 sample has" if len(found) == 1 else f"{len(found)} samples have"
-        where = f"Of the first {n}, {some}" if n < len(gradient.sample_losses) else some.capitalize()
-        yield f"{where} units at a kink. " + " ".join(at_kinks(network, gradient, 1, found[0]))
+        if n < len(gradient.sample_losses):
+            some = f"Of the first {n}, {some}"
+        yield f"{some} units at a kink. " + " ".join(at_kinks(network, gradient, 1, found[0]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from chainrule._exports import exported
 from chainrule._forks import cached_property
 from chainrule.diagnose.paths import Link, Path, Through, Ways, at_kinks
 from chainrule.equations.checks import whole
@@ -26,13 +25,12 @@ By = Literal["path", "unit"]
 _MOST_HIDDEN = 2  # hidden layers on the way up to which single paths are listed
 
 
-@exported("chainrule")
 class Paths:
     """The largest paths from a quantity to the loss, for the sample in focus, and the exact rest.
 
-    `Explanation.paths` makes it. A path goes through one unit of each layer, and ends in ∂C/∂z of an
-    output. Its product is made of the weights and the g′(z) on the way. All paths together are the
-    product of the explanation's terms. With more than two hidden layers on the way, paths are so
+    `Explanation.paths` makes it. A path goes through one unit of each layer, and ends in ∂C/∂z of
+    an output. Its product is made of the weights and the g′(z) on the way. All paths together are
+    the product of the explanation's terms. With more than two hidden layers on the way, paths are so
     many that a single one means little; then the paths through each unit are added up, layer by
     layer.
 
@@ -65,7 +63,9 @@ class Paths:
         self._why = why
         weights = None if why.sample_weight is None else why.gradient.shares * why.n_samples
         self._ways: Ways | None = None
-        if not (isinstance(why.target, UnitOutput) and why.target.layer == len(why.network.sizes) - 1):
+        if not (
+            isinstance(why.target, UnitOutput) and why.target.layer == len(why.network.sizes) - 1
+        ):
             self._ways = Ways(why.network, why.gradient, why.target, weights)
         deep = self._ways is not None and self._ways.hidden_layers > _MOST_HIDDEN
         self.by: By = by or ("unit" if deep else "path")
@@ -175,8 +175,9 @@ class Paths:
             hidden = self._ways.hidden_layers
             layers = "1 hidden layer" if hidden == 1 else f"{hidden} hidden layers"
             return (
-                f"{self.count:,} paths through {layers}, {sample}: too many for a single one to mean "
-                "much, so the paths through each unit are added up. Each layer adds up to the whole."
+                f"{self.count:,} paths through {layers}, {sample}: too many for a single one to "
+                "mean much, so the paths through each unit are added up. Each layer adds up to the "
+                "whole."
             )
         if self.count == 1:
             return f"1 path, {sample}."
@@ -196,7 +197,11 @@ class Paths:
         """Return what is written down: the setting, the paths and their sum."""
         why = self._why
         first = 1 if self._ways is None else self._ways.first
-        said = [setting(why), self.summary(), *at_kinks(why.network, why.gradient, first, why.focus)]
+        said = [
+            setting(why),
+            self.summary(),
+            *at_kinks(why.network, why.gradient, first, why.focus),
+        ]
         return Sheet(
             f"paths of {why.target}", "\n".join(said), self.sections(), why.notation,
             why.network.sizes, why.n_samples,
@@ -262,7 +267,9 @@ class Paths:
         return self.text()
 
     def __repr__(self) -> str:
-        held = "units by layer" if self.by == "unit" else f"{len(self.paths)} of {self.count:,} paths"
+        held = (
+            "units by layer" if self.by == "unit" else f"{len(self.paths)} of {self.count:,} paths"
+        )
         return f"Paths({self._why.target}: {held})"
 
     def _repr_html_(self) -> str:
