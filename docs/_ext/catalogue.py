@@ -111,7 +111,8 @@ GROUPS = (
 MEMBERS = {
     "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
     "worked_example flow check_gradient explore save "
-    "hessian_vector_product ggn_diagonal views_of to_torch copy penalty masks engine dtype weighted_layers",
+    "hessian_vector_product ggn_diagonal views_of "
+    "to_torch copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
@@ -129,8 +130,8 @@ MEMBERS = {
     "chainrule.TensorBoardLogger": "",
     "chainrule.MLflowLogger": "",
     "chainrule.History": "best_epoch to_frame plot summary",
-    "chainrule.Explanation": "value terms penalty samples products certificate paths text latex mathml "
-    "html plot to_dict in_notation n_samples target_value",
+    "chainrule.Explanation": "value terms penalty samples products certificate paths text "
+    "latex mathml html plot to_dict in_notation n_samples target_value",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
@@ -140,8 +141,7 @@ MEMBERS = {
 NOT_MADE = {
     "chainrule.Layer", "chainrule.Forward", "chainrule.Gradient", "chainrule.ByLayer",
     "chainrule.History", "chainrule.Run", "chainrule.Explanation", "chainrule.WorkedExample",
-    "chainrule.Paths", "chainrule.Path",
-         "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions", "chainrule.Equation",
+    "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions", "chainrule.Equation",
     "chainrule.Paths", "chainrule.Path", "chainrule.Flow", "chainrule.LayerFlow",
     "chainrule.SampleRow", "chainrule.verify.Certificate", "chainrule.verify.Evidence",
     "chainrule.verify.ArrayCertificate", "chainrule.verify.GradientReport",

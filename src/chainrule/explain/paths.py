@@ -30,8 +30,8 @@ class Paths:
 
     `Explanation.paths` makes it. A path goes through one unit of each layer, and ends in ∂C/∂z of
     an output. Its product is made of the weights and the g′(z) on the way. All paths together are
-    the product of the explanation's terms. With more than two hidden layers on the way, paths are so
-    many that a single one means little; then the paths through each unit are added up, layer by
+    the product of the explanation's terms. With more than two hidden layers on the way, paths are
+    so many that a single one means little; then the paths through each unit are added up, layer by
     layer.
 
     Args:
