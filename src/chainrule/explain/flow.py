@@ -225,7 +225,7 @@ def _changed(change: float) -> str:
         return f"shrinks to {part} of its size"
     if change > _CHANGE:
         return f"grows {format_number(change, 3)} times"
-    return f"keeps its size: it is multiplied by {format_number(change, 3)}"
+    return f"is multiplied by {format_number(change, 3)}"
 
 
 def _wrapped(text: str) -> list[str]:
