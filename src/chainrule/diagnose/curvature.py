@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.equations import backprop, data, second
+from chainrule.equations import backprop, data
 from chainrule.equations.arrays import check_finite, numeric
 from chainrule.equations.backprop import Forward
 from chainrule.equations.feedforward import FeedForward
@@ -64,6 +64,8 @@ def hessian_vector_product(
         >>> net.hessian_vector_product([[1.0, 2.0]], [0.0], [1.0, 0.0, 0.0]).tolist()
         [1.0, 2.0, 1.0]
     """
+    from chainrule.equations import second
+
     v = _vector(network, vector)
     network.check_parameters()
     samples = data.samples(X, y, network.sizes, network.loss, sample_weight)
@@ -132,6 +134,8 @@ def _backward_along(
     z_moved: Array,
 ) -> Array:
     """Return how δ of layer l−1 moves, from how that of layer l does."""
+    from chainrule.equations import second
+
     g, z, m = network.layers[l - 1].activation, passed.z[l - 1], passed.masks[l - 1]
     W = _W(network, l)
     bend = second.of_activation(g, z, g.value(z)) * z_moved
@@ -221,6 +225,8 @@ def _curvatures(
     network: FeedForward, passed: Forward, y: Array, rows: slice
 ) -> Iterator[tuple[int, Array]]:
     """Return the curvature in z of every unit, (n, units_l), from layer L down."""
+    from chainrule.equations import second
+
     L = len(network.sizes) - 1
     S, signs = second.factors(network, passed.z[L][rows], passed.a[L][rows], y[rows])
     for l in range(L, 0, -1):

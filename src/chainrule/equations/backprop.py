@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from chainrule._exports import exported
 from chainrule._forks import cached_property
-from chainrule.equations import per_sample
 from chainrule.equations.checks import integer
 from chainrule.equations.layers import ByLayer, NetworkOf
 from chainrule.equations.losses import LossFromZ
@@ -125,6 +124,8 @@ class Gradient:
             >>> net.gradient([[1, 1], [0, 1]], [4, 3]).sample_norms.round(4).tolist()
             [3.4641, 1.4142]
         """
+        from chainrule.equations import per_sample
+
         return per_sample.norms(tuple(self.delta), self._inputs, self._biases)
 
     def sample_gram(self) -> Array:
@@ -140,6 +141,8 @@ class Gradient:
             >>> net.gradient([[1, 1], [0, 1]], [4, 3]).sample_gram().tolist()
             [[12.0, 4.0], [4.0, 2.0]]
         """
+        from chainrule.equations import per_sample
+
         return per_sample.gram(tuple(self.delta), self._inputs, self._biases)
 
     def sample_gradient(self, i: int) -> Gradient:
