@@ -52,8 +52,8 @@ GROUPS = (
     ),
     Group(
         "Training runs",
-        "What `Network.fit` returns, and what it calls on the way.",
-        ("chainrule.History", "chainrule.Callback", "chainrule.EarlyStopping",
+        "Many networks in one call; what `Network.fit` returns, and what it calls on the way.",
+        ("chainrule.fit_many", "chainrule.History", "chainrule.Callback", "chainrule.EarlyStopping",
          "chainrule.CSVLogger", "chainrule.TensorBoardLogger", "chainrule.MLflowLogger",
          "chainrule.Run"),
     ),

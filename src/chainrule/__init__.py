@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from chainrule.training.errors import NonFiniteError
     from chainrule.training.history import History
     from chainrule.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger
+    from chainrule.training.many import fit_many
 
 # A name is imported when it is first used (PEP 562), so that `import chainrule` is quick.
 _MODULES = {
@@ -84,6 +85,7 @@ _MODULES = {
     "training.checkpoints": ("CheckpointWarning",),
     "training.errors": ("NonFiniteError",),
     "training.history": ("History",),
+    "training.many": ("fit_many",),
     "training.loggers": ("CSVLogger", "MLflowLogger", "TensorBoardLogger"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -129,6 +131,7 @@ __all__ = [
     "__version__",
     "explain_sklearn",
     "explain_torch",
+    "fit_many",
     "from_onnx",
     "from_torch",
     "load",
