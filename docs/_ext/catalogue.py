@@ -66,6 +66,7 @@ GROUPS: tuple[Group, ...] = (
          "chainrule.Notation", "chainrule.Weight", "chainrule.Bias",
          "chainrule.WeightMatrix", "chainrule.BiasVector",
          "chainrule.PreActivation", "chainrule.UnitOutput", "chainrule.explain_sklearn",
+         "chainrule.Paths", "chainrule.Path",
          "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions",
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
     ),
@@ -75,6 +76,11 @@ GROUPS: tuple[Group, ...] = (
         ("chainrule.explain_torch", "chainrule.explore_torch", "chainrule.TorchExplanation",
          "chainrule.TorchTerm", "chainrule.TorchContribution", "chainrule.TorchContributions",
          "chainrule.TorchGradients", "chainrule.TorchCertificate", "chainrule.TorchExplorer"),
+    ),
+    Group(
+        "Diagnosis",
+        "What makes a gradient grow or vanish.",
+        ("chainrule.Flow", "chainrule.LayerFlow"),
     ),
     Group(
         "Worksheets",
@@ -112,7 +118,8 @@ GROUPS: tuple[Group, ...] = (
 # a schedule or a logger is used by its parameters alone.
 MEMBERS = {
     "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
-    "worked_example check_gradient explore save "
+    "worked_example flow check_gradient explore save "
+    "hessian_vector_product ggn_diagonal views_of "
     "to_torch copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
     "chainrule.GradientDescent": "",
@@ -131,8 +138,8 @@ MEMBERS = {
     "chainrule.TensorBoardLogger": "",
     "chainrule.MLflowLogger": "",
     "chainrule.History": "best_epoch to_frame plot summary",
-    "chainrule.Explanation": "value terms penalty samples products certificate text latex mathml "
-    "html plot to_dict in_notation n_samples target_value",
+    "chainrule.Explanation": "value terms penalty samples products certificate paths text "
+    "latex mathml html plot to_dict in_notation n_samples target_value",
     "chainrule.TorchExplanation": "terms samples certificate reason kind loss n_samples explain "
     "text latex html to_dict in_notation",
     "chainrule.TorchTerm": "value by_position",
@@ -151,6 +158,7 @@ NOT_MADE = {
     "chainrule.Layer", "chainrule.Forward", "chainrule.Gradient", "chainrule.ByLayer",
     "chainrule.History", "chainrule.Run", "chainrule.Explanation", "chainrule.WorkedExample",
     "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions", "chainrule.Equation",
+    "chainrule.Paths", "chainrule.Path", "chainrule.Flow", "chainrule.LayerFlow",
     "chainrule.SampleRow", "chainrule.verify.Certificate", "chainrule.verify.Evidence",
     "chainrule.verify.ArrayCertificate", "chainrule.verify.GradientReport",
     "chainrule.verify.Compared", "chainrule.NonFiniteError",
@@ -171,7 +179,7 @@ ALIASES = {
 # Names in annotations that lead nowhere: aliases and private types.
 PLAIN = {
     "DTypeName", "T", "Verdict", "Autodiff", "Metric", "Target", "ArrayTarget", "Expr", "Section",
-    "Quantity", "State", "Names", "Slots",
+    "By", "Link", "Quantity", "State", "Through", "Names", "Slots",
 }  # fmt: skip
 
 _PYTHON = "https://docs.python.org/3/library"

@@ -16,6 +16,7 @@ from chainrule.storage.atomic import write_atomically
 if TYPE_CHECKING:
     from chainrule.explain import Explanation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
+    from chainrule.explain.paths import Paths
 
 
 @click.command(
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
       chainrule explain net.safetensors 'b[1][0]' --data samples.csv --rows 0:32
       chainrule explain net.safetensors 'x[3]' --data samples.csv --row 7 \\
           --format html --out why.html
+      chainrule explain net.safetensors 'w[1][0,1]' --data samples.csv --row 0 --paths 10
       chainrule explain net.safetensors --whole --data samples.csv --row 0 \\
           --learning-rate 0.5 --out example.pdf
     """
@@ -70,6 +72,12 @@ if TYPE_CHECKING:
     "--learning-rate", type=ABOVE_0, metavar="X", help="Show the update with this learning rate."
 )
 @click.option(
+    "--paths",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Show the N largest paths from TARGET to the loss instead, and the rest as one number.",
+)
+@click.option(
     "--notation",
     metavar="NAME",
     default="default",
@@ -95,6 +103,7 @@ def explain(
     rows: slice | None,
     all_rows: bool,
     learning_rate: float | None,
+    paths: int | None,
     notation: str,
     form: str | None,
     out: str | None,
@@ -108,6 +117,8 @@ def explain(
     """
     form = form or ("pdf" if out is not None and out.lower().endswith(".pdf") else "text")
     _check_kind(target, whole, steps, freeze_biases, learning_rate, form)
+    if paths is not None:
+        _check_paths(target, whole, form, rows is not None or all_rows, learning_rate)
     if form == "pdf" and out is None:
         raise click.UsageError("a PDF needs a file: --out FILE")
     if (row is not None) + (rows is not None) + all_rows > 1:
@@ -123,8 +134,9 @@ def explain(
     chosen = slice(row, row + 1) if row is not None else choose(rows or slice(None), n_rows, data)
     X, y, names = loaded.take(chosen)
     from chainrule import explain as room
+    from chainrule.explain.paths import Paths
 
-    explanation: Explanation | ArrayExplanation | WorkedExample
+    explanation: Explanation | ArrayExplanation | WorkedExample | Paths
     if target is None:
         assert learning_rate is not None
         explanation = room.worked_example(
@@ -136,7 +148,12 @@ def explain(
             _by_index(loaded, target), X, y, learning_rate=learning_rate, notation=notation,
             names=names, first_sample=chosen.start or 0,
         )  # fmt: skip
+    if paths is not None:
+        if not isinstance(explanation, room.Explanation):
+            raise click.UsageError(f"--paths needs a single quantity, not the whole array {target}")
+        explanation = explanation.paths(paths)
     if form == "pdf":
+        assert not isinstance(explanation, Paths)
         if isinstance(explanation, room.Explanation):
             raise click.UsageError(
                 f"a PDF of the single quantity {target} does not exist; choose html or latex, "
@@ -173,6 +190,20 @@ def _check_kind(
         raise click.UsageError("--whole cannot write mathml; choose text, latex, html or json")
 
 
+def _check_paths(
+    target: str | None, whole: bool, form: str, many: bool, learning_rate: float | None
+) -> None:
+    """Raise UsageError unless paths are asked for of one sample, in a format that they have."""
+    if whole or target is None:
+        raise click.UsageError("--paths and --whole exclude each other; choose one")
+    if many:
+        raise click.UsageError("--paths shows one sample; choose it with --row N")
+    if form in ("mathml", "pdf"):
+        raise click.UsageError(f"--paths cannot write {form}; choose text, latex, html or json")
+    if learning_rate is not None:
+        raise click.UsageError("--paths shows no update; leave out --learning-rate")
+
+
 def _by_index(loaded: Loaded, target: str) -> str:
     """Return a target with indices where it names columns of a table."""
     if loaded.table is None:
@@ -182,7 +213,7 @@ def _by_index(loaded: Loaded, target: str) -> str:
     return by_index(target, loaded.table.schema, len(loaded.network.sizes) - 1)
 
 
-def _render(explanation: Explanation | ArrayExplanation | WorkedExample, form: str) -> str:
+def _render(explanation: Explanation | ArrayExplanation | WorkedExample | Paths, form: str) -> str:
     if form == "json":
         return json.dumps(explanation.to_dict(), indent=2, ensure_ascii=False)
     if form == "text":
