@@ -36,9 +36,12 @@ if TYPE_CHECKING:
         Weight,
         WeightMatrix,
     )
+    from chainrule.diagnose.moves import Move, Share
+    from chainrule.diagnose.record import LayerNorms, RunRecord, SampleNorms, Spike, Suspect
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.foreign.torch.explaining import explain_torch
+    from chainrule.foreign.torch.watch import load_run, watch
     from chainrule.loading import from_onnx, from_torch, load
     from chainrule.network import Network
     from chainrule.sklearn.explaining import explain_sklearn
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
 
 # A name is imported when it is first used (PEP 562), so that `import chainrule` is quick.
 _MODULES = {
+    "diagnose.moves": ("Move", "Share"),
+    "diagnose.record": ("LayerNorms", "RunRecord", "SampleNorms", "Spike", "Suspect"),
     "engines": ("EngineWarning",),
     "equations.activations": ("Activation",),
     "equations.backprop": ("Forward", "Gradient"),
@@ -61,6 +66,8 @@ _MODULES = {
         "Cosine",
         "ExponentialDecay",
         "ReduceOnPlateau",
+        "RunRecord",
+        "SampleNorms",
         "Schedule",
         "StepDecay",
         "WarmUp",
@@ -76,6 +83,7 @@ _MODULES = {
     "explain": ("Explanation", "Notation", "WorkedExample"),
     "explain.array_explanation": ("ArrayExplanation",),
     "foreign.torch.explaining": ("explain_torch",),
+    "foreign.torch.watch": ("load_run", "watch"),
     "loading": ("from_onnx", "from_torch", "load"),
     "network": ("Network",),
     "sklearn.explaining": ("explain_sklearn",),
@@ -109,16 +117,23 @@ __all__ = [
     "Gradient",
     "GradientDescent",
     "History",
+    "LayerNorms",
     "Loss",
     "MLflowLogger",
+    "Move",
     "Network",
     "NonFiniteError",
     "Notation",
     "PreActivation",
     "RMSProp",
     "ReduceOnPlateau",
+    "RunRecord",
+    "SampleNorms",
     "Schedule",
+    "Share",
+    "Spike",
     "StepDecay",
+    "Suspect",
     "TensorBoardLogger",
     "UnitOutput",
     "WarmUp",
@@ -132,6 +147,8 @@ __all__ = [
     "from_onnx",
     "from_torch",
     "load",
+    "load_run",
+    "watch",
     "worksheet",
 ]
 

@@ -68,7 +68,7 @@ class Move:
         optimizer: The optimiser's name.
         before: The parameter before the step.
         after: The parameter after it.
-        gradient: ∂C/∂ of it in this step, before clipping.
+        gradient: ∂C/∂ of it in this step, before clipping; None where backward did not reach it.
         shares: The addends, each a `Share`: this step's, then earlier ones from the latest on.
         factors: What every gradient in the sum was multiplied with, by name: "learning rate",
             "schedule", "bias correction", "denominator". Empty for RMSProp with momentum, where
@@ -87,7 +87,7 @@ class Move:
     optimizer: str
     before: float
     after: float
-    gradient: float
+    gradient: float | None
     shares: tuple[Share, ...]
     factors: dict[str, float]
     squares: dict[int | None, float]
@@ -95,7 +95,7 @@ class Move:
     @property
     def value(self) -> float:
         """Return the step that was taken: after minus before."""
-        return self.after - self.before
+        return 0.0 if self.gradient is None else self.after - self.before
 
     def of(self, cause: str) -> float:
         """Return the sum of the shares of one cause.
@@ -275,6 +275,8 @@ def _reason(move: Move) -> str:
 
 
 def _why_not(move: Move) -> str:
+    if move.gradient is None:
+        return "backward did not reach it, so the optimiser left it out"
     if move.factors.get("learning rate") == 0 or move.factors.get("schedule") == 0:
         return "the learning rate is 0"
     sizes = [abs(s.value) for s in move.shares if s.cause != ROUNDING]
