@@ -422,10 +422,10 @@ class _Watched:
         rows = None if self.rows is None else self.rows.tolist()
         self.samples = {"rows": rows, "losses": None, "norms": None}
         if self.losses is not None:
-            self.samples["losses"] = [float(f"{v:.7g}") for v in self.losses]
+            self.samples["losses"] = [float(f"{v:.9g}") for v in self.losses]
         if squares is not None:
             scaled = squares.cpu() * (1.0 if self._sum else float(self.n) ** 2)
-            self.samples["norms"] = [float(f"{v:.7g}") for v in scaled.sqrt().tolist()]
+            self.samples["norms"] = [float(f"{v:.9g}") for v in scaled.sqrt().tolist()]
             if not found_norms.missing:
                 factor = 1 / self.n**2 if self._sum else 1.0
                 measured["noise"] = [float(scaled.mean()), norm**2 * factor]
