@@ -69,6 +69,13 @@ GROUPS = (
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
     ),
     Group(
+        "Watched runs",
+        "What a training loop did, step by step, and why each weight moved.",
+        ("chainrule.watch", "chainrule.load_run", "chainrule.RunRecord", "chainrule.Move",
+         "chainrule.Share", "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect",
+         "chainrule.LayerNorms"),
+    ),
+    Group(
         "Worksheets",
         "Exercises for a class, with keys that are proven.",
         ("chainrule.worksheet", "chainrule.Worksheet", "chainrule.Variant"),
@@ -126,6 +133,9 @@ MEMBERS = {
     "chainrule.Explanation": "value terms penalty samples products certificate text latex mathml "
     "html plot to_dict in_notation n_samples target_value",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
+    "chainrule.RunRecord": "why_moved replay spikes samples suspects layers noise_scale "
+    "suggested_batch_size steps text",
+    "chainrule.Move": "value reason of earlier text html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
 }
@@ -139,7 +149,8 @@ NOT_MADE = {
     "chainrule.verify.ArrayCertificate", "chainrule.verify.GradientReport",
     "chainrule.verify.Compared", "chainrule.NonFiniteError",
     "chainrule.Optimizer", "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss",
-    "chainrule.Callback",
+    "chainrule.Callback", "chainrule.RunRecord", "chainrule.Move", "chainrule.Share",
+    "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms",
 }  # fmt: skip
 
 # Names in annotations that stand for something else.

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from chainrule._version import __version__
 
 if TYPE_CHECKING:
+    from chainrule.diagnose.found import LayerNorms, SampleNorms, Spike, Suspect
+    from chainrule.diagnose.moves import Move, Share
+    from chainrule.diagnose.record import RunRecord
     from chainrule.engines import EngineWarning
     from chainrule.equations.activations import Activation
     from chainrule.equations.backprop import Forward, Gradient
@@ -36,8 +39,6 @@ if TYPE_CHECKING:
         Weight,
         WeightMatrix,
     )
-    from chainrule.diagnose.moves import Move, Share
-    from chainrule.diagnose.record import LayerNorms, RunRecord, SampleNorms, Spike, Suspect
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.foreign.torch.explaining import explain_torch
@@ -54,8 +55,9 @@ if TYPE_CHECKING:
 
 # A name is imported when it is first used (PEP 562), so that `import chainrule` is quick.
 _MODULES = {
+    "diagnose.found": ("LayerNorms", "SampleNorms", "Spike", "Suspect"),
     "diagnose.moves": ("Move", "Share"),
-    "diagnose.record": ("LayerNorms", "RunRecord", "SampleNorms", "Spike", "Suspect"),
+    "diagnose.record": ("RunRecord",),
     "engines": ("EngineWarning",),
     "equations.activations": ("Activation",),
     "equations.backprop": ("Forward", "Gradient"),

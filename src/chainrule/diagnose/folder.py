@@ -118,12 +118,16 @@ class Writer:
         self._warned = False
 
     def put(self, job: Callable[..., object], *args: Any) -> None:
+        """Hand over a job, with its arguments; warn if an earlier one has failed."""
+        self.put_quietly(job, *args)
+        self.complain()
+
+    def put_quietly(self, job: Callable[..., object], *args: Any) -> None:
         """Hand over a job, with its arguments."""
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._work, name="chainrule-watch", daemon=True)
             self._thread.start()
         self._jobs.put(partial(job, *args))
-        self.complain()
 
     def wait(self) -> None:
         """Wait until all jobs are done."""

@@ -194,8 +194,7 @@ def split(
         base_rate: The learning rate without its schedule; None is that of the first step.
     """
     rule, memory = RULES[optimizer], memory or Memory()
-    for taken in steps:
-        done = rule(memory, taken)
+    taken, done = steps[-1], [rule(memory, each) for each in steps][-1]
     parts = {source: value for source, value in done.parts.items() if value or _own(source, taken)}
     change = taken.after - taken.theta
     shares = [Share(cause, step, value) for (cause, step), value in parts.items()]

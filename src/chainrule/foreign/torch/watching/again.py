@@ -13,8 +13,9 @@ import torch
 
 from chainrule._exports import exported
 from chainrule.diagnose import folder as folders
+from chainrule.diagnose.found import Kept
 from chainrule.diagnose.moves import before
-from chainrule.diagnose.record import Kept, RunRecord
+from chainrule.diagnose.record import RunRecord
 from chainrule.diagnose.rules import Memory, Taken
 from chainrule.explain import notation as notations
 from chainrule.foreign.torch.asking import explain
@@ -68,7 +69,7 @@ class Replayed:
             loss, output = forward(model, losses, batch, autocast)
             self.loss = float(loss.detach())
             model.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         self.gradient = {
             name: p.grad.detach().clone()
             for name, p in model.named_parameters()
@@ -218,7 +219,7 @@ class Source:
         with _generators(batch["random"]), torch.enable_grad():
             loss, _ = forward(model, SampleLosses(self.loss_fn), batch, line.autocast)
             self._check(k, float(loss.detach()), line.loss)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         seen("backward")
         if line.rates is None or optimizer is None:
             return  # the loop goes on adding gradients

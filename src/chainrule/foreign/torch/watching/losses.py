@@ -16,7 +16,7 @@ _PER_SAMPLE = 1e-3  # how far a mean of C_i may be from C, as a share, and still
 
 
 class SampleLosses:
-    """Compute C and C_i of a batch: what ``loss_fn`` gives for the batch, and for each sample alone.
+    """Compute C and C_i of a batch: what ``loss_fn`` returns for all samples, and for each alone.
 
     Args:
         loss_fn: The function from (output, y) to the loss, or from the output if ``y`` is None, or
@@ -104,9 +104,9 @@ def _unreduced(loss_fn: Any) -> Callable[..., Any] | None:
             each.reduction = "none"
             return each.forward
         return None
-    if getattr(loss_fn, "__module__", None) == "torch.nn.functional" and callable(loss_fn):
-        if "reduction" in inspect.signature(loss_fn).parameters:
-            return lambda output, y: loss_fn(output, y, reduction="none")
+    of_torch = callable(loss_fn) and getattr(loss_fn, "__module__", "") == "torch.nn.functional"
+    if of_torch and "reduction" in inspect.signature(loss_fn).parameters:
+        return lambda output, y: loss_fn(output, y, reduction="none")
     return None
 
 
