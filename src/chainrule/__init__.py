@@ -68,8 +68,6 @@ _MODULES = {
         "Cosine",
         "ExponentialDecay",
         "ReduceOnPlateau",
-        "RunRecord",
-        "SampleNorms",
         "Schedule",
         "StepDecay",
         "WarmUp",

@@ -26,6 +26,7 @@ from chainrule.equations.numbers import format_number
 
 _MOST = 0.8  # of a sum, in what is called its cause
 _DIGITS = 4
+_SEEN = 5e-5  # of the step: less does not change its four digits
 _SHOWN = 8  # earlier gradients that a text lists; the rest is one line
 _NAMES = {
     GRADIENT: "gradient",
@@ -291,7 +292,7 @@ def _steps_of(move: Move) -> str:
     """Return the fewest consecutive steps that make most of the momentum, in words."""
     sign = math.copysign(1, move.value)
     pulls = sorted((s.step, s.value * sign) for s in move.earlier if s.step is not None)
-    whole = sum(value for _, value in pulls if value > 0)
+    whole = math.fsum(value for _, value in pulls)
     from_before = move.of(BEFORE) * sign
     if not pulls or from_before > whole:
         return f" from before step {pulls[0][0] if pulls else move.step}"
@@ -332,7 +333,8 @@ def _rows(move: Move) -> list[tuple[str, float]]:
         else:
             rest.setdefault(f"{_NAMES[s.cause]} of earlier steps", []).append(s.value)
     rows += [(name, math.fsum(values)) for name, values in rest.items()]
-    if rounding := move.of(ROUNDING):
+    rounding = move.of(ROUNDING)
+    if abs(rounding) > _SEEN * abs(move.value):
         rows.append(("rounding", rounding))
     return rows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch.utils._pytree import tree_map
 
 from chainrule.diagnose.folder import rename_over
+from chainrule.foreign.torch.calls import tensors as tensors_of
 
+_ALIGNED = 64  # bytes of the widest vectors, and of what PyTorch allocates
 _FORM = "form"  # the key under which a file's header holds what stands around the tensors
 
 
@@ -25,7 +28,7 @@ def pack(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
     """
     if isinstance(value, torch.Tensor):
         tensors[name] = value
-        return {"tensor": name}
+        return {"tensor": name, **({} if value.is_contiguous() else {"stride": value.stride()})}
     if isinstance(value, np.ndarray):
         tensors[name] = torch.from_numpy(np.ascontiguousarray(value).copy())
         return {"array": name, "dtype": value.dtype.str}
@@ -52,8 +55,11 @@ def pack(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
 def unpack(form: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
     """Return the value that `pack` packed."""
     match form:
+        case {"tensor": name, "stride": stride}:
+            value = tensors[name]
+            return torch.empty_strided(value.shape, stride, dtype=value.dtype).copy_(value)
         case {"tensor": name}:
-            return tensors[name]
+            return tensors[name].clone()  # what is read may begin at any address
         case {"array": name, "dtype": dtype}:
             return tensors[name].numpy().astype(dtype)
         case {"dict": pairs}:
@@ -80,6 +86,32 @@ def copied(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return type(value)(map(copied, value)) if type(value) in (tuple, list) else tuple(value)
     return value
+
+
+def addresses(value: Any) -> list[int]:
+    """Return where the tensors of a value begin, modulo the width of vectors.
+
+    Sums of products have other last bits where that differs.
+    """
+    return [int(t.data_ptr()) % _ALIGNED for t in tensors_of(value)]
+
+
+def placed(value: Any, starts: Iterable[int]) -> Any:
+    """Return a value whose tensors begin where those of `addresses` did."""
+    left = iter(starts)
+
+    def place(t: Any) -> Any:
+        if not isinstance(t, torch.Tensor):
+            return t
+        start, item = next(left), t.element_size()
+        if start % item or not t.numel() or t.data_ptr() % _ALIGNED == start:
+            return t
+        span = 1 + sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True))
+        room = torch.empty(span + _ALIGNED // item, dtype=t.dtype)
+        shift = (start - room.data_ptr()) % _ALIGNED // item
+        return room.as_strided(t.shape, t.stride(), shift).copy_(t)
+
+    return tree_map(place, value)
 
 
 def save(path: Path, value: Any) -> None:

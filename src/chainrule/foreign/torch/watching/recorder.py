@@ -171,6 +171,7 @@ class WatchedRun(RunRecord):
         batch = {
             "x": packing.copied(watched.x),
             "y": packing.copied(watched.y),
+            "addresses": packing.addresses((watched.x, watched.y)),
             "rows": watched.rows,
             "random": watched.random,
             "modes": modes_of(self.model),
