@@ -56,6 +56,12 @@ class Spike:
         reason: Why it is a spike, in words.
         worst: The samples with the largest losses, from the largest on: (sample, row, loss), where
             the row is None if the loop did not say it.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> spike = cr.Spike(7, 31.0, "the loss is 31", ((2, 1871, 480.0),))
+        >>> print(spike)
+        step 7: the loss is 31; row 1871 has the largest loss, 480
     """
 
     step: int
@@ -82,6 +88,12 @@ class SampleNorms:
         rows: The row of each sample in the data, (n,), or None if the loop did not say it.
         losses: The loss of each sample, (n,), or None where the loss has none.
         norms: The gradient norm of each sample, (n,), or None where it is not known.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> samples = cr.load_run("run").samples(60)  # doctest: +SKIP
+        >>> samples.rows[samples.norms.argmax()]  # doctest: +SKIP
+        1871
     """
 
     step: int
@@ -100,6 +112,11 @@ class Suspect:
         loss: Its mean loss over the run.
         visits: How often it was seen.
         history: Its last losses, in the order in which they came.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> cr.Suspect(17, 3.2, 2, (3.1, 3.3)).row
+        17
     """
 
     row: int
@@ -118,6 +135,11 @@ class LayerNorms:
         weight: The norm of the parameter before the step.
         gradient: The norm of its gradient, before clipping; None if it had none.
         update: The norm of the step that it took.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> cr.LayerNorms("fc1.weight", weight=4.0, gradient=0.2, update=0.01).ratio
+        0.0025
     """
 
     name: str

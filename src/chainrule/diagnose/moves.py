@@ -48,6 +48,11 @@ class Share:
             the first step that is known) or "rounding".
         step: The step whose gradient, clipping or decay it is; None for "before".
         value: How far it moved the parameter.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> cr.Share("gradient", 118, -0.002)
+        Share(cause='gradient', step=118, value=-0.002)
     """
 
     cause: str

@@ -65,7 +65,7 @@ class SampleLosses:
         return near <= _PER_SAMPLE * max(abs(float(whole)), float(each.abs().mean()))
 
     def _masks(self, y: Any) -> bool:
-        """Return whether the mean weighs the parts of a sample, so that C_i is no plain mean."""
+        """Return whether the mean weighs the parts of a sample, so that C_i is not a plain mean."""
         loss_fn = self.loss_fn
         if getattr(loss_fn, "weight", None) is not None and not isinstance(
             loss_fn, torch.nn.BCELoss | torch.nn.BCEWithLogitsLoss

@@ -51,7 +51,7 @@ class Part:
             return self.whole[samples].flatten(1)
         if self.pair is not None:
             a, delta = (t[samples] for t in self.pair)
-            return torch.einsum("nti,nto->noi", a, delta).flatten(1)
+            return torch.einsum("sti,stj->sji", a, delta).flatten(1)
         assert self.rows is not None
         index, delta = (t[samples] for t in self.rows)
         found = delta.new_zeros(len(index), *self.parameter.shape)
