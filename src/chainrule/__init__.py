@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any
 from chainrule._version import __version__
 
 if TYPE_CHECKING:
-    from chainrule.diagnose.found import LayerNorms, SampleNorms, Spike, Suspect
-    from chainrule.diagnose.moves import Move, Share
-    from chainrule.diagnose.record import RunRecord
     from chainrule.engines import EngineWarning
     from chainrule.equations.activations import Activation
     from chainrule.equations.backprop import Forward, Gradient
@@ -55,9 +52,6 @@ if TYPE_CHECKING:
 
 # A name is imported when it is first used (PEP 562), so that `import chainrule` is quick.
 _MODULES = {
-    "diagnose.found": ("LayerNorms", "SampleNorms", "Spike", "Suspect"),
-    "diagnose.moves": ("Move", "Share"),
-    "diagnose.record": ("RunRecord",),
     "engines": ("EngineWarning",),
     "equations.activations": ("Activation",),
     "equations.backprop": ("Forward", "Gradient"),
@@ -117,23 +111,16 @@ __all__ = [
     "Gradient",
     "GradientDescent",
     "History",
-    "LayerNorms",
     "Loss",
     "MLflowLogger",
-    "Move",
     "Network",
     "NonFiniteError",
     "Notation",
     "PreActivation",
     "RMSProp",
     "ReduceOnPlateau",
-    "RunRecord",
-    "SampleNorms",
     "Schedule",
-    "Share",
-    "Spike",
     "StepDecay",
-    "Suspect",
     "TensorBoardLogger",
     "UnitOutput",
     "WarmUp",

@@ -58,8 +58,8 @@ class Spike:
             the row is None if the loop did not say it.
 
     Examples:
-        >>> import chainrule as cr
-        >>> spike = cr.Spike(7, 31.0, "the loss is 31", ((2, 1871, 480.0),))
+        >>> from chainrule.diagnose.found import Spike
+        >>> spike = Spike(7, 31.0, "the loss is 31", ((2, 1871, 480.0),))
         >>> print(spike)
         step 7: the loss is 31; row 1871 has the largest loss, 480
     """
@@ -114,8 +114,8 @@ class Suspect:
         history: Its last losses, in the order in which they came.
 
     Examples:
-        >>> import chainrule as cr
-        >>> cr.Suspect(17, 3.2, 2, (3.1, 3.3)).row
+        >>> from chainrule.diagnose.found import Suspect
+        >>> Suspect(17, 3.2, 2, (3.1, 3.3)).row
         17
     """
 
@@ -137,8 +137,8 @@ class LayerNorms:
         update: The norm of the step that it took.
 
     Examples:
-        >>> import chainrule as cr
-        >>> cr.LayerNorms("fc1.weight", weight=4.0, gradient=0.2, update=0.01).ratio
+        >>> from chainrule.diagnose.found import LayerNorms
+        >>> LayerNorms("fc1.weight", weight=4.0, gradient=0.2, update=0.01).ratio
         0.0025
     """
 

@@ -50,8 +50,8 @@ class Share:
         value: How far it moved the parameter.
 
     Examples:
-        >>> import chainrule as cr
-        >>> cr.Share("gradient", 118, -0.002)
+        >>> from chainrule.diagnose.moves import Share
+        >>> Share("gradient", 118, -0.002)
         Share(cause='gradient', step=118, value=-0.002)
     """
 

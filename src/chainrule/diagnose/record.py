@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from chainrule._exports import exported
 from chainrule.diagnose import folder as folders
@@ -187,6 +186,8 @@ class RunRecord:
             raise ValueError(
                 "no rows have been recorded. Pass the row of each sample: run.step(x, y, rows=rows)"
             )
+        from safetensors.numpy import load_file  # heavy for those who do not read a run
+
         arrays = load_file(path)
         counts = arrays["counts"]
         with np.errstate(invalid="ignore", divide="ignore"):
