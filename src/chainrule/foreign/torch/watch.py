@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chainrule.diagnose import folder as folders
-from chainrule.diagnose.record import RunRecord
 from chainrule.equations.checks import positive, whole
 from chainrule.foreign.torch.explaining import needed
+
+if TYPE_CHECKING:
+    from chainrule.diagnose.record import RunRecord
 
 
 def watch(
@@ -121,6 +122,9 @@ def load_run(
         >>> for spike in run.spikes():  # doctest: +SKIP
         ...     print(spike)
     """
+    from chainrule.diagnose import folder as folders
+    from chainrule.diagnose.record import RunRecord
+
     path = Path(folder)
     if not (path / folders.RUN).is_file():
         raise ValueError(f"folder is {str(path)!r}, which holds no watched run (no {folders.RUN})")
