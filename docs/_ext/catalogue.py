@@ -83,6 +83,13 @@ GROUPS: tuple[Group, ...] = (
         ("chainrule.Flow", "chainrule.LayerFlow"),
     ),
     Group(
+        "Watched runs",
+        "What a training loop did, step by step, and why each weight moved.",
+        ("chainrule.watch", "chainrule.load_run", "chainrule.RunRecord", "chainrule.Move",
+         "chainrule.Share", "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect",
+         "chainrule.LayerNorms"),
+    ),
+    Group(
         "Worksheets",
         "Exercises for a class, with keys that are proven.",
         ("chainrule.worksheet", "chainrule.Worksheet", "chainrule.Variant"),
@@ -149,6 +156,9 @@ MEMBERS = {
     "chainrule.TorchCertificate": "passed text to_dict",
     "chainrule.TorchExplorer": "serve start stop save explain to_dict",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
+    "chainrule.RunRecord": "why_moved replay spikes samples suspects layers noise_scale "
+    "suggested_batch_size steps text",
+    "chainrule.Move": "value reason of earlier text html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
 }
@@ -166,6 +176,8 @@ NOT_MADE = {
     "chainrule.Callback", "chainrule.TorchExplanation", "chainrule.TorchTerm",
     "chainrule.TorchContribution", "chainrule.TorchContributions", "chainrule.TorchGradients",
     "chainrule.TorchCertificate", "chainrule.TorchExplorer",
+    "chainrule.RunRecord", "chainrule.Move", "chainrule.Share",
+    "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms",
 }  # fmt: skip
 
 # Names in annotations that stand for something else.

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.explorer.torch.showing import explore_torch
     from chainrule.foreign.torch.explaining import explain_torch
+    from chainrule.foreign.torch.watch import load_run, watch
     from chainrule.loading import from_onnx, from_torch, load
     from chainrule.network import Network
     from chainrule.sklearn.explaining import explain_sklearn
@@ -81,6 +82,7 @@ _MODULES = {
     "explain.array_explanation": ("ArrayExplanation",),
     "explorer.torch.showing": ("explore_torch",),
     "foreign.torch.explaining": ("explain_torch",),
+    "foreign.torch.watch": ("load_run", "watch"),
     "loading": ("from_onnx", "from_torch", "load"),
     "network": ("Network",),
     "sklearn.explaining": ("explain_sklearn",),
@@ -141,6 +143,8 @@ __all__ = [
     "from_onnx",
     "from_torch",
     "load",
+    "load_run",
+    "watch",
     "worksheet",
 ]
 
