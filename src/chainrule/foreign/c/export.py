@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
 from chainrule.equations.feedforward import FeedForward
 from chainrule.foreign.c import quantize as int8
-from chainrule.foreign.c.source import MARK, Settings, header, source
+from chainrule.foreign.c.source import MARK, Around, Settings, header, source
 from chainrule.storage.atomic import write_atomically
 
 AnyNetwork = TypeVar("AnyNetwork", bound=FeedForward)
@@ -25,8 +26,12 @@ def to_c(
     arithmetic: str | None = None,
     quantize: str | None = None,
     main: bool = False,
+    around: Callable[[Settings], Around] = lambda _: Around(),
 ) -> AnyNetwork:
-    """Write a network as C99; see `chainrule.Network.to_c`."""
+    """Write a network as C99; see `chainrule.Network.to_c`.
+
+    ``around`` returns what stands in the file beside the network.
+    """
     path = os.fspath(path)
     if not path.endswith(".c"):
         raise ValueError(f"path is {path!r}; expected the name of a file that ends in .c")
@@ -43,9 +48,10 @@ def to_c(
     if weights is not None:
         for layer, (q, s) in zip(rounded.weighted_layers, weights.layers, strict=True):
             layer.W[...] = q * s.astype(np.float64)[:, None]
+    more = around(settings)
     files = {
-        path[:-2] + ".h": header(rounded, settings),
-        path: source(rounded, settings, weights),
+        path[:-2] + ".h": header(rounded, settings, more),
+        path: source(rounded, settings, weights, more),
     }
     for file in files:
         check_replaceable(file)
