@@ -41,7 +41,8 @@ def to_c(
         raise ValueError("arithmetic is float32, dtype is float64; expected float64 for both")
     if quantize not in (None, "int8"):
         raise ValueError(f"quantize is {quantize!r}; expected 'int8' or None")
-    settings = Settings(_identifier(name, path), dtype, arithmetic, bool(main))
+    of_header = os.path.basename(path)[:-2] + ".h"
+    settings = Settings(_identifier(name, path), of_header, dtype, arithmetic, bool(main))
     net.check_parameters()
     rounded = _rounded(net, dtype)
     weights = None if quantize is None else int8.quantize(rounded, dtype)

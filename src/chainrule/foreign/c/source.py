@@ -97,9 +97,10 @@ int main(void)
 
 @dataclass(frozen=True)
 class Settings:
-    """What a file is to hold: its name, the types of parameters and arithmetic, a main."""
+    """What a file is to hold: what names begin with, its header, the types, a main."""
 
     name: str
+    header: str  # the name of that file
     dtype: str
     arithmetic: str
     main: bool = False
@@ -136,7 +137,7 @@ def source(
         f"{MARK}{__version__}: {safe(repr(net))}",
         " * Compile as C99 or later, without -ffast-math. The results are the same bits on every",
         " * machine with IEEE arithmetic if nothing is fused: -std=c99, or -ffp-contract=off. */",
-        f'#include "{name}.h"',
+        f'#include "{settings.header}"',
     ]
     if exact := functions.reads_bits(of_layers, of_units) or bool(around.code):
         lines += ["#include <float.h>", "#include <stdint.h>"]
