@@ -91,8 +91,9 @@ class TableModel:
         from chainrule.tables.c.export import to_c
 
         return to_c(
-            self, path, name=name, dtype=dtype, arithmetic=arithmetic, quantize=quantize, main=main
-        )
+            self.network, self.schema, path, name=name, dtype=dtype, arithmetic=arithmetic,
+            quantize=quantize, main=main,
+        )  # fmt: skip
 
     @cached_property
     def preprocessing(self) -> Preprocessing:

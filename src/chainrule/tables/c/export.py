@@ -19,7 +19,6 @@ from chainrule.tables.schema import DATE_PARTS, Column, Schema, Target, levels
 
 if TYPE_CHECKING:
     from chainrule.network import Network
-    from chainrule.tables.model import TableModel
 
 _LONGEST = 4000  # bytes of a text: compilers need not take more than 4095
 
@@ -88,7 +87,8 @@ int name_predict_row(const name_cell row[NAME_COLUMNS], double *value)
 
 
 def to_c(
-    model: TableModel,
+    network: Network,
+    schema: Schema,
     path: str | os.PathLike[str],
     *,
     name: str | None = None,
@@ -105,13 +105,13 @@ def to_c(
     Raises OSError if a file cannot be written, TypeError or ValueError as `Network.to_c` does, and
     ValueError for a text that C cannot hold, or a form that it does not read; both are named.
     """
-    _check(model.schema)
+    _check(schema)
 
     def around(settings: Settings) -> Around:
-        return _around(model.schema, settings)
+        return _around(schema, settings)
 
     return networks.to_c(
-        model.network, path, name=name, dtype=dtype, arithmetic=arithmetic, quantize=quantize,
+        network, path, name=name, dtype=dtype, arithmetic=arithmetic, quantize=quantize,
         main=main, around=around,
     )  # fmt: skip
 
