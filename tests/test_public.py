@@ -25,7 +25,8 @@ PUBLIC = {
     "History", "Loss", "MLflowLogger", "Network", "NonFiniteError", "Notation", "PreActivation",
     "RMSProp", "ReduceOnPlateau", "Schedule", "StepDecay", "TensorBoardLogger", "UnitOutput",
     "WarmUp", "Weight", "WeightMatrix", "WorkedExample", "Worksheet", "__version__",
-    "explain_sklearn", "explain_torch", "from_onnx", "from_torch", "load", "worksheet",
+    "explain_sklearn", "explain_torch", "from_keras", "from_onnx", "from_safetensors",
+    "from_sklearn", "from_torch", "load", "load_table", "worksheet",
 }  # fmt: skip
 
 

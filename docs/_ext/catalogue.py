@@ -23,10 +23,10 @@ the package:
 import chainrule as cr
 ```
 
-Three modules have names of their own: `chainrule.sklearn`, `chainrule.verify` and
-`chainrule.random`. Shapes use the letters of the [design page](../../design.md): n samples,
-units_l units in layer l, and layer 0 is the input. Indices start at 0, so `layers[2].W[1, 2]` is
-$w_{12}^{(2)}$.
+Four modules have names of their own: `chainrule.sklearn`, `chainrule.verify`,
+`chainrule.mlflow` and `chainrule.random`. Shapes use the letters of the
+[design page](../../design.md): n samples, units_l units in layer l, and layer 0 is the input.
+Indices start at 0, so `layers[2].W[1, 2]` is $w_{12}^{(2)}$.
 """
 
 GROUPS = (
@@ -34,7 +34,9 @@ GROUPS = (
         "Networks",
         "Make, train, ask, prove and save a network.",
         ("chainrule.Network", "chainrule.load", "chainrule.from_onnx",
-         "chainrule.from_torch",         "chainrule.Layer", "chainrule.Forward",
+         "chainrule.from_torch", "chainrule.from_sklearn",
+         "chainrule.from_keras", "chainrule.from_safetensors",
+         "chainrule.Layer", "chainrule.Forward",
          "chainrule.Gradient", "chainrule.ByLayer", "chainrule.Activation", "chainrule.Loss"),
     ),
     Group(
@@ -69,6 +71,11 @@ GROUPS = (
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
     ),
     Group(
+        "Tables",
+        "Models of tables, which `chainrule train` writes.",
+        ("chainrule.load_table", "chainrule.TableModel"),
+    ),
+    Group(
         "Worksheets",
         "Exercises for a class, with keys that are proven.",
         ("chainrule.worksheet", "chainrule.Worksheet", "chainrule.Variant"),
@@ -84,7 +91,14 @@ GROUPS = (
     Group(
         "Estimators: chainrule.sklearn",
         "scikit-learn's multilayer perceptrons, trained by chainrule.",
-        ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor"),
+        ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor",
+         "chainrule.sklearn.trusted_types"),
+    ),
+    Group(
+        "MLflow: chainrule.mlflow",
+        "Models in MLflow: saved, logged, loaded and served.",
+        ("chainrule.mlflow.save_model", "chainrule.mlflow.log_model",
+         "chainrule.mlflow.load_model"),
     ),
     Group(
         "Random streams: chainrule.random",
@@ -105,7 +119,7 @@ GROUPS = (
 MEMBERS = {
     "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
     "worked_example check_gradient explore save "
-    "to_torch copy penalty masks engine dtype weighted_layers",
+    "to_torch to_sklearn to_keras copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
@@ -139,7 +153,7 @@ NOT_MADE = {
     "chainrule.verify.ArrayCertificate", "chainrule.verify.GradientReport",
     "chainrule.verify.Compared", "chainrule.NonFiniteError",
     "chainrule.Optimizer", "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss",
-    "chainrule.Callback",
+    "chainrule.Callback", "chainrule.TableModel",
 }  # fmt: skip
 
 # Names in annotations that stand for something else.

@@ -39,9 +39,17 @@ if TYPE_CHECKING:
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.foreign.torch.explaining import explain_torch
-    from chainrule.loading import from_onnx, from_torch, load
+    from chainrule.loading import (
+        from_keras,
+        from_onnx,
+        from_safetensors,
+        from_sklearn,
+        from_torch,
+        load,
+    )
     from chainrule.network import Network
     from chainrule.sklearn.explaining import explain_sklearn
+    from chainrule.tables.loading import load_table
     from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
     from chainrule.training.callbacks import Callback, EarlyStopping
     from chainrule.training.checkpoints import CheckpointWarning
@@ -76,9 +84,17 @@ _MODULES = {
     "explain": ("Explanation", "Notation", "WorkedExample"),
     "explain.array_explanation": ("ArrayExplanation",),
     "foreign.torch.explaining": ("explain_torch",),
-    "loading": ("from_onnx", "from_torch", "load"),
+    "loading": (
+        "from_keras",
+        "from_onnx",
+        "from_safetensors",
+        "from_sklearn",
+        "from_torch",
+        "load",
+    ),
     "network": ("Network",),
     "sklearn.explaining": ("explain_sklearn",),
+    "tables.loading": ("load_table",),
     "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
     "training.callbacks": ("Callback", "EarlyStopping"),
     "training.checkpoints": ("CheckpointWarning",),
@@ -129,9 +145,13 @@ __all__ = [
     "__version__",
     "explain_sklearn",
     "explain_torch",
+    "from_keras",
     "from_onnx",
+    "from_safetensors",
+    "from_sklearn",
     "from_torch",
     "load",
+    "load_table",
     "worksheet",
 ]
 

@@ -15,6 +15,7 @@ from chainrule.engines import Shortcut, check_name, choose, predict
 from chainrule.equations.feedforward import FeedForward
 from chainrule.explain import explanation
 from chainrule.explain.worked_example import worked_example
+from chainrule.foreign.leaving import to_keras, to_sklearn
 from chainrule.storage import models
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Network(FeedForward):
     worked_example = worked_example
     check_gradient = verify.check_gradient
     save = models.save
+    to_keras = to_keras
+    to_sklearn = to_sklearn
 
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
