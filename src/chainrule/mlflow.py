@@ -26,7 +26,7 @@ __all__ = ["load_model", "log_model", "save_model"]
 
 FLAVOR = "chainrule"
 _DATA = {"network": "model.safetensors", "table": "model.safetensors", "estimator": "model.skops"}
-_EXTRAS = {"network": "", "table": "[tables]", "estimator": "[sklearn,skops]"}
+_EXTRAS = {"network": "", "table": "[tables]", "estimator": "[skops]"}
 
 
 def _needed() -> ModuleType:

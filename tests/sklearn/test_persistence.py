@@ -49,7 +49,7 @@ def test_an_estimator_comes_back_to_the_bit_and_goes_on(estimator: Any) -> None:
     assert back.get_params().keys() == estimator.get_params().keys()
     assert getattr(back, "loss_curve_", None) == getattr(estimator, "loss_curve_", None)
     assert back.n_iter_ == estimator.n_iter_
-    if hasattr(estimator, "partial_fit") and not estimator.callbacks:
+    if estimator.solver != "lbfgs" and not estimator.callbacks:
         for one in (estimator, back):
             one.partial_fit(X, y, validation_data=(X, y))
         assert (back.network_.parameters == estimator.network_.parameters).all()

@@ -47,7 +47,7 @@ def _skops() -> ModuleType:
         raise ImportError(
             "an estimator is saved by skops, which is not installed: pip install 'chainrule[skops]'"
         ) from error
-    return skops.io  # type: ignore[no-any-return]
+    return skops.io
 
 
 def dumped(estimator: Any) -> bytes:

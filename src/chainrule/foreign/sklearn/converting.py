@@ -124,7 +124,7 @@ def estimator(net: FeedForward, classes: Sequence[Any] | None) -> Any:
     dropout = [str(layer.dropout) for layer in net.layers[1:-1] if layer.dropout]
     if dropout:
         raise ValueError(
-            f"the network has dropout {listed(dropout)}, and scikit-learn's MLPs have none. "
+            f"the network has dropout {', '.join(dropout)}, and scikit-learn's MLPs have none. "
             "Predictions need none: pass a network with dropout=0"
         )
     classifies = (end, net.loss.name) in (
