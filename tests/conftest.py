@@ -52,6 +52,13 @@ def why_missing(tool: str) -> str | None:
         case "mlflow":
             there = importlib.util.find_spec("mlflow") is not None
             hint = "pip install '.[mlflow]'"
+        case "mlflow-models":  # of the whole package, with what serves models
+            there = all(map(importlib.util.find_spec, ("mlflow", "fastapi", "skops")))
+            there = there and importlib.util.find_spec("mlflow.pyfunc") is not None
+            hint = "pip install mlflow '.[skops]'"
+        case "skops" | "keras":
+            there = importlib.util.find_spec(tool) is not None
+            hint = f"pip install '.[{tool}]'"
         case "typst":
             there = importlib.util.find_spec("typst") is not None
             hint = "pip install '.[worksheets]'"

@@ -24,7 +24,8 @@ PUBLIC = {
     "Notation", "PreActivation", "RMSProp", "ReduceOnPlateau", "Schedule", "StepDecay",
     "TensorBoardLogger", "UnitOutput", "WarmUp", "Weight", "WeightMatrix", "WorkedExample",
     "Worksheet", "__version__", "explain_sklearn", "explain_torch", "explore_torch", "fit_many",
-    "from_onnx", "from_torch", "load", "load_run", "watch", "worksheet",
+    "from_keras", "from_onnx", "from_safetensors", "from_sklearn", "from_torch", "load",
+    "load_run", "load_table", "watch", "worksheet",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ ORDER = [
     ["__main__"],
     ["cli"],
     ["__init__"],
+    ["mlflow"],
     ["tables", "sklearn"],
     ["distributed"],
     ["ensemble"],

@@ -24,10 +24,10 @@ the package:
 import chainrule as cr
 ```
 
-Three modules have names of their own: `chainrule.sklearn`, `chainrule.verify` and
-`chainrule.random`. Shapes use the letters of the [design page](../../design.md): n samples,
-units_l units in layer l, and layer 0 is the input. Indices start at 0, so `layers[2].W[1, 2]` is
-$w_{12}^{(2)}$.
+Four modules have names of their own: `chainrule.sklearn`, `chainrule.verify`,
+`chainrule.mlflow` and `chainrule.random`. Shapes use the letters of the
+[design page](../../design.md): n samples, units_l units in layer l, and layer 0 is the input.
+Indices start at 0, so `layers[2].W[1, 2]` is $w_{12}^{(2)}$.
 """
 
 GROUPS: tuple[Group, ...] = (
@@ -35,7 +35,9 @@ GROUPS: tuple[Group, ...] = (
         "Networks",
         "Make, train, ask, prove and save a network.",
         ("chainrule.Network", "chainrule.load", "chainrule.from_onnx",
-         "chainrule.from_torch",         "chainrule.Layer", "chainrule.Forward",
+         "chainrule.from_torch", "chainrule.from_sklearn",
+         "chainrule.from_keras", "chainrule.from_safetensors",
+         "chainrule.Layer", "chainrule.Forward",
          "chainrule.Gradient", "chainrule.ByLayer", "chainrule.Activation", "chainrule.Loss"),
     ),
     Group(
@@ -90,6 +92,11 @@ GROUPS: tuple[Group, ...] = (
          "chainrule.LayerNorms"),
     ),
     Group(
+        "Tables",
+        "Models of tables, which `chainrule train` writes.",
+        ("chainrule.load_table", "chainrule.TableModel"),
+    ),
+    Group(
         "Worksheets",
         "Exercises for a class, with keys that are proven.",
         ("chainrule.worksheet", "chainrule.Worksheet", "chainrule.Variant"),
@@ -105,7 +112,14 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "Estimators: chainrule.sklearn",
         "scikit-learn's multilayer perceptrons, trained by chainrule.",
-        ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor"),
+        ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor",
+         "chainrule.sklearn.trusted_types"),
+    ),
+    Group(
+        "MLflow: chainrule.mlflow",
+        "Models in MLflow: saved, logged, loaded and served.",
+        ("chainrule.mlflow.save_model", "chainrule.mlflow.log_model",
+         "chainrule.mlflow.load_model"),
     ),
     Group(
         "Random streams: chainrule.random",
@@ -127,7 +141,7 @@ MEMBERS = {
     "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
     "worked_example flow check_gradient explore save "
     "hessian_vector_product ggn_diagonal views_of "
-    "to_torch copy penalty masks engine dtype weighted_layers",
+    "to_torch to_sklearn to_keras copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
@@ -178,6 +192,7 @@ NOT_MADE = {
     "chainrule.TorchCertificate", "chainrule.TorchExplorer",
     "chainrule.RunRecord", "chainrule.Move", "chainrule.Share",
     "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms",
+    "chainrule.TableModel",
 }  # fmt: skip
 
 # Names in annotations that stand for something else.

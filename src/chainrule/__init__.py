@@ -42,9 +42,17 @@ if TYPE_CHECKING:
     from chainrule.explorer.torch.showing import explore_torch
     from chainrule.foreign.torch.explaining import explain_torch
     from chainrule.foreign.torch.watch import load_run, watch
-    from chainrule.loading import from_onnx, from_torch, load
+    from chainrule.loading import (
+        from_keras,
+        from_onnx,
+        from_safetensors,
+        from_sklearn,
+        from_torch,
+        load,
+    )
     from chainrule.network import Network
     from chainrule.sklearn.explaining import explain_sklearn
+    from chainrule.tables.loading import load_table
     from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
     from chainrule.training.callbacks import Callback, EarlyStopping
     from chainrule.training.checkpoints import CheckpointWarning
@@ -83,9 +91,17 @@ _MODULES = {
     "explorer.torch.showing": ("explore_torch",),
     "foreign.torch.explaining": ("explain_torch",),
     "foreign.torch.watch": ("load_run", "watch"),
-    "loading": ("from_onnx", "from_torch", "load"),
+    "loading": (
+        "from_keras",
+        "from_onnx",
+        "from_safetensors",
+        "from_sklearn",
+        "from_torch",
+        "load",
+    ),
     "network": ("Network",),
     "sklearn.explaining": ("explain_sklearn",),
+    "tables.loading": ("load_table",),
     "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
     "training.callbacks": ("Callback", "EarlyStopping"),
     "training.checkpoints": ("CheckpointWarning",),
@@ -140,10 +156,14 @@ __all__ = [
     "explain_torch",
     "explore_torch",
     "fit_many",
+    "from_keras",
     "from_onnx",
+    "from_safetensors",
+    "from_sklearn",
     "from_torch",
     "load",
     "load_run",
+    "load_table",
     "watch",
     "worksheet",
 ]

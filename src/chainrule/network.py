@@ -17,6 +17,7 @@ from chainrule.equations.feedforward import FeedForward
 from chainrule.explain import explanation
 from chainrule.explain.flow import flow
 from chainrule.explain.worked_example import worked_example
+from chainrule.foreign.leaving import to_keras, to_sklearn
 from chainrule.storage import models
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Network(FeedForward):
     hessian_vector_product = curvature.hessian_vector_product
     ggn_diagonal = curvature.ggn_diagonal
     save = models.save
+    to_keras = to_keras
+    to_sklearn = to_sklearn
 
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
