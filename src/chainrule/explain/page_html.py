@@ -90,7 +90,7 @@ def page_around(title: str, inside: str) -> str:
 
 def framed(inside: str) -> str:
     """Return one element around some HTML, in the style of all explanations."""
-    return f'<div class="chainrule">\n<style>{_STYLE}</style>\n{inside}\n</div>'
+    return f'<div class="chainrule">\n<style>{STYLE}</style>\n{inside}\n</div>'
 
 
 def written(sheet: Sheet) -> str:
