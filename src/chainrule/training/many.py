@@ -414,7 +414,7 @@ def _side_by_side(members: list[_Member], interrupt: Interrupt, screen: progress
 
 
 def _rates(members: list[_Member], epochs: int) -> NDArray[np.float64]:
-    """Return the learning rates, (networks, epochs, steps): once for each schedule that is known."""
+    """Return the rates, (networks, epochs, steps): once for each schedule that is known."""
     rates = np.empty((len(members), epochs, members[0].course.task.steps))
     known: dict[int, NDArray[np.float64]] = {}
     for of_network, member in zip(rates, members, strict=True):
