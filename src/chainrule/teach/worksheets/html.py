@@ -71,13 +71,13 @@ def _block(block: Block, notation: Notation, sizes: tuple[int, ...]) -> str:
             return f'{lead}<div class="formula" tabindex="0">{shown}</div>'
         case Given(words, equations, n_samples):
             items = "".join(f"<li>{inline(e, notation, sizes, n_samples)}</li>" for e in equations)
-            return f'<p>{escape(words)}</p><ul class="given">{items}</ul>'
+            return f'<p>{escape(words)}</p><ul class="given" tabindex="0">{items}</ul>'
         case Options(equations):
             items = "".join(
                 f"<li>({letter}) {inline(e, notation, sizes)}</li>"
                 for letter, e in zip(LETTERS, equations, strict=False)
             )
-            return f'<ul class="options">{items}</ul>'
+            return f'<ul class="options" tabindex="0">{items}</ul>'
         case Answer(tall):
             room = "room tall" if tall else "room"
             return f'<div class="{room}"></div><div class="answer">Answer:</div>'
