@@ -294,6 +294,26 @@ def test_axe_finds_nothing_and_a_person_gets_to_a_number(
         browser.close()
 
 
+@pytest.mark.needs("chromium")
+def test_a_narrow_screen_cuts_no_words_in_formulas(
+    explorer: cr.TorchExplorer, tmp_path: Path
+) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    why = explorer.explain("layer1.0.conv.weight[2,0,0,0]")
+    (tmp_path / "why.html").write_text(why.html(), encoding="utf-8")
+    widths = []
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        for width in (1366, 400):
+            page = browser.new_page(viewport={"width": width, "height": 800})
+            page.goto((tmp_path / "why.html").as_uri())
+            sizes = "[...document.querySelectorAll('mtext')].map(n => n.getBoundingClientRect()"
+            widths.append(page.evaluate(f"{sizes}.width)"))
+        browser.close()
+    assert len(widths[0]) > 20
+    assert widths[0] == pytest.approx(widths[1], abs=0.5)
+
+
 def test_the_policy_lets_the_page_s_style_through(client: httpx.Client) -> None:
     page = client.get("/")
     assert "<style" not in page.text

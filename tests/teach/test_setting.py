@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
 import chainrule as cr
 from chainrule.equations.formulas import Num
+from chainrule.explain import notation
 from chainrule.explain.symbols import Quantity
+from chainrule.teach.exercises import Examiner
 from chainrule.teach.worksheets.kinds import KINDS, LEVELS
 
 
@@ -111,3 +114,26 @@ def test_ties_are_not_asked_about(kind):
             cr.worksheet(net, [[1.0, 1.0]], [3.0], exercises=1, kinds=[kind], level="easy")
     else:
         cr.worksheet(net, [[1.0, 2.0]], [3.0], exercises=1, kinds=[kind])
+
+
+@pytest.mark.parametrize(
+    ("changes", "y"), [({"hidden": "leaky_relu"}, 0.5), ({"loss": "absolute_error"}, 0.0)]
+)
+def test_practice_asks_about_no_kink(changes, y):
+    settings = {"hidden": "tanh", "output": "identity", "seed": 0} | changes
+    net = cr.Network([2, 2, 1], **settings)  # biases of 0: at (0, 0) every z is 0
+    X, targets = np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[y], [1.0]])
+    examiner = Examiner(net, X, targets, 0, notation.get("default"), 0.1)
+    rng = np.random.default_rng(0)
+    found = []
+    for about in ("term", "gradient", "update"):
+        for _ in range(15):
+            with suppress(ValueError):
+                exercise = examiner.ask(about, rng)
+                found.append((str(exercise.why.target), exercise.why.n_samples))
+    through_hidden = {(t, n) for t, n in found if t.startswith("w[1]")}
+    if "hidden" in changes:
+        assert found  # those behind the kink can be asked
+        assert not through_hidden
+    else:
+        assert not found

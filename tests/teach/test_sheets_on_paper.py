@@ -12,6 +12,7 @@ import pytest
 import chainrule as cr
 from chainrule.explain.page_latex import words
 from chainrule.teach.worksheets.kinds import KINDS, LEVELS
+from tests.conftest import ROOT
 from tests.tools import find_chromium
 
 PAGES = ("sheets", "keys", "overview")
@@ -85,4 +86,22 @@ def test_a_print_on_a4_cuts_nothing(tmp_path: Path, case: str) -> None:
         for name in PAGES:
             page.goto((tmp_path / f"{name}.html").as_uri())
             assert page.evaluate(_CUT) == [], name
+        browser.close()
+
+
+@pytest.mark.needs("chromium", "axe-core")
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1366), ("dark", 400)])
+def test_axe_finds_nothing(tmp_path: Path, scheme: str, width: int) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    axe = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+    worksheet(**CASES["middle"]).save(tmp_path, "html")
+    nodes = "r.violations.flatMap((v) => v.nodes.map((n) => v.id + n.html + n.failureSummary))"
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        for name in PAGES:
+            page.goto((tmp_path / f"{name}.html").as_uri())
+            page.evaluate(axe)
+            assert page.evaluate(f"axe.run().then((r) => {nodes})") == [], name
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         browser.close()

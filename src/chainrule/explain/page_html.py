@@ -33,7 +33,8 @@ STYLE = """
 .chainrule p { margin: .4em 0 0; }
 .chainrule h1, .chainrule .wide { overflow-x: auto; }
 .chainrule .formula { padding: .3em 0 .3em 1.5em; }
-.chainrule math { font-size: 1.1em; }
+/* a word of a formula that is broken goes on out of sight */
+.chainrule math { font-size: 1.1em; white-space: nowrap; }
 .chainrule munderover > mrow { padding: .1em 0; }
 .chainrule mtd { padding: .3em .15em; text-align: left; }
 .chainrule .formula > math > mtable > mtr > mtd:first-child { text-align: right; }

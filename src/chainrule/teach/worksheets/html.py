@@ -34,6 +34,7 @@ h3 { font-size: 1rem; margin: 1em 0 .2em; } p { margin: .4em 0; overflow-wrap: a
 .options { list-style: none; padding-left: 1.5em; } .options li { margin: .5em 0; }
 .room { height: 4.5em; } .room.tall { height: 14em; }
 .answer { border-bottom: 1px solid; width: 16em; margin-left: auto; }
+math { white-space: nowrap; }
 mtd { padding: .25em .15em; text-align: left; } mtd:first-child { text-align: right; }
 table.overview { border-collapse: collapse; width: 100%; font-size: .85rem; }
 .overview th, .overview td { border: 1px solid #8888; padding: .25em .5em; text-align: left; }
@@ -71,13 +72,13 @@ def _block(block: Block, notation: Notation, sizes: tuple[int, ...]) -> str:
             return f'{lead}<div class="formula" tabindex="0">{shown}</div>'
         case Given(words, equations, n_samples):
             items = "".join(f"<li>{inline(e, notation, sizes, n_samples)}</li>" for e in equations)
-            return f'<p>{escape(words)}</p><ul class="given">{items}</ul>'
+            return f'<p>{escape(words)}</p><ul class="given" tabindex="0">{items}</ul>'
         case Options(equations):
             items = "".join(
                 f"<li>({letter}) {inline(e, notation, sizes)}</li>"
                 for letter, e in zip(LETTERS, equations, strict=False)
             )
-            return f'<ul class="options">{items}</ul>'
+            return f'<ul class="options" tabindex="0">{items}</ul>'
         case Answer(tall):
             room = "room tall" if tall else "room"
             return f'<div class="{room}"></div><div class="answer">Answer:</div>'
