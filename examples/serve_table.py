@@ -41,8 +41,8 @@ def application(path: str) -> FastAPI:
     model = cr.load_table(path)
     target = model.schema.target
     app = FastAPI(title=f"Predict {target.name}", version=cr.__version__)
-    rows = Annotated[list[row_of(model)], Field(min_length=1, max_length=MOST_ROWS)]  # type: ignore[misc]
-    request = create_model("Request", __config__=ConfigDict(extra="forbid"), rows=(rows, ...))
+    many: Any = Annotated[list[row_of(model)], Field(min_length=1, max_length=MOST_ROWS)]  # type: ignore[misc,valid-type]
+    request = create_model("Request", __config__=ConfigDict(extra="forbid"), rows=(many, ...))
 
     async def predict(body: Any) -> dict[str, Any]:
         """Predict the target of each row; notes say what the training rows did not have."""
@@ -58,7 +58,6 @@ def application(path: str) -> FastAPI:
     predict.__annotations__["body"] = request
     app.post("/predict")(predict)
 
-    @app.get("/schema")
     async def schema() -> dict[str, Any]:
         """Return the columns, the target and how good the model was on its test rows."""
         return {
@@ -71,6 +70,7 @@ def application(path: str) -> FastAPI:
             "measures": model.measures,
         }  # fmt: skip
 
+    app.get("/schema")(schema)
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 from pathlib import Path
@@ -13,13 +14,29 @@ from tests.conftest import ROOT
 from tests.tables.test_frames import NUMBER, frame, model
 
 fastapi = pytest.importorskip("fastapi")
+httpx = pytest.importorskip("httpx")
+
+
+class Client:
+    """Asks an application in this process."""
+
+    def __init__(self, app: Any) -> None:
+        self._transport = httpx.ASGITransport(app)
+
+    def get(self, path: str) -> Any:
+        return asyncio.run(self._ask("GET", path))
+
+    def post(self, path: str, **body: Any) -> Any:
+        return asyncio.run(self._ask("POST", path, **body))
+
+    async def _ask(self, method: str, path: str, **body: Any) -> Any:
+        async with httpx.AsyncClient(transport=self._transport, base_url="http://test") as client:
+            return await client.request(method, path, **body)
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from fastapi.testclient import TestClient
-
-    return TestClient(served(tmp_path_factory.mktemp("served") / "quality.model", model()))
+    return Client(served(tmp_path_factory.mktemp("served") / "quality.model", model()))
 
 
 def served(path: Path, table: Any) -> Any:
@@ -52,9 +69,7 @@ def test_predictions_are_the_models(client: Any) -> None:
 
 
 def test_a_number_is_predicted_in_its_units(tmp_path: Path) -> None:
-    from fastapi.testclient import TestClient
-
-    client = TestClient(served(tmp_path / "price.model", model(NUMBER)))
+    client = Client(served(tmp_path / "price.model", model(NUMBER)))
     found = client.post("/predict", json={"rows": rows(1)}).json()["predictions"]
     assert found == model(NUMBER).predict(rows(1))
 
@@ -95,7 +110,8 @@ def test_bad_rows_are_named(client: Any) -> None:
         answer = client.post("/predict", json={"rows": [good, wrong]})
         assert answer.status_code == 422, (wrong, answer.text)
         assert words in answer.text.replace(", ", ",") or words in answer.text, answer.text
-    for body in ({"rows": []}, {}, {"rows": [good] * 10_001}, [], {"rows": [good], "x": 1}):
+    bodies: list[Any] = [{"rows": []}, {}, {"rows": [good] * 10_001}, [], {"rows": [good], "x": 1}]
+    for body in bodies:
         assert client.post("/predict", json=body).status_code == 422
     infinite = json.dumps({"rows": [{**good, "weight": float("inf")}]})
     assert client.post("/predict", content=infinite).status_code == 422

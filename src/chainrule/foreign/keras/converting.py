@@ -328,6 +328,7 @@ def model(net: FeedForward) -> Any:
         if layer.dropout:
             made.append(layers.Dropout(layer.dropout, dtype=dtype))
     sequential = keras.Sequential(made)
+    sequential.dtype_policy = keras.DTypePolicy(dtype)  # to which it casts inputs
     dense = (one for one in sequential.layers if isinstance(one, layers.Dense))
     for one, layer in zip(dense, net.weighted_layers, strict=True):
         one.set_weights([layer.W.T] if layer.b is None else [layer.W.T, layer.b])
