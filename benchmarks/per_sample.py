@@ -1,4 +1,6 @@
-"""What the gradient norm of each sample costs on top of the gradient; the bar is 1.1 times.
+"""What the gradient norm of each sample, H v and the diagonal of Gauss-Newton cost in gradients.
+
+The bar is 1.1 gradients for the gradient with the norms.
 
     python -m benchmarks.per_sample
 
@@ -33,7 +35,8 @@ def seconds(call: Callable[[], Any]) -> float:
 def main() -> None:
     """Measure every case and print a line for each."""
     rng = np.random.default_rng(0)
-    print("sizes, samples: gradient, with norms (ratio), with all gradients of samples formed")
+    print("sizes, samples: gradient, with norms (ratio), with all gradients of samples formed; "
+          "in gradients: H v, Gauss-Newton")  # fmt: skip
     for sizes, n in CASES:
         net = cr.Network(sizes, hidden="relu", seed=0)
         X, y = rng.normal(size=(n, sizes[0])), rng.normal(size=(n, sizes[-1]))
@@ -51,9 +54,18 @@ def main() -> None:
         for _ in range(300 if sizes[0] < 100 else 60):
             best = [min(b, seconds(call)) for b, call in zip(best, calls, strict=True)]
         slow = min(seconds(formed) for _ in range(3))
+        v = rng.normal(size=net.parameters.size)
+        curved = [
+            min(seconds(call) for _ in range(20)) / best[0]
+            for call in (
+                lambda net=net, X=X, y=y, v=v: net.hessian_vector_product(X, y, v),
+                lambda net=net, X=X, y=y: net.ggn_diagonal(X, y),
+            )
+        ]
         print(
             f"{'-'.join(map(str, sizes)):<16} {n:>6}: {1e3 * best[0]:8.3f} ms, "
-            f"{1e3 * best[1]:8.3f} ms ({best[1] / best[0]:.2f}), {1e3 * slow:9.1f} ms"
+            f"{1e3 * best[1]:8.3f} ms ({best[1] / best[0]:.2f}), {1e3 * slow:9.1f} ms; "
+            f"H v {curved[0]:.1f}, Gauss-Newton {curved[1]:.1f}"
         )
 
 

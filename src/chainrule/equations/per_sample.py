@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 _LEAST, _MOST = 1e-180, 1e280  # sums of squares that keep all their digits
-_NARROW = 24  # columns up to which a product with a vector of ones adds up faster
 
 
 def norms(delta: Sequence[Array], a: Sequence[Array], biases: bool) -> Array:
@@ -41,12 +40,9 @@ def norms(delta: Sequence[Array], a: Sequence[Array], biases: bool) -> Array:
 
 def _squares(rows: Array) -> Array:
     """Return the sum of the squares of each row, (n,)."""
-    columns = rows.shape[1]
-    if columns == 1:
+    if rows.shape[1] == 1:
         return np.square(rows[:, 0])
-    if columns > _NARROW:
-        return np.asarray(np.vecdot(rows, rows))
-    return np.asarray(np.square(rows) @ np.ones(columns))
+    return np.asarray(np.vecdot(rows, rows))
 
 
 def _scaled(delta: Sequence[Array], a: Sequence[Array], biases: bool) -> Array:

@@ -113,7 +113,11 @@ class Flow:
 
     def text(self) -> str:
         """Return the flow as a table of text, with at most 100 columns."""
-        lines = ["the flow of the gradient", *_wrapped(self._setting), *_wrapped(self.summary())]
+        lines = [
+            "the flow of the gradient",
+            *_wrapped(f"{self._setting}."),
+            *_wrapped(self.summary()),
+        ]
         lines += [line for note in self._notes for line in _wrapped(note)]
         heads = ("layer", "function", *_HEADS)
         rows = [heads, *(self._cells(layer) for layer in self.layers)]
@@ -149,7 +153,7 @@ class Flow:
         head = '<th scope="col">layer</th><th scope="col">function</th>' + "".join(
             f'<th scope="col">{escape(name)}</th>' for name in _HEADS
         )
-        said = (self._setting, self.summary(), *self._notes)
+        said = (f"{self._setting}.", self.summary(), *self._notes)
         lines = ["<h1>The flow of the gradient</h1>", *(f"<p>{escape(text)}</p>" for text in said)]
         lines.append(f'<div class="wide" tabindex="0" role="region" aria-label="The layers">'
                      f"<table><thead><tr>{head}</tr></thead><tbody>")  # fmt: skip
@@ -183,8 +187,8 @@ class Flow:
         words = "The size of ∂C/∂z in each layer, on a logarithmic scale"
         style = "font: 13px system-ui, sans-serif; fill: currentColor"
         return (
-            f'<figure><svg viewBox="0 0 450 {height}" width="450" role="img" aria-label="{words}" '
-            f'style="{style}">{"".join(rows)}</svg><figcaption>{words}</figcaption></figure>'
+            f'<figure style="margin-right: 0"><svg viewBox="0 0 450 {height}" width="450" role="img" '
+            f'aria-label="{words}" style="{style}">{"".join(rows)}</svg><figcaption>{words}</figcaption></figure>'
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -198,7 +198,7 @@ class Paths:
         why = self._why
         first = 1 if self._ways is None else self._ways.first
         said = [
-            setting(why),
+            f"{setting(why)}.",
             self.summary(),
             *at_kinks(why.network, why.gradient, first, why.focus),
         ]
