@@ -236,6 +236,8 @@ def update(why: Derivative) -> Equation:
 
 def _equations(why: Derivative, shown: Sequence[Equation]) -> list[Equation]:
     """Return an equation for each named quantity in some equations: its name and its value."""
+    if not why.names:
+        return []
     found: dict[Quantity, str] = {}
     last = len(why.network.sizes) - 1
     for equation in shown:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from chainrule.equations.numbers import Value
 from chainrule.equations.targets import Bias, UnitOutput, Weight
@@ -19,6 +21,9 @@ from chainrule.explorer.protocol.replies import (
 from chainrule.explorer.view import number
 
 _ROWS = 100  # samples in the table
+# What is written of terms and contributions, which explanations of one gradient share.
+_sections: WeakKeyDictionary[Term, Any] = WeakKeyDictionary()
+_numbers: WeakKeyDictionary[Term, TermView] = WeakKeyDictionary()
 
 
 def explanation(why: Explanation, version: int) -> ExplanationView:
@@ -26,15 +31,28 @@ def explanation(why: Explanation, version: int) -> ExplanationView:
     scribe = Scribe(why.notation, why.network.sizes, why.n_samples, why.first_sample)
     sections: list[SectionView] = []
     for section in why.sections():
-        parts = section.term.contributions if section.term is not None else None
-        sections.append({
-            "title": section.title,
-            "symbol": "" if section.symbol is None else scribe.mathml(section.symbol),
-            "equations": [scribe.view(e) for e in section.equations],
-            "tags": [e.tag for e in section.equations],
-            "contributions": None if parts is None else _contributions(why, section.term, scribe),
-            "has_samples": section.has_samples,
-        })  # fmt: skip
+        term = section.term
+        written = None if term is None else _sections.get(term)
+        if written is None:
+            parts = term.contributions if term is not None else None
+            written = {
+                "symbol": "" if section.symbol is None else scribe.mathml(section.symbol),
+                "equations": [scribe.view(e) for e in section.equations],
+                "tags": [e.tag for e in section.equations],
+                "contributions": None if parts is None else _contributions(why, term, scribe),
+            }
+            if term is not None:
+                _sections[term] = written
+        sections.append(
+            {
+                "title": section.title,
+                "symbol": written["symbol"],
+                "equations": written["equations"],
+                "tags": written["tags"],
+                "contributions": written["contributions"],
+                "has_samples": section.has_samples,
+            }
+        )
     chosen = list(range(min(why.n_samples, _ROWS)))
     if why.focus >= _ROWS:
         chosen[-1] = why.focus
@@ -67,15 +85,14 @@ def _sample(why: Explanation, i: int) -> list[Value]:
 def terms(why: Explanation, chosen: Sequence[Term]) -> list[TermView]:
     """Return the terms of a contribution in numbers."""
     scribe = Scribe(why.notation, why.network.sizes, why.n_samples, why.first_sample)
-    return [
-        {
-            "numbers": scribe.only_mathml(term.numbers),
-            "contributions": None
-            if term.contributions is None
-            else _contributions(why, term, scribe),
-        }
-        for term in chosen
-    ]
+    for term in chosen:
+        if term not in _numbers:
+            parts = term.contributions
+            _numbers[term] = {
+                "numbers": scribe.only_mathml(term.numbers),
+                "contributions": None if parts is None else _contributions(why, term, scribe),
+            }
+    return [_numbers[term] for term in chosen]
 
 
 def _contributions(why: Explanation, term: Term | None, scribe: Scribe) -> ContributionsView:
