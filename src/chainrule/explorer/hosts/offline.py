@@ -12,9 +12,11 @@ import gzip
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
+from chainrule.explorer import protocol
 from chainrule.explorer.hosts import assets
 from chainrule.explorer.session import Session
 
@@ -87,10 +89,14 @@ def _record_step(
 
 
 def _asked(session: Session, request: dict[str, Any]) -> dict[str, Any]:
-    reply = session.handle(request)
-    if reply["kind"] == "error":
-        raise ValueError(reply["message"])
+    reply: dict[str, Any] = session.answer(_parsed(json.dumps(request)))
     return reply
+
+
+@lru_cache(maxsize=4096)
+def _parsed(request: str) -> Any:
+    """Return a request of the protocol; those of all steps are the same."""
+    return protocol.parse(json.loads(request))
 
 
 def _targets(frame: dict[str, Any]) -> Iterator[str]:
@@ -161,11 +167,13 @@ class Tape:
         self._records: list[dict[str, Any]] = []
         self._numbers: dict[str, int] = {}
         self._texts: dict[str, Parts] = {}
-        self._objects: dict[int, tuple[Any, Parts]] = {}  # of this step, kept so that ids last
+        # Of this step and the one before, with the objects, so that ids last.
+        self._objects: dict[int, tuple[Any, Parts]] = {}
+        self._before = self._objects
 
     def begin(self) -> None:
         """Start the answers of the next step."""
-        self._numbers, self._objects = {}, {}
+        self._numbers, self._objects, self._before = {}, {}, self._objects
         self._records.append({"numbers": [], "answers": []})
 
     def add(self, key: str, reply: dict[str, Any]) -> None:
@@ -194,6 +202,8 @@ class Tape:
             return "", repr(value), ""
         if kind is not dict and kind is not list:
             return json.dumps(value)
+        if id(value) in self._before:
+            self._objects[id(value)] = self._before[id(value)]
         if id(value) not in self._objects:
             inside: list[Parts] = []
             if kind is dict:
