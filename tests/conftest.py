@@ -113,8 +113,9 @@ def why_missing(tool: str) -> str | None:
         case "wasm":  # the core of live pages, and what runs it outside a browser
             import chainrule.engines
 
-            core = Path(chainrule.engines.__file__).parent / "core.wasm"
-            there = core.is_file() and importlib.util.find_spec("wasmtime") is not None
+            folder = Path(chainrule.engines.__file__).parent
+            there = all((folder / name).is_file() for name in ("core.wasm", "core-relaxed.wasm"))
+            there = there and importlib.util.find_spec("wasmtime") is not None
             hint = "make wasm, pip install wasmtime"
         case _:
             raise ValueError(f"needs({tool!r}): write in tests/conftest.py how to find it")

@@ -12,8 +12,11 @@ import gzip
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from math import isfinite
 from typing import Any
 
+from chainrule.explorer import protocol
 from chainrule.explorer.hosts import assets
 from chainrule.explorer.session import Session
 
@@ -101,10 +104,14 @@ def _record_step(
 
 
 def _asked(session: Session, request: dict[str, Any]) -> dict[str, Any]:
-    reply = session.handle(request)
-    if reply["kind"] == "error":
-        raise ValueError(reply["message"])
+    reply: dict[str, Any] = session.answer(_parsed(json.dumps(request)))
     return reply
+
+
+@lru_cache(maxsize=4096)
+def _parsed(request: str) -> Any:
+    """Return a request of the protocol; those of all steps are the same."""
+    return protocol.parse(json.loads(request))
 
 
 def _targets(frame: dict[str, Any]) -> Iterator[str]:
@@ -157,6 +164,22 @@ def _evenly(count: int, most: int) -> list[int]:
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
+Parts = str | tuple[str, ...]  # text, or text and numbers by turns
+
+
+def _joined(pieces: list[Parts]) -> Parts:
+    parts: list[str] = []
+    text: list[str] = []
+    for piece in pieces:
+        if isinstance(piece, str):
+            text.append(piece)
+        else:
+            parts += ("".join([*text, piece[0]]), *piece[1:-1])
+            text = [piece[-1]]
+    end = "".join(text)
+    return (*parts, end) if parts else end
+
+
 class Tape:
     """Recorded answers, stored as shapes with gaps and the numbers for the gaps."""
 
@@ -166,16 +189,21 @@ class Tape:
         self._keys: dict[str, int] = {}
         self._records: list[dict[str, Any]] = []
         self._numbers: dict[str, int] = {}
+        self._texts: dict[str, Parts] = {}
+        # Of this step and the one before, with the objects, so that ids last.
+        self._objects: dict[int, tuple[Any, Parts]] = {}
+        self._before = self._objects
 
     def begin(self) -> None:
         """Start the answers of the next step."""
-        self._numbers = {}
+        self._numbers, self._objects, self._before = {}, {}, self._objects
         self._records.append({"numbers": [], "answers": []})
 
     def add(self, key: str, reply: dict[str, Any]) -> None:
         """Store an answer."""
-        text = json.dumps(reply, separators=(",", ":"), ensure_ascii=False)
-        parts, known, numbers = _NUMBER.split(text), self._chunks, self._numbers
+        parts, known, numbers = self._split(reply), self._chunks, self._numbers
+        if isinstance(parts, str):
+            parts = (parts,)
         chunks = tuple([known.setdefault(c, len(known)) for c in parts[::2]])
         gaps = tuple([numbers.setdefault(n, len(numbers)) for n in parts[1::2]])
         shape = self._shapes.setdefault((chunks, gaps), len(self._shapes))
@@ -184,6 +212,32 @@ class Tape:
         answers += [-1] * (place + 1 - len(answers))
         answers[place] = shape
         self._records[-1]["numbers"] = self._numbers
+
+    def _split(self, value: Any) -> Parts:
+        """Return JSON, split at its numbers; texts, and objects that answers share, once."""
+        kind = type(value)
+        if kind is str:
+            if value not in self._texts:
+                found = _NUMBER.split(json.dumps(value, ensure_ascii=False))
+                self._texts[value] = tuple(found) if len(found) > 1 else found[0]
+            return self._texts[value]
+        if kind is float and isfinite(value):
+            return "", repr(value), ""
+        if kind is not dict and kind is not list:
+            return json.dumps(value)
+        if id(value) in self._before:
+            self._objects[id(value)] = self._before[id(value)]
+        if id(value) not in self._objects:
+            inside: list[Parts] = []
+            if kind is dict:
+                for name, item in value.items():
+                    inside += (f'{"," if inside else ""}"{name}":', self._split(item))
+            else:
+                for item in value:
+                    inside += ("," if inside else "", self._split(item))
+            marks = "{}" if kind is dict else "[]"
+            self._objects[id(value)] = value, _joined([marks[0], *inside, marks[1]])
+        return self._objects[id(value)][1]
 
     def data(self) -> dict[str, Any]:
         """Return everything as plain data."""
