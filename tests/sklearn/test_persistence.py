@@ -33,7 +33,7 @@ OPTIONS: dict[str, Any] = {"max_iter": 5, "random_state": 0}
         MLPRegressor("huber", (5,), output_weight=[1, 2], **OPTIONS),
         MLPRegressor("poisson", (5,), solver="lbfgs", **OPTIONS),
     ],
-    ids=str,
+    ids=["adam", "sgd", "callbacks", "momentum", "early stopping", "huber", "lbfgs"],
 )
 def test_an_estimator_comes_back_to_the_bit_and_goes_on(estimator: Any) -> None:
     import skops.io
