@@ -5,6 +5,8 @@ import { el, formula, unique } from "./dom.js";
 /** @typedef {import("./types").WorkedExample} WorkedExample */
 /** @typedef {import("./types").Passage} Passage */
 
+const NARROW = 3; // columns of a matrix that stands beside the index form on a small screen
+
 export class Worked {
   /** @param {any} app */
   constructor(app) {
@@ -201,6 +203,9 @@ export class Worked {
       ...(this.whole ? this.everything() : [this.passage(passage), ...this.matrices(passage)]),
     );
     this.content.classList.toggle("beside", !this.whole && passage.matrix >= 0);
+    const { sizes } = this.app.frame.network;
+    const wide = Math.max(sizes[passage.layer], sizes[passage.layer - 1] ?? 0) > NARROW;
+    this.content.classList.toggle("broad", wide);
     this.light(passage);
   }
 
