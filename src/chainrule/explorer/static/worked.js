@@ -60,10 +60,11 @@ export class Worked {
 
   close() {
     if (!this.open) return;
+    const inside = this.node.contains(document.activeElement);
     this.node.hidden = true;
     this.app.learn();
     this.app.drawing.showStep(null);
-    this.app.player.worked?.focus();
+    if (inside) this.app.player.worked.focus();
   }
 
   // --- the card ----------------------------------------------------------------------------------
@@ -285,6 +286,7 @@ export class Worked {
 
   /** @param {Passage} passage */
   light(passage) {
+    if (this.app.training) return; // its numbers stay in sight
     const light = passage.light.map((name) => name.replace(/^y\[(\d+)\]$/, "target $1"));
     this.app.drawing.showStep({ phase: passage.phase, layer: passage.layer, light });
     this.app.drawing.bring(light);
