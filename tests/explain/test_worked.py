@@ -87,7 +87,8 @@ def test_a_batch_is_worked_with_the_mean() -> None:
     assert "C₇ = Σⱼ₌₀¹ ½ (aⱼ⁽²⁾ − yⱼ)²" in text
     assert f" = {float(of_one.sample_losses[0]):.6g} and the mean over the 3 samples with" in text
     mean = float(net.gradient(X, y).dW[2][0, 1] - 0.05 * net.layers[2].W[0, 1])
-    assert "∂C/∂w₀₁⁽²⁾ = 1/3 Σᵢ₌₆⁸ ∂Cᵢ/∂w₀₁⁽²⁾ + λ w₀₁⁽²⁾ = " + f"{mean:.6g}" in text
+    shown = f"{mean:.6g}".replace("-", "−")
+    assert f"∂Cᵢ/∂w₀₁⁽²⁾ + ∂R/∂w₀₁⁽²⁾ = {shown} + " in text
     assert example.to_dict()["steps"][0]["outputs"] == of_one.forward.a[-1][0].tolist()
 
 

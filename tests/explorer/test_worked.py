@@ -137,7 +137,7 @@ def test_what_is_too_large_for_the_page_says_so() -> None:
     message = refused(large, {"kind": "worked"})
     assert message.startswith("The network has 180 weights and biases; the page writes out at most")
     assert "25 weights and biases in 5 steps" in refused(Session(), {"kind": "worked", "steps": 5})
-    deep = Session(cr.Network([1, 3, 3, 3, 3, 1]), [[0.5]], [[0.0]])
+    deep = Session(cr.Network([1, 3, 3, 3, 3, 3, 1]), [[0.5]], [[0.0]])
     assert "81 paths lead from the loss to layer 1" in refused(deep, {"kind": "worked"})
     no_biases = Session(cr.Network([2, 2, 1], biases=False), [[0.5, 1.0]], [[0.0]])
     assert not ask(no_biases, "worked")["biases"]

@@ -15,12 +15,11 @@ from chainrule.equations.backprop import Gradient
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.formulas import Div, Expr, Name, Num, add, mul, parse
 from chainrule.equations.targets import Bias, Target, Weight
-from chainrule.explain import document, passages
+from chainrule.explain import document
 from chainrule.explain.counts import the_others
 from chainrule.explain.derivative import Derivative
-from chainrule.explain.document import Section
+from chainrule.explain.document import Passage, Section, as_matrices
 from chainrule.explain.notation import Notation
-from chainrule.explain.passages import Passage
 from chainrule.explain.pieces import Array, Pieces
 from chainrule.explain.symbols import (
     Factor,
@@ -112,7 +111,7 @@ class Worked:
 
     def sections(self) -> list[Section]:
         """Return the passages as sections; those of one title are one section."""
-        return passages.sections(self.passages())
+        return document.joined(self.passages())
 
     def sheet(self) -> Sheet:
         """Return everything that is written down, with the network drawn before the first step."""
@@ -157,7 +156,7 @@ class Worked:
         equations = [Equation((q, Num(p.value_of(q)))) for q in (*inputs, *known, *targets)]
         equations.append(Equation((Name("eta"), Num(self.learning_rate))))
         title = "The sample, the parameters and the learning rate"
-        return Passage(title, equations, "input", light=passages.given(network))
+        return Passage(title, equations, "input", light=document.lit_at_the_start(network))
 
     # --- one step -------------------------------------------------------------------------------
 
@@ -172,30 +171,33 @@ class Worked:
         layers, form = _layers(network), MatrixForm(p)
         for l in layers:
             for j in range(network.sizes[l]):
-                made, light = list(_forward(p, l, j)), passages.of_unit(network, l, j)
+                made, light = list(_forward(p, l, j)), document.lit_by_unit(network, l, j)
                 a = quantity("a", l, j)
                 yield Passage(f"Forward: layer {l}", made, "forward", l, a, light=light)
         for l in layers:
-            yield passages.as_matrices("Forward, as matrices", form.forward(l), "forward", l)
-        yield Passage("The loss", list(self._loss(p)), "loss", light=passages.of_loss(network))
-        known: dict[Expr, int] = {}  # a term that several derivatives share is derived once
+            yield as_matrices("Forward, as matrices", form.forward(l), "forward", l)
+        yield Passage("The loss", list(self._loss(p)), "loss", light=document.lit_by_loss(network))
         for l in reversed(layers):
+            known: dict[Expr, int] = {}  # a term that several derivatives share is derived once
             said: set[str] = set()
             for target in _targets(network, l):
                 made = list(self._backward(number, target, known, said))
-                symbol, light = Partial(p.C, _symbol(target)), passages.of_target(network, target)
+                symbol, light = (
+                    Partial(p.C, _symbol(target)),
+                    document.lit_by_target(network, target),
+                )
                 title = f"Backward: layer {l}"
                 yield Passage(title, made, "backward", l, symbol, str(target), light)
         for l in reversed(layers):
             matrices = (*form.backward(l), *form.gradient(l))
-            yield passages.as_matrices("Backward, as matrices", matrices, "backward", l)
+            yield as_matrices("Backward, as matrices", matrices, "backward", l)
         for l in reversed(layers):
             updates = list(self._updates(number, l))
-            light = passages.of_layer(network, l, not self.freeze_biases)
+            light = document.lit_by_layer(network, l, not self.freeze_biases)
             yield Passage("The updates", updates, "update", l, light=light)
         for l in reversed(layers):
             moved = form.update(l, self.learning_rate, biases=not self.freeze_biases)
-            yield passages.as_matrices("The updates, as matrices", moved, "update", l)
+            yield as_matrices("The updates, as matrices", moved, "update", l)
         yield self._after(number)
 
     def _loss(self, p: Pieces) -> Iterator[Equation]:

@@ -6,7 +6,7 @@ import math
 
 from chainrule.equations.feedforward import FeedForward
 from chainrule.explain.array_explanation import ArrayExplanation
-from chainrule.explain.passages import Passage
+from chainrule.explain.document import Passage
 from chainrule.explain.picture import Picture
 from chainrule.explain.scribe import Scribe
 from chainrule.explain.sheet import Sheet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 from chainrule.equations.numbers import Value
-from chainrule.explain.passages import Phase
+from chainrule.explain.document import Phase
 from chainrule.explain.scribe import EquationView
 
 Row = list[Value]

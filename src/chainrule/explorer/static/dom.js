@@ -87,7 +87,8 @@ export function scrolled(node) {
 }
 
 const RELATIONS = ["=", "←"];
-const LONG = 5; // parts of a sum, from which on it may be cut
+const LONG = 5; // parts of a sum or product, from which on it may be cut
+const BROAD = 45; // characters
 
 /**
  * Let a long equation break before its signs =, ← and, between matrices and in long sums, before + and −: each piece
@@ -100,7 +101,8 @@ function breakable(node) {
   if (!math || !row || row.localName !== "mrow") return;
   const pieces = split(row, RELATIONS, 3)
     .map(unwrapped)
-    .flatMap((piece) => split(piece, ["+", "−", "⊙"], piece.querySelector("mtable") ? 3 : LONG));
+    .flatMap((piece) => split(piece, ["+", "−", "⊙"], isBroad(piece) ? 3 : LONG))
+    .flatMap(factors);
   if (pieces.length < 2) {
     math.replaceChildren(...pieces);
     return;
@@ -132,6 +134,31 @@ function unwrapped(row) {
   const flat = /** @type {Element} */ (row.cloneNode());
   flat.append(...before, open, ...sum.children, close);
   return flat;
+}
+
+/**
+ * Return whether a piece is broad already with few parts: matrices, or long products.
+ * @param {Element} piece
+ */
+function isBroad(piece) {
+  return Boolean(piece.querySelector("mtable")) || (piece.textContent ?? "").length > BROAD;
+}
+
+/**
+ * Return a long product of factors in parentheses as its factors, the sign before it with the first.
+ * @param {Element} piece
+ * @returns {Element[]}
+ */
+function factors(piece) {
+  const product = only(piece.lastElementChild);
+  const found = product?.localName === "mrow" ? [...product.children] : [];
+  if (found.length < LONG || !found.every((factor) => /^[([]/.test(factor.textContent ?? ""))) return [piece];
+  const before = [...piece.children].slice(0, -1);
+  return found.map((factor, i) => {
+    const row = /** @type {Element} */ (piece.cloneNode());
+    row.append(...(i ? [] : before), factor);
+    return row;
+  });
 }
 
 /**

@@ -58,6 +58,7 @@ export class Panel {
         el("li", {}, el("span.key.positive", {}, "solid"), " a positive weight; thicker is larger"),
         el("li", {}, el("span.key.negative", {}, "dashed"), " a negative weight"),
         el("li", {}, el("span.key", {}, "δ"), " below a unit: ∂C/∂z"),
+        el("li", {}, el("span.key", {}, "W, b"), " above a layer: all its weights, all its biases, as matrices"),
         el("li", {}, el("span.key", {}, "✕"), " a dead unit, ", el("span.key", {}, "≈"), " a saturated unit"),
       ),
       el(

@@ -5,6 +5,8 @@ import { el, formula, unique } from "./dom.js";
 /** @typedef {import("./types").WorkedExample} WorkedExample */
 /** @typedef {import("./types").Passage} Passage */
 
+const NARROW = 3; // columns of a matrix that stands beside the index form on a small screen
+
 export class Worked {
   /** @param {any} app */
   constructor(app) {
@@ -58,10 +60,11 @@ export class Worked {
 
   close() {
     if (!this.open) return;
+    const inside = this.node.contains(document.activeElement);
     this.node.hidden = true;
     this.app.learn();
     this.app.drawing.showStep(null);
-    this.app.player.worked?.focus();
+    if (inside) this.app.player.worked.focus();
   }
 
   // --- the card ----------------------------------------------------------------------------------
@@ -201,6 +204,10 @@ export class Worked {
       ...(this.whole ? this.everything() : [this.passage(passage), ...this.matrices(passage)]),
     );
     this.content.classList.toggle("beside", !this.whole && passage.matrix >= 0);
+    this.content.classList.toggle("whole", this.whole);
+    const { sizes } = this.app.frame.network;
+    const wide = Math.max(sizes[passage.layer], sizes[passage.layer - 1] ?? 0) > NARROW;
+    this.content.classList.toggle("broad", wide);
     this.light(passage);
   }
 
@@ -279,6 +286,7 @@ export class Worked {
 
   /** @param {Passage} passage */
   light(passage) {
+    if (this.app.training) return; // its numbers stay in sight
     const light = passage.light.map((name) => name.replace(/^y\[(\d+)\]$/, "target $1"));
     this.app.drawing.showStep({ phase: passage.phase, layer: passage.layer, light });
     this.app.drawing.bring(light);
