@@ -69,7 +69,7 @@ def test_a_loss_below_0_is_not_called_impossible():
     assert q.value == pytest.approx(a - 5 * math.log(a), rel=1e-12)
     assert q.value < 0
     assert {m.fault: m.words for m in q.mistakes}["sign"].startswith("The size is right")
-    assert "residual" not in {m.fault for m in q.mistakes}  # this loss is no function of a - y
+    assert "residual" not in {m.fault for m in q.mistakes}  # this loss is not a function of a - y
 
 
 def test_the_loss_of_soft_targets_adds_all_of_them():
