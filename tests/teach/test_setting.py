@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import suppress
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import chainrule as cr
 from chainrule.equations.formulas import Num
 from chainrule.explain import notation
-from chainrule.explain.symbols import Quantity
+from chainrule.explain.symbols import Partial, Quantity
 from chainrule.teach.exercises import Examiner
 from chainrule.teach.worksheets.kinds import KINDS, LEVELS
 
@@ -137,3 +138,44 @@ def test_practice_asks_about_no_kink(changes, y):
         assert not through_hidden
     else:
         assert not found
+
+
+def hand(number):
+    """A number as a hand has it after each step: 4 significant digits."""
+    return float(f"{number:.4g}")
+
+
+def by_hand(q):
+    """The derivative of a weight from what the sheet gives, as a student with a calculator.
+
+    For tanh in all layers and half the squared error, so that g' = 1 - a².
+    """
+    a, delta, w, y = {}, {}, {}, {}
+    for equation in q.given:
+        symbol, value = equation.sides[0], hand(last(equation))
+        if isinstance(symbol, Partial):
+            delta[symbol.by.layer, symbol.by.units] = value
+        else:
+            {"a": a, "w": w, "y": y, "z": {}}[symbol.letter][symbol.layer, symbol.units] = value
+    layer, units = re.fullmatch(r"w\[(\d)\]\[(.*)\]", q.target).groups()
+    layer, (j, k) = int(layer), [int(unit) for unit in units.split(",")]
+    slope = hand(1 - hand(a[layer, (j,)] ** 2))
+    if y:
+        arriving = hand(a[layer, (j,)] - y[None, (j,)])
+    else:
+        parts = [hand(d * w[layer + 1, (*unit, j)]) for (_, unit), d in delta.items()]
+        arriving = hand(sum(parts))
+    return hand(hand(arriving * slope) * a[layer - 1, (k,)])
+
+
+def test_a_student_who_rounds_at_every_step_arrives_within_half_a_percent():
+    compared = 0
+    for seed in range(40):
+        sheet = cr.worksheet(
+            network(), exercises=4, seed=seed, kinds=["gradient"], draw_weights=True
+        )
+        for q in sheet.variants[0].questions:
+            if q.n_samples == 1:
+                assert by_hand(q) == pytest.approx(q.value, rel=0.005), (seed, q.target)
+                compared += 1
+    assert compared > 50
