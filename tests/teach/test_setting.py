@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,13 +151,16 @@ def by_hand(q):
 
     For tanh in all layers and half the squared error, so that g' = 1 - a².
     """
-    a, delta, w, y = {}, {}, {}, {}
+    delta: dict[Any, float] = {}
+    known: dict[str, dict[Any, float]] = {"a": {}, "w": {}, "y": {}, "z": {}}
     for equation in q.given:
         symbol, value = equation.sides[0], hand(last(equation))
         if isinstance(symbol, Partial):
+            assert isinstance(symbol.by, Quantity)
             delta[symbol.by.layer, symbol.by.units] = value
         else:
-            {"a": a, "w": w, "y": y, "z": {}}[symbol.letter][symbol.layer, symbol.units] = value
+            known[symbol.letter][symbol.layer, symbol.units] = value
+    a, w, y = known["a"], known["w"], known["y"]
     layer, units = re.fullmatch(r"w\[(\d)\]\[(.*)\]", q.target).groups()
     layer, (j, k) = int(layer), [int(unit) for unit in units.split(",")]
     slope = hand(1 - hand(a[layer, (j,)] ** 2))
