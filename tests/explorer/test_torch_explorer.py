@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,10 @@ from tests.tools import find_chromium
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
+
+from chainrule.explain import notation as notations  # noqa: E402
+from chainrule.explorer.torch.desk import Desk  # noqa: E402
+from tests.foreign.torch_models import CASES  # noqa: E402
 
 pytestmark = pytest.mark.needs("torch")
 
@@ -391,3 +395,22 @@ def test_tokens_and_shared_weights() -> None:
     norm = float(model.emb.weight.grad.norm())
     assert tree["grad_norm"] == pytest.approx(norm, rel=1e-5)
     assert [part["grad_norm"] for part in tree["parts"]] == pytest.approx([norm] * 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_every_tensor_of_every_kind_of_model_opens(name: str) -> None:
+    desk = Desk(*CASES[name](), notation=notations.get("default"))
+    tree = desk.tree()
+    modules = list(desk.found.root.walk())
+    tensors = [*desk.found.inputs, *(t for m in modules for t in (*m.parameters, *m.results))]
+    assert len(tensors) > 2
+    for tensor in tensors:
+        assert f'target={quote(tensor.name)}"' in tree
+        if tensor.data.is_complex() or not tensor.data.numel():
+            continue
+        page = desk.open({"target": tensor.name})
+        assert f"<h1>{escape(tensor.name)}</h1>" in page
+        number = tensor.target(tensor.index_of(tensor.data.numel() - 1))
+        assert f"<h1>{escape(number)}</h1>" in desk.open({"target": number})
+        for target, value in tensor.largest(1):
+            assert desk.explain(target).value == pytest.approx(value, rel=1e-12)

@@ -103,7 +103,7 @@ _LOAD = """xml => new Promise(done => {
 })"""
 _END = """() => new Promise(done => {
   window.ended = data => done(
-    data.state.outcomeVariables.find(each => each.identifier === "SCORE").value);
+    Object.fromEntries(data.state.outcomeVariables.map(each => [each.identifier, each.value])));
   player.endAttempt("end");
 })"""
 
@@ -128,7 +128,18 @@ class Player:
             self.page.locator(f"[role=radio][data-identifier='{answer}']").click()
         elif not self.page.locator("[role=radio]").count():
             self.page.locator("input[type=text], textarea").fill(answer)
-        return float(self.page.evaluate(_END))
+        found: dict[str, Any] = self.page.evaluate(_END)
+        self.feedback = found.get("FEEDBACK") or ""
+        return float(found["SCORE"])
+
+
+def words(player: Player, archive: zipfile.ZipFile, item: str) -> str:
+    """What the item says with the feedback that the player chose."""
+    (found,) = (
+        node for node in parsed(archive.read(item)).iter("{*}qti-modal-feedback")
+        if node.get("identifier") == player.feedback
+    )  # fmt: skip
+    return " ".join("".join(found.itertext()).split())
 
 
 @pytest.mark.needs("qti", "qti-player", "chromium")
@@ -148,7 +159,8 @@ def test_a_certified_player_gives_a_point_for_a_right_answer_alone(
         player = Player(browser.new_page())
         for variant in made.variants:
             for place, q in enumerate(variant.questions, start=1):
-                player.load(archive.read(f"v{variant.number}-{place}.xml").decode())
+                item = f"v{variant.number}-{place}.xml"
+                player.load(archive.read(item).decode())
                 right: list[str] = []
                 wrong = [""]
                 if q.form == "number":
@@ -160,6 +172,12 @@ def test_a_certified_player_gives_a_point_for_a_right_answer_alone(
                     wrong += letters
                 for answer in wrong:
                     assert player.score(answer) == 0, (q.kind, q.value, answer)
+                if q.form == "number":
+                    assert words(player, archive, item) == q.mistakes[-1].words
                 for answer in right:
                     assert player.score(answer) == 1, (q.kind, q.value, answer)
+                if q.form == "number":
+                    assert words(player, archive, item) == "Right."
+                elif q.form == "choice":
+                    assert words(player, archive, item) == q.choices[q.correct].words
         browser.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import pytest
 import chainrule as cr
 from chainrule.equations.formulas import Num
 from chainrule.explain import notation
-from chainrule.explain.symbols import Quantity
+from chainrule.explain.symbols import Partial, Quantity
 from chainrule.teach.exercises import Examiner
 from chainrule.teach.worksheets.kinds import KINDS, LEVELS
 
@@ -69,7 +71,7 @@ def test_a_loss_below_0_is_not_called_impossible():
     assert q.value == pytest.approx(a - 5 * math.log(a), rel=1e-12)
     assert q.value < 0
     assert {m.fault: m.words for m in q.mistakes}["sign"].startswith("The size is right")
-    assert "residual" not in {m.fault for m in q.mistakes}  # this loss is no function of a - y
+    assert "residual" not in {m.fault for m in q.mistakes}  # this loss is not a function of a - y
 
 
 def test_the_loss_of_soft_targets_adds_all_of_them():
@@ -137,3 +139,47 @@ def test_practice_asks_about_no_kink(changes, y):
         assert not through_hidden
     else:
         assert not found
+
+
+def hand(number):
+    """A number as a hand has it after each step: 4 significant digits."""
+    return float(f"{number:.4g}")
+
+
+def by_hand(q):
+    """The derivative of a weight from what the sheet gives, as a student with a calculator.
+
+    For tanh in all layers and half the squared error, so that g' = 1 - a².
+    """
+    delta: dict[Any, float] = {}
+    known: dict[str, dict[Any, float]] = {"a": {}, "w": {}, "y": {}, "z": {}}
+    for equation in q.given:
+        symbol, value = equation.sides[0], hand(last(equation))
+        if isinstance(symbol, Partial):
+            assert isinstance(symbol.by, Quantity)
+            delta[symbol.by.layer, symbol.by.units] = value
+        else:
+            known[symbol.letter][symbol.layer, symbol.units] = value
+    a, w, y = known["a"], known["w"], known["y"]
+    layer, units = re.fullmatch(r"w\[(\d)\]\[(.*)\]", q.target).groups()
+    layer, (j, k) = int(layer), [int(unit) for unit in units.split(",")]
+    slope = hand(1 - hand(a[layer, (j,)] ** 2))
+    if y:
+        arriving = hand(a[layer, (j,)] - y[None, (j,)])
+    else:
+        parts = [hand(d * w[layer + 1, (*unit, j)]) for (_, unit), d in delta.items()]
+        arriving = hand(sum(parts))
+    return hand(hand(arriving * slope) * a[layer - 1, (k,)])
+
+
+def test_a_student_who_rounds_at_every_step_arrives_within_half_a_percent():
+    compared = 0
+    for seed in range(40):
+        sheet = cr.worksheet(
+            network(), exercises=4, seed=seed, kinds=["gradient"], draw_weights=True
+        )
+        for q in sheet.variants[0].questions:
+            if q.n_samples == 1:
+                assert by_hand(q) == pytest.approx(q.value, rel=0.005), (seed, q.target)
+                compared += 1
+    assert compared > 50
