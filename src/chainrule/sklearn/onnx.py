@@ -14,7 +14,10 @@ from chainrule.foreign.onnx.graph import Graph, Value
 from chainrule.sklearn.classifier import MLPClassifier
 from chainrule.sklearn.regressor import MLPRegressor
 
-_OPTIONS = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True]}
+_OPTIONS = {
+    "zipmap": [True, False, "columns"], "output_class_labels": [False, True],
+    "nocl": [True, False],
+}  # fmt: skip
 
 
 def register_skl2onnx() -> None:
@@ -78,7 +81,12 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     passed = SimpleNamespace(full_name=name(outputs), type=given.type)
     get_converter(f"Sklearn{kind.__name__}")(
         scope,
-        SimpleNamespace(raw_operator=rest, inputs=[passed], outputs=operator.outputs),
+        SimpleNamespace(
+            raw_operator=rest,
+            inputs=[passed],
+            outputs=operator.outputs,
+            output_full_names=operator.output_full_names,
+        ),
         container,
     )
 
