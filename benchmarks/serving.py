@@ -99,7 +99,8 @@ def main() -> None:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         model = trained(Path(folder))
-        command = [sys.executable, ROOT / "examples" / "serve_table.py", model, "--port", str(port)]
+        example = str(ROOT / "examples" / "serve_table.py")
+        command = [sys.executable, example, str(model), "--port", str(port)]
         server = subprocess.Popen(command)
         try:
             while server.poll() is None:

@@ -41,7 +41,7 @@ def application(path: str) -> FastAPI:
     model = cr.load_table(path)
     target = model.schema.target
     app = FastAPI(title=f"Predict {target.name}", version=cr.__version__)
-    many: Any = Annotated[list[row_of(model)], Field(min_length=1, max_length=MOST_ROWS)]  # type: ignore[misc,valid-type]
+    many: Any = Annotated[list[row_of(model)], Field(min_length=1, max_length=MOST_ROWS)]  # type: ignore[misc]
     request = create_model("Request", __config__=ConfigDict(extra="forbid"), rows=(many, ...))
 
     async def predict(body: Any) -> dict[str, Any]:

@@ -113,7 +113,7 @@ GROUPS: tuple[Group, ...] = (
         "Estimators: chainrule.sklearn",
         "scikit-learn's multilayer perceptrons, trained by chainrule.",
         ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor",
-         "chainrule.sklearn.trusted_types"),
+         "chainrule.sklearn.trusted_types", "chainrule.sklearn.register_skl2onnx"),
     ),
     Group(
         "MLflow: chainrule.mlflow",
