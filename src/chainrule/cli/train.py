@@ -81,7 +81,7 @@ class _Every(ParamType["int | timedelta"]):
       chainrule train big.parquet --target label --checkpoint run --out model
       chainrule train big.parquet --target label --checkpoint run --resume --out model
 
-    Needs scikit-learn, PyArrow and matplotlib: pip install 'chainrule[tables]'.
+    Needs PyArrow, and matplotlib for the loss curves: pip install 'chainrule[tables]'.
     """
 )
 @click.argument("data")
