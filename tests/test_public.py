@@ -19,7 +19,7 @@ SOURCE = Path(chainrule.__file__)
 PUBLIC = {
     "Activation", "AdaGrad", "Adam", "AdamW", "ArrayExplanation", "Bias", "BiasVector",
     "CSVLogger", "Callback", "CheckpointWarning",
-    "Constant", "Cosine",
+    "Constant", "Cosine", "Diagnosis", "Finding", "diagnose",
     "EarlyStopping", "EngineWarning", "Explanation", "ExponentialDecay", "Forward", "Gradient",
     "GradientDescent",
     "History", "Loss", "MLflowLogger", "Network", "NonFiniteError", "Notation", "PreActivation",

@@ -69,6 +69,12 @@ GROUPS = (
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
     ),
     Group(
+        "Diagnosis",
+        "What keeps a model from learning: of a network by `Network.diagnose`, of PyTorch's by "
+        "`diagnose`.",
+        ("chainrule.diagnose", "chainrule.Diagnosis", "chainrule.Finding"),
+    ),
+    Group(
         "Worksheets",
         "Exercises for a class, with keys that are proven.",
         ("chainrule.worksheet", "chainrule.Worksheet", "chainrule.Variant"),
@@ -104,7 +110,7 @@ GROUPS = (
 # a schedule or a logger is used by its parameters alone.
 MEMBERS = {
     "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
-    "worked_example check_gradient explore save "
+    "worked_example check_gradient diagnose explore save "
     "to_torch copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
     "chainrule.GradientDescent": "",

@@ -11,9 +11,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import chainrule.diagnose  # noqa: F401  # see the end of this file
 from chainrule._version import __version__
 
 if TYPE_CHECKING:
+    from chainrule.diagnose.finding import Finding
     from chainrule.engines import EngineWarning
     from chainrule.equations.activations import Activation
     from chainrule.equations.backprop import Forward, Gradient
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     )
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
+    from chainrule.explain.findings import Diagnosis
+    from chainrule.foreign.torch.diagnosing import diagnose
     from chainrule.foreign.torch.explaining import explain_torch
     from chainrule.loading import from_onnx, from_torch, load
     from chainrule.network import Network
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 
 # A name is imported when it is first used (PEP 562), so that `import chainrule` is quick.
 _MODULES = {
+    "diagnose.finding": ("Finding",),
     "engines": ("EngineWarning",),
     "equations.activations": ("Activation",),
     "equations.backprop": ("Forward", "Gradient"),
@@ -75,6 +80,8 @@ _MODULES = {
     ),
     "explain": ("Explanation", "Notation", "WorkedExample"),
     "explain.array_explanation": ("ArrayExplanation",),
+    "explain.findings": ("Diagnosis",),
+    "foreign.torch.diagnosing": ("diagnose",),
     "foreign.torch.explaining": ("explain_torch",),
     "loading": ("from_onnx", "from_torch", "load"),
     "network": ("Network",),
@@ -101,10 +108,12 @@ __all__ = [
     "CheckpointWarning",
     "Constant",
     "Cosine",
+    "Diagnosis",
     "EarlyStopping",
     "EngineWarning",
     "Explanation",
     "ExponentialDecay",
+    "Finding",
     "Forward",
     "Gradient",
     "GradientDescent",
@@ -127,6 +136,7 @@ __all__ = [
     "WorkedExample",
     "Worksheet",
     "__version__",
+    "diagnose",
     "explain_sklearn",
     "explain_torch",
     "from_onnx",
@@ -134,6 +144,10 @@ __all__ = [
     "load",
     "worksheet",
 ]
+
+# The folder has the name of a function. It was loaded above, so that no later import sets the
+# attribute again; the name is now free for the function.
+del globals()["diagnose"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ from chainrule._exports import exported
 from chainrule.engines import Shortcut, check_name, choose, predict
 from chainrule.equations.feedforward import FeedForward
 from chainrule.explain import explanation
+from chainrule.explain.findings import diagnose
 from chainrule.explain.worked_example import worked_example
 from chainrule.storage import models
 
@@ -81,6 +82,7 @@ class Network(FeedForward):
     fit = training.fit
     explain = explanation.explain
     worked_example = worked_example
+    diagnose = diagnose
     check_gradient = verify.check_gradient
     save = models.save
 

@@ -83,6 +83,16 @@ def _document(title: str, body: str) -> str:
     )
 
 
+def page_around(title: str, inside: str) -> str:
+    """Return a whole page around some HTML, in the style of all explanations."""
+    return _document(f"chainrule: {title}", framed(inside))
+
+
+def framed(inside: str) -> str:
+    """Return one element around some HTML, in the style of all explanations."""
+    return f'<div class="chainrule">\n<style>{_STYLE}</style>\n{inside}\n</div>'
+
+
 def written(sheet: Sheet) -> str:
     """Return a sheet as a whole page that needs no other file, script or network."""
     return _document(f"chainrule: {sheet.title}", written_fragment(sheet))
