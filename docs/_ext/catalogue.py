@@ -145,7 +145,7 @@ NOT_MADE = {
     "chainrule.verify.ArrayCertificate", "chainrule.verify.GradientReport",
     "chainrule.verify.Compared", "chainrule.NonFiniteError",
     "chainrule.Optimizer", "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss",
-    "chainrule.Callback",
+    "chainrule.Callback", "chainrule.Diagnosis", "chainrule.Finding",
 }  # fmt: skip
 
 # Names in annotations that stand for something else.

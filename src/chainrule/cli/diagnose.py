@@ -55,7 +55,7 @@ def diagnose(
     rows = choose(rows, loaded.n_rows, data)
     X, y, _ = loaded.take(rows)
     numbers = range(rows.start, rows.stop) if len(X) == rows.stop - rows.start else None
-    report = loaded.network.diagnose(X, y, numbers)
+    report = loaded.network.diagnose(X, y, rows=numbers)
     if html is not None:
         check_overwrite(html, [html], [data, model])
         write_atomically(html, report.html().encode())

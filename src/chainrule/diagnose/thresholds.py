@@ -3,8 +3,8 @@
 # A relative difference that rounding in float32 explains, over sums of some thousand numbers.
 ROUNDING = 1e-4
 
-# |g′| below this share of the steepest slope counts as flat: a sigmoid has |z| > 4.4 there and a tanh
-# |z| > 2.2, and passes a twentieth of what it passes at z = 0 ...
+# |g′| below this share of the steepest slope counts as flat: a sigmoid has |z| > 4.4 there and a
+# tanh |z| > 2.2, and passes a twentieth of what it passes at z = 0 ...
 FLAT = 0.05
 # ... and a unit is saturated where this is so on nearly all samples: a unit that is flat on some
 # samples only says something sure about them, which is what it is for.

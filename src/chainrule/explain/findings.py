@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chainrule._exports import exported
+from chainrule.diagnose import checkup
 from chainrule.diagnose.finding import CODES, Finding, by_weight, times
 from chainrule.equations import data
 from chainrule.equations.feedforward import FeedForward
@@ -154,32 +155,7 @@ def _wrapped(text: str, width: int, first: str, rest: str) -> list[str]:
 def diagnose(
     network: FeedForward, X: ArrayLike, y: ArrayLike, rows: Sequence[Any] | None = None
 ) -> Diagnosis:
-    """Return what keeps the network from learning, or is wrong with the samples.
-
-    Everything is computed in float64, without dropout.
-
-    Args:
-        X: The inputs, (n, units_0), or one sample, (units_0,).
-        y: The targets, as for `Network.fit`.
-        rows: The row number of each sample, for findings that name samples. None counts from 0.
-
-    Returns:
-        The findings. The report is true if there is no error and no warning.
-
-    Raises:
-        TypeError: X or y does not hold numbers.
-        ValueError: Shapes do not fit, X or y is NaN or infinite, or a target is impossible for the
-            loss.
-
-    Examples:
-        >>> import chainrule as cr
-        >>> net = cr.Network([2, 3, 1], init="zeros", seed=0)
-        >>> report = net.diagnose([[0.5, -1.0], [1.0, 0.3]], [1.0, 0.0])
-        >>> report.ok, report["identical-units"][0].units
-        (False, (0, 1, 2))
-    """
-    from chainrule.diagnose import checkup
-
+    """Return the report of a network on its samples; see `Network.diagnose`."""
     samples = data.samples(X, y, network.sizes, network.loss)
     inputs, targets, _ = samples.rows(slice(None), network.sizes[-1], np.float64)
     n = len(inputs)

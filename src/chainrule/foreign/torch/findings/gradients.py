@@ -42,8 +42,8 @@ def reach(trial: Trial) -> Iterator[Finding]:
         which = "the first layer" if len(behind) == 1 else f"the first {len(behind)} layers"
         yield Finding(
             "vanishing", "warning", place(behind[0]),
-            f"The gradient at {which} is {part}: ‖∂C/∂z‖ is {sizes[0]:.3g} at {place(behind[0])} and {largest:.3g} at "
-            f"{place(layers[sizes.index(largest)][0])}.",
+            f"The gradient at {which} is {part}: ‖∂C/∂z‖ is {sizes[0]:.3g} at "
+            f"{place(behind[0])} and {largest:.3g} at {place(layers[sizes.index(largest)][0])}.",
             _blame(trial, smallest=True),
             "Use ReLU or another function with a steep slope, residual connections or a norm; "
             "start with weights that keep the size of the signal (He, Glorot).",

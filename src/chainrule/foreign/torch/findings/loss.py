@@ -39,8 +39,8 @@ def double_softmax(trial: Trial) -> Iterator[Finding]:
         if call.name in _CLASSES[:2] and maker.name == "softmax":
             words = (
                 f"{place(maker)} makes probabilities, and {into} applies a softmax to them again: "
-                f"a probability cannot exceed {_cap(value):.3g}, so the loss of a sample cannot fall "
-                f"below {_least(value):.3g}"
+                f"a probability cannot exceed {_cap(value):.3g}, so the loss of a sample cannot "
+                f"fall below {_least(value):.3g}"
             )
             advice = "Return the logits from the model, and apply softmax only to predict."
             factor = "∂C/∂z: the Jacobian of the softmax stands in it twice, and shrinks it"

@@ -108,8 +108,8 @@ def mixed(trial: Trial) -> Iterator[Finding]:
                 i = changed[0]
                 yield Finding(
                     "mixed-samples", "error", where or "model",
-                    f"The output of row {trial.row(i)} changes when row {trial.row(j)} of the "
-                    f"batch is replaced by another; so do {len(changed)} of the other {trial.n - 1}. "
+                    f"The outputs of {len(changed)} of the other {trial.n - 1} samples change when "
+                    f"row {trial.row(j)} of the batch is replaced, row {trial.row(i)} among them. "
                     f"{where or 'The model itself'} is the first module whose result does.",
                     "∂C_i/∂x_k is not 0 for k ≠ i: gradients of one sample flow into another.",
                     "Look for view or reshape in place of transpose, for a softmax, mean or norm "
