@@ -18,6 +18,7 @@
 #include "core.h"
 #include "epoch.h"
 #include "limits.h"
+#include "many.h"
 #include "pool.h"
 
 namespace nb = nanobind;
@@ -74,29 +75,87 @@ struct Specification {
     }
 };
 
+PlanSpec plan_of(int optimizer, double momentum, double decay, double beta1, double beta2, double epsilon,
+                 double weight_decay, double clip_norm, bool l2_per_sample, double largest_loss,
+                 std::int64_t batch_size, std::uint64_t seed, int threads) {
+    require(batch_size >= 1 && batch_size <= batch_limit, "batch_size is from 1 to 2**24");
+    require(threads >= 1 && threads <= thread_limit, "threads is from 1 to 1024");
+    return {item_of<Optimizer>(optimizer_names, optimizer, "there is no such optimizer"),
+            momentum,
+            decay,
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay,
+            clip_norm,
+            l2_per_sample,
+            largest_loss,
+            batch_size,
+            seed,
+            threads};
+}
+
+// An exception raised by the callback (a KeyboardInterrupt, say) stops training cleanly first.
+struct Asker {
+    nb::callable& on_progress;
+    std::exception_ptr error;
+
+    static bool ask(void* self, std::int64_t steps, double loss) {
+        Asker& a = *static_cast<Asker*>(self);
+        if (a.error) return true;
+        nb::gil_scoped_acquire held;
+        try {
+            if (PyErr_CheckSignals() != 0) throw nb::python_error();
+            return nb::cast<bool>(a.on_progress(steps, loss));
+        } catch (...) {
+            a.error = std::current_exception();
+            return true;
+        }
+    }
+};
+
+// Samples as the core reads them; the arrays are held as long as this lives.
+struct SampleArrays {
+    Buffer x, targets;
+    EpochData data{};
+
+    SampleArrays(const Specification& spec, nb::handle X, nb::handle y, const std::optional<Reals>& weights)
+        : x(X, PyBUF_FORMAT | PyBUF_STRIDES), targets(y, PyBUF_FORMAT | PyBUF_STRIDES) {
+        require(x.matrix(spec.layers.front().units, data.X),
+                "X does not fit the network, or is of a type that the core does not read");
+        const std::size_t n = x->shape[0];
+        Element of_classes;
+        if (targets.held() && targets->ndim == 1) {
+            require(targets.element(of_classes) && of_classes == Element::i64 && targets.is_aligned() &&
+                        targets->strides[0] == sizeof(std::int64_t),
+                    "classes are int64, side by side");
+            data.classes = static_cast<const std::int64_t*>(targets->buf);
+        } else {
+            require(targets.matrix(spec.layers.back().units, data.y),
+                    "y does not fit the network, or is of a type that the core does not read");
+        }
+        require(n > 0 && std::size_t(targets->shape[0]) == n, "y does not fit X");
+        require(!weights || weights->shape(0) == n, "weights do not fit X");
+        data.sample_weights = weights ? weights->data() : nullptr;
+        data.n_samples = static_cast<std::int64_t>(n);
+    }
+    void check_order(const std::int64_t* order, std::size_t count) const {
+        std::uint64_t largest = 0; // of numbers below 0, too
+        for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, static_cast<std::uint64_t>(order[i]));
+        require(largest < std::uint64_t(x->shape[0]), "order names a sample that X does not have");
+    }
+};
+
 class TrainerHandle {
 public:
     TrainerHandle(const Layers& layers, bool biases, int loss, double l2, bool single, int optimizer,
                   double momentum, double decay, double beta1, double beta2, double epsilon, double weight_decay,
                   double clip_norm, bool l2_per_sample, double largest_loss, std::int64_t batch_size,
                   std::uint64_t seed, int threads)
-        : spec_(layers, biases, loss, l2), single_(single), batch_size_(batch_size),
-          slots_(slot_count(item_of<Optimizer>(optimizer_names, optimizer, "there is no such optimizer"))) {
-        require(batch_size >= 1 && batch_size <= batch_limit, "batch_size is from 1 to 2**24");
-        require(threads >= 1 && threads <= thread_limit, "threads is from 1 to 1024");
-        const PlanSpec plan{static_cast<Optimizer>(optimizer),
-                            momentum,
-                            decay,
-                            beta1,
-                            beta2,
-                            epsilon,
-                            weight_decay,
-                            clip_norm,
-                            l2_per_sample,
-                            largest_loss,
-                            batch_size,
-                            seed,
-                            threads};
+        : spec_(layers, biases, loss, l2), single_(single), batch_size_(batch_size) {
+        const PlanSpec plan = plan_of(optimizer, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_norm,
+                                      l2_per_sample, largest_loss, batch_size, seed, threads);
+        slots_ = slot_count(plan.optimizer);
         const InstructionSet& isa = instruction_set_for(spec_.network, single ? 4 : 8);
         core_.reset(single ? isa.make_core_f32(spec_.network, plan) : isa.make_core_f64(spec_.network, plan));
     }
@@ -115,41 +174,21 @@ public:
             require(slots[i].dtype() == own && slots[i].shape(0) == parameters, "a slot does not fit the network");
             slot_pointers[i] = slots[i].data();
         }
-        EpochData data{};
-        const std::size_t inputs = spec_.layers.front().units, units = spec_.layers.back().units;
-        const Buffer x(X, PyBUF_FORMAT | PyBUF_STRIDES), targets(y, PyBUF_FORMAT | PyBUF_STRIDES);
-        require(x.matrix(inputs, data.X),
-                "X does not fit the network, or is of a type that the core does not read");
-        const std::size_t n = x->shape[0];
-        Element of_classes;
-        if (targets.held() && targets->ndim == 1) {
-            require(targets.element(of_classes) && of_classes == Element::i64 && targets.is_aligned() &&
-                        targets->strides[0] == sizeof(std::int64_t),
-                    "classes are int64, side by side");
-            data.classes = static_cast<const std::int64_t*>(targets->buf);
-        } else {
-            require(targets.matrix(units, data.y),
-                    "y does not fit the network, or is of a type that the core does not read");
-        }
-        require(n > 0 && std::size_t(targets->shape[0]) == n, "y does not fit X");
-        require(!weights || weights->shape(0) == n, "weights do not fit X");
+        SampleArrays samples(spec_, X, y, weights);
+        EpochData& data = samples.data;
+        const std::size_t n = std::size_t(data.n_samples);
         require((n + batch_size_ - 1) / batch_size_ == steps, "there is one learning rate for each step");
         require(!outputs || (outputs->dtype() == own && outputs->ndim() == 2 && outputs->shape(0) == n &&
-                             outputs->shape(1) == units),
+                             outputs->shape(1) == std::size_t(spec_.layers.back().units)),
                 "outputs do not fit X, the network or its dtype");
         require(!step_losses || (step_losses->shape(0) == steps && step_losses->shape(1) == 2),
                 "step_losses do not fit the steps");
         if (order) {
             require(order->shape(0) == n, "order does not fit X");
-            std::uint64_t largest = 0; // of numbers below 0, too
-            for (std::size_t i = 0; i < n; ++i)
-                largest = std::max(largest, static_cast<std::uint64_t>(order->data()[i]));
-            require(largest < n, "order names a sample that X does not have");
+            samples.check_order(order->data(), n);
         }
-        data.sample_weights = weights ? weights->data() : nullptr;
         data.order = order ? order->data() : nullptr;
         data.learning_rates = learning_rates.data();
-        data.n_samples = static_cast<std::int64_t>(n);
         data.step_losses = step_losses ? step_losses->data() : nullptr;
         data.outputs = outputs ? outputs->data() : nullptr;
 
@@ -165,29 +204,94 @@ public:
     }
 
 private:
-    // An exception raised by the callback (a KeyboardInterrupt, say) stops the epoch cleanly first.
-    struct Asker {
-        nb::callable& on_progress;
-        std::exception_ptr error;
-
-        static bool ask(void* self, std::int64_t steps, double loss) {
-            Asker& a = *static_cast<Asker*>(self);
-            if (a.error) return true;
-            nb::gil_scoped_acquire held;
-            try {
-                if (PyErr_CheckSignals() != 0) throw nb::python_error();
-                return nb::cast<bool>(a.on_progress(steps, loss));
-            } catch (...) {
-                a.error = std::current_exception();
-                return true;
-            }
-        }
-    };
-
     Specification spec_;
     bool single_;
     std::size_t batch_size_, slots_;
     std::unique_ptr<Core> core_;
+};
+
+using Rows2 = nb::ndarray<nb::c_contig, nb::device::cpu, nb::ndim<2>>; // of either dtype
+using Rows3 = nb::ndarray<nb::c_contig, nb::device::cpu, nb::ndim<3>>;
+template <class T, int dimensions>
+using Table = nb::ndarray<T, nb::c_contig, nb::device::cpu, nb::ndim<dimensions>>;
+
+// Many networks of one shape, trained side by side.
+class ManyHandle {
+public:
+    ManyHandle(const Layers& layers, bool biases, int loss, bool single, int optimizer, double momentum, double decay,
+               double beta1, double beta2, double epsilon, double weight_decay, double clip_norm, bool l2_per_sample,
+               std::int64_t batch_size, int threads)
+        : spec_(layers, biases, loss, 0), single_(single), batch_size_(batch_size) {
+        const PlanSpec plan = plan_of(optimizer, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_norm,
+                                      l2_per_sample, __builtin_huge_val(), batch_size, 0, threads);
+        slots_ = slot_count(plan.optimizer);
+        many_ = std::make_unique<Many>(spec_.network, plan, single ? 4 : 8);
+    }
+
+    // theta and each slot: (M, parameters). orders: (1 or M, epochs, n), the same for all or each one's own.
+    // rates: (M, epochs, steps). losses: (M, epochs). outputs: (M, n, units_L). trained: (M,).
+    bool run(Rows2 theta, const std::vector<Rows2>& slots, Integers run_steps, nb::handle X,
+             nb::handle y, std::optional<Reals> weights, std::optional<Table<const std::int64_t, 3>> orders,
+             Table<const double, 3> rates, Reals l2, Table<const std::uint64_t, 1> seeds, Table<double, 2> losses,
+             std::optional<Rows3> outputs, Table<bool, 1> trained, nb::callable on_progress) {
+        const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();
+        const std::size_t count = theta.shape(0), parameters = spec_.parameters(), size = single_ ? 4 : 8;
+        require(theta.dtype() == own && theta.shape(1) == parameters, "theta does not fit the network");
+        require(slots.size() == slots_, "the number of slots is not that of the optimizer");
+        for (const auto& slot : slots)
+            require(slot.dtype() == own && slot.shape(0) == count && slot.shape(1) == parameters,
+                    "a slot does not fit the networks");
+        SampleArrays samples(spec_, X, y, weights);
+        const std::size_t epochs = rates.shape(1), units = spec_.layers.back().units;
+        std::size_t n = std::size_t(samples.data.n_samples);
+        if (orders) {
+            require((orders->shape(0) == 1 || orders->shape(0) == count) && orders->shape(1) == epochs &&
+                        orders->shape(2) > 0,
+                    "orders do not fit the networks or the epochs");
+            n = orders->shape(2);
+            samples.check_order(orders->data(), orders->size());
+        }
+        samples.data.n_samples = static_cast<std::int64_t>(n);
+        const std::size_t steps = (n + batch_size_ - 1) / batch_size_;
+        require(rates.shape(0) == count && rates.shape(2) == steps, "there is one learning rate for each step");
+        require(run_steps.shape(0) == count && l2.shape(0) == count && seeds.shape(0) == count &&
+                    losses.shape(0) == count && losses.shape(1) == epochs && trained.shape(0) == count,
+                "there is one number for each network");
+        require(!outputs || (outputs->dtype() == own && outputs->shape(0) == count && outputs->shape(1) == n &&
+                             outputs->shape(2) == units),
+                "outputs do not fit X, the networks or their dtype");
+
+        std::vector<Member> members(count);
+        for (std::size_t i = 0; i < count; ++i) {
+            Member& m = members[i];
+            m.theta = static_cast<char*>(theta.data()) + i * parameters * size;
+            for (std::size_t s = 0; s < slots_; ++s)
+                m.slots[s] = static_cast<char*>(slots[s].data()) + i * parameters * size;
+            m.run_step = run_steps.data()[i];
+            m.learning_rates = rates.data() + i * epochs * steps;
+            m.order = orders ? orders->data() + (orders->shape(0) == 1 ? 0 : i * epochs * n) : nullptr;
+            m.outputs = outputs ? static_cast<char*>(outputs->data()) + i * n * units * size : nullptr;
+            m.losses = losses.data() + i * epochs;
+            m.l2 = l2.data()[i];
+            m.seed = seeds.data()[i];
+            m.trained = false;
+        }
+        Asker asker{on_progress, {}};
+        bool stopped;
+        {
+            nb::gil_scoped_release released;
+            stopped = many_->run(samples.data, members, static_cast<int>(epochs), 1, {&Asker::ask, &asker});
+        }
+        for (std::size_t i = 0; i < count; ++i) trained.data()[i] = members[i].trained;
+        if (asker.error) std::rethrow_exception(asker.error);
+        return stopped;
+    }
+
+private:
+    Specification spec_;
+    bool single_;
+    std::size_t batch_size_, slots_;
+    std::unique_ptr<Many> many_;
 };
 
 // What a predictor answers.
@@ -282,6 +386,17 @@ NB_MODULE(_native, m) {
              nb::arg("run_step"), nb::arg("X"), nb::arg("y"), nb::arg("weights").none(), nb::arg("order").none(),
              nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(),
              nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"));
+    nb::class_<ManyHandle>(m, "Many")
+        .def(nb::init<const Layers&, bool, int, bool, int, double, double, double, double, double, double, double,
+                      bool, std::int64_t, int>(),
+             nb::kw_only(), nb::arg("layers"), nb::arg("biases"), nb::arg("loss"), nb::arg("single"),
+             nb::arg("optimizer"), nb::arg("momentum"), nb::arg("decay"), nb::arg("beta1"), nb::arg("beta2"),
+             nb::arg("epsilon"), nb::arg("weight_decay"), nb::arg("clip_norm"), nb::arg("l2_per_sample"),
+             nb::arg("batch_size"), nb::arg("threads"))
+        .def("run", &ManyHandle::run, nb::arg("theta").noconvert(), nb::arg("slots").noconvert(),
+             nb::arg("run_steps"), nb::arg("X"), nb::arg("y"), nb::arg("weights").none(), nb::arg("orders").none(),
+             nb::arg("rates"), nb::arg("l2"), nb::arg("seeds"), nb::arg("losses").noconvert(),
+             nb::arg("outputs").none().noconvert(), nb::arg("trained").noconvert(), nb::arg("on_progress"));
     nb::class_<PredictorHandle>(m, "Predictor")
         .def(nb::init<const Layers&, bool, int, bool, int>(), nb::kw_only(), nb::arg("layers"), nb::arg("biases"),
              nb::arg("loss"), nb::arg("single"), nb::arg("threads"))

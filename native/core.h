@@ -130,6 +130,32 @@ public:
     } pace;
 };
 
+// One of many networks of one shape that are trained side by side. theta and slots as `Core` has them.
+struct Member {
+    void* theta;
+    void* slots[2];
+    std::int64_t run_step;        // of the run, at the first step
+    const double* learning_rates; // one for each step of each epoch
+    const std::int64_t* order;    // (epochs, n), or null: as they lie
+    void* outputs;                // (n, units_L) in the order of the samples, or null; of the last epoch
+    double* losses;               // of each epoch, `losses_apart` numbers from one to the next
+    double l2;
+    std::uint64_t seed;
+    bool trained; // by `run`: every number stayed finite, and theta and slots are those of the end
+};
+
+// Trains as many networks at once as a vector has numbers, each in a lane of its own: what becomes of one
+// does not depend on the others.
+class Lanes {
+public:
+    virtual ~Lanes() {}
+    virtual int width() const = 0;
+    // So many epochs; of `data` sample_weights and what the members do not bring. `stop` says now and then
+    // whether to leave, and nothing has changed then; false if it did.
+    virtual bool run(const EpochData& data, Member* members, int count, int epochs, std::ptrdiff_t losses_apart,
+                     bool (*stop)(void* context), void* context) = 0;
+};
+
 // Forward passes only: a^(L) of n rows into out (n, units_L), C-contiguous, of the network's dtype, and
 // where y, laid out as out, is given, each row's C_i. False if a number of X, theta or some z is not
 // finite; out and C are what the arithmetic makes of it.
@@ -142,10 +168,14 @@ public:
 
 struct InstructionSet {
     const char* name;
+    int bytes; // of a vector
     Core* (*make_core_f32)(const NetworkSpec&, const PlanSpec&);
     Core* (*make_core_f64)(const NetworkSpec&, const PlanSpec&);
     Predictor* (*make_predictor_f32)(const NetworkSpec&, int threads);
     Predictor* (*make_predictor_f64)(const NetworkSpec&, int threads);
+    // Null where they are left out. `single_bytes`: of the vectors in which a network alone is trained.
+    Lanes* (*make_lanes_f32)(const NetworkSpec&, const PlanSpec&, int single_bytes);
+    Lanes* (*make_lanes_f64)(const NetworkSpec&, const PlanSpec&, int single_bytes);
     // For tests: of n numbers g as predictions have it, g and g' as training has them, and a vector function;
     // C = A B (m x k times k x n, row-major, packed inside).
     void (*activation_f32)(Activation, std::int64_t n, const float* z, float* value, float* a, float* d);
@@ -164,6 +194,9 @@ const InstructionSet& instruction_set();
 // The one for a given network: layers that fill less than half of a wide vector are done in narrow
 // ones, unless CHAINRULE_ISA asked for something else.
 const InstructionSet& instruction_set_for(const NetworkSpec& network, int element_size);
+// Networks side by side, in the widest vectors in use, to the bits of `instruction_set_for`; null where the
+// core was built without them.
+Lanes* make_lanes(const NetworkSpec& network, const PlanSpec& plan, int element_size);
 // All that were built and that this machine can run, best first; null-terminated names.
 const char* const* available_instruction_sets();
 void force_instruction_set(const char* name); // nullptr: the best again

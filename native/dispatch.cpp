@@ -22,6 +22,12 @@ namespace avx2 {
 extern const InstructionSet table;
 }
 #endif
+#if defined(__x86_64__) || defined(_M_X64)
+namespace avx512_divided {
+Lanes* make_f32(const NetworkSpec&, const PlanSpec&, int single_bytes);
+Lanes* make_f64(const NetworkSpec&, const PlanSpec&, int single_bytes);
+} // namespace avx512_divided
+#endif
 namespace baseline {
 extern const InstructionSet table;
 }
@@ -103,6 +109,16 @@ const InstructionSet& instruction_set_for(const NetworkSpec& network, int elemen
 #endif
     (void)network, (void)element_size;
     return *in_use.table;
+}
+
+Lanes* make_lanes(const NetworkSpec& network, const PlanSpec& plan, int element_size) {
+    const InstructionSet &alone = instruction_set_for(network, element_size), &widest = instruction_set();
+    const bool single = element_size == 4;
+#if defined(__x86_64__) || defined(_M_X64)
+    if (&alone != &widest)
+        return (single ? avx512_divided::make_f32 : avx512_divided::make_f64)(network, plan, alone.bytes);
+#endif
+    return (single ? widest.make_lanes_f32 : widest.make_lanes_f64)(network, plan, alone.bytes);
 }
 
 void force_instruction_set(const char* name) {

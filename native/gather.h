@@ -6,6 +6,13 @@
 namespace chainrule {
 namespace CR_ISA {
 
+// Powers of two that bring a weight near 1; within bounds that leave the factor a normal number.
+inline int exponent(double weight) {
+    if (!(weight > 0)) return 0;
+    const int power = __builtin_ilogb(weight);
+    return power < -1000 ? -1000 : power > 1000 ? 1000 : power;
+}
+
 template <class From, class T>
 void gather_row(const char* from, std::int64_t stride, int n, T* to) {
     for (int j = 0; j < n; ++j) {

@@ -1,5 +1,8 @@
 // Compiled once for each instruction set, with that set's flags and CR_ISA as its namespace. All that
 // leaves this file is one table.
+#if !defined(__wasm__)
+#include "lanes.h"
+#endif
 #include "predictor.h"
 #include "tiny.h"
 
@@ -19,6 +22,14 @@ template <class T> Core* make_core(const NetworkSpec& network, const PlanSpec& p
 template <class T> Predictor* make_predictor(const NetworkSpec& network, int threads) {
     return new ForwardOnly<T>(network, threads);
 }
+
+#if !defined(__wasm__)
+template <class T> Lanes* make_lanes(const NetworkSpec& network, const PlanSpec& plan, int single_bytes) {
+    return new LaneTrainer<T>(network, plan, single_bytes);
+}
+#else
+template <class T> Lanes* make_lanes(const NetworkSpec&, const PlanSpec&, int) { return nullptr; }
+#endif
 
 // Calls f(x, y) on one vector after another, where y are as many vectors as there are results.
 template <class T, int results, class F> CR_INLINE void on_vectors(std::int64_t n, const T* x,
@@ -94,10 +105,21 @@ void dropout_words(std::uint64_t seed, std::uint32_t row, std::uint32_t layer, s
 void* allocate_bytes(std::size_t bytes) { return chainrule_allocate(bytes); }
 void release_bytes(void* p) { chainrule_release(p); }
 
-extern const InstructionSet table{CR_TEXT(CR_ISA),       make_core<float>,       make_core<double>,
-                                  make_predictor<float>, make_predictor<double>, activation<float>,
-                                  activation<double>,    function<float>,        function<double>,
-                                  product<float>,        product<double>,        dropout_words};
+extern const InstructionSet table{CR_TEXT(CR_ISA),
+                                  CR_VECTOR_BYTES,
+                                  make_core<float>,
+                                  make_core<double>,
+                                  make_predictor<float>,
+                                  make_predictor<double>,
+                                  make_lanes<float>,
+                                  make_lanes<double>,
+                                  activation<float>,
+                                  activation<double>,
+                                  function<float>,
+                                  function<double>,
+                                  product<float>,
+                                  product<double>,
+                                  dropout_words};
 
 } // namespace CR_ISA
 } // namespace chainrule

@@ -1,6 +1,7 @@
 // Losses of one sample: C_i and delta^(L) = dC_i/dz^(L), as in losses.py.
 #pragma once
 #include "activations.h"
+#include "sums.h"
 
 namespace chainrule {
 namespace CR_ISA {
@@ -225,11 +226,7 @@ template <class T> struct RowLoss {
         return sum_lanes<T>(sum);
     }
 
-    // C_i and delta need no more than each unit's own a.
-    CR_INLINE bool from_a() const {
-        return loss != Loss::cross_entropy && loss != Loss::binary_cross_entropy && loss != Loss::poisson &&
-               activation != Activation::softmax;
-    }
+    CR_INLINE bool from_a() const { return loss_from_a(loss, activation); }
 
     double operator()(T* z, const T* y, T* delta, T share) const {
         if (loss == Loss::cross_entropy) return cross_entropy(z, y, delta, share);

@@ -8,11 +8,11 @@ namespace chainrule {
 namespace CR_ISA {
 
 // What a rule needs at one step; t counts from 1.
-template <class T> struct Step {
-    T eta;          // learning rate
-    T adam_step;    // eta / (1 - beta1^t)
-    T adam_root;    // 1 / sqrt(1 - beta2^t)
-    T decay_factor; // 1 - eta weight_decay
+template <class N> struct Step { // N: a number, or a vector of them where each lane has its own
+    N eta;          // learning rate
+    N adam_step;    // eta / (1 - beta1^t)
+    N adam_root;    // 1 / sqrt(1 - beta2^t)
+    N decay_factor; // 1 - eta weight_decay
 };
 template <class T> constexpr T smallest_normal = sizeof(T) == 4 ? T(1.17549435e-38) : T(2.2250738585072014e-308);
 template <class T> constexpr T larger_of(T a, T b) { return a > b ? a : b; }
@@ -21,8 +21,20 @@ template <class T> struct Hyper {
     T momentum, rho, one_minus_rho, beta1, one_minus_beta1, beta2, one_minus_beta2, epsilon;
 };
 
-template <Optimizer kind, class T>
-CR_INLINE Vec<T> updated(Vec<T> w, Vec<T> g, T* s1, T* s2, const Hyper<T>& h, const Step<T>& step) {
+template <class T> Hyper<T> hyper_of(const PlanSpec& plan) {
+    return {plan.optimizer,
+            static_cast<T>(plan.momentum),
+            static_cast<T>(plan.decay),
+            static_cast<T>(1 - plan.decay),
+            static_cast<T>(plan.beta1),
+            static_cast<T>(1 - plan.beta1),
+            static_cast<T>(plan.beta2),
+            static_cast<T>(1 - plan.beta2),
+            larger_of(static_cast<T>(plan.epsilon), smallest_normal<T>)}; // padding has 0 / (0 + epsilon)
+}
+
+template <Optimizer kind, class T, class N>
+CR_INLINE Vec<T> updated(Vec<T> w, Vec<T> g, T* s1, T* s2, const Hyper<T>& h, const Step<N>& step) {
     if constexpr (kind == Optimizer::gradient_descent) {
         return w - step.eta * g;
     } else if constexpr (kind == Optimizer::momentum || kind == Optimizer::nesterov) {
@@ -59,9 +71,9 @@ template <class F> CR_INLINE void with_optimizer(Optimizer kind, F&& f) {
 }
 
 // w, s1, s2 and g are whole vectors long; the gradient is scale * g (+ l2 * w on weights).
-template <class T>
-void update(T* w, T* s1, T* s2, const T* g, std::ptrdiff_t count, T scale, T l2, const Hyper<T>& h,
-            const Step<T>& step) {
+template <class T, class N>
+void update(T* w, T* s1, T* s2, const T* g, std::ptrdiff_t count, N scale, N l2, const Hyper<T>& h,
+            const Step<N>& step) {
     with_optimizer(h.kind, [&](auto kind) CR_LAMBDA_INLINE {
         for (std::ptrdiff_t i = 0; i < count; i += lanes<T>) {
             const Vec<T> w_i = load<T>(w + i);

@@ -11,15 +11,7 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     biases_ = network.biases;
     l2_ = l2_of_step_ = network.l2, l2_per_sample_ = plan.l2_per_sample, largest_loss_ = plan.largest_loss;
     clip_norm_ = plan.clip_norm;
-    hyper_ = {plan.optimizer,
-              static_cast<T>(plan.momentum),
-              static_cast<T>(plan.decay),
-              static_cast<T>(1 - plan.decay),
-              static_cast<T>(plan.beta1),
-              static_cast<T>(1 - plan.beta1),
-              static_cast<T>(plan.beta2),
-              static_cast<T>(1 - plan.beta2),
-              larger_of(static_cast<T>(plan.epsilon), smallest_normal<T>)}; // padding has 0 / (0 + epsilon)
+    hyper_ = hyper_of<T>(plan);
     beta1_ = plan.beta1, beta2_ = plan.beta2, weight_decay_ = plan.weight_decay;
     seed_ = plan.seed;
     batch_ = plan.batch_size;
@@ -29,8 +21,8 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     parameters_ = 0;
     const int outputs = network.layers[L_].units;
     row_loss_ = {outputs, round_up(outputs, lanes<T>) / lanes<T>, network.loss, network.layers[L_].activation};
-    // Tiny steps note no C_i of losses that are computed from a.
-    tiny_ = plan.clip_norm == 0 && !(row_loss_.from_a() && largest_loss_ < __builtin_huge_val());
+    const Sums sums = sums_of(network, plan, lanes<T>, sizeof(T));
+    tiny_ = sums.tiny, halves_ = sums.halves;
     for (int l = 0; l <= L_; ++l) {
         Layer<T>& layer = layers_[l];
         layer.out = network.layers[l].units;
@@ -53,17 +45,8 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
         weights += double(layer.in) * layer.out * (l == 1 ? 2 : 3);
         layer.first_parameter = parameters_;
         parameters_ += layer.F.size();
-        tiny_ = tiny_ && layer.out <= lanes<T> && layer.dropout == 0;
     }
-    tiny_ = tiny_ && layers_[0].out <= 4 * lanes<T>;
     flops_ = 2 * weights * n;
-
-    // Where dW over half the batch is less to hand over to another thread than the a and delta of it;
-    // a half then has two samples at least.
-    std::int64_t numbers_a_sample = 0;
-    for (int l = 1; l <= L_; ++l) numbers_a_sample += layers_[l - 1].out + layers_[l].out;
-    halves_ = !tiny_ && clip_norm_ == 0 && n >= 4 && parameters_ * sizeof(T) <= small_network &&
-              numbers_a_sample * n / 2 > parameters_;
 
     bool gathers = false;
     for (int l = 1; l <= L_; ++l) {

@@ -172,7 +172,7 @@ CR_INLINE Vec<double> square_rest(Vec<double> z, Vec<double> square) {
 // a / b for finite b away from 0 and from the largest numbers: within an ulp, cheaper than division
 // where there is an estimate to start from.
 CR_INLINE Vec<float> quotient(Vec<float> a, Vec<float> b) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(CR_PLAIN_QUOTIENT)
     Vec<float> r = (Vec<float>)_mm512_rcp14_ps((__m512)b);
     r = r + r * (1.0f - b * r);
     Vec<float> q = a * r;

@@ -11,6 +11,7 @@
 #include "optimizers.h"
 #include "philox.h"
 #include "pool.h"
+#include "sums.h"
 
 namespace chainrule {
 namespace CR_ISA {
@@ -24,13 +25,6 @@ inline Range part_of(int n, int i, int parts, int grain = 1) {
     const int first = static_cast<int>(std::int64_t{grains} * i / parts) * grain;
     const int last = static_cast<int>(std::int64_t{grains} * (i + 1) / parts) * grain;
     return {smaller(first, n), smaller(last, n)};
-}
-
-// Powers of two that bring a weight near 1; within bounds that leave the factor a normal number.
-inline int exponent(double weight) {
-    if (!(weight > 0)) return 0;
-    const int power = __builtin_ilogb(weight);
-    return power < -1000 ? -1000 : power > 1000 ? 1000 : power;
 }
 
 // Inside a class that has a load and a store of its own.

@@ -17,6 +17,7 @@ from chainrule._version import __version__
 if TYPE_CHECKING:
     from chainrule.diagnose.finding import Finding
     from chainrule.engines import EngineWarning
+    from chainrule.ensemble import Ensemble
     from chainrule.equations.activations import Activation
     from chainrule.equations.backprop import Forward, Gradient
     from chainrule.equations.losses import Loss
@@ -42,21 +43,33 @@ if TYPE_CHECKING:
     from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.explain.findings import Diagnosis
     from chainrule.foreign.torch.diagnosing import diagnose
+    from chainrule.explorer.torch.showing import explore_torch
     from chainrule.foreign.torch.explaining import explain_torch
-    from chainrule.loading import from_onnx, from_torch, load
+    from chainrule.foreign.torch.watch import load_run, watch
+    from chainrule.loading import (
+        from_keras,
+        from_onnx,
+        from_safetensors,
+        from_sklearn,
+        from_torch,
+        load,
+    )
     from chainrule.network import Network
     from chainrule.sklearn.explaining import explain_sklearn
+    from chainrule.tables.loading import load_table
     from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
     from chainrule.training.callbacks import Callback, EarlyStopping
     from chainrule.training.checkpoints import CheckpointWarning
     from chainrule.training.errors import NonFiniteError
     from chainrule.training.history import History
     from chainrule.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger
+    from chainrule.training.many import fit_many
 
 # A name is imported when it is first used (PEP 562), so that `import chainrule` is quick.
 _MODULES = {
     "diagnose.finding": ("Finding",),
     "engines": ("EngineWarning",),
+    "ensemble": ("Ensemble",),
     "equations.activations": ("Activation",),
     "equations.backprop": ("Forward", "Gradient"),
     "equations.losses": ("Loss",),
@@ -82,15 +95,26 @@ _MODULES = {
     "explain.array_explanation": ("ArrayExplanation",),
     "explain.findings": ("Diagnosis",),
     "foreign.torch.diagnosing": ("diagnose",),
+    "explorer.torch.showing": ("explore_torch",),
     "foreign.torch.explaining": ("explain_torch",),
-    "loading": ("from_onnx", "from_torch", "load"),
+    "foreign.torch.watch": ("load_run", "watch"),
+    "loading": (
+        "from_keras",
+        "from_onnx",
+        "from_safetensors",
+        "from_sklearn",
+        "from_torch",
+        "load",
+    ),
     "network": ("Network",),
     "sklearn.explaining": ("explain_sklearn",),
+    "tables.loading": ("load_table",),
     "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
     "training.callbacks": ("Callback", "EarlyStopping"),
     "training.checkpoints": ("CheckpointWarning",),
     "training.errors": ("NonFiniteError",),
     "training.history": ("History",),
+    "training.many": ("fit_many",),
     "training.loggers": ("CSVLogger", "MLflowLogger", "TensorBoardLogger"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -111,6 +135,7 @@ __all__ = [
     "Diagnosis",
     "EarlyStopping",
     "EngineWarning",
+    "Ensemble",
     "Explanation",
     "ExponentialDecay",
     "Finding",
@@ -139,9 +164,17 @@ __all__ = [
     "diagnose",
     "explain_sklearn",
     "explain_torch",
+    "explore_torch",
+    "fit_many",
+    "from_keras",
     "from_onnx",
+    "from_safetensors",
+    "from_sklearn",
     "from_torch",
     "load",
+    "load_run",
+    "load_table",
+    "watch",
     "worksheet",
 ]
 

@@ -11,10 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from chainrule import _forks as forks
 from chainrule import training, verify
 from chainrule._exports import exported
+from chainrule.diagnose import curvature
 from chainrule.engines import Shortcut, check_name, choose, predict
 from chainrule.equations.feedforward import FeedForward
 from chainrule.explain import explanation
+from chainrule.explain.flow import flow
 from chainrule.explain.worked_example import worked_example
+from chainrule.foreign.leaving import to_keras, to_sklearn
 from chainrule.storage import models
 
 if TYPE_CHECKING:
@@ -84,8 +87,13 @@ class Network(FeedForward):
     fit = training.fit
     explain = explanation.explain
     worked_example = worked_example
+    flow = flow
     check_gradient = verify.check_gradient
+    hessian_vector_product = curvature.hessian_vector_product
+    ggn_diagonal = curvature.ggn_diagonal
     save = models.save
+    to_keras = to_keras
+    to_sklearn = to_sklearn
 
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 

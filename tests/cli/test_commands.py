@@ -99,10 +99,10 @@ def test_examples_in_the_help_work(run: Run) -> None:
     Network([5, 4, 4, 1], seed=0).save("net.safetensors")
     np.savetxt("samples.csv", np.random.default_rng(0).normal(size=(110, 6)), delimiter=",")
     examples = []
-    for command in ("", "explain", "check"):
+    for command in ("", "explain", "check", "flow"):
         text = run(*command.split(), "--help")[1].replace("\\\n", "")
-        examples += re.findall(r"^ +chainrule ((?:explain|check) net.*)$", text, re.MULTILINE)
-    assert len(examples) == 7
+        examples += re.findall(r"^ +chainrule ((?:explain|check|flow) net.*)$", text, re.MULTILINE)
+    assert len(examples) == 11
     for example in examples:
         code, _, err = run(*example.replace("'", "").split())
         assert (code, err) == (0, ""), example
@@ -391,6 +391,16 @@ def test_explain_whole_works_one_sample(run: Run) -> None:
     assert Path("whole.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
+def test_explain_whole_works_a_batch(run: Run) -> None:
+    net = chainrule.load("net.safetensors")
+    code, out, _ = run("explain", "net.safetensors", "--whole", "--data", "samples.csv", "--rows",
+                       "1:3", "--learning-rate", "0.1", "--format", "json")  # fmt: skip
+    expected = net.worked_example(X[1:3], Y[1:3], learning_rate=0.1, first_sample=1)
+    assert code == 0
+    assert json.loads(out)["losses"] == list(expected.losses)
+    assert json.loads(out)["setting"].startswith("2 samples, unit by unit with the numbers of")
+
+
 def test_explain_a_whole_array(run: Run) -> None:
     arguments = ("explain", "net.safetensors", "W[1]", "--data", "samples.csv", "--all-rows")
     code, out, _ = run(*arguments)
@@ -432,9 +442,7 @@ def test_explain_pdf_without_typst_names_the_extra(
         (["w[1][0,0]", "--row", "0", "--steps", "2"], "need --whole"),
         (["w[1][0,0]", "--row", "0", "--freeze-biases"], "need --whole"),
         (["--whole", "--row", "0"], "needs --learning-rate"),
-        (["--whole", "--all-rows", "--learning-rate", "1"], "one sample"),
-        (["--whole", "--rows", "0:2", "--learning-rate", "1"], "one sample"),
-        (["--whole", "--learning-rate", "1"], "choose a sample with --row N"),
+        (["--whole", "--learning-rate", "1"], "choose samples with --row N, --rows A:B or"),
         (["--whole", "--row", "0", "--learning-rate", "1", "--format", "mathml"], "mathml"),
     ],
 )
@@ -444,3 +452,54 @@ def test_explain_whole_refuses_what_does_not_fit(
     code, out, err = run("explain", "net.safetensors", "--data", "samples.csv", *arguments)
     assert (code, out) == (2, "")
     assert message in err
+
+
+# --- explain --paths, flow ------------------------------------------------------------------------
+
+
+def test_explain_paths(run: Run) -> None:
+    arguments = ("explain", "net.safetensors", "x[1]", "--data", "samples.csv", "--row", "2")
+    code, out, err = run(*arguments, "--paths", "2")
+    assert (code, err) == (0, "")
+    net = chainrule.load("net.safetensors")
+    found = net.explain("x[1]", X[2:3], Y[2:3], first_sample=2).paths(2)
+    assert out == found.text()
+    assert "The 2 largest of 3 paths" in out
+    code, out, _ = run(*arguments, "--paths", "2", "--format", "json")
+    assert json.loads(out)["value"] == found.value
+    for form in ("html", "latex"):
+        assert run(*arguments, "--paths", "2", "--format", form)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["w[1][0,0]", "--all-rows"], "--paths shows one sample; choose it with --row N"),
+        (["w[1][0,0]", "--row", "0", "--format", "mathml"], "--paths cannot write mathml"),
+        (["w[1][0,0]", "--row", "0", "--learning-rate", "1"], "--paths shows no update"),
+        (["W[1]", "--row", "0"], "--paths needs a single quantity, not the whole array W[1]"),
+        (["--whole", "--learning-rate", "1", "--row", "0"], "--paths and --whole exclude"),
+    ],
+)
+def test_explain_paths_refuses_what_does_not_fit(
+    arguments: list[str], message: str, run: Run
+) -> None:
+    code, out, err = run("explain", "net.safetensors", "--data", "samples.csv", "--paths", "3",
+                         *arguments)  # fmt: skip
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_flow(run: Run) -> None:
+    arguments = ("flow", "net.safetensors", "--data", "samples.csv")
+    net = chainrule.load("net.safetensors")
+    code, out, err = run(*arguments)
+    assert (code, err) == (0, "")
+    assert out == net.flow(X, Y).text()
+    _, out, _ = run(*arguments, "--rows", "1:3", "--format", "json")
+    assert json.loads(out) == net.flow(X[1:], Y[1:]).to_dict()
+    assert run(*arguments, "--format", "html", "--out", "flow.html")[0] == 0
+    assert Path("flow.html").read_text("utf-8") == net.flow(X, Y).html()
+    code, _, err = run(*arguments, "--rows", "7:9")
+    assert (code, "there are no rows in 7:9" in err) == (2, True)

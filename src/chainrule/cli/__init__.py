@@ -19,6 +19,7 @@ from chainrule.cli.diagnose import diagnose
 from chainrule.cli.explain import explain
 from chainrule.cli.explore import explore
 from chainrule.cli.export import export
+from chainrule.cli.flow import flow
 from chainrule.cli.inspect import inspect
 from chainrule.cli.predict import predict
 from chainrule.cli.shared import (
@@ -101,6 +102,7 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     chainrule explain net.safetensors 'w[2][1,2]' --data samples.csv --row 0
     chainrule check net.safetensors --data samples.csv
     chainrule diagnose net.safetensors --data samples.csv
+    chainrule flow net.safetensors --data samples.csv
     chainrule explore net.safetensors --data samples.csv
     chainrule worksheet --sizes 2,2,1 --variants 30 --out class
     chainrule export net.safetensors --to c --out model.c
@@ -127,6 +129,8 @@ def cli(context: click.Context) -> int:
     return USAGE
 
 
-for _command in (demo, train, predict, inspect, explain, check, explore, export, site, worksheet):
+for _command in (
+    demo, train, predict, inspect, explain, check, flow, explore, export, site, worksheet
+):  # fmt: skip
     cli.add_command(_command)
 cli.add_command(diagnose)

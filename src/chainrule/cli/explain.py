@@ -16,6 +16,7 @@ from chainrule.storage.atomic import write_atomically
 if TYPE_CHECKING:
     from chainrule.explain import Explanation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
+    from chainrule.explain.paths import Paths
 
 
 @click.command(
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
       chainrule explain net.safetensors 'b[1][0]' --data samples.csv --rows 0:32
       chainrule explain net.safetensors 'x[3]' --data samples.csv --row 7 \\
           --format html --out why.html
+      chainrule explain net.safetensors 'w[1][0,1]' --data samples.csv --row 0 --paths 10
       chainrule explain net.safetensors --whole --data samples.csv --row 0 \\
           --learning-rate 0.5 --out example.pdf
     """
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--whole",
     is_flag=True,
-    help="Work one sample through the network: forward pass, loss, every gradient and update.",
+    help="Work samples through the network: forward pass, loss, every gradient and update.",
 )
 @click.option(
     "--steps",
@@ -68,6 +70,12 @@ if TYPE_CHECKING:
 @click.option("--all-rows", is_flag=True, help="Explain the mean over all samples.")
 @click.option(
     "--learning-rate", type=ABOVE_0, metavar="X", help="Show the update with this learning rate."
+)
+@click.option(
+    "--paths",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Show the N largest paths from TARGET to the loss instead, and the rest as one number.",
 )
 @click.option(
     "--notation",
@@ -95,6 +103,7 @@ def explain(
     rows: slice | None,
     all_rows: bool,
     learning_rate: float | None,
+    paths: int | None,
     notation: str,
     form: str | None,
     out: str | None,
@@ -104,14 +113,14 @@ def explain(
 
     Shows the chain rule for TARGET in the network of the file MODEL: each term on its own, the
     terms together, the same with the numbers of the sample, and the proof that the result is right.
-    With --whole there is no TARGET: one sample is worked through the network.
+    With --whole there is no TARGET: the samples are worked through the network.
     """
     form = form or ("pdf" if out is not None and out.lower().endswith(".pdf") else "text")
     _check_kind(target, whole, steps, freeze_biases, learning_rate, form)
+    if paths is not None:
+        _check_paths(target, whole, form, rows is not None or all_rows, learning_rate)
     if form == "pdf" and out is None:
         raise click.UsageError("a PDF needs a file: --out FILE")
-    if whole and (rows is not None or all_rows):
-        raise click.UsageError("--whole works one sample; choose it with --row N")
     if (row is not None) + (rows is not None) + all_rows > 1:
         raise click.UsageError("--row, --rows and --all-rows exclude each other; choose one")
     loaded = load(model, data, reading, label)
@@ -119,16 +128,15 @@ def explain(
     if row is not None and row >= n_rows:
         raise click.UsageError(f"there is no row {row}; {has(n_rows, data)}")
     if row is None and rows is None and not all_rows and n_rows > 1:
-        if whole:
-            raise click.UsageError(f"choose a sample with --row N; {has(n_rows, data)}")
         raise click.UsageError(
             f"choose samples with --row N, --rows A:B or --all-rows; {has(n_rows, data)}"
         )
     chosen = slice(row, row + 1) if row is not None else choose(rows or slice(None), n_rows, data)
     X, y, names = loaded.take(chosen)
     from chainrule import explain as room
+    from chainrule.explain.paths import Paths
 
-    explanation: Explanation | ArrayExplanation | WorkedExample
+    explanation: Explanation | ArrayExplanation | WorkedExample | Paths
     if target is None:
         assert learning_rate is not None
         explanation = room.worked_example(
@@ -140,7 +148,12 @@ def explain(
             _by_index(loaded, target), X, y, learning_rate=learning_rate, notation=notation,
             names=names, first_sample=chosen.start or 0,
         )  # fmt: skip
+    if paths is not None:
+        if not isinstance(explanation, room.Explanation):
+            raise click.UsageError(f"--paths needs a single quantity, not the whole array {target}")
+        explanation = explanation.paths(paths)
     if form == "pdf":
+        assert not isinstance(explanation, Paths)
         if isinstance(explanation, room.Explanation):
             raise click.UsageError(
                 f"a PDF of the single quantity {target} does not exist; choose html or latex, "
@@ -177,6 +190,20 @@ def _check_kind(
         raise click.UsageError("--whole cannot write mathml; choose text, latex, html or json")
 
 
+def _check_paths(
+    target: str | None, whole: bool, form: str, many: bool, learning_rate: float | None
+) -> None:
+    """Raise UsageError unless paths are asked for of one sample, in a format that they have."""
+    if whole or target is None:
+        raise click.UsageError("--paths and --whole exclude each other; choose one")
+    if many:
+        raise click.UsageError("--paths shows one sample; choose it with --row N")
+    if form in ("mathml", "pdf"):
+        raise click.UsageError(f"--paths cannot write {form}; choose text, latex, html or json")
+    if learning_rate is not None:
+        raise click.UsageError("--paths shows no update; leave out --learning-rate")
+
+
 def _by_index(loaded: Loaded, target: str) -> str:
     """Return a target with indices where it names columns of a table."""
     if loaded.table is None:
@@ -186,7 +213,7 @@ def _by_index(loaded: Loaded, target: str) -> str:
     return by_index(target, loaded.table.schema, len(loaded.network.sizes) - 1)
 
 
-def _render(explanation: Explanation | ArrayExplanation | WorkedExample, form: str) -> str:
+def _render(explanation: Explanation | ArrayExplanation | WorkedExample | Paths, form: str) -> str:
     if form == "json":
         return json.dumps(explanation.to_dict(), indent=2, ensure_ascii=False)
     if form == "text":

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule._exports import exported
-from chainrule.engines.base import Engine, Epoch, EpochResult, Failure, Plan, Shortcut, State, go_on
+from chainrule.engines.base import (
+    Engine,
+    Epoch,
+    EpochResult,
+    Failure,
+    Plan,
+    Shortcut,
+    State,
+    Together,
+    go_on,
+)
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import data
 from chainrule.equations.arrays import numeric
@@ -27,6 +37,7 @@ __all__ = [
     "Plan",
     "Shortcut",
     "State",
+    "Together",
     "check_name",
     "choose",
     "go_on",

@@ -54,6 +54,44 @@ class Trainer:
         on_progress: Callable[[int, float], bool],
     ) -> tuple[float, int, int, bool]: ...
 
+class Many:
+    def __init__(
+        self,
+        *,
+        layers: Sequence[tuple[int, int, float]],
+        biases: bool,
+        loss: int,
+        single: bool,
+        optimizer: int,
+        momentum: float,
+        decay: float,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        weight_decay: float,
+        clip_norm: float,
+        l2_per_sample: bool,
+        batch_size: int,
+        threads: int,
+    ) -> None: ...
+    def run(
+        self,
+        theta: NDArray[Any],
+        slots: Sequence[NDArray[Any]],
+        run_steps: NDArray[np.int64],
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weights: NDArray[Any] | None,
+        orders: NDArray[np.int64] | None,
+        rates: NDArray[np.float64],
+        l2: NDArray[np.float64],
+        seeds: NDArray[np.uint64],
+        losses: NDArray[np.float64],
+        outputs: NDArray[Any] | None,
+        trained: NDArray[np.bool_],
+        on_progress: Callable[[int, float], bool],
+    ) -> bool: ...
+
 class Predictor:
     def __init__(
         self,

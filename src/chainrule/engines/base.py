@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,6 +50,25 @@ class Epoch:
     order: NDArray[np.int64] | None = None
     outputs: NDArray[Any] | None = None
     step_losses: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Together:
+    """Epochs of M networks of one shape, on the same samples, with one plan.
+
+    ``rates`` are (M, epochs, steps). ``orders``, (1 or M, epochs, n), are rows of the samples: the
+    same for all networks, or each one's own, which may leave samples out or take them twice; None
+    takes them as they come. ``outputs``, (M, n, units_L), if given receives a^(L) of the training
+    passes of the last epoch, in the order in which the samples were taken.
+    """
+
+    networks: Sequence[FeedForward]
+    states: Sequence[State]
+    samples: Samples
+    plan: Plan
+    rates: NDArray[np.float64]
+    orders: NDArray[np.int64] | None = None
+    outputs: NDArray[Any] | None = None
 
 
 @dataclass
@@ -124,8 +143,39 @@ def go_on(steps: int, loss: float) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class SideBySide:
+    """Networks of the same ``kind`` go side by side; it pays from so many on.
+
+    ``exactly``: to the bits of each alone. Where that is not so, they always go side by side, since
+    a result must not depend on how many there are.
+    """
+
+    kind: Hashable
+    pays_from: int
+    exactly: bool
+
+
 class OneByOne(ABC):
-    """Runs several epochs one after the other."""
+    """Runs several epochs one after the other, and networks too."""
+
+    def side_by_side(self, network: FeedForward, plan: Plan) -> SideBySide | None:
+        """See `Engine.side_by_side`."""
+        return None
+
+    def run_together(
+        self, together: Together, on_progress: Callable[[int, float], bool] = go_on
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """See `Engine.run_together`."""
+        raise NotImplementedError("this engine trains one network at a time")
+
+    def alone(self) -> Engine:
+        """See `Engine.alone`."""
+        return self  # type: ignore[return-value]
+
+    def threads_of(self, network: FeedForward) -> int:
+        """See `Engine.threads_of`."""
+        return 1
 
     @abstractmethod
     def run_epoch(
@@ -192,6 +242,29 @@ class Engine(Protocol):
 
         One that fails or is stopped is the last.
         """
+        ...
+
+    def side_by_side(self, network: FeedForward, plan: Plan) -> SideBySide | None:
+        """Return how this network can be trained beside others, or None if it is better alone."""
+        ...
+
+    def run_together(
+        self, together: Together, on_progress: Callable[[int, float], bool] = go_on
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Train networks side by side, where `side_by_side` gives all of them the same kind.
+
+        Returns the loss of each epoch, (M, epochs), and which networks have been trained, (M,).
+        The others are as they were: a number stopped being finite, or ``on_progress(epochs, loss)``
+        asked to stop.
+        """
+        ...
+
+    def alone(self) -> Engine:
+        """Return an engine with the same numbers that uses one thread, to run beside others."""
+        ...
+
+    def threads_of(self, network: FeedForward) -> int:
+        """Return how many threads the engine may use for a network."""
         ...
 
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:

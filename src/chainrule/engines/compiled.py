@@ -28,6 +28,7 @@ from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import activations, losses, optimizers
 from chainrule.equations.arrays import contiguous, is_mapped
 from chainrule.equations.data import Samples
+from chainrule.equations.optimizers import Optimizer
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
@@ -68,7 +69,7 @@ class CompiledEngine(OneByOne):
         if type(network.loss) not in self._losses:
             return f"the {self.name} engine does not know loss {network.loss.name!r}"
         if plan is not None:
-            self._threads(network), self._isa()  # which raise for what the environment says wrong
+            self.threads_of(network), self._isa()  # which raise for what the environment says wrong
             if type(plan.optimizer) not in _OPTIMIZERS:
                 rule = type(plan.optimizer).__name__
                 return f"the {self.name} engine does not know optimizer {rule}"
@@ -187,7 +188,7 @@ class CompiledEngine(OneByOne):
     def _predictor(self, network: FeedForward) -> Any:
         """Return the core's predictor for this network: the last one, if nothing changed."""
         loss = self._losses.index(type(network.loss))
-        threads = self._threads(network)
+        threads = self.threads_of(network)
         key = (
             self._layers(network),
             network.biases,
@@ -209,9 +210,9 @@ class CompiledEngine(OneByOne):
         """Return the core's trainer for this network and plan: the last one, if nothing changed."""
         rule, loss, single = plan.optimizer, type(network.loss), network.dtype.char == "f"
         shape = (self._layers(network), network.biases, loss, network.l2, single, network.seed)
-        numbers = tuple(getattr(rule, name, 0.0) for name in _HYPERPARAMETERS)
-        how = (_OPTIMIZERS[type(rule)](rule), plan.clip_norm, plan.l2_per_sample, plan.largest_loss)
-        key = (shape, numbers, how, min(plan.batch_size, n), self._threads(network), self._isa())
+        numbers = self._numbers(rule)
+        how = (rule_of(rule), plan.clip_norm, plan.l2_per_sample, plan.largest_loss)
+        key = (shape, numbers, how, min(plan.batch_size, n), self.threads_of(network), self._isa())
         with self._lock:
             held = self._trainers.get(network)
             if held is None or held[0] != key:
@@ -219,12 +220,16 @@ class CompiledEngine(OneByOne):
                 held = self._trainers[network] = (key, trainer)
         return held[1]
 
-    def _threads(self, network: FeedForward) -> int:
+    def threads_of(self, network: FeedForward) -> int:
+        """See `chainrule.engines.base.Engine.threads_of`."""
         return self.threads or network.threads or self._core.default_threads()
 
     def _isa(self) -> str:
         name: str = self._core.instruction_set()  # raises for a CHAINRULE_ISA that is not available
         return name
+
+    def _numbers(self, rule: Optimizer) -> tuple[float, ...]:
+        return tuple(float(getattr(rule, name, 0.0)) for name in HYPERPARAMETERS)
 
     def _layers(self, network: FeedForward) -> list[tuple[int, int, float]]:
         weighted = (
@@ -256,11 +261,11 @@ class CompiledEngine(OneByOne):
             batch_size=batch_size,
             seed=seed,
             threads=threads,
-            **dict(zip(_HYPERPARAMETERS, map(float, numbers), strict=True)),
+            **dict(zip(HYPERPARAMETERS, numbers, strict=True)),
         )
 
 
-_HYPERPARAMETERS = ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
+HYPERPARAMETERS = ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
 
 _OPTIMIZERS: dict[type, Callable[[Any], str]] = {
     optimizers.GradientDescent: lambda o: (
@@ -271,6 +276,11 @@ _OPTIMIZERS: dict[type, Callable[[Any], str]] = {
     optimizers.Adam: lambda o: "adam",
     optimizers.AdamW: lambda o: "adamw",
 }
+
+
+def rule_of(optimizer: Optimizer) -> str:
+    """Return the core's name of an optimiser that it knows."""
+    return _OPTIMIZERS[type(optimizer)](optimizer)
 
 
 def readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

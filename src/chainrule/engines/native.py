@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
 from chainrule.engines import _native
-from chainrule.engines.compiled import CompiledEngine
+from chainrule.engines.base import Plan, SideBySide, Together, check_state, go_on
+from chainrule.engines.compiled import HYPERPARAMETERS, CompiledEngine, plain, readable, rule_of
+
+if TYPE_CHECKING:
+    from chainrule.equations.feedforward import FeedForward
+
+# Where networks side by side are faster than one after the other: with at most so many parameters,
+# from such a share of the lanes on (`python -m benchmarks.many`).
+_PAYS = ((512, 1 / 4), (4096, 1 / 2), (16384, 3 / 4))
+_VECTOR = {"avx512": 64, "avx2": 32}  # bytes
 
 
 class NativeEngine(CompiledEngine):
@@ -13,3 +29,72 @@ class NativeEngine(CompiledEngine):
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(_native, threads)
+
+    def alone(self) -> NativeEngine:
+        """See `chainrule.engines.base.Engine.alone`."""
+        return NativeEngine(1)
+
+    def side_by_side(self, network: FeedForward, plan: Plan) -> SideBySide | None:
+        """See `chainrule.engines.base.Engine.side_by_side`."""
+        shares = [share for limit, share in _PAYS if network.parameters.size <= limit]
+        if not shares or math.isfinite(plan.largest_loss):
+            return None
+        lanes = _VECTOR.get(isa := self._isa(), 16) // network.dtype.itemsize
+        # The norm of a gradient is summed in another order; in float32 that is done in float64.
+        exactly = plan.clip_norm is None or network.dtype.itemsize == 4
+        how = (plan.clip_norm, plan.l2_per_sample, plan.batch_size)
+        shape = (tuple(self._layers(network)), network.biases, type(network.loss), network.dtype)
+        rule = (rule_of(plan.optimizer), self._numbers(plan.optimizer))
+        kind = (shape, rule, how, self.threads_of(network), isa)
+        return SideBySide(kind, max(2, round(lanes * shares[0])), exactly)
+
+    def run_together(
+        self, together: Together, on_progress: Callable[[int, float], bool] = go_on
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """See `chainrule.engines.base.Engine.run_together`."""
+        networks, states, plan = together.networks, together.states, together.plan
+        samples, first, rule = together.samples, networks[0], plan.optimizer
+        for network, state in zip(networks, states, strict=True):
+            check_state(rule, network.parameters, state)
+        many = _native.Many(
+            layers=self._layers(first),
+            biases=first.biases,
+            loss=self._losses.index(type(first.loss)),
+            single=first.dtype.char == "f",
+            optimizer=self._core.optimizers.index(rule_of(rule)),
+            clip_norm=0.0 if plan.clip_norm is None else float(plan.clip_norm),
+            l2_per_sample=plan.l2_per_sample,
+            batch_size=plan.batch_size,
+            threads=self.threads_of(first),
+            **dict(zip(HYPERPARAMETERS, self._numbers(rule), strict=True)),
+        )
+        theta = np.stack([network.parameters for network in networks])
+        slots = {name: np.stack([s.slots[name] for s in states]) for name in rule.used_slots}
+        epochs, steps = together.rates.shape[1:]
+        losses = np.empty((len(networks), epochs))
+        trained = np.zeros(len(networks), np.bool_)
+        real = np.dtype(np.float64)
+        many.run(
+            theta,
+            list(slots.values()),
+            np.array([state.step for state in states], np.int64),
+            readable(samples.X, first.dtype),
+            np.ascontiguousarray(samples.y, np.int64)
+            if samples.y.ndim == 1
+            else readable(samples.y, first.dtype),
+            None if samples.weights is None else plain(samples.weights, real),
+            together.orders,
+            plain(together.rates, real),
+            np.array([float(network.l2) for network in networks]),
+            np.array([network.seed for network in networks], np.uint64),
+            losses,
+            together.outputs,
+            trained,
+            on_progress,
+        )
+        for i in np.flatnonzero(trained).tolist():
+            networks[i].parameters[...] = theta[i]
+            for name, values in slots.items():
+                states[i].slots[name][...] = values[i]
+            states[i].step += epochs * steps
+        return losses, trained

@@ -26,6 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule._exports import exported
+from chainrule._forks import cached_property
+from chainrule.equations.checks import integer
 from chainrule.equations.layers import ByLayer, NetworkOf
 from chainrule.equations.losses import LossFromZ
 
@@ -105,6 +107,86 @@ class Gradient:
             layer: The layer l, from 1 to L.
         """
         return self.delta[layer]
+
+    @cached_property
+    def sample_norms(self) -> Array:
+        """Return the norm of the gradient of each C_i, (n,), without s_i and penalty.
+
+        It is taken over all weights and biases. It follows from δ and a, so that no gradient of a
+        sample is formed, and it is computed when first asked for.
+
+        Source:
+            Goodfellow, Efficient per-example gradient computations, arXiv:1510.01799.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], W=[[[2.0, 3.0]]], b=[[1.0]])
+            >>> net.gradient([[1, 1], [0, 1]], [4, 3]).sample_norms.round(4).tolist()
+            [3.4641, 1.4142]
+        """
+        from chainrule.equations import per_sample
+
+        return per_sample.norms(tuple(self.delta), self._inputs, self._biases)
+
+    def sample_gram(self) -> Array:
+        """Return the inner products of the gradients of all pairs of samples, (n, n).
+
+        They are taken over all weights and biases, without s_i and penalty, and follow from δ and
+        a. The diagonal holds the squares of `sample_norms`. An entry below 0 says that the two
+        samples pull the parameters apart.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], W=[[[2.0, 3.0]]], b=[[1.0]])
+            >>> net.gradient([[1, 1], [0, 1]], [4, 3]).sample_gram().tolist()
+            [[12.0, 4.0], [4.0, 2.0]]
+        """
+        from chainrule.equations import per_sample
+
+        return per_sample.gram(tuple(self.delta), self._inputs, self._biases)
+
+    def sample_gradient(self, i: int) -> Gradient:
+        """Return the gradient of C_i alone, the loss of sample i, without s_i and penalty.
+
+        Args:
+            i: The sample, from 0; −1 is the last one.
+
+        Raises:
+            TypeError: ``i`` is not an integer.
+            IndexError: There is no such sample.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 1], W=[[[2.0, 3.0]]], b=[[1.0]])
+            >>> one = net.gradient([[1, 1], [0, 1]], [4, 3]).sample_gradient(1)
+            >>> one.loss, one.dW[1].tolist(), one.db[1].tolist()
+            (0.5, [[0.0, 1.0]], [1.0])
+        """
+        i, n = integer(i, "i must be the index of a sample"), len(self.sample_losses)
+        if not -n <= i < n:
+            raise IndexError(f"i is {i}; expected the index of a sample, 0 to {n - 1}")
+        row = slice(i % n, i % n + 1)
+        passed = self.forward
+        alone = Forward(
+            ByLayer([z[row] for z in passed.z]),
+            ByLayer([a[row] for a in passed.a], first=0),
+            ByLayer([None if m is None else m[row] for m in passed.masks]),
+        )
+        delta = ByLayer([d[row] for d in self.delta])
+        dW = [d.T @ a for d, a in zip(delta, alone.a, strict=False)]
+        db = [None if b is None else d[0].copy() for d, b in zip(delta, self.db, strict=True)]
+        C_i = self.sample_losses[row]
+        share = np.ones(1, dtype=self.shares.dtype)
+        return Gradient(ByLayer(dW), ByLayer(db), float(C_i[0]), 0.0, C_i, delta, alone, share)
+
+    @property
+    def _inputs(self) -> tuple[Array, ...]:
+        """Return what each layer with weights reads: a of layers 0 to L−1."""
+        return tuple(self.forward.a)[:-1]
+
+    @property
+    def _biases(self) -> bool:
+        return self.db[-1] is not None
 
 
 def forward(

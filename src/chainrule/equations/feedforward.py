@@ -143,7 +143,14 @@ class FeedForward:
         return self.parameters.dtype
 
     def views_of(self, flat: Array) -> list[tuple[Array, Array | None]]:
-        """Cut a flat vector into the (W, b) of layers 1 to L, as views."""
+        """Cut a flat vector into the (W, b) of layers 1 to L, as views.
+
+        Args:
+            flat: A vector in the order of `Network.parameters`.
+
+        Returns:
+            For each layer W, (units_l, units_{l-1}), and b, (units_l,) or None without biases.
+        """
         return views(flat, self.sizes, self.biases)
 
     def _initialize(

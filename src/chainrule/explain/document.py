@@ -23,6 +23,7 @@ class Section:
     symbol: Expr | None = None
     term: Term | None = None
     has_samples: bool = False  # the table of all samples belongs here
+    in_letters: bool = False  # no number of the network or its data is in it
 
 
 def sections(why: Derivative) -> list[Section]:
@@ -47,7 +48,8 @@ def _terms(why: Derivative) -> list[Section]:
         title += f" of sample {why.printed(why.focus)}"
     numbers = [replace(term.numbers, lead=meaning(term.symbol)) for term in terms]
     if len(terms) == 1:
-        derivation = Section("The derivative", terms[0].derivation, terms[0].symbol, terms[0])
+        steps, symbol = terms[0].derivation, terms[0].symbol
+        derivation = Section("The derivative", steps, symbol, terms[0], in_letters=True)
         return [derivation, Section(title, numbers)]
 
     of_sample: Expr = Partial(LossSymbol(why.focus), why.symbol)
@@ -59,12 +61,18 @@ def _terms(why: Derivative) -> list[Section]:
     product = Num(float(why.products[why.focus]))
     numbers.append(Equation((of_sample, values, product), _and_so(of_sample)))
     return [
-        Section("The chain rule", [Equation((of_sample, chain), _dependence(terms))]),
+        Section(
+            "The chain rule", [Equation((of_sample, chain), _dependence(terms))], in_letters=True
+        ),
         *(
-            Section(f"{ordinal} term", term.derivation, term.symbol, term)
+            Section(f"{ordinal} term", term.derivation, term.symbol, term, in_letters=True)
             for ordinal, term in zip(_ORDINALS, terms, strict=False)
         ),
-        Section("Combining the terms", [Equation((of_sample, chain, results), _hence(why))]),
+        Section(
+            "Combining the terms",
+            [Equation((of_sample, chain, results), _hence(why))],
+            in_letters=True,
+        ),
         Section(title, numbers),
     ]
 
@@ -236,6 +244,8 @@ def update(why: Derivative) -> Equation:
 
 def _equations(why: Derivative, shown: Sequence[Equation]) -> list[Equation]:
     """Return an equation for each named quantity in some equations: its name and its value."""
+    if not why.names:
+        return []
     found: dict[Quantity, str] = {}
     last = len(why.network.sizes) - 1
     for equation in shown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from chainrule.explain.array_explanation import ArrayExplanation
+    from chainrule.explain.paths import Paths
 
 __all__ = ["Explanation", "SampleRow", "explain"]
 
@@ -85,6 +86,30 @@ class Explanation(Derivative):
     def sections(self) -> list[Section]:
         """Return the whole derivation: chain rule, terms, combination, numbers, mean, update."""
         return document.sections(self)
+
+    def paths(self, count: int = 10, *, by: Literal["path", "unit"] | None = None) -> Paths:
+        """Return the largest paths to the loss, for the sample in focus, and the rest exactly.
+
+        A path goes through one unit of each layer. With more than two hidden layers on the way, the
+        paths through each unit are added up instead, layer by layer.
+
+        Args:
+            count: How many paths, or units in each layer, to hold.
+            by: "path" or "unit" chooses, whatever the number of layers.
+
+        Raises:
+            TypeError: ``count`` is not an integer.
+            ValueError: ``count`` is below 1, or ``by`` is something else.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 3, 4, 1], hidden="tanh", seed=0)
+            >>> net.explain("x[0]", [[0.5, -1.0]], [1.0]).paths(3).count
+            12
+        """
+        from chainrule.explain.paths import Paths
+
+        return Paths(self, count, by)
 
     def text(self, width: int = 100, depth: int = 1) -> str:
         """Return the derivation as Unicode text.

@@ -227,11 +227,14 @@ class EarlyStopping(Callback):
         return -1 if HIGHER_IS_BETTER.get(name) else 1
 
 
-class _AtEpochEnd(Callback):
+class AtEpochEnd(Callback):
+    """Call a function at each epoch's end."""
+
     def __init__(self, function: Callable[[Run], object]) -> None:
         self._function = function
 
     def on_epoch_end(self, run: Run) -> None:
+        """Call the function."""
         self._function(run)
 
 
@@ -247,7 +250,7 @@ def check(callbacks: object) -> list[Callback]:
         if isinstance(callback, Callback):
             checked.append(callback)
         elif callable(callback):
-            checked.append(_AtEpochEnd(callback))
+            checked.append(AtEpochEnd(callback))
         else:
             raise TypeError(f"callbacks[{i}] must be a Callback or a function, got {callback!r}")
     return checked

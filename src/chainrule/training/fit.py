@@ -6,33 +6,28 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from chainrule.engines import Epoch, EpochResult, Failure, State
-from chainrule.equations import data
+from chainrule.engines import State
 from chainrule.equations.checks import whole
 from chainrule.equations.optimizers import Optimizer
-from chainrule.random import epoch_order
 from chainrule.training import callbacks as callback_room
 from chainrule.training import keeper as keepers
 from chainrule.training import progress
 from chainrule.training.callbacks import Callback, Run
 from chainrule.training.checkpoints import Checkpoint
-from chainrule.training.errors import error_of, where
+from chainrule.training.course import Course
+from chainrule.training.errors import error_of
 from chainrule.training.history import History
 from chainrule.training.interrupt import Interrupt
-from chainrule.training.keeper import Keeper
 from chainrule.training.metrics import Metric
 from chainrule.training.task import Task, check_type
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
-
-Array = NDArray[Any]
 
 
 def fit(
@@ -135,117 +130,33 @@ def fit(
         keeper.keeping(run, called) as found,
         screen.showing(run.history),
     ):
-        with _started(called, run, found):
-            failure = _epochs(task, run, called, screen, interrupt, keeper)
-        if failure is not None:
-            raise error_of(run, *failure)
+        course = Course(task, run, called, interrupt, keeper)
+        with started(called, run, found):
+            _epochs(course, screen)
+        if course.failed is not None:
+            raise error_of(run, *course.failed)
     return run.history
 
 
-def _epochs(
-    task: Task,
-    run: Run,
-    callbacks: list[Callback],
-    screen: progress.Screen,
-    interrupt: Interrupt,
-    keeper: Keeper,
-) -> tuple[Failure, float] | None:
-    """Train epoch by epoch until the end or a reason to stop; give what was not finite, and η."""
-    n, history = len(task.samples), run.history
-    shape = (n, run.network.sizes[-1])
-    outputs = np.empty(shape, dtype=run.network.dtype) if task.measures else None
-    monitored = "loss" if task.validation is None else "val_loss"
+def _epochs(course: Course, screen: progress.Screen) -> None:
+    """Train epoch by epoch until the end or a reason to stop."""
+    run, interrupt = course.run, course.interrupt
 
     def on_progress(steps: int, loss: float) -> bool:
         screen.step(steps, loss)
         return interrupt.asked
 
-    while run.epoch < run.epochs and history.stop_reason is None:
-        begun = perf_counter()
+    while course.goes_on:
         screen.begin(run.epoch + 1)
-        order = epoch_order(run.network.seed, run.epoch, n) if task.shuffle else None
-        rates = _learning_rates(task, run.epoch, history[monitored])
-        first = run.state.step
-        epoch = Epoch(task.samples, task.plan, rates, order, outputs)
-        result = task.engine.run_epoch(run.network, epoch, run.state, on_progress)
+        epoch = course.next()
+        result = course.task.engine.run_epoch(run.network, epoch, run.state, on_progress)
         screen.trained(result.samples)
-        if result.failure is not None:
-            run.stop(f"not finite: {where(result.failure)}")
-            return result.failure, float(rates[result.failure.step - first])
-        row = {"learning_rate": float(rates[0]), "loss": result.loss}
-        row |= _measure_training(task, order, result, outputs)
-        validation = _measure_validation(task, interrupt)
-        row |= validation or dict.fromkeys(task.validation_columns, float("nan"))
-        run.epoch += 1
-        history.append({"epoch": run.epoch, "seconds": perf_counter() - begun, **row})
-        screen.end(row)
-        if interrupt.asked:
-            run.stop("interrupted", finished=False)
-        for callback in callbacks:
-            callback.on_epoch_end(run)
-        if interrupt.asked:
-            run.stop("interrupted", finished=False)
-        if result.samples == n and validation is not None:
-            keeper.epoch_ended(run)
-    return None
-
-
-def _learning_rates(task: Task, epoch: int, losses: list[float]) -> NDArray[np.float64]:
-    rates = task.plan.optimizer.schedule.rates(epoch, task.steps, losses)
-    wrong = ~(np.isfinite(rates) & (rates >= 0))
-    if wrong.any():
-        step = int(np.argmax(wrong))
-        schedule = task.plan.optimizer.learning_rate
-        raise ValueError(
-            f"the schedule {schedule!r} returned the learning rate {rates[step]} for step {step} "
-            f"of epoch {epoch + 1}; it must be 0 or more"
-        )
-    return rates
-
-
-def _measure_training(
-    task: Task, order: NDArray[np.int64] | None, result: EpochResult, outputs: Array | None
-) -> dict[str, float]:
-    """Measure the outputs of the training passes, of those samples that had one."""
-    if outputs is None:
-        return {}
-    y, weights, a = task.samples.y, task.samples.weights, outputs
-    if result.samples < len(y):  # the run was interrupted
-        seen = order[: result.samples] if order is not None else np.arange(result.samples)
-        y, a = y[seen], a[seen]
-        weights = None if weights is None else data.ratios(weights[seen], "sample_weight")[0]
-    if weights is not None and not weights.any():
-        return dict.fromkeys(task.measures, float("nan"))
-    return {name: measure(y, a, weights) for name, measure in task.measures.items()}
-
-
-def _measure_validation(task: Task, interrupt: Interrupt) -> dict[str, float] | None:
-    """Return the loss and metrics of the validation data; None if Ctrl-C cuts it short.
-
-    The loss is that of `Network.loss_value`, but computed in the network's dtype, which is what
-    training takes; only the sum over samples is taken in float64.
-    """
-    network, samples = task.network, task.validation
-    if samples is None:
-        return {}
-    units, dtype = network.sizes[-1], network.dtype
-    outputs = np.empty((len(samples), units), dtype=dtype)
-    total = 0.0
-    with np.errstate(all="ignore"):  # the loss is then inf or NaN, and says so
-        for rows in data.pieces(len(samples)):
-            if rows.start and interrupt.impatient:
-                return None
-            X, y, s = samples.rows(rows, units, dtype)
-            C_i = task.engine.losses(network, X, y, outputs[rows])
-            total += float(C_i.sum() if s is None else np.vdot(s, C_i))
-    row = {"val_loss": total / samples.weight + network.penalty()}
-    for name, measure in task.measures.items():
-        row[f"val_{name}"] = measure(samples.y, outputs, samples.weights)
-    return row
+        if row := course.take(epoch, result):
+            screen.end(row)
 
 
 @contextmanager
-def _started(callbacks: list[Callback], run: Run, found: Checkpoint | None) -> Iterator[None]:
+def started(callbacks: list[Callback], run: Run, found: Checkpoint | None) -> Iterator[None]:
     """Start the callbacks, and end those that started, in order, however the run ends.
 
     With a checkpoint the run starts from there; where a callback refuses to, the network is left
@@ -253,22 +164,22 @@ def _started(callbacks: list[Callback], run: Run, found: Checkpoint | None) -> I
     """
     before = run.network.parameters.copy(), run.network.seed
     states = _go_on(run, found)
-    started: list[Callback] = []
+    begun: list[Callback] = []
     try:
         for callback in callbacks:
             callback.on_start(run)
-            started.append(callback)
+            begun.append(callback)
             if (state := keepers.state_of(callback, states)) is not None:
                 callback.load_state(state)
     except BaseException:
         if found is not None:
             run.network.parameters[...], run.network.seed = before
-        _end(started, run)
+        _end(begun, run)
         raise
     try:
         yield
     finally:
-        _end(started, run)
+        _end(begun, run)
 
 
 def _go_on(run: Run, found: Checkpoint | None) -> list[tuple[str, Mapping[str, Any]]]:

@@ -68,6 +68,11 @@ class History(Mapping[str, list[float]]):
         for name, column in self._columns.items():
             column.append(row[name])
 
+    def extend(self, rows: Mapping[str, Sequence[float]]) -> None:
+        """Add epochs: as many numbers for each column."""
+        for name, column in self._columns.items():
+            column.extend(rows[name])
+
     def _take(self, other: History, epochs: int) -> None:
         """Take the first epochs of a history with the same columns in place of those here."""
         for name, column in self._columns.items():

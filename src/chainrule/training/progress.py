@@ -12,7 +12,7 @@ from importlib import import_module
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from chainrule.training.history import History, number
+from chainrule.training.history import number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +36,14 @@ class _Display(Protocol):
 
     def close(self, summary: str | None) -> None:
         """Take the line away, and leave a summary."""
+        ...
+
+
+class Summarised(Protocol):
+    """What a screen leaves behind when a run ends: a history, or those of many networks."""
+
+    def summary(self) -> str:
+        """Return one line."""
         ...
 
 
@@ -70,7 +78,7 @@ class Screen:
         """Show that the run ends after this step."""
 
     @contextmanager
-    def showing(self, history: History) -> Iterator[None]:
+    def showing(self, history: Summarised) -> Iterator[None]:
         """Show the run while it lasts, and what it came to if nothing went wrong."""
         yield
 
@@ -112,7 +120,7 @@ class _LiveScreen(Screen):
         self._stopping = True
 
     @contextmanager
-    def showing(self, history: History) -> Iterator[None]:
+    def showing(self, history: Summarised) -> Iterator[None]:
         summary = None
         try:
             yield

@@ -1,7 +1,7 @@
 """Questions as a QTI 2.1 content package: an item for each question, a test for each variant.
 
-Numbers are judged within the relative tolerance, choices by their letter. QTI compares no formulas:
-these items are left to a person.
+Numbers are judged within the tolerance, choices by their letter. QTI compares no formulas: these
+items are left to a person.
 """
 
 from __future__ import annotations
@@ -102,8 +102,9 @@ def _item(name: str, place: int, question: Question, deck: Deck, variant: Varian
     else:
         right.text = repr(question.value)
     score = ET.SubElement(
-        root, "outcomeDeclaration", identifier="SCORE", cardinality="single", baseType="float"
-    )
+        root, "outcomeDeclaration", identifier="SCORE", cardinality="single", baseType="float",
+        normalMaximum="1", normalMinimum="0",
+    )  # fmt: skip
     ET.SubElement(ET.SubElement(score, "defaultValue"), "value").text = "0"
     body = ET.SubElement(root, "itemBody")
     ET.SubElement(body, "p").text = question.words
@@ -149,12 +150,12 @@ def _processing(root: ET.Element, question: Question) -> None:
         processing = ET.SubElement(root, "responseProcessing")
         condition = ET.SubElement(processing, "responseCondition")
         then = ET.SubElement(condition, "responseIf")
-        percent = f"{100 * TOLERANCE:g}"
-        equal = ET.SubElement(
-            then, "equal", toleranceMode="relative", tolerance=f"{percent} {percent}"
-        )
-        ET.SubElement(equal, "variable", identifier="RESPONSE")
+        # In the mode "relative" common players take the limits of a negative answer the wrong way
+        # round, and judge it as wrong. The tolerance is about the first of the two.
+        size = repr(TOLERANCE * abs(question.value))
+        equal = ET.SubElement(then, "equal", toleranceMode="absolute", tolerance=f"{size} {size}")
         ET.SubElement(equal, "correct", identifier="RESPONSE")
+        ET.SubElement(equal, "variable", identifier="RESPONSE")
         outcome = ET.SubElement(then, "setOutcomeValue", identifier="SCORE")
         ET.SubElement(outcome, "baseValue", baseType="float").text = "1"
 

@@ -1,0 +1,77 @@
+"""Per sample: sizes and angles of the samples' gradients, from δ and a alone.
+
+The gradient of C_i with respect to W^(l) is the outer product δ_i a_iᵀ, so that
+
+    ‖∂C_i/∂W^(l)‖ = ‖δ_i‖ ‖a_i‖        <∂C_i/∂W^(l), ∂C_m/∂W^(l)> = (δ_i · δ_m)(a_i · a_m)
+
+and a bias counts as one more input that is 1. No gradient of a sample is formed (Goodfellow,
+"Efficient per-example gradient computations", arXiv:1510.01799).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+_LEAST, _MOST = 1e-180, 1e280  # sums of squares that keep all their digits
+
+
+def norms(delta: Sequence[Array], a: Sequence[Array], biases: bool) -> Array:
+    """Return the norm of the gradient of each C_i over all parameters, (n,)."""
+    total: Array = np.zeros(len(delta[0]))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        for delta_l, a_l in zip(delta, a, strict=True):
+            inputs = _squares(a_l)
+            if biases:
+                inputs += 1
+            inputs *= _squares(delta_l)
+            total += inputs
+        found = np.sqrt(total)
+        if total.min() > _LEAST and total.max() < _MOST:
+            return found
+        rows = ~((total > _LEAST) & (total < _MOST))
+        found[rows] = _scaled([d[rows] for d in delta], [b[rows] for b in a], biases)
+    return found
+
+
+def _squares(rows: Array) -> Array:
+    """Return the sum of the squares of each row, (n,)."""
+    if rows.shape[1] == 1:
+        return np.square(rows[:, 0])
+    return np.asarray(np.vecdot(rows, rows))
+
+
+def _scaled(delta: Sequence[Array], a: Sequence[Array], biases: bool) -> Array:
+    """Return the same where a square leaves the range of float64: each row by its largest."""
+    total: Array = np.zeros(len(delta[0]))
+    for delta_l, a_l in zip(delta, a, strict=True):
+        inputs = row_norms(a_l)
+        if biases:
+            inputs = np.hypot(inputs, 1)
+        total = np.hypot(total, row_norms(delta_l) * inputs)
+    return total
+
+
+def row_norms(rows: Array) -> Array:
+    """Return the Euclidean norm of each row, (n,), also where squares leave float64's range."""
+    size = np.abs(rows).max(axis=1)
+    scale = np.where((size > 0) & np.isfinite(size), size, 1)
+    with np.errstate(under="ignore"):
+        found: Array = np.sqrt(_squares(rows / scale[:, None])) * scale
+    return found
+
+
+def gram(delta: Sequence[Array], a: Sequence[Array], biases: bool) -> Array:
+    """Return the inner products of the samples' gradients over all parameters, (n, n)."""
+    n = len(delta[0])
+    total = np.zeros((n, n))
+    for delta_l, a_l in zip(delta, a, strict=True):
+        inputs = a_l @ a_l.T
+        if biases:
+            inputs += 1
+        total += (delta_l @ delta_l.T) * inputs
+    return total
