@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.explain.findings import Diagnosis
-    from chainrule.foreign.torch.diagnosing import diagnose
     from chainrule.explorer.torch.showing import explore_torch
+    from chainrule.foreign.torch.diagnosing import diagnose
     from chainrule.foreign.torch.explaining import explain_torch
     from chainrule.foreign.torch.watch import load_run, watch
     from chainrule.loading import (
