@@ -703,3 +703,100 @@ def test_a_healthy_twin_raises_nothing(case: Callable[[], Case], seed: int) -> N
     report = cr.diagnose(*case())
     assert report.ok, report.text()
     assert bool(report)
+
+
+# --- what it leaves alone, and what it refuses ----------------------------------------------------
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    import random
+
+    import numpy as np
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3)
+    )
+    fired: list[str] = []
+    model[0].register_forward_hook(lambda *_: fired.append("forward"))
+    x, _, c = data()
+    loss = nn.CrossEntropyLoss()
+    optimizer = _train(model, loss, x, c, 3)
+    model[4].bias.requires_grad_(False)
+    model[2].eval()
+    fired.clear()
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    grads = [(p.grad, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
+    moments = [v.clone() for s in optimizer.state.values() for v in s.values()]
+    flags = [m.training for m in model.modules()]
+    given = x.clone(), c.clone()
+    drawn = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    cr.diagnose(model, loss, x, c, optimizer)
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    for p, (grad, numbers) in zip(model.parameters(), grads, strict=True):
+        assert p.grad is grad
+        assert grad is None or torch.equal(grad, numbers)
+    now = [v for s in optimizer.state.values() for v in s.values()]
+    assert all(map(torch.equal, now, moments))
+    assert [m.training for m in model.modules()] == flags
+    assert [p.requires_grad for p in model.parameters()] == [True] * 5 + [False]
+    assert torch.equal(x, given[0])
+    assert torch.equal(c, given[1])
+    assert x.grad is None
+    assert torch.equal(torch.get_rng_state(), drawn[0])
+    assert random.getstate() == drawn[1]
+    assert (np.random.get_state()[1] == drawn[2]).all()  # noqa: NPY002
+    assert len(model[0]._forward_hooks) == 1
+
+
+def test_rows_are_those_of_the_caller() -> None:
+    import torch
+
+    torch.manual_seed(0)
+    model, loss, x, y = nan_in_the_data()
+    (found,) = cr.diagnose(model, loss, x, y, rows=range(1000, 1064))["nan-origin"]
+    assert found.rows == (1003,)
+    assert "sample 1003" in found.words
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"model": 3}, TypeError, "model is a int; expected a torch.nn.Module"),
+        ({"loss_fn": 3}, TypeError, "loss_fn is a int; expected a function or None"),
+        ({"x": 3}, TypeError, "x is a int; expected a tensor, or a tuple or dictionary of tensors"),
+        ({"optimizer": 0.1}, TypeError, "optimizer is a float; expected a torch.optim.Optimizer"),
+        ({"rows": [1, 2]}, ValueError, "rows has 2 numbers; expected one for each of the 64"),
+        ({"loss_fn": lambda out, y: out}, ValueError, r"shape \(64, 1\); expected one number"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    model, loss, x, y = regression()
+    given = {"model": model, "loss_fn": loss, "x": x, "y": y} | change
+    with pytest.raises(error, match=message):
+        cr.diagnose(**given)
+
+
+def test_an_error_of_the_model_or_of_another_kind_is_the_users() -> None:
+    import torch
+
+    model, loss, x, _ = regression()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        cr.diagnose(model, loss, x[:, :3], x)
+    with pytest.raises(RuntimeError, match="nowhere"):
+
+        def broken(out: Any, y: Any) -> Any:
+            raise RuntimeError("nowhere")
+
+        cr.diagnose(model, broken, x, torch.zeros(64))
+
+
+def test_codes_that_do_not_exist_are_named() -> None:
+    report = cr.diagnose(*regression())
+    assert report["dead-units"] == report["vanishing"] == ()
+    with pytest.raises(KeyError, match="'dead' is not a code; expected one of nan-origin"):
+        report["dead"]

@@ -57,7 +57,7 @@ def diagnose(
     numbers = range(rows.start, rows.stop) if len(X) == rows.stop - rows.start else None
     report = loaded.network.diagnose(X, y, rows=numbers)
     if html is not None:
-        check_overwrite(html, [html], [data, model])
+        check_overwrite(html, [html], [data, model], "--html")
         write_atomically(html, report.html().encode())
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.text())
     return 0 if report.ok else FAILED
