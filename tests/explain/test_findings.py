@@ -173,8 +173,8 @@ def shuffled_labels() -> Case:
 
 @pytest.mark.parametrize(
     "case",
-    [plain, relu, classes, trained, trained_classes, binary, zeros_at_the_end, reachable, one_sample,
-     shuffled_labels],
+    [plain, relu, classes, trained, trained_classes, binary, zeros_at_the_end, reachable,
+     one_sample, shuffled_labels],
     ids=lambda case: case.__name__,
 )  # fmt: skip
 def test_a_healthy_twin_raises_nothing(case: Callable[[], Case]) -> None:
