@@ -38,6 +38,10 @@ def constant_output(where: str, value: str, n: int, factor: str) -> Finding:
     )  # fmt: skip
 
 
+def _rows(found: Sequence[tuple[Any, ...]], row: Row) -> str:
+    return f"{'row' if len(found) == 1 else 'rows'} {some(row(each[0]) for each in found)}"
+
+
 def suspect_classes(
     found: Sequence[tuple[int, int, float, float]], labels: Any, row: Row
 ) -> Finding:
@@ -46,7 +50,7 @@ def suspect_classes(
     return Finding(
         "suspect-labels", "warning", "target",
         f"The model contradicts {times(len(found), 'label')} with confidence, while it is right on "
-        f"most others: rows {some(row(each[0]) for each in found)}. Row {row(i)} has class "
+        f"most others: {_rows(found, row)}. Row {row(i)} has class "
         f"{int(labels[i])}, to which the model gives {given:.2g}, and {p:.3g} to class {best}.",
         "∂C/∂z = a − y: it is near 1 for these samples, so they pull as hard as many right ones.",
         "Look at these rows. Correct the label, or keep it if the sample is hard.",
@@ -61,7 +65,7 @@ def suspect_numbers(found: Sequence[tuple[int, float, float]], row: Row) -> Find
     return Finding(
         "suspect-labels", "warning", "target",
         f"{times(len(found), 'target')} {'is' if len(found) == 1 else 'are'} far from a fit that "
-        f"is good otherwise: rows {some(row(each[0]) for each in found)}. Row {row(i)} has "
+        f"is good otherwise: {_rows(found, row)}. Row {row(i)} has "
         f"{target:.6g}, the model {output:.6g}.",
         "∂C/∂a, which grows with the distance: these samples pull harder than all others.",
         "Look at these rows: a unit, a decimal mark, a swapped column. A loss such as Huber pulls "

@@ -152,7 +152,7 @@ def unused(trial: Trial) -> Iterator[Finding]:
         yield Finding(
             "unused-parameters", "warning" if cut else "note", some(names, 3),
             f"{times(len(names), 'parameter')} {'gets' if len(names) == 1 else 'get'} no gradient "
-            f"in this run: {some(names)}. {found[0][1][:1].upper()}{found[0][1][1:]}.",
+            f"in this run: {some(names)}. The reason: {found[0][1]}.",
             "∂C/∂w: there is no path from these weights to the loss.",
             "Remove detach(), .data, .item() or no_grad() from the way."
             if cut else "Use them in forward, or remove them: DistributedDataParallel stops there.",

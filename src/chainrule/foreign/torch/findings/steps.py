@@ -209,20 +209,17 @@ def registered(trial: Trial) -> Iterator[Finding]:
             by_id.setdefault(id(p), name)
         trained = {i: n for i, n in by_id.items() if _has_gradient(run, n)}
         left = [n for i, n in trained.items() if i not in stepped]
-        if left:
+        if left and len(left) < len(trained):
             yield _unregistered(
                 some(left, 3),
                 f"{times(len(left), 'parameter')} of {len(trained)} with a gradient "
                 f"{'is' if len(left) == 1 else 'are'} not in the optimiser: {some(left)}",
                 "Build the optimiser from model.parameters() after the model is complete.",
             )
-        parameters = {id(p) for p in trial.model.parameters()}
-        learned = parameters | _of_loss(trial)
-        foreign = [p for g in groups for p in g["params"] if id(p) not in learned]
-        if foreign and len(foreign) == len(stepped):
+        if left and len(left) == len(trained):
             yield _unregistered(
-                "optimizer", "No parameter of the optimiser belongs to this model: the model was "
-                "made again, or copied, after the optimiser",
+                "optimizer", "The optimiser has no parameter with a gradient of this model: the model "
+                "was made again, or copied, after the optimiser",
                 "Build the optimiser from model.parameters() of the model that you train.",
             )  # fmt: skip
         frozen = [
