@@ -18,7 +18,8 @@ SOURCE = Path(chainrule.__file__)
 
 PUBLIC = {
     "Activation", "AdaGrad", "Adam", "AdamW", "ArrayExplanation", "Bias", "BiasVector",
-    "CSVLogger", "Callback", "CheckpointWarning", "Constant", "Cosine", "EarlyStopping",
+    "CSVLogger", "Callback", "CheckpointWarning", "Constant", "Cosine", "Diagnosis",
+    "EarlyStopping", "Finding", "diagnose",
     "EngineWarning", "Ensemble", "Explanation", "ExponentialDecay", "Forward", "Gradient",
     "GradientDescent", "History", "Loss", "MLflowLogger", "Network", "NonFiniteError",
     "Notation", "PreActivation", "RMSProp", "ReduceOnPlateau", "Schedule", "StepDecay",
@@ -87,7 +88,7 @@ HEAVY = {
     [
         ("import chainrule", 120),
         ("import chainrule as cr; cr.Network([2, 2, 1], seed=0).forward([1, 2])", 290),
-        ("from chainrule import *", 340),
+        ("from chainrule import *", 360),
     ],
 )
 def test_import_is_light(code: str, most: int) -> None:

@@ -81,8 +81,9 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "Diagnosis",
-        "What makes a gradient grow or vanish.",
-        ("chainrule.Flow", "chainrule.LayerFlow"),
+        "What keeps a model from learning, and what makes a gradient grow or vanish.",
+        ("chainrule.diagnose", "chainrule.Diagnosis", "chainrule.Finding",
+         "chainrule.Flow", "chainrule.LayerFlow"),
     ),
     Group(
         "Watched runs",
@@ -139,7 +140,7 @@ GROUPS: tuple[Group, ...] = (
 # a schedule or a logger is used by its parameters alone.
 MEMBERS = {
     "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
-    "worked_example flow check_gradient explore save "
+    "worked_example flow check_gradient diagnose explore save "
     "hessian_vector_product ggn_diagonal views_of "
     "to_torch to_sklearn to_keras copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
@@ -187,7 +188,8 @@ NOT_MADE = {
     "chainrule.verify.ArrayCertificate", "chainrule.verify.GradientReport",
     "chainrule.verify.Compared", "chainrule.NonFiniteError",
     "chainrule.Optimizer", "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss",
-    "chainrule.Callback", "chainrule.TorchExplanation", "chainrule.TorchTerm",
+    "chainrule.Callback", "chainrule.Diagnosis", "chainrule.Finding",
+    "chainrule.TorchExplanation", "chainrule.TorchTerm",
     "chainrule.TorchContribution", "chainrule.TorchContributions", "chainrule.TorchGradients",
     "chainrule.TorchCertificate", "chainrule.TorchExplorer",
     "chainrule.RunRecord", "chainrule.Move", "chainrule.Share",

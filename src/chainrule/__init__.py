@@ -11,9 +11,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import chainrule.diagnose  # noqa: F401  # see the end of this file
 from chainrule._version import __version__
 
 if TYPE_CHECKING:
+    from chainrule.diagnose.finding import Finding
     from chainrule.engines import EngineWarning
     from chainrule.ensemble import Ensemble
     from chainrule.equations.activations import Activation
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
     )
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
+    from chainrule.explain.findings import Diagnosis
     from chainrule.explorer.torch.showing import explore_torch
+    from chainrule.foreign.torch.diagnosing import diagnose
     from chainrule.foreign.torch.explaining import explain_torch
     from chainrule.foreign.torch.watch import load_run, watch
     from chainrule.loading import (
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
 
 # A name is imported when it is first used (PEP 562), so that `import chainrule` is quick.
 _MODULES = {
+    "diagnose.finding": ("Finding",),
     "engines": ("EngineWarning",),
     "ensemble": ("Ensemble",),
     "equations.activations": ("Activation",),
@@ -88,6 +93,8 @@ _MODULES = {
     ),
     "explain": ("Explanation", "Notation", "WorkedExample"),
     "explain.array_explanation": ("ArrayExplanation",),
+    "explain.findings": ("Diagnosis",),
+    "foreign.torch.diagnosing": ("diagnose",),
     "explorer.torch.showing": ("explore_torch",),
     "foreign.torch.explaining": ("explain_torch",),
     "foreign.torch.watch": ("load_run", "watch"),
@@ -125,11 +132,13 @@ __all__ = [
     "CheckpointWarning",
     "Constant",
     "Cosine",
+    "Diagnosis",
     "EarlyStopping",
     "EngineWarning",
     "Ensemble",
     "Explanation",
     "ExponentialDecay",
+    "Finding",
     "Forward",
     "Gradient",
     "GradientDescent",
@@ -152,6 +161,7 @@ __all__ = [
     "WorkedExample",
     "Worksheet",
     "__version__",
+    "diagnose",
     "explain_sklearn",
     "explain_torch",
     "explore_torch",
@@ -167,6 +177,10 @@ __all__ = [
     "watch",
     "worksheet",
 ]
+
+# The folder has the name of a function. It was loaded above, so that no later import sets the
+# attribute again; the name is now free for the function.
+del globals()["diagnose"]
 
 
 def __getattr__(name: str) -> Any:
