@@ -9,6 +9,7 @@
 
 #include "../core.h"
 #include "../epoch.h"
+#include "../orders.h"
 
 using namespace chainrule;
 
@@ -170,6 +171,15 @@ CR_EXPORT(epochs) int epochs(Machine* machine, const double* numbers) {
         }
     }
     return count;
+}
+
+// In: lower and upper half of the seed, the first epoch, how many, n, and the address of (how many, n) orders.
+CR_EXPORT(orders) void orders(const double* numbers) {
+    Numbers in(numbers);
+    const std::uint64_t lower = in.integer(), upper = in.integer(), first = in.integer();
+    const std::int64_t count = in.integer(), n = in.integer();
+    auto* order = in.address<std::int64_t>();
+    for (std::int64_t i = 0; i < count; ++i, order += n) epoch_order(upper << 32 | lower, first + i, n, order);
 }
 
 // Whether the module stopped for want of memory.

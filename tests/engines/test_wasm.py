@@ -13,6 +13,7 @@ from chainrule.engines.base import Epoch, Plan, State
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.engines.wasm import WasmEngine
 from chainrule.equations import data
+from chainrule.random import epoch_orders
 from tests.engines.instances import MODULES, Wasmtime
 from tests.engines.runs import HIDDEN, LOSSES_AND_OUTPUTS, SMOOTH, agree_with_reference
 from tests.settings import DTYPES
@@ -138,6 +139,15 @@ def test_failure_is_the_references(engine: WasmEngine, sizes: list[int]) -> None
         assert np.isfinite(net.parameters).all()
     assert results[0][0] is not None
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 160, 1440])
+@pytest.mark.parametrize("seed", [0, 3, 2**32 - 1, 2**63 + 5])
+def test_orders_of_epochs_are_those_of_fit(engine: WasmEngine, n: int, seed: int) -> None:
+    for epoch in (0, 41):
+        exact = epoch_orders(seed, epoch, 3, n)
+        np.testing.assert_array_equal(engine.epoch_orders(seed, epoch, 3, n), exact)
+        np.testing.assert_array_equal(ReferenceEngine().epoch_orders(seed, epoch, 3, n), exact)
 
 
 def long_epoch() -> tuple[Any, Epoch]:

@@ -12,6 +12,7 @@ import chainrule as cr
 from chainrule.equations.targets import Bias, Weight, resolve
 from chainrule.explain import explain
 from chainrule.explain.derivative import beside
+from chainrule.explain.scribe import scribe_for
 from chainrule.explorer import derivation
 from chainrule.explorer.hosts import offline
 from chainrule.explorer.session import Session
@@ -83,7 +84,7 @@ def test_recorded_answers_are_those_of_a_fresh_session(
             fresh._made_for = -1  # nothing is shared with the answer before
             for kept in (derivation._sections, derivation._numbers, derivation._terms):
                 kept.clear()
-            derivation.scribe_for.cache_clear()
+            scribe_for.cache_clear()
             assert without_version(answer) == without_version(fresh.handle(request)), key
             checked += 1
     assert checked > 150

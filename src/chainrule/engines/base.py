@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from chainrule.equations.data import Samples
 from chainrule.equations.optimizers import Optimizer, Slots
+from chainrule.random import epoch_orders
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
@@ -177,6 +178,10 @@ class OneByOne(ABC):
         """See `Engine.threads_of`."""
         return 1
 
+    def epoch_orders(self, seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
+        """See `chainrule.random.epoch_orders`."""
+        return epoch_orders(seed, epoch, count, n_samples)
+
     @abstractmethod
     def run_epoch(
         self,
@@ -228,6 +233,10 @@ class Engine(Protocol):
         ``on_progress(steps, loss)`` is called with the steps done and the mean loss so far, at
         least every 50 ms or once a step, and answers whether to stop.
         """
+        ...
+
+    def epoch_orders(self, seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
+        """Return the orders of so many epochs: those of `chainrule.random.epoch_orders`."""
         ...
 
     def run_epochs(

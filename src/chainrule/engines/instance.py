@@ -80,6 +80,13 @@ class Core:
         """Return who predicts, for the arguments in `_native.pyi`."""
         return Predictor(self, **given)
 
+    def epoch_orders(self, seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
+        """Return what `chainrule.random.epoch_orders` returns, (count, n_samples)."""
+        orders = np.empty((count, n_samples), np.int64)
+        given = [seed & _LOWER_HALF, seed >> 32, epoch, count, n_samples]
+        self.run("orders", (), [orders], [None], lambda at: [*given, at[0]])
+        return orders
+
     def make(self, function: str, numbers: Sequence[float]) -> int:
         """Return the address of what a function makes of numbers."""
         return int(self.run(function, (), [], [], lambda at: numbers))

@@ -28,6 +28,11 @@ class WasmEngine(CompiledEngine):
         """Train in instances that ``make`` returns: one, and another after each that stopped."""
         super().__init__(Core(make))
 
+    def epoch_orders(self, seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
+        """Return them from the core: in a page NumPy shuffles as slowly as the core trains."""
+        orders: NDArray[np.int64] = self._core.epoch_orders(seed, epoch, count, n_samples)
+        return orders
+
     def run_epochs(
         self,
         network: FeedForward,

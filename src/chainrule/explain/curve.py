@@ -29,6 +29,7 @@ _START, _MOST = 65, 400  # points to begin with, and at most
 _ROUNDS = 6  # in which intervals are halved where the curve is not straight
 _BENT = 0.002  # of the height, by which a curve may leave the straight line between two points
 _MUCH = 3e8  # multiplications of a curve; with more samples it has fewer points
+_TOGETHER = 100_000  # numbers of a layer that are passed on together
 _NUDGE = 0.01  # of the quantity, or of 1 if it is smaller
 _ZOOM = 12.0  # a step this many times smaller than the curve has a picture of its own
 
@@ -112,33 +113,40 @@ class Shifted:
 
     def pass_on(self, shift: float) -> tuple[Array | None, Array, Array]:
         """Return z of the unit (None for a and x), its a, and the loss C_i of each sample."""
+        return self._pass_on(np.array([shift]))
+
+    def _pass_on(self, shifts: Array) -> tuple[Array | None, Array, Array]:
+        """Return the same for several shifts, the samples of one after those of another."""
         f, l, j, network = self._f, self._l, self._j, self.why.network
-        z = None
+        n, times = self.why.n_samples, (len(shifts), 1)
+        z, y = None, np.tile(self.why.y, times)
         if isinstance(self.target, UnitOutput):
-            a = f.a[l].copy()
-            a[:, j] += shift
+            a = np.tile(f.a[l], times)
+            a[:, j] += np.repeat(shifts, n)
             if l == len(network.sizes) - 1:  # C as a function of a alone
-                return None, a[:, j], network.loss.value(a, self.why.y).sum(axis=-1)
+                return None, a[:, j], network.loss.value(a, y).sum(axis=-1)
         else:
-            z = f.z[l].copy()
-            z[:, j] += shift * self.factor()
+            z = np.tile(f.z[l], times)
+            z[:, j] += np.outer(shifts, self.factor()).ravel()
             a = network.layers[l].activation.value(z)
             mask = f.masks[l]
-            a = a if mask is None else mask * a
+            a = a if mask is None else np.tile(mask, times) * a
         shown = None if z is None else z[:, j]
         if not self._tail.weighted_layers:
             assert z is not None  # a of the last layer has been answered
-            return shown, a[:, j], backprop.sample_losses(network, z, a, self.why.y)
-        counter = iter(range(l + 1, len(network.sizes)))
-        passed = backprop.forward(self._tail, a, lambda _, __: f.masks[next(counter)])
-        C = backprop.sample_losses(network, passed.z[-1], passed.a[-1], self.why.y)
-        return shown, a[:, j], C
+            return shown, a[:, j], backprop.sample_losses(network, z, a, y)
+        masks = iter(f.masks[after] for after in range(l + 1, len(network.sizes)))
+
+        def mask_of(_: int, __: Array) -> Array | None:
+            mask = next(masks)
+            return None if mask is None else np.tile(mask, times)
+
+        passed = backprop.forward(self._tail, a, mask_of)
+        return shown, a[:, j], backprop.sample_losses(network, passed.z[-1], passed.a[-1], y)
 
     def loss(self, shift: float) -> float:
         """Return C, with the penalty."""
-        C = self.pass_on(shift)[2]
-        mean = float(self.why.gradient.shares @ C)
-        return mean + self.why.gradient.penalty + self.penalty(shift)
+        return float(self.losses(np.array([shift]))[0])
 
     def penalty(self, shift: float) -> float:
         """Return how much a shift of a weight adds to the penalty."""
@@ -147,8 +155,15 @@ class Shifted:
         return self.why.network.l2 / 2 * shift * (2 * self.why.target_value + shift)
 
     def losses(self, shifts: Array) -> Array:
-        """Return C for each shift."""
-        return np.array([self.loss(float(shift)) for shift in shifts])
+        """Return C for each shift, with the penalty."""
+        why, found = self.why, list[float]()
+        together = max(_TOGETHER // (why.n_samples * max(why.network.sizes)), 1)
+        for start in range(0, len(shifts), together):
+            part = shifts[start : start + together]
+            for shift, C in zip(part, self._pass_on(part)[2].reshape(len(part), -1), strict=True):
+                mean = float(why.gradient.shares @ C)
+                found.append(mean + why.gradient.penalty + self.penalty(float(shift)))
+        return np.array(found)
 
 
 def loss_curve(why: Derivative) -> Curve:

@@ -15,7 +15,7 @@ from chainrule.engines import Engine, Epoch, Failure, Plan, State, go_on
 from chainrule.equations import data
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Adam, GradientDescent, Optimizer
-from chainrule.random import epoch_order, epoch_orders
+from chainrule.random import epoch_order
 from chainrule.teach.datasets import Dataset
 
 T = TypeVar("T", bound=tuple[Any, ...])
@@ -89,7 +89,7 @@ class Trainer:
         begun = perf_counter()
         most = _TOGETHER if steps is None else min(steps // self.steps_per_epoch, _TOGETHER)
         count = max(min(most, self._in_a_moment, _ORDERED // self._n), 1)
-        orders = epoch_orders(self._network.seed, self.epoch, count, self._n)
+        orders = self._engine.epoch_orders(self._network.seed, self.epoch, count, self._n)
         failure = self._run(self._samples, orders, on_progress)
         pace = max((perf_counter() - begun) / count, 1e-6)
         self._in_a_moment = int(min(_MOMENT / pace, 2 * count))

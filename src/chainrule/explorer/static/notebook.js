@@ -61,28 +61,36 @@ export class NotebookTransport {
       let { steps, ...rest } = request;
       let [again, before] = [false, -1];
       let [seconds, pictures] = [0.045, true];
-      while (!over) {
-        const asked = performance.now();
-        const frame = await this.ask({
-          kind: "train",
-          ...rest,
-          ...(steps ? { steps } : {}),
-          seconds,
-          again,
-          results: pictures,
-        });
+      const send = () => {
+        const more = { ...(steps ? { steps } : {}), seconds, again, results: pictures };
+        [again, pictures] = [true, Boolean(rest.pace) || !pictures];
+        const reply = this.ask({ kind: "train", ...rest, ...more });
+        reply.catch(() => {}); // whoever waits for it learns of it; after an error nobody does
+        return reply;
+      };
+      // At full speed the next piece is asked for before this one is there, so that Python never waits for the page.
+      const ahead = !rest.pace && !steps;
+      const asked = [send()];
+      let last = performance.now();
+      while (asked.length) {
+        if (ahead && !over) asked.push(send());
+        const frame = await asked.shift();
         // A frame costs time, too: where it costs more than a quarter of what is trained, frames are fewer. The
         // pictures come with every second one, which is enough for the eye.
-        const cost = (performance.now() - asked) / 1000 - seconds;
+        const cost = (performance.now() - last) / 1000 - seconds;
         seconds = Math.min(Math.max(0.045, 0.8 * seconds + 0.2 * (4 * cost)), 0.15);
-        pictures = Boolean(rest.pace) || !pictures;
+        last = performance.now();
         const now = frame.training.step;
         if (steps && before >= 0) steps -= now - before;
         else if (steps) steps -= Math.min(steps, rest.pace ?? steps);
         if (now === before || frame.training.message || (request.steps && !(steps > 0))) over = true;
-        [again, before] = [true, now];
+        before = now;
         onFrame(frame);
         if (rest.pace) await new Promise((resolve) => setTimeout(resolve, 45));
+        if (!ahead && !over) {
+          asked.push(send());
+          last = performance.now();
+        }
       }
     };
     return {
