@@ -89,7 +89,8 @@ def test_a_batch_is_worked_with_the_mean() -> None:
     mean = float(net.gradient(X, y).dW[2][0, 1] - 0.05 * net.layers[2].W[0, 1])
     shown = f"{mean:.6g}".replace("-", "−")
     assert f"∂Cᵢ/∂w₀₁⁽²⁾ + ∂R/∂w₀₁⁽²⁾ = {shown} + " in text
-    assert example.to_dict()["steps"][0]["outputs"] == of_one.forward.a[-1][0].tolist()
+    outputs = example.to_dict()["steps"][0]["outputs"]
+    assert outputs == pytest.approx(of_one.forward.a[-1][0].tolist(), rel=1e-14)
 
 
 def test_passages_light_what_they_speak_of() -> None:

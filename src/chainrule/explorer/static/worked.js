@@ -204,7 +204,6 @@ export class Worked {
       ...(this.whole ? this.everything() : [this.passage(passage), ...this.matrices(passage)]),
     );
     this.content.classList.toggle("beside", !this.whole && passage.matrix >= 0);
-    this.content.classList.toggle("whole", this.whole);
     const { sizes } = this.app.frame.network;
     const wide = Math.max(sizes[passage.layer], sizes[passage.layer - 1] ?? 0) > NARROW;
     this.content.classList.toggle("broad", wide);
