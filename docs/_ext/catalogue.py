@@ -208,7 +208,7 @@ ALIASES = {
 # Names in annotations that lead nowhere: aliases and private types.
 PLAIN = {
     "DTypeName", "T", "Verdict", "Autodiff", "Metric", "Target", "ArrayTarget", "Expr", "Section",
-    "By", "Link", "Quantity", "State", "Through", "Names", "Slots",
+    "By", "Link", "Local", "Quantity", "State", "Through", "TorchSample", "Names", "Slots",
 }  # fmt: skip
 
 _PYTHON = "https://docs.python.org/3/library"
@@ -223,7 +223,7 @@ EXTERNAL = {
         "ValueError")},
     **{name: f"{_PYTHON}/typing.html#typing.{name}" for name in ("Any", "Literal", "Self")},
     **{name: f"{_PYTHON}/collections.abc.html#collections.abc.{name}" for name in (
-        "Callable", "Iterator", "Mapping", "Sequence")},
+        "Callable", "Iterable", "Iterator", "Mapping", "Sequence")},
     "None": f"{_PYTHON}/constants.html#None",
     "os.PathLike": f"{_PYTHON}/os.html#os.PathLike",
     "PathLike": f"{_PYTHON}/os.html#os.PathLike",
