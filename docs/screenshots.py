@@ -1,4 +1,4 @@
-"""Take the screenshots of the explorer that README.md and explorer.md show; `make screenshots`."""
+"""Take the screenshots of the explorer for README.md and the pages; `make screenshots`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from chainrule import Network
 from chainrule.explorer.hosts.server import Server
+from chainrule.explorer.place import Settings
 from chainrule.explorer.session import Session
 
 HERE = Path(__file__).parent
@@ -51,15 +53,43 @@ def dark(page: Any) -> None:
     page.evaluate("scrollTo(0, 0)")
 
 
+def worked(page: Any) -> None:
+    """The published 2-2-2 example, at the first gradient of layer 1."""
+    page.click("text=Worked example")
+    page.wait_for_selector(".worked .passage")
+    settled(page)
+    page.select_option("[aria-label='Go to']", index=13)
+    page.evaluate("scrollTo(0, 0)")
+
+
+def published() -> Session:
+    """Return the 2-2-2 network of docs/how-to/worked-example.md with its sample."""
+    net = Network(
+        [2, 2, 2], hidden="sigmoid", output="sigmoid", loss="half_squared_error",
+        W=[[[0.15, 0.20], [0.25, 0.30]], [[0.40, 0.45], [0.50, 0.55]]],
+        b=[[0.35, 0.35], [0.60, 0.60]],
+    )  # fmt: skip
+    return Session(net, [[0.05, 0.10]], [[0.01, 0.99]], settings=Settings(learning_rate=0.5))
+
+
+PICTURES: tuple[tuple[str, str, Any, Any], ...] = (
+    ("light", "light", Session, light),
+    ("dark", "dark", Session, dark),
+    ("worked", "light", published, worked),
+)
+
+
 def main() -> None:
-    server = Server(Session)
+    make: list[Any] = []  # of the picture that is taken
+    server = Server(lambda: make[0]())
     thread = threading.Thread(target=server._server.run, kwargs={"sockets": [server.listener]})
     thread.start()
     names = ("chromium", "chromium-browser", "google-chrome")
     path = next(path for name in names if (path := shutil.which(name)))
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        for scheme, act in (("light", light), ("dark", dark)):
+        for name, scheme, session, act in PICTURES:
+            make[:] = [session]
             context = browser.new_context(
                 viewport={"width": 1280, "height": 860}, color_scheme=scheme,
                 reduced_motion="reduce",
@@ -71,7 +101,7 @@ def main() -> None:
             act(page)
             page.mouse.move(0, 0)
             page.wait_for_timeout(500)
-            file = HERE / f"explorer-{scheme}.png"
+            file = HERE / f"explorer-{name}.png"
             page.screenshot(path=file)
             print(f"{file.relative_to(HERE.parent)}: {file.stat().st_size / 1000:.0f} kB")
         browser.close()

@@ -10,11 +10,16 @@ namespace chainrule {
 namespace CR_ISA {
 
 // With 32 registers a tile is 6 rows x 4 vectors (24 sums, 4 of B, 1 of A), or a tall one of the same
-// size where a panel is narrower; with 16 it is 6 x 2.
+// size where a panel is narrower; with 16 it is 6 x 2. A browser compiles WebAssembly for 16 registers too,
+// but keeps some of them for itself, so that larger tiles than 4 x 2 spill.
 constexpr int panel_vectors = registers == 32 ? 4 : 2;
 constexpr int tallest_tile = 12;
 constexpr int tile_rows(int vectors) {
+#if defined(__wasm__)
+    return vectors == 2 ? 4 : 6;
+#else
     return registers == 32 ? (vectors == 4 ? 6 : vectors == 3 ? 8 : 12) : (vectors == 2 ? 6 : 12);
+#endif
 }
 template <class T> constexpr int panel_width = panel_vectors * lanes<T>;
 // k is cut so that a block of B (depth x panel) stays in the second-level cache beside much else.

@@ -18,7 +18,7 @@ cp $build/_native.*.so $build/package/chainrule/engines/
 # Python itself leaks by design and knows no sanitizer: the runtime is loaded before it.
 LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)" \
   ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-  "$python" - $build/package -q -p no:cacheprovider tests/engines/test_{native,predictions,stopping,surroundings}.py \
+  "$python" - $build/package -q -p no:cacheprovider tests/engines/test_{native,lanes,predictions,stopping,surroundings}.py \
   -k "${SANITIZE_TESTS:-not ctrl_c and not fork and not environment}" <<'PYTHON'
 import sys
 
@@ -37,7 +37,7 @@ PYTHON
 
 # What is compiled for one instruction set must not be picked by the linker for all of them: outside
 # of the sets' namespaces only the interfaces of core.h may be shared.
-if nm -C $build/_native.*.so | grep " W chainrule::" | grep -v "chainrule::\(Core\|Predictor\)"; then
+if nm -C $build/_native.*.so | grep " W chainrule::" | grep -v "chainrule::\(Core\|Predictor\|Lanes\|Many\)"; then
   echo "code is shared between instruction sets" >&2
   exit 1
 fi

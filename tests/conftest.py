@@ -52,6 +52,13 @@ def why_missing(tool: str) -> str | None:
         case "mlflow":
             there = importlib.util.find_spec("mlflow") is not None
             hint = "pip install '.[mlflow]'"
+        case "mlflow-models":  # of the whole package, with what serves models
+            there = all(map(importlib.util.find_spec, ("mlflow", "fastapi", "skops")))
+            there = there and importlib.util.find_spec("mlflow.pyfunc") is not None
+            hint = "pip install mlflow '.[skops]'"
+        case "skops" | "keras":
+            there = importlib.util.find_spec(tool) is not None
+            hint = f"pip install '.[{tool}]'"
         case "typst":
             there = importlib.util.find_spec("typst") is not None
             hint = "pip install '.[worksheets]'"
@@ -61,6 +68,10 @@ def why_missing(tool: str) -> str | None:
         case "qti":
             there = importlib.util.find_spec("qti_convert") is not None
             hint = "pip install citolab-qti-convert"
+        case "qti-player":
+            packages = ("qti3-item-player", "vue")
+            there = all((KATEX.parent / name).is_dir() for name in packages)
+            hint = "npm ci"
         case "skl2onnx":
             there = importlib.util.find_spec("skl2onnx") is not None
             hint = "pip install skl2onnx"
@@ -102,8 +113,9 @@ def why_missing(tool: str) -> str | None:
         case "wasm":  # the core of live pages, and what runs it outside a browser
             import chainrule.engines
 
-            core = Path(chainrule.engines.__file__).parent / "core.wasm"
-            there = core.is_file() and importlib.util.find_spec("wasmtime") is not None
+            folder = Path(chainrule.engines.__file__).parent
+            there = all((folder / name).is_file() for name in ("core.wasm", "core-relaxed.wasm"))
+            there = there and importlib.util.find_spec("wasmtime") is not None
             hint = "make wasm, pip install wasmtime"
         case _:
             raise ValueError(f"needs({tool!r}): write in tests/conftest.py how to find it")

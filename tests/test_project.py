@@ -49,3 +49,17 @@ def test_each_dependency_has_a_reason() -> None:
 @pytest.mark.parametrize("heavy", ["scipy", "scikit-learn", "pandas", "torch"])
 def test_what_is_large_is_not_required(heavy: str) -> None:
     assert heavy not in packages(PROJECT["dependencies"])
+
+
+def test_each_library_that_is_linked_has_a_notice() -> None:
+    """The bill of materials and the notices name the same libraries, with the same addresses."""
+    notices = (ROOT / "THIRD_PARTY_NOTICES").read_text(encoding="utf-8")
+    linked = re.findall(
+        r'^    \("(\S+)", "[^"]+", "(\S+)"\),$',
+        (ROOT / "tools" / "sbom.py").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert all(name in notices and address in notices for name, address in linked)
+    addresses = re.findall(r"^\S.*(https://[^\s,:]+).*\n-{20}", notices, re.MULTILINE)
+    assert len(addresses) >= 4
+    assert set(addresses) <= {address for _, address in linked}

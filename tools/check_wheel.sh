@@ -30,7 +30,7 @@ assert ".venv" in place.parts, place
 network = chainrule.Network([2, 2, 1])
 assert network.engine == "native", f"the wheel has no core: {network.engine}"
 files = {file.name: file for file in importlib.metadata.files("chainrule") or ()}
-for name in ("LICENSE", "THIRD_PARTY_NOTICES", "py.typed", "core.wasm", "core.js"):
+for name in ("LICENSE", "THIRD_PARTY_NOTICES", "py.typed", "core.wasm", "core-relaxed.wasm", "core.js"):
     assert name in files, f"the wheel lacks {name}"
 notices = files["THIRD_PARTY_NOTICES"].read_text()
 assert all(name in notices for name in ("Wenzel Jakob", "Tessil", "Rich Felker"))

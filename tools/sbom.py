@@ -18,9 +18,14 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ("pip", "setuptools")  # of the environment itself
-LINKED = (  # as in THIRD_PARTY_NOTICES
+LINKED = (  # into the core, and into that of live pages, as in THIRD_PARTY_NOTICES
     ("nanobind", "BSD-3-Clause", "https://github.com/wjakob/nanobind"),
     ("robin-map", "MIT", "https://github.com/Tessil/robin-map"),
+    ("wasi-libc", "MIT", "https://github.com/WebAssembly/wasi-libc"),
+    ("musl", "MIT", "https://musl.libc.org"),
+    ("libc++", "Apache-2.0 WITH LLVM-exception", "https://llvm.org"),
+    ("libc++abi", "Apache-2.0 WITH LLVM-exception", "https://llvm.org"),
+    ("compiler-rt", "Apache-2.0 WITH LLVM-exception", "https://llvm.org"),
 )
 
 
@@ -47,7 +52,9 @@ def bill(python: Path) -> dict[str, Any]:
             "type": "library",
             "name": name,
             "bom-ref": f"linked-{name}",
-            "licenses": [{"license": {"id": licence}}],
+            "licenses": [
+                {"expression": licence} if " " in licence else {"license": {"id": licence}}
+            ],
             "externalReferences": [{"type": "vcs", "url": url}],
         }
         for name, licence, url in LINKED

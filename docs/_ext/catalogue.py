@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib.util
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,20 @@ the package:
 import chainrule as cr
 ```
 
-Three modules have names of their own: `chainrule.sklearn`, `chainrule.verify` and
-`chainrule.random`. Shapes use the letters of the [design page](../../design.md): n samples,
-units_l units in layer l, and layer 0 is the input. Indices start at 0, so `layers[2].W[1, 2]` is
-$w_{12}^{(2)}$.
+Four modules have names of their own: `chainrule.sklearn`, `chainrule.verify`,
+`chainrule.mlflow` and `chainrule.random`. Shapes use the letters of the
+[design page](../../design.md): n samples, units_l units in layer l, and layer 0 is the input.
+Indices start at 0, so `layers[2].W[1, 2]` is $w_{12}^{(2)}$.
 """
 
-GROUPS = (
+GROUPS: tuple[Group, ...] = (
     Group(
         "Networks",
         "Make, train, ask, prove and save a network.",
         ("chainrule.Network", "chainrule.load", "chainrule.from_onnx",
-         "chainrule.from_torch",         "chainrule.Layer", "chainrule.Forward",
+         "chainrule.from_torch", "chainrule.from_sklearn",
+         "chainrule.from_keras", "chainrule.from_safetensors",
+         "chainrule.Layer", "chainrule.Forward",
          "chainrule.Gradient", "chainrule.ByLayer", "chainrule.Activation", "chainrule.Loss"),
     ),
     Group(
@@ -53,7 +56,8 @@ GROUPS = (
     Group(
         "Training runs",
         "Many networks in one call; what `Network.fit` returns, and what it calls on the way.",
-        ("chainrule.fit_many", "chainrule.History", "chainrule.Callback", "chainrule.EarlyStopping",
+        ("chainrule.fit_many", "chainrule.Ensemble", "chainrule.History",
+         "chainrule.Callback", "chainrule.EarlyStopping",
          "chainrule.CSVLogger", "chainrule.TensorBoardLogger", "chainrule.MLflowLogger",
          "chainrule.Run"),
     ),
@@ -64,15 +68,34 @@ GROUPS = (
          "chainrule.Notation", "chainrule.Weight", "chainrule.Bias",
          "chainrule.WeightMatrix", "chainrule.BiasVector",
          "chainrule.PreActivation", "chainrule.UnitOutput", "chainrule.explain_sklearn",
-         "chainrule.explain_torch",
          "chainrule.Paths", "chainrule.Path",
          "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions",
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
     ),
     Group(
+        "PyTorch models",
+        "Any number of any PyTorch model explained, and a page to look through it.",
+        ("chainrule.explain_torch", "chainrule.explore_torch", "chainrule.TorchExplanation",
+         "chainrule.TorchTerm", "chainrule.TorchContribution", "chainrule.TorchContributions",
+         "chainrule.TorchGradients", "chainrule.TorchCertificate", "chainrule.TorchExplorer"),
+    ),
+    Group(
         "Diagnosis",
-        "What makes a gradient grow or vanish.",
-        ("chainrule.Flow", "chainrule.LayerFlow"),
+        "What keeps a model from learning, and what makes a gradient grow or vanish.",
+        ("chainrule.diagnose", "chainrule.Diagnosis", "chainrule.Finding",
+         "chainrule.Flow", "chainrule.LayerFlow"),
+    ),
+    Group(
+        "Watched runs",
+        "What a training loop did, step by step, and why each weight moved.",
+        ("chainrule.watch", "chainrule.load_run", "chainrule.RunRecord", "chainrule.Move",
+         "chainrule.Share", "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect",
+         "chainrule.LayerNorms"),
+    ),
+    Group(
+        "Tables",
+        "Models of tables, which `chainrule train` writes.",
+        ("chainrule.load_table", "chainrule.TableModel"),
     ),
     Group(
         "Worksheets",
@@ -90,7 +113,14 @@ GROUPS = (
     Group(
         "Estimators: chainrule.sklearn",
         "scikit-learn's multilayer perceptrons, trained by chainrule.",
-        ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor"),
+        ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor",
+         "chainrule.sklearn.trusted_types", "chainrule.sklearn.register_skl2onnx"),
+    ),
+    Group(
+        "MLflow: chainrule.mlflow",
+        "Models in MLflow: saved, logged, loaded and served.",
+        ("chainrule.mlflow.save_model", "chainrule.mlflow.log_model",
+         "chainrule.mlflow.load_model"),
     ),
     Group(
         "Random streams: chainrule.random",
@@ -110,9 +140,9 @@ GROUPS = (
 # a schedule or a logger is used by its parameters alone.
 MEMBERS = {
     "chainrule.Network": "fit predict predict_classes forward gradient loss_value explain "
-    "worked_example flow check_gradient explore save "
+    "worked_example flow check_gradient diagnose explore save "
     "hessian_vector_product ggn_diagonal views_of "
-    "to_torch copy penalty masks engine dtype weighted_layers",
+    "to_torch to_sklearn to_keras copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
@@ -132,7 +162,18 @@ MEMBERS = {
     "chainrule.History": "best_epoch to_frame plot summary",
     "chainrule.Explanation": "value terms penalty samples products certificate paths text "
     "latex mathml html plot to_dict in_notation n_samples target_value",
+    "chainrule.TorchExplanation": "terms samples certificate reason kind loss n_samples explain "
+    "text latex html to_dict in_notation",
+    "chainrule.TorchTerm": "value by_position",
+    "chainrule.TorchContribution": "terms formula",
+    "chainrule.TorchContributions": "largest",
+    "chainrule.TorchGradients": "explain text latex html to_dict",
+    "chainrule.TorchCertificate": "passed text to_dict",
+    "chainrule.TorchExplorer": "serve start stop save explain to_dict",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
+    "chainrule.RunRecord": "why_moved replay spikes samples suspects layers noise_scale "
+    "suggested_batch_size steps text",
+    "chainrule.Move": "value reason of earlier text html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
 }
@@ -147,7 +188,13 @@ NOT_MADE = {
     "chainrule.verify.ArrayCertificate", "chainrule.verify.GradientReport",
     "chainrule.verify.Compared", "chainrule.NonFiniteError",
     "chainrule.Optimizer", "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss",
-    "chainrule.Callback",
+    "chainrule.Callback", "chainrule.Diagnosis", "chainrule.Finding",
+    "chainrule.TorchExplanation", "chainrule.TorchTerm",
+    "chainrule.TorchContribution", "chainrule.TorchContributions", "chainrule.TorchGradients",
+    "chainrule.TorchCertificate", "chainrule.TorchExplorer",
+    "chainrule.RunRecord", "chainrule.Move", "chainrule.Share",
+    "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms",
+    "chainrule.TableModel",
 }  # fmt: skip
 
 # Names in annotations that stand for something else.
@@ -192,6 +239,17 @@ EXTERNAL = {
     "NotFittedError": "https://scikit-learn.org/stable/modules/generated/"
     "sklearn.exceptions.NotFittedError.html",
 }  # fmt: skip
+
+
+_TORCH = importlib.util.find_spec("torch") is not None
+
+
+def is_there(name: str) -> bool:
+    """Return whether a name can be shown: classes for models of PyTorch stand in rooms of it."""
+    return _TORCH or not name.startswith("chainrule.Torch") or name == "chainrule.TorchExplorer"
+
+
+GROUPS = tuple(replace(group, names=tuple(filter(is_there, group.names))) for group in GROUPS)
 
 
 def names() -> set[str]:

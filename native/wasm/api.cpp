@@ -80,13 +80,19 @@ bool ask(void*, std::int64_t steps, double loss) { return host_ask(static_cast<d
 
 } // namespace
 
-// Zero-terminated: the names of activations, of losses and of optimizers, a line each, in their order.
+// Zero-terminated: the names of activations, of losses and of optimizers, a line each, in their order, and what
+// the module was compiled for.
 CR_EXPORT(names) const char* names() {
     static const std::string all = [] {
         std::string text;
         append(text, activation_names);
         append(text, loss_names);
         append(text, optimizer_names);
+#if defined(__wasm_relaxed_simd__)
+        text += "relaxed-simd";
+#else
+        text += "simd128";
+#endif
         return text;
     }();
     return all.c_str();

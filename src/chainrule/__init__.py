@@ -11,10 +11,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import chainrule.diagnose  # noqa: F401  # see the end of this file
 from chainrule._version import __version__
 
 if TYPE_CHECKING:
+    from chainrule.diagnose.finding import Finding
     from chainrule.engines import EngineWarning
+    from chainrule.ensemble import Ensemble
     from chainrule.equations.activations import Activation
     from chainrule.equations.backprop import Forward, Gradient
     from chainrule.equations.losses import Loss
@@ -38,10 +41,22 @@ if TYPE_CHECKING:
     )
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
+    from chainrule.explain.findings import Diagnosis
+    from chainrule.explorer.torch.showing import explore_torch
+    from chainrule.foreign.torch.diagnosing import diagnose
     from chainrule.foreign.torch.explaining import explain_torch
-    from chainrule.loading import from_onnx, from_torch, load
+    from chainrule.foreign.torch.watch import load_run, watch
+    from chainrule.loading import (
+        from_keras,
+        from_onnx,
+        from_safetensors,
+        from_sklearn,
+        from_torch,
+        load,
+    )
     from chainrule.network import Network
     from chainrule.sklearn.explaining import explain_sklearn
+    from chainrule.tables.loading import load_table
     from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
     from chainrule.training.callbacks import Callback, EarlyStopping
     from chainrule.training.checkpoints import CheckpointWarning
@@ -52,7 +67,9 @@ if TYPE_CHECKING:
 
 # A name is imported when it is first used (PEP 562), so that `import chainrule` is quick.
 _MODULES = {
+    "diagnose.finding": ("Finding",),
     "engines": ("EngineWarning",),
+    "ensemble": ("Ensemble",),
     "equations.activations": ("Activation",),
     "equations.backprop": ("Forward", "Gradient"),
     "equations.losses": ("Loss",),
@@ -76,10 +93,22 @@ _MODULES = {
     ),
     "explain": ("Explanation", "Notation", "WorkedExample"),
     "explain.array_explanation": ("ArrayExplanation",),
+    "explain.findings": ("Diagnosis",),
+    "foreign.torch.diagnosing": ("diagnose",),
+    "explorer.torch.showing": ("explore_torch",),
     "foreign.torch.explaining": ("explain_torch",),
-    "loading": ("from_onnx", "from_torch", "load"),
+    "foreign.torch.watch": ("load_run", "watch"),
+    "loading": (
+        "from_keras",
+        "from_onnx",
+        "from_safetensors",
+        "from_sklearn",
+        "from_torch",
+        "load",
+    ),
     "network": ("Network",),
     "sklearn.explaining": ("explain_sklearn",),
+    "tables.loading": ("load_table",),
     "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
     "training.callbacks": ("Callback", "EarlyStopping"),
     "training.checkpoints": ("CheckpointWarning",),
@@ -103,10 +132,13 @@ __all__ = [
     "CheckpointWarning",
     "Constant",
     "Cosine",
+    "Diagnosis",
     "EarlyStopping",
     "EngineWarning",
+    "Ensemble",
     "Explanation",
     "ExponentialDecay",
+    "Finding",
     "Forward",
     "Gradient",
     "GradientDescent",
@@ -129,14 +161,26 @@ __all__ = [
     "WorkedExample",
     "Worksheet",
     "__version__",
+    "diagnose",
     "explain_sklearn",
     "explain_torch",
+    "explore_torch",
     "fit_many",
+    "from_keras",
     "from_onnx",
+    "from_safetensors",
+    "from_sklearn",
     "from_torch",
     "load",
+    "load_run",
+    "load_table",
+    "watch",
     "worksheet",
 ]
+
+# The folder has the name of a function. It was loaded above, so that no later import sets the
+# attribute again; the name is now free for the function.
+del globals()["diagnose"]
 
 
 def __getattr__(name: str) -> Any:

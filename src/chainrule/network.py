@@ -17,9 +17,13 @@ from chainrule.equations.feedforward import FeedForward
 from chainrule.explain import explanation
 from chainrule.explain.flow import flow
 from chainrule.explain.worked_example import worked_example
+from chainrule.foreign.leaving import to_keras, to_sklearn
 from chainrule.storage import models
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chainrule.explain.findings import Diagnosis
     from chainrule.explorer import Explorer
 
 Array = NDArray[Any]
@@ -88,6 +92,8 @@ class Network(FeedForward):
     hessian_vector_product = curvature.hessian_vector_product
     ggn_diagonal = curvature.ggn_diagonal
     save = models.save
+    to_keras = to_keras
+    to_sklearn = to_sklearn
 
     _shortcut: Shortcut | None = None  # a faster predict, once there has been one
 
@@ -167,6 +173,37 @@ class Network(FeedForward):
         if self.sizes[-1] == 1:
             return np.asarray(outputs[..., 0] >= 0.5, dtype=np.int64)
         return np.asarray(np.argmax(outputs, axis=-1), dtype=np.int64)
+
+    def diagnose(
+        self, X: ArrayLike, y: ArrayLike, *, rows: Sequence[Any] | None = None
+    ) -> Diagnosis:
+        """Return what keeps the network from learning, or is wrong with the samples.
+
+        Everything is computed in float64, without dropout.
+
+        Args:
+            X: The inputs, (n, units_0), or one sample, (units_0,).
+            y: The targets, as for `Network.fit`.
+            rows: The row number of each sample, for findings that name samples. None counts from 0.
+
+        Returns:
+            The findings. The report is true if there is no error and no warning.
+
+        Raises:
+            TypeError: X or y does not hold numbers.
+            ValueError: Shapes do not fit, X or y is NaN or infinite, or a target is impossible for
+                the loss.
+
+        Examples:
+            >>> import chainrule as cr
+            >>> net = cr.Network([2, 3, 1], init="zeros", seed=0)
+            >>> report = net.diagnose([[0.5, -1.0], [1.0, 0.3]], [1.0, 0.0])
+            >>> report.ok, report["identical-units"][0].units
+            (False, (0, 1, 2))
+        """
+        from chainrule.explain.findings import diagnose
+
+        return diagnose(self, X, y, rows)
 
     def explore(
         self,

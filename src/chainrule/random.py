@@ -129,9 +129,11 @@ def epoch_orders(seed: int, epoch: int, count: int, n_samples: int) -> NDArray[n
     philox_of_epochs = np.random.Philox(key=seed, counter=[0, 0, 0, epoch])
     generator = np.random.Generator(philox_of_epochs)
     start, orders = philox_of_epochs.state, np.empty((count, n_samples), np.int64)
+    orders[...] = np.arange(n_samples)
+    counter = start["state"]["counter"]
     for i, order in enumerate(orders):
         if i:  # much quicker than another generator
-            start["state"]["counter"][3] = epoch + i
+            counter[3] = epoch + i
             philox_of_epochs.state = start
-        order[...] = generator.permutation(n_samples)
+        generator.shuffle(order)
     return orders

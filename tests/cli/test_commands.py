@@ -391,6 +391,16 @@ def test_explain_whole_works_one_sample(run: Run) -> None:
     assert Path("whole.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
+def test_explain_whole_works_a_batch(run: Run) -> None:
+    net = chainrule.load("net.safetensors")
+    code, out, _ = run("explain", "net.safetensors", "--whole", "--data", "samples.csv", "--rows",
+                       "1:3", "--learning-rate", "0.1", "--format", "json")  # fmt: skip
+    expected = net.worked_example(X[1:3], Y[1:3], learning_rate=0.1, first_sample=1)
+    assert code == 0
+    assert json.loads(out)["losses"] == list(expected.losses)
+    assert json.loads(out)["setting"].startswith("2 samples, unit by unit with the numbers of")
+
+
 def test_explain_a_whole_array(run: Run) -> None:
     arguments = ("explain", "net.safetensors", "W[1]", "--data", "samples.csv", "--all-rows")
     code, out, _ = run(*arguments)
@@ -432,9 +442,7 @@ def test_explain_pdf_without_typst_names_the_extra(
         (["w[1][0,0]", "--row", "0", "--steps", "2"], "need --whole"),
         (["w[1][0,0]", "--row", "0", "--freeze-biases"], "need --whole"),
         (["--whole", "--row", "0"], "needs --learning-rate"),
-        (["--whole", "--all-rows", "--learning-rate", "1"], "one sample"),
-        (["--whole", "--rows", "0:2", "--learning-rate", "1"], "one sample"),
-        (["--whole", "--learning-rate", "1"], "choose a sample with --row N"),
+        (["--whole", "--learning-rate", "1"], "choose samples with --row N, --rows A:B or"),
         (["--whole", "--row", "0", "--learning-rate", "1", "--format", "mathml"], "mathml"),
     ],
 )

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +22,23 @@ from chainrule.tables.opening import open_table
 from tests.cli.people import TRAIN, Run, folder, loaded, people, run  # noqa: F401
 
 # --- predict --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["predict", "train", "export"])
+def test_commands_start_without_what_is_large(command: str, run: Run) -> None:
+    """They would wait for scikit-learn, SciPy and pandas longer than for their own work."""
+    run(*TRAIN, "--epochs", "2")
+    arguments = {
+        "predict": ["predict", "model", "people.csv", "--out", "p.csv"],
+        "train": [*TRAIN, "--epochs", "2", "--no-plot"],
+        "export": ["export", "model", "--to", "c", "--out", "m.c"],
+    }[command]
+    code = f"import sys; from chainrule import cli; assert cli.main({arguments!r}) == 0\n"
+    code += "print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = set(done.stderr.splitlines()[-1].split())
+    assert "chainrule.tables.model" in found
+    assert not found & {"sklearn", "scipy", "pandas", "matplotlib", "polars", "torch"}
 
 
 def test_predictions_are_the_networks(run: Run) -> None:

@@ -11,25 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MODULE = resources.files("chainrule.engines").joinpath("core.wasm")
+FOLDER = resources.files("chainrule.engines")
+MODULES = ("core.wasm", "core-relaxed.wasm")
 
 
 @cache
-def _compiled() -> tuple[Any, Any]:
+def _compiled(name: str) -> tuple[Any, Any]:
     import wasmtime
 
     engine = wasmtime.Engine()
-    return engine, wasmtime.Module(engine, MODULE.read_bytes())
+    return engine, wasmtime.Module(engine, FOLDER.joinpath(name).read_bytes())
 
 
 class Wasmtime:
     """What core.js makes in a page."""
 
-    def __init__(self, most: int = -1) -> None:
-        """Make one whose memory has at most so many bytes."""
+    def __init__(self, most: int = -1, name: str = MODULES[0]) -> None:
+        """Make one of that module, whose memory has at most so many bytes."""
         import wasmtime
 
-        engine, module = _compiled()
+        engine, module = _compiled(name)
         self._store = wasmtime.Store(engine)
         self._store.set_limits(memory_size=most)
         self._store.set_wasi(wasmtime.WasiConfig())

@@ -13,16 +13,16 @@ from chainrule.engines.base import Epoch, Plan, State
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.engines.wasm import WasmEngine
 from chainrule.equations import data
-from tests.engines.instances import Wasmtime
+from tests.engines.instances import MODULES, Wasmtime
 from tests.engines.runs import HIDDEN, LOSSES_AND_OUTPUTS, SMOOTH, agree_with_reference
 from tests.settings import DTYPES
 
 pytestmark = pytest.mark.needs("wasm")
 
 
-@pytest.fixture(scope="module")
-def engine() -> WasmEngine:
-    return WasmEngine(Wasmtime)
+@pytest.fixture(scope="module", params=MODULES)
+def engine(request: pytest.FixtureRequest) -> WasmEngine:
+    return WasmEngine(lambda: Wasmtime(name=request.param))
 
 
 @pytest.fixture(params=DTYPES)

@@ -72,6 +72,40 @@ def test_the_published_numbers_stand_in_the_text() -> None:
     ]  # fmt: skip
 
 
+def test_a_batch_is_worked_with_the_mean() -> None:
+    net = cr.Network([2, 3, 2], hidden="tanh", output="sigmoid", l2=0.05, seed=4)
+    X, y = [[0.3, -1.0], [0.7, 0.4], [-0.2, 0.9]], [[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]
+    example = net.worked_example(X, y, learning_rate=0.3, steps=2, focus=1, first_sample=6)
+    twin = net.copy()
+    twin.fit(X, y, optimizer=cr.GradientDescent(0.3), epochs=2, batch_size=3, shuffle=False)
+    np.testing.assert_allclose(example.updated.parameters, twin.parameters, rtol=1e-12)
+    assert example.losses[0] == pytest.approx(net.loss_value(X, y), rel=1e-14)
+    assert example.losses[2] == pytest.approx(twin.loss_value(X, y), rel=1e-12)
+    text = " ".join(example.text(300).split())
+    assert text.startswith("3 samples, unit by unit with the numbers of sample 7, through")
+    of_one = net.gradient(X[1:2], y[1:2])
+    assert "C₇ = Σⱼ₌₀¹ ½ (aⱼ⁽²⁾ − yⱼ)²" in text
+    assert f" = {float(of_one.sample_losses[0]):.6g} and the mean over the 3 samples with" in text
+    mean = float(net.gradient(X, y).dW[2][0, 1] - 0.05 * net.layers[2].W[0, 1])
+    shown = f"{mean:.6g}".replace("-", "−")
+    assert f"∂Cᵢ/∂w₀₁⁽²⁾ + ∂R/∂w₀₁⁽²⁾ = {shown} + " in text
+    assert example.to_dict()["steps"][0]["outputs"] == of_one.forward.a[-1][0].tolist()
+
+
+def test_passages_light_what_they_speak_of() -> None:
+    net = published()
+    example = net.worked_example(*SAMPLE, learning_rate=0.5, freeze_biases=True)
+    found = {(p.phase, p.layer, p.target): p.light for p in example.passages() if not p.is_matrix}
+    assert found["backward", 2, "w[2][0,1]"] == ("a[1][1]", "w[2][0,1]", "a[2][0]", "loss")
+    paths_of = set(found["backward", 1, "w[1][1,0]"])
+    assert paths_of == {
+        "x[0]", "w[1][1,0]", "a[1][1]", "w[2][0,1]", "w[2][1,1]", "a[2][0]", "a[2][1]", "loss",
+    }  # fmt: skip
+    assert found["update", 1, ""] == ("w[1][0,0]", "w[1][0,1]", "w[1][1,0]", "w[1][1,1]")
+    count = sum(len(section.equations) for section in example.sections())
+    assert count == sum(len(p.equations) for p in example.passages())
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_the_steps_are_those_of_training(dtype: Any) -> None:
     net = cr.Network([3, 4, 2], hidden="tanh", output="softmax", loss="cross_entropy",
@@ -190,7 +224,9 @@ def test_of_many_paths_the_largest_are_written() -> None:
     ("change", "error", "message"),
     [
         ({"x": [0.05]}, ValueError, "2"),
-        ({"x": [[0.05, 0.1]] * 2, "y": [[0.0, 1.0]] * 2}, ValueError, "x has 2 samples"),
+        ({"focus": 1}, ValueError, "focus is 1; expected the index of a sample, 0 to 0"),
+        ({"focus": -1}, ValueError, "focus is -1; expected"),
+        ({"focus": 0.5}, TypeError, "focus must be the index of a sample"),
         ({"y": [0.1, 0.2, 0.3]}, ValueError, "y"),
         ({"x": ["a", "b"]}, TypeError, "x|X"),
         ({"x": [math.nan, 0.1]}, ValueError, "every number must be finite"),

@@ -20,7 +20,7 @@ import pytest
 import chainrule as cr
 from chainrule.explain import explain
 from chainrule.explorer import Explorer, protocol, share, snapshot
-from chainrule.explorer.hosts import site
+from chainrule.explorer.hosts import pack, site
 from chainrule.explorer.session import Session
 from chainrule.teach.lessons import NAMES
 
@@ -124,12 +124,18 @@ MESSAGES: list[dict[str, Any]] = [
     {"kind": "open", "target": "w[1][0,1]", "units": [1]},
     {"kind": "open", "target": "w[1][0,1]", "units": [1, 0]},
     {"kind": "steps"},
+    {"kind": "worked"},
+    {"kind": "worked", "steps": 2, "freeze_biases": True, "language": "de"},
+    *({"kind": kind, "target": target}
+      for target in ("W[2]", "b[1]") for kind in ("array", "latex", "prove")),
     {"kind": "units"},
     {"kind": "results"},
     {"kind": "results", "points": False},
     {"kind": "health"},
     {"kind": "configure", "scope": "all", "notation": "C-a-L", "digits": 6},
     {"kind": "explain", "target": "w[2][1,0]"},
+    {"kind": "array", "target": "W[2]"},
+    {"kind": "worked"},
     {"kind": "steps"},
     {"kind": "edit", "target": "w[1][0,1]", "value": 0.75},
     {"kind": "edit", "target": "y[0]", "value": 1},
@@ -295,8 +301,14 @@ def test_training_is_live_and_stops(reader: Reader) -> None:
 
 
 @pytest.mark.needs("wasm")
-def test_the_core_trains_in_the_page(browser: Any, tmp_path: Path) -> None:
-    """As the reference does here, and under its own name."""
+@pytest.mark.parametrize("relaxed", [True, False])
+def test_the_core_trains_in_the_page(
+    browser: Any, tmp_path: Path, relaxed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the reference does here, under its own name; also where a browser lacks relaxed SIMD."""
+    if not relaxed:
+        core = {**pack._core(), "core-relaxed.wasm": b"\0asm\x01\0\0\0 unknown instructions"}
+        monkeypatch.setattr(pack, "_core", lambda: core)
     path = tmp_path / "core.html"
     Explorer(network("auto"), X, Y).save(path, live=True)
     reader = Reader(browser)

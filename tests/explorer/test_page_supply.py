@@ -148,7 +148,9 @@ def test_derived_inputs_are_switched(person: Person) -> None:
     assert not page.get_by_label("the product of inputs 0 and 1").is_checked()
     assert page.get_by_label("the square of input 0").is_checked()
     box = page.locator("canvas.surface").bounding_box()
-    page.locator("canvas.surface").click(position={"x": box["width"] - 2, "y": 2})
+    page.locator("canvas.surface").click(
+        position={"x": box["width"] - 4, "y": 4}
+    )  # inside of its round corner
     person.settled()
     u, v = session.data.X[:, :2].T
     low, size = session.data.X[:, :2].min(axis=0), np.ptp(session.data.X[:, :2], axis=0)

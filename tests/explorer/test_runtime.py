@@ -186,9 +186,14 @@ def test_the_compiled_core_and_its_glue_travel_where_the_package_has_them(
     monkeypatch.setattr(pack, "_core", dict)
     plain = pack.program(PARTS)
     assert "wasi-libc" not in pack.notices(PARTS)
-    core = {"core.wasm": b"\0asm core", "core.js": b"startChainruleCore = async (bytes) => {};"}
+    core = {
+        "core-relaxed.wasm": b"\0asm relaxed",
+        "core.wasm": b"\0asm core",
+        "core.js": b"startChainruleCore = async (modules) => {};",
+    }
     monkeypatch.setattr(pack, "_core", lambda: core)
-    assert unpacked(pack.pack(PARTS))["core.wasm"] == core["core.wasm"]
+    for name in ("core-relaxed.wasm", "core.wasm"):
+        assert unpacked(pack.pack(PARTS))[name] == core[name]
     script = gzip.decompress(pack.program(PARTS)).decode()
     assert core["core.js"].decode() in script
     assert script.index("startChainruleCore = ") < script.index("scope.startChainruleCore")

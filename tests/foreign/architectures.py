@@ -46,6 +46,14 @@ def build(name: str) -> tuple[Any, dict[str, Any]]:
             hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], num_labels=3)), image(64)),
         "mamba": lambda: (tf.MambaForCausalLM(tf.MambaConfig(
             vocab_size=50, hidden_size=16, state_size=4, num_hidden_layers=2)), text),
+        "regnet": lambda: (tf.RegNetForImageClassification(tf.RegNetConfig(
+            embedding_size=8, hidden_sizes=[8, 16, 16, 32], depths=[1, 1, 1, 1], groups_width=8,
+            num_labels=3)), image(32)),
+        "mobilenet": lambda: (tf.MobileNetV2ForImageClassification(tf.MobileNetV2Config(
+            image_size=32, depth_multiplier=0.25, num_labels=3)), image(32)),
+        "distilbert": lambda: (tf.DistilBertForSequenceClassification(tf.DistilBertConfig(
+            vocab_size=50, dim=16, hidden_dim=32, n_layers=2, n_heads=2, num_labels=3)),
+            {"input_ids": ids, "labels": labels}),
     }  # fmt: skip
     model, x = made[name]()
     return model.double().train(), x

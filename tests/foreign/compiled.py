@@ -19,7 +19,8 @@ def compile(source: Path, to: Path, compiler: str = "", *flags: str) -> Path:
     """Compile a file of C without a warning."""
     program = shutil.which(compiler or os.environ.get("CC", "cc"))
     assert program is not None
-    command = [program, *STRICT, *(flags or ("-O2",)), str(source), "-o", str(to), "-lm"]
+    mathematics = () if "-c" in flags else ("-lm",)
+    command = [program, *STRICT, *(flags or ("-O2",)), str(source), "-o", str(to), *mathematics]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return to

@@ -232,6 +232,27 @@ def test_the_same_bits(compiler: str, flags: tuple[str, ...], tmp_path: Path) ->
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("name", ["plain", "TYPE", "NAME", "N_OUT", "main"])
+@pytest.mark.parametrize("path", ["plain.c", "my model-1.c"])
+def test_any_name(name: str, path: str, tmp_path: Path) -> None:
+    """Names may look like parts of the file; the header is found by the name of the file."""
+    network("tanh").to_c(tmp_path / path, name=name)
+    compile(tmp_path / path, tmp_path / "m.o", "", "-c")
+    assert f"void {name}_predict(const double x[" in (tmp_path / f"{path[:-2]}.h").read_text()
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("output", activations.ACTIVATIONS)
+def test_no_function_is_in_vain(output: str, compiler: str, tmp_path: Path) -> None:
+    """Clang warns of unused functions, also of inline ones."""
+    import shutil
+
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not there")
+    cr.Network([2, 2], output=output, seed=0).to_c(tmp_path / "m.c", main=True)
+    compile(tmp_path / "m.c", tmp_path / "m.o", compiler, "-c")
+
+
 def test_fast_math_is_refused(tmp_path: Path) -> None:
     network("tanh").to_c(tmp_path / "model.c")
     done = subprocess.run(

@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -343,6 +344,26 @@ def test_wrapped_models_are_unwrapped() -> None:
         assert cr.explain_torch(wrapped, loss_fn, x, y, "8.bias[1]").value == plain
     with pytest.raises(TypeError, match="runs outside of Python; expected the module that it was"):
         cr.explain_torch(torch.jit.trace(model, x), loss_fn, x, y, "8.bias[1]")
+
+
+@needs_torch
+def test_a_model_of_a_process_group_is_unwrapped(tmp_path: Path) -> None:
+    import torch
+
+    group = torch.distributed
+    group.init_process_group("gloo", f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    try:
+        model, loss_fn, x, y = conv()
+        plain = cr.explain_torch(model, loss_fn, x, y, "8.bias[1]").value
+        wrapped = torch.nn.parallel.DistributedDataParallel(model)
+        loss_fn(wrapped(x), y).backward()
+        before = [p.grad.clone() for p in wrapped.parameters()]
+        assert cr.explain_torch(wrapped, loss_fn, x, y, "8.bias[1]").value == plain
+        now = [p.grad for p in wrapped.parameters()]
+        assert all(torch.equal(a, b) for a, b in zip(before, now, strict=True))
+        loss_fn(wrapped(x), y).backward()  # its own hooks still answer
+    finally:
+        group.destroy_process_group()
 
 
 @needs_torch

@@ -20,6 +20,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from chainrule.tables import profile, rows
 from chainrule.tables import source as sources
 from chainrule.tables.fitting import Fitting
+from chainrule.tables.moments import Moments
 from chainrule.tables.notes import Notes
 from chainrule.tables.opening import open_table
 from chainrule.tables.preprocessing import Preprocessing, date_parts
@@ -110,10 +111,27 @@ def test_rebuilt_from_json_it_is_the_same_to_the_bit(tmp_path: Path) -> None:
     first, second = (Preprocessing(of) for of in (schema, again))
     batch = next(source.batches())
     assert np.array_equal(first.transform(batch, source, 0), second.transform(batch, source, 0))
-    original = fitting_of(source, parts).scaler  # scikit-learn's own, as it was fitted
-    X = np.random.default_rng(1).normal(size=(50, 9))
-    assert np.array_equal(original.transform(X), second.scaler.transform(X))
-    assert np.array_equal(original.inverse_transform(X), second.scaler.inverse_transform(X))
+    assert np.array_equal(first.mean, second.mean)
+    assert np.array_equal(first.scale, second.scale)
+
+
+@pytest.mark.parametrize("batches", [1, 7, 50])
+def test_moments_are_scikit_learns(batches: int) -> None:
+    """In one batch or many; with NaN, constant columns, and a column of nothing but NaN."""
+    rng = np.random.default_rng(3)
+    X = np.exp(rng.normal(size=(400, 6))) * [1, 1e-60, 1e60, 1, 1, 1] + [0, 0, 0, 1e4, 0, 0]
+    X[rng.random(X.shape) < 0.2] = np.nan
+    X[:, 4], X[:, 5], X[:200, 0] = 0.1, np.nan, np.nan
+    moments = Moments()
+    for part in np.array_split(X, batches):
+        moments.see(part)
+    expected = StandardScaler().fit(X[:, :5])
+    np.testing.assert_allclose(moments.mean[:5], expected.mean_, rtol=1e-14)
+    np.testing.assert_allclose(moments.scale[:5], expected.scale_, rtol=1e-13)
+    assert (moments.mean[5], moments.variance[5], moments.scale[5]) == (0, 0, 1)
+    if batches == 1:
+        assert np.array_equal(moments.mean[:5], expected.mean_)
+        assert np.array_equal(moments.scale[:5], expected.scale_)
 
 
 def test_batches_change_nothing_but_rounding(

@@ -203,5 +203,5 @@ def test_places_after_lines_of_blanks(tmp_path: Path) -> None:
 
 def test_without_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"tables need PyArrow and scikit-learn: pip install 'ch"):
+    with pytest.raises(ImportError, match=r"tables need PyArrow: pip install 'ch"):
         open_table(write(tmp_path, "a,b\n1,2\n"))

@@ -90,6 +90,9 @@ def test_the_task_is_found_out(
          "holds texts such as '1,5', which look like numbers with a decimal comma"),
         (["1,5", "2,5", "3,5"], {"task": "regress"}, "Read them as numbers (--decimal ,), or keep"),
         ([1.5, 2.5, 3.5], {"balanced": True}, "'y' is a number; --balanced needs classes"),
+        (["a", "b"], {"loss": "huber"}, "'y' has classes, whose loss is cross-entropy"),
+        ([1.5, 2.5, -3], {"loss": "poisson"},
+         "line 4, column 2 (y): the target is -3; --loss poisson needs counts, 0 or more"),
         (["a", "b", *[""] * 38], {}, "the target 'y' has a different class in each of its 2 rows"),
         (["a", "a", "b", *[""] * 37], {},
          "3 rows have a target; training, validation and test need 10 or more"),
@@ -101,6 +104,27 @@ def test_targets_that_teach_nothing(
     with pytest.raises(TableError) as error:
         prepared(csv(tmp_path, with_target(values)), **settings)
     assert message in str(error.value)
+
+
+def test_each_loss_learns_its_own_middle(tmp_path: Path) -> None:
+    """Squares and counts lead to the mean of each group, absolute errors to its median."""
+    rng = np.random.default_rng(0)
+    n = 4000
+    group = rng.integers(0, 2, n)
+    y = np.rint(np.exp(rng.normal(1 + group, 1.0)))  # skewed: median and mean are far apart
+    path = csv(tmp_path, pd.DataFrame({"x": np.where(group == 1, "p", "q"), "y": y}))
+    for loss, middle in (
+        ("squared", np.mean), ("poisson", np.mean), ("absolute", np.median),
+    ):  # fmt: skip
+        table = prepared(path, loss=loss, hidden=(), l2=0.0, task="regress")
+        network = training.make_network(table)
+        training.fit(network, table)
+        target = table.schema.target
+        a = network.predict(table.X[TRAIN])[:, 0] * target.scale + target.mean
+        assert (a > 0).all() or loss != "poisson"
+        first = table.X[TRAIN][:, 0] > 0
+        for rows_of in (first, ~first):
+            assert a[rows_of] == pytest.approx(middle(table.y[TRAIN][rows_of]), rel=0.15)
 
 
 @pytest.mark.parametrize("written", [("true", "false"), ("TRUE", "FALSE"), ("True", "False")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -15,6 +15,7 @@ import chainrule as cr
 from tests.tools import PROGRAMS
 
 KINDS = ["z", "gradient", "moves", "chain"]
+GRADED = ["z", "a", "loss", "term", "gradient", "update", "step", "mistake", "moves", "vanishes"]
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +37,21 @@ def test_a_notebook_holds_an_answer_and_a_test_for_each_exercise(sheet, tmp_path
 
 
 @pytest.mark.needs("nbgrader")
-def test_nbgrader_assigns_and_grades_a_right_and_a_wrong_submission(sheet, tmp_path):
+def test_nbgrader_assigns_and_grades_every_kind_right_wrong_typed_and_missing(tmp_path):
+    net = cr.Network([2, 2, 1], hidden="tanh", output="tanh", seed=0)
+    sheet = cr.worksheet(net, exercises=11, seed=7, kinds=[*GRADED, "chain"], draw_weights=True)
     sheet.save(tmp_path, "nbgrader")
     (tmp_path / "nbgrader_config.py").write_text(
         f"c = get_config()\nc.CourseDirectory.root = {str(tmp_path)!r}\n"
         "c.CourseDirectory.course_id = 'course'\n",
         encoding="utf-8",
     )
+    own = os.path.dirname(shutil.which("nbgrader", path=PROGRAMS))  # it runs others that it needs
+    path = os.pathsep.join([own, PROGRAMS])
 
     def nbgrader(*arguments):
         env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        env |= {"JUPYTER_ALLOW_INSECURE_WRITES": "1", "HOME": str(tmp_path), "PATH": PROGRAMS}
+        env |= {"JUPYTER_ALLOW_INSECURE_WRITES": "1", "HOME": str(tmp_path), "PATH": path}
         ran = subprocess.run(
             ["nbgrader", *arguments], cwd=tmp_path, env=env, capture_output=True, text=True
         )
@@ -56,24 +61,32 @@ def test_nbgrader_assigns_and_grades_a_right_and_a_wrong_submission(sheet, tmp_p
     released = (tmp_path / "release/variant-1/worksheet.ipynb").read_text(encoding="utf-8")
     content = json.loads(released)
     code = ["".join(c["source"]) for c in content["cells"] if c["cell_type"] == "code"]
-    for question in sheet.variants[0].questions[:2]:
-        assert repr(question.value) not in "".join(code)  # the solution is not given away
+    questions = sheet.variants[0].questions
+    assert {q.kind for q in questions} == {*GRADED, "chain"}
+    for question in questions:
+        if question.form == "number":
+            assert repr(question.value) not in "".join(code)  # the solution is not given away
     assert "HIDDEN" not in released
 
-    questions = sheet.variants[0].questions
-    answers = {
-        "ada": [repr(q.value * 1.004) if q.form == "number" else repr("abcdef"[q.correct])
-                for q in questions[:3]],
-        "ben": [repr(-q.value) if q.form == "number" else repr("abcdef"[q.correct - 1])
-                for q in questions[:3]],
-    }  # fmt: skip
-    for student, given in answers.items():
+    def answers(number, choice):
+        return {
+            f"answer-{place}": f"answer_{place} = "
+            + (number(q.value) if q.form == "number" else repr(choice(q)))
+            for place, q in enumerate(questions, start=1)
+            if q.form != "formula"
+        }
+
+    given = {
+        "ada": answers(lambda v: repr(v * 1.004), lambda q: "abcdef"[q.correct]),
+        "ben": answers(lambda v: repr(v * 1.02), lambda q: "abcdef"[q.correct - 1]),
+        "cleo": answers(lambda v: f"2*({v / 2!r})", lambda q: f" ({'ABCDEF'[q.correct]}) "),
+        "dora": {},  # nothing is filled in
+    }
+    for student, cells in given.items():
         copy = json.loads(released)
         for cell in copy["cells"]:
-            name = re.fullmatch(r"answer-([1-3])", cell["metadata"]["nbgrader"]["grade_id"])
-            if name:
-                place = int(name[1])
-                cell["source"] = f"answer_{place} = {given[place - 1]}"
+            name = cell["metadata"]["nbgrader"]["grade_id"]
+            cell["source"] = cells.get(name, cell["source"])
         folder = tmp_path / "submitted" / student / "variant-1"
         folder.mkdir(parents=True)
         (folder / "worksheet.ipynb").write_text(json.dumps(copy), encoding="utf-8")
@@ -85,4 +98,4 @@ def test_nbgrader_assigns_and_grades_a_right_and_a_wrong_submission(sheet, tmp_p
             "join submitted_assignment a on n.assignment_id = a.id group by a.student_id"
         ).fetchall()
     book.close()
-    assert dict(rows) == {"ada": 3.0, "ben": 0.0}
+    assert dict(rows) == {"ada": 10.0, "ben": 0.0, "cleo": 10.0, "dora": 0.0}

@@ -75,7 +75,10 @@ def test_the_qti_package_is_complete(sheet, folder):
                 value = item.findtext(f".//{QTI}correctResponse/{QTI}value")
                 if question.form == "number":
                     assert float(value) == question.value
-                    assert item.find(f".//{QTI}equal").get("tolerance") == "1 1"
+                    equal = item.find(f".//{QTI}equal")
+                    assert equal.get("toleranceMode") == "absolute"
+                    sizes = [float(size) for size in equal.get("tolerance").split()]
+                    assert sizes == pytest.approx([0.01 * abs(question.value)] * 2)
                 elif question.form == "choice":
                     choices = item.findall(f".//{QTI}simpleChoice")
                     assert choices[question.correct].get("identifier") == value

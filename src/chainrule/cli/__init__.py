@@ -15,6 +15,7 @@ import click
 from chainrule._version import __version__
 from chainrule.cli.check import check
 from chainrule.cli.demo import demo
+from chainrule.cli.diagnose import diagnose
 from chainrule.cli.explain import explain
 from chainrule.cli.explore import explore
 from chainrule.cli.export import export
@@ -100,6 +101,7 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     chainrule predict model new.csv --out predictions.csv
     chainrule explain net.safetensors 'w[2][1,2]' --data samples.csv --row 0
     chainrule check net.safetensors --data samples.csv
+    chainrule diagnose net.safetensors --data samples.csv
     chainrule flow net.safetensors --data samples.csv
     chainrule explore net.safetensors --data samples.csv
     chainrule worksheet --sizes 2,2,1 --variants 30 --out class
@@ -131,3 +133,4 @@ for _command in (
     demo, train, predict, inspect, explain, check, flow, explore, export, site, worksheet
 ):  # fmt: skip
     cli.add_command(_command)
+cli.add_command(diagnose)

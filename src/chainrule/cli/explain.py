@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--whole",
     is_flag=True,
-    help="Work one sample through the network: forward pass, loss, every gradient and update.",
+    help="Work samples through the network: forward pass, loss, every gradient and update.",
 )
 @click.option(
     "--steps",
@@ -113,7 +113,7 @@ def explain(
 
     Shows the chain rule for TARGET in the network of the file MODEL: each term on its own, the
     terms together, the same with the numbers of the sample, and the proof that the result is right.
-    With --whole there is no TARGET: one sample is worked through the network.
+    With --whole there is no TARGET: the samples are worked through the network.
     """
     form = form or ("pdf" if out is not None and out.lower().endswith(".pdf") else "text")
     _check_kind(target, whole, steps, freeze_biases, learning_rate, form)
@@ -121,8 +121,6 @@ def explain(
         _check_paths(target, whole, form, rows is not None or all_rows, learning_rate)
     if form == "pdf" and out is None:
         raise click.UsageError("a PDF needs a file: --out FILE")
-    if whole and (rows is not None or all_rows):
-        raise click.UsageError("--whole works one sample; choose it with --row N")
     if (row is not None) + (rows is not None) + all_rows > 1:
         raise click.UsageError("--row, --rows and --all-rows exclude each other; choose one")
     loaded = load(model, data, reading, label)
@@ -130,8 +128,6 @@ def explain(
     if row is not None and row >= n_rows:
         raise click.UsageError(f"there is no row {row}; {has(n_rows, data)}")
     if row is None and rows is None and not all_rows and n_rows > 1:
-        if whole:
-            raise click.UsageError(f"choose a sample with --row N; {has(n_rows, data)}")
         raise click.UsageError(
             f"choose samples with --row N, --rows A:B or --all-rows; {has(n_rows, data)}"
         )

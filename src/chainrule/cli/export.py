@@ -24,9 +24,8 @@ _FOR_C = ("dtype", "arithmetic", "quantize", "name", "main")
       chainrule export net.safetensors --to c --out model.c --quantize int8 --data samples.csv
       chainrule export net.safetensors --to onnx --out model.onnx
 
-    Of the model of a table, --to onnx writes the preprocessing, too, with an input for each
-    column; --to c writes the network, whose inputs are the columns after preprocessing.
-    chainrule inspect MODEL --json lists them.
+    The model of a table is written with its preprocessing: the inputs are the columns, and
+    numbers, texts, dates and missing values are read as chainrule predict reads them.
     """
 )
 @click.argument("model")
@@ -62,12 +61,12 @@ _FOR_C = ("dtype", "arithmetic", "quantize", "name", "main")
 @plain_option
 @read_options
 def export(model: str, form: str, out: str, data: str | None, plain: bool, **options: Any) -> None:
-    """Write the network of the file MODEL in another format."""
+    """Write the file MODEL in another format: a network, or the model of a table."""
     from chainrule.loading import load as load_network
 
     check_overwrite(out, [out], [path for path in (model, data) if path is not None])
     for_c = {name: options.pop(name) for name in _FOR_C}
-    table = load_table(model)
+    table = load_table(model, options["missing"])
     network = load_network(model) if table is None else table.network
     page = Page(plain)
     if form == "onnx":
@@ -83,7 +82,7 @@ def export(model: str, form: str, out: str, data: str | None, plain: bool, **opt
         page.say(f"{out}: {os.path.getsize(out):,} bytes")
         return
     measured = None if data is None else load(model, data, options)
-    rounded = network.to_c(out, **for_c)
+    rounded = network.to_c(out, **for_c) if table is None else table.to_c(out, **for_c)
     page.say(f"{out}, {out[:-2]}.h: {network.parameters.size:,} parameters")
     if measured is not None:
         X, y, _ = measured.take(slice(0, measured.n_rows))

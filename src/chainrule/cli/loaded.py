@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -80,6 +81,7 @@ def open_table(path: str, reading: dict[str, Any]) -> Source:
     from chainrule.tables.opening import open_table as open_source
     from chainrule.tables.source import Reading
 
+    _spare_pandas()
     names = ("header", "delimiter", "decimal", "encoding")
     said = Reading(**{name: reading[name] for name in names})
     if path != "-":
@@ -87,6 +89,32 @@ def open_table(path: str, reading: dict[str, Any]) -> Source:
     if sys.stdin is None:
         raise click.UsageError("the standard input is closed; pass the path of a file")
     return open_stream(sys.stdin.buffer, said, "the standard input")
+
+
+def _spare_pandas() -> None:
+    """Let PyArrow find no pandas: it would import it with the first array, for half a second.
+
+    Commands pass PyArrow no dataframe. PyArrow looks once, so that others may import pandas later.
+    """
+    if "pandas" in sys.modules:
+        return
+    nothing = _NoPandas()
+    sys.meta_path.insert(0, nothing)
+    try:
+        import pyarrow as pa
+
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(nothing)
+
+
+class _NoPandas(MetaPathFinder):
+    """A finder that says that there is no pandas."""
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        """Raise ModuleNotFoundError for pandas; leave all else to other finders."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("pandas is not needed here", name=fullname)
 
 
 def _columns(

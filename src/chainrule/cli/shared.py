@@ -143,12 +143,14 @@ def a_number(target: Target) -> str:
     return f"a number, mean {target.mean:.6g}, standard deviation {target.scale:.6g}"
 
 
-def check_overwrite(out: str, written: Iterable[str], inputs: Iterable[str]) -> None:
-    """Raise UsageError if a file that ``--out`` writes is one of the inputs."""
+def check_overwrite(
+    out: str, written: Iterable[str], inputs: Iterable[str], option: str = "--out"
+) -> None:
+    """Raise UsageError if a file that an option writes is one of the inputs."""
     for path, read in itertools.product(written, inputs):
         if os.path.exists(path) and os.path.exists(read) and os.path.samefile(path, read):
             raise click.UsageError(
-                f"--out {out} would overwrite {read}, which is an input; choose another name"
+                f"{option} {out} would overwrite {read}, which is an input; choose another name"
             )
 
 

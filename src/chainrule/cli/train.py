@@ -81,7 +81,7 @@ class _Every(ParamType["int | timedelta"]):
       chainrule train big.parquet --target label --checkpoint run --out model
       chainrule train big.parquet --target label --checkpoint run --resume --out model
 
-    Needs scikit-learn, PyArrow and matplotlib: pip install 'chainrule[tables]'.
+    Needs PyArrow, and matplotlib for the loss curves: pip install 'chainrule[tables]'.
     """
 )
 @click.argument("data")
@@ -112,6 +112,11 @@ class _Every(ParamType["int | timedelta"]):
 @click.option("--dropout", type=_SHARE, default=0.0, show_default=True,
               help="Dropout rate of the hidden layers.")  # fmt: skip
 @click.option("--balanced", is_flag=True, help="Weight the classes so that all count the same.")
+@click.option(
+    "--loss",
+    type=click.Choice(["squared", "absolute", "huber", "poisson"]),
+    help="What the error of a number costs; poisson is for counts. [squared]",
+)
 @click.option("--refit/--no-refit", default=True,
               help="After the test, train again, on all rows, for as many epochs, and save that. "
               "[yes]")  # fmt: skip
@@ -306,7 +311,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     wishes = Wishes(given["numeric"], given["categorical"], dates, given["drop"])
     same = (
         "target", "hidden", "activation", "epochs", "batch_size", "learning_rate", "l2", "dropout",
-        "patience", "test", "validation", "balanced", "refit",
+        "patience", "test", "validation", "balanced", "loss", "refit",
         "max_categories", "seed",
     )  # fmt: skip
     return Settings(

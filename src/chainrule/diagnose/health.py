@@ -145,7 +145,7 @@ def _words(
     elif share < _SMALL:
         part = f"1/{1 / share:,.0f}" if share >= 1e-4 else format_number(share, 1)
         said.append(f"Its gradient is {part} of the largest, so it learns slowly.")
-        said.append(_cause(network, gradient, l, slope))
+        said.append(cause(network, gradient, l, slope))
     flat = f"{name} is flat at z, so the factor g′(z) is close to 0 on almost every sample"
     meanings = {
         "dead": "z ≤ 0 on every sample checked, so a = 0, g′(z) = 0, and no gradient passes",
@@ -207,7 +207,7 @@ def _nothing(network: FeedForward, gradient: Gradient, l: int) -> str:
     return f"Its weights have no gradient: {why}{biases}."
 
 
-def _cause(network: FeedForward, gradient: Gradient, l: int, slope: float) -> str:
+def cause(network: FeedForward, gradient: Gradient, l: int, slope: float) -> str:
     """Return a sentence about the smallest factor between this layer and the loss."""
     factors = []
     for m in range(l, len(network.sizes)):

@@ -1,20 +1,18 @@
-/** The C++ core in the worker of a live page. `startChainruleCore(bytes)` sets `chainruleCore`, which makes instances of it for engines/wasm.py. */
+/** The C++ core in the worker of a live page. `startChainruleCore(modules)` sets `chainruleCore`, which makes instances of it for engines/wasm.py. */
 
 (() => {
   const scope = /** @type {any} */ (globalThis);
   const BAD_FILE = 8; // errno of WASI
 
-  /** @param {any} bytes what core.wasm holds */
-  scope.startChainruleCore = async (bytes) => {
-    /** @type {WebAssembly.Module} */
-    let module;
-    try {
-      module = await WebAssembly.compile(bytes);
-    } catch (error) {
-      console.warn("This browser does not run the C++ core; NumPy trains.", error); // it may lack SIMD
+  /** Take the first that this browser compiles: not each has every kind of SIMD. @param {any[]} modules */
+  scope.startChainruleCore = async (modules) => {
+    for (const bytes of modules) {
+      if (!WebAssembly.validate(bytes)) continue;
+      const module = await WebAssembly.compile(bytes);
+      scope.chainruleCore = () => instance(module);
       return;
     }
-    scope.chainruleCore = () => instance(module);
+    console.warn("This browser does not run the C++ core; NumPy trains.");
   };
 
   /** An instance, with a memory of its own. @param {WebAssembly.Module} module */

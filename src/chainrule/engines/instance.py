@@ -61,7 +61,7 @@ class Core:
         self._error: BaseException | None = None
         self._block, self._at, self._in_use = np.empty(0, np.uint8), 0, False
         self._instance.answer(self._answer)
-        lines = self._text(self._instance.call("names")).splitlines()
+        *lines, self._set = self._text(self._instance.call("names")).splitlines()
         self.activations, self.losses, self.optimizers = (tuple(line.split()) for line in lines)
 
     def default_threads(self) -> int:
@@ -70,7 +70,7 @@ class Core:
 
     def instruction_set(self) -> str:
         """Return what the core was compiled for."""
-        return "simd128"
+        return self._set
 
     def Trainer(self, **given: Any) -> Trainer:  # noqa: N802 - as the extension calls it
         """Return who trains, for the arguments in `_native.pyi`."""

@@ -312,6 +312,9 @@ def as_schedule(learning_rate: float | HasRate, name: str = "learning_rate") -> 
     """
     if isinstance(learning_rate, Schedule):
         return learning_rate
+    if type(learning_rate) is float:  # the usual case: a protocol takes long to ask about
+        positive(learning_rate, name)
+        return Constant(learning_rate)
     if isinstance(learning_rate, type):
         kind = learning_rate.__name__
         raise TypeError(f"{name} is the class {kind}; expected an object of it, such as {kind}()")

@@ -159,7 +159,13 @@ class ArrayExplanation:
             words += f"; of more than {MOST} rows or columns, the first five and the last"
         return words
 
-    def _sheet(self, certified: bool = True, width: int = 100) -> Sheet:
+    def sheet(self, certified: bool = True, width: int = 100) -> Sheet:
+        """Return everything that is written down.
+
+        Args:
+            certified: Whether its certificate is, too, which takes longest.
+            width: The most characters in a line of the certificate.
+        """
         from chainrule.explain.matrices import MatrixForm
         from chainrule.explain.sheet import Sheet
 
@@ -180,7 +186,7 @@ class ArrayExplanation:
         """
         from chainrule.explain.page_text import written
 
-        return written(self._sheet(width=width), width)
+        return written(self.sheet(width=width), width)
 
     def latex(self, standalone: bool = False) -> str:
         """Return the derivation as LaTeX, which needs the package amsmath.
@@ -190,19 +196,19 @@ class ArrayExplanation:
         """
         from chainrule.explain.page_latex import written
 
-        return written(self._sheet(), standalone)
+        return written(self.sheet(), standalone)
 
     def mathml(self) -> str:
         """Return one MathML element with all equations in order."""
         from chainrule.explain.page_html import equations_of
 
-        return equations_of(self._sheet(certified=False))
+        return equations_of(self.sheet(certified=False))
 
     def html(self) -> str:
         """Return an HTML page that needs no other file, script or network."""
         from chainrule.explain.page_html import written
 
-        return written(self._sheet())
+        return written(self.sheet())
 
     def pdf(self) -> bytes:
         """Return the derivation as a PDF file, typeset by Typst.
@@ -212,7 +218,7 @@ class ArrayExplanation:
         """
         from chainrule.explain.page_typst import written
 
-        return written(self._sheet())
+        return written(self.sheet())
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data for JSON, each formula as text, LaTeX and MathML."""
@@ -222,7 +228,7 @@ class ArrayExplanation:
             "target": str(self.target),
             "shape": list(self.value.shape),
             "value": self.value.tolist(),
-            **written(self._sheet(certified=False)),
+            **written(self.sheet(certified=False)),
             "certificate": self.certificate.to_dict(),
         }
 
@@ -237,4 +243,4 @@ class ArrayExplanation:
     def _repr_html_(self) -> str:
         from chainrule.explain.page_html import written_fragment
 
-        return written_fragment(self._sheet())
+        return written_fragment(self.sheet())

@@ -6,6 +6,8 @@ the result. Numbers come from `backprop` alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from chainrule.equations.activations import Activation
@@ -38,23 +40,31 @@ def chain(p: Pieces, target: Target) -> list[Term]:
         case Bias(l, j):
             return [*_to_z(p, l, j), _dz_db(p, l, j)]
         case PreActivation(l, j):
-            return _to_z(p, l, j)
+            return [*_to_z(p, l, j)]
         case UnitOutput(l, j):
             return [_dC_da(p, l, j)]
 
 
-def _to_z(p: Pieces, l: int, j: int) -> list[Term]:
+def _to_z(p: Pieces, l: int, j: int) -> Sequence[Term]:
     """Return the terms down to z_j^(l): ∂C/∂a and ∂a/∂z, or ∂C/∂z where these cancel."""
-    if p.is_reduced(l):
-        return [reduction.term(p, j, lambda m: _dC_da_output(p, m), lambda i: _da_dz(p, l, i))]
-    return [_dC_da(p, l, j), _da_dz(p, l, j)]
+
+    def make() -> tuple[Term, ...]:
+        if p.is_reduced(l):
+            output = reduction.term(p, j, lambda m: _dC_da_output(p, m), lambda i: _da_dz(p, l, i))
+            return (output,)
+        return _dC_da(p, l, j), _da_dz(p, l, j)
+
+    return p.once(("to z", l, j), make)
 
 
 # --- ∂C/∂a --------------------------------------------------------------------------------------
 
 
 def _dC_da(p: Pieces, l: int, j: int) -> Term:
-    return _dC_da_output(p, j) if l == p.L else _dC_da_hidden(p, l, j)
+    def make() -> Term:
+        return _dC_da_output(p, j) if l == p.L else _dC_da_hidden(p, l, j)
+
+    return p.once(("to a", l, j), make)
 
 
 def _dC_da_output(p: Pieces, j: int) -> Term:

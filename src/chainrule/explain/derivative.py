@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,3 +174,17 @@ class Derivative:
             self.network, self.target, self.gradient.forward.a[0], self.y,
             sample_weight=self.sample_weight, dropout_step=self.dropout_step, analytic=self.value,
         )  # fmt: skip
+
+
+D = TypeVar("D", bound=Derivative)
+
+
+def beside(why: D, target: Target) -> D:
+    """Return the same for another quantity; terms that the two have in common are made once."""
+    other = type(why)(
+        why.network, target, why.gradient, why.y, sample_weight=why.sample_weight,
+        dropout_step=why.dropout_step, learning_rate=why.learning_rate, focus=why.focus,
+        notation=why.notation, names=why.names, first_sample=why.first_sample,
+    )  # fmt: skip
+    other._pieces = why._pieces
+    return other

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal
 
+from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.formulas import Div, Expr, Name, Neg, Num, add, mul
-from chainrule.equations.targets import Bias, Weight
+from chainrule.equations.targets import Bias, Target, UnitOutput, Weight
 from chainrule.explain.derivative import Derivative
 from chainrule.explain.symbols import Factor, LossSymbol, Partial, Quantity, Sum, quantity
 from chainrule.explain.terms import Contributions, Equation, Term
 
+Phase = Literal["input", "forward", "loss", "backward", "update"]
 _ORDINALS = ("First", "Second", "Third", "Fourth")
 
 
@@ -23,6 +27,47 @@ class Section:
     symbol: Expr | None = None
     term: Term | None = None
     has_samples: bool = False  # the table of all samples belongs here
+    in_letters: bool = False  # no number of the network or its data is in it
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """Equations that belong together: of a unit, a derivative, or a layer.
+
+    Attributes:
+        title: The title of the section that it belongs to.
+        equations: The equations in order.
+        phase: The part of the step.
+        layer: The layer, or 0.
+        symbol: What it computes, where that is one number.
+        target: The quantity whose derivation says more, or "".
+        light: What it reads and computes: "w[1][0,1]", "a[1][0]", "x[0]", "y[0]" or "loss".
+        is_matrix: Whether it is the matrix form of the passages of its phase and layer.
+        step: The step, from 0.
+    """
+
+    title: str
+    equations: Sequence[Equation]
+    phase: Phase
+    layer: int = 0
+    symbol: Expr | None = None
+    target: str = ""
+    light: tuple[str, ...] = ()
+    is_matrix: bool = False
+    step: int = 0
+
+
+def as_matrices(title: str, equations: Iterable[Equation], phase: Phase, layer: int) -> Passage:
+    """Return the matrix form of a layer."""
+    return Passage(title, list(equations), phase, layer, is_matrix=True)
+
+
+def joined(passages: Iterable[Passage]) -> list[Section]:
+    """Return the passages as sections: those in a row with one title make one."""
+    return [
+        Section(title, [equation for passage in group for equation in passage.equations])
+        for title, group in groupby(passages, key=lambda passage: passage.title)
+    ]
 
 
 def sections(why: Derivative) -> list[Section]:
@@ -47,7 +92,8 @@ def _terms(why: Derivative) -> list[Section]:
         title += f" of sample {why.printed(why.focus)}"
     numbers = [replace(term.numbers, lead=meaning(term.symbol)) for term in terms]
     if len(terms) == 1:
-        derivation = Section("The derivative", terms[0].derivation, terms[0].symbol, terms[0])
+        steps, symbol = terms[0].derivation, terms[0].symbol
+        derivation = Section("The derivative", steps, symbol, terms[0], in_letters=True)
         return [derivation, Section(title, numbers)]
 
     of_sample: Expr = Partial(LossSymbol(why.focus), why.symbol)
@@ -59,12 +105,18 @@ def _terms(why: Derivative) -> list[Section]:
     product = Num(float(why.products[why.focus]))
     numbers.append(Equation((of_sample, values, product), _and_so(of_sample)))
     return [
-        Section("The chain rule", [Equation((of_sample, chain), _dependence(terms))]),
+        Section(
+            "The chain rule", [Equation((of_sample, chain), _dependence(terms))], in_letters=True
+        ),
         *(
-            Section(f"{ordinal} term", term.derivation, term.symbol, term)
+            Section(f"{ordinal} term", term.derivation, term.symbol, term, in_letters=True)
             for ordinal, term in zip(_ORDINALS, terms, strict=False)
         ),
-        Section("Combining the terms", [Equation((of_sample, chain, results), _hence(why))]),
+        Section(
+            "Combining the terms",
+            [Equation((of_sample, chain, results), _hence(why))],
+            in_letters=True,
+        ),
         Section(title, numbers),
     ]
 
@@ -236,6 +288,8 @@ def update(why: Derivative) -> Equation:
 
 def _equations(why: Derivative, shown: Sequence[Equation]) -> list[Equation]:
     """Return an equation for each named quantity in some equations: its name and its value."""
+    if not why.names:
+        return []
     found: dict[Quantity, str] = {}
     last = len(why.network.sizes) - 1
     for equation in shown:
@@ -260,3 +314,52 @@ def _quantities(expr: Expr) -> Iterator[Quantity]:
         yield expr
     for child in expr.children():
         yield from _quantities(child)
+
+
+# --- what a passage reads and computes ---------------------------------------------------------
+
+
+def lit_at_the_start(network: FeedForward) -> tuple[str, ...]:
+    """Return the inputs and the targets."""
+    return (*_units(network, 0), *_y(network))
+
+
+def lit_by_unit(network: FeedForward, l: int, j: int) -> tuple[str, ...]:
+    """Return what the forward pass of a unit reads, and the unit."""
+    weights = (str(Weight(l, j, k)) for k in range(network.sizes[l - 1]))
+    bias = (str(Bias(l, j)),) if network.biases else ()
+    return (*_units(network, l - 1), *weights, *bias, str(UnitOutput(l, j)))
+
+
+def lit_by_loss(network: FeedForward) -> tuple[str, ...]:
+    """Return the outputs, the targets and the loss."""
+    return (*_units(network, len(network.sizes) - 1), *_y(network), "loss")
+
+
+def lit_by_target(network: FeedForward, target: Target) -> tuple[str, ...]:
+    """Return a weight or bias, and every path from it to the loss."""
+    l, j = target.layer, target.j
+    before = (str(UnitOutput(l - 1, target.k)),) if isinstance(target, Weight) else ()
+    found = [*before, str(target), str(UnitOutput(l, j))]
+    starts: Sequence[int] = [j]
+    for m in range(l + 1, len(network.sizes)):
+        units = range(network.sizes[m])
+        found += [str(Weight(m, to, start)) for to in units for start in starts]
+        found += _units(network, m)
+        starts = units
+    return (*found, "loss")
+
+
+def lit_by_layer(network: FeedForward, l: int, biases: bool) -> tuple[str, ...]:
+    """Return the weights of a layer, and its biases if they are asked for."""
+    units, before = range(network.sizes[l]), range(network.sizes[l - 1])
+    weights = (str(Weight(l, j, k)) for j in units for k in before)
+    return (*weights, *((str(Bias(l, j)) for j in units) if network.biases and biases else ()))
+
+
+def _units(network: FeedForward, l: int) -> Iterator[str]:
+    return (str(UnitOutput(l, j)) for j in range(network.sizes[l]))
+
+
+def _y(network: FeedForward) -> Iterator[str]:
+    return (f"y[{j}]" for j in range(network.sizes[-1]))

@@ -24,6 +24,9 @@ class Names:
     targets: Sequence[str] = ()
     origins: Mapping[Expr, Expr] = field(default_factory=dict)
 
+    def __bool__(self) -> bool:
+        return bool(self.inputs or self.outputs or self.targets or self.origins)
+
     def check(self, sizes: Sequence[int]) -> Names:
         """Return the names; raise ValueError where there are not as many as units."""
         for what, names, units in (

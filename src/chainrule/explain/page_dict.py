@@ -43,7 +43,7 @@ def worked(example: Worked) -> dict[str, Any]:
             {
                 "loss": plain(float(step.gradient.loss)),
                 "loss_after": plain(step.loss_after),
-                "outputs": [plain(float(a)) for a in step.gradient.forward.a[-1][0]],
+                "outputs": [plain(float(a)) for a in step.gradient.forward.a[-1][example.focus]],
                 "parameters": _layers(step.network),
                 "gradient": [
                     {"W": step.gradient.dW[l].tolist(), "b": _listed(step.gradient.db[l])}

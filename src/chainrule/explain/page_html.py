@@ -25,7 +25,7 @@ _ROWS = 100
 _NODES = 600  # contributions drawn of one term; of more, the deepest are left out
 _MATH = "http://www.w3.org/1998/Math/MathML"
 
-_STYLE = """
+STYLE = """
 .chainrule { max-width: 60rem; line-height: 1.5; font-family: system-ui, sans-serif; }
 .chainrule h1 { font-size: 1.5rem; font-weight: normal; overflow-y: hidden; padding: .2em 0; }
 .chainrule h2 { font-size: 1.05rem; margin: 1.6em 0 .3em; padding-bottom: .3em; }
@@ -33,7 +33,8 @@ _STYLE = """
 .chainrule p { margin: .4em 0 0; }
 .chainrule h1, .chainrule .wide { overflow-x: auto; }
 .chainrule .formula { padding: .3em 0 .3em 1.5em; }
-.chainrule math { font-size: 1.1em; }
+/* a word of a formula that is broken goes on out of sight */
+.chainrule math { font-size: 1.1em; white-space: nowrap; }
 .chainrule munderover > mrow { padding: .1em 0; }
 .chainrule mtd { padding: .3em .15em; text-align: left; }
 .chainrule .formula > math > mtable > mtr > mtd:first-child { text-align: right; }
@@ -90,7 +91,7 @@ def page_around(title: str, inside: str) -> str:
 
 def framed(inside: str) -> str:
     """Return one element around some HTML, in the style of all explanations."""
-    return f'<div class="chainrule">\n<style>{_STYLE}</style>\n{inside}\n</div>'
+    return f'<div class="chainrule">\n<style>{STYLE}</style>\n{inside}\n</div>'
 
 
 def written(sheet: Sheet) -> str:
@@ -104,7 +105,7 @@ def written_fragment(sheet: Sheet) -> str:
     top = escape(sheet.title)
     if sheet.headline is not None:
         top = _math(writer.write_equation(sheet.headline.sides))
-    lines = [f'<div class="chainrule">\n<style>{_STYLE}</style>']
+    lines = [f'<div class="chainrule">\n<style>{STYLE}</style>']
     lines.append(f'<h1 aria-label="{escape(sheet.title)}">{top}</h1>')
     lines.append(f"<p>{escape(sheet.setting)}</p>")
     if isinstance(sheet.picture, str):
@@ -155,7 +156,7 @@ class _Page:
 
     def lines(self) -> Iterator[str]:
         why = self.why
-        yield f'<div class="chainrule">\n<style>{_STYLE}</style>'
+        yield f'<div class="chainrule">\n<style>{STYLE}</style>'
         yield f'<h1 aria-label="{escape(what(why))}">{_math(headline(why, self.writer))}</h1>'
         yield f"<p>{escape(setting(why))}</p>"
         for section in sections(why):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from chainrule.explain import breaking
@@ -9,6 +11,7 @@ from chainrule.explain.counts import more_samples, sum_of_others
 from chainrule.explain.document import opened, sections, title_of
 from chainrule.explain.latex import LatexWriter, escape
 from chainrule.explain.terms import Contributions, Equation
+from chainrule.explain.text import ABOVE, BELOW
 from chainrule.explain.words import column, headline, setting, shown_samples
 
 if TYPE_CHECKING:
@@ -19,9 +22,12 @@ _ROWS = 20
 _ON = r"\quad"  # before a row that goes on with the one above
 _FORMULAS = {
     "½ λ Σ w²": r"\frac{1}{2} \lambda \sum w^{2}", "λ": r"\lambda", "η": r"\eta", "−": "-",
-    "∂": r"\partial", "′": "'", "×": r"\times", "·": r"\cdot", "δ": r"\delta", "ᵢ": "_{i}",
-    "ₖ": "_{k}", "ⱼ": "_{j}", "₋₁": "_{-1}",
+    "∂": r"\partial", "′": "'", "×": r"\times", "·": r"\cdot", "δ": r"\delta",
 }  # fmt: skip
+_INDICES = {mark: ("_", letter) for letter, mark in BELOW.items()} | {
+    mark: ("^", letter) for letter, mark in ABOVE.items()
+}
+_INDEX = re.compile(f"[{''.join(map(re.escape, _INDICES))}]+")
 _PLAIN = {"∂": "d", "−": "-", "·": "*", "×": "x", "½": "1/2", "λ": "lambda", "…": "..."}
 _DOCUMENT = r"""\documentclass{article}
 \usepackage{amsmath}
@@ -142,7 +148,18 @@ def words(text: str) -> str:
     escaped = escape(text)
     for letters, formula in _FORMULAS.items():
         escaped = escaped.replace(escape(letters), f"${formula}$")
-    return escaped
+    return _INDEX.sub(lambda match: _index(match[0]), escaped)
+
+
+def _index(marks: str) -> str:
+    """Return subscripts and superscripts of Unicode, as ⁽²⁾₁₀, for LaTeX."""
+    parts: list[str] = []
+    seen: set[str] = set()
+    for kind, group in groupby(marks, lambda mark: _INDICES[mark][0]):
+        apart = "{}" if kind in seen else ""  # LaTeX refuses a second subscript
+        parts.append(f"{apart}{kind}{{{''.join(_INDICES[mark][1] for mark in group)}}}")
+        seen.add(kind)
+    return f"${''.join(parts)}$"
 
 
 def _ascii(text: str) -> str:

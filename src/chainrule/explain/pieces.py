@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
 
 Array = NDArray[Any]
+T = TypeVar("T")
+_MADE = 64  # terms kept for other explanations
 _WRITTEN_OUT = 5  # items up to which a sum is written out whole
 
 
@@ -48,6 +50,16 @@ class Pieces:
         self.focus, self.notation = focus, notation
         self.L = len(network.sizes) - 1
         self.C = LossSymbol(focus)
+        self._made: dict[tuple[object, ...], Any] = {}
+
+    def once(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        """Return what ``make`` makes for a key: the same object, as long as it is kept."""
+        if key not in self._made:
+            if len(self._made) >= _MADE:
+                self._made.clear()
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
 
     # --- numbers --------------------------------------------------------------------------------
 

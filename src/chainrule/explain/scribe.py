@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypedDict
 
 from chainrule.equations.formulas import Expr
@@ -12,6 +13,7 @@ from chainrule.explain.notation import Notation
 from chainrule.explain.terms import Equation
 from chainrule.explain.text import TextWriter
 
+_LASTING = 4096  # equations kept in writing
 _MATH = "http://www.w3.org/1998/Math/MathML"
 
 
@@ -33,6 +35,15 @@ class Scribe:
         self.notation = notation
         self.writer = MathmlWriter(notation, sizes, n_samples, first_sample)
         self._text = TextWriter(notation, sizes, n_samples, first_sample)
+        self._lasting: dict[Equation, EquationView] = {}
+
+    def letters(self, equation: Equation) -> EquationView:
+        """Return an equation without measured numbers, written once for all steps of training."""
+        if equation not in self._lasting:
+            if len(self._lasting) >= _LASTING:
+                self._lasting.clear()
+            self._lasting[equation] = self.view(equation)
+        return self._lasting[equation]
 
     def view(self, equation: Equation, target: str = "", lead: str | None = None) -> EquationView:
         """Return an equation; a click on it opens ``target``."""
@@ -58,6 +69,14 @@ class Scribe:
     def mathml(self, expr: Expr) -> str:
         """Write an expression as MathML."""
         return math(self.writer.write(expr))
+
+
+@lru_cache(maxsize=4)
+def scribe_for(
+    notation: Notation, sizes: tuple[int, ...], n_samples: int, first_sample: int
+) -> Scribe:
+    """Return the one scribe of such a network, which keeps what it has written."""
+    return Scribe(notation, sizes, n_samples, first_sample)
 
 
 def math(inside: str) -> str:

@@ -22,7 +22,7 @@ from chainrule.explain.document import of_whole_loss
 from chainrule.explain.names import Names
 from chainrule.explain.notation import Notation
 from chainrule.explain.pieces import Array, Pieces
-from chainrule.explain.scribe import EquationView, Scribe
+from chainrule.explain.scribe import EquationView, scribe_for
 from chainrule.explain.symbols import (
     Factor,
     LossSymbol,
@@ -66,7 +66,7 @@ class Steps:
         self.network, self.g, self.y, self.focus = network, gradient, y, focus
         self.shown, self.eta, self.first_sample = shown, learning_rate, first_sample
         self.pieces = Pieces(network, gradient, y, focus, notation)
-        self.scribe = Scribe(notation, network.sizes, len(y), first_sample)
+        self.scribe = scribe_for(notation, network.sizes, len(y), first_sample)
         self.L = len(network.sizes) - 1
         self.origins = {} if names is None else names.origins
 

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from chainrule.equations.numbers import format_number
 from chainrule.explain.writer import Writer
 
-_BELOW = dict(
+BELOW = dict(
     zip("0123456789aehijklmnoprstuvx+-=()", "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₊₋₌₍₎", strict=True)
 )
-_ABOVE = dict(
+ABOVE = dict(
     zip(
         "0123456789abcdefghijklmnoprstuvwxyzABDEGHIJKLMNOPRTUVW+-=()",
         "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵᴶᴷᴸᴹᴺᴼᴾᴿᵀᵁⱽᵂ⁺⁻⁼⁽⁾",
         strict=True,
     )
 )
-_ABOVE["⊤"] = "ᵀ"
+ABOVE["⊤"] = "ᵀ"
 _LETTERS = {"lambda": "λ", "eta": "η", "mean_s": "s̄", "sum_w2": "Σ w²"}
 _NAMES = {"sigma": "σ", "Phi": "Φ", "phi": "φ"}
 _SMALL_FRACTIONS = {("1", "2"): "½", ("1", "100"): "0.01"}
@@ -98,13 +98,13 @@ class TextWriter(Writer):
 
 def lower(text: str) -> str:
     """Return a text as a subscript, or after "_" where Unicode lacks one."""
-    if all(c in _BELOW or c == "," for c in text):
-        return "".join(_BELOW.get(c, c) for c in text)
+    if all(c in BELOW or c == "," for c in text):
+        return "".join(BELOW.get(c, c) for c in text)
     return f"_{text}"
 
 
 def upper(text: str) -> str:
     """Return a text as a superscript, or after "^" where Unicode lacks one."""
-    if all(c in _ABOVE for c in text):
-        return "".join(_ABOVE[c] for c in text)
+    if all(c in ABOVE for c in text):
+        return "".join(ABOVE[c] for c in text)
     return f"^({text})" if len(text) > 1 and not text.startswith("(") else f"^{text}"

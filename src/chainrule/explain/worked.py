@@ -1,23 +1,24 @@
-"""The whole worked example: one sample through a network, every gradient, every update.
+"""The whole worked example: samples through a network, every gradient, every update.
 
-The numbers are those of `backprop`; the formulas are the terms of explanations.
+The numbers are those of `backprop`; the formulas are the terms of explanations. With several
+samples, the unit by unit numbers are those of the sample in focus, and the gradients their mean.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.feedforward import FeedForward
-from chainrule.equations.formulas import Expr, Name, Num, add, mul, parse
+from chainrule.equations.formulas import Div, Expr, Name, Num, add, mul, parse
 from chainrule.equations.targets import Bias, Target, Weight
 from chainrule.explain import document
 from chainrule.explain.counts import the_others
 from chainrule.explain.derivative import Derivative
-from chainrule.explain.document import Section
+from chainrule.explain.document import Passage, Section, as_matrices
 from chainrule.explain.notation import Notation
 from chainrule.explain.pieces import Array, Pieces
 from chainrule.explain.symbols import (
@@ -48,7 +49,7 @@ class Step:
 
 
 class Worked:
-    """One sample worked through a network, apart from any rendering; see `WorkedExample`."""
+    """Samples worked through a network, apart from any rendering; see `WorkedExample`."""
 
     def __init__(
         self,
@@ -61,10 +62,11 @@ class Worked:
         freeze_biases: bool,
         notation: Notation,
         first_sample: int = 0,
+        focus: int = 0,
     ) -> None:
         self.network, self.x, self.y = network, x, y
         self.learning_rate, self.freeze_biases = learning_rate, freeze_biases
-        self.notation, self.first_sample = notation, first_sample
+        self.notation, self.first_sample, self.focus = notation, first_sample, focus
         self.steps: list[Step] = []
         for _ in range(steps):
             gradient = network.gradient(x, y)
@@ -89,17 +91,27 @@ class Worked:
         at = self.steps[step]
         return Derivative(
             at.network, target, at.gradient, self.y, sample_weight=None, dropout_step=None,
-            learning_rate=self.learning_rate, focus=0, notation=self.notation,
+            learning_rate=self.learning_rate, focus=self.focus, notation=self.notation,
             first_sample=self.first_sample,
         )  # fmt: skip
 
-    def sections(self) -> list[Section]:
+    @property
+    def n_samples(self) -> int:
+        """Return the number of samples."""
+        return len(self.x)
+
+    def passages(self) -> list[Passage]:
         """Return the whole example: what is given, then each step from the inputs to the loss."""
-        made = [self._given(), Section("The rules", list(_rules(self._pieces(0))))]
+        rules = Passage("The rules", list(_rules(self._pieces(0))), "input")
+        made = [self._given(), rules]
         for number in range(len(self.steps)):
             start = f"Step {number + 1}. " if len(self.steps) > 1 else ""
-            made += [Section(start + s.title, s.equations) for s in self._step(number)]
+            made += [replace(p, title=start + p.title, step=number) for p in self._step(number)]
         return made
+
+    def sections(self) -> list[Section]:
+        """Return the passages as sections; those of one title are one section."""
+        return document.joined(self.passages())
 
     def sheet(self) -> Sheet:
         """Return everything that is written down, with the network drawn before the first step."""
@@ -108,7 +120,8 @@ class Worked:
 
         return Sheet(
             "A worked example", self.setting(), self.sections(), self.notation,
-            self.network.sizes, 1, first_sample=self.first_sample, picture=picture(self._pieces(0)),
+            self.network.sizes, self.n_samples, first_sample=self.first_sample,
+            picture=picture(self._pieces(0)),
         )  # fmt: skip
 
     def setting(self) -> str:
@@ -117,7 +130,7 @@ class Worked:
         sizes = "-".join(map(str, network.sizes))
         functions = ", ".join(layer.activation.name for layer in network.weighted_layers)
         words = (
-            f"One sample through the network {sizes} ({functions}) with the loss "
+            f"{self._samples()} through the network {sizes} ({functions}) with the loss "
             f"{network.loss.name}: {'one step' if count == 1 else f'{count} steps'} of gradient "
             f"descent with η = {self.learning_rate:g}"
         )
@@ -127,78 +140,120 @@ class Worked:
             words += ", dropout off"
         return f"{words}, biases frozen" if self.freeze_biases and network.biases else words
 
+    def _samples(self) -> str:
+        if self.n_samples == 1:
+            return "One sample"
+        place = self.first_sample + self.focus + self.notation.first_index
+        return f"{self.n_samples} samples, unit by unit with the numbers of sample {place},"
+
     # --- what is given --------------------------------------------------------------------------
 
-    def _given(self) -> Section:
+    def _given(self) -> Passage:
         network, p = self.network, self._pieces(0)
-        known: list[Quantity] = [quantity("a", 0, k) for k in range(network.sizes[0])]
-        known += [_symbol(target) for l in _layers(network) for target in _targets(network, l)]
-        known += [quantity("y", None, j) for j in range(network.sizes[-1])]
-        equations = [Equation((q, Num(p.value_of(q)))) for q in known]
+        inputs = [quantity("a", 0, k) for k in range(network.sizes[0])]
+        targets = [quantity("y", None, j) for j in range(network.sizes[-1])]
+        known = [_symbol(target) for l in _layers(network) for target in _targets(network, l)]
+        equations = [Equation((q, Num(p.value_of(q)))) for q in (*inputs, *known, *targets)]
         equations.append(Equation((Name("eta"), Num(self.learning_rate))))
-        return Section("The sample, the parameters and the learning rate", equations)
+        title = "The sample, the parameters and the learning rate"
+        return Passage(title, equations, "input", light=document.lit_at_the_start(network))
 
     # --- one step -------------------------------------------------------------------------------
 
     def _pieces(self, number: int) -> Pieces:
         at = self.steps[number]
-        return Pieces(at.network, at.gradient, self.y, 0, self.notation)
+        return Pieces(at.network, at.gradient, self.y, self.focus, self.notation)
 
-    def _step(self, number: int) -> Iterator[Section]:
+    def _step(self, number: int) -> Iterator[Passage]:
         from chainrule.explain.matrices import MatrixForm
 
-        p = self._pieces(number)
-        layers, form = _layers(self.network), MatrixForm(p)
+        p, network = self._pieces(number), self.network
+        layers, form = _layers(network), MatrixForm(p)
         for l in layers:
-            yield Section(f"Forward: layer {l}", list(_forward(p, l)))
-        yield Section("Forward, as matrices", [e for l in layers for e in form.forward(l)])
-        yield Section("The loss", list(_loss(p)))
+            for j in range(network.sizes[l]):
+                made, light = list(_forward(p, l, j)), document.lit_by_unit(network, l, j)
+                a = quantity("a", l, j)
+                yield Passage(f"Forward: layer {l}", made, "forward", l, a, light=light)
+        for l in layers:
+            yield as_matrices("Forward, as matrices", form.forward(l), "forward", l)
+        yield Passage("The loss", list(self._loss(p)), "loss", light=document.lit_by_loss(network))
         for l in reversed(layers):
-            yield Section(f"Backward: layer {l}", list(self._backward(number, l)))
-        matrices = [e for l in reversed(layers) for e in (*form.backward(l), *form.gradient(l))]
-        yield Section("Backward, as matrices", matrices)
-        yield Section("The updates", list(self._updates(number)))
-        moved = [
-            equation for l in reversed(layers)
-            for equation in form.update(l, self.learning_rate, biases=not self.freeze_biases)
-        ]  # fmt: skip
-        yield Section("The updates, as matrices", moved)
+            known: dict[Expr, int] = {}  # a term that several derivatives share is derived once
+            said: set[str] = set()
+            for target in _targets(network, l):
+                made = list(self._backward(number, target, known, said))
+                symbol, light = (
+                    Partial(p.C, _symbol(target)),
+                    document.lit_by_target(network, target),
+                )
+                title = f"Backward: layer {l}"
+                yield Passage(title, made, "backward", l, symbol, str(target), light)
+        for l in reversed(layers):
+            matrices = (*form.backward(l), *form.gradient(l))
+            yield as_matrices("Backward, as matrices", matrices, "backward", l)
+        for l in reversed(layers):
+            updates = list(self._updates(number, l))
+            light = document.lit_by_layer(network, l, not self.freeze_biases)
+            yield Passage("The updates", updates, "update", l, light=light)
+        for l in reversed(layers):
+            moved = form.update(l, self.learning_rate, biases=not self.freeze_biases)
+            yield as_matrices("The updates, as matrices", moved, "update", l)
         yield self._after(number)
 
-    def _backward(self, number: int, l: int) -> Iterator[Equation]:
-        known: dict[Expr, int] = {}  # a term that several derivatives share is derived once
-        said: set[str] = set()
+    def _loss(self, p: Pieces) -> Iterator[Equation]:
+        loss, of_sample = p.g, float(p.g.sample_losses[self.focus])
+        parts = add(*(p.loss_of(j) for j in range(p.network.sizes[-1])))
+        sides = [*p.definition_of_loss().sides, put_numbers(parts, p.value_of)]
+        yield Equation((*sides, Num(of_sample)))
+        n, l2 = self.n_samples, p.network.l2
+        if n == 1 and not l2:
+            return
+        mean: Expr = p.C
+        if n > 1:
+            count = Name("n") if p.notation.counts == "n" else Num(n)
+            mean = mul(Div(Num(1), count), Sum("sample", None, n, LossSymbol("sample")))
+        whole: list[Expr] = [LossSymbol(), mean]
+        lead = f"and the mean over the {n} samples" if n > 1 else ""
+        if l2:
+            data = Num(float(loss.loss) - float(loss.penalty)) if n > 1 else Num(of_sample)
+            whole[1:] = [add(mean, LossSymbol(letter="R")), add(data, Num(float(loss.penalty)))]
+            lead = f"{lead or 'and'} with the penalty R = ½ λ Σ w²"
+        yield Equation((*whole, Num(float(loss.loss))), lead)
+
+    def _backward(
+        self, number: int, target: Target, known: dict[Expr, int], said: set[str]
+    ) -> Iterator[Equation]:
+        """Derive the terms that no derivative before has had, and the derivative from them."""
+        why = self.derivative(target, number)
+        for term in why.terms:
+            if term.symbol not in known:
+                known[term.symbol] = len(known) + 1
+                sides = dict.fromkeys((term.formula, *term.numbers.sides[1:]))  # 1 = 1
+                tag = f"({known[term.symbol]})" if self.notation.tags else ""
+                words = document.meaning(term.symbol)
+                lead = "" if words in said else words
+                said.add(words)
+                yield Equation((term.symbol, *sides), lead, tag=tag)
+        yield _product(why, [known[term.symbol] for term in why.terms])
+        yield from _flattened(why)
+        if why.penalty is not None:
+            yield why.penalty.numbers
+        yield from document.of_whole_loss(why)
+
+    def _updates(self, number: int, l: int) -> Iterator[Equation]:
         for target in _targets(self.network, l):
-            why = self.derivative(target, number)
-            for term in why.terms:
-                if term.symbol not in known:
-                    known[term.symbol] = len(known) + 1
-                    sides = dict.fromkeys((term.formula, *term.numbers.sides[1:]))  # 1 = 1
-                    tag = f"({known[term.symbol]})" if self.notation.tags else ""
-                    words = document.meaning(term.symbol)
-                    lead = "" if words in said else words
-                    said.add(words)
-                    yield Equation((term.symbol, *sides), lead, tag=tag)
-            yield _product(why, [known[term.symbol] for term in why.terms])
-            yield from _flattened(why)
-            if why.penalty is not None:
-                yield why.penalty.numbers
-                yield from document.of_whole_loss(why)
+            if not (self.freeze_biases and isinstance(target, Bias)):
+                yield document.update(self.derivative(target, number))
 
-    def _updates(self, number: int) -> Iterator[Equation]:
-        for l in reversed(_layers(self.network)):
-            for target in _targets(self.network, l):
-                if not (self.freeze_biases and isinstance(target, Bias)):
-                    yield document.update(self.derivative(target, number))
-
-    def _after(self, number: int) -> Section:
+    def _after(self, number: int) -> Passage:
         at = self.steps[number]
         before, after = float(at.gradient.loss), at.loss_after
         change = "falls" if after < before else "rises" if after > before else "stays"
         digits = self.notation.digits
         lead = f"With the new parameters the loss {change}: before {before:.{digits}g}, now"
-        loss = LossSymbol() if self.network.l2 else LossSymbol(0)
-        return Section("The loss after the update", [Equation((loss, Num(after)), lead)])
+        whole = self.network.l2 or self.n_samples > 1
+        equation = Equation((LossSymbol() if whole else LossSymbol(0), Num(after)), lead)
+        return Passage("The loss after the update", [equation], "update", light=("loss",))
 
 
 def _layers(network: FeedForward) -> range:
@@ -233,31 +288,19 @@ def _moved(
     return moved
 
 
-def _forward(p: Pieces, l: int) -> Iterator[Equation]:
+def _forward(p: Pieces, l: int, j: int) -> Iterator[Equation]:
     activation, fan_in = p.network.layers[l].activation, range(p.network.sizes[l - 1])
-    for j in range(p.network.sizes[l]):
-        z, a = quantity("z", l, j), quantity("a", l, j)
-        factors = [(quantity("w", l, j, k), quantity("a", l - 1, k)) for k in fan_in]
-        bias: list[Expr] = [quantity("b", l, j)] if p.network.biases else []
-        items = add(*(mul(Factor(w), Factor(x)) for w, x in factors), *bias)
-        written = add(*(mul(w, x) for w, x in factors), *bias)
-        yield Equation((z, written, put_numbers(items, p.value_of), Num(p.value_of(z))))
-        if p.softmax and l == p.L:
-            yield Equation((a, Word("softmax over all z"), Num(p.value_of(a))))
-        else:
-            formula = fill(parse(activation.formula)[0], {"z": z})
-            yield Equation((a, formula, Num(p.value_of(a))))
-
-
-def _loss(p: Pieces) -> Iterator[Equation]:
-    parts = add(*(p.loss_of(j) for j in range(p.network.sizes[-1])))
-    sides = [*p.definition_of_loss().sides, put_numbers(parts, p.value_of)]
-    yield Equation((*sides, Num(float(p.g.sample_losses[0]))))
-    if p.network.l2:
-        numbers = add(Num(float(p.g.sample_losses[0])), Num(float(p.g.penalty)))
-        whole_loss = add(p.C, LossSymbol(letter="R"))
-        lead = "and with the penalty R = ½ λ Σ w²"
-        yield Equation((LossSymbol(), whole_loss, numbers, Num(float(p.g.loss))), lead)
+    z, a = quantity("z", l, j), quantity("a", l, j)
+    factors = [(quantity("w", l, j, k), quantity("a", l - 1, k)) for k in fan_in]
+    bias: list[Expr] = [quantity("b", l, j)] if p.network.biases else []
+    items = add(*(mul(Factor(w), Factor(x)) for w, x in factors), *bias)
+    written = add(*(mul(w, x) for w, x in factors), *bias)
+    yield Equation((z, written, put_numbers(items, p.value_of), Num(p.value_of(z))))
+    if p.softmax and l == p.L:
+        yield Equation((a, Word("softmax over all z"), Num(p.value_of(a))))
+    else:
+        formula = fill(parse(activation.formula)[0], {"z": z})
+        yield Equation((a, formula, Num(p.value_of(a))))
 
 
 def _rules(p: Pieces) -> Iterator[Equation]:
@@ -285,11 +328,11 @@ def _product(why: Derivative, numbers: list[int]) -> Equation:
 
     ``numbers`` are those of the terms, where the notation has tags.
     """
-    symbol = Partial(LossSymbol(0), why.symbol)
+    symbol = Partial(LossSymbol(why.focus), why.symbol)
     chain = mul(*(Factor(term.symbol) for term in why.terms))
     values = mul(*(Factor(Num(term.value)) for term in why.terms))
     lead = document.from_expressions(numbers) if why.notation.tags else "and so"
-    return Equation((symbol, chain, values, Num(float(why.products[0]))), lead)
+    return Equation((symbol, chain, values, Num(float(why.products[why.focus]))), lead)
 
 
 def paths(terms: tuple[Term, ...]) -> Iterator[tuple[Term, ...]]:
@@ -328,5 +371,5 @@ def _flattened(why: Derivative) -> Iterator[Equation]:
         if len(found) > 1
         else "Flattened: one product of all factors down the layers"
     )
-    sides = (add(*symbols), add(*results), add(*numbers), Num(float(why.products[0])))
-    yield Equation((Partial(LossSymbol(0), why.symbol), *sides), lead)
+    sides = (add(*symbols), add(*results), add(*numbers), Num(float(why.products[why.focus])))
+    yield Equation((Partial(LossSymbol(why.focus), why.symbol), *sides), lead)

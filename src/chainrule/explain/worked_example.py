@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from chainrule._exports import exported
 from chainrule.equations import data
-from chainrule.equations.checks import positive, whole
+from chainrule.equations.checks import integer, positive, whole
 from chainrule.equations.feedforward import FeedForward
 from chainrule.explain import notation as notations
 from chainrule.explain.notation import Notation
@@ -22,20 +22,21 @@ _MOST_PATHS = 4096  # found and multiplied; ``max_terms`` of them are written
 
 @exported("chainrule")
 class WorkedExample(Worked):
-    """One sample worked through a network: forward, loss, every gradient and update, loss again.
+    """Samples worked through a network: forward, loss, every gradient and update, loss again.
 
     `Network.worked_example` makes it. The network is copied. ``str(example)`` is the example as
     text, and a notebook shows it with its formulas.
 
     Args:
         network: The network before the first step.
-        x: The sample, (1, units_0).
-        y: Its targets, (1, units_L).
+        x: The samples, (n, units_0).
+        y: Their targets, (n, units_L).
         learning_rate: η.
         steps: How many steps of gradient descent.
         freeze_biases: Whether the biases keep their values.
         notation: The notation.
-        first_sample: The place of the sample in the whole data, which counts it in print.
+        first_sample: The place of the first sample in the whole data, which counts it in print.
+        focus: The sample whose numbers stand unit by unit; the gradients are the mean over all.
 
     Attributes:
         network: The network before the first step.
@@ -118,26 +119,29 @@ def worked_example(
     freeze_biases: bool = False,
     notation: Notation | str = "default",
     first_sample: int = 0,
+    focus: int = 0,
 ) -> WorkedExample:
-    """Work one sample through the network: forward pass, loss, every gradient, every update.
+    """Work samples through the network: forward pass, loss, every gradient, every update.
 
-    The network itself does not change. Dropout is off.
+    The network itself does not change. Dropout is off. Several samples make one batch: each
+    derivative is written out for the sample in focus, then averaged, and the updates use the mean.
 
     Args:
-        x: The sample, (units_0,) or (1, units_0).
-        y: Its targets, as for `Network.fit`.
+        x: The samples, (n, units_0), or one sample, (units_0,).
+        y: Their targets, as for `Network.fit`.
         learning_rate: η of the updates; above 0.
         steps: How many steps of gradient descent to work through; at least 1.
         freeze_biases: Leave the biases as they are.
         notation: A `Notation`, or the name of one that ships: "default", "C-a-L" or "L-h".
-        first_sample: The place of the sample in the whole data: 2 writes its loss as C_2.
+        first_sample: The place of the first sample in the whole data: 2 writes its loss as C_2.
+        focus: The sample of x whose numbers stand unit by unit, from 0.
 
     Returns:
         The example, as text, HTML, LaTeX or data.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: There is more than one sample, the data do not fit, ``learning_rate`` or
+        ValueError: The data do not fit, there is no sample ``focus``, ``learning_rate`` or
             ``steps`` is too small, ``first_sample`` is below 0, ``notation`` does not exist, or the
             network has more parameters than can be written out.
 
@@ -168,11 +172,12 @@ def worked_example(
         )
     samples = data.samples(x, y, network.sizes, network.loss)
     n = len(samples.X)
-    if n != 1:
-        raise ValueError(f"x has {n} samples; a worked example takes one. Pass one row")
+    focus = integer(focus, "focus must be the index of a sample")
+    if not 0 <= focus < n:
+        raise ValueError(f"focus is {focus}; expected the index of a sample, 0 to {n - 1}")
     X = np.array(samples.X, dtype=np.float64, order="C")
     rows = data.one_hot(samples.y, network.sizes[-1], np.float64).copy()
     return WorkedExample(
         network.copy(), X, rows, learning_rate=learning_rate, steps=steps,
-        freeze_biases=freeze_biases, notation=chosen, first_sample=first_sample,
+        freeze_biases=freeze_biases, notation=chosen, first_sample=first_sample, focus=focus,
     )  # fmt: skip

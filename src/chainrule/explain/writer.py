@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import lru_cache
 
 from chainrule.equations.formulas import Add, Call, Cases, Div, Expr, Mul, Name, Neg, Num, Pow
 from chainrule.equations.numbers import format_number
@@ -51,6 +52,7 @@ class Writer(ABC):
     ) -> None:
         self.notation, self.sizes, self.n_samples = notation, tuple(sizes), n_samples
         self.first_sample = first_sample
+        self._known = lru_cache(maxsize=4096)(self._quantity)
         single = all(units == 1 for units in self.sizes)
         self._hide_units = single and notation.single_units == "hide"
 
@@ -66,7 +68,7 @@ class Writer(ABC):
             case Dots():
                 return self.dots()
             case Quantity():
-                return self._quantity(expr)
+                return self._known(expr)
             case Transpose(Quantity() as matrix):
                 return self._quantity(matrix, "⊤")
             case Transpose(matrix):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from chainrule.equations.numbers import Value
 from chainrule.equations.targets import Bias, UnitOutput, Weight
 from chainrule.explain import Explanation
-from chainrule.explain.scribe import Scribe, math
+from chainrule.explain.scribe import EquationView, Scribe, math, scribe_for
 from chainrule.explain.terms import Term
 from chainrule.explain.words import headline, setting
-from chainrule.explorer.protocol.replies import (
+from chainrule.explorer.protocol.derivations import (
     ContributionsView,
     ExplanationView,
     SectionView,
@@ -19,22 +21,46 @@ from chainrule.explorer.protocol.replies import (
 from chainrule.explorer.view import number
 
 _ROWS = 100  # samples in the table
+# What is written of terms and contributions, which explanations of one gradient share.
+_sections: WeakKeyDictionary[Term, Any] = WeakKeyDictionary()
+_numbers: WeakKeyDictionary[Term, EquationView] = WeakKeyDictionary()
+_terms: WeakKeyDictionary[Term, TermView] = WeakKeyDictionary()
 
 
 def explanation(why: Explanation, version: int) -> ExplanationView:
     """Return a derivation, with its first level of contributions."""
-    scribe = Scribe(why.notation, why.network.sizes, why.n_samples, why.first_sample)
+    scribe = _scribe(why)
     sections: list[SectionView] = []
+    numbers = {id(term.numbers.sides): term for term in why.terms}
     for section in why.sections():
-        parts = section.term.contributions if section.term is not None else None
-        sections.append({
-            "title": section.title,
-            "symbol": "" if section.symbol is None else scribe.mathml(section.symbol),
-            "equations": [scribe.view(e) for e in section.equations],
-            "tags": [e.tag for e in section.equations],
-            "contributions": None if parts is None else _contributions(why, section.term, scribe),
-            "has_samples": section.has_samples,
-        })  # fmt: skip
+        term = section.term
+        written = None if term is None else _sections.get(term)
+        if written is None:
+            parts = term.contributions if term is not None else None
+            view = scribe.letters if section.in_letters else scribe.view
+            written = {
+                "symbol": "" if section.symbol is None else scribe.mathml(section.symbol),
+                "equations": [
+                    view(e)
+                    if id(e.sides) not in numbers
+                    else {**_numbers_of(numbers[id(e.sides)], scribe), "lead": e.lead}
+                    for e in section.equations
+                ],
+                "tags": [e.tag for e in section.equations],
+                "contributions": None if parts is None else _contributions(why, term, scribe),
+            }
+            if term is not None:
+                _sections[term] = written
+        sections.append(
+            {
+                "title": section.title,
+                "symbol": written["symbol"],
+                "equations": written["equations"],
+                "tags": written["tags"],
+                "contributions": written["contributions"],
+                "has_samples": section.has_samples,
+            }
+        )
     chosen = list(range(min(why.n_samples, _ROWS)))
     if why.focus >= _ROWS:
         chosen[-1] = why.focus
@@ -66,16 +92,26 @@ def _sample(why: Explanation, i: int) -> list[Value]:
 
 def terms(why: Explanation, chosen: Sequence[Term]) -> list[TermView]:
     """Return the terms of a contribution in numbers."""
-    scribe = Scribe(why.notation, why.network.sizes, why.n_samples, why.first_sample)
-    return [
-        {
-            "numbers": scribe.only_mathml(term.numbers),
-            "contributions": None
-            if term.contributions is None
-            else _contributions(why, term, scribe),
-        }
-        for term in chosen
-    ]
+    scribe = _scribe(why)
+    for term in chosen:
+        if term not in _terms:
+            parts = term.contributions
+            _terms[term] = {
+                "numbers": _numbers_of(term, scribe)["mathml"],
+                "contributions": None if parts is None else _contributions(why, term, scribe),
+            }
+    return [_terms[term] for term in chosen]
+
+
+def _scribe(why: Explanation) -> Scribe:
+    return scribe_for(why.notation, why.network.sizes, why.n_samples, why.first_sample)
+
+
+def _numbers_of(term: Term, scribe: Scribe) -> EquationView:
+    """Return the numbers of a term, without words before them."""
+    if term not in _numbers:
+        _numbers[term] = scribe.view(term.numbers, lead="")
+    return _numbers[term]
 
 
 def _contributions(why: Explanation, term: Term | None, scribe: Scribe) -> ContributionsView:

@@ -17,6 +17,7 @@ from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import LOSSES
 from chainrule.equations.targets import resolve
 from chainrule.explain import Explanation
+from chainrule.explain.derivative import beside
 from chainrule.explain.names import Names
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explain.scribe import is_bare, marks_of_layers, notation
@@ -29,6 +30,7 @@ from chainrule.teach.datasets import Dataset
 _BLOCK = 512  # samples in a mean that is explained; more would make an explanation slow
 _MARKED = 64  # samples checked in each frame for dead and saturated units
 _MADE = 8  # explanations kept, so that opening contributions and the proof computes none again
+_KEPT = ("gradient", "first")  # of what was made: the others have their terms in common with it
 _UNDO, _UNDO_BYTES = 100, 16 * 2**20  # changes kept to undo, and the bytes of their parameters
 
 
@@ -307,13 +309,16 @@ class Place:
                 first_sample=self._rows().start,
             )  # fmt: skip
 
-        return self._once(str(resolved), make)
+        first = self._once("first", make)
+        return self._once(str(resolved), lambda: beside(first, resolved))
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what ``make`` makes, made once for each version of the state."""
-        if self._made_for != self._version or len(self._made) > _MADE:
+        if self._made_for != self._version:
             self._made, self._made_for = {}, self._version
         if name not in self._made:
+            if len(self._made) > _MADE:
+                self._made = {kept: self._made[kept] for kept in _KEPT}
             self._made[name] = make()
         return self._made[name]
 

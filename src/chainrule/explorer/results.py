@@ -34,27 +34,34 @@ def kind_of(network: FeedForward, dataset: Dataset) -> Kind:
 def results(network: FeedForward, dataset: Dataset, points: bool) -> ResultsView:
     """Return the numbers of the picture that suits; the samples too if ``points``."""
     kind = kind_of(network, dataset)
+    outputs = engines.predict(network, dataset.X[:_JUDGED]) if kind == "confusion" else None
     view: ResultsView = {
         "kind": "results", "type": kind, "box": [], "grid": [], "points": [],
         "validation": [], "matrix": [], "samples": [], "images": [],
-        "accuracy": accuracy(network, dataset), "levels": levels(network, dataset),
+        "accuracy": accuracy(network, dataset, outputs), "levels": levels(network, dataset),
     }  # fmt: skip
     if kind == "surface":
         _surface(view, network, dataset, points)
     elif kind == "fit":
         view["points"] = _pairs(network, dataset.X[:_POINTS], dataset.y[:_POINTS])
-    elif kind == "confusion":
-        _confusion(view, network, dataset, points)
+    elif outputs is not None:
+        _confusion(view, outputs, dataset, points)
     return view
 
 
-def accuracy(network: FeedForward, dataset: Dataset) -> float | None:
-    """Return the share of samples with the right class: for validation, if there are some."""
+def accuracy(network: FeedForward, dataset: Dataset, outputs: Array | None = None) -> float | None:
+    """Return the share of samples with the right class: for validation, if there are some.
+
+    ``outputs`` are those of the training samples, if they are known.
+    """
     if not dataset.classes:
         return None
-    X, y = (dataset.X_val, dataset.y_val) if len(dataset.X_val) else (dataset.X, dataset.y)
-    predicted, true = classes(engines.predict(network, X[:_JUDGED])), classes(y[:_JUDGED])
-    return float((predicted == true).mean())
+    X, y = dataset.X, dataset.y
+    if len(dataset.X_val):
+        X, y, outputs = dataset.X_val, dataset.y_val, None
+    if outputs is None:
+        outputs = engines.predict(network, X[:_JUDGED])
+    return float((classes(outputs) == classes(y[:_JUDGED])).mean())
 
 
 def classes(y: Array) -> Array:
@@ -120,9 +127,9 @@ def _pairs(network: FeedForward, X: Array, y: Array) -> list[Any]:
     ]
 
 
-def _confusion(view: ResultsView, network: FeedForward, dataset: Dataset, points: bool) -> None:
+def _confusion(view: ResultsView, outputs: Array, dataset: Dataset, points: bool) -> None:
     true = classes(dataset.y[:_JUDGED])
-    predicted = classes(engines.predict(network, dataset.X[:_JUDGED]))
+    predicted = classes(outputs)
     matrix = np.zeros((dataset.classes, dataset.classes), dtype=int)
     np.add.at(matrix, (true, predicted), 1)
     view["matrix"] = matrix.tolist()

@@ -17,12 +17,24 @@ from chainrule.diagnose import health
 from chainrule.equations import data as data_room
 from chainrule.equations.activations import ACTIVATIONS
 from chainrule.equations.losses import LOSSES
-from chainrule.equations.targets import Bias, UnitOutput, Weight, resolve
+from chainrule.equations.targets import ArrayTarget, Bias, UnitOutput, Weight, resolve, resolve_any
+from chainrule.explain import Explanation, worked_example
+from chainrule.explain.array_explanation import ArrayExplanation
 from chainrule.explain.notation import NOTATIONS
 from chainrule.explain.scribe import notation
-from chainrule.explorer import derivation, pictures, protocol, results, share, subject, view, work
+from chainrule.explorer import (
+    derivation,
+    pictures,
+    protocol,
+    results,
+    share,
+    subject,
+    view,
+    work,
+    worked,
+)
 from chainrule.explorer.place import Settings
-from chainrule.explorer.protocol import replies, requests
+from chainrule.explorer.protocol import derivations, replies, requests
 from chainrule.explorer.supplying import TARGET_OF_SAMPLE, Supplying
 from chainrule.explorer.trainer import optimizer
 from chainrule.teach import exercises as practice
@@ -67,6 +79,8 @@ class Session(Supplying):
             requests.Redo: lambda _: self._step_back(self._redo, self._undo),
             requests.Explain: self._explain,
             requests.Open: self._open,
+            requests.Array: lambda r: worked.array(self._why_array(r.target), self._version),
+            requests.Worked: self._worked,
             requests.Latex: self._latex,
             requests.Prove: self._prove,
             requests.Picture: lambda r: pictures.of_derivative(self._why(r.target)),
@@ -209,11 +223,11 @@ class Session(Supplying):
 
     # --- explanations ---------------------------------------------------------------------------
 
-    def _explain(self, request: requests.Explain) -> replies.ExplanationView:
+    def _explain(self, request: requests.Explain) -> derivations.ExplanationView:
         why = self._why(request.target)
         return derivation.explanation(why, self._version)
 
-    def _open(self, request: requests.Open) -> replies.TermsView:
+    def _open(self, request: requests.Open) -> derivations.TermsView:
         why = self._why(request.target)
         terms = why.terms
         for unit in request.units:
@@ -234,12 +248,43 @@ class Session(Supplying):
             "terms": derivation.terms(why, terms),
         }
 
+    def _why_array(self, target: str) -> ArrayExplanation:
+        """Return the explanation of a whole array, as `_why` does that of one number."""
+        resolved = resolve_any(target, self.network.sizes, self.network.biases)
+        if not isinstance(resolved, ArrayTarget):
+            raise ValueError(f"{target} is one number; expected a whole array, 'W[2]' or 'b[1]'")
+
+        def make() -> ArrayExplanation:
+            s = self.settings
+            return ArrayExplanation(
+                self.network.copy(), resolved, self._gradient(), self._data.y[self._rows()],
+                sample_weight=None, dropout_step=None, learning_rate=s.learning_rate,
+                notation=notation(s.notation, s.digits), first_sample=self._rows().start,
+            )  # fmt: skip
+
+        return self._once(str(resolved), make)
+
+    def _why_any(self, target: str) -> Explanation | ArrayExplanation:
+        """Return the explanation of a number or of a whole array."""
+        resolved = resolve_any(target, self.network.sizes, self.network.biases)
+        return self._why_array(target) if isinstance(resolved, ArrayTarget) else self._why(target)
+
+    def _worked(self, request: requests.Worked) -> derivations.WorkedView:
+        worked.check_size(self.network, request.steps)
+        rows, s = self._rows(), self.settings
+        example = worked_example(
+            self.network, self._data.X[rows], self._data.y[rows], learning_rate=s.learning_rate,
+            steps=request.steps, freeze_biases=request.freeze_biases,
+            notation=notation(s.notation, s.digits), first_sample=rows.start, focus=self._focus(),
+        )  # fmt: skip
+        return worked.worked(example, self._version, request.language)
+
     def _latex(self, request: requests.Latex) -> replies.LatexView:
-        why = self._why(request.target)
+        why = self._why_any(request.target)
         return {"kind": "latex", "target": str(why.target), "latex": why.latex()}
 
     def _prove(self, request: requests.Prove) -> replies.CertificateView:
-        certificate = self._why(request.target).certificate
+        certificate = self._why_any(request.target).certificate
         return {
             "kind": "certificate",
             "target": request.target,

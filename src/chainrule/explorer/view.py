@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.numbers import Value, plain
-from chainrule.explorer.protocol.replies import LayerView, OutputsView, Row, WeightsView
+from chainrule.explorer.protocol.derivations import Row
+from chainrule.explorer.protocol.replies import LayerView, OutputsView, WeightsView
 from chainrule.explorer.protocol.requests import MAX_OUTPUTS
 from chainrule.teach.datasets import Dataset
 

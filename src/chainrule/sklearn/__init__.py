@@ -17,9 +17,11 @@ from chainrule.sklearn.explaining import explain_sklearn
 
 if TYPE_CHECKING:
     from chainrule.sklearn.classifier import MLPClassifier
+    from chainrule.sklearn.onnx import register_skl2onnx
+    from chainrule.sklearn.persistence import trusted_types
     from chainrule.sklearn.regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "explain_sklearn"]
+__all__ = ["MLPClassifier", "MLPRegressor", "explain_sklearn", "register_skl2onnx", "trusted_types"]
 
 
 # The estimators load scikit-learn; `chainrule.explain_sklearn` is found without it (PEP 562).
@@ -27,7 +29,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from chainrule.sklearn import classifier, regressor
+        from chainrule.sklearn import classifier, onnx, persistence, regressor
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"sklearn", "scipy"}:  # they come together
             raise
@@ -35,7 +37,9 @@ def __getattr__(name: str) -> Any:
             f"{name} needs scikit-learn 1.7 or newer: pip install 'chainrule[sklearn]'",
             name="sklearn",
         ) from error
-    value = globals()[name] = getattr(classifier if name == "MLPClassifier" else regressor, name)
+    modules = {"MLPClassifier": classifier, "MLPRegressor": regressor, "register_skl2onnx": onnx}
+    module = modules.get(name, persistence)
+    value = globals()[name] = getattr(module, name)
     return value
 
 

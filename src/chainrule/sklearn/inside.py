@@ -17,6 +17,7 @@ from chainrule.equations.losses import Loss
 from chainrule.explain import Explanation
 from chainrule.network import Network
 from chainrule.sklearn import naming, networks, weights
+from chainrule.sklearn.leaving import to_sklearn
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver
 
@@ -35,6 +36,8 @@ class NetworkInside:
     _network: Network
     _held: tuple[Array, ...] = ()  # the views of the network
     _held_activation: Any = None
+
+    to_sklearn = to_sklearn
 
     if TYPE_CHECKING:  # what scikit-learn's classes and the estimators bring
 

@@ -18,37 +18,11 @@ from chainrule.equations import activations
 from chainrule.equations.activations import Activation, Softmax
 from chainrule.equations.arrays import taken
 from chainrule.equations.losses import Loss, LossFromZ
+from chainrule.foreign.sklearn.exponential import Exp
 from chainrule.network import Network
 
 Array = NDArray[Any]
 DENSE = 1 << 23  # numbers of a sparse X that are made dense at a time
-
-
-class Exp(Activation):
-    """g(z) = e^z, g'(z) = a: the output of scikit-learn's Poisson loss."""
-
-    name = "exp"
-    formula = "exp(z)"
-    derivative_formula = "exp(z) = a"
-    log_derivative_formula = "1"
-    positive = True
-
-    def value(self, z: Array) -> Array:
-        """See `Activation.value`."""
-        result: Array = np.exp(z)
-        return result
-
-    def derivative(self, z: Array, a: Array) -> Array:
-        """See `Activation.derivative`."""
-        return a
-
-    def log_value(self, z: Array) -> Array:
-        """See `Activation.log_value`."""
-        return z
-
-    def log_derivative(self, z: Array, a: Array) -> Array:
-        """See `Activation.log_derivative`."""
-        return np.ones_like(z)
 
 
 class WeightedOutputs(Loss):

@@ -41,22 +41,22 @@ def serialize(tensors: Mapping[str, Array], metadata: dict[str, str]) -> bytes:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[OpenFile]:
+def opened(
+    path: str | os.PathLike[str], expected: str = "a chainrule model file"
+) -> Iterator[OpenFile]:
     """Open a safetensors file; what is wrong with it, or found to be, is a ValueError naming it."""
     name = os.fspath(path)
     _check_readable(name)
     header, detail = _header(name)
     if detail:
-        raise ValueError(f"{name} is not a chainrule model file: {_why(name, detail)}")
+        raise ValueError(f"{name} is not {expected}: {_why(name, detail)}")
 
     from safetensors import SafetensorError, safe_open
 
     try:
         file: OpenFile = safe_open(name, framework="numpy")
     except SafetensorError as error:
-        raise ValueError(
-            f"{name} is not a chainrule model file: {_why(name, str(error))}"
-        ) from None
+        raise ValueError(f"{name} is not {expected}: {_why(name, str(error))}") from None
     with file:
         try:
             _check_keys(header)

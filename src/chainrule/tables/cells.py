@@ -30,11 +30,16 @@ _DATE = (
     r"^\d{4}-\d{2}-\d{2}([ T]\d{2}(:?\d{2}){0,2}(\.\d+)?(Z| ?(UTC|GMT)| ?[+-]\d{2}(:?\d{2})?)?)?$"
 )
 _BLANK_ZONE = r"(:\d{2}(?:\.\d+)?) (UTC|GMT|[+-]\d{2}(?::?\d{2})?)$"
-_DATE_FORMS = [
+DATE_FORMS = [
     f"{day}{time}"
     for day in ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d")
     for time in ("", " %H:%M", " %H:%M:%S")
 ]
+
+
+def is_known_date(form: str) -> bool:
+    """Return whether dates of this form are found without an option, and are read by exported C."""
+    return form in ("", notation.TIME, *DATE_FORMS)
 
 
 class CellError(Exception):
@@ -152,6 +157,13 @@ def alike(strings: pa.Array) -> pa.Array:
     return strings
 
 
+def number_text(value: float) -> str:
+    """Return a number as the text that the category of a column of numbers has."""
+    import pyarrow as pa
+
+    return str(_written(pa.array([value], pa.float64()))[0].as_py())
+
+
 def _written(values: pa.Array) -> pa.Array:
     """Return numbers as texts, whole ones without a decimal point; null where not finite."""
     import pyarrow as pa
@@ -183,12 +195,17 @@ def numbers(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: st
     else:
         array = stripped(array, missing)
         values, bad = _floats(array, form)
-    if none := [float(text) for text in missing if re.match(_NUMBER, text)]:
+    if none := missing_numbers(missing):
         values[np.isin(values, none)] = np.nan  # -999.0, too, where -999 stands for no value
     if bad.any():
         row = int(np.argmax(bad))
         raise CellError(row, str(array[row]))
     return values
+
+
+def missing_numbers(missing: Sequence[str]) -> list[float]:
+    """Return the numbers that stand for no value."""
+    return [float(text) for text in missing if re.match(_NUMBER, text)]
 
 
 def numbers_or_none(
@@ -269,7 +286,7 @@ def date_form(distinct: Iterable[str]) -> str | None:
     import pyarrow as pa
 
     strings = pa.array(distinct, pa.string())
-    return next((form for form in _DATE_FORMS if _parsed(strings, form) is not None), None)
+    return next((form for form in DATE_FORMS if _parsed(strings, form) is not None), None)
 
 
 def dates(column: pa.ChunkedArray | pa.Array, missing: Sequence[str], form: str) -> Floats:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from chainrule.equations.checks import listed
 from chainrule.tables import cells
 from chainrule.tables.cells import Floats
+from chainrule.tables.moments import Moments
 from chainrule.tables.notes import brief
 from chainrule.tables.preprocessing import numeric_parts
 from chainrule.tables.profile import Finding
@@ -24,7 +25,6 @@ from chainrule.tables.source import Source, TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from sklearn.preprocessing import StandardScaler
 
 _MOST_RARES = 200  # rare categories that are remembered, to tell them from unknown ones
 _FAR = 1e6  # numbers that are larger than their range by this much need a second pass
@@ -35,13 +35,11 @@ class Fitting:
     """What the training rows teach about the columns, batch by batch."""
 
     def __init__(self, source: Source, findings: Sequence[Finding], missing: Sequence[str]) -> None:
-        from sklearn.preprocessing import StandardScaler
-
         self.source, self.missing, self.n = source, tuple(missing), 0
         self.findings = list(findings)
         self.numeric = [f for f in findings if f.kind in ("number", "date")]
         self.categorical = [f for f in findings if f.kind == "category"]
-        self.scaler = StandardScaler()
+        self.moments = Moments()
         widths = [1 if f.kind == "number" else len(DATE_PARTS) for f in self.numeric]
         self.starts = np.cumsum([0, *widths])
         self.start_of = {f.name: int(i) for f, i in zip(self.numeric, self.starts, strict=False)}
@@ -50,7 +48,7 @@ class Fitting:
         self.none: Counter[str] = Counter()
         self.none_texts: dict[str, Counter[str]] = {f.name: Counter() for f in findings}
         self.counts: dict[str, Counter[str]] = {f.name: Counter() for f in self.categorical}
-        self._shifted: dict[str, StandardScaler] = {}
+        self._shifted: dict[str, Moments] = {}
 
     def see(self, batch: pa.Table, start: int, chosen: NDArray[np.bool_]) -> None:
         """Learn from the chosen rows of a batch, which begins at row ``start``."""
@@ -67,7 +65,7 @@ class Fitting:
                 for part in numeric_parts(batch, self.source, start, finding, self.missing)
             ]  # fmt: skip
             X = np.column_stack(parts)[chosen]
-            _learn(self.scaler, X)
+            self.moments.see(X)
             self.low = np.fmin(self.low, np.fmin.reduce(X, axis=0))
             self.high = np.fmax(self.high, np.fmax.reduce(X, axis=0))
             for finding, first in zip(self.numeric, self.starts, strict=False):
@@ -100,22 +98,21 @@ class Fitting:
 
     def see_again(self, batch: pa.Table, start: int, chosen: NDArray[np.bool_]) -> None:
         """Take means and variances of `far_from_0` again, of differences from the least number."""
-        from sklearn.preprocessing import StandardScaler
-
         for finding in self.far_from_0:
             first = self.start_of[finding.name]
             values = numeric_parts(batch, self.source, start, finding, self.missing)[0][chosen]
-            shifted = self._shifted.setdefault(finding.name, StandardScaler())
+            shifted = self._shifted.setdefault(finding.name, Moments())
             if len(values):
-                _learn(shifted, (values - self.low[first])[:, None])
+                shifted.see((values - self.low[first])[:, None])
 
     def _settle(self) -> None:
         """Put what `see_again` has found in the place of what `see` found."""
+        self.mean, self.variance = self.moments.mean, self.moments.variance
+        self.scale = self.moments.scale
         for name, shifted in self._shifted.items():
             first = self.start_of[name]
-            self.scaler.mean_[first] = self.low[first] + shifted.mean_[0]
-            self.scaler.var_[first] = shifted.var_[0]
-            self.scaler.scale_[first] = shifted.scale_[0]
+            self.mean[first] = self.low[first] + shifted.mean[0]
+            self.variance[first], self.scale[first] = shifted.variance[0], shifted.scale[0]
 
     def finish(self, most: int | None) -> tuple[list[Column], list[LeftOut]]:
         """Return the columns, with at most ``most`` categories each, and those left out.
@@ -153,22 +150,22 @@ class Fitting:
             value = brief(float(self.low[first]), finding)
             return LeftOut(name, f"it is {value} in every training row")
         kept = varied or places[:1]
-        if (smallest := min(self.scaler.scale_[i] for i in kept)) < SMALLEST:
+        if (smallest := min(self.scale[i] for i in kept)) < SMALLEST:
             return LeftOut(name, f"its numbers vary too little (standard deviation {smallest:.3g})")
         low, high = float(self.low[first]), float(self.high[first])
         digits = (6, 4) if name not in self._shifted else (17, 17)
         words = f"{brief(low, finding, digits[0])} to {brief(high, finding, digits[0])}"
         if finding.kind == "number":
-            mean, deviation = float(self.scaler.mean_[first]), float(self.scaler.scale_[first])
+            mean, deviation = float(self.mean[first]), float(self.scale[first])
             words += f", mean {brief(mean, finding, digits[1])}, std {deviation:.4g}"
             words += _extreme((low - mean) / deviation, (high - mean) / deviation)
         words += f"; {finding.words}" if finding.words else ""
         return Column(
             name, "date" if finding.kind == "date" else "number", missing=n_none > 0,
             parts=tuple(names[i - first] for i in kept),
-            mean=tuple(float(self.scaler.mean_[i]) for i in kept),
-            variance=tuple(float(self.scaler.var_[i]) for i in kept),
-            scale=tuple(float(self.scaler.scale_[i]) for i in kept),
+            mean=tuple(float(self.mean[i]) for i in kept),
+            variance=tuple(float(self.variance[i]) for i in kept),
+            scale=tuple(float(self.scale[i]) for i in kept),
             form=finding.form, words=words + self._none_words(name), low=(low,), high=(high,),
         )  # fmt: skip
 
@@ -216,14 +213,6 @@ def most_categories(n: int) -> int:
     These are 1,000, fewer if their inputs would take more than 256 MB, but 50 or more.
     """
     return max(50, min(1000, (1 << 28) // (4 * n)))
-
-
-def _learn(scaler: StandardScaler, X: Floats) -> None:
-    """Update a scaler; a column of nothing but NaN leaves it unchanged."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        scaler.partial_fit(X)
-    unseen = np.broadcast_to(np.asarray(scaler.n_samples_seen_) == 0, scaler.mean_.shape)
-    scaler.mean_[unseen] = scaler.var_[unseen] = 0.0  # otherwise the mean would stay NaN
 
 
 def _extreme(low: float, high: float) -> str:

@@ -77,6 +77,24 @@ class TableModel:
         content = models.content(self.network, self.network.parameters, {models.TABLE: about})
         write_atomically(path, content)
 
+    def to_c(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        dtype: str | None = None,
+        arithmetic: str | None = None,
+        quantize: str | None = None,
+        main: bool = False,
+    ) -> Network:
+        """Write the model, with its preprocessing, as C99; see `chainrule.tables.c.export`."""
+        from chainrule.tables.c.export import to_c
+
+        return to_c(
+            self.network, self.schema, path, name=name, dtype=dtype, arithmetic=arithmetic,
+            quantize=quantize, main=main,
+        )  # fmt: skip
+
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing, built again from the schema."""

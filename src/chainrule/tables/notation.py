@@ -184,7 +184,7 @@ def plain(strings: pa.Array, form: str) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    prefix, grouped, unit = _parts(form)
+    prefix, grouped, unit = parts(form)
     comma = "," if grouped else ""
     number = rf"([\d{comma}]*\.?\d*(?:[eE][+-]?\d+)?)"
     pattern = (
@@ -202,7 +202,8 @@ def plain(strings: pa.Array, form: str) -> pa.Array:
     return pc.if_else(fits, made, pa.scalar("", pa.string()))
 
 
-def _parts(form: str) -> tuple[str, bool, str]:
+def parts(form: str) -> tuple[str, bool, str]:
+    """Return what stands before the digits, whether they are grouped, and what stands behind."""
     prefix, _, rest = (form or "#").partition("#")
     grouped = rest.startswith(",###")
     return prefix, grouped, rest.removeprefix(",###").strip()
@@ -212,6 +213,12 @@ def check_form(form: str, kind: str) -> None:
     """Raise ValueError for a form of a number that this version does not read."""
     if kind == "number" and form not in ("", DURATION) and form.count("#") not in (1, 4):
         raise ValueError(f"a number has the form {form!r}; expected one such as '$#' or '# kg'")
+
+
+def is_known(form: str) -> bool:
+    """Return whether a form is one that `Notations` finds in a column of numbers."""
+    made = rf"(?:{_CURRENCY})?#(?:,###)?(?: ?{_UNIT})?"
+    return form in ("", DURATION) or bool(re.fullmatch(made, form))
 
 
 def example(form: str) -> str:

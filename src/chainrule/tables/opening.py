@@ -118,15 +118,11 @@ def _first(file: str) -> bytes:
 
 
 def need_packages() -> None:
-    """Raise ImportError, with what to do, if PyArrow or scikit-learn is not installed."""
+    """Raise ImportError, with what to do, if PyArrow is not installed."""
     from importlib.util import find_spec
 
-    missing = [
-        name for name, module in (("PyArrow", "pyarrow"), ("scikit-learn", "sklearn"))
-        if find_spec(module) is None
-    ]  # fmt: skip
-    if missing:
-        raise ImportError(f"tables need {' and '.join(missing)}: pip install 'chainrule[tables]'")
+    if find_spec("pyarrow") is None:
+        raise ImportError("tables need PyArrow: pip install 'chainrule[tables]'")
 
 
 def _check_names(source: Source) -> None:

@@ -1,16 +1,17 @@
-"""Preprocessing: turn columns into the inputs of a network, with scikit-learn's transformers.
+"""Preprocessing: turn columns into the inputs of a network, as scikit-learn's transformers do.
 
 Numbers and the parts of dates are standardised (`StandardScaler`). A missing one then becomes 0,
 the mean (`SimpleImputer`), and another input marks it (`MissingIndicator`). Categories are one-hot
-(`OneHotEncoder`). All of this is fitted on the training rows alone (`fitting`). The schema
-keeps it as plain numbers and texts, from which the same objects are built again.
+(`OneHotEncoder`). All of this is fitted on the training rows alone (`fitting`), and kept in the
+schema as plain numbers and texts. The inputs are those of scikit-learn to the bit, without it:
+importing it takes longer than predicting.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +21,12 @@ from chainrule.tables.cells import CellError, Floats
 from chainrule.tables.notation import TIME
 from chainrule.tables.notes import Far, Notes
 from chainrule.tables.profile import Finding
-from chainrule.tables.schema import DATE_PARTS, LARGEST, Column, Schema
+from chainrule.tables.schema import DATE_PARTS, LARGEST, Column, Schema, levels
 from chainrule.tables.source import Source, TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from sklearn.impute import MissingIndicator, SimpleImputer
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-_RARE, _NONE = "\0rare", "\0missing"  # as the encoder knows them; no text of a file is like these
 _DAY, _YEAR = 86400.0, 365.2425
 
 
@@ -82,8 +80,8 @@ class Preprocessing:
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
-        self.scaler, self.imputer, self.indicator = _for_numbers(schema.numeric)
-        self.encoder = _for_categories(schema.categorical)
+        self.mean = np.array([x for column in schema.numeric for x in column.mean])
+        self.scale = np.array([x for column in schema.numeric for x in column.scale])
         self.units = len(schema.inputs)
 
     def transform(
@@ -93,8 +91,9 @@ class Preprocessing:
 
         Raises TableError, with the place, for a cell that does not fit its column.
         """
-        blocks: list[Any] = []
+        X = np.zeros((batch.num_rows, self.units), dtype=np.float32)
         missing, numeric = self.schema.missing, self.schema.numeric
+        end = len(self.mean)
         if numeric:
             parts, bases = [], []
             for column in numeric:
@@ -107,18 +106,19 @@ class Preprocessing:
                     notes.far.setdefault(column.name, Far()).see(values[0], column, start)
                 if notes is not None and n_none and not column.missing:
                     notes.none[column.name] += n_none
-            scaled = self.scaler.transform(np.column_stack(parts))
+            scaled = (np.column_stack(parts) - self.mean) / self.scale
             self._check_range(scaled, source, start)
-            blocks.append(self.imputer.transform(scaled))
-            blocks.append(self.indicator.transform(np.column_stack(bases)))
-        if self.encoder is not None:
-            columns = [self._known(batch, column, notes) for column in self.schema.categorical]
-            blocks.append(self.encoder.transform(np.column_stack(columns)))
-        X = np.empty((batch.num_rows, self.units), dtype=np.float32)
-        end = 0
-        for block in blocks:
-            X[:, end : end + block.shape[1]] = block
-            end += block.shape[1]
+            X[:, :end] = np.where(np.isnan(scaled), 0.0, scaled)
+            for column, values_ in zip(numeric, bases, strict=True):
+                if column.missing:
+                    X[:, end] = np.isnan(values_)
+                    end += 1
+        rows = np.arange(len(X))
+        for column in self.schema.categorical:
+            place = self._known(batch, column, notes)
+            here = place >= 0
+            X[rows[here], end + place[here]] = 1
+            end += len(levels(column))
         return X
 
     def _check_range(self, scaled: Floats, source: Source, start: int) -> None:
@@ -133,13 +133,14 @@ class Preprocessing:
                 "Correct it."
             )
 
-    def _known(self, batch: pa.Table, column: Column, notes: Notes | None) -> NDArray[Any]:
-        """Return the categories of a batch as the encoder knows them."""
+    def _known(self, batch: pa.Table, column: Column, notes: Notes | None) -> NDArray[np.int64]:
+        """Return the level of the category in each row; -1 where all inputs are 0."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         strings = cells.texts(batch.column(column.name), self.schema.missing)
-        known = pc.is_in(strings, value_set=pa.array(column.categories, pa.string()))
+        place = pc.index_in(strings, value_set=pa.array(column.categories, pa.string()))
+        known = place.is_valid()
         if notes is not None and not (column.rare and not column.rares):
             seen = pc.is_in(strings, value_set=pa.array(column.rares, pa.string()))
             unseen = pc.and_(pc.invert(known), pc.invert(seen))
@@ -148,44 +149,8 @@ class Preprocessing:
                 notes.unknown.setdefault(column.name, Counter()).update(unknown.to_pylist())
         if notes is not None and strings.null_count and not column.missing:
             notes.none[column.name] += strings.null_count
-        values = pc.if_else(known, strings, _RARE)
-        values = pc.if_else(strings.is_valid(), values, _NONE if column.missing else _RARE)
-        return np.asarray(values.to_numpy(zero_copy_only=False), dtype=object)
-
-
-def _for_numbers(
-    columns: Sequence[Column],
-) -> tuple[StandardScaler, SimpleImputer, MissingIndicator]:
-    """Build the scaler, imputer and indicator of columns from the schema."""
-    from sklearn.impute import MissingIndicator, SimpleImputer
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler()
-    scaler.mean_ = np.array([x for column in columns for x in column.mean], dtype=np.float64)
-    scaler.var_ = np.array([x for column in columns for x in column.variance], dtype=np.float64)
-    scaler.scale_ = np.array([x for column in columns for x in column.scale], dtype=np.float64)
-    scaler.n_features_in_ = len(scaler.mean_)
-    imputer = SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)
-    indicator = MissingIndicator(features="missing-only", error_on_new=False)
-    if columns:  # these two learn which columns have missing values
-        imputer.fit(np.zeros((1, len(scaler.mean_))))
-        indicator.fit(np.array([[np.nan if column.missing else 0.0 for column in columns]]))
-    return scaler, imputer, indicator
-
-
-def _for_categories(columns: Sequence[Column]) -> OneHotEncoder | None:
-    """Build the encoder of columns; an unknown category is 0 in all inputs."""
-    from sklearn.preprocessing import OneHotEncoder
-
-    if not columns:
-        return None
-    every = []
-    for column in columns:
-        values = [*column.categories]
-        values += [_RARE] if column.rare else []
-        values += [_NONE] if column.missing else []
-        every.append(np.array(values, dtype=object))
-    encoder = OneHotEncoder(
-        categories=every, handle_unknown="ignore", sparse_output=False, dtype=np.float32
-    )
-    return encoder.fit(np.array([[values[0] for values in every]], dtype=object))
+        k = len(column.categories)
+        other = k if column.rare else -1
+        none = k + column.rare if column.missing else other
+        place = pc.if_else(strings.is_valid(), pc.fill_null(place, other), none)
+        return np.asarray(place.to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -42,6 +42,13 @@ if TYPE_CHECKING:
     from chainrule.training.history import History
 
 
+# What a number's error costs, as people call it, and the loss of the network.
+LOSSES = {
+    "squared": "half_squared_error", "absolute": "absolute_error", "huber": "huber",
+    "poisson": "poisson",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of a training; None where the data decide."""
@@ -59,6 +66,7 @@ class Settings:
     test: float = 0.2
     validation: float = 0.1
     balanced: bool = False
+    loss: str | None = None  # of a number: one of LOSSES
     refit: bool = True
     max_categories: int | None = None
     seed: int = 0
@@ -162,7 +170,15 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
                 f"the target {target.name!r} varies too little, by {np.ptp(learned):.3g}. Write it "
                 "in a smaller unit."
             )
+        if settings.loss == "poisson":  # an output above 0, in units of the mean
+            _check_counts(source, target.name, y)
+            mean, scale = 0.0, float(np.mean(learned))
         target = replace(target, mean=mean, scale=scale)
+    elif settings.loss is not None:
+        raise TableError(
+            f"the target {target.name!r} has classes, whose loss is cross-entropy; --loss needs a "
+            "number (--task regress)"
+        )
     schema = Schema(tuple(columns), tuple(left_out), target, settings.missing)
     if not models.fits({models.TABLE: schema.to_dict()}):
         raise TableError(
@@ -198,6 +214,16 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
         settings, source.path, schema, X, values, order is not None, len(parts),
         counts, single, found.none, weight, validation is not None,
     )  # fmt: skip
+
+
+def _check_counts(source: Source, name: str, y: NDArray[Any]) -> None:
+    """Raise TableError unless the target can be a count: nowhere below 0."""
+    if (below := y < 0).any():
+        row = int(below.argmax())
+        raise TableError(
+            f"{source.place(row, name)}: the target is {y[row]:.6g}; --loss poisson needs counts, "
+            "0 or more"
+        )
 
 
 def _of_file(
@@ -245,11 +271,14 @@ def penalty(settings: Settings, n: int) -> float:
 def make_network(prepared: Prepared) -> Network:
     """Return the network before training."""
     settings, schema = prepared.settings, prepared.schema
-    classify = schema.target.task == "classify"
+    output, loss = "identity", LOSSES[settings.loss or "squared"]
+    if schema.target.task == "classify":
+        output, loss = "softmax", "cross_entropy"
+    elif settings.loss == "poisson":
+        output = "softplus"
     return Network(
         [len(schema.inputs), *settings.hidden, len(schema.outputs)],
-        hidden=settings.activation, output="softmax" if classify else "identity",
-        loss="cross_entropy" if classify else "half_squared_error", dtype="float32",
+        hidden=settings.activation, output=output, loss=loss, dtype="float32",
         seed=settings.seed, dropout=settings.dropout,
         l2=penalty(settings, prepared.counts["training"]),
     )  # fmt: skip
@@ -365,6 +394,6 @@ def model(
         "engine": network.engine,
     }
     roles = settings.roles
-    said = {"weight": roles.weight, "split_by": roles.group or roles.time}
+    said = {"loss": settings.loss, "weight": roles.weight, "split_by": roles.group or roles.time}
     facts |= {name: column for name, column in said.items() if column is not None}
     return TableModel(network, prepared.schema, facts, {"model": measured, "baseline": beside})

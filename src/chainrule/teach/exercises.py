@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.formulas import Expr, Name, Neg, Num, add, mul
-from chainrule.equations.targets import Weight
+from chainrule.equations.targets import UnitOutput, Weight
 from chainrule.explain import Equation, Explanation, Notation, explain
 from chainrule.explain.scribe import EquationView, Scribe
 from chainrule.explain.symbols import LossSymbol, Partial, quantity
@@ -25,6 +25,7 @@ from chainrule.teach.exercise import NEAR, Exercise, Mistake, QuestionView, near
 Array = NDArray[Any]
 _TRIES = 60  # weights drawn before giving up
 _SAMPLES = 4  # in an exercise about the mean
+_KINK = 1e-6  # a z this close to a kink is at it
 _FACTORS = {  # by their number
     2: "Multiply two factors: the derivative that arrives at z, and the activation at the start of "
     "the weight.",
@@ -71,8 +72,8 @@ class Examiner:
             if exercise is not None and _can_be_told_apart(exercise):
                 return exercise
         raise ValueError(
-            "No exercise can be made here: the gradients are too close to 0, or mistakes lead to "
-            "the right number. Choose another sample or network."
+            "No exercise can be made here: the gradients are too close to 0, a unit stands on a "
+            "kink, or mistakes lead to the right number. Choose another sample or network."
         )
 
     def draw(self, rng: np.random.Generator, layers: Sequence[int] | None = None) -> Weight:
@@ -216,11 +217,12 @@ class Examiner:
         mistakes = [
             Mistake("sign", old + step, "That climbs the gradient. Gradient descent subtracts: "
                                         "w − η ∂C/∂w."),
-            Mistake("rate", old - why.value, "The factor η is missing: the step is η times the "
-                                             "derivative."),
             Mistake("step", -step, "That is the step. The question is about the weight after it."),
             Mistake("step", step, "That is η ∂C/∂w. The question is about the weight after it."),
         ]  # fmt: skip
+        if self.eta != 1:
+            words = "The factor η is missing: the step is η times the derivative."
+            mistakes.append(Mistake("rate", old - why.value, words))
         given: list[Any] = [
             ("w", w.layer, w.j, w.k),
             Equation((Partial(LossSymbol(), why.symbol), Num(why.value))),
@@ -258,8 +260,9 @@ class Examiner:
         value, a_k = why.value, why.terms[-1].value
         if len(why.terms) == 3:
             arriving, slope, _ = (term.value for term in why.terms)
-            yield Mistake("slope", arriving * a_k, "The factor ∂a/∂z = g′(z) is missing: the "
-                          "derivative must pass through the activation.")  # fmt: skip
+            if slope != 1:  # a factor of 1 can be left out
+                yield Mistake("slope", arriving * a_k, "The factor ∂a/∂z = g′(z) is missing: the "
+                              "derivative must pass through the activation.")  # fmt: skip
             yield Mistake("input", arriving * slope, self._without_input(why))
         else:
             yield Mistake("input", why.terms[0].value, self._without_input(why))
@@ -361,9 +364,24 @@ def _can_be_told_apart(exercise: Exercise) -> bool:
     """Return whether the answer is far enough from 0, and no mistake leads to it."""
     if exercise.key is not None:
         return True  # formulas differ, whatever their values are
-    if not math.isfinite(exercise.value) or abs(exercise.value) < 1e-4:
+    if not math.isfinite(exercise.value) or abs(exercise.value) < 1e-4 or _is_at_kink(exercise.why):
         return False
     return not any(
         m.fault not in ("after", "one", "input") and near(m.value, exercise.value, 3 * NEAR)
         for m in exercise.mistakes
     )
+
+
+def _is_at_kink(why: Explanation) -> bool:
+    """Return whether the derivative goes through a kink, where it has another value on each side.
+
+    A bias of 0 and an input of 0 put a unit exactly there.
+    """
+    network, target, passed = why.network, why.target, why.gradient.forward
+    first = target.layer + isinstance(target, UnitOutput)
+    for l in range(max(first, 1), len(network.sizes)):
+        z = passed.z[l] if l > target.layer else passed.z[l][:, [target.j]]
+        if any(np.any(np.abs(z - kink) < _KINK) for kink in network.layers[l].activation.kinks):
+            return True
+    residual = np.abs(passed.a[-1] - why.y)
+    return any(np.any(np.abs(residual - abs(kink)) < _KINK) for kink in network.loss.kinks)

@@ -155,8 +155,9 @@ def fit_many(
             state = State(slots=task.plan.optimizer.start(task.network.parameters))
             describe = task.settings if checkpoint is not None else dict
             run = Run(task.network, History(task.columns), epochs, state, _describe=describe)
-            found = stack.enter_context(keeper.keeping(run, own))
-            stack.enter_context(started(own, run, found))
+            if own or checkpoint is not None:
+                found = stack.enter_context(keeper.keeping(run, own))
+                stack.enter_context(started(own, run, found))
             course = Course(task, run, own, interrupt, keeper)
             simple = not own and checkpoint is None and task.validation is None
             members.append(_Member(course, task.rows, task.whole, simple and not task.measures))
@@ -368,13 +369,12 @@ def _side_by_side(members: list[_Member], interrupt: Interrupt, screen: progress
     task, run = first.task, first.run
     n, count, begun = len(task.samples), len(members), perf_counter()
     epochs = 1
-    if all(m.simple and _is_known(m.course.task.plan.optimizer.schedule) for m in members):
+    optimizers = {id(o): o for o in (m.course.task.plan.optimizer for m in members)}
+    known = all(_is_known(optimizer.schedule) for optimizer in optimizers.values())
+    if known and all(m.simple for m in members):
         operations = 6.0 * run.network.parameters.size * n * count
         epochs = max(1, min(run.epochs - run.epoch, int(_CHUNK / operations)))
-    rates = np.empty((count, epochs, task.steps))
-    for i, member in enumerate(members):
-        for e in range(epochs):
-            rates[i, e] = member.course.rates(e)
+    rates = _rates(members, epochs)
     orders = _orders(members, epochs)
     assert members[0].whole is not None
     outputs = None
@@ -411,6 +411,20 @@ def _side_by_side(members: list[_Member], interrupt: Interrupt, screen: progress
             course.outputs[slice(None) if epoch.order is None else epoch.order] = outputs[i]
         course.take(epoch, EpochResult(float(losses[i, 0]), task.steps, n))
     screen.end({"loss": float(losses[:, -1].mean())})
+
+
+def _rates(members: list[_Member], epochs: int) -> NDArray[np.float64]:
+    """Return the rates, (networks, epochs, steps): once for each schedule that is known."""
+    rates = np.empty((len(members), epochs, members[0].course.task.steps))
+    known: dict[int, NDArray[np.float64]] = {}
+    for of_network, member in zip(rates, members, strict=True):
+        optimizer = member.course.task.plan.optimizer
+        if (found := known.get(id(optimizer))) is None:
+            found = np.stack([member.course.rates(e) for e in range(epochs)])
+            if _is_known(optimizer.schedule):
+                known[id(optimizer)] = found
+        of_network[...] = found
+    return rates
 
 
 def _is_known(schedule: Schedule) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from fastapi.responses import Response
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from chainrule.explorer.hosts.sessions import as_json
 from chainrule.explorer.protocol import requests
@@ -28,10 +29,19 @@ _HEADERS = {
 
 
 class Guard:
-    """Middleware that checks Host, Origin, token and size of requests, and secures replies."""
+    """Middleware that checks Host, Origin, token and size of requests, and secures replies.
 
-    def __init__(self, app: Any, token: str, port: int, names: Iterable[str]) -> None:
+    Pages may send forms to this server alone if ``forms``, else nowhere.
+    """
+
+    def __init__(
+        self, app: Any, token: str, port: int, names: Iterable[str], forms: bool = False
+    ) -> None:
         self.app, self.token, self.port = app, token, port
+        policy = _HEADERS["content-security-policy"]
+        target = "form-action 'self'" if forms else "form-action 'none'"
+        policy = policy.replace("form-action 'none'", target)
+        self.headers = _HEADERS | {"content-security-policy": policy}
         self.names = set(names)
         self.cookie = f"chainrule-{port}"
 
@@ -98,13 +108,28 @@ class Guard:
         """Return whether a token is right, in constant time."""
         return hmac.compare_digest(given.encode(), self.token.encode())
 
+    def admit(self, request: Request, refusal: str) -> Response | None:
+        """Return None for a browser that has the token, else what it gets instead of a page.
+
+        The address with the token sets a cookie and leads to the page; without it comes
+        ``refusal``.
+        """
+        given = request.query_params.get("token")
+        if given is not None and self.is_token(given):
+            reply = RedirectResponse("/", 303)
+            reply.set_cookie(self.cookie, self.token, httponly=True, samesite="strict", path="/")
+            return reply
+        if not self.is_token(request.cookies.get(self.cookie, "")):
+            return HTMLResponse(refusal, 403)
+        return None
+
     async def _refuse(self, scope: Any, receive: Any, send: Any, status: int, message: str) -> None:
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
         body = as_json({"kind": "error", "message": message})
-        reply = Response(body, status, _HEADERS | {"connection": "close"}, "application/json")
+        reply = Response(body, status, self.headers | {"connection": "close"}, "application/json")
         await reply(scope, receive, send)
 
     def _limited(self, scope: Any, headers: dict[str, str], receive: Any) -> Any:
@@ -124,7 +149,7 @@ class Guard:
     def _sending(self, send: Any) -> Any:
         async def sending(message: Any) -> None:
             if message["type"] == "http.response.start":
-                added = [(k.encode(), v.encode()) for k, v in _HEADERS.items()]
+                added = [(k.encode(), v.encode()) for k, v in self.headers.items()]
                 message = {**message, "headers": [*message.get("headers", []), *added]}
             await send(message)
 

@@ -12,8 +12,11 @@ import gzip
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from math import isfinite
 from typing import Any
 
+from chainrule.explorer import protocol
 from chainrule.explorer.hosts import assets
 from chainrule.explorer.session import Session
 
@@ -44,20 +47,26 @@ def record(
         frame = _asked(session, {"kind": "train", "steps": 1, "again": i > 0, "results": False})
         if frame["training"]["message"]:
             break
-    targets = list(_targets(frame))
+    targets, arrays = list(_targets(frame)), list(_arrays(frame))
     count = len(frame["training"]["records"])
-    chosen = _evenly(count, max(_ANSWERS // max(len(targets), 1), 2))
+    chosen = _evenly(count, max(_ANSWERS // max(len(targets) + len(arrays), 1), 2))
     proved = set(_evenly(len(chosen), _PROOFS))
     tape = Tape()
     for place, index in enumerate(chosen):
-        _record_step(tape, session, index, chosen, targets, place in proved)
+        _record_step(tape, session, index, chosen, targets, arrays, place in proved)
         if on_progress is not None:
             on_progress(place + 1, len(chosen))
     return tape.data()
 
 
 def _record_step(
-    tape: Tape, session: Session, index: int, chosen: list[int], targets: list[str], prove: bool
+    tape: Tape,
+    session: Session,
+    index: int,
+    chosen: list[int],
+    targets: list[str],
+    arrays: list[str],
+    prove: bool,
 ) -> None:
     frame = _asked(session, {"kind": "seek", "record": index})
     place = chosen.index(index)
@@ -74,6 +83,15 @@ def _record_step(
     tape.add("results", _asked(session, {"kind": "results", "points": place == 0}))
     if prove:
         tape.add("units", _asked(session, {"kind": "units"}))
+        for key, frozen in (("worked", False), ("worked frozen", True)):
+            reply = session.handle({"kind": "worked", "freeze_biases": frozen})
+            if reply["kind"] != "error":  # of a large network there is none
+                tape.add(key, reply)
+    for target in arrays:
+        tape.add(f"array {target}", _asked(session, {"kind": "array", "target": target}))
+        if prove:
+            for kind in ("prove", "latex"):
+                tape.add(f"{kind} {target}", _asked(session, {"kind": kind, "target": target}))
     for target in targets:
         reply = _asked(session, {"kind": "explain", "target": target})
         tape.add(f"explain {target}", reply)
@@ -86,10 +104,14 @@ def _record_step(
 
 
 def _asked(session: Session, request: dict[str, Any]) -> dict[str, Any]:
-    reply = session.handle(request)
-    if reply["kind"] == "error":
-        raise ValueError(reply["message"])
+    reply: dict[str, Any] = session.answer(_parsed(json.dumps(request)))
     return reply
+
+
+@lru_cache(maxsize=4096)
+def _parsed(request: str) -> Any:
+    """Return a request of the protocol; those of all steps are the same."""
+    return protocol.parse(json.loads(request))
 
 
 def _targets(frame: dict[str, Any]) -> Iterator[str]:
@@ -104,6 +126,14 @@ def _targets(frame: dict[str, Any]) -> Iterator[str]:
                     yield f"b[{l}][{j}]"
                 for k in layers[l - 1]["shown"]:
                     yield f"w[{l}][{j},{k}]"
+
+
+def _arrays(frame: dict[str, Any]) -> Iterator[str]:
+    """Return the arrays that open from the drawing: the weights and biases of each layer."""
+    for l in range(1, len(frame["layers"])):
+        yield f"W[{l}]"
+        if frame["network"]["biases"]:
+            yield f"b[{l}]"
 
 
 def _ways(
@@ -134,6 +164,22 @@ def _evenly(count: int, most: int) -> list[int]:
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
+Parts = str | tuple[str, ...]  # text, or text and numbers by turns
+
+
+def _joined(pieces: list[Parts]) -> Parts:
+    parts: list[str] = []
+    text: list[str] = []
+    for piece in pieces:
+        if isinstance(piece, str):
+            text.append(piece)
+        else:
+            parts += ("".join([*text, piece[0]]), *piece[1:-1])
+            text = [piece[-1]]
+    end = "".join(text)
+    return (*parts, end) if parts else end
+
+
 class Tape:
     """Recorded answers, stored as shapes with gaps and the numbers for the gaps."""
 
@@ -143,16 +189,21 @@ class Tape:
         self._keys: dict[str, int] = {}
         self._records: list[dict[str, Any]] = []
         self._numbers: dict[str, int] = {}
+        self._texts: dict[str, Parts] = {}
+        # Of this step and the one before, with the objects, so that ids last.
+        self._objects: dict[int, tuple[Any, Parts]] = {}
+        self._before = self._objects
 
     def begin(self) -> None:
         """Start the answers of the next step."""
-        self._numbers = {}
+        self._numbers, self._objects, self._before = {}, {}, self._objects
         self._records.append({"numbers": [], "answers": []})
 
     def add(self, key: str, reply: dict[str, Any]) -> None:
         """Store an answer."""
-        text = json.dumps(reply, separators=(",", ":"), ensure_ascii=False)
-        parts, known, numbers = _NUMBER.split(text), self._chunks, self._numbers
+        parts, known, numbers = self._split(reply), self._chunks, self._numbers
+        if isinstance(parts, str):
+            parts = (parts,)
         chunks = tuple([known.setdefault(c, len(known)) for c in parts[::2]])
         gaps = tuple([numbers.setdefault(n, len(numbers)) for n in parts[1::2]])
         shape = self._shapes.setdefault((chunks, gaps), len(self._shapes))
@@ -161,6 +212,32 @@ class Tape:
         answers += [-1] * (place + 1 - len(answers))
         answers[place] = shape
         self._records[-1]["numbers"] = self._numbers
+
+    def _split(self, value: Any) -> Parts:
+        """Return JSON, split at its numbers; texts, and objects that answers share, once."""
+        kind = type(value)
+        if kind is str:
+            if value not in self._texts:
+                found = _NUMBER.split(json.dumps(value, ensure_ascii=False))
+                self._texts[value] = tuple(found) if len(found) > 1 else found[0]
+            return self._texts[value]
+        if kind is float and isfinite(value):
+            return "", repr(value), ""
+        if kind is not dict and kind is not list:
+            return json.dumps(value)
+        if id(value) in self._before:
+            self._objects[id(value)] = self._before[id(value)]
+        if id(value) not in self._objects:
+            inside: list[Parts] = []
+            if kind is dict:
+                for name, item in value.items():
+                    inside += (f'{"," if inside else ""}"{name}":', self._split(item))
+            else:
+                for item in value:
+                    inside += ("," if inside else "", self._split(item))
+            marks = "{}" if kind is dict else "[]"
+            self._objects[id(value)] = value, _joined([marks[0], *inside, marks[1]])
+        return self._objects[id(value)][1]
 
     def data(self) -> dict[str, Any]:
         """Return everything as plain data."""

@@ -28,11 +28,12 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # of every file, so that the same input makes th
 # Of chainrule: rooms that the page cannot reach, and hosts other than the browser's.
 _NOT_OURS = (
     "cli/", "sklearn/", "tables/", "foreign/", "distributed/", "explorer/static/",
-    "explorer/hosts/", "__main__.py",
+    "explorer/torch/", "explorer/hosts/", "__main__.py",
 )  # fmt: skip
 _OURS = ("explorer/hosts/__init__.py", "explorer/hosts/browser.py")
 _KINDS = (".py", ".md", ".json", ".toml", ".yaml", ".txt", ".csv")  # sources, and what they read
-CORE = "core.wasm"  # the compiled core, where the package has it, and its glue in JavaScript
+# The compiled core, where the package has it: quicker, and for every browser with SIMD; its glue.
+CORES = ("core-relaxed.wasm", "core.wasm")
 _GLUE = "core.js"
 _OF_CORE = """\
 The compiled core of chainrule contains parts of LLVM's libc++, libc++abi and
@@ -100,7 +101,7 @@ def pack(parts: runtime.Parts) -> bytes:
         "pyodide-lock.json": json.dumps({"info": info, "packages": {}}).encode(),
         "python_stdlib.zip": _stored(_library(parts["python_stdlib.zip"])),
         "packages.zip": _stored({**_numpy(parts[runtime.NUMPY]), **_mpmath(), **_chainrule()}),
-        **({CORE: core[CORE]} if core else {}),
+        **{name: core[name] for name in CORES if name in core},
     }
     index, start = [], 0
     for name, content in files.items():
@@ -179,11 +180,11 @@ def has_core() -> bool:
 def _core() -> dict[str, bytes]:
     """Return the compiled core and its glue, or nothing where the package was built without.
 
-    The glue is a classic script. It defines ``startChainruleCore(bytes)`` in the worker, which the
-    worker awaits before it imports chainrule, and which sets ``chainruleCore`` for the engine.
+    The glue is a classic script. It defines ``startChainruleCore(modules)`` in the worker, which
+    the worker awaits before it imports chainrule, and which sets ``chainruleCore`` for the engine.
     """
     folder = resources.files("chainrule.engines")
-    names = (CORE, _GLUE)
+    names = (*CORES, _GLUE)
     if not all((folder / name).is_file() for name in names):
         return {}
     return {name: (folder / name).read_bytes() for name in names}

@@ -60,20 +60,20 @@ def bind(host: str, port: int | None) -> socket.socket:
     raise AssertionError("port 0 is always free")
 
 
-class Server:
-    """A server with its address, which `run` starts."""
+App = Callable[[str, int, set[str]], Any]  # from a token, a port and host names to a guarded app
 
-    def __init__(
-        self, make_session: Callable[[], Session], host: str = "127.0.0.1", port: int | None = None
-    ) -> None:
+
+class Serving:
+    """A guarded application at an address, which `run` serves."""
+
+    def __init__(self, make_app: App, host: str = "127.0.0.1", port: int | None = None) -> None:
         self.listener = bind(host, port)
         self.port = int(self.listener.getsockname()[1])
         self.token = secrets.token_urlsafe(24)
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         shown = f"[{shown}]" if ":" in shown else shown
         self.url = f"http://{shown}:{self.port}/?token={self.token}"
-        self.sessions = Sessions(make_session)
-        app = create_app(self.sessions, self.token, self.port, names_of(host))
+        app = make_app(self.token, self.port, names_of(host))
         strangers = Strangers()
 
         def connection(**options: Any) -> Connection:
@@ -91,18 +91,34 @@ class Server:
 
     def run(self) -> None:
         """Serve until Ctrl-C or `stop`."""
-        warming = threading.Thread(target=warm_up, args=(lambda: self._server.should_exit,))
-        warming.daemon = True
-        warming.start()
         try:
             self._server.run(sockets=[self.listener])
         finally:
             self.listener.close()
-            warming.join(_WARMING)  # Python must not exit during an import
 
     def stop(self) -> None:
         """Ask the server to stop."""
         self._server.should_exit = True
+
+
+class Server(Serving):
+    """A server of sessions with its address, which `run` starts."""
+
+    def __init__(
+        self, make_session: Callable[[], Session], host: str = "127.0.0.1", port: int | None = None
+    ) -> None:
+        self.sessions = Sessions(make_session)
+        super().__init__(lambda *known: create_app(self.sessions, *known), host, port)
+
+    def run(self) -> None:
+        """Serve until Ctrl-C or `stop`."""
+        warming = threading.Thread(target=warm_up, args=(lambda: self._server.should_exit,))
+        warming.daemon = True
+        warming.start()
+        try:
+            super().run()
+        finally:
+            warming.join(_WARMING)  # Python must not exit during an import
 
 
 def warm_up(is_over: Callable[[], bool] = lambda: False) -> None:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
@@ -49,13 +49,9 @@ def create_app(sessions: Sessions, token: str, port: int, names: Iterable[str]) 
 
     @app.get("/", include_in_schema=False)
     async def page(request: Request) -> Response:
-        given = request.query_params.get("token")
-        if given is not None and guard.is_token(given):
-            reply = RedirectResponse("/", 303)
-            reply.set_cookie(guard.cookie, token, httponly=True, samesite="strict", path="/")
-            return reply
-        if not guard.is_token(request.cookies.get(guard.cookie, "")):
-            return HTMLResponse(_NO_TOKEN, 403)
+        instead = guard.admit(request, _NO_TOKEN)
+        if instead is not None:
+            return instead
         return Response(assets.page(), media_type="text/html; charset=utf-8")
 
     @app.get("/static/{name}", include_in_schema=False)

@@ -6,12 +6,17 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from chainrule.diagnose.health import HealthView
 from chainrule.equations.numbers import Value
-from chainrule.explain.scribe import EquationView
 from chainrule.explain.steps import StepView
+from chainrule.explorer.protocol.derivations import (
+    ArrayView,
+    DrawnView,
+    ExplanationView,
+    Row,
+    TermsView,
+    WorkedView,
+)
 from chainrule.teach.exercise import QuestionView, SolutionView, VerdictView
 from chainrule.teach.lessons.stops import ResponseView, StopView
-
-Row = list[Value]
 
 
 class LayerView(TypedDict):
@@ -198,81 +203,12 @@ class StepsView(TypedDict):
     steps: list[StepView]
 
 
-class ContributionView(TypedDict):
-    """The part of a term that goes through one unit."""
-
-    unit: int
-    value: Value
-    symbol: str
-
-
-class ContributionsView(TypedDict):
-    """The largest contributions to a term, and the sum of all others."""
-
-    count: int
-    rest: Value
-    largest: list[ContributionView]
-
-
-class SectionView(TypedDict):
-    """A section of a derivation; formulas are MathML."""
-
-    title: str
-    symbol: str
-    equations: list[EquationView]
-    tags: list[str]
-    contributions: ContributionsView | None
-    has_samples: bool
-
-
-class TermView(TypedDict):
-    """A term of a contribution in numbers."""
-
-    numbers: str
-    contributions: ContributionsView | None
-
-
-class ExplanationView(TypedDict):
-    """A derivation; a row of ``samples`` has the index, the terms and their product."""
-
-    kind: Literal["explanation"]
-    version: int
-    target: str
-    words: str
-    headline: str
-    value: Value
-    old: Value
-    editable: bool
-    sections: list[SectionView]
-    heads: list[str]
-    samples: list[list[Value]]
-    n_samples: int
-    focus: int
-
-
-class TermsView(TypedDict):
-    """The terms of a contribution."""
-
-    kind: Literal["terms"]
-    target: str
-    units: list[int]
-    terms: list[TermView]
-
-
 class LatexView(TypedDict):
     """A derivation as LaTeX (amsmath)."""
 
     kind: Literal["latex"]
     target: str
     latex: str
-
-
-class DrawnView(TypedDict):
-    """A drawing as SVG, and its words."""
-
-    title: str
-    words: str
-    svg: str
 
 
 class ChangeView(TypedDict):
@@ -376,6 +312,8 @@ class Error(TypedDict):
 
 REPLIES: dict[str, Any] = {
     "explain": ExplanationView,
+    "array": ArrayView,
+    "worked": WorkedView,
     "open": TermsView,
     "latex": LatexView,
     "prove": CertificateView,

@@ -17,6 +17,7 @@ MAX_ANSWER = 200  # characters of an answer to an exercise
 MAX_STATE = 64 * 2**10  # characters of a state in a URL
 MAX_LESSON = 64 * 2**10  # characters of a lesson
 MAX_NAME = 40  # characters of the name of a file, column or class, which fit on the page
+MAX_WORKED = 5  # steps of a worked example
 MAX_OUTPUTS = 8  # for which a file has numbers as targets
 MAX_SEED = 2**53  # the largest integer up to which JavaScript holds every one
 
@@ -178,15 +179,31 @@ class Open:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Array:
+    """Return the derivation of the gradient of a whole array: W[2] or b[1]."""
+
+    target: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worked:
+    """Return the whole worked example: forward, loss, every gradient and update, loss again."""
+
+    steps: Annotated[int, Limits(least=1, most=MAX_WORKED)] = 1
+    freeze_biases: bool = False
+    language: Language = "en"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Latex:
-    """Return the derivation of ∂C/∂target as LaTeX."""
+    """Return the derivation of ∂C/∂target as LaTeX; of a whole array, too."""
 
     target: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prove:
-    """Return the certificate of ∂C/∂target."""
+    """Return the certificate of ∂C/∂target; of a whole array, too."""
 
     target: Path
 
@@ -287,7 +304,7 @@ REQUESTS: dict[str, type[Any]] = {
     cls.__name__.lower(): cls
     for cls in (
         Look, Build, Data, Upload, Inputs, Split, Outputs, Select, Show, Edit, Configure, Update,
-        Train, Seek, Undo, Redo, Explain, Open, Latex, Prove, Picture, Units, Steps, Results,
-        Health, Ask, Answer, Solve, Lessons, Tour, Stop, Respond, Share, Restore,
+        Train, Seek, Undo, Redo, Explain, Open, Array, Worked, Latex, Prove, Picture, Units,
+        Steps, Results, Health, Ask, Answer, Solve, Lessons, Tour, Stop, Respond, Share, Restore,
     )
 }  # fmt: skip

@@ -14,6 +14,7 @@ import { SampleCard } from "./sample.js";
 import { ShareDialog } from "./share.js";
 import { TrainBar } from "./training.js";
 import { UnitsCard } from "./units.js";
+import { Worked } from "./worked.js";
 import { WritingCard } from "./writing.js";
 
 /** @typedef {import("./types").Frame} Frame */
@@ -33,6 +34,7 @@ export class App {
   /** @type {any} */ lessons;
   /** @type {any} */ practice;
   /** @type {any} */ share;
+  /** @type {any} */ worked;
   /** @type {any} */ say;
   /** @type {any[]} */ cards = [];
 
@@ -69,12 +71,14 @@ export class App {
     this.health = new HealthCard(this);
     this.lessons = new Lessons(this);
     this.practice = new Practice(this);
+    this.worked = new Worked(this);
     this.share = new ShareDialog(this);
     this.cards = live
       ? [DataCard, NetworkCard, TrainingCard, SampleCard, WritingCard].map((Card) => new Card(this))
       : [new SampleCard(this)];
     this.say = el("div.toast", { role: "status", "aria-live": "polite" });
-    this.aside = el("div.aside", {}, this.lessons.node, this.practice.node, this.panel.node, this.health.node);
+    const aside = [this.lessons, this.practice, this.worked, this.panel, this.health];
+    this.aside = el("div.aside", {}, ...aside.map((part) => part.node));
     this.app = el(
       "div.cr-app",
       { "data-theme": stored("theme") ?? "auto" },
@@ -202,7 +206,9 @@ export class App {
   /** Ask again for everything that depends on the numbers. */
   async afterChange() {
     await Promise.all(
-      [this.player, this.panel, this.results, this.units, this.health, this.lessons].map((part) => part.refresh()),
+      [this.player, this.panel, this.results, this.units, this.health, this.lessons, this.worked].map((part) =>
+        part.refresh(),
+      ),
     );
   }
 
@@ -228,9 +234,11 @@ export class App {
     await this.panel.open(target);
   }
 
-  /** Show the drawing beside the lesson on a narrow page, while one is played. */
+  /** Show the drawing beside the lesson or the worked example, while one is open. */
   learn() {
-    this.app.classList.toggle("learning", !this.lessons.node.hidden && Boolean(this.lessons.stop));
+    const played = !this.lessons.node.hidden && Boolean(this.lessons.stop);
+    this.app.classList.toggle("learning", played || this.worked.open);
+    this.app.classList.toggle("working", this.worked.open);
   }
 
   /** Light up in the drawing what is open, if anything is. */

@@ -73,16 +73,25 @@ function reach(entries) {
  * @param {...(Node | null)} children
  */
 export function wide(...children) {
-  const node = el("div.eq", { role: "group" }, ...children);
+  return scrolled(el("div.eq", { role: "group" }, ...children));
+}
+
+/**
+ * Let the keyboard reach an element where it is too narrow for what is in it, to scroll it.
+ * @param {HTMLElement} node
+ */
+export function scrolled(node) {
   observer ??= new ResizeObserver(reach);
   observer.observe(node);
   return node;
 }
 
-const LONG = 5; // parts of a sum, from which on it may be cut
+const RELATIONS = ["=", "←"];
+const LONG = 5; // parts of a sum or product, from which on it may be cut
+const BROAD = 45; // characters
 
 /**
- * Let a long equation break before its signs =, ← and, in long sums, before + and −: each piece
+ * Let a long equation break before its signs =, ← and, between matrices and in long sums, before + and −: each piece
  * becomes a formula of its own, and the line wraps between them.
  * @param {HTMLElement} node
  */
@@ -90,9 +99,10 @@ function breakable(node) {
   const math = node.firstElementChild;
   const row = math?.children.length === 1 && math.firstElementChild;
   if (!math || !row || row.localName !== "mrow") return;
-  const pieces = split(row, ["=", "←"], 3)
+  const pieces = split(row, RELATIONS, 3)
     .map(unwrapped)
-    .flatMap((piece) => split(piece, ["+", "−"], LONG));
+    .flatMap((piece) => split(piece, ["+", "−", "⊙"], isBroad(piece) ? 3 : LONG))
+    .flatMap(factors);
   if (pieces.length < 2) {
     math.replaceChildren(...pieces);
     return;
@@ -127,6 +137,31 @@ function unwrapped(row) {
 }
 
 /**
+ * Return whether a piece is broad already with few parts: matrices, or long products.
+ * @param {Element} piece
+ */
+function isBroad(piece) {
+  return Boolean(piece.querySelector("mtable")) || (piece.textContent ?? "").length > BROAD;
+}
+
+/**
+ * Return a long product of factors in parentheses as its factors, the sign before it with the first.
+ * @param {Element} piece
+ * @returns {Element[]}
+ */
+function factors(piece) {
+  const product = only(piece.lastElementChild);
+  const found = product?.localName === "mrow" ? [...product.children] : [];
+  if (found.length < LONG || !found.every((factor) => /^[([]/.test(factor.textContent ?? ""))) return [piece];
+  const before = [...piece.children].slice(0, -1);
+  return found.map((factor, i) => {
+    const row = /** @type {Element} */ (piece.cloneNode());
+    row.append(...(i ? [] : before), factor);
+    return row;
+  });
+}
+
+/**
  * Return what stands alone inside of rows.
  * @param {Element | null | undefined} node
  */
@@ -145,7 +180,7 @@ function only(node) {
 function split(row, signs, least) {
   let inside = [...row.children];
   const lead = inside[0]?.localName === "mo" ? inside.slice(0, 1) : [];
-  if (least > 3 && inside.length === 2 && lead.length && inside[1].localName === "mrow")
+  if (signs !== RELATIONS && inside.length === 2 && lead.length && inside[1].localName === "mrow")
     inside = [...lead, ...inside[1].children];
   if (inside.length < least) return [row];
   const pieces = /** @type {Element[]} */ ([]);

@@ -33,7 +33,7 @@ export class Drawing {
     this.path = null;
     /** Parts that a lesson lights. @type {string[]} */
     this.lit = [];
-    /** @type {{ phase: string, layer: number } | null} */
+    /** @type {import("./lit").Step | null} */
     this.step = null;
     /** @type {Map<string, Part>} */
     this.parts = new Map();
@@ -102,7 +102,8 @@ export class Drawing {
     for (const part of this.parts.values()) {
       if (part.kind === "w") this.paintEdge(frame, part, largest[part.layer - 1]);
       else if (part.kind === "a") this.paintUnit(frame, part);
-      else if (part.kind === "b") part.node.setAttribute("aria-label", describe(frame, part, this.examined));
+      else if (part.kind === "b" || part.kind === "array")
+        part.node.setAttribute("aria-label", describe(frame, part, this.examined));
       else if (part.kind === "strip") paintStrip(part, frame.layers[part.layer].a, isImage(frame, part.layer));
       else if (part.kind === "y") part.node.textContent = `y = ${number(frame.sample.y[part.j], 3)}`;
       else this.paintLoss(frame, part);
@@ -155,7 +156,7 @@ export class Drawing {
 
   // --- what is lit -------------------------------------------------------------------------------
 
-  /** @param {{ phase: string, layer: number } | null} step */
+  /** @param {import("./lit").Step | null} step */
   showStep(step) {
     this.step = step;
     if (this.frame) this.paint(this.frame);
@@ -175,6 +176,19 @@ export class Drawing {
     const open = this.parts.get(this.selected)?.node;
     open?.focus({ preventScroll: true });
     open?.scrollIntoView({ block: "nearest", inline: "center" });
+  }
+
+  /**
+   * Slide a drawing that is wider than its place to some parts.
+   * @param {string[]} names
+   */
+  bring(names) {
+    const slide = /** @type {HTMLElement} */ (this.canvas.parentElement);
+    const boxes = names.flatMap((name) => this.parts.get(name)?.node.getBoundingClientRect() ?? []);
+    if (!boxes.length || slide.scrollWidth <= slide.clientWidth) return;
+    const [left, right] = [Math.min(...boxes.map((box) => box.left)), Math.max(...boxes.map((box) => box.right))];
+    const box = slide.getBoundingClientRect();
+    slide.scrollLeft += (left + right) / 2 - (box.left + box.right) / 2;
   }
 
   /**
@@ -203,7 +217,7 @@ export class Drawing {
       const list = part.node.classList;
       list.toggle("selected", target === this.selected);
       list.toggle("onpath", on.has(target));
-      list.toggle("active", isActive(this.step, part, last));
+      list.toggle("active", this.step?.light?.includes(target) ?? isActive(this.step, part, last));
       list.toggle("backwards", this.step?.phase === "backward");
     }
     this.canvas.classList.toggle("haspath", on.size > 0);

@@ -34,6 +34,13 @@ function all(frame, part) {
       ["loss", frame.network.loss.replace(/_/g, " ")],
     ];
   const layer = frame.layers[part.layer];
+  if (part.kind === "array") {
+    const size =
+      part.letter === "W"
+        ? `${layer.units} × ${frame.layers[part.layer - 1].units} weights`
+        : plural(layer.units, "bias");
+    return [[symbol(frame, part.letter, part.layer), size.replace("biass", "biases")]];
+  }
   if (part.kind === "w") {
     const w = frame.weights[part.layer - 1];
     return [
@@ -79,6 +86,8 @@ export function describe(frame, part, examined) {
   if (part.kind === "w")
     name = `Weight from unit ${part.k + first} of layer ${part.layer - 1} to unit ${unit} of layer ${part.layer}`;
   else if (part.kind === "b") name = `Bias of unit ${unit} of layer ${part.layer}`;
+  else if (part.kind === "array")
+    name = `All ${part.letter === "W" ? "weights" : "biases"} of layer ${part.layer}, as a matrix`;
   return `${name}: ${facts(frame, part, examined)
     .map(([what, value]) => `${what} ${value}`)
     .join(", ")}`;

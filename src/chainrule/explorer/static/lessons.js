@@ -48,6 +48,7 @@ export class Lessons {
     this.node.hidden = false;
     this.node.lang = reply.language;
     this.app.practice.close();
+    this.app.worked.close();
     const language = el(
       "select",
       {
@@ -130,6 +131,7 @@ export class Lessons {
     this.node.hidden = false;
     this.node.lang = reply.language;
     this.app.panel.close();
+    this.app.worked.close();
     this.app.show(reply.frame);
     await this.app.afterChange();
     await this.go(0);

@@ -3,7 +3,8 @@
 import { parse } from "./facts.js";
 
 /** @typedef {import("./types").Part} Part */
-/** @typedef {{ phase: string, layer: number }} Step */
+/** A step; without `light`, all that its phase and layer read is lit. */
+/** @typedef {{ phase: string, layer: number, light?: string[] }} Step */
 
 const ORDER = { input: 0, forward: 1, loss: 2, backward: 3, gradient: 3, update: 4 };
 

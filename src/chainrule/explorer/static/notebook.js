@@ -71,10 +71,10 @@ export class NotebookTransport {
           again,
           results: pictures,
         });
-        // A frame costs time, too: where it costs more than half of what is trained, frames are fewer. The
+        // A frame costs time, too: where it costs more than a quarter of what is trained, frames are fewer. The
         // pictures come with every second one, which is enough for the eye.
         const cost = (performance.now() - asked) / 1000 - seconds;
-        seconds = Math.min(Math.max(0.045, 0.8 * seconds + 0.2 * (2 * cost)), 0.15);
+        seconds = Math.min(Math.max(0.045, 0.8 * seconds + 0.2 * (4 * cost)), 0.15);
         pictures = Boolean(rest.pace) || !pictures;
         const now = frame.training.step;
         if (steps && before >= 0) steps -= now - before;

@@ -54,14 +54,15 @@ export class OfflineTransport {
       return this.frame();
     }
     if (request.kind === "look") return this.frame();
-    const key = [request.kind, request.target, request.units?.join(",")].filter(Boolean).join(" ");
+    const frozen = request.freeze_biases && "frozen";
+    const key = [request.kind, frozen, request.target, request.units?.join(",")].filter(Boolean).join(" ");
     const found = this.answer(key);
     if (found && request.kind === "results" && this.record) {
       const first = this.answer("results", 0);
       for (const name of ["points", "validation", "images"]) if (!found[name].length) found[name] = first[name];
     }
     if (found) return found;
-    const kept = ["prove", "latex", "picture", "units"].includes(request.kind);
+    const kept = ["prove", "latex", "picture", "units", "worked"].includes(request.kind);
     throw new Error(
       kept
         ? "The file has this for some steps only. Choose the first or the last step."

@@ -1,7 +1,7 @@
 /** The derivation of one number: its sections, its proof and its LaTeX. */
 
 import { contributions, samples } from "./contributions.js";
-import { el, formula, unique, wide } from "./dom.js";
+import { el, formula, scrolled, unique, wide } from "./dom.js";
 import { Editor } from "./editor.js";
 import { remember } from "./memory.js";
 import { drawn, number, plural, typed } from "./numbers.js";
@@ -9,6 +9,10 @@ import { Pictures } from "./pictures.js";
 import { certificate } from "./proof.js";
 
 /** @typedef {import("./types").Derivation} Derivation */
+
+const WHOLE = /^[Wb]\[\d+\]$/; // arrays
+/** What the derivation of an array has none of. */
+const OF_ONE = { value: "nan", old: "nan", editable: false, heads: [], samples: [], n_samples: 0, focus: 0 };
 
 export class Panel {
   /** @param {any} app */
@@ -54,6 +58,7 @@ export class Panel {
         el("li", {}, el("span.key.positive", {}, "solid"), " a positive weight; thicker is larger"),
         el("li", {}, el("span.key.negative", {}, "dashed"), " a negative weight"),
         el("li", {}, el("span.key", {}, "δ"), " below a unit: ∂C/∂z"),
+        el("li", {}, el("span.key", {}, "W, b"), " above a layer: all its weights, all its biases, as matrices"),
         el("li", {}, el("span.key", {}, "✕"), " a dead unit, ", el("span.key", {}, "≈"), " a saturated unit"),
       ),
       el(
@@ -84,11 +89,12 @@ export class Panel {
   async open(target, again = false) {
     this.target = target;
     if (target === "loss") return this.showLoss();
-    const reply = await this.app.ask({ kind: "explain", target });
-    if (!reply) {
+    const found = await this.app.ask({ kind: WHOLE.test(target) ? "array" : "explain", target });
+    if (!found) {
       if (again) this.close();
       return undefined;
     }
+    const reply = { ...OF_ONE, ...found };
     if (this.target !== target) return undefined; // another was opened meanwhile
     const before = this.shown;
     this.shown = reply;
@@ -123,7 +129,7 @@ export class Panel {
       this.scope(),
     ]);
     if (reply.editable && this.app.transport.live) shown.push(this.editor.render(reply));
-    shown.push(this.pictures.render(reply.target));
+    if (reply.kind === "explanation") shown.push(this.pictures.render(reply.target));
     for (const section of reply.sections) {
       const equations = section.equations.map((equation, i) => this.equation(equation, section.tags[i]));
       const content = el("div.content", {}, ...equations);
@@ -138,7 +144,7 @@ export class Panel {
     this.body.replaceChildren(...shown);
     if (focus) /** @type {HTMLElement | null} */ (this.body.querySelector(`[data-keep="${focus}"]`))?.focus();
     if (!again) this.node.scrollTop = 0;
-    if (!again && this.app.app.clientWidth < 1000)
+    if (!again && (this.app.app.clientWidth < 1000 || this.app.worked.open))
       this.node.scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
   }
 
@@ -185,16 +191,17 @@ export class Panel {
       if (document.activeElement !== input) input.value = typed(drawn(reply.old), input === box ? 6 : undefined);
     }
     this.proofOut?.replaceChildren();
-    void this.pictures.load();
+    if (reply.kind === "explanation") void this.pictures.load();
     return true;
   }
 
   /** @param {Derivation} reply */
   headline(reply) {
-    const node = formula(reply.headline, "h2.headline");
+    const node = scrolled(formula(reply.headline, "h2.headline"));
     node.setAttribute(
       "aria-label",
-      `Derivative with respect to ${reply.target}: ${number(reply.value, this.app.frame.settings.digits)}`,
+      reply.text ??
+        `Derivative with respect to ${reply.target}: ${number(reply.value, this.app.frame.settings.digits)}`,
     );
     return node;
   }

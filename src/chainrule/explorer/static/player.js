@@ -17,6 +17,7 @@ export class Player {
     this.at = -1;
     this.timer = 0;
     this.stale = true;
+    this.alone = true; // whether there is one choice of samples only
     const button = (/** @type {string} */ sign, /** @type {string} */ name, /** @type {() => void} */ act) =>
       el("button.icon", { type: "button", "aria-label": name, title: name, onclick: act }, sign);
     this.playButton = el("button", { type: "button", onclick: () => this.toggle() });
@@ -33,6 +34,11 @@ export class Player {
     this.words = el("p.words", {});
     this.equations = el("div.equations", {});
     this.acts = el("div.buttons", {}); // outside the equations, which scroll
+    this.worked = el(
+      "button.quiet",
+      { type: "button", title: "Every number of this step, written out", onclick: () => void app.worked.start() },
+      "Worked example",
+    );
     this.text = el("div.text", { "aria-live": "polite" }, this.title, this.words, this.acts, this.equations);
     this.node = el(
       "div.player",
@@ -64,19 +70,20 @@ export class Player {
     this.place.textContent = "";
     this.title.textContent = "One step, in slow motion";
     const all = this.app.frame?.settings.scope === "all";
+    this.scope.hidden = this.alone || !all; // seen while it says something, and with the steps
     const step = this.app.transport.live ? " Step, above, takes a whole batch." : "";
     this.words.textContent = all
       ? "Play the forward and backward pass of this sample, one layer at a time; the gradients and the update are the mean over all."
       : `Play the forward pass, the backward pass and the update for this sample alone, one layer at a time.${step}`;
     this.equations.replaceChildren();
-    this.acts.replaceChildren();
+    this.acts.replaceChildren(this.worked);
     this.node.classList.add("idle");
   }
 
   /** @param {import("./types").Frame} frame */
   update(frame) {
     const { count, block } = frame.sample;
-    this.scope.hidden = count < 2 || !this.app.transport.live;
+    this.alone = count < 2 || !this.app.transport.live;
     const all = `${count === block ? "all " : ""}${plural(block, "sample")} (mean)`;
     this.scope.replaceChildren(
       ...[
@@ -126,6 +133,7 @@ export class Player {
     this.node.classList.remove("idle");
     this.close.hidden = false;
     this.back.hidden = false;
+    this.scope.hidden = this.alone;
     this.place.textContent = `step ${this.at + 1} of ${this.steps.length}`;
     this.title.textContent = step.title;
     this.words.textContent = step.words;

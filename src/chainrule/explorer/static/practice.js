@@ -30,6 +30,7 @@ export class Practice {
   async toggle() {
     if (!this.node.hidden) return this.close();
     this.app.lessons.close();
+    this.app.worked.close();
     this.node.hidden = false;
     return this.next("any");
   }

@@ -10,8 +10,13 @@ const VERDICTS = {
   "not resolved": "? not resolved: the values do not have enough digits to decide",
 };
 
-/** @param {any} found */
+/**
+ * Return what a certificate of a number, or those of the elements of an array, say.
+ * @param {any} found
+ * @returns {(Node | string)[]}
+ */
 export function certificate(found) {
+  if (found.elements) return ofArray(found);
   const verdict = VERDICTS[/** @type {keyof typeof VERDICTS} */ (found.verdict)];
   const row = (
     /** @type {string} */ method,
@@ -34,6 +39,19 @@ export function certificate(found) {
       { "aria-label": "Evidence" },
       row("backpropagation", exact(found.analytic), null),
       ...others.map((/** @type {any} */ e) => row(e.method, e.digits, e.relative_error)),
+    ),
+  ];
+}
+
+/** @param {any} found */
+function ofArray(found) {
+  const { elements, total, verdict } = found;
+  const which = elements.length === total ? `all ${total}` : `the ${elements.length} largest of ${total}`;
+  return [
+    el(`p.verdict.${verdict.replace(" ", "-")}`, {}, VERDICTS[/** @type {keyof typeof VERDICTS} */ (verdict)]),
+    el("p.small", {}, `Proven one by one: ${which} elements.`),
+    ...elements.map((/** @type {any} */ element) =>
+      el("details", {}, el("summary", {}, `${element.target}: ${element.verdict}`), ...certificate(element)),
     ),
   ];
 }

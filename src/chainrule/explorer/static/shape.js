@@ -13,6 +13,7 @@ const STRIP = 18; // width of the heat map of a wide layer
 const STRIP_HEIGHT = 420; // at most
 const IMAGE = 132; // side of an image
 const TOP = 54; // above the units: the heads of the columns
+const CHIP = 26; // width of the sign of a whole array
 const LABEL = [36, 12]; // width and height of such a number
 const PLACES = [0.5, 0.4, 0.6, 0.3, 0.7, 0.22, 0.78, 0.14]; // along an edge, for its number
 const LABELLED = 6; // weights between two layers, up to which each shows its number
@@ -128,6 +129,30 @@ export class Shape {
         this.add(target, { node, line, label, kind: "w", layer: l, j, k, row, from });
       });
     });
+    const letters = this.frame.network.biases ? ["W", "b"] : ["W"];
+    const middle = (this.columns[l - 1] + this.columns[l]) / 2;
+    letters.forEach((letter, i) => {
+      this.buildArray(l, letter, middle + (i - (letters.length - 1) / 2) * CHIP);
+    });
+  }
+
+  /**
+   * @param {number} l
+   * @param {string} letter of all weights or all biases of the layer
+   * @param {number} x
+   */
+  buildArray(l, letter, x) {
+    const target = `${letter}[${l}]`;
+    const [left, top] = [x - CHIP / 2, 30];
+    const node = button(
+      "g.array",
+      target,
+      svg("rect.hit", { x: left, y: top, width: CHIP, height: 26 }),
+      svg("rect.dot", { x: left + 2, y: top + 4, width: CHIP - 4, height: 18, rx: 6 }),
+      svg("text.letter", { x, y: top + 17, "aria-hidden": "true" }, letter),
+    );
+    this.edges.append(node);
+    this.add(target, { node, kind: "array", layer: l, letter });
   }
 
   /**

@@ -48,7 +48,7 @@ export interface Frame {
 }
 /** A part of the drawing, under the name of what it opens; its elements differ by kind. */
 export interface Part {
-  kind: "w" | "a" | "b" | "strip" | "y" | "loss";
+  kind: "w" | "a" | "b" | "array" | "strip" | "y" | "loss";
   node: any; layer: number;
   [name: string]: any;
 }
@@ -59,13 +59,24 @@ export interface Step {
 export interface Contribution { unit: number; value: Value; symbol: string }
 export interface Contributions { count: number; rest: Value; largest: Contribution[] }
 export interface Derivation {
-  kind: "explanation"; version: number; target: string; words: string; headline: string;
+  kind: "explanation" | "array"; version: number; target: string; words: string; headline: string;
+  text?: string; // of an array, its headline in plain signs
   value: Value; old: Value; editable: boolean;
   sections: {
     title: string; symbol: string; equations: Equation[]; tags: string[];
     contributions: Contributions | null; has_samples: boolean;
   }[];
   heads: string[]; samples: Row[]; n_samples: number; focus: number;
+}
+export interface Passage {
+  title: string; symbol: string; name: string; target: string; phase: string; layer: number; step: number;
+  light: string[]; equations: Equation[]; tags: string[]; matrix: number;
+}
+export interface WorkedExample {
+  kind: "worked"; version: number; setting: string; losses: Row; steps: number;
+  freeze_biases: boolean; biases: boolean; drawn: { title: string; words: string; svg: string };
+  passages: Passage[]; matrices: { layer: number; equations: Equation[]; arrays: string[] }[];
+  language: string; words: Record<string, string>;
 }
 export interface Block { kind: "p" | "li"; spans: { text: string; style: string }[] }
 export interface Stop {

@@ -39,11 +39,11 @@
     say("Unpacking NumPy and chainrule", 0.6);
     python.unpackArchive(files.get("packages.zip"), "zip", { extractDir: "/lib/python3.12/site-packages" });
     // The core in C++, if the page has it: its glue sets chainruleCore, which Python looks for.
-    const core = files.get("core.wasm");
-    if (core && scope.startChainruleCore) await scope.startChainruleCore(core);
+    const core = ["core-relaxed.wasm", "core.wasm"].map((name) => files.get(name)).filter(Boolean);
+    if (scope.startChainruleCore) await scope.startChainruleCore(core);
     withoutCore = scope.chainruleCore
       ? ""
-      : core
+      : core.length
         ? "this browser does not run the C++ core"
         : "this page was built without the C++ core";
     files.clear();

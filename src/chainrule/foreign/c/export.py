@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
 from chainrule.equations.feedforward import FeedForward
 from chainrule.foreign.c import quantize as int8
-from chainrule.foreign.c.source import MARK, Settings, header, source
+from chainrule.foreign.c.source import MARK, Around, Settings, header, source
 from chainrule.storage.atomic import write_atomically
 
 AnyNetwork = TypeVar("AnyNetwork", bound=FeedForward)
@@ -25,8 +26,12 @@ def to_c(
     arithmetic: str | None = None,
     quantize: str | None = None,
     main: bool = False,
+    around: Callable[[Settings], Around] = lambda _: Around(),
 ) -> AnyNetwork:
-    """Write a network as C99; see `chainrule.Network.to_c`."""
+    """Write a network as C99; see `chainrule.Network.to_c`.
+
+    ``around`` returns what stands in the file beside the network.
+    """
     path = os.fspath(path)
     if not path.endswith(".c"):
         raise ValueError(f"path is {path!r}; expected the name of a file that ends in .c")
@@ -36,16 +41,18 @@ def to_c(
         raise ValueError("arithmetic is float32, dtype is float64; expected float64 for both")
     if quantize not in (None, "int8"):
         raise ValueError(f"quantize is {quantize!r}; expected 'int8' or None")
-    settings = Settings(_identifier(name, path), dtype, arithmetic, bool(main))
+    of_header = os.path.basename(path)[:-2] + ".h"
+    settings = Settings(_identifier(name, path), of_header, dtype, arithmetic, bool(main))
     net.check_parameters()
     rounded = _rounded(net, dtype)
     weights = None if quantize is None else int8.quantize(rounded, dtype)
     if weights is not None:
         for layer, (q, s) in zip(rounded.weighted_layers, weights.layers, strict=True):
             layer.W[...] = q * s.astype(np.float64)[:, None]
+    more = around(settings)
     files = {
-        path[:-2] + ".h": header(rounded, settings),
-        path: source(rounded, settings, weights),
+        path[:-2] + ".h": header(rounded, settings, more),
+        path: source(rounded, settings, weights, more),
     }
     for file in files:
         check_replaceable(file)

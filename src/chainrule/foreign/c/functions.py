@@ -68,13 +68,16 @@ _CONSTANTS = {
     },
 }  # fmt: skip
 
-_POWER = """\
+# What needs the bits of IEEE arithmetic says so.
+EXACT = """\
 #if defined(__FAST_MATH__)
 #error "Compile without -ffast-math: it changes the results of this file."
 #endif
 #if FLT_EVAL_METHOD != 0
 #error "Compile for arithmetic without excess precision, such as -msse2 -mfpmath=sse on x86."
-#endif
+#endif"""
+
+_POWER = """\
 /* e^x = 2^k (1 + m) for x <= 0: returns m and 2^(k + LIFT), which is normal unless e^x is 0. */
 static inline real power(real x, real *lifted)
 {
@@ -90,6 +93,9 @@ static inline real power(real x, real *lifted)
     r = high - low;
     return r + (r * r * (TAIL) + ((high - r) - low)); /* with what rounding took from r */
 }
+"""
+
+_EXP = """\
 /* e^x for x <= 0 */
 static inline real exp_below(real x)
 {
@@ -125,12 +131,12 @@ static inline real normal(real z, real f)
 }
 """
 
-_HELPERS = {"power": _POWER, "log": _LOG, "normal": _NORMAL}
-_NEEDS = {"log": ("power",), "normal": ("power",)}
+_HELPERS = {"power": _POWER, "exp": _EXP, "log": _LOG, "normal": _NORMAL}
+_NEEDS = {"exp": ("power",), "log": ("power", "exp"), "normal": ("power",)}
 
 # Of each activation that acts on units alone: the helpers, and the body of real g(real z).
 _BODIES = {
-    "sigmoid": (("power",), """\
+    "sigmoid": (("exp",), """\
     const real e = exp_below(z < R(0.0) ? z : -z);
     return (z < R(0.0) ? e : R(1.0)) / (e + R(1.0));"""),
     "tanh": (("power",), """\
@@ -220,7 +226,7 @@ def _helpers(names: Sequence[str]) -> list[str]:
     """Return the helpers of activations, each behind those that it needs."""
     wanted: dict[str, None] = {}
     for name in names:
-        own = {"softmax": ("power",), "normal": ("normal",)}.get(name)
+        own = {"softmax": ("exp",), "normal": ("normal",)}.get(name)
         for helper in own or (_BODIES[name][0] if name in _BODIES else ()):
             wanted.update(dict.fromkeys((*_NEEDS.get(helper, ()), helper)))
     return list(wanted)

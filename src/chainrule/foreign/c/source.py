@@ -16,7 +16,7 @@ from chainrule.foreign.c.formulas import Translated, translate
 from chainrule.foreign.c.quantize import Quantized
 
 MARK = "/* Written by chainrule "  # with which every file begins
-_TYPES = {"float32": "float", "float64": "double"}
+TYPES = {"float32": "float", "float64": "double"}
 
 _DENSE = """\
 /* z = x W + b; W is (inputs, units), so that the loop over units can be vectorised. */
@@ -97,17 +97,29 @@ int main(void)
 
 @dataclass(frozen=True)
 class Settings:
-    """What a file is to hold: its name, the types of parameters and arithmetic, a main."""
+    """What a file is to hold: what names begin with, its header, the types, a main."""
 
     name: str
+    header: str  # the name of that file
     dtype: str
     arithmetic: str
     main: bool = False
 
 
-def source(net: FeedForward, settings: Settings, quantized: Quantized | None) -> str:
+@dataclass(frozen=True)
+class Around:
+    """The C around a network: declarations for the header, functions that call it, and a main."""
+
+    header: str = ""
+    code: str = ""
+    main: str = ""
+
+
+def source(
+    net: FeedForward, settings: Settings, quantized: Quantized | None, around: Around
+) -> str:
     """Return the C of a network."""
-    name, io = settings.name, _TYPES[settings.dtype]
+    name, io = settings.name, TYPES[settings.dtype]
     own: dict[int, Translated] = {}
     of_layers: list[str] = []
     of_units: list[str] = []
@@ -122,12 +134,12 @@ def source(net: FeedForward, settings: Settings, quantized: Quantized | None) ->
             helpers += own[l].helpers
     library = any(formula.library for formula in own.values())
     lines = [
-        f"{MARK}{__version__}: {_safe(repr(net))}",
+        f"{MARK}{__version__}: {safe(repr(net))}",
         " * Compile as C99 or later, without -ffast-math. The results are the same bits on every",
         " * machine with IEEE arithmetic if nothing is fused: -std=c99, or -ffp-contract=off. */",
-        f'#include "{name}.h"',
+        f'#include "{settings.header}"',
     ]
-    if functions.reads_bits(of_layers, of_units):
+    if exact := functions.reads_bits(of_layers, of_units) or bool(around.code):
         lines += ["#include <float.h>", "#include <stdint.h>"]
     lines += ["#include <math.h>"] if library else []
     lines += [
@@ -136,8 +148,9 @@ def source(net: FeedForward, settings: Settings, quantized: Quantized | None) ->
         "#ifdef __clang__",
         "#pragma STDC FP_CONTRACT OFF",
         "#endif",
+        *([functions.EXACT] if exact else []),
         "",
-        f"typedef {_TYPES[settings.arithmetic]} real;",
+        f"typedef {TYPES[settings.arithmetic]} real;",
         f"#define R(x) x{'##f' if settings.arithmetic == 'float32' else ''}",
         "",
     ]
@@ -147,25 +160,28 @@ def source(net: FeedForward, settings: Settings, quantized: Quantized | None) ->
     parts.append(functions.code(of_layers, of_units, settings.arithmetic))
     parts += dict.fromkeys(helpers)
     for l, formula in own.items():
-        parts.append(f"/* {_safe(net.layers[l].activation.name)}: a custom activation */\n")
+        parts.append(f"/* {safe(net.layers[l].activation.name)}: a custom activation */\n")
         parts.append(functions.on_unit(f"custom_{l}", f"    return {formula.expression};"))
         parts.append(functions.on_layer(f"custom_{l}"))
-    parts.append(_predict(net, settings, quantized, own))
+    parts.append(_predict(net, settings, quantized, own) + around.code)
     text = "\n".join(part for part in parts if part)
-    if settings.main:
+    if settings.main and around.main:
+        text += around.main
+    elif settings.main:
         main = _MAIN.replace("DIGITS", "9" if settings.dtype == "float32" else "17")
-        text += _named(main, name).replace("TYPE", io)
+        text += _named(main.replace("TYPE", io), name)
     return text
 
 
-def header(net: FeedForward, settings: Settings) -> str:
+def header(net: FeedForward, settings: Settings, around: Around) -> str:
     """Return the header of that file."""
-    return (
-        _named(f"{MARK}{__version__}: {_safe(repr(net))} */\n" + _HEADER, settings.name)
-        .replace("TYPE", _TYPES[settings.dtype])
+    text = (
+        _HEADER.replace("TYPE", TYPES[settings.dtype])
         .replace("N_IN", str(net.sizes[0]))
         .replace("N_OUT", str(net.sizes[-1]))
     )
+    first = f"{MARK}{__version__}: {safe(repr(net))} */\n"
+    return first + _named(text, settings.name).replace("\nMORE", around.header)
 
 
 _HEADER = """\
@@ -185,7 +201,7 @@ void NAME_predict(const TYPE x[NAME_INPUTS], TYPE y[NAME_OUTPUTS]);
 
 /* Returns the class: the index of the largest output; of a single one, if it is 0.5 or more. */
 int NAME_predict_class(const TYPE x[NAME_INPUTS]);
-
+MORE
 #ifdef __cplusplus
 }
 #endif
@@ -197,7 +213,7 @@ def _predict(
     net: FeedForward, settings: Settings, quantized: Quantized | None, own: dict[int, Translated]
 ) -> str:
     """Return the functions to call."""
-    name, io, L = settings.name, _TYPES[settings.dtype], len(net.sizes) - 1
+    name, io, L = settings.name, TYPES[settings.dtype], len(net.sizes) - 1
     direct = settings.dtype == settings.arithmetic  # else x and y are converted
     widths = [0, 0]  # of the two buffers, which the layers take in turn
     last = L if not direct else L - 1
@@ -234,8 +250,8 @@ def _predict(
             f"    for (j = 0; j < {name.upper()}_OUTPUTS; ++j)",
             f"        y[j] = ({io}){buffer(L)}[j];",
         ]
-    lines += ["}", "", _named(_CLASS if net.sizes[-1] > 1 else _CLASS_OF_ONE, name)]
-    return "\n".join(lines).replace("TYPE", io)
+    of_class = _CLASS if net.sizes[-1] > 1 else _CLASS_OF_ONE
+    return "\n".join([*lines, "}", "", _named(of_class.replace("TYPE", io), name)])
 
 
 _CLASS = """\
@@ -264,7 +280,7 @@ def _layer_parameters(
     net: FeedForward, l: int, settings: Settings, quantized: Quantized | None
 ) -> str:
     """Return the weights and biases of a layer as constants."""
-    layer, io = net.layers[l], _TYPES[settings.dtype]
+    layer, io = net.layers[l], TYPES[settings.dtype]
     b = np.zeros(net.sizes[l]) if layer.b is None else layer.b
     if quantized is None:
         tables = [(io, f"W{l}", _numbers(layer.W.T, settings.dtype))]
@@ -305,6 +321,6 @@ def _named(text: str, name: str) -> str:
     return text.replace("NAME_predict", f"{name}_predict").replace("NAME", name.upper())
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Return a text that does not end a comment or a line."""
     return "".join(c if c.isprintable() and c.isascii() else "?" for c in text).replace("*/", "* /")

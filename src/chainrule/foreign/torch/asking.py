@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from chainrule.explain.notation import Notation
 from chainrule.foreign.torch import targets
 from chainrule.foreign.torch.calls import Value
@@ -26,13 +28,8 @@ def explain(
     """Run the model, and explain a number of it."""
     asked = targets.parse(target)
     model = targets.unwrapped(model)
-    if loss_fn is not None and not callable(loss_fn):
-        raise TypeError(f"loss_fn is a {type(loss_fn).__name__}; expected a function or None")
-    inputs = dict(named_inputs(x))
-    if not inputs:
-        raise TypeError(
-            f"x is a {type(x).__name__}; expected a tensor, or a tuple or dictionary of tensors"
-        )
+    _check_loss(loss_fn)
+    inputs = _inputs(x)
     targets.check_name(asked, model, inputs)
     of_input = asked.call is None and asked.name in inputs
     if of_input:
@@ -48,7 +45,7 @@ def explain(
     if asked.call is None and parameter is not None and not parameter.requires_grad:
         frozen = (asked.name,)
     run = Run(model, loss_fn, x, y, trace_input=of_input, frozen=frozen)
-    found = _Answers(run, Labels(run), notation).answer(asked)
+    found = Answers(run, Labels(run), notation).answer(asked)
     if asked.call is None and isinstance(found, TorchExplanation):
         network = as_network(model, loss_fn, x, y, found, notation)
         if network is not None:
@@ -56,13 +53,47 @@ def explain(
     return found
 
 
-class _Answers:
+def recorded(
+    model: Any, loss_fn: Callable[..., Any] | None, x: Any, y: Any, notation: Notation
+) -> Answers:
+    """Run the model once, with derivatives of its inputs and of frozen parameters, too."""
+    model = targets.unwrapped(model)
+    _check_loss(loss_fn)
+    trace = any(t.is_floating_point() for t in _inputs(x).values())
+    frozen = tuple(
+        name
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if parameter.is_floating_point() and not parameter.requires_grad
+    )
+    run = Run(model, loss_fn, x, y, trace_input=trace, frozen=frozen)
+    return Answers(run, Labels(run), notation)
+
+
+def _check_loss(loss_fn: Any) -> None:
+    if loss_fn is not None and not callable(loss_fn):
+        raise TypeError(f"loss_fn is a {type(loss_fn).__name__}; expected a function or None")
+
+
+def _inputs(x: Any) -> dict[str, torch.Tensor]:
+    inputs = dict(named_inputs(x))
+    if not inputs:
+        raise TypeError(
+            f"x is a {type(x).__name__}; expected a tensor, or a tuple or dictionary of tensors"
+        )
+    return inputs
+
+
+class Answers:
     """The explanations that one run can give."""
 
     def __init__(self, run: Run, labels: Labels, notation: Notation) -> None:
         self.run, self.labels, self.notation = run, labels, notation
 
     def again(self, target: str) -> Any:
+        """Explain a number of this run.
+
+        Raises ValueError if the run has none of that name.
+        """
         asked = targets.parse(target)
         targets.check_name(asked, self.run.model, self.run.inputs)
         of_input = asked.call is None and asked.name in self.run.inputs
@@ -74,6 +105,7 @@ class _Answers:
         return self.answer(asked)
 
     def answer(self, asked: Asked) -> Any:
+        """Explain what a target asks for, whose name is known to the model."""
         run = self.run
         value: Value | None
         if asked.call is not None:

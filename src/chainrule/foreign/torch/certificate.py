@@ -41,6 +41,12 @@ class TorchCertificate:
             differences have no digits of a value this small; "no gradient" where PyTorch computes
             none.
         notes: What is to say: a wrong backward of a custom Function, a hook, a tape with a gap.
+
+    Examples:
+        >>> import chainrule as cr  # doctest: +SKIP
+        >>> why = cr.explain_torch(model, loss_fn, x, y, "fc1.weight[3,7]")  # doctest: +SKIP
+        >>> why.certificate.verdict  # doctest: +SKIP
+        'pass'
     """
 
     value: float

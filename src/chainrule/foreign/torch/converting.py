@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from chainrule.equations import losses
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.losses import Loss
+from chainrule.foreign.averaged import averaged
 
 N = TypeVar("N", bound=FeedForward)
 
@@ -234,27 +234,8 @@ def _loss(loss: Any, output: str, units: int) -> tuple[str, Any]:
             "a model with one output"
         )
     if units > 1 and name in ("squared_error", "absolute_error", "huber"):
-        return output, _averaged(name, units)
+        return output, averaged(name, units)
     return output, name
-
-
-def _averaged(name: str, units: int) -> Loss:
-    """Return a loss that averages over the outputs, as PyTorch's do."""
-    whole = losses.get(name)
-
-    class Averaged(Loss):
-        kinks = whole.kinks
-        formula = f"({whole.formula}) / {units}"
-        derivative_formula = f"({whole.derivative_formula}) / {units}"
-
-        def value(self, a: Any, y: Any) -> Any:
-            return whole.value(a, y) / units
-
-        def derivative(self, a: Any, y: Any) -> Any:
-            return whole.derivative(a, y) / units
-
-    Averaged.name = f"mean_{name}_of_{units}"
-    return Averaged()
 
 
 def module(net: FeedForward, logits: bool) -> nn.Sequential:

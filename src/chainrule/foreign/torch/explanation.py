@@ -55,6 +55,14 @@ class TorchExplanation:
             and `reason` says why.
         number: The number itself.
         notation: The notation.
+
+    Examples:
+        >>> import chainrule as cr  # doctest: +SKIP
+        >>> why = cr.explain_torch(model, loss_fn, x, y, "fc1.weight[3,7]")  # doctest: +SKIP
+        >>> why.value == float(model.fc1.weight.grad[3, 7])  # doctest: +SKIP
+        True
+        >>> abs(sum(s.value for s in why.samples) - why.value) < 1e-6  # doctest: +SKIP
+        True
     """
 
     def __init__(

@@ -49,7 +49,7 @@ class Kept:
                 self.versions[id(t)] = version(t)
                 self.storages.add(t.untyped_storage().data_ptr())
                 self._tensors.append((t, version(t), t.requires_grad, t.grad))
-        self._generators = _states()
+        self._generators = generators()
         return self
 
     def __exit__(
@@ -58,7 +58,7 @@ class Kept:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _restore(self._generators)
+        restore_generators(self._generators)
         for module, attributes, tables in self._modules:
             for name in vars(module).keys() - attributes.keys():
                 del vars(module)[name]
@@ -81,7 +81,8 @@ def _is_lazy(t: torch.Tensor) -> bool:
     return isinstance(t, torch.nn.parameter.UninitializedTensorMixin)
 
 
-def _states() -> dict[str, Any]:
+def generators() -> dict[str, Any]:
+    """Return the states of the generators of PyTorch, NumPy and Python."""
     states = {
         "python": random.getstate(),
         "numpy": np.random.get_state(),  # noqa: NPY002  # the global one, which models use
@@ -92,7 +93,8 @@ def _states() -> dict[str, Any]:
     return states
 
 
-def _restore(states: dict[str, Any]) -> None:
+def restore_generators(states: dict[str, Any]) -> None:
+    """Set the generators to states that `generators` returned."""
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])  # noqa: NPY002
     torch.set_rng_state(states["torch"])

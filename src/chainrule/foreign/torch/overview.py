@@ -51,6 +51,12 @@ class TorchGradients:
         target: The module.
         value: The Euclidean norm of all of them together.
         terms: One `TorchParameter` for each parameter.
+
+    Examples:
+        >>> import chainrule as cr  # doctest: +SKIP
+        >>> why = cr.explain_torch(model, loss_fn, x, y, "fc1")  # doctest: +SKIP
+        >>> [term.name for term in why.terms]  # doctest: +SKIP
+        ['fc1.weight', 'fc1.bias']
     """
 
     certificate = None

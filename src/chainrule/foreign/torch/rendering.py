@@ -42,8 +42,8 @@ class Explained(Protocol):
 _SIZES = (1,)  # of no network: the names of quantities are words
 
 
-def _sheet(why: Explained, depth: int) -> Sheet:
-    certificate = "" if why.certificate is None else why.certificate.text()
+def _sheet(why: Explained, depth: int, proof: bool = True) -> Sheet:
+    certificate = why.certificate.text() if proof and why.certificate is not None else ""
     return Sheet(
         why.target, why.setting(), why.sections(depth), why.notation, _SIZES, why.n_samples,
         headline=Equation(headline(why)), certificate=certificate,
@@ -65,9 +65,9 @@ def html(why: Explained, depth: int) -> str:
     return page_html.written(_sheet(why, depth))
 
 
-def fragment(why: Explained, depth: int) -> str:
-    """Return the whole explanation as one element."""
-    return page_html.written_fragment(_sheet(why, depth))
+def fragment(why: Explained, depth: int, proof: bool = True) -> str:
+    """Return the whole explanation as one element, with the certificate if ``proof``."""
+    return page_html.written_fragment(_sheet(why, depth, proof))
 
 
 class Whole(Told, Explained, Protocol):

@@ -26,6 +26,13 @@ class TorchContribution:
         adjoint: ∂C/∂element.
         local: ∂element/∂quantity.
         value: Their product.
+
+    Examples:
+        >>> import chainrule as cr  # doctest: +SKIP
+        >>> why = cr.explain_torch(model, loss_fn, x, y, "fc1.weight[3,7]")  # doctest: +SKIP
+        >>> largest, rest = why.terms[0].contributions.largest(1)  # doctest: +SKIP
+        >>> largest[0].element  # doctest: +SKIP
+        'fc1:output[17,3]'
     """
 
     def __init__(
@@ -61,6 +68,14 @@ class TorchContributions(Sequence[TorchContribution]):
 
     Attributes:
         values: The contribution of each element that moves, (m,).
+
+    Examples:
+        >>> import chainrule as cr  # doctest: +SKIP
+        >>> why = cr.explain_torch(model, loss_fn, x, y, "fc1.weight[3,7]")  # doctest: +SKIP
+        >>> largest, rest = why.terms[0].contributions.largest(3)  # doctest: +SKIP
+        >>> left = why.terms[0].value - sum(part.value for part in largest)  # doctest: +SKIP
+        >>> abs(left - rest) < 1e-12  # doctest: +SKIP
+        True
     """
 
     def __init__(self, values: Array, make: Callable[[int], TorchContribution]) -> None:
@@ -104,6 +119,12 @@ class TorchTerm:
         contributions: One for each element of the result that moves.
         indices: The index of each of these elements, (m, dimensions).
         sample_axis: The dimension of the result that counts samples, or None.
+
+    Examples:
+        >>> import chainrule as cr  # doctest: +SKIP
+        >>> why = cr.explain_torch(model, loss_fn, x, y, "fc1.weight[3,7]")  # doctest: +SKIP
+        >>> [term.call for term in why.terms]  # doctest: +SKIP
+        ['linear']
     """
 
     def __init__(

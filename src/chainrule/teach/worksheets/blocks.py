@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -142,6 +143,11 @@ def answer_text(question: Question) -> str:
     if question.form == "choice":
         return f"({LETTERS[question.correct]})"
     return short(question.value)
+
+
+def breakable(text: str, mark: str) -> str:
+    """Put a mark at which a line may end after each operator of a typed formula."""
+    return re.sub(r"(?<=[*+/)])(?=[^\s)*.,:])", lambda _: mark, text)
 
 
 def short(value: float) -> str:

@@ -19,6 +19,8 @@ from chainrule.teach.worksheets import proofs
 from chainrule.teach.worksheets.questions import Choice, Part, Question
 from chainrule.teach.worksheets.setter import APART, SMALLEST, Setter, derivation, product
 
+_SMALL = 0.5  # no larger is a factor, or a derivative, that is called small
+
 
 def mistake(s: Setter, rng: np.random.Generator) -> Question | None:
     """Return a derivation with a usual mistake planted in one of its lines."""
@@ -125,7 +127,7 @@ def vanishes(s: Setter, rng: np.random.Generator) -> Question | None:
     sizes = [abs(term.value) for term in why.terms]
     order = np.argsort(sizes)
     least = int(order[0])
-    if sizes[least] > 0.5 * sizes[int(order[1])]:
+    if sizes[least] > 0.5 * sizes[int(order[1])] or max(sizes[least], abs(why.value)) > _SMALL:
         return None
     lines = [term.numbers for term in why.terms]
     choices = []

@@ -92,11 +92,18 @@ def check(answers: str | os.PathLike[str], key: str | os.PathLike[str]) -> list[
     """
     os.stat(answers)  # the file that was named is missed before the one beside it
     variants = _read_key(key)
-    return list(_grades(answers, variants))
+    try:
+        return list(_grades(answers, variants))
+    except (KeyError, TypeError, IndexError, AttributeError):
+        raise ValueError(
+            f"{os.fspath(key)} is damaged: an exercise in it is not whole. Make the worksheet "
+            "again."
+        ) from None
 
 
 def _grades(path: str | os.PathLike[str], variants: dict[str, Any]) -> Iterator[Grade]:
-    for line, row in _rows(path):
+    most = max(map(len, variants.values()), default=0)
+    for line, row in _rows(path, most):
         number = (row.get("variant") or "").strip()
         student = (row.get("student") or "").strip()
         given = {name: (cell or "").strip() for name, cell in row.items() if name}
@@ -114,7 +121,7 @@ def _grades(path: str | os.PathLike[str], variants: dict[str, Any]) -> Iterator[
         yield Grade(student or f"line {line}", int(number), verdicts)
 
 
-def _rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(path: str | os.PathLike[str], exercises: int) -> Iterator[tuple[int, dict[str, str]]]:
     name = os.fspath(path)
     if os.path.getsize(path) > LARGEST:
         raise ValueError(
@@ -132,6 +139,16 @@ def _rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, str]]]:
                 raise ValueError(
                     f"{name}, line 1: the columns are {', '.join(columns) or 'missing'}; expected "
                     "student, variant, 1, 2, ... as in answers.csv beside the sheets"
+                )
+            wanted = [str(place) for place in range(1, exercises + 1)]
+            if twice := sorted({c for c in columns if c and columns.count(c) > 1}):
+                raise ValueError(
+                    f"{name}, line 1: there are two columns {twice[0]}. Remove or rename one."
+                )
+            if missing := [column for column in wanted if column not in columns]:
+                raise ValueError(
+                    f"{name}, line 1: column {missing[0]} is missing; the key has exercises 1 to "
+                    f"{exercises}. Add an empty column if nobody answered it."
                 )
             reader = csv.DictReader(file, fieldnames=columns, delimiter=mark, restkey="")
             for row in reader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from chainrule.explain import Equation, Notation
+from chainrule.explain import Equation, Notation, breaking
 from chainrule.explain.mathml import MathmlWriter
 from chainrule.teach.worksheets.blocks import (
     Answer,
@@ -17,6 +17,7 @@ from chainrule.teach.worksheets.blocks import (
     Paragraph,
     Table,
     Together,
+    breakable,
 )
 from chainrule.teach.worksheets.judging import LETTERS
 
@@ -33,6 +34,7 @@ h3 { font-size: 1rem; margin: 1em 0 .2em; } p { margin: .4em 0; overflow-wrap: a
 .options { list-style: none; padding-left: 1.5em; } .options li { margin: .5em 0; }
 .room { height: 4.5em; } .room.tall { height: 14em; }
 .answer { border-bottom: 1px solid; width: 16em; margin-left: auto; }
+math { white-space: nowrap; }
 mtd { padding: .25em .15em; text-align: left; } mtd:first-child { text-align: right; }
 table.overview { border-collapse: collapse; width: 100%; font-size: .85rem; }
 .overview th, .overview td { border: 1px solid #8888; padding: .25em .5em; text-align: left; }
@@ -70,13 +72,13 @@ def _block(block: Block, notation: Notation, sizes: tuple[int, ...]) -> str:
             return f'{lead}<div class="formula" tabindex="0">{shown}</div>'
         case Given(words, equations, n_samples):
             items = "".join(f"<li>{inline(e, notation, sizes, n_samples)}</li>" for e in equations)
-            return f'<p>{escape(words)}</p><ul class="given">{items}</ul>'
+            return f'<p>{escape(words)}</p><ul class="given" tabindex="0">{items}</ul>'
         case Options(equations):
             items = "".join(
                 f"<li>({letter}) {inline(e, notation, sizes)}</li>"
                 for letter, e in zip(LETTERS, equations, strict=False)
             )
-            return f'<ul class="options">{items}</ul>'
+            return f'<ul class="options" tabindex="0">{items}</ul>'
         case Answer(tall):
             room = "room tall" if tall else "room"
             return f'<div class="{room}"></div><div class="answer">Answer:</div>'
@@ -86,13 +88,19 @@ def _block(block: Block, notation: Notation, sizes: tuple[int, ...]) -> str:
         case Table(heads, rows):
             head = "".join(f'<th scope="col">{escape(h)}</th>' for h in heads)
             lines = "".join(
-                "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+                "<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>"
                 for row in rows
             )
             return (
                 '<div class="wide" tabindex="0"><table class="overview">'
                 f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
             )
+
+
+def _cell(text: str) -> str:
+    """Return a text for a column, whose formulas may be broken."""
+    mark = "\u200b"
+    return escape(breakable(text, mark)).replace(mark, "<wbr/>")
 
 
 def inline(
@@ -106,15 +114,13 @@ def inline(
 def display(
     equation: Equation, notation: Notation, sizes: tuple[int, ...], n_samples: int = 1
 ) -> str:
-    """Return an equation as MathML with each side in a row of its own."""
+    """Return an equation as MathML with each side in a row of its own, or in more if it is wide."""
     writer = MathmlWriter(notation, sizes, n_samples)
-    first, *rest = (writer.write(side) for side in equation.sides)
-    signs = [writer.operator(equation.relation), *[writer.operator("=")] * len(rest)]
     rows = "".join(
-        f"<mtr><mtd>{first if i == 0 else ''}</mtd><mtd>{sign}</mtd><mtd>{side}</mtd></mtr>"
-        for i, (sign, side) in enumerate(zip(signs, rest, strict=False))
+        f"<mtr><mtd>{row.left}</mtd><mtd>{row.sign}</mtd><mtd>{row.right}</mtd></mtr>"
+        for row in breaking.rows(writer, equation)
     )
-    return _math(f'<mtable displaystyle="true">{rows}</mtable>' if rest else first)
+    return _math(f'<mtable displaystyle="true">{rows}</mtable>')
 
 
 def _math(inside: str) -> str:

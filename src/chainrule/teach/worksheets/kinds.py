@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.equations.activations import Softmax
 from chainrule.equations.formulas import Div, Name, Neg, Num, add, mul
+from chainrule.equations.losses import BinaryCrossEntropy, CrossEntropy, Poisson
 from chainrule.explain import Equation
 from chainrule.explain.symbols import (
     LossSymbol,
@@ -39,8 +40,9 @@ def _z(s: Setter, rng: np.random.Generator) -> Question | None:
     if s.network.biases:
         bias = quantity("b", l, j)
         given.append(s.is_number(bias))
-        words = "The bias is missing. Add it to the sum."
-        mistakes.append(Mistake("bias", value - s.value(bias), words))
+        if s.value(bias):
+            words = "The bias is missing. Add it to the sum."
+            mistakes.append(Mistake("bias", value - s.value(bias), words))
     after = s.value(quantity("a", l, j))
     if s.network.layers[l].activation.name not in ("identity", "relu", "leaky_relu", "elu"):
         words = "That is a = g(z). The question is about z, before g."
@@ -89,10 +91,16 @@ def _loss(s: Setter, rng: np.random.Generator) -> Question | None:
     mistakes = [
         Mistake("factor", 2 * value, "That is twice the loss. Check the factor in front."),
         Mistake("factor", value / 2, "That is half the loss. Check the factor in front."),
-        Mistake("sign", -value, "A loss of this kind is not negative. Check the sign."),
     ]
-    residual = float(np.sum(s.passed.a[-1][0] - s.y))
-    mistakes.append(Mistake("residual", residual, "That is a − y. The loss is a function of it."))
+    if isinstance(s.network.loss, Poisson):
+        mistakes.append(Mistake("sign", -value, _SIGN))
+    else:
+        words = "A loss of this kind is not negative. Check the sign."
+        mistakes.append(Mistake("sign", -value, words))
+    if not isinstance(s.network.loss, (Poisson, CrossEntropy, BinaryCrossEntropy)):
+        residual = float(np.sum(s.passed.a[-1][0] - s.y))
+        words = "That is a − y. The loss is a function of it."
+        mistakes.append(Mistake("residual", residual, words))
     proof = proofs.forward(s.network, s.x, s.y, "C", value)
     return _number(
         "loss", f"What is the loss ({s.network.loss.name}) of this sample?", line, given, mistakes,
@@ -111,14 +119,32 @@ def _practice(kind: str) -> Maker:
         exercise = s.examiner.ask(kind, rng, s.layers)
         if not by_hand.leads_to(_path(kind, exercise), exercise.value):
             return None
+        mistakes = _told_apart(exercise)
+        if mistakes is None:
+            return None
         why, view = exercise.why, exercise.view
         return Question(
             kind, view["words"], exercise.symbol, exercise.given, "number", view["hint"],
             derivation(why), proofs.derivative(why), view["target"], value=exercise.value,
-            mistakes=exercise.mistakes, n_samples=why.n_samples,
+            mistakes=mistakes, n_samples=why.n_samples,
         )  # fmt: skip
 
     return make
+
+
+def _told_apart(exercise: Exercise) -> tuple[Mistake, ...] | None:
+    """Return the mistakes that lead elsewhere; None if one leads to the answer.
+
+    The weights after a small step are close to those before it: that mistake is then left out.
+    """
+    close = [m for m in exercise.mistakes if _is_close(m, exercise.value)]
+    if any(mistake.fault != "after" for mistake in close):
+        return None
+    return tuple(mistake for mistake in exercise.mistakes if mistake not in close)
+
+
+def _is_close(mistake: Mistake, value: float) -> bool:
+    return math.isclose(mistake.value, value, rel_tol=APART)
 
 
 def _path(kind: str, exercise: Exercise) -> float:
@@ -165,11 +191,13 @@ def _step(s: Setter, rng: np.random.Generator) -> Question | None:
     given.append(Equation((Name("eta"), Num(s.eta))))
     mistakes = [
         Mistake("sign", old + step, "That climbs the gradient. Subtract: w − η ∂C/∂w."),
-        Mistake("rate", old - why.value, "The factor η is missing in the step."),
         Mistake("step", why.value, "That is the derivative. The question is about the weight "
                                    "after the step."),
         Mistake("step", -step, "That is the step. The question is about the weight after it."),
     ]  # fmt: skip
+    if s.eta != 1:
+        rate = "The factor η is missing in the step."
+        mistakes.append(Mistake("rate", old - why.value, rate))
     rule = add(why.symbol, Neg(mul(Name("eta"), Partial(LossSymbol(), why.symbol))))
     line = Equation((rule, Num(old - step)))
     return _number(
@@ -222,7 +250,7 @@ def _number(
         return None
     if not checked and not by_hand.leads_to(by_hand.follow(line.sides[-2]), value):
         return None
-    if any(math.isclose(m.value, value, rel_tol=APART) for m in mistakes):
+    if any(_is_close(mistake, value) for mistake in mistakes):
         return None
     return Question(
         kind, words, line.sides[0], tuple(given), "number", hint, derivation, proof, target,

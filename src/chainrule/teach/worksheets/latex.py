@@ -17,6 +17,7 @@ from chainrule.teach.worksheets.blocks import (
     Paragraph,
     Table,
     Together,
+    breakable,
 )
 from chainrule.teach.worksheets.judging import LETTERS
 
@@ -24,6 +25,7 @@ _DOCUMENT = r"""\documentclass[a4paper]{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage{amsmath}
+\usepackage{array}
 \usepackage{graphicx}
 \usepackage{longtable}
 \usepackage[margin=18mm]{geometry}
@@ -41,7 +43,10 @@ _HEADINGS = {1: "section*", 2: "subsection*", 3: "subsubsection*"}
 
 
 def page(title: str, blocks: Iterable[Block], notation: Notation, sizes: tuple[int, ...]) -> str:
-    """Return blocks as a LaTeX document, which needs amsmath, graphicx, longtable and geometry."""
+    """Return blocks as a LaTeX document.
+
+    It needs amsmath, array, graphicx, longtable and geometry.
+    """
     parts: list[str] = []
     for block in blocks:
         if isinstance(block, Heading) and block.level == 1 and parts:
@@ -79,10 +84,12 @@ def _block(block: Block, notation: Notation, sizes: tuple[int, ...]) -> str:
             start = "\\begin{minipage}{\\linewidth}\\setlength{\\parskip}{.5em}"
             return f"{start}\n{inside}\n\\end{{minipage}}"
         case Table(heads, rows):
-            widths = [r"p{.09\linewidth}"] * (len(heads) - 2)
-            columns = "".join([*widths, r"p{.14\linewidth}", r"p{.44\linewidth}"])
+            widths = [*[".09"] * (len(heads) - 2), ".16", ".42"]
+            columns = "".join(
+                rf">{{\raggedright\arraybackslash}}p{{{width}\linewidth}}" for width in widths
+            )
             lines = [" & ".join(rf"\textbf{{{_text(h)}}}" for h in heads) + r" \\ \hline\endhead"]
-            lines += [" & ".join(map(_text, row)) + r" \\ \hline" for row in rows]
+            lines += [" & ".join(map(_cell, row)) + r" \\ \hline" for row in rows]
             body = "\n".join(lines)
             return f"{{\\small\n\\begin{{longtable}}{{{columns}}}\n{body}\n\\end{{longtable}}}}"
 
@@ -92,6 +99,12 @@ def _shown(writer: LatexWriter, equation: Equation) -> str:
         aligned(writer, equation) if len(equation.sides) > 1 else writer.write(equation.sides[0])
     )
     return rf"\shown{{{formula}}}"
+
+
+def _cell(text: str) -> str:
+    """Return a text for a column, whose formulas may be broken."""
+    mark = "\u200b"
+    return _text(breakable(text, mark)).replace(mark, r"\allowbreak{}")
 
 
 def _text(text: str) -> str:

@@ -17,6 +17,7 @@ from chainrule.teach.worksheets.blocks import (
     Paragraph,
     Table,
     Together,
+    breakable,
 )
 from chainrule.teach.worksheets.judging import LETTERS
 
@@ -73,7 +74,8 @@ def _block(block: Block, notation: Notation, sizes: tuple[int, ...]) -> str:
             return f"#block(breakable: false, width: 100%)[\n{inside}\n]"
         case Table(heads, rows):
             cells = [f"[*#text({quoted(h)})*]" for h in heads]
-            cells += [f"[#text({quoted(cell)})]" for row in rows for cell in row]
+            mark = "\u200b"  # where a line may end
+            cells += [f"[#text({quoted(breakable(cell, mark))})]" for row in rows for cell in row]
             columns = ", ".join(["auto"] * (len(heads) - 2) + ["1fr", "3fr"])
             return (
                 f"#text(size: 8.5pt, table(columns: ({columns}), stroke: .4pt, "

@@ -1,7 +1,7 @@
 """Questions as a QTI 2.1 content package: an item for each question, a test for each variant.
 
-Numbers are judged within the relative tolerance, choices by their letter. QTI compares no formulas:
-these items are left to a person.
+Numbers are judged within the tolerance, choices by their letter; words about a mistake come as
+feedback. QTI compares no formulas: these items are left to a person.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from chainrule.teach.worksheets.questions import Question
 _QTI = "http://www.imsglobal.org/xsd/imsqti_v2p1"
 _PACKAGE = "http://www.imsglobal.org/xsd/imscp_v1p1"
 _MATH = "http://www.w3.org/1998/Math/MathML"
-_CORRECT = "http://www.imsglobal.org/question/qti_v2p1/rptemplates/match_correct"
 _WHEN = (1980, 1, 1, 0, 0, 0)  # of every file in the package, so that a seed makes the same bytes
 
 
@@ -102,9 +101,15 @@ def _item(name: str, place: int, question: Question, deck: Deck, variant: Varian
     else:
         right.text = repr(question.value)
     score = ET.SubElement(
-        root, "outcomeDeclaration", identifier="SCORE", cardinality="single", baseType="float"
-    )
+        root, "outcomeDeclaration", identifier="SCORE", cardinality="single", baseType="float",
+        normalMaximum="1", normalMinimum="0",
+    )  # fmt: skip
     ET.SubElement(ET.SubElement(score, "defaultValue"), "value").text = "0"
+    if question.form != "formula":
+        ET.SubElement(
+            root, "outcomeDeclaration", identifier="FEEDBACK", cardinality="single",
+            baseType="identifier",
+        )  # fmt: skip
     body = ET.SubElement(root, "itemBody")
     ET.SubElement(body, "p").text = question.words
     if question.symbol is not None:
@@ -143,20 +148,56 @@ def _interaction(body: ET.Element, question: Question, writer: MathmlWriter) -> 
 
 
 def _processing(root: ET.Element, question: Question) -> None:
+    """Judge the answer, and say with it what it means."""
+    if question.form == "formula":
+        return
+    processing = ET.SubElement(root, "responseProcessing")
+    condition = ET.SubElement(processing, "responseCondition")
+    then = ET.SubElement(condition, "responseIf")
     if question.form == "choice":
-        ET.SubElement(root, "responseProcessing", template=_CORRECT)
-    elif question.form == "number":
-        processing = ET.SubElement(root, "responseProcessing")
-        condition = ET.SubElement(processing, "responseCondition")
-        then = ET.SubElement(condition, "responseIf")
-        percent = f"{100 * TOLERANCE:g}"
-        equal = ET.SubElement(
-            then, "equal", toleranceMode="relative", tolerance=f"{percent} {percent}"
-        )
-        ET.SubElement(equal, "variable", identifier="RESPONSE")
-        ET.SubElement(equal, "correct", identifier="RESPONSE")
-        outcome = ET.SubElement(then, "setOutcomeValue", identifier="SCORE")
-        ET.SubElement(outcome, "baseValue", baseType="float").text = "1"
+        match = ET.SubElement(then, "match")
+        ET.SubElement(match, "variable", identifier="RESPONSE")
+        ET.SubElement(match, "correct", identifier="RESPONSE")
+        _set(then, "SCORE", "float", "1")
+        said = ET.SubElement(processing, "setOutcomeValue", identifier="FEEDBACK")
+        ET.SubElement(said, "variable", identifier="RESPONSE")
+        for letter, choice in zip(LETTERS, question.choices, strict=False):
+            _feedback(root, f"choice_{letter}", choice.words)
+        return
+    ET.SubElement(_equal(then, question.value), "correct", identifier="RESPONSE")
+    _set(then, "SCORE", "float", "1")
+    _set(then, "FEEDBACK", "identifier", "right")
+    _feedback(root, "right", "Right.")
+    for i, mistake in enumerate(question.mistakes, start=1):
+        otherwise = ET.SubElement(condition, "responseElseIf")
+        wrong = ET.SubElement(_equal(otherwise, mistake.value), "baseValue", baseType="float")
+        wrong.text = repr(mistake.value)
+        _set(otherwise, "FEEDBACK", "identifier", f"mistake_{i}")
+        _feedback(root, f"mistake_{i}", mistake.words)
+
+
+def _equal(condition: ET.Element, value: float) -> ET.Element:
+    """Compare the answer with a number, which is yet to be put in.
+
+    In the mode "relative" common players take the limits of a negative number the wrong way round,
+    and nothing is equal to it.
+    """
+    size = repr(TOLERANCE * abs(value))
+    equal = ET.SubElement(condition, "equal", toleranceMode="absolute", tolerance=f"{size} {size}")
+    ET.SubElement(equal, "variable", identifier="RESPONSE")
+    return equal
+
+
+def _set(where: ET.Element, outcome: str, base: str, value: str) -> None:
+    found = ET.SubElement(where, "setOutcomeValue", identifier=outcome)
+    ET.SubElement(found, "baseValue", baseType=base).text = value
+
+
+def _feedback(root: ET.Element, name: str, words: str) -> None:
+    feedback = ET.SubElement(
+        root, "modalFeedback", outcomeIdentifier="FEEDBACK", identifier=name, showHide="show"
+    )
+    ET.SubElement(feedback, "p").text = words
 
 
 def _math(writer: MathmlWriter, equation: Equation) -> ET.Element:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from chainrule.equations.activations import Softmax
 from chainrule.equations.formulas import Call, Div, Expr, Num, add, mul, parse
 from chainrule.equations.targets import Weight
@@ -89,9 +87,9 @@ class Setter:
     def loss_of(self) -> Equation:
         """Return C_i, in symbols, in numbers and its value."""
         formula = parse(self.network.loss.formula)[-1]
-        units = range(self.network.sizes[-1])
+        units = [*range(self.network.sizes[-1])]
         if self.network.loss.name == "cross_entropy":
-            units = range(int(np.argmax(self.y)), int(np.argmax(self.y)) + 1)
+            units = [j for j in units if self.y[j] > 0]  # 0 ln a is 0
         items = [
             fill(formula, {"a": quantity("a", self.L, j), "y": quantity("y", None, j)})
             for j in units

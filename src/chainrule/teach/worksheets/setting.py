@@ -74,6 +74,8 @@ def deck(
         checked = data.samples(X, y, network.sizes, network.loss, None)
         rows = data.one_hot(checked.y, network.sizes[-1], np.float64)
         given = np.round(np.asarray(checked.X, dtype=np.float64), 2), np.round(rows, 2)
+        if isinstance(network.loss, CrossEntropy):
+            _check_probabilities(given[1])
     name = notation if isinstance(notation, Notation) else notations.get(notation)
     shown = replace(name, digits=by_hand.DIGITS)
     made = tuple(
@@ -176,6 +178,18 @@ def _samples(network: FeedForward, rng: np.random.Generator) -> tuple[Array, Arr
             if new and not proofs.is_at_kink(network, X[i : i + 1], y[i : i + 1]):
                 break
     return X, y
+
+
+def _check_probabilities(rows: Array) -> None:
+    """Refuse probabilities that no longer add up to 1 when they are rounded to 2 decimals."""
+    sums = rows.sum(axis=1)
+    wrong = np.flatnonzero(np.abs(sums - 1) > 1e-9)
+    if len(wrong):
+        at = int(wrong[0])
+        raise ValueError(
+            f"row {at} of y, rounded to the 2 decimals of a sheet, does not add up to 1: its "
+            f"probabilities add up to {sums[at]:.6g}, not to 1. Choose probabilities of 2 decimals."
+        )
 
 
 def _kinds(level: str, kinds: Sequence[str] | None) -> tuple[str, ...]:

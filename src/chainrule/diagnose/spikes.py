@@ -1,0 +1,46 @@
+"""Spikes: when a loss is far above those before it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from statistics import median
+
+# Losses that a new one is held against. Fewer say too little of how far losses lie apart.
+WINDOW, FEWEST = 64, 16
+# How many median deviations above the median is a spike. Losses of batches have longer tails than a
+# normal distribution, in which 8 (5.4 standard deviations) is passed once in 30 million steps.
+DEVIATIONS = 8.0
+# A spike is at least this part of the median above it: where losses hardly differ, a deviation is
+# so small that any change would be one.
+SHARE = 0.5
+
+
+class Spikes:
+    """Tell, loss by loss, which are spikes."""
+
+    def __init__(self) -> None:
+        self._losses: deque[float] = deque(maxlen=WINDOW)
+        self._broken = False
+
+    def see(self, loss: float) -> str | None:
+        """Return why a loss is a spike, in words, or None; the first of several not finite is one.
+
+        Args:
+            loss: The loss of the next step.
+        """
+        if not math.isfinite(loss):
+            first, self._broken = not self._broken, True
+            return f"the loss is {loss}" if first else None
+        self._broken = False
+        found = None
+        if len(self._losses) >= FEWEST:
+            middle = median(self._losses)
+            apart = median(abs(each - middle) for each in self._losses)
+            if loss - middle > max(DEVIATIONS * apart, SHARE * abs(middle)):
+                found = (
+                    f"the loss is {loss:.4g}, where the median of {len(self._losses)} steps before "
+                    f"is {middle:.4g}"
+                )
+        self._losses.append(loss)
+        return found

@@ -1,0 +1,1 @@
+"""Keras 3: models of Dense layers as networks, and networks as models."""

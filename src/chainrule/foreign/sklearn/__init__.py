@@ -1,0 +1,1 @@
+"""scikit-learn: fitted estimators as networks, and networks as fitted estimators."""

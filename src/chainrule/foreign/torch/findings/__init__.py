@@ -1,0 +1,1 @@
+"""Findings about a PyTorch model: each rule reads one recorded run."""

@@ -1,0 +1,1 @@
+"""Watching: a recorder around the training loop of a PyTorch model."""

@@ -1,0 +1,371 @@
+"""TableModel.to_c: the cells of a row, the network, and the prediction, as a file of C."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chainrule.foreign.c import export as networks
+from chainrule.foreign.c.source import TYPES, Around, Settings, safe
+from chainrule.tables import cells, notation
+from chainrule.tables.c import program, reading
+from chainrule.tables.schema import DATE_PARTS, Column, Schema, Target, levels
+
+if TYPE_CHECKING:
+    from chainrule.network import Network
+
+_LONGEST = 4000  # bytes of a text: compilers need not take more than 4095
+
+_HEADER = """
+#define NAME_COLUMNS {n}
+
+/* A cell: a text in UTF-8, as a file has it; or NULL, and a number. The number is, of a number, its
+ * value; of a date, the seconds since 1970 in UTC; of a time of day, those since midnight; of a
+ * duration, its seconds; of a category, the number that it is. NaN says that there is no value. */
+typedef struct {{
+    const char *text;
+    double number;
+}} name_cell;
+
+/* A row has these columns, in this order:
+{columns}
+ */
+extern const char *const name_columns[NAME_COLUMNS]; /* their names, in UTF-8 */
+{target}
+/* Computes what the network takes, and returns 0; or the place, from 1, of the first column whose
+ * cell is not usable. */
+int name_inputs(const name_cell row[NAME_COLUMNS], TYPE x[NAME_INPUTS]);
+"""
+_OF_CLASSES = """
+/* Computes the probability of each class, and the place of the most probable one in name_classes.
+ * Returns 0; or the place, from 1, of the first column whose cell is not usable. */
+int name_predict_row(const name_cell row[NAME_COLUMNS], TYPE y[NAME_OUTPUTS], int *label);
+extern const char *const name_classes[NAME_OUTPUTS]; /* in UTF-8 */
+"""
+_OF_NUMBERS = """
+/* Computes the target, {about}, in its units. Returns 0; or the place, from 1, of the first
+ * column whose cell is not usable. */
+int name_predict_row(const name_cell row[NAME_COLUMNS], double *value);
+"""
+_PREDICT_CLASSES = """
+int name_predict_row(const name_cell row[NAME_COLUMNS], TYPE y[NAME_OUTPUTS], int *label)
+{
+    TYPE x[NAME_INPUTS];
+    int j, bad = name_inputs(row, x);
+    if (bad != 0)
+        return bad;
+    name_predict(x, y);
+    for (*label = 0, j = 1; j < NAME_OUTPUTS; ++j)
+        if (y[j] > y[*label])
+            *label = j;
+    return 0;
+}
+"""
+_PREDICT_NUMBER = """
+int name_predict_row(const name_cell row[NAME_COLUMNS], double *value)
+{
+    TYPE x[NAME_INPUTS], y[NAME_OUTPUTS];
+    const int bad = name_inputs(row, x);
+    double whole, big = 4503599627370496.0; /* 2^52: beyond it, all numbers are whole */
+    if (bad != 0)
+        return bad;
+    name_predict(x, y);
+    whole = ((double)y[0] * SCALE + MEAN) ROUNDED;
+    big = whole < 0.0 ? -big : big;
+    if (whole > -4503599627370496.0 && whole < 4503599627370496.0)
+        whole = (whole + big) - big;
+    *value = whole RESTORED;
+    return 0;
+}
+"""
+
+
+def to_c(
+    network: Network,
+    schema: Schema,
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    dtype: str | None = None,
+    arithmetic: str | None = None,
+    quantize: str | None = None,
+    main: bool = False,
+) -> Network:
+    """Write the model of a table as C99; see `chainrule.Network.to_c` for the arguments.
+
+    The file has the function ``NAME_predict_row``, which takes the cells of a row, as texts or as
+    numbers, and reads them as `chainrule predict` does. It allocates nothing.
+
+    Raises OSError if a file cannot be written, TypeError or ValueError as `Network.to_c` does, and
+    ValueError for a text that C cannot hold, or a form that it does not read; both are named.
+    """
+    _check(schema)
+
+    def around(settings: Settings) -> Around:
+        return _around(schema, settings)
+
+    return networks.to_c(
+        network, path, name=name, dtype=dtype, arithmetic=arithmetic, quantize=quantize,
+        main=main, around=around,
+    )  # fmt: skip
+
+
+def _check(schema: Schema) -> None:
+    """Raise ValueError for the first column that cannot be exported."""
+    for column in schema.columns:
+        if column.kind == "number" and not notation.is_known(column.form):
+            raise ValueError(
+                f"column {column.name!r} is written as {column.form!r}, which C does not read; "
+                "expected a currency before the number, or a unit behind it"
+            )
+        if column.kind == "date" and not cells.is_known_date(column.form):
+            raise ValueError(
+                f"column {column.name!r} has dates of the form {column.form!r}, which C does not "
+                f"read; expected ISO 8601 or one such as {cells.DATE_FORMS[0]!r}"
+            )
+        for text in (column.name, *column.categories):
+            _check_text(text, f"column {column.name!r}")
+    for text in (schema.target.name, *schema.target.classes):
+        _check_text(text, f"the target {schema.target.name!r}")
+    for text in schema.missing:
+        _check_text(text, "what stands for no value")
+
+
+def _check_text(text: str, whose: str) -> None:
+    if "\0" in text or len(text.encode()) > _LONGEST:
+        why = "NUL" if "\0" in text else f"more than {_LONGEST:,} bytes"
+        raise ValueError(
+            f"{whose} has the text {text[:60]!r} with {why}, which C cannot hold. Change it in the "
+            "table, and train again."
+        )
+
+
+def _around(schema: Schema, settings: Settings) -> Around:
+    target = schema.target
+    many = target.task == "classify"
+    real = TYPES[settings.dtype]
+
+    def named(text: str) -> str:
+        return re.sub(
+            r"\b(name|NAME)_(?=[a-zA-Z])",
+            lambda found: f"{settings.name if found[1] == 'name' else settings.name.upper()}_",
+            text.replace("TYPE", real),
+        )
+
+    words = "\n".join(
+        f" *   {i}: {safe(column.name)}, {_about(column)}"
+        for i, column in enumerate(schema.columns)
+    )
+    header = named(_HEADER).format(
+        n=len(schema.columns),
+        columns=words,
+        target=named(_OF_CLASSES if many else _OF_NUMBERS).format(about=safe(target.name)),
+    )
+    code = _texts("name_columns", [column.name for column in schema.columns], "NAME_COLUMNS")
+    code += _texts("name_classes", target.classes, "NAME_OUTPUTS") if many else ""
+    code += _readers(schema) + _inputs(schema)
+    code += _PREDICT_CLASSES if many else _predict_number(target)
+    columns = [target.name, *(f"probability_{name}" for name in target.classes)]
+    main = program.MAIN.replace("PREDICTION", program.CLASSES if many else program.NUMBER)
+    main = main.replace("IS_FLOAT", str(int(settings.dtype == "float32")))
+    main = main.replace("HEADER", _literal(",".join(map(_quoted, columns))))
+    labels = [_printed(target, text) for text in target.classes]
+    first = _texts("LABELS", labels, "NAME_OUTPUTS", "static ") if many else ""
+    return Around(header, named(code), named(first + main))
+
+
+def _about(column: Column) -> str:
+    """Return what a cell of a column is, for the header."""
+    if column.kind == "category":
+        return f"a category: {safe(', '.join(column.categories[:5])[:60])}, ..."
+    if column.form in (notation.TIME, notation.DURATION):
+        what = "a time of day" if column.form == notation.TIME else "a duration"
+        return f"{what}, such as {notation.example(column.form)}"
+    if column.kind == "date":
+        return f"a date, {safe(column.form.replace('%', '')) or 'ISO 8601'}"
+    return f"a number{', such as ' + safe(notation.example(column.form)) if column.form else ''}"
+
+
+def _readers(schema: Schema) -> str:
+    """Return the readers that the columns need, and what they know of missing values."""
+    wanted = ["scaled"] if schema.numeric else []
+    for column in schema.columns:
+        wanted.append(_reader(column))
+        wanted += ["calendar"] if column.kind == "date" else []
+    none = cells.missing_numbers(schema.missing)
+    is_missing = " || ".join(f"value == {_number(value)}" for value in none) or "0"
+    pairs = ", ".join(_pair(sign * 2**i) for sign in (1, -1) for i in range(9))
+    code = reading.code(wanted).replace("IS_MISSING", is_missing)
+    code = code.replace("POWERS_OF_TEN", pairs)
+    return _texts("MISSING", schema.missing, "", "static ", end="NULL") + code
+
+
+def _reader(column: Column) -> str:
+    """Return the name of the reader of a column, as in `reading.PARTS`."""
+    if column.kind == "category":
+        return "category"
+    if column.form in (notation.TIME, notation.DURATION):
+        return "time_of_day" if column.form == notation.TIME else "duration"
+    if column.kind == "date":
+        return "formed" if column.form else "iso"
+    return "number"
+
+
+def _inputs(schema: Schema) -> str:
+    """Return NAME_inputs."""
+    tables: list[str] = []
+    lines: list[str] = []
+    values = 0
+    marks = sum(len(column.parts) for column in schema.numeric)
+    places = {id(column): i for i, column in enumerate(schema.columns)}
+    for column in schema.numeric:
+        i = places[id(column)]
+        lines.append(f"    got = {_call(column, i)};")
+        if column.kind == "date":
+            lines += ["    if (got == VALUE)", "        date_parts(value, parts);"]
+        puts = []
+        for part, mean, scale in zip(column.parts, column.mean, column.scale, strict=True):
+            what = f"parts[{DATE_PARTS.index(part)}]" if column.kind == "date" else "value"
+            puts.append(f"scaled(got, {what}, {_number(mean)}, {_number(scale)}, x + {values})")
+            values += 1
+        passes = "\n        && ".join(puts)
+        lines += [f"    if (!(got != BAD && {passes}))", f"        return {i + 1};"]
+        if column.missing:
+            lines.append(f"    x[{marks}] = (TYPE)(got == NONE);")
+            marks += 1
+    at = marks
+    for column in schema.categorical:
+        i = places[id(column)]
+        tables.append(_levels(column, i, schema.missing))
+        k = len(column.categories)
+        other = k if column.rare else -1
+        none = k + column.rare if column.missing else other
+        n = len(levels(column))
+        numbered = f"NUMBERS_{i}, sizeof NUMBERS_{i} / sizeof *NUMBERS_{i}"
+        numbered = numbered if f"NUMBERS_{i}[" in tables[-1] else "NULL, 0"
+        lines += [
+            f"    got = category(row + {i}, LEVELS_{i}, {k}, {numbered}, {other}, {none});",
+            f"    for (i = 0; i < {n}; ++i)",
+            f"        x[{at} + i] = (TYPE)(i == got);",
+        ]
+        at += n
+    declared = ["int got"] + (["i"] if schema.categorical else [])
+    head = [f"    {', '.join(declared)};"]
+    dates = any(column.kind == "date" for column in schema.numeric)
+    head += ["    double value = 0.0;"] if schema.numeric else []
+    head += ["    double parts[7] = {0.0};"] if dates else []
+    body = "\n".join([*head, *lines])
+    return (
+        f"{''.join(tables)}\nint name_inputs(const name_cell row[NAME_COLUMNS], "
+        f"TYPE x[NAME_INPUTS])\n{{\n{body}\n    return 0;\n}}\n"
+    )
+
+
+def _call(column: Column, i: int) -> str:
+    """Return the call that reads the cell of a column."""
+    match _reader(column):
+        case "number":
+            prefix, grouped, unit = notation.parts(column.form)
+            return (
+                f"number(row + {i}, {_literal(prefix)}, {int(grouped)}, {_literal(unit)}, &value)"
+            )
+        case "formed":
+            return f"date_of(row + {i}, {_literal(column.form)}, &value)"
+        case "iso":
+            return f"iso_date(row + {i}, &value)"
+        case reader:
+            return f"{reader}(row + {i}, &value)"
+
+
+def _levels(column: Column, i: int, missing: tuple[str, ...]) -> str:
+    """Return the categories of a column in the order of their bytes, and those that are numbers."""
+    keys = {text: j for j, text in enumerate(column.categories)}
+    pairs = [f"{{{_literal(text)}, {keys[text]}}}" for text in sorted(keys, key=str.encode)]
+    k = len(keys)
+    text = _array(f"static const level LEVELS_{i}[]", pairs or ["{NULL, -1}"])
+    none = k + column.rare if column.missing else k if column.rare else -1
+    known = {**keys, **dict.fromkeys(missing, none)}
+    counted = [
+        (value, j)
+        for text_, j in known.items()
+        for value in cells.missing_numbers([text_])
+        if cells.number_text(value) == text_
+    ]
+    if counted:
+        numbers = [f"{{{_number(value)}, {j}}}" for value, j in counted]
+        text += _array(f"static const numbered NUMBERS_{i}[]", numbers)
+    return text
+
+
+def _predict_number(target: Target) -> str:
+    digits = 7 - math.floor(math.log10(target.scale))  # as `prediction` rounds
+    factor = _number(10.0 ** abs(digits))
+    there, back = ("*", "/") if digits >= 0 else ("/", "*")
+    return (
+        _PREDICT_NUMBER.replace("SCALE", _number(target.scale))
+        .replace("MEAN", _number(target.mean))
+        .replace("ROUNDED", f"{there} {factor}")
+        .replace("RESTORED", f"{back} {factor}")
+    )
+
+
+def _printed(target: Target, text: str) -> str:
+    """Return how `predict` prints a class in CSV."""
+    if target.kind == "text":
+        return _quoted(text)
+    return text if target.kind == "integer" else cells.number_text(float(text))
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _pair(power: int) -> str:
+    """Return a power of ten as a double and what is left of it."""
+    exact = Fraction(10) ** power
+    high = float(exact)
+    low = float(exact - Fraction(high))
+    return f"{{{high!r}, {low!r}}}"
+
+
+def _number(value: float) -> str:
+    text = repr(float(np.float64(value)))
+    return text if value >= 0 else f"({text})"
+
+
+def _literal(text: str) -> str:
+    """Return a text as a literal of C: ASCII alone, without trigraphs and what is put in later."""
+    made = ""
+    taken = {m.start() for m in re.finditer(rb"(name|NAME)_|TYPE", text.encode())}
+    for i, byte in enumerate(text.encode()):
+        c = chr(byte)
+        made += (
+            f"\\{byte:03o}"
+            if i in taken or not 0x20 <= byte < 0x7F
+            else f"\\{c}"
+            if c in '"\\?'
+            else c
+        )
+    return f'"{made}"'
+
+
+def _texts(name: str, texts: Sequence[str], size: str, how: str = "", end: str = "") -> str:
+    """Return an array of texts."""
+    each = [_literal(text) for text in texts]
+    return _array(f"{how}const char *const {name}[{size}]", [*each, *([end] if end else [])])
+
+
+def _array(name: str, items: list[str]) -> str:
+    lines, line = [], "   "
+    for item in items:
+        if len(line) + len(item) > 97 and line.strip():
+            lines.append(line)
+            line = "   "
+        line += f" {item},"
+    return "\n".join([f"\n{name} = {{", *lines, line, "};\n"])
