@@ -34,8 +34,8 @@ def hessian_vector_product(
     """Compute H v, the Hessian of the loss C times a vector, in float64.
 
     The matrix is not formed: H v is the derivative of the gradient along v, for about the price of
-    three gradients. At a kink of an activation or a loss, where the second derivative does not exist,
-    0 is taken for it.
+    three gradients. At a kink of an activation or a loss, where the second derivative does not
+    exist, 0 is taken for it.
 
     Args:
         X: The inputs, (n, units_0), or one sample, (units_0,).

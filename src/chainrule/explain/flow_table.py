@@ -187,8 +187,9 @@ class Flow:
         words = "The size of ∂C/∂z in each layer, on a logarithmic scale"
         style = "font: 13px system-ui, sans-serif; fill: currentColor"
         return (
-            f'<figure style="margin-right: 0"><svg viewBox="0 0 450 {height}" width="450" role="img" '
-            f'aria-label="{words}" style="{style}">{"".join(rows)}</svg><figcaption>{words}</figcaption></figure>'
+            f'<figure style="margin-right: 0"><svg viewBox="0 0 450 {height}" width="450" '
+            f'role="img" aria-label="{words}" style="{style}">{"".join(rows)}</svg>'
+            f"<figcaption>{words}</figcaption></figure>"
         )
 
     def to_dict(self) -> dict[str, Any]:
