@@ -121,6 +121,7 @@ MEMBERS = {
     "worked_example check_gradient explore save "
     "to_torch to_sklearn to_keras copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
+    "chainrule.TableModel": "predict explain save",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
     "chainrule.RMSProp": "",
