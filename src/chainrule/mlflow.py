@@ -20,7 +20,7 @@ from chainrule.equations.activations import ACTIVATIONS
 from chainrule.equations.checks import listed
 from chainrule.equations.losses import LOSSES
 from chainrule.network import Network
-from chainrule.tables.model import TableModel
+from chainrule.tables.frames import TableModel, typical
 
 __all__ = ["load_model", "log_model", "save_model"]
 
@@ -73,6 +73,11 @@ def save_model(
         TypeError: ``model`` is another object.
         ValueError: The model holds a custom activation or loss, or other objects that a server
             cannot rebuild; an estimator is not fitted. Nothing is written then.
+
+    Examples:
+        >>> import chainrule as cr, chainrule.mlflow
+        >>> net = cr.Network([4, 16, 3], hidden="silu", seed=0)
+        >>> chainrule.mlflow.save_model(net, "folder")  # doctest: +SKIP
     """
     mlflow = _needed()
     kind = _kind(model)
@@ -155,6 +160,11 @@ def load_model(model_uri: str) -> Any:
         ImportError: MLflow is not installed, or skops for an estimator.
         OSError: There is no such model.
         ValueError: The model is not one of chainrule's, or its file is damaged.
+
+    Examples:
+        >>> import chainrule.mlflow
+        >>> chainrule.mlflow.load_model("models:/flowers/1")  # doctest: +SKIP
+        Network(4-16-3: silu, identity; half_squared_error; 131 parameters, float64)
     """
     mlflow = _needed()
     folder = mlflow.artifacts.download_artifacts(artifact_uri=os.fspath(model_uri))
@@ -204,9 +214,7 @@ def _load_pyfunc(path: str) -> _Served:
 
 def _predictions(model: Any, data: Any) -> Any:
     if isinstance(model, TableModel):
-        from chainrule.tables.frames import predict
-
-        return predict(model, data)
+        return model.predict(data)
     if isinstance(model, Network):
         return model.predict(np.asarray(data))
     return model.predict(data if hasattr(model, "feature_names_in_") else np.asarray(data))
@@ -244,8 +252,6 @@ def _signature(mlflow: ModuleType, model: Any, kind: str, example: Any) -> Any:
     """Return the signature of a model: what its inputs are, and what it returns."""
     infer = mlflow.models.infer_signature
     if kind == "table":
-        from chainrule.tables.frames import typical
-
         row = typical(model)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

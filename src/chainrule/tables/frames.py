@@ -125,39 +125,6 @@ def _column(name: str, values: list[Any]) -> pa.Array:
         ) from None
 
 
-def predict(model: models.TableModel, data: Any) -> Any:
-    """Return the prediction for each row, in a table of the same kind as the data.
-
-    Args:
-        model: The model.
-        data: A dataframe of pandas, Polars or PyArrow; or a list of dictionaries, one for each row.
-            Columns are found by their names. A value that is missing is None or NaN.
-
-    Returns:
-        The predicted target, and for classes a column ``probability_CLASS`` for each. A dataframe
-        of pandas keeps its index. After a list, a list of dictionaries.
-
-    Warns:
-        UserWarning: The data has what the training rows had not: other columns, new categories,
-            values far outside, or missing values.
-
-    Raises:
-        TypeError: ``data`` is another object.
-        ValueError: A column is missing, there are no rows, or a cell does not fit its column; the
-            message names the row and the column.
-    """
-    source = memory(data, [column.name for column in model.schema.columns])
-    prediction = Prediction(model, source)
-    import pyarrow as pa
-
-    result = pa.concat_tables(prediction.batches())
-    if unknown := prediction.unknown:
-        warn(f"columns that the model does not know are ignored: {listed(unknown)}", stacklevel=2)
-    for line in prediction.notes.words(model.schema, source):
-        warn(line, stacklevel=2)
-    return _alike(result, data)
-
-
 def typical(model: models.TableModel) -> list[dict[str, Any]]:
     """Return a row that the model takes: means, the first category, the days of the year 2000."""
     row: dict[str, Any] = {}
@@ -193,38 +160,6 @@ def _alike(result: pa.Table, data: Any) -> Any:
     return made.to_native()
 
 
-def explain(
-    model: models.TableModel, target: str, data: Any, *, label: str | None = None, **options: Any
-) -> Explanation:
-    """Explain the derivative of the loss with respect to one quantity, by the names of columns.
-
-    Args:
-        model: The model.
-        target: The quantity to differentiate with respect to, as for `Network.explain`. A column
-            may name an input, "x[age]" or "w[1][2,colour=red]", and a class a unit of the last
-            layer.
-        data: The rows, as for `TableModel.predict`, with a column of the target unless ``label``
-            says it.
-        label: The target of all rows, if the data has none.
-        **options: The options of `Network.explain`.
-
-    Returns:
-        The explanation.
-
-    Raises:
-        TypeError: ``data`` is another object.
-        ValueError: The model has no such quantity, or the data do not fit.
-    """
-    needed = [column.name for column in model.schema.columns]
-    needed += [] if label is not None else [model.schema.target.name]
-    source = memory(data, needed)
-    n = sum(batch.num_rows for batch in source.batches(source.names[:1]))
-    X, y, batch, _ = model.samples(source, slice(0, n), label)
-    options.setdefault("names", names(model.schema, source, batch, 0))
-    target = by_index(target, model.schema, len(model.network.sizes) - 1)
-    return model.network.explain(target, X, y, **options)
-
-
 @exported("chainrule")
 class TableModel(models.TableModel):
     """The model of a table: a network, its columns and their preprocessing; see `load_table`.
@@ -234,7 +169,72 @@ class TableModel(models.TableModel):
         schema: The columns, the target, and what stands for no value.
         training: The settings and facts of its training.
         measures: The measures of the model and of the baseline on the rows held out for the test.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> model = cr.load_table("flats.model")  # doctest: +SKIP
+        >>> model.predict(frame)  # doctest: +SKIP
     """
 
-    predict = predict
-    explain = explain
+    def predict(self, data: Any) -> Any:
+        """Return the prediction for each row, in a table of the same kind as the data.
+
+        Args:
+            data: A dataframe of pandas, Polars or PyArrow; or a list of dictionaries, one for each
+                row. Columns are found by their names. A value that is missing is None or NaN.
+
+        Returns:
+            The predicted target, and for classes a column ``probability_CLASS`` for each. A
+            dataframe of pandas keeps its index. After a list, a list of dictionaries.
+
+        Warns:
+            UserWarning: The data has what the training rows had not: other columns, new categories,
+                values far outside, or missing values.
+
+        Raises:
+            TypeError: ``data`` is another object.
+            ValueError: A column is missing, there are no rows, or a cell does not fit its column;
+                the message names the row and the column.
+        """
+        import pyarrow as pa
+
+        source = memory(data, [column.name for column in self.schema.columns])
+        prediction = Prediction(self, source)
+        result = pa.concat_tables(prediction.batches())
+        if unknown := prediction.unknown:
+            warn(
+                f"columns that the model does not know are ignored: {listed(unknown)}", stacklevel=2
+            )
+        for line in prediction.notes.words(self.schema, source):
+            warn(line, stacklevel=2)
+        return _alike(result, data)
+
+    def explain(
+        self, target: str, data: Any, *, label: str | None = None, **options: Any
+    ) -> Explanation:
+        """Explain the derivative of the loss with respect to one quantity, by the names of columns.
+
+        Args:
+            target: The quantity to differentiate with respect to, as for `Network.explain`. A
+                column may name an input, "x[age]" or "w[1][2,colour=red]", and a class a unit of
+                the last layer.
+            data: The rows, as for `TableModel.predict`, with a column of the target unless
+                ``label`` says it.
+            label: The target of all rows, if the data has none.
+            **options: The options of `Network.explain`.
+
+        Returns:
+            The explanation.
+
+        Raises:
+            TypeError: ``data`` is another object.
+            ValueError: The model has no such quantity, or the data do not fit.
+        """
+        needed = [column.name for column in self.schema.columns]
+        needed += [] if label is not None else [self.schema.target.name]
+        source = memory(data, needed)
+        n = sum(batch.num_rows for batch in source.batches(source.names[:1]))
+        X, y, batch, _ = self.samples(source, slice(0, n), label)
+        options.setdefault("names", names(self.schema, source, batch, 0))
+        target = by_index(target, self.schema, len(self.network.sizes) - 1)
+        return self.network.explain(target, X, y, **options)

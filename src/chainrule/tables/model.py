@@ -65,7 +65,15 @@ class TableModel:
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one file, atomically; see `chainrule.storage.models`."""
+        """Write the model to one file, atomically.
+
+        Args:
+            path: The file. One that exists is replaced.
+
+        Raises:
+            OSError: The file cannot be written.
+            ValueError: A parameter of the network is not finite.
+        """
         about = {
             "version": VERSION,
             "chainrule": self.version,

@@ -64,6 +64,7 @@ def _described(loss: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(loss, str):
         return _SHORT.get(loss, loss), {}
     if isinstance(loss, keras.losses.Loss):
-        config = loss.get_config()
+        # The config of some losses leaves their options out, such as delta of Huber.
+        config = {**getattr(loss, "_fn_kwargs", {}), **loss.get_config()}
         return str(config.get("name", type(loss).__name__)), config
     return str(getattr(loss, "__name__", type(loss).__name__)), {}
