@@ -753,7 +753,8 @@ def test_the_model_is_left_as_it_was() -> None:
     moments = [v.clone() for s in optimizer.state.values() for v in s.values()]
     flags = [m.training for m in model.modules()]
     given = x.clone(), c.clone()
-    drawn = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    numpy_state: Any = np.random.get_state()  # noqa: NPY002
+    drawn = torch.get_rng_state(), random.getstate(), numpy_state[1].copy()
     cr.diagnose(model, loss, x, c, optimizer)
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
     for p, (grad, numbers) in zip(model.parameters(), grads, strict=True):
@@ -768,7 +769,8 @@ def test_the_model_is_left_as_it_was() -> None:
     assert x.grad is None
     assert torch.equal(torch.get_rng_state(), drawn[0])
     assert random.getstate() == drawn[1]
-    assert (np.random.get_state()[1] == drawn[2]).all()  # noqa: NPY002
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    assert (numpy_state[1] == drawn[2]).all()
     assert len(model[0]._forward_hooks) == 1
 
 

@@ -16,7 +16,6 @@ from chainrule.diagnose.thresholds import (
     DOUBTED,
     EXPLAINED,
     FAR,
-    OBSERVED,
     OUTLIER,
     RIGHT,
     SURE,
@@ -29,11 +28,12 @@ _NORMAL = 1.4826  # the standard deviation of normal numbers over their median a
 
 def is_fault_of_dead(z: Array, units: list[int]) -> bool:
     """Return whether dead units are a fault, given all z, (observations, units)."""
-    if not units or len(z) < OBSERVED:
+    if not units:
         return False
     z = np.asarray(z, dtype=np.float64)
     count, own = z.shape[1], z[:, units]
-    buried = int((own.max(axis=0) < -BURIED * own.std(axis=0)).sum())
+    spread = _NORMAL * float(np.median(np.abs(z - np.median(z))))  # of most units of the layer
+    buried = int((own.max(axis=0) < -BURIED * spread).sum())
     return len(units) >= DEAD_SHARE * count or buried >= BURIED_SHARE * count
 
 

@@ -141,7 +141,7 @@ def _units(network: FeedForward, gradient: Gradient) -> Iterator[Finding]:
                 continue
             sure = n >= OBSERVED and len(units) >= FLAT_UNITS * len(words)
             if word == "dead":
-                sure = arrays.is_fault_of_dead(gradient.forward.z[l], list(units))
+                sure = n >= OBSERVED and arrays.is_fault_of_dead(gradient.forward.z[l], list(units))
             yield Finding(
                 f"{word}-units", "warning" if sure else "note", f"layer {l}",
                 f"{len(units)} of the {times(len(words), 'unit')} of layer {l} "

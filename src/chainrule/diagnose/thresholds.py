@@ -12,16 +12,15 @@ FLAT_SHARE = 0.95
 # A single saturated unit costs little; from this share of a layer on it is a fault.
 FLAT_UNITS = 0.1
 
-# Fewer observations of a unit than this (samples times positions) prove nothing: a healthy ReLU
-# unit is off on half of them, and all of 32 would be off once in 4 · 10⁹ if they were independent.
+# Fewer samples than this prove nothing about a unit: a healthy ReLU unit is off on half of them,
+# and on all of 32 once in 4 · 10⁹ if they were independent. Positions of one image are far from it.
 OBSERVED = 32
-# With fewer than this there is nothing to say at all: half of all units are 0 on one sample.
-FEW = 8
-# Units that are 0 on a batch are common in healthy runs: a fifth of a layer after some epochs, each
-# of which another batch may wake. It is a fault from half of a layer on ...
-DEAD_SHARE = 0.5
-# ... and for units whose largest z is this many standard deviations of z below 0: no sample like
-# these will ever wake them ...
+# Units that are 0 on a batch are common in healthy runs: a fifth of a layer after some epochs, half
+# of a wide one at its start, each of which another batch may wake. It is a fault where hardly any
+# is left ...
+DEAD_SHARE = 0.9
+# ... and for units whose largest z is this many (robust) standard deviations of the layer's z
+# below 0: no start and no healthy step leads there, and no sample like these will wake them ...
 BURIED = 5.0
 # ... from this share of the layer on.
 BURIED_SHARE = 0.1

@@ -110,7 +110,7 @@ def mixed(trial: Trial) -> Iterator[Finding]:
                     "mixed-samples", "error", where or "model",
                     f"The outputs of {len(changed)} of the other {trial.n - 1} samples change when "
                     f"row {trial.row(j)} of the batch is replaced, row {trial.row(i)} among them. "
-                    f"{f'Module {where}' if where else 'The model'} is the first whose result does.",
+                    f"{f'Module {where}' if where else 'The model'} is the first to do so.",
                     "∂C_i/∂x_k is not 0 for k ≠ i: gradients of one sample flow into another.",
                     "Look for view or reshape in place of transpose, for a softmax, mean or norm "
                     "over dimension 0, and for batch_first. A model of a graph is meant to do so.",

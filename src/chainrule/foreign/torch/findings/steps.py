@@ -218,8 +218,9 @@ def registered(trial: Trial) -> Iterator[Finding]:
             )
         if left and len(left) == len(trained):
             yield _unregistered(
-                "optimizer", "The optimiser has no parameter with a gradient of this model: the model "
-                "was made again, or copied, after the optimiser",
+                "optimizer",
+                "The optimiser has none of the parameters with a gradient: the model was made "
+                "again, or copied, after the optimiser",
                 "Build the optimiser from model.parameters() of the model that you train.",
             )  # fmt: skip
         frozen = [

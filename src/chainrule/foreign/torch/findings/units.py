@@ -8,7 +8,7 @@ import torch
 
 from chainrule.diagnose import arrays
 from chainrule.diagnose.finding import Finding, some, times
-from chainrule.diagnose.thresholds import FEW, FLAT, FLAT_SHARE, FLAT_UNITS, OBSERVED, ROUNDING
+from chainrule.diagnose.thresholds import FLAT, FLAT_SHARE, FLAT_UNITS, OBSERVED, ROUNDING
 from chainrule.foreign.torch.calls import Call, Value
 from chainrule.foreign.torch.findings.trial import Trial, arguments, number_of, place, source
 
@@ -33,13 +33,13 @@ def _by_unit(flat: torch.Tensor, d: int) -> torch.Tensor:
 
 def dead(trial: Trial) -> Iterator[Finding]:
     """Find units of a ReLU that are 0 on every sample and position."""
+    if trial.n < OBSERVED:
+        return
     for call in trial.run.calls:
         if call.name not in _RELU or not trial.matters(call) or not call.outs[0].data.dim():
             continue
         out = call.outs[0].data
         observed = _by_unit(out, _dimension(call))
-        if observed.shape[1] < FEW:
-            continue
         units = (observed <= 0).all(1).nonzero().flatten().tolist()
         if not units:
             continue
@@ -61,6 +61,8 @@ def dead(trial: Trial) -> Iterator[Finding]:
 
 def saturated(trial: Trial) -> Iterator[Finding]:
     """Find units of a tanh or sigmoid that stand on its flat ends."""
+    if trial.n < OBSERVED:
+        return
     for call in trial.run.calls:
         if call.name not in _CURVED or not trial.matters(call) or _is_output(call):
             continue
@@ -70,8 +72,6 @@ def saturated(trial: Trial) -> Iterator[Finding]:
         slope = 1 - out**2 if call.name.startswith("tanh") else out * (1 - out)
         flat = slope < FLAT * _CURVED[call.name]
         observed = _by_unit(flat, _dimension(call))
-        if observed.shape[1] < OBSERVED:
-            continue
         units = (observed.double().mean(1) >= FLAT_SHARE).nonzero().flatten().tolist()
         if not units:
             continue
