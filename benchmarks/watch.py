@@ -10,6 +10,7 @@ little. Steps of all kinds take turns, and the least time of each kind counts: o
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import tempfile
 import time
@@ -104,7 +105,8 @@ class BackPack(Training):
 
     def start(self) -> None:
         """Extend the model and the loss."""
-        import backpack
+        backpack = importlib.import_module("backpack")
+        importlib.import_module("backpack.extensions")
 
         super().start()
         self.model, self.loss_fn = backpack.extend(self.model), backpack.extend(self.loss_fn)
@@ -126,10 +128,9 @@ class Opacus(Training):
 
     def start(self) -> None:
         """Wrap the model."""
-        from opacus.grad_sample import GradSampleModuleFastGradientClipping
-
         super().start()
-        self.wrapped = GradSampleModuleFastGradientClipping(
+        wrapper = importlib.import_module("opacus.grad_sample")
+        self.wrapped = wrapper.GradSampleModuleFastGradientClipping(
             self.model, max_grad_norm=1.0, use_ghost_clipping=True
         )
 
@@ -155,7 +156,7 @@ def measure(name: str, make: Callable[[], tuple[nn.Module, Any, Any]]) -> None:
             kinds["BackPACK BatchL2Grad"] = BackPack(make)
         if importlib.util.find_spec("opacus"):
             kinds["Opacus ghost norms"] = Opacus(make)
-        times = {kind: [] for kind in kinds}
+        times: dict[str, list[float]] = {kind: [] for kind in kinds}
         for _ in range(ROUNDS):
             for kind, training in kinds.items():
                 start = time.process_time()

@@ -25,7 +25,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 p.soft, caption, figcaption { color: var(--soft); text-align: left; }
 figure { margin: 1rem 0; } svg { width: 100%; height: auto; display: block; }
 .axis { stroke: var(--line); } .curve { fill: none; stroke: var(--curve); stroke-width: 1.5; }
-.spike { fill: var(--mark); } text { fill: var(--soft); font-size: 12px; }
+.spike { fill: var(--mark); }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 svg[data-first] { cursor: pointer; }
@@ -193,7 +193,7 @@ def _curve(label: str, points: list[tuple[int, Any]], marks: list[int]) -> str:
     heights = [math.log10(value) if logarithmic else value for _, value in kept]
     low, high = min(heights), max(heights)
     first, last = kept[0][0], kept[-1][0]
-    width, height, left, foot = 900, 240, 70, 26
+    width, height, left, foot = 900, 240, 8, 8
 
     def at(step: int, value: float) -> tuple[float, float]:
         x = left + (width - left - 8) * (step - first) / max(last - first, 1)
@@ -209,18 +209,13 @@ def _curve(label: str, points: list[tuple[int, Any]], marks: list[int]) -> str:
         if step in marks
     )
     top, bottom = (10**high, 10**low) if logarithmic else (high, low)
-    ticks = (
-        f'<text x="{left - 6}" y="16" text-anchor="end">{format_number(top, 3)}</text>'
-        f'<text x="{left - 6}" y="{height - foot}" text-anchor="end">{format_number(bottom, 3)}'
-        f'</text><text x="{left}" y="{height - 6}">step {first}</text>'
-        f'<text x="{width - 8}" y="{height - 6}" text-anchor="end">step {last}</text>'
-    )
+    reach = f"{format_number(bottom, 3)} to {format_number(top, 3)}, steps {first} to {last}"
     scale = ", logarithmic" if logarithmic else ""
     return (
         f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}" '
         f'data-first="{first}" data-last="{last}" data-left="{left / width:.4f}" '
         f'data-right="{(width - 8) / width:.4f}">'
         f'<path class="axis" d="M{left} 8V{height - foot}H{width - 8}" fill="none"/>'
-        f'<polyline class="curve" points="{line}"/>{spikes}{ticks}</svg>'
-        f"<figcaption>{escape(label)}{scale}</figcaption></figure>"
+        f'<polyline class="curve" points="{line}"/>{spikes}</svg>'
+        f"<figcaption>{escape(label)}: {reach}{scale}</figcaption></figure>"
     )

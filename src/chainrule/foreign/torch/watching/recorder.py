@@ -220,7 +220,7 @@ class WatchedRun(RunRecord):
             folders.rename_over(
                 path / "spike.json", lambda name: Path(name).write_text(folders.encoded(about))
             )
-            folders.prune(path.parent, _KEPT_SPIKES)
+            folders.prune(path.parent, _KEPT_SPIKES, first=1)
 
         self._writer.put(write)
         watched.spiked = True
