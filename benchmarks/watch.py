@@ -23,7 +23,7 @@ from torch import nn
 
 import chainrule as cr
 
-ROUNDS, STEPS = 12, 20
+ROUNDS, STEPS = 5, 20
 
 
 def perceptron() -> tuple[nn.Module, Any, Any]:

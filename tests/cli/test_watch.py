@@ -94,7 +94,7 @@ def test_the_page_opens_steps(run: Any, tmp_path: Path) -> None:
         assert page.locator("#layers tbody tr").count() == 4
         assert page.locator("#samples tbody tr").count() == 16
         assert page.locator("#step").input_value() == "50"
-        page.locator("svg").first.click(position={"x": 40, "y": 40})
+        page.locator("svg").first.click(position={"x": 12, "y": 20})
         assert page.locator("#step").input_value() == "0"
         norms = page.locator("#samples tbody tr td:last-child").all_inner_texts()
         expected = sorted(run.samples(0).norms, reverse=True)
