@@ -173,7 +173,7 @@ MEMBERS = {
     "chainrule.TorchExplorer": "serve start stop save explain to_dict",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
     "chainrule.RunRecord": "why_moved replay spikes samples suspects layers noise_scale "
-    "suggested_batch_size steps text",
+    "suggested_batch_size steps text html to_dict",
     "chainrule.Move": "value reason of earlier text html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",

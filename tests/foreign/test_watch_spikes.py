@@ -18,7 +18,8 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import chainrule as cr  # noqa: E402
-from chainrule.diagnose.folder import Lines, Rotated, lines  # noqa: E402
+from chainrule.diagnose.folder import Lines, Rotated, lines, prune  # noqa: E402
+from chainrule.diagnose.spikes import Spikes  # noqa: E402
 
 pytestmark = pytest.mark.needs("torch")
 
@@ -297,3 +298,19 @@ def test_run_json_names_what_was_watched(tmp_path: Path) -> None:
     assert about["parameters"][0] == {
         "name": "0.weight", "shape": [8, 4], "group": 0, "place": 0,
     }  # fmt: skip
+
+
+def test_of_a_series_of_large_losses_the_first_is_the_spike() -> None:
+    spikes = Spikes()
+    losses = [1.0, 1.1, 0.9] * 10 + [50.0, 80.0, 1.0, 60.0] + [1.0] * 17 + [40.0]
+    found = [k for k, loss in enumerate(losses) if spikes.see(loss)]
+    assert found == [30, len(losses) - 1]
+    assert spikes.see(float("inf")) == "the loss is inf"
+    assert spikes.see(float("nan")) is None
+
+
+def test_the_first_folder_stays(tmp_path: Path) -> None:
+    for k in range(30):
+        (tmp_path / f"{k:08d}").mkdir()
+    prune(tmp_path, 5, first=1)
+    assert sorted(int(path.name) for path in tmp_path.iterdir()) == [0, 26, 27, 28, 29]

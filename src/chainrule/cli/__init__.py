@@ -34,6 +34,7 @@ from chainrule.cli.shared import (
 )
 from chainrule.cli.site import site
 from chainrule.cli.train import train
+from chainrule.cli.watch import watch
 from chainrule.cli.worksheet import worksheet
 
 
@@ -107,6 +108,7 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     chainrule worksheet --sizes 2,2,1 --variants 30 --out class
     chainrule export net.safetensors --to c --out model.c
     chainrule site public
+    chainrule watch run
 
     Model files come from train, demo, or Network.save in Python.
     """
@@ -130,7 +132,7 @@ def cli(context: click.Context) -> int:
 
 
 for _command in (
-    demo, train, predict, inspect, explain, check, flow, explore, export, site, worksheet
+    demo, train, predict, inspect, explain, check, diagnose, flow, explore, export, site, watch,
+    worksheet,
 ):  # fmt: skip
     cli.add_command(_command)
-cli.add_command(diagnose)

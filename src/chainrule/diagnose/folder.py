@@ -215,8 +215,8 @@ class Rotated:
         self._size += len(text)
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Delete the oldest folders of steps until ``keep`` are left."""
+def prune(folder: Path, keep: int, first: int = 0) -> None:
+    """Delete folders of steps until ``keep`` are left, the ``first`` ones and the latest."""
     names = sorted(each.name for each in folder.iterdir() if each.is_dir())
-    for name in names[: max(len(names) - keep, 0)]:
+    for name in names[first : first + max(len(names) - keep, 0)]:
         shutil.rmtree(folder / name, ignore_errors=True)

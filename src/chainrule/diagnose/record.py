@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,8 @@ import numpy as np
 
 from chainrule._exports import exported
 from chainrule.diagnose import folder as folders
-from chainrule.diagnose import noise, record_text
+from chainrule.diagnose import noise, record_page, record_text
+from chainrule.diagnose.elements import element
 from chainrule.diagnose.found import LayerNorms, Line, SampleNorms, Source, Spike, Suspect
 from chainrule.diagnose.moves import Move, split
 from chainrule.diagnose.rows import history
@@ -22,7 +21,6 @@ from chainrule.diagnose.rules import Taken
 from chainrule.equations.checks import whole
 
 _RECENT = 50  # recorded steps that the noise scale is taken over, as it changes in a run
-_TARGET = re.compile(r"(?P<name>.+?)\[(?P<index>-?\d+(?:\s*,\s*-?\d+)*)\]")
 
 
 @exported("chainrule")
@@ -295,7 +293,7 @@ class RunRecord:
             ValueError: There is no such parameter, element or step, the optimiser has no known
                 rule, or a step taken again differs from the run.
         """
-        name, index = self._parse(target)
+        name, index = element(target, self.about["parameters"])
         rule = self.rule
         self.place_of(name)
         self._cached_lines = self.steps
@@ -355,36 +353,19 @@ class RunRecord:
             )
         return found[-1]
 
-    def _parse(self, target: object) -> tuple[str, tuple[int, ...]]:
-        such = "such as 'fc1.weight[3,7]'"
-        if not isinstance(target, str):
-            raise TypeError(f"target is {target!r}; expected a text {such}")
-        match = _TARGET.fullmatch(target.strip())
-        if match is None:
-            raise ValueError(f"target is {target!r}; expected one element of a parameter, {such}")
-        names = {p["name"]: p["shape"] for p in self.about["parameters"]}
-        name = match["name"]
-        if name not in names and re.fullmatch(r"w\[\d+\]", name):
-            name = name.upper()
-        if name not in names:
-            close = difflib.get_close_matches(name, names, 3, 0.4) or list(names)[:3]
-            raise ValueError(
-                f"target is {target!r}; there is no parameter {name!r}. Did you mean "
-                f"{' or '.join(close)}?"
-            )
-        index = tuple(int(part) for part in match["index"].split(","))
-        shape = names[name]
-        if len(index) != len(shape) or not all(
-            -n <= i < n for i, n in zip(index, shape, strict=True)
-        ):
-            raise ValueError(f"target is {target!r}; {name} has shape {tuple(shape)}")
-        return name, tuple(i % n for i, n in zip(index, shape, strict=True))
-
     # --- words ------------------------------------------------------------------------------------
 
     def text(self) -> str:
         """Return what happened in the run, in a few lines."""
         return record_text.text(self)
+
+    def html(self) -> str:
+        """Return a page of the run, in one file: curves, spikes, layers, samples, suspects."""
+        return record_page.page(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the run as plain values, for JSON: what was watched, its steps and spikes."""
+        return record_text.to_dict(self)
 
     def __str__(self) -> str:
         return self.text()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from chainrule.equations.numbers import plain
+
 
 def text(run: Any) -> str:
     """Return what happened in a `RunRecord`, in a few lines."""
@@ -47,3 +49,23 @@ def _noise(run: Any) -> list[str]:
 
 def _short(value: Any) -> str:
     return f"{float(value):.4g}"
+
+
+def to_dict(run: Any) -> dict[str, Any]:
+    """Return a `RunRecord` as plain values."""
+    scale = run.noise_scale
+    return {
+        "about": run.about,
+        "steps": run.steps,
+        "spikes": [
+            {
+                "step": spike.step,
+                "loss": plain(spike.loss),
+                "reason": spike.reason,
+                "worst": [[i, row, plain(loss)] for i, row, loss in spike.worst],
+            }
+            for spike in run.spikes()
+        ],
+        "noise_scale": plain(scale),
+        "suggested_batch_size": run.suggested_batch_size,
+    }

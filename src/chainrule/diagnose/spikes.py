@@ -14,6 +14,8 @@ DEVIATIONS = 8.0
 # A spike is at least this part of the median above it: where losses hardly differ, a deviation is
 # so small that any change would be one.
 SHARE = 0.5
+# Steps without one after which the next is a new spike: what follows from the first says little.
+QUIET = 16
 
 
 class Spikes:
@@ -22,9 +24,10 @@ class Spikes:
     def __init__(self) -> None:
         self._losses: deque[float] = deque(maxlen=WINDOW)
         self._broken = False
+        self._quiet = QUIET
 
     def see(self, loss: float) -> str | None:
-        """Return why a loss is a spike, in words, or None; the first of several not finite is one.
+        """Return why a loss is a spike, in words, or None; of several in a row the first is one.
 
         Args:
             loss: The loss of the next step.
@@ -33,14 +36,16 @@ class Spikes:
             first, self._broken = not self._broken, True
             return f"the loss is {loss}" if first else None
         self._broken = False
-        found = None
+        found, new = None, self._quiet >= QUIET
+        self._quiet += 1
         if len(self._losses) >= FEWEST:
             middle = median(self._losses)
             apart = median(abs(each - middle) for each in self._losses)
             if loss - middle > max(DEVIATIONS * apart, SHARE * abs(middle)):
+                self._quiet = 0
                 found = (
                     f"the loss is {loss:.4g}, where the median of {len(self._losses)} steps before "
                     f"is {middle:.4g}"
                 )
         self._losses.append(loss)
-        return found
+        return found if new else None

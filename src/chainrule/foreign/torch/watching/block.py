@@ -56,8 +56,8 @@ class Block:
         if run.optimizer is not None:
             self._handles.append(run.optimizer.register_step_pre_hook(self._stepping))
         if self.recorded or run.dense:
+            self._before = run.parameters_before()
             for name, p in run.trained.items():
-                self._before[name] = p.detach().clone()
                 hook = self._accumulated(name)
                 self._handles.append(p.register_post_accumulate_grad_hook(hook))
         if self.recorded:
@@ -158,13 +158,15 @@ class Block:
         """Compute norms: of each sample, and of each parameter."""
         run = self.run
         parameters = run.trained
-        lists = {
-            "weights": [self._before[name] for name in parameters],
-            "updates": [p.detach() - self._before[name] for name, p in parameters.items()],
-        }
+        before, after = list(self._before.values()), [p.detach() for p in parameters.values()]
         measured: dict[str, Any] = {"recorded": True, "samples": self.n}
-        for key, found in lists.items():
-            measured[key] = [float(t) for t in torch.stack(_norms(found)).double()]
+        measured["weights"] = torch.stack(_norms(before)).tolist()
+        if run.dense:
+            updates = torch._foreach_sub(after, before)
+        else:  # the copy is needed no more
+            updates = before
+            torch._foreach_sub_(updates, after)
+        measured["updates"] = torch.stack(_norms(list(updates))).tolist()
         gradients = [self._norms.get(name) for name in parameters]
         measured["gradients"] = [None if t is None else float(t) for t in gradients]
         norm = _total([t for t in gradients if t is not None])

@@ -66,6 +66,7 @@ class WatchedRun(RunRecord):
         self._rows, self.spikes_of = RowLosses(), Spikes()
         self._settings: list[dict[str, Any]] | None = None
         self._segment: Path | None = None
+        self._copies: dict[str, torch.Tensor] = {}
         self._told: set[str] = set()
         self.inside = self._closed = False
         _open_runs.add(self)
@@ -180,6 +181,16 @@ class WatchedRun(RunRecord):
         path = self._segment / f"{folders.name_of(self.steps_seen)}.safetensors"
         self._writer.put(packing.save, path, batch)
 
+    def parameters_before(self) -> dict[str, torch.Tensor]:
+        """Return copies of the trained parameters; in the same memory each time, if not dense."""
+        with torch.no_grad():
+            if self.dense or not self._copies:
+                self._copies = {name: p.detach().clone() for name, p in self.trained.items()}
+            else:
+                own = [p.detach() for p in self.trained.values()]
+                torch._foreach_copy_(list(self._copies.values()), own)
+        return self._copies
+
     def _state(self) -> dict[str, Any]:
         return {**state.of_model(self.model), "optimizer": state.of_optimizer(self.optimizer)}
 
@@ -220,7 +231,7 @@ class WatchedRun(RunRecord):
             folders.rename_over(
                 path / "spike.json", lambda name: Path(name).write_text(folders.encoded(about))
             )
-            folders.prune(path.parent, _KEPT_SPIKES)
+            folders.prune(path.parent, _KEPT_SPIKES, first=1)
 
         self._writer.put(write)
         watched.spiked = True

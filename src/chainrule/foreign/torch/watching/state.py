@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from chainrule.foreign.torch.kept import generators, restore_generators
@@ -49,7 +50,9 @@ def settings_of(group: Mapping[str, Any]) -> dict[str, Any]:
 
 def random_states() -> dict[str, Any]:
     """Return the states of the generators of PyTorch, NumPy and Python."""
-    return generators()
+    states = generators()
+    version, words, gauss = states["python"]
+    return {**states, "python": (version, np.array(words, dtype=np.int64), gauss)}
 
 
 def put(
@@ -86,4 +89,5 @@ def put(
 
 def put_random(states: Mapping[str, Any]) -> None:
     """Set the generators to states that were packed."""
-    restore_generators(dict(states))
+    version, words, gauss = states["python"]
+    restore_generators({**states, "python": (version, tuple(words.tolist()), gauss)})

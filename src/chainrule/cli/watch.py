@@ -1,0 +1,70 @@
+"""`chainrule watch`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from chainrule.cli.shared import EXIT_CODES, json_option
+from chainrule.equations.numbers import format_number
+
+
+@click.command(
+    epilog=f"""\b
+    Examples:
+      chainrule watch run
+      chainrule watch run --suspects 20
+      chainrule watch run --why 'fc1.weight[3,7]' --step 120
+      chainrule watch run --html run.html
+
+    {EXIT_CODES}
+    """
+)
+@click.argument("folder")
+@click.option("--why", metavar="TARGET", help="Why this weight moved, such as 'fc1.weight[3,7]'.")
+@click.option("--step", type=click.IntRange(0), help="The step. [the last one]")
+@click.option(
+    "--suspects", type=click.IntRange(1), metavar="N", help="The N rows with the largest losses."
+)
+@click.option("--html", metavar="FILE", help="Write a page with curves, steps and samples.")
+@json_option
+def watch(
+    folder: str, why: str | None, step: int | None, suspects: int | None, html: str | None,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Print what happened in a training run that was watched.
+
+    FOLDER is the folder that cr.watch has written, also of a run that goes on or has died. Without
+    options prints losses, spikes, the norms of the layers and the noise scale. --why needs a run
+    that was watched with dense=True, as others take steps again on the model, which is in Python.
+    """  # fmt: skip
+    from chainrule.foreign.torch.watch import load_run
+    from chainrule.storage.atomic import write_atomically
+
+    if step is not None and why is None:
+        raise click.UsageError("--step needs --why TARGET: it says in which step the weight moved")
+    run = load_run(folder)
+    if html is not None:
+        write_atomically(html, run.html().encode())
+    if why is not None:
+        move = run.why_moved(why, step)
+        click.echo(json.dumps(move.to_dict(), indent=2) if as_json else move.text())
+    elif suspects is not None:
+        found = run.suspects(suspects)
+        if as_json:
+            rows: list[dict[str, Any]] = [
+                {"row": s.row, "loss": s.loss, "visits": s.visits, "history": list(s.history)}
+                for s in found
+            ]
+            click.echo(json.dumps(rows, indent=2))
+        else:
+            for s in found:
+                times = "once" if s.visits == 1 else f"{s.visits} times"
+                click.echo(f"row {s.row}: mean loss {format_number(s.loss, 4)}, seen {times}")
+    elif as_json:
+        click.echo(json.dumps(run.to_dict(), indent=2))
+    elif html is None:
+        click.echo(run.text())
+    return 0
