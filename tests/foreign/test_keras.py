@@ -178,7 +178,7 @@ def test_the_loss_comes_along() -> None:
             assert net.loss.name == name
             g = net.gradient(X, y)
             theirs = gradients(model, loss, y)
-            # Keras's Poisson loss is that of a + 1e-7 in its logarithm: y / a changes by 1e-7 y / a².
+            # Keras adds 1e-7 to a in the logarithm: y / a changes by 1e-7 y / a².
             allowed = 1e-5 if name == "poisson" else 1e-12
             np.testing.assert_allclose(g.dW[1], theirs[0].T, rtol=allowed, atol=allowed)
             np.testing.assert_allclose(g.db[2], theirs[3], rtol=allowed, atol=allowed)
