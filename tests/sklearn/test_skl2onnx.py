@@ -25,8 +25,16 @@ OPTIONS: dict[str, Any] = {"max_iter": 5, "random_state": 0}
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", ["silu", "elu"]], ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        (kind, dtype)
+        for kind in TARGETS
+        for dtype in ("float32", "float64")
+        # skl2onnx finds several labels by Binarizer, which onnxruntime has in float32 alone.
+        if (kind, dtype) != ("labels", "float64")
+    ],
+)
 def test_a_pipeline_is_converted(kind: str, dtype: str, activation: Any) -> None:
     import onnxruntime
     import skl2onnx
