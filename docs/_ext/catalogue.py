@@ -64,7 +64,7 @@ GROUPS = (
          "chainrule.Notation", "chainrule.Weight", "chainrule.Bias",
          "chainrule.WeightMatrix", "chainrule.BiasVector",
          "chainrule.PreActivation", "chainrule.UnitOutput", "chainrule.explain_sklearn",
-         "chainrule.explain_torch",
+         "chainrule.explain_torch", "chainrule.explain_jax",
          "chainrule.Paths", "chainrule.Path",
          "chainrule.Term", "chainrule.Contribution", "chainrule.Contributions",
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
+    from chainrule.foreign.jax.explaining import explain_jax
     from chainrule.foreign.torch.explaining import explain_torch
     from chainrule.loading import from_onnx, from_torch, load
     from chainrule.network import Network
@@ -76,6 +77,7 @@ _MODULES = {
     ),
     "explain": ("Explanation", "Notation", "WorkedExample"),
     "explain.array_explanation": ("ArrayExplanation",),
+    "foreign.jax.explaining": ("explain_jax",),
     "foreign.torch.explaining": ("explain_torch",),
     "loading": ("from_onnx", "from_torch", "load"),
     "network": ("Network",),
@@ -129,6 +131,7 @@ __all__ = [
     "WorkedExample",
     "Worksheet",
     "__version__",
+    "explain_jax",
     "explain_sklearn",
     "explain_torch",
     "fit_many",

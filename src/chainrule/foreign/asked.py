@@ -74,6 +74,7 @@ def check_index(asked: Asked, name: str, shape: Sequence[int]) -> Index:
 
 
 def unknown(asked: Asked, name: str, known: Iterable[str]) -> ValueError:
+    """Return the error that says which names may have been meant."""
     names = [each for each in known if each]
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:5]
     return ValueError(
@@ -84,4 +85,5 @@ def unknown(asked: Asked, name: str, known: Iterable[str]) -> ValueError:
 
 
 def listed(names: Sequence[str]) -> str:
+    """Return names in words."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

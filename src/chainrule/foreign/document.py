@@ -1,4 +1,4 @@
-"""The document: an explanation of a recorded run as sections with equations, which are then written."""
+"""The document: an explanation of a recorded run as sections with equations."""
 
 from __future__ import annotations
 
