@@ -266,8 +266,8 @@ class JaxExplanation(CallExplanation):
             "kink": ("a piece of the loss has a kink at this point; this is JAX's choice there",),
             "not resolved": ("the differences have no digits of this value",),
         }
-        notes = said.get(str(verdict), ())
-        return CallCertificate(number, total, found[0], found[1], allowed, verdict, notes, "JAX")
+        about = said.get(str(verdict), ())
+        return CallCertificate(number, total, found[0], found[1], allowed, verdict, about, "JAX")
 
     def explain(self, target: str) -> JaxExplanation:
         """Explain another number of the same run.
