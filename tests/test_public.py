@@ -25,8 +25,8 @@ PUBLIC = {
     "History", "Loss", "MLflowLogger", "Network", "NonFiniteError", "Notation", "PreActivation",
     "RMSProp", "ReduceOnPlateau", "Schedule", "StepDecay", "TensorBoardLogger", "UnitOutput",
     "WarmUp", "Weight", "WeightMatrix", "WorkedExample", "Worksheet", "__version__",
-    "explain_jax", "explain_sklearn", "explain_torch", "fit_many", "from_onnx", "from_torch", "load",
-    "worksheet",
+    "explain_jax", "explain_sklearn", "explain_torch", "fit_many", "from_onnx", "from_torch",
+    "load", "worksheet",
 }  # fmt: skip
 
 
