@@ -73,11 +73,13 @@ GROUPS: tuple[Group, ...] = (
          "chainrule.Equation", "chainrule.SampleRow", "chainrule.Explorer"),
     ),
     Group(
-        "PyTorch models",
-        "Any number of any PyTorch model explained, and a page to look through it.",
-        ("chainrule.explain_torch", "chainrule.explore_torch", "chainrule.TorchExplanation",
-         "chainrule.TorchTerm", "chainrule.TorchContribution", "chainrule.TorchContributions",
-         "chainrule.TorchGradients", "chainrule.TorchCertificate", "chainrule.TorchExplorer"),
+        "Models of PyTorch and JAX",
+        "Any number of any PyTorch model, or of a function of JAX, explained, and a page to look "
+        "through a model.",
+        ("chainrule.explain_torch", "chainrule.explain_jax", "chainrule.explore_torch",
+         "chainrule.TorchExplanation", "chainrule.JaxExplanation",
+         "chainrule.CallTerm", "chainrule.CallContribution", "chainrule.CallContributions",
+         "chainrule.TorchGradients", "chainrule.CallCertificate", "chainrule.TorchExplorer"),
     ),
     Group(
         "Diagnosis",
@@ -163,13 +165,15 @@ MEMBERS = {
     "chainrule.History": "best_epoch to_frame plot summary",
     "chainrule.Explanation": "value terms penalty samples products certificate paths text "
     "latex mathml html plot to_dict in_notation n_samples target_value",
+    "chainrule.JaxExplanation": "terms samples certificate loss n_samples explain text latex html "
+    "to_dict in_notation",
     "chainrule.TorchExplanation": "terms samples certificate reason kind loss n_samples explain "
     "text latex html to_dict in_notation",
-    "chainrule.TorchTerm": "value by_position",
-    "chainrule.TorchContribution": "terms formula",
-    "chainrule.TorchContributions": "largest",
+    "chainrule.CallTerm": "value by_position",
+    "chainrule.CallContribution": "terms formula",
+    "chainrule.CallContributions": "largest",
     "chainrule.TorchGradients": "explain text latex html to_dict",
-    "chainrule.TorchCertificate": "passed text to_dict",
+    "chainrule.CallCertificate": "passed text to_dict",
     "chainrule.TorchExplorer": "serve start stop save explain to_dict",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
     "chainrule.RunRecord": "why_moved replay spikes samples suspects layers noise_scale "
@@ -190,9 +194,9 @@ NOT_MADE = {
     "chainrule.verify.Compared", "chainrule.NonFiniteError",
     "chainrule.Optimizer", "chainrule.Schedule", "chainrule.Activation", "chainrule.Loss",
     "chainrule.Callback", "chainrule.Diagnosis", "chainrule.Finding",
-    "chainrule.TorchExplanation", "chainrule.TorchTerm",
-    "chainrule.TorchContribution", "chainrule.TorchContributions", "chainrule.TorchGradients",
-    "chainrule.TorchCertificate", "chainrule.TorchExplorer",
+    "chainrule.TorchExplanation", "chainrule.JaxExplanation", "chainrule.CallTerm",
+    "chainrule.CallContribution", "chainrule.CallContributions", "chainrule.TorchGradients",
+    "chainrule.CallCertificate", "chainrule.TorchExplorer",
     "chainrule.RunRecord", "chainrule.Move", "chainrule.Share",
     "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms",
     "chainrule.TableModel",
@@ -209,7 +213,7 @@ ALIASES = {
 # Names in annotations that lead nowhere: aliases and private types.
 PLAIN = {
     "DTypeName", "T", "Verdict", "Autodiff", "Metric", "Target", "ArrayTarget", "Expr", "Section",
-    "By", "Link", "Local", "Quantity", "State", "Through", "TorchSample", "Names", "Slots",
+    "By", "Link", "Local", "Quantity", "State", "Through", "CallSample", "Names", "Slots",
 }  # fmt: skip
 
 _PYTHON = "https://docs.python.org/3/library"

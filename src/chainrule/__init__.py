@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.explain.findings import Diagnosis
     from chainrule.explorer.torch.showing import explore_torch
+    from chainrule.foreign.jax.explaining import explain_jax
     from chainrule.foreign.torch.diagnosing import diagnose
     from chainrule.foreign.torch.explaining import explain_torch
     from chainrule.foreign.torch.watch import load_run, watch
@@ -96,6 +97,7 @@ _MODULES = {
     "explain.findings": ("Diagnosis",),
     "foreign.torch.diagnosing": ("diagnose",),
     "explorer.torch.showing": ("explore_torch",),
+    "foreign.jax.explaining": ("explain_jax",),
     "foreign.torch.explaining": ("explain_torch",),
     "foreign.torch.watch": ("load_run", "watch"),
     "loading": (
@@ -162,6 +164,7 @@ __all__ = [
     "Worksheet",
     "__version__",
     "diagnose",
+    "explain_jax",
     "explain_sklearn",
     "explain_torch",
     "explore_torch",

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from chainrule.equations.numbers import format_number
 from chainrule.explain.page_html import STYLE
 from chainrule.explorer.torch.tree import Module, Tensor, Tree
-from chainrule.foreign.torch import rendering
+from chainrule.foreign import rendering
 from chainrule.foreign.torch.explanation import TorchExplanation
 
 Link = Callable[[str], str]  # from a target to the address that opens it, or ""

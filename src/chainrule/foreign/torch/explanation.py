@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,37 +11,26 @@ import torch
 from chainrule._exports import exported
 from chainrule._forks import cached_property
 from chainrule.explain import notation as notations
-from chainrule.explain.document import Section
 from chainrule.explain.notation import Notation
-from chainrule.foreign.torch import document, formulas, reasons, rendering
-from chainrule.foreign.torch.calls import Value
-from chainrule.foreign.torch.certificate import TorchCertificate, certify
-from chainrule.foreign.torch.run import Index, Run, Use
-from chainrule.foreign.torch.targets import Labels
-from chainrule.foreign.torch.terms import (
-    TorchContribution,
-    TorchContributions,
-    TorchTerm,
+from chainrule.foreign import document
+from chainrule.foreign.certificate import CallCertificate
+from chainrule.foreign.explanation import CallExplanation
+from chainrule.foreign.terms import (
+    CallContribution,
+    CallContributions,
+    CallTerm,
     sample_axis,
     samples_of,
 )
-
-
-@dataclass(frozen=True)
-class TorchSample:
-    """What one sample contributes to a derivative.
-
-    Attributes:
-        index: The sample, from 0.
-        value: The sum of all contributions through it.
-    """
-
-    index: int
-    value: float
+from chainrule.foreign.torch import formulas, reasons
+from chainrule.foreign.torch.calls import Value
+from chainrule.foreign.torch.certificate import certify
+from chainrule.foreign.torch.run import Index, Run, Use
+from chainrule.foreign.torch.targets import Labels
 
 
 @exported("chainrule")
-class TorchExplanation:
+class TorchExplanation(CallExplanation):
     """The derivative of the loss C with respect to one number of a PyTorch model, explained.
 
     `explain_torch` makes it. It is a sum: over the calls that read the number, and over the
@@ -64,6 +52,8 @@ class TorchExplanation:
         >>> abs(sum(s.value for s in why.samples) - why.value) < 1e-6  # doctest: +SKIP
         True
     """
+
+    library = "PyTorch"
 
     def __init__(
         self,
@@ -100,16 +90,16 @@ class TorchExplanation:
         return [] if self._value is None else self._run.uses(self._value, self._index)
 
     @cached_property
-    def terms(self) -> tuple[TorchTerm, ...]:
+    def terms(self) -> tuple[CallTerm, ...]:
         """Return one term for each call that reads the number; their sum is `value`."""
         return self._terms(self._value, self._index, self._uses)
 
     def _terms(
         self, value: Value | None, index: Index, uses: Sequence[Use]
-    ) -> tuple[TorchTerm, ...]:
+    ) -> tuple[CallTerm, ...]:
         return tuple(self._term(value, index, use) for use in uses)
 
-    def _term(self, value: Value | None, index: Index, use: Use) -> TorchTerm:
+    def _term(self, value: Value | None, index: Index, use: Use) -> CallTerm:
         call, out = use.call, use.column.out
         shape = tuple(out.data.shape)
         flat = use.column.at.cpu().numpy()
@@ -118,9 +108,9 @@ class TorchExplanation:
         entry = formulas.find(call)
         assert value is not None  # a use is one of a value
 
-        def contribution(i: int) -> TorchContribution:
+        def contribution(i: int) -> CallContribution:
             place = tuple(int(k) for k in where[i])
-            return TorchContribution(
+            return CallContribution(
                 self._labels.element(out, place),
                 None if samples is None else int(samples[i]),
                 float(use.adjoint[i]),
@@ -130,29 +120,15 @@ class TorchExplanation:
             )
 
         axis, rows = sample_axis(shape, self.n_samples)
-        return TorchTerm(
+        return CallTerm(
             call.name, call.module, self._labels.of(out), "" if entry is None else entry.says,
             "" if entry is None else entry.depends,
-            use.column.way, TorchContributions(use.parts.cpu().numpy(), contribution),
+            use.column.way, CallContributions(use.parts.cpu().numpy(), contribution),
             where, samples, axis, rows,
         )  # fmt: skip
 
-    def _opened(self, value: Value, index: Index) -> tuple[TorchTerm, ...]:
+    def _opened(self, value: Value, index: Index) -> tuple[CallTerm, ...]:
         return self._terms(value, index, self._run.uses(value, index))
-
-    @cached_property
-    def samples(self) -> Sequence[TorchSample]:
-        """Return what each sample contributes; their sum is `value`.
-
-        It is empty where the results that the number moves have no dimension of samples, as after a
-        mean over them.
-        """
-        sums = np.zeros(self.n_samples)
-        for term in self.terms:
-            if term.of_samples is None:
-                return ()
-            sums += np.bincount(term.of_samples, term.contributions.values, self.n_samples)
-        return [TorchSample(i, float(x)) for i, x in enumerate(sums)] if self.terms else ()
 
     @cached_property
     def _why(self) -> tuple[reasons.Kind, str]:
@@ -182,10 +158,10 @@ class TorchExplanation:
         return self._why[0]
 
     @cached_property
-    def certificate(self) -> TorchCertificate:
+    def certificate(self) -> CallCertificate:
         """Return the value beside forward mode and a difference quotient."""
         if self._value is None or self._value.grad is None:
-            return TorchCertificate(0.0, 0.0, None, 0.0, 0.0, "no gradient")
+            return CallCertificate(0.0, 0.0, None, 0.0, 0.0, "no gradient")
         parts = [float(part) for use in self._uses for part in use.parts]
         parameter = self._run.parameters.get(self.target.partition("[")[0])
         hooked = parameter is not None and bool(parameter._backward_hooks)
@@ -213,56 +189,14 @@ class TorchExplanation:
 
     def setting(self) -> str:
         """Return the number, the model, the loss and the samples, in words."""
-        return document.setting(self, self._run)
-
-    def sections(self, depth: int = 1) -> list[Section]:
-        """Return the chain rule, its calls with their contributions, the samples, the positions.
-
-        Args:
-            depth: How many levels to open; from 2 on the largest contribution is opened, too.
-        """
-        return document.sections(self, depth)
-
-    def text(self, width: int = 100, depth: int = 1) -> str:
-        """Return the explanation as Unicode text.
-
-        Args:
-            width: The most characters in a line; at least 40.
-            depth: How many levels to open, each through the largest contribution.
-        """
-        return rendering.text(self, width, depth)
-
-    def latex(self, standalone: bool = False, depth: int = 1) -> str:
-        """Return the explanation as LaTeX, which needs the package amsmath.
-
-        Args:
-            standalone: Return a whole document, not only its body.
-            depth: How many levels to open.
-        """
-        return rendering.latex(self, standalone, depth)
-
-    def html(self, depth: int = 3) -> str:
-        """Return an HTML page that needs no other file, script or network.
-
-        Args:
-            depth: How many levels to open.
-        """
-        return rendering.html(self, depth)
-
-    def to_dict(self, depth: int = 1) -> dict[str, Any]:
-        """Return everything as plain data for JSON, each formula as text, LaTeX and MathML.
-
-        Args:
-            depth: How many levels to open.
-        """
-        return rendering.as_dict(self, depth)
-
-    def __str__(self) -> str:
-        return self.text()
+        model, loss_fn = self._run.model, self._run.loss_fn
+        count = sum(p.numel() for p in model.parameters())
+        name = getattr(loss_fn, "__name__", None) or type(loss_fn).__name__
+        loss = "its own loss" if loss_fn is None else f"loss {name}"
+        return document.setting(
+            self, f"model {type(model).__name__} ({count:,} parameters), {loss}"
+        )
 
     def __repr__(self) -> str:
         samples = "1 sample" if self.n_samples == 1 else f"{self.n_samples} samples"
         return f"TorchExplanation({self.target}, value={self.value!r}, {samples})"
-
-    def _repr_html_(self) -> str:
-        return rendering.fragment(self, depth=3)

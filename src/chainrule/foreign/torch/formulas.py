@@ -5,6 +5,7 @@ A call without an entry still has its numbers, which are PyTorch's own.
 
 from __future__ import annotations
 
+from chainrule.foreign.local import Local
 from chainrule.foreign.torch.calls import Call, Value
 from chainrule.foreign.torch.entries import (
     attention,
@@ -16,7 +17,7 @@ from chainrule.foreign.torch.entries import (
     pools,
     reductions,
 )
-from chainrule.foreign.torch.entries.entry import Bound, Entry, Index, Local
+from chainrule.foreign.torch.entries.entry import Bound, Entry, Index
 
 __all__ = ["ENTRIES", "TABLE", "Local", "find", "local"]
 

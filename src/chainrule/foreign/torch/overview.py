@@ -16,7 +16,8 @@ from chainrule.explain.document import Section
 from chainrule.explain.notation import Notation
 from chainrule.explain.symbols import Word
 from chainrule.explain.terms import Equation
-from chainrule.foreign.torch import reasons, rendering
+from chainrule.foreign import rendering
+from chainrule.foreign.torch import reasons
 from chainrule.foreign.torch.run import Run
 
 

@@ -3,54 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
+from chainrule.foreign.asked import Asked, check_index, listed, parse, unknown
 from chainrule.foreign.torch.calls import Value
 from chainrule.foreign.torch.run import Index, Run
-
-_TEXT = re.compile(r"(?P<name>[^\[\]:]*)(:(?P<call>[^\[\]:]+))?(\[(?P<index>[^\[\]]*)\])?")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A target as it was written: a name, what of it, and the index of an element."""
-
-    text: str
-    name: str
-    call: str | None
-    index: Index | None
-
-
-def parse(target: object) -> Asked:
-    """Read a target.
-
-    Raises TypeError for what is not a text, and ValueError for a text of another form.
-    """
-    if not isinstance(target, str):
-        raise TypeError(
-            f"target is {target!r}; expected a text such as 'fc1.weight[3,7]', 'fc1' or "
-            "'fc1:output[0,3]'"
-        )
-    match = _TEXT.fullmatch(target.strip())
-    if match is None or not (match["name"] or match["call"]):
-        raise ValueError(
-            f"target is {target!r}; expected a text such as 'fc1.weight[3,7]', 'fc1' or "
-            "'fc1:output[0,3]'"
-        )
-    index = None
-    if match["index"] is not None:
-        try:
-            index = tuple(int(part) for part in match["index"].split(",") if part.strip())
-        except ValueError:
-            raise ValueError(
-                f"target is {target!r}; expected whole numbers between the brackets"
-            ) from None
-    return Asked(target.strip(), match["name"], match["call"], index)
 
 
 def check_name(asked: Asked, model: torch.nn.Module, inputs: Iterable[str]) -> None:
@@ -61,7 +21,7 @@ def check_name(asked: Asked, model: torch.nn.Module, inputs: Iterable[str]) -> N
     inputs = list(inputs)
     if asked.call is not None:
         if name not in modules:
-            raise _unknown(asked, name, modules)
+            raise unknown(asked, name, modules)
         return
     if name in parameters:
         check_index(asked, name, tuple(parameters[name].shape))
@@ -76,46 +36,10 @@ def check_name(asked: Asked, model: torch.nn.Module, inputs: Iterable[str]) -> N
             hint = f"{name}.{own[0]}[...]" if own else f"{name}:output[...]"
             raise ValueError(f"{name} is a module; expected {name} alone, or {hint}")
     elif name not in inputs:
-        raise _unknown(asked, name, [*parameters, *modules, *inputs])
+        raise unknown(asked, name, [*parameters, *modules, *inputs])
 
 
-def check_index(asked: Asked, name: str, shape: Sequence[int]) -> Index:
-    """Return the index of an element, from the front.
-
-    Raises ValueError if there is none, or the tensor has no such element.
-    """
-    example = ",".join(str(min(1, size - 1)) for size in shape)
-    if asked.index is None:
-        if not shape:
-            return ()
-        raise ValueError(
-            f"{name} has shape {tuple(shape)}; expected the index of an element, such as "
-            f"{name}[{example}]"
-        )
-    index = asked.index
-    fits = len(index) == len(shape) and all(-n <= i < n for i, n in zip(index, shape, strict=True))
-    if not fits:
-        shown = ",".join(map(str, index))
-        such = f", such as {name}[{example}]" if shape else ""
-        raise ValueError(
-            f"{name}[{shown}] does not exist: {name} has shape {tuple(shape)}. Choose an element "
-            f"of it{such}"
-        )
-    return tuple(i % n for i, n in zip(index, shape, strict=True))
-
-
-def _unknown(asked: Asked, name: str, known: Iterable[str]) -> ValueError:
-    names = [each for each in known if each]
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:5]
-    return ValueError(
-        f"target is {asked.text!r}; there is no {name!r}. Did you mean {_listed(close)}?"
-        if close
-        else f"target is {asked.text!r}; the model has no parameters and no modules"
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+__all__ = ["Asked", "Labels", "check_index", "check_name", "parse", "unwrapped"]
 
 
 class Labels:
@@ -171,7 +95,7 @@ class Labels:
                 f"target is {asked.text!r}; no call in {where} has a result that the loss could "
                 "depend on. It did not run, or none of its parameters requires a gradient"
             )
-        raise ValueError(f"target is {asked.text!r}; this run of {where} made {_listed(close)}")
+        raise ValueError(f"target is {asked.text!r}; this run of {where} made {listed(close)}")
 
 
 def unwrapped(model: Any) -> torch.nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
@@ -11,13 +12,13 @@ from numpy.typing import NDArray
 
 from chainrule._exports import exported
 from chainrule._forks import cached_property
-from chainrule.foreign.torch.formulas import Local
+from chainrule.foreign.local import Local
 
 Array = NDArray[np.float64]
 
 
 @exported("chainrule")
-class TorchContribution:
+class CallContribution:
     """The part of a derivative that goes through one element of a call's output.
 
     Attributes:
@@ -33,6 +34,13 @@ class TorchContribution:
         >>> largest, rest = why.terms[0].contributions.largest(1)  # doctest: +SKIP
         >>> largest[0].element  # doctest: +SKIP
         'fc1:output[17,3]'
+
+    Examples:
+        >>> import chainrule as cr  # doctest: +SKIP
+        >>> why = cr.explain_torch(model, loss_fn, x, y, "fc1.weight[3,7]")  # doctest: +SKIP
+        >>> largest, rest = why.terms[0].contributions.largest(1)  # doctest: +SKIP
+        >>> largest[0].element  # doctest: +SKIP
+        'fc1:output[17,3]'
     """
 
     def __init__(
@@ -41,7 +49,7 @@ class TorchContribution:
         sample: int | None,
         adjoint: float,
         local: float,
-        make: Callable[[], tuple[TorchTerm, ...]],
+        make: Callable[[], tuple[CallTerm, ...]],
         formula: Callable[[], Local | None],
     ) -> None:
         self.element, self.sample = element, sample
@@ -54,16 +62,16 @@ class TorchContribution:
         return self._formula()
 
     @cached_property
-    def terms(self) -> tuple[TorchTerm, ...]:
+    def terms(self) -> tuple[CallTerm, ...]:
         """Return what the adjoint is a sum of, down to the loss."""
         return self._make()
 
     def __repr__(self) -> str:
-        return f"TorchContribution({self.element}, value={self.value:.6g})"
+        return f"CallContribution({self.element}, value={self.value:.6g})"
 
 
 @exported("chainrule")
-class TorchContributions(Sequence[TorchContribution]):
+class CallContributions(Sequence[CallContribution]):
     """The contributions of one call, each made when it is first asked for.
 
     Attributes:
@@ -76,16 +84,24 @@ class TorchContributions(Sequence[TorchContribution]):
         >>> left = why.terms[0].value - sum(part.value for part in largest)  # doctest: +SKIP
         >>> abs(left - rest) < 1e-12  # doctest: +SKIP
         True
+
+    Examples:
+        >>> import chainrule as cr  # doctest: +SKIP
+        >>> why = cr.explain_torch(model, loss_fn, x, y, "fc1.weight[3,7]")  # doctest: +SKIP
+        >>> largest, rest = why.terms[0].contributions.largest(3)  # doctest: +SKIP
+        >>> left = why.terms[0].value - sum(part.value for part in largest)  # doctest: +SKIP
+        >>> abs(left - rest) < 1e-12  # doctest: +SKIP
+        True
     """
 
-    def __init__(self, values: Array, make: Callable[[int], TorchContribution]) -> None:
+    def __init__(self, values: Array, make: Callable[[int], CallContribution]) -> None:
         self.values, self._make = values, make
 
     @overload
-    def __getitem__(self, i: int) -> TorchContribution: ...
+    def __getitem__(self, i: int) -> CallContribution: ...
     @overload
-    def __getitem__(self, i: slice) -> Sequence[TorchContribution]: ...
-    def __getitem__(self, i: int | slice) -> TorchContribution | Sequence[TorchContribution]:
+    def __getitem__(self, i: slice) -> Sequence[CallContribution]: ...
+    def __getitem__(self, i: int | slice) -> CallContribution | Sequence[CallContribution]:
         if isinstance(i, slice):
             return [self[k] for k in range(*i.indices(len(self)))]
         if not -len(self) <= i < len(self):
@@ -95,7 +111,7 @@ class TorchContributions(Sequence[TorchContribution]):
     def __len__(self) -> int:
         return len(self.values)
 
-    def largest(self, count: int) -> tuple[list[TorchContribution], float]:
+    def largest(self, count: int) -> tuple[list[CallContribution], float]:
         """Return the contributions largest in size, in that order, and the sum of all others.
 
         Args:
@@ -106,8 +122,8 @@ class TorchContributions(Sequence[TorchContribution]):
 
 
 @exported("chainrule")
-class TorchTerm:
-    """What one call of PyTorch makes of a number: a part of its derivative.
+class CallTerm:
+    """What one call makes of a number: a part of its derivative.
 
     Attributes:
         call: The function, such as "linear".
@@ -125,6 +141,12 @@ class TorchTerm:
         >>> why = cr.explain_torch(model, loss_fn, x, y, "fc1.weight[3,7]")  # doctest: +SKIP
         >>> [term.call for term in why.terms]  # doctest: +SKIP
         ['linear']
+
+    Examples:
+        >>> import chainrule as cr  # doctest: +SKIP
+        >>> why = cr.explain_torch(model, loss_fn, x, y, "fc1.weight[3,7]")  # doctest: +SKIP
+        >>> [term.call for term in why.terms]  # doctest: +SKIP
+        ['linear']
     """
 
     def __init__(
@@ -135,7 +157,7 @@ class TorchTerm:
         definition: str,
         depends: str,
         way: str,
-        contributions: TorchContributions,
+        contributions: CallContributions,
         indices: NDArray[np.int64],
         samples: NDArray[np.int64] | None,
         sample_axis: int | None,
@@ -169,7 +191,7 @@ class TorchTerm:
 
     def __repr__(self) -> str:
         where = f" in {self.module}" if self.module else ""
-        return f"TorchTerm({self.call}{where}, value={self.value:.6g})"
+        return f"CallTerm({self.call}{where}, value={self.value:.6g})"
 
 
 def sample_axis(shape: Sequence[int], n: int) -> tuple[int | None, int]:
@@ -192,3 +214,16 @@ def samples_of(indices: NDArray[Any], shape: Sequence[int], n: int) -> NDArray[n
     """Return the sample of each element, or None where no dimension counts samples."""
     axis, rows = sample_axis(shape, n)
     return None if axis is None else indices[:, axis] // rows
+
+
+@dataclass(frozen=True)
+class CallSample:
+    """What one sample contributes to a derivative.
+
+    Attributes:
+        index: The sample, from 0.
+        value: The sum of all contributions through it.
+    """
+
+    index: int
+    value: float

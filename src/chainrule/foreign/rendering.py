@@ -1,4 +1,4 @@
-"""Renderings of an explanation of PyTorch: text, LaTeX, HTML and plain data."""
+"""Renderings of an explanation of a recorded run: text, LaTeX, HTML and plain data."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from chainrule.equations.numbers import plain
 from chainrule.explain import page_dict, page_html, page_latex, page_text
 from chainrule.explain.sheet import Sheet
 from chainrule.explain.terms import Equation
-from chainrule.foreign.torch.document import Told, headline
+from chainrule.foreign.document import Told, headline
 
 if TYPE_CHECKING:
     from chainrule.explain.document import Section
     from chainrule.explain.notation import Notation
-    from chainrule.foreign.torch.certificate import TorchCertificate
+    from chainrule.foreign.certificate import CallCertificate
 
 
 class Explained(Protocol):
@@ -29,7 +29,7 @@ class Explained(Protocol):
         """Return the number of samples."""
 
     @property
-    def certificate(self) -> TorchCertificate | None:
+    def certificate(self) -> CallCertificate | None:
         """Return the proof, or None."""
 
     def setting(self) -> str:

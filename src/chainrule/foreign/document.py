@@ -1,21 +1,20 @@
-"""The document: an explanation of PyTorch as sections with equations, which are then written."""
+"""The document: an explanation of a recorded run as sections with equations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from chainrule.equations.formulas import Expr, Name, Num, mul
 from chainrule.explain.counts import sum_of_others
 from chainrule.explain.document import Section
 from chainrule.explain.symbols import Factor, LossSymbol, Partial, Word
 from chainrule.explain.terms import Equation
-from chainrule.foreign.torch.terms import TorchContribution, TorchTerm
+from chainrule.foreign.terms import CallContribution, CallTerm
 
 if TYPE_CHECKING:
     from chainrule.explain.notation import Notation
-    from chainrule.foreign.torch.run import Run
 
 
 class Sample(Protocol):
@@ -31,8 +30,9 @@ class Sample(Protocol):
 
 
 class Told(Protocol):
-    """What an explanation is made of; see `TorchExplanation`."""
+    """What an explanation is made of; see `CallExplanation`."""
 
+    library: ClassVar[str]
     target: str
     value: float
     number: float
@@ -55,7 +55,7 @@ class Told(Protocol):
         """Return the kind of the reason."""
 
     @property
-    def terms(self) -> tuple[TorchTerm, ...]:
+    def terms(self) -> tuple[CallTerm, ...]:
         """Return one term for each call."""
 
     @property
@@ -71,16 +71,10 @@ def headline(why: Any) -> tuple[Expr, ...]:
     return Partial(LossSymbol(), Word(why.target)), Num(why.value)
 
 
-def setting(why: Told, run: Run) -> str:
-    """Return the number, the model, the loss and the samples, in words."""
-    count = sum(p.numel() for p in run.model.parameters())
-    name = getattr(run.loss_fn, "__name__", None) or type(run.loss_fn).__name__
-    loss = "its own loss" if run.loss_fn is None else f"loss {name}"
+def setting(why: Told, made_of: str) -> str:
+    """Return the number, what computed the loss, the loss and the samples, in words."""
     samples = "1 sample" if why.n_samples == 1 else f"{why.n_samples} samples"
-    said = (
-        f"{why.target} is {why.number:.6g}; model {type(run.model).__name__} "
-        f"({count:,} parameters), {loss} = {why.loss:.6g}, {samples}"
-    )
+    said = f"{why.target} is {why.number:.6g}; {made_of} = {why.loss:.6g}, {samples}"
     return f"{said}\nNote: {why.reason}" if why.reason else said
 
 
@@ -103,13 +97,13 @@ def sections(why: Told, depth: int) -> list[Section]:
     return made
 
 
-def _largest(terms: Sequence[TorchTerm]) -> TorchContribution | None:
+def _largest(terms: Sequence[CallTerm]) -> CallContribution | None:
     found = [term.contributions.largest(1)[0] for term in terms]
     parts = [part[0] for part in found if part]
     return max(parts, key=lambda part: abs(part.value), default=None)
 
 
-def _sum(name: str, terms: Sequence[TorchTerm], value: float, before: str = "") -> list[Section]:
+def _sum(name: str, terms: Sequence[CallTerm], value: float, before: str = "") -> list[Section]:
     """Return ∂C/∂w = Σ (∂C/∂e)(∂e/∂w), and the calls that it is a sum over."""
     symbol, e = Word(name), Name("e")
     rule = mul(Word("Σ"), Factor(Partial(LossSymbol(), e)), Factor(Partial(e, symbol)))
@@ -136,17 +130,17 @@ def _elements(count: int) -> str:
     return "1 element moves" if count == 1 else f"{count} elements move"
 
 
-def place(term: TorchTerm) -> str:
+def place(term: CallTerm) -> str:
     """Return a call and where it stands, in words."""
     return f"{term.call} in {term.module}" if term.module else term.call
 
 
-def _calls(why: Told, name: str, terms: Sequence[TorchTerm]) -> list[Section]:
+def _calls(why: Told, name: str, terms: Sequence[CallTerm]) -> list[Section]:
     order = sorted(terms, key=lambda term: -abs(term.value))
     return [Section(f"The call {place(t)}", _call(why, name, t)) for t in order[:_CALLS]]
 
 
-def _call(why: Told, name: str, term: TorchTerm) -> list[Equation]:
+def _call(why: Told, name: str, term: CallTerm) -> list[Equation]:
     equations: list[Equation] = []
     largest, rest = term.contributions.largest(why.notation.max_terms)
     if term.definition:
@@ -154,7 +148,7 @@ def _call(why: Told, name: str, term: TorchTerm) -> list[Equation]:
         lead = f"Its result, which depends on {term.depends}:"
         equations.append(Equation((Word(left), Word(right)), lead))
     else:
-        lead = "This call has no formula here; its numbers are PyTorch's:"
+        lead = f"This call has no formula here; its numbers are {_whose(why)}:"
         equations.append(Equation((Word("∂e/∂in"), Word(term.way)), lead))
     if largest and largest[0].formula is not None:
         found = largest[0].formula
@@ -172,6 +166,10 @@ def _call(why: Told, name: str, term: TorchTerm) -> list[Equation]:
     return equations
 
 
+def _whose(why: Told) -> str:
+    return f"{why.library}'" if why.library.endswith("s") else f"{why.library}'s"
+
+
 def _samples(why: Told) -> list[Section]:
     if why.n_samples < 2 or not why.samples:
         return []
@@ -185,7 +183,7 @@ def _samples(why: Told) -> list[Section]:
     return [Section(f"The {why.n_samples} samples", rows)]
 
 
-def _positions(why: Told, term: TorchTerm) -> list[Section]:
+def _positions(why: Told, term: CallTerm) -> list[Section]:
     sums = term.by_position()
     if term.sample_axis is None or len(sums) < 2 or len(sums) == len(term.contributions):
         return []
@@ -200,7 +198,7 @@ def _positions(why: Told, term: TorchTerm) -> list[Section]:
     return [Section(f"The {len(sums)} positions of {place(term)}, over all samples", rows)]
 
 
-def _starred(where: Sequence[int], term: TorchTerm) -> str:
+def _starred(where: Sequence[int], term: CallTerm) -> str:
     labels = [*map(str, where)]
     if term.sample_axis is not None and len(labels) < term.indices.shape[1]:
         labels.insert(term.sample_axis, ":")

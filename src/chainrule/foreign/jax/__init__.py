@@ -1,0 +1,1 @@
+"""JAX: the chain rule of any number of a function of JAX."""
