@@ -287,3 +287,32 @@ def test_a_custom_activation_does_not_go_to_keras() -> None:
 
     with pytest.raises(ValueError, match="layer 1 has the activation 'sine', for which Keras"):
         cr.Network([2, 3, 1], hidden=Sine(), seed=0).to_keras()
+
+
+@pytest.mark.parametrize("kind", ["dense", "convolution"])
+def test_a_model_on_pytorch_is_explained_as_it_is(kind: str) -> None:
+    """`explain_torch` takes a Keras model whose backend is PyTorch: dense, normed, convolutional."""
+    import keras
+    import torch
+
+    layers: list[Any] = [
+        keras.layers.Input((4,)), keras.layers.Dense(5, activation="tanh"),
+        keras.layers.BatchNormalization(), keras.layers.Dense(3),
+    ]  # fmt: skip
+    if kind == "convolution":
+        layers = [
+            keras.layers.Input((6, 6, 2)), keras.layers.Conv2D(3, 3, activation="relu"),
+            keras.layers.LayerNormalization(), keras.layers.Flatten(), keras.layers.Dense(3),
+        ]  # fmt: skip
+    model = keras.Sequential(layers)
+    x, y = torch.randn(7, *model.input_shape[1:], dtype=torch.float64), torch.tensor(CLASSES)
+    loss_fn = torch.nn.CrossEntropyLoss()
+    model.zero_grad()
+    loss_fn(model(x), y).backward()
+    for name, parameter in model.named_parameters():
+        if parameter.grad is None:
+            continue
+        index = (0,) * parameter.ndim
+        why = cr.explain_torch(model, loss_fn, x, y, f"{name}[{','.join(map(str, index))}]")
+        assert why.value == float(parameter.grad[index])
+        assert why.certificate.passed
