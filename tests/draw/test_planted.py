@@ -321,7 +321,7 @@ def test_losses_that_read_bytes_as_they_lie() -> None:
 
 
 def test_an_order_that_takes_a_sample_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = sys.modules["chainrule.training.fit"]  # the name is the function's, too
+    fit = sys.modules["chainrule.training.course"]
     order = fit.epoch_order
 
     def faulty(seed: int, epoch: int, n: int) -> Array:

@@ -77,7 +77,9 @@ def test_recorded_answers_are_those_of_a_fresh_session(
             request: dict[str, Any] = {"kind": kind}
             if kind in ("look", "results"):
                 continue  # they hold the time and the other steps
-            if target:
+            if kind == "worked" and target == "frozen":
+                request["freeze_biases"] = True
+            elif target:
                 request["target"] = target
             if units:
                 request["units"] = [int(unit) for unit in units.split(",")]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from chainrule import _forks as forks
 from chainrule.explain.notation import Notation
 from chainrule.explorer.torch import pages
 from chainrule.explorer.torch.tree import Tensor, Tree
@@ -33,7 +33,7 @@ class Desk:
         self._answers = asking.recorded(model, loss_fn, x, y, notation)
         self.found = Tree(self._answers)
         self._modules = {module.name for module in self.found.root.walk() if module.name}
-        self._one = threading.Lock()  # forward mode has one level for all threads
+        self._one = forks.Lock()  # forward mode has one level for all threads
 
     def explain(self, target: str) -> Any:
         """Explain a number of the run, or the gradients of a module."""
