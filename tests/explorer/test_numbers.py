@@ -133,7 +133,7 @@ def test_no_other_script_writes_numbers() -> None:
         "contributions.js": {"Number(index) + first"},
         "results.js": {"count"},
         "share.js": {"width", "height"},
-        "worked.js": {"reply.steps"},
+        "worked.js": {"reply.steps", "aria-pressed", "this.at"},
         "training.js": {"records", "t.record"},
         "writing.js": {"digits"},
     }

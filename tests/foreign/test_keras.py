@@ -291,7 +291,7 @@ def test_a_custom_activation_does_not_go_to_keras() -> None:
 
 @pytest.mark.parametrize("kind", ["dense", "convolution"])
 def test_a_model_on_pytorch_is_explained_as_it_is(kind: str) -> None:
-    """`explain_torch` takes a Keras model whose backend is PyTorch: dense, normed, convolutional."""
+    """`explain_torch` takes a Keras model whose backend is PyTorch."""
     import keras
     import torch
 
