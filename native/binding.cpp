@@ -218,9 +218,9 @@ using Table = nb::ndarray<T, nb::c_contig, nb::device::cpu, nb::ndim<dimensions>
 // Many networks of one shape, trained side by side.
 class ManyHandle {
 public:
-    ManyHandle(const Layers& layers, bool biases, int loss, bool single, int optimizer, double momentum, double decay,
-               double beta1, double beta2, double epsilon, double weight_decay, double clip_norm, bool l2_per_sample,
-               std::int64_t batch_size, int threads)
+    ManyHandle(const Layers& layers, bool biases, int loss, bool single, int optimizer, double momentum,
+               double decay, double beta1, double beta2, double epsilon, double weight_decay, double clip_norm,
+               bool l2_per_sample, std::int64_t batch_size, int threads)
         : spec_(layers, biases, loss, 0), single_(single), batch_size_(batch_size) {
         const PlanSpec plan = plan_of(optimizer, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_norm,
                                       l2_per_sample, __builtin_huge_val(), batch_size, 0, threads);
@@ -230,8 +230,8 @@ public:
 
     // theta and each slot: (M, parameters). orders: (1 or M, epochs, n), the same for all or each one's own.
     // rates: (M, epochs, steps). losses: (M, epochs). outputs: (M, n, units_L). trained: (M,).
-    bool run(Rows2 theta, const std::vector<Rows2>& slots, Integers run_steps, nb::handle X,
-             nb::handle y, std::optional<Reals> weights, std::optional<Table<const std::int64_t, 3>> orders,
+    bool run(Rows2 theta, const std::vector<Rows2>& slots, Integers run_steps, nb::handle X, nb::handle y,
+             std::optional<Reals> weights, std::optional<Table<const std::int64_t, 3>> orders,
              Table<const double, 3> rates, Reals l2, Table<const std::uint64_t, 1> seeds, Table<double, 2> losses,
              std::optional<Rows3> outputs, Table<bool, 1> trained, nb::callable on_progress) {
         const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();

@@ -59,9 +59,7 @@ template <class T> struct LaneLoss {
     CR_INLINE Powers powers(V* z) const {
         Powers p{splat<T>(-__builtin_huge_val()), {}, {}, {}};
         for (int j = 0; j < units; ++j) p.top = z[j] > p.top ? z[j] : p.top;
-        p.tops = over_units([&](int j) CR_LAMBDA_INLINE {
-            return select<T>(z[j] == p.top, splat<T>(1), V{});
-        });
+        p.tops = over_units([&](int j) CR_LAMBDA_INLINE { return select<T>(z[j] == p.top, splat<T>(1), V{}); });
         p.rest = over_units([&](int j) CR_LAMBDA_INLINE {
             const V e = exp<T>(z[j] - p.top);
             const IVec<T> is_top = z[j] == p.top;
@@ -129,9 +127,8 @@ template <class T> struct LaneLoss {
         }
         if (activation != Activation::softmax) return elementwise(z, y, delta, share);
         V C_i{};
-        with_loss<T>(loss, [&](auto cost) CR_LAMBDA_INLINE {
-            C_i = after_softmax<decltype(cost)>(z, y, delta, share);
-        });
+        with_loss<T>(loss,
+                     [&](auto cost) CR_LAMBDA_INLINE { C_i = after_softmax<decltype(cost)>(z, y, delta, share); });
         return C_i;
     }
 };

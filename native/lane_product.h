@@ -64,8 +64,8 @@ void lane_product(int rows, int columns, int depth, const A* a, std::ptrdiff_t a
         int across = (columns + lane_side - 1) / lane_side;
         for (int j = 0; j < columns; --across) {
             const int n = (columns - j + across - 1) / across;
-            lane_tiles<T, A>.at[m - 1][n - 1](depth, a + i * a_row, a_row, a_step, b + j * b_column, b_step, b_column,
-                                              c + std::ptrdiff_t{i} * columns + j, columns,
+            lane_tiles<T, A>.at[m - 1][n - 1](depth, a + i * a_row, a_row, a_step, b + j * b_column, b_step,
+                                              b_column, c + std::ptrdiff_t{i} * columns + j, columns,
                                               begin ? begin + i * begin_row + j : nullptr, begin_row);
             j += n;
         }

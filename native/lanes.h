@@ -233,7 +233,8 @@ template <class T> void LaneTrainer<T>::drop(int l, int first, int i, V* m) {
     const Layer& layer = layers_[l];
     for (int q = 0; q < width_; ++q) {
         if (q == 0 || !same_dropout_)
-            dropout_factors<T>(members_[q].seed, static_cast<std::uint32_t>(first + i), static_cast<std::uint32_t>(l),
+            dropout_factors<T>(members_[q].seed, static_cast<std::uint32_t>(first + i),
+                               static_cast<std::uint32_t>(l),
                                static_cast<std::uint32_t>(members_[q].run_step + step_of_run_), layer.dropout, 0,
                                layer.out, dropped_.get());
         for (int j = 0; j < layer.out; ++j) *lane_of(m + j, q) = dropped_[j];
@@ -380,7 +381,8 @@ template <class T> void LaneTrainer<T>::prepare(std::int64_t s) {
         rule_.adam_root[q] = static_cast<T>(1 / __builtin_sqrt(1 - lane.beta2_power));
         rule_.decay_factor[q] = static_cast<T>(1 - eta * weight_decay_);
     }
-    everywhere(rule_.eta), everywhere(rule_.adam_step), everywhere(rule_.adam_root), everywhere(rule_.decay_factor);
+    everywhere(rule_.eta), everywhere(rule_.adam_step), everywhere(rule_.adam_root),
+        everywhere(rule_.decay_factor);
     for (int q = 1; same && q < width_; ++q)
         lane_[q].beta1_power = lane_[0].beta1_power, lane_[q].beta2_power = lane_[0].beta2_power;
 }
@@ -432,8 +434,8 @@ template <class T> void LaneTrainer<T>::step(std::int64_t s) {
     for (int part = half ? 0 : 1; part < 2; ++part) {
         const int begin = part ? half : 0, end = part ? n : half;
         for (int first = begin; first < end; first += rows_)
-            block(start, first, smaller(rows_, end - first), alone - first, part || !half ? g_.get() : other_half_.get(), four,
-                  first == begin);
+            block(start, first, smaller(rows_, end - first), alone - first,
+                  part || !half ? g_.get() : other_half_.get(), four, first == begin);
     }
     V* g = g_.get();
     for (std::ptrdiff_t i = 0; half && i < parameters_; ++i) g[i] = other_half_[i] + g[i];

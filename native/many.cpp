@@ -44,7 +44,8 @@ struct Many::Job {
         const auto stop = [](void* context) {
             const Asking& a = *static_cast<Asking*>(context);
             Job& job = *a.job;
-            if (a.asks && !job.stopped.load(std::memory_order_relaxed) && Clock::now() - job.last_asked > ask_every) {
+            if (a.asks && !job.stopped.load(std::memory_order_relaxed) &&
+                Clock::now() - job.last_asked > ask_every) {
                 job.last_asked = Clock::now();
                 if (job.progress->ask(job.progress->context, job.done.load(std::memory_order_relaxed), 0))
                     job.stopped.store(true, std::memory_order_relaxed);
@@ -63,8 +64,9 @@ bool Many::run(const EpochData& data, std::vector<Member>& members, int epochs, 
                const Progress& progress) {
     Job job{this, &data, members.data(), static_cast<int>(members.size()), epochs, losses_apart, &progress};
     const int packs = (job.count + lanes_[0]->width() - 1) / lanes_[0]->width();
-    run_on_threads(std::min(static_cast<int>(lanes_.size()), packs),
-                   [](void* context, int thread) { static_cast<Job*>(context)->work(thread); }, &job);
+    run_on_threads(
+        std::min(static_cast<int>(lanes_.size()), packs),
+        [](void* context, int thread) { static_cast<Job*>(context)->work(thread); }, &job);
     return job.stopped;
 }
 

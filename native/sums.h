@@ -23,8 +23,8 @@ inline Sums sums_of(const NetworkSpec& network, const PlanSpec& plan, int lanes,
     const int L = network.n_layers, batch = static_cast<int>(plan.batch_size);
     const LayerSpec* layers = network.layers;
     // Tiny steps note no C_i of losses that are computed from a.
-    bool tiny = plan.clip_norm == 0 && !(loss_from_a(network.loss, layers[L].activation) &&
-                                         plan.largest_loss < __builtin_huge_val());
+    bool tiny = plan.clip_norm == 0 &&
+                !(loss_from_a(network.loss, layers[L].activation) && plan.largest_loss < __builtin_huge_val());
     std::int64_t parameters = 0, numbers_a_sample = 0;
     for (int l = 1; l <= L; ++l) {
         const int in = layers[l - 1].units, out = layers[l].units;
