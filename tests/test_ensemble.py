@@ -68,7 +68,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     cr.Ensemble(networks()).save(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="is no ensemble that chainrule wrote"):
+    with pytest.raises(ValueError, match="is not an ensemble that chainrule wrote"):
         cr.Ensemble.load(path)
     damaged = bytearray(whole)
     damaged[len(whole) // 3] ^= 1

@@ -106,7 +106,7 @@ class Ensemble(Sequence[Network]):
         """Return the standard deviation of the outputs over the networks, shaped as `predict`.
 
         It says how far the networks disagree, as a rule more where there were few samples to learn
-        from. It is no error bar: what all of them get wrong alike is not in it.
+        from. It is not an error bar: what all of them get wrong alike is not in it.
 
         Args:
             X: The inputs, (n, units_0), or one sample, (units_0,).
@@ -179,7 +179,7 @@ class Ensemble(Sequence[Network]):
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It is no such file, or a network in it is damaged.
+            ValueError: It is not such a file, or a network in it is damaged.
         """
         name = os.fspath(path)
         networks = []
@@ -187,7 +187,7 @@ class Ensemble(Sequence[Network]):
             with zipfile.ZipFile(name) as archive, tempfile.TemporaryDirectory() as folder:
                 entries = archive.namelist()
                 if entries != [f"{i:05d}.safetensors" for i in range(len(entries))] or not entries:
-                    raise ValueError(f"{name} is no ensemble: its entries are not model files")
+                    raise ValueError(f"{name} is not an ensemble: its entries are not model files")
                 part = Path(folder) / "network.safetensors"
                 for entry in entries:
                     part.write_bytes(archive.read(entry))
@@ -197,7 +197,7 @@ class Ensemble(Sequence[Network]):
                         reason = str(error).replace(str(part), entry)
                         raise ValueError(f"{name}: {reason}") from None
         except zipfile.BadZipFile as error:
-            raise ValueError(f"{name} is no ensemble that chainrule wrote: {error}") from None
+            raise ValueError(f"{name} is not an ensemble that chainrule wrote: {error}") from None
         return cls(networks)
 
 
