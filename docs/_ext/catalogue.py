@@ -213,7 +213,7 @@ ALIASES = {
 # Names in annotations that lead nowhere: aliases and private types.
 PLAIN = {
     "DTypeName", "T", "Verdict", "Autodiff", "Metric", "Target", "ArrayTarget", "Expr", "Section",
-    "By", "Link", "Local", "Quantity", "State", "Through", "CallSample", "Names", "Slots",
+    "By", "Link", "Local", "Quantity", "Sheet", "State", "Through", "CallSample", "Names", "Slots",
 }  # fmt: skip
 
 _PYTHON = "https://docs.python.org/3/library"
