@@ -12,6 +12,8 @@ import warnings
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 import chainrule as cr
@@ -70,7 +72,13 @@ def application(path: str) -> FastAPI:
             "measures": model.measures,
         }  # fmt: skip
 
+    async def refuse(request: Any, error: RequestValidationError) -> JSONResponse:
+        """Say where a request does not fit; what it held may be infinite, which JSON has not."""
+        found = [{key: entry[key] for key in ("type", "loc", "msg")} for entry in error.errors()]
+        return JSONResponse({"detail": found}, 422)
+
     app.get("/schema")(schema)
+    app.exception_handler(RequestValidationError)(refuse)
     return app
 
 
