@@ -246,12 +246,13 @@ EXTERNAL = {
 }  # fmt: skip
 
 
-_TORCH = importlib.util.find_spec("torch") is not None
-
-
 def is_there(name: str) -> bool:
-    """Return whether a name can be shown: classes for models of PyTorch stand in rooms of it."""
-    return _TORCH or not name.startswith("chainrule.Torch") or name == "chainrule.TorchExplorer"
+    """Return whether a name can be shown: some classes stand in rooms of PyTorch, or of JAX."""
+    if name.startswith("chainrule.Jax"):
+        return importlib.util.find_spec("jax") is not None
+    if name.startswith("chainrule.Torch") and name != "chainrule.TorchExplorer":
+        return importlib.util.find_spec("torch") is not None
+    return True
 
 
 GROUPS = tuple(replace(group, names=tuple(filter(is_there, group.names))) for group in GROUPS)
