@@ -214,6 +214,8 @@ ALIASES = {
 PLAIN = {
     "DTypeName", "T", "Verdict", "Autodiff", "Metric", "Target", "ArrayTarget", "Expr", "Section",
     "By", "Link", "Local", "Quantity", "Sheet", "State", "Through", "CallSample", "Names", "Slots",
+    # Those whose pages are there only with PyTorch or JAX.
+    "TorchExplanation", "TorchGradients", "JaxExplanation",
 }  # fmt: skip
 
 _PYTHON = "https://docs.python.org/3/library"
