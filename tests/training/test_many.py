@@ -247,3 +247,11 @@ def test_a_member_that_does_not_fit_leaves_the_seeds_alone() -> None:
     with pytest.raises(ValueError, match=r"networks\[3\]"):
         cr.fit_many(given, X, Y, seeds=9)
     assert [network.seed for network in given[:3]] == [0, 1, 2]
+
+
+def test_a_folder_that_holds_a_run_leaves_the_seeds_alone(tmp_path: Path) -> None:
+    cr.fit_many(networks(3), X, Y, epochs=1, checkpoint=tmp_path)
+    given = networks(3)
+    with pytest.raises(ValueError, match="holds a run"):
+        cr.fit_many(given, X, Y, seeds=9, epochs=1, checkpoint=tmp_path)
+    assert [network.seed for network in given] == [0, 1, 2]

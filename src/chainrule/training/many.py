@@ -142,12 +142,15 @@ def fit_many(
     kept = [keepers.choose(folder, every, keep, resume) for folder in folders]
     check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
 
-    for network, seed in zip(given, own_seeds, strict=True):
-        network.seed = network.seed if seed is None else seed
     shape = (epochs, max(len(given), 1), 1, len(given))
     screen = progress.screen(bool(verbose), *shape)
     everything = _Histories()
     with ExitStack() as stack:
+        undo = stack.enter_context(ExitStack())  # until every run has started
+        for network, seed in zip(given, own_seeds, strict=True):
+            if seed is not None:
+                undo.callback(setattr, network, "seed", network.seed)
+                network.seed = seed
         interrupt = stack.enter_context(Interrupt(screen.stopping))
         members = []
         for task, keeper in zip(tasks, kept, strict=True):
@@ -162,6 +165,7 @@ def fit_many(
             simple = not own and checkpoint is None and task.validation is None
             members.append(_Member(course, task.rows, task.whole, simple and not task.measures))
             everything.append(run.history)
+        undo.pop_all()
         stack.enter_context(screen.showing(everything))
         _train(members, interrupt, screen)
     failed = [(i, m.course) for i, m in enumerate(members) if m.course.failed is not None]
@@ -448,13 +452,11 @@ def _orders(members: list[_Member], epochs: int) -> NDArray[np.int64] | None:
     }
     if not own_rows and len(of_seed) == 1:
         return of_seed[seeds[0]][None]
-    orders = [
-        of_seed[s] if m.rows is None else m.rows[of_seed[s]]
-        for s, m in zip(seeds, members, strict=True)
-    ]
-    if len(of_seed) == 1 and all(np.array_equal(orders[0], order) for order in orders[1:]):
-        return orders[0][None]
-    return np.stack(orders)
+    orders = np.empty((len(members), epochs, n), np.int64)
+    for order, seed, member in zip(orders, seeds, members, strict=True):
+        order[...] = of_seed[seed] if member.rows is None else member.rows[of_seed[seed]]
+    same = len(of_seed) == 1 and (orders == orders[0]).all()
+    return orders[:1] if same else orders
 
 
 def _one_by_one(members: list[_Member], interrupt: Interrupt, screen: progress.Screen) -> None:
@@ -488,7 +490,5 @@ def _run(course: Course, engine: Any, interrupt: Interrupt, epochs: int | None =
     last = course.run.epochs if epochs is None else course.run.epoch + epochs
     while course.goes_on and course.run.epoch < last:
         epoch = course.next()
-        result = engine.run_epoch(
-            course.run.network, epoch, course.run.state, lambda steps, loss: interrupt.asked
-        )
+        result = engine.run_epoch(course.run.network, epoch, course.run.state, on_progress)
         course.take(epoch, result)
