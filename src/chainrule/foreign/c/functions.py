@@ -114,8 +114,8 @@ static inline real rest_of(real a, real b, real p)
 }
 
 /* f times the distribution function of the standard normal: together, since that may be denormal.
- * That of -x is e^(-x^2/2) (1/2 + p) / (1 + x). Powers, quotients and products are sums of two
- * numbers, of which the second is what rounding took from the first. */
+ * That of -x is e^(-x^2/2) (1/2 + p) / (1 + x). What rounding takes from x^2, sums and the quotient
+ * is put back. */
 static inline real normal(real z, real f)
 {
     const real size = z < R(0.0) ? -z : z, x = size > R(LIMIT) ? R(LIMIT) : size;
@@ -127,16 +127,14 @@ static inline real normal(real z, real f)
     const real q_rest = (((top - again) - rest_of(q, under, again))
                          + (top_rest - q * under_rest)) / under;
     const real square = x * x;
-    real lifted, m, e, e_rest, tail, tail_rest, whole, below, cut, above;
+    real lifted, m, e, tail, tail_rest, below, cut, above;
     m = power(square * R(-0.5), &lifted);
     m = m - (R(1.0) + m) * (rest_of(x, x, square) * R(0.5));
     e = R(1.0) + m;
-    e_rest = m - (e - R(1.0));
     tail = e * q;
-    tail_rest = rest_of(e, q, tail) + (e * q_rest + e_rest * q);
-    whole = (f > R(LIMIT) ? R(LIMIT) : f < -R(LIMIT) ? -R(LIMIT) : f) * lifted;
-    below = whole * tail;
-    below = (below + (rest_of(whole, tail, below) + whole * tail_rest)) * R(UNLIFT);
+    tail_rest = e * q_rest + (m - (e - R(1.0))) * q;
+    below = (f > R(LIMIT) ? R(LIMIT) : f < -R(LIMIT) ? -R(LIMIT) : f) * lifted;
+    below = (below * tail + below * tail_rest) * R(UNLIFT);
     lifted *= R(UNLIFT);
     cut = f * (tail * lifted);
     above = f - cut;
