@@ -33,7 +33,7 @@ ORDER = [
     ["diagnose"],
     ["verify"],
     ["engines"],
-    ["storage"],
+    ["storage", "places"],
     ["equations"],
     ["random", "_version", "_exports", "_forks"],
 ]
