@@ -49,6 +49,10 @@ def why_missing(tool: str) -> str | None:
         case "ray":
             there = importlib.util.find_spec("ray") is not None
             hint = "pip install '.[ray]'"
+        case "s3":  # what reads and writes S3, and a server for tests
+            names = ("s3fs", "moto", "flask", "flask_cors")
+            there = all(map(importlib.util.find_spec, names))
+            hint = "pip install '.[s3]' 'moto[server]'"
         case "transformers":
             there = importlib.util.find_spec("transformers") is not None
             hint = "pip install transformers"

@@ -19,7 +19,7 @@ ORDER = [
     ["__main__"],
     ["cli"],
     ["__init__"],
-    ["mlflow"],
+    ["mlflow", "ray"],
     ["tables", "sklearn"],
     ["distributed"],
     ["ensemble"],

@@ -9,8 +9,8 @@ python=${1:?the Python to install packages for}
 
 # torch is pinned: without the pin pip may take a build that brings gigabytes of GPU libraries.
 "$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard transformers \
-  moodle-xml-parser citolab-qti-convert nbgrader wasmtime skl2onnx ziglang mlflow \
-  --editable '.[dask,jax,keras,tensorboard,mlflow,ray,skops,worksheets]'
+  moodle-xml-parser citolab-qti-convert nbgrader wasmtime skl2onnx ziglang mlflow 'moto[server]' \
+  --editable '.[dask,jax,keras,tensorboard,mlflow,ray,s3,skops,worksheets]'
 
 "$python" -c 'from chainrule.explorer.hosts import runtime; runtime.find(tell=print)'
 

@@ -62,7 +62,7 @@ def test_no_scheduler_at_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
     from chainrule.places import dask
 
     monkeypatch.setattr(dask, "_TIMEOUT", 0.2)
-    with pytest.raises(ConnectionError, match="there is no Dask scheduler at 127.0.0.1:9"):
+    with pytest.raises(ConnectionError, match=r"there is no Dask scheduler at 127\.0\.0\.1:9"):
         cr.fit_many(networks(), X, Y, on="dask://127.0.0.1:9")
 
 
@@ -126,7 +126,7 @@ if __name__ == "__main__":
     assert not alive, alive
     assert not sockets(), sockets()
     after = set(os.listdir(tempfile.gettempdir())) | set(os.listdir("/tmp"))
-    left = {name for name in after - before if "chainrule" in name or "dask" in name or "ray" in name}
+    left = {name for name in after - before if any(e in name for e in ("chainrule", "dask", "ray"))}
     assert not left, left
     assert "CHAINRULE_NUM_THREADS" not in os.environ
 """

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from chainrule.equations.checks import whole
+from chainrule.places.here import Here
 from chainrule.places.place import Place, processors
 
 _KNOWN = (
@@ -22,7 +23,7 @@ def opened(on: Any, name: str = "on") -> Iterator[Place]:
     """Open the place that an argument names, and close it again if it was started here.
 
     Args:
-        on: An address, a client of Dask, or what ``ray.init()`` returned.
+        on: An address, a client of Dask, or what ``ray.init()`` returned; None for this process.
         name: The name of the argument, for messages.
 
     Raises:
@@ -31,6 +32,9 @@ def opened(on: Any, name: str = "on") -> Iterator[Place]:
         TypeError: It is not something of this kind.
         ValueError: It is not such an address.
     """
+    if on is None:
+        yield Here()
+        return
     if isinstance(on, str):
         engine, rest = _parsed(on, name)
         if engine == "dask":
