@@ -97,7 +97,7 @@ def main() -> None:
         if "dask" in given.engines:
             from distributed import Client
 
-            client = Client(n_workers=given.workers, threads_per_worker=1, dashboard_address=None)
+            client = Client(n_workers=given.workers, threads_per_worker=1, dashboard_address=":0")
             places["Dask"] = stack.enter_context(client)
         if "ray" in given.engines:
             import ray

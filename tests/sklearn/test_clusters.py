@@ -40,7 +40,7 @@ def test_a_grid_search_on_dask() -> None:
 
     here, there = search().fit(X, LABELS), search()
     with (
-        Client(n_workers=2, threads_per_worker=1, dashboard_address=None),
+        Client(n_workers=2, threads_per_worker=1, dashboard_address=":0"),
         joblib.parallel_config("dask"),
     ):
         there.fit(X, LABELS)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule.cli.inspect import data_of
-from chainrule.cli.loaded import open_table
+from chainrule.cli.loaded import on_workers, open_table
 from chainrule.cli.shared import (
     ABOVE_0,
     INTERRUPTED,
@@ -78,6 +78,7 @@ class _Every(ParamType["int | timedelta"]):
       chainrule train data.csv --target label --out model
       chainrule train data.parquet --target price --hidden 128,64 --out model
       chainrule train data.csv --target label --drop name --date 'born=%d.%m.%Y' --out model
+      chainrule train 'data/*.parquet' --target label --out model
       chainrule train big.parquet --target label --checkpoint run --out model
       chainrule train big.parquet --target label --checkpoint run --resume --out model
 
@@ -143,6 +144,9 @@ class _Every(ParamType["int | timedelta"]):
               help="The maximum number of categories; all others count as one. [by the rows: 1000, "
               "fewer from 67,000 rows on]")  # fmt: skip
 @read_options
+@click.option("--workers", metavar="ADDRESS",
+              help="Look through the files of a pattern on a cluster: dask://local:2, ray://auto, "
+              "dask://HOST:PORT, ...")  # fmt: skip
 @click.option("--checkpoint", metavar="FOLDER", help="Save the run in this folder, to resume it.")
 @click.option("--every", type=_Every(), default="1", show_default=True,
               help="Epochs or time (30s, 10m) between checkpoints.")  # fmt: skip
@@ -156,7 +160,8 @@ def train(data: str, out: str, **given: Any) -> int:
     """Train a network on the table DATA to predict one of its columns.
 
     DATA is a CSV, TSV, JSON Lines, Parquet or Arrow file of any size, also compressed, with a name
-    for each column, or - for the standard input. Prints what becomes of each column, trains, and
+    for each column, - for the standard input, or a pattern in quotes for a table in many files.
+    Prints what becomes of each column, trains, and
     measures the model on held-out rows, beside a baseline. Numbers are standardised, categories
     become one-hot, and dates are split into parts; the model file keeps all of this. --numeric,
     --categorical, --date, --drop and --missing may be repeated.
@@ -170,7 +175,7 @@ def train(data: str, out: str, **given: Any) -> int:
     watched = None if watched is None else open_table(watched, given)
     from chainrule.tables import training
 
-    with page.working(f"reading {data}"):
+    with page.working(f"reading {data}"), on_workers(source, given["workers"]):
         prepared = training.prepare(source, settings, watched)
     tell_table(page, prepared)
     _check_memory(prepared)

@@ -11,11 +11,19 @@ from contextlib import contextmanager
 from time import sleep
 from typing import Any
 
+import dask
 from distributed import Client, KilledWorker, LocalCluster
 from distributed.protocol import pickle
 
 from chainrule._version import __version__
-from chainrule.places.place import DataLostError, Place, Task, WorkerDiedError, call, share
+from chainrule.places.place import (
+    DataLostError,
+    Place,
+    Task,
+    WorkerDiedError,
+    call,
+    share,
+)
 
 _TIMEOUT = 10  # seconds to reach a scheduler
 _PAUSE = 0.02  # seconds between two looks at what has ended
@@ -38,8 +46,10 @@ class DaskPlace(Place):
         return pickle.dumps(thing)
 
     def _put(self, shared: object) -> Any:
-        # In a list, since scatter takes a dict apart.
-        return self._client.scatter([shared], broadcast=True, hash=False)[0]
+        # As the result of a task, which Dask takes again from the scheduler where the workers that
+        # hold it die; what is scattered would be lost with them.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+            return self._client.submit(_same, shared, pure=False)
 
     def _submit(self, task: Task, held: Any, item: Any) -> Any:
         return self._client.submit(call, task, held, item, __version__, pure=False)
@@ -56,8 +66,7 @@ class DaskPlace(Place):
         try:
             return ready.result()
         except KilledWorker as error:
-            # "Attempted to run task ... on 4 different workers, but all those workers died ..."
-            raise WorkerDiedError(str(error).partition(". ")[0]) from error
+            raise WorkerDiedError(error.allowed_failures + 1) from error
         except CancelledError as error:  # or it was lost, with the data that it depends on
             raise DataLostError from error
         except Exception as error:
@@ -66,6 +75,11 @@ class DaskPlace(Place):
     def _cancel(self, going: list[Any]) -> None:
         if going and self._client.status == "running":
             self._client.cancel(going, force=True)
+
+
+def _same(shared: object) -> object:
+    """Return what is passed."""
+    return shared
 
 
 def given(client: Client) -> DaskPlace:
@@ -109,7 +123,7 @@ def _local(workers: int) -> Iterator[Client]:
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",
             local_directory=folder,
             silence_logs=logging.CRITICAL,
             env={"CHAINRULE_NUM_THREADS": share(workers)},

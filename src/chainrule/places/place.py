@@ -38,6 +38,9 @@ class DataLostError(Exception):
 class WorkerDiedError(Exception):
     """The worker of a task died, as often as the engine starts it again."""
 
+    def __init__(self, times: int, why: str = "") -> None:
+        super().__init__(f"its worker died {times} times{why and f' ({why})'}")
+
 
 class Place(ABC):
     """Workers of an engine. `opened` makes one."""

@@ -16,6 +16,7 @@ from chainrule._version import __version__
 from chainrule.places.place import DataLostError, Place, Task, WorkerDiedError, call, share
 
 _PAUSE = 0.2  # seconds to wait for a task, between two questions whether to stop
+_RETRIES = 3  # of a task whose worker died; as many as Dask's
 _DIED = (
     exceptions.WorkerCrashedError,
     exceptions.OutOfMemoryError,
@@ -34,7 +35,7 @@ class RayPlace(Place):
     name = "Ray"
 
     def __init__(self) -> None:
-        self._call = ray.remote(num_cpus=1, max_retries=3)(call)
+        self._call = ray.remote(num_cpus=1, max_retries=_RETRIES)(call)
 
     def count(self) -> int:
         """Return the processors of all nodes."""
@@ -57,7 +58,8 @@ class RayPlace(Place):
         try:
             return ray.get(ready)
         except _DIED as error:
-            raise WorkerDiedError(str(error).strip().partition("\n")[0]) from error
+            why = "out of memory" if isinstance(error, exceptions.OutOfMemoryError) else ""
+            raise WorkerDiedError(_RETRIES + 1, why) from error
         except _LOST as error:
             raise DataLostError from error
         except exceptions.RayTaskError as error:

@@ -7,6 +7,7 @@ the same to the bit however many workers there are, and whatever files each of t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from chainrule.equations.checks import listed
@@ -24,13 +25,23 @@ if TYPE_CHECKING:
 class Files(Source):
     """A table in several files with the same columns, one after another."""
 
-    def __init__(self, files: Sequence[str], reading: Reading, place: Place | None = None) -> None:
+    def __init__(self, files: Sequence[str], reading: Reading) -> None:
         first = opened(files[0], reading)
         more = len(files) - 1
         self.path = f"{files[0]} and {counted(more, 'more file')}" if more else files[0]
         self.names, self.unnamed = first.names, first.unnamed
-        self._files, self._reading, self._place = list(files), reading, place or Here()
+        self._files, self._reading = list(files), reading
+        self._place: Place = Here()
         self.counts = [0] * len(files)
+
+    @contextmanager
+    def on(self, place: Place) -> Iterator[None]:
+        """Take statistics on the workers of a place in this block."""
+        before, self._place = self._place, place
+        try:
+            yield
+        finally:
+            self._place = before
 
     def place(self, row: int, column: str) -> str:
         """Return where a cell is, in its file; see `Source`."""
@@ -65,19 +76,23 @@ class Files(Source):
         held: dict[int, T] = {}
         faults: dict[int, str] = {}
         following = 0
-        for outcome in self._place.run(_of_file, (task, self._reading, self.names), items):
-            fault = outcome.error or outcome.result[1]
-            if fault is not None:
-                faults[outcome.index] = fault
-                if isinstance(self._place, Here):
-                    break
-                continue
-            held[outcome.index] = outcome.result[0]
-            while following in held and not faults:
-                yield held.pop(following)
-                following += 1
-        if faults:  # that of the first file, whichever worker was the fastest
-            raise TableError(faults[min(faults)])
+        shared = task, self._reading, self.names
+
+        def failed() -> bool:
+            return following in faults
+
+        with closing(self._place.run(_of_file, shared, items, stop=failed)) as outcomes:
+            for outcome in outcomes:
+                fault = outcome.error or outcome.result[1]
+                if fault is not None:
+                    faults[outcome.index] = fault
+                else:
+                    held[outcome.index] = outcome.result[0]
+                while following in held:
+                    yield held.pop(following)
+                    following += 1
+                if failed():  # the first file that does, whichever worker was the fastest
+                    raise TableError(faults[following])
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         raise AssertionError("each file has batches of its own")

@@ -236,7 +236,7 @@ def _trained(shared: _Shared, members: Members, threads: int | None) -> list[Tra
     for network in networks:
         network.threads = network.threads or threads
     tasks = _tasks(networks, shared.settings, members.optimizers, members.rows)
-    kept = [keepers.choose(None, 1, 1, False)] * len(networks)
+    kept = [keepers.choose(None, 1, 2, False)] * len(networks)
     histories, errors = _fit(
         tasks, members.seeds, shared.epochs, shared.callbacks, kept, is_kept=False, verbose=0
     )

@@ -121,7 +121,7 @@ def train(
             for i, came in zip(chunk, outcome.result or [outcome.error] * len(chunk), strict=True):
                 if not isinstance(came, Trained):
                     histories[i].stop_reason = f"failed: {came}"
-                    said[i] = f"{came}; its parameters are those from before"
+                    said[i] = str(came)
                     continue
                 trained += 1
                 histories[i] = came.history
@@ -139,7 +139,9 @@ def train(
                 f"no network could be trained. Network {min(said)}: {said[min(said)]}"
             )
     for i, what in sorted(said.items()):
-        warn(f"network {i}: {what}", RuntimeWarning)
+        failed = histories[i].stop_reason == f"failed: {what}"
+        kept = "; its parameters are those from before" if failed else ""
+        warn(f"network {i}: {what}{kept}", RuntimeWarning)
     return list(histories)
 
 
@@ -167,7 +169,10 @@ def _check_pickles(place: Place, shared: Any, members: Members) -> None:
     things["metrics"] = shared.settings.metrics
     seen: set[Any] = set()
     for i, (network, rule) in enumerate(zip(members.networks, members.optimizers, strict=True)):
-        functions = (*(type(layer.activation) for layer in network.layers), type(network.loss))
+        functions = (
+            *(type(layer.activation) for layer in network.weighted_layers),
+            type(network.loss),
+        )
         for what, kind, thing in (
             ("networks", functions, network),
             ("optimizer", (type(rule), type(rule.schedule)), rule),
