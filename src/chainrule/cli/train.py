@@ -79,6 +79,7 @@ class _Every(ParamType["int | timedelta"]):
       chainrule train data.parquet --target price --hidden 128,64 --out model
       chainrule train data.csv --target label --drop name --date 'born=%d.%m.%Y' --out model
       chainrule train data.csv --target label --members 8 --out model
+      chainrule train sales.csv --target units --by store --out model
       chainrule train big.parquet --target label --checkpoint run --out model
       chainrule train big.parquet --target label --checkpoint run --resume --out model
 
@@ -115,6 +116,9 @@ class _Every(ParamType["int | timedelta"]):
 @click.option("--members", type=click.IntRange(1, 1000), default=1, show_default=True,
               help="Train so many networks with other seeds; the mean of all is the prediction, "
               "and predict --spread tells how far they are apart.")  # fmt: skip
+@click.option("--by", metavar="COLUMN",
+              help="Train a model for each value of this column; predict takes that of each "
+              "row.")  # fmt: skip
 @click.option("--balanced", is_flag=True, help="Weight the classes so that all count the same.")
 @click.option(
     "--loss",
@@ -166,12 +170,17 @@ def train(data: str, out: str, **given: Any) -> int:
     --categorical, --date, --drop and --missing may be repeated.
     """
     page = Page(given["plain"], silent=given["as_json"])
-    plot = _plot_path(out) if given["plot"] else None
+    plot = _plot_path(out) if given["plot"] and given["by"] is None else None
     _check(data, out, plot, given)
     settings = _settings(given)
     source = open_table(data, given)
     watched = given["validation_data"]
     watched = None if watched is None else open_table(watched, given)
+    if given["by"] is not None:
+        from chainrule.cli.by import train_groups
+
+        done = train_groups(page, source, settings, _keeping(given), out, given["as_json"])
+        return 0 if done else _interrupted(given["checkpoint"])
     from chainrule.tables import training
 
     with page.working(f"reading {data}"):
@@ -219,6 +228,11 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
         raise click.UsageError("--validation and --validation-data contradict each other")
     if own == data == "-":
         raise click.UsageError("DATA and --validation-data are both -; name a file")
+    if given["by"] is not None:
+        for option in ("validation_data", "plot"):
+            if _is_said(option) and given[option]:
+                name = option.replace("_", "-")
+                raise click.UsageError(f"--by and --{name} contradict each other; leave one out")
     if given["group"] is not None and given["time"] is not None:
         raise click.UsageError("--group and --time contradict each other; split by one of them")
     for path in written:
@@ -243,7 +257,7 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
     if given["resume"] and folder is None:
         raise click.UsageError("--resume needs --checkpoint FOLDER, the folder of the run")
     if given["resume"] and (epoch := _reached(folder)) is not None:
-        _check_members(folder, given["members"])
+        _check_members(folder, given["members"], given["by"] is not None)
     elif (epoch := _reached(folder)) is not None:
         raise click.UsageError(
             f"{folder} holds a run that reached epoch {epoch}. Resume it with --resume, or name "
@@ -286,21 +300,26 @@ def _reached(folder: str | None) -> int | None:
 
     if folder is None or not os.path.isdir(folder):
         return None
-    runs = [Path(folder), *_members_in(folder)]
+    members = _numbered(Path(folder))
+    runs = [Path(folder), *members, *(own for path in members for own in _numbered(path))]
     return max((epoch for run in runs for epoch, _ in checkpoints(run)), default=None)
 
 
-def _members_in(folder: str) -> list[Path]:
-    """Return the folders of the members of an ensemble."""
-    return sorted(path for path in Path(folder).iterdir() if path.is_dir() and path.name.isdigit())
+def _numbered(folder: Path) -> list[Path]:
+    """Return the folders of the runs in a folder: of members, or of groups."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
 
 
-def _check_members(folder: str, members: int) -> None:
+def _check_members(folder: str, members: int, by: bool) -> None:
     """Raise UsageError unless the run in a folder is one of as many networks."""
-    if (count := len(_members_in(folder)) or 1) != members:
+    runs = _numbered(Path(folder))
+    own = [run for path in runs[:1] for run in _numbered(path)]
+    held = bool(own), len(own or runs) or 1
+    if held != (by, members):
+        words = [f"{'--by and ' * by}--members {count}" for by, count in (held, (by, members))]
         raise click.UsageError(
-            f"{folder} holds a run with --members {count}; this one has --members {members}. Use "
-            "the same number, or name another folder."
+            f"{folder} holds a run with {words[0]}; this one has {words[1]}. Use the same, or name "
+            "another folder."
         )
 
 
@@ -327,7 +346,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         **{name: given[name] for name in same},
         task=None if given["task"] == "auto" else given["task"],
         missing=missing_texts(given["missing"]), wishes=wishes,
-        roles=Roles(given["weight"], given["group"], given["time"]),
+        roles=Roles(given["weight"], given["group"], given["time"], given["by"]),
     )  # fmt: skip
 
 

@@ -87,6 +87,10 @@ class TableModel:
             OSError: The file cannot be written.
             ValueError: A parameter of the network is not finite.
         """
+        write_atomically(path, self.content())
+
+    def content(self) -> bytes:
+        """Return the bytes of the model's file."""
         about = {
             "version": VERSION if self.others else _OF_ONE,
             "chainrule": self.version,
@@ -100,8 +104,7 @@ class TableModel:
             network.check_parameters()
         tensors = {f"{_MEMBER}{i}": net.parameters for i, net in enumerate(self.others, start=1)}
         more = {models.TABLE: about}
-        content = models.content(self.network, self.network.parameters, more, tensors)
-        write_atomically(path, content)
+        return models.content(self.network, self.network.parameters, more, tensors)
 
     # --- its networks ---------------------------------------------------------------------------
 
@@ -315,7 +318,7 @@ def check(about: Any) -> None:
         if not isinstance(about.get(key), kind):
             raise ValueError(f"its description of the table lacks {key!r}, of type {kind.__name__}")
     _check_training(about["training"])
-    _check_measures(about["measures"])
+    check_measures(about["measures"])
 
 
 def _check_training(training: dict[str, Any]) -> None:
@@ -331,7 +334,8 @@ def _check_training(training: dict[str, Any]) -> None:
             raise ValueError(f"in its training, {name!r} is {value!r}; expected a number or text")
 
 
-def _check_measures(of: dict[str, Any]) -> None:
+def check_measures(of: dict[str, Any]) -> None:
+    """Raise ValueError unless these are measures of a model and of a baseline."""
     for whose, measured in of.items():
         if whose not in ("model", "baseline") or not isinstance(measured, dict):
             raise ValueError(

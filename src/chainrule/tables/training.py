@@ -23,11 +23,11 @@ from chainrule.tables.fitting import Fitting, mean_and_deviation
 from chainrule.tables.measures import Measured
 from chainrule.tables.model import TableModel
 from chainrule.tables.preprocessing import Preprocessing
-from chainrule.tables.profile import Wishes
+from chainrule.tables.profile import Finding, Wishes
 from chainrule.tables.replayed import replayed
 from chainrule.tables.roles import Roles, collect
 from chainrule.tables.schema import SMALLEST, Schema, Task
-from chainrule.tables.source import MISSING, Source, TableError, no_rows
+from chainrule.tables.source import MISSING, NothingToLearnError, Source, TableError, no_rows
 from chainrule.tables.split import (
     PARTS,
     TEST,
@@ -128,11 +128,17 @@ class Prepared:
         return np.asarray(scaled, dtype=np.float32)[:, None]
 
 
-def prepare(source: Source, settings: Settings, validation: Source | None = None) -> Prepared:
+def prepare(
+    source: Source,
+    settings: Settings,
+    validation: Source | None = None,
+    findings: Sequence[Finding] | None = None,
+) -> Prepared:
     """Profile the table, split its rows, fit the preprocessing, and transform all rows.
 
-    ``validation`` is a table of its own whose rows decide when to stop. Raises TableError, with the
-    place, for a table that cannot be learned from.
+    ``validation`` is a table of its own whose rows decide when to stop. ``findings`` are what the
+    columns are, where that is known. Raises TableError, with the place, for a table that cannot be
+    learned from.
     """
     if len(source.names) < 2:
         raise TableError(
@@ -143,6 +149,8 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
     wishes.check(source.names, settings.target, source.path)
     roles.check(source.names, settings.target, wishes, source.path)
     dropped = replace(wishes, drop=(*wishes.drop, *roles.left_out))
+    if findings is not None:  # only the target is read
+        dropped = Wishes(drop=tuple(name for name in source.names if name != settings.target))
     found = profile.look(source, settings.target, settings.missing, dropped, roles.left_out)
     given = collect(source, roles, settings.missing, wishes)
     target, y = targets.understand(source, settings.target, found.target, settings.task)
@@ -158,24 +166,24 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
         parts = split_by_time(y, classes, *shares, given.time)
     else:
         parts = split(y, classes, *shares, settings.seed)
-    fitting = Fitting(source, found.findings, settings.missing)
+    fitting = Fitting(source, findings or found.findings, settings.missing)
     rows.fit(source, fitting, parts)
     columns, left_out = fitting.finish(settings.max_categories)
     if not classes:
         learned = y[parts == TRAIN]
         mean, scale = mean_and_deviation(learned)
         if learned.min() == learned.max():
-            raise TableError(
+            raise NothingToLearnError(
                 f"the target {target.name!r} is the same in every training row, so there is "
                 "nothing to learn. Name another column with --target."
             )
         if scale < SMALLEST:
-            raise TableError(
+            raise NothingToLearnError(
                 f"the target {target.name!r} varies too little, by {np.ptp(learned):.3g}. Write it "
                 "in a smaller unit."
             )
         if settings.loss == "poisson":  # an output above 0, in units of the mean
-            _check_counts(source, target.name, y)
+            targets.check_counts(source, target.name, y)
             mean, scale = 0.0, float(np.mean(learned))
         target = replace(target, mean=mean, scale=scale)
     elif settings.loss is not None:
@@ -196,7 +204,7 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
         weight = {part: given.weight[parts == part] for part in PARTS.values()}
         for name, part in PARTS.items():
             if len(weight[part]) and not weight[part].any():
-                raise TableError(
+                raise NothingToLearnError(
                     f"all weights of the {name} rows are 0; expected one above 0 in column "
                     f"{roles.weight!r}"
                 )
@@ -218,16 +226,6 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
         settings, source.path, schema, X, values, order is not None, len(parts),
         counts, single, found.none, weight, validation is not None,
     )  # fmt: skip
-
-
-def _check_counts(source: Source, name: str, y: NDArray[Any]) -> None:
-    """Raise TableError unless the target can be a count: nowhere below 0."""
-    if (below := y < 0).any():
-        row = int(below.argmax())
-        raise TableError(
-            f"{source.place(row, name)}: the target is {y[row]:.6g}; --loss poisson needs counts, "
-            "0 or more"
-        )
 
 
 def _of_file(
