@@ -97,6 +97,7 @@ HOW: dict[str, dict[str, Any]] = {
         "rows": [np.arange(i, N) for i in range(24)],
         "sample_weight": np.arange(N) + 1.0,
     },
+    "epochs": {"epochs": [1 + i % 3 for i in range(24)]},
     "optimizers": {"optimizer": [cr.Adam(10.0 ** -(1 + i % 4)) for i in range(24)]},
     "schedule": {"optimizer": cr.GradientDescent(cr.ReduceOnPlateau(0.1, patience=1))},
     "clip": {"clip_norm": 0.1},
@@ -107,8 +108,9 @@ HOW: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("on", ENGINES, indirect=True)
 def test_the_bits_are_those_of_one_process(on: Any, how: str) -> None:
     here, there = mixed(), mixed()
-    of_here = cr.fit_many(here, X, Y, epochs=4, **copy.deepcopy(HOW[how]))
-    of_there = cr.fit_many(there, X, Y, epochs=4, on=on, **copy.deepcopy(HOW[how]))
+    arguments = {"epochs": 4, **HOW[how]}
+    of_here = cr.fit_many(here, X, Y, **copy.deepcopy(arguments))
+    of_there = cr.fit_many(there, X, Y, on=on, **copy.deepcopy(arguments))
     assert_same(here, there, of_here, of_there)
     assert not (there[0].parameters == mixed()[0].parameters).all()
 
@@ -215,11 +217,10 @@ def test_ctrl_c_keeps_what_has_ended(on: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_tasks_are_of_one_kind_and_cover_all() -> None:
-    from chainrule.training.many import _optimizers, _Settings, _tasks
+    from chainrule.training.many import Call
 
     given = [Network([3, 4 + i % 2, 1], seed=i) for i in range(3000)]
-    settings = _Settings(X, Y, None, None, None, 32, None, True, [])
-    tasks = _tasks(given, settings, _optimizers(None, 3000), None)
+    tasks = Call(given, X, Y, metrics=[]).checked().tasks
     chunks = placed.cut(tasks, 2)
     assert sorted(i for chunk in chunks for i in chunk) == list(range(3000))
     assert max(map(len, chunks)) == 384  # 3000 / (4 · 2), in packs of 16

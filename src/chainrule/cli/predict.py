@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule.cli import predict_files as many
-from chainrule.cli.loaded import load_table, open_table
+from chainrule.cli.loaded import load_tables, open_table
+from chainrule.cli.predict_files import Many
 from chainrule.cli.shared import check_overwrite, note, read_options, rows_have
 from chainrule.storage.atomic import atomic_file
 
@@ -58,6 +59,12 @@ FORMS = ("csv", "tsv", "jsonl", "parquet", "arrow", "feather")
 @click.option(
     "--keep", multiple=True, metavar="COLUMN", help="A column of DATA to copy; may be repeated."
 )
+@click.option("--spread", is_flag=True,
+              help="Add how far the networks of a model from train --members are apart: their "
+              "standard deviation.")  # fmt: skip
+@click.option("--new-groups", type=click.Choice(["refuse", "empty"]), default="refuse",
+              show_default=True, help="What to do with a row whose group has no model, after train "
+              "--by: refuse the table, or leave the prediction empty.")  # fmt: skip
 @read_options
 def predict(
     model: str,
@@ -67,6 +74,8 @@ def predict(
     workers: str | None,
     as_json: bool,
     keep: tuple[str, ...],
+    spread: bool,
+    new_groups: str,
     **reading: Any,
 ) -> None:
     """Predict the target for each row of the table DATA with the model of a table.
@@ -76,20 +85,21 @@ def predict(
     the probability of each class, too.
     """
     out = None if out == "-" else out
-    table = load_table(model, reading["missing"])
+    table = load_tables(model, reading["missing"])
     if table is None:
         raise click.UsageError(
             f"{model} is a network without columns; expected a model from chainrule train"
         )
     if len(data) > 1 or workers is not None or form is not None or many.is_many(data[0]):
-        many.predict(table, model, data, out, ".jsonl" if as_json else form, workers, keep, reading)
+        how = Many(model, out, ".jsonl" if as_json else form, workers, keep, spread, new_groups)
+        many.predict(table, data, how, reading)
         return
     (file,) = data
     form = _form(out, (file, model), as_json)
     source = open_table(file, reading)
-    from chainrule.tables.prediction import Prediction
+    from chainrule.tables.grouped_prediction import prediction_of
 
-    prediction = Prediction(table, source, keep, mark_far=form == ".jsonl")
+    prediction = prediction_of(table, source, keep, form == ".jsonl", spread, new_groups)
     if unknown := prediction.unknown:
         note(f"columns that the model does not know are ignored: {', '.join(unknown)}")
     if out is None:
@@ -98,7 +108,7 @@ def predict(
     else:
         with atomic_file(out) as file:
             _write(prediction, file, form)
-    for line in prediction.notes.words(table.schema, source):
+    for line in prediction.words():
         note(line)
     _tell_score(prediction)
 
@@ -134,7 +144,7 @@ def _tell_score(prediction: Prediction) -> None:
     from chainrule.tables.measures import NAMES, text
 
     if counts := prediction.others:
-        total, target = counts.total(), prediction.model.schema.target
+        total, target = counts.total(), prediction.target
         what = "number" if target.task == "regress" else "class of the model"
         found = listed([label for label, _ in counts.most_common()], 5)
         note(f"{rows_have(total)} a target that is not a {what} and is not scored: {found}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from chainrule.tables.source import counted
 
 if TYPE_CHECKING:
     from chainrule.tables.folder import Done, Job
+    from chainrule.tables.groups import GroupedModel
     from chainrule.tables.model import TableModel
 
 _MOST_NOTES = 10  # files whose notes are printed
@@ -25,14 +27,23 @@ def is_many(data: str) -> bool:
     return data != "-" and (files.is_pattern(data) or files.is_remote(data))
 
 
+@dataclass(frozen=True)
+class Many:
+    """The options of a prediction of several files."""
+
+    model: str
+    out: str | None
+    form: str | None
+    workers: str | None
+    keep: tuple[str, ...]
+    spread: bool
+    new_groups: str
+
+
 def predict(
-    table: TableModel,
-    model: str,
+    table: TableModel | GroupedModel,
     data: tuple[str, ...],
-    out: str | None,
-    form: str | None,
-    workers: str | None,
-    keep: tuple[str, ...],
+    options: Many,
     reading: dict[str, Any],
 ) -> None:
     """Predict files into a folder; raise ClickException at the end if some could not be."""
@@ -40,6 +51,7 @@ def predict(
     from chainrule.tables import files, folder
     from chainrule.tables.source import Reading
 
+    out, form = options.out, options.form
     if out is None or (os.path.exists(out) and not os.path.isdir(out)):
         what = "is missing" if out is None else f"is {out}, a file"
         raise click.UsageError(f"--out {what}; expected a folder for the predictions of each file")
@@ -47,13 +59,14 @@ def predict(
         raise click.UsageError("the standard input (-) is one table; pass it alone")
     form = form if form is None or form.startswith(".") else f".{form}"
     said = ("header", "delimiter", "decimal", "encoding")
-    how = folder.How(Reading(**{name: reading[name] for name in said}), keep)
-    with open(model, "rb") as file:
+    read = Reading(**{name: reading[name] for name in said})
+    how = folder.How(read, options.keep, options.spread, options.new_groups)
+    with open(options.model, "rb") as file:
         content = file.read() + repr(reading["missing"]).encode()
     kept = folder.Folder(out, content, how)
     jobs = kept.jobs(files.found(data), form)
     for job in jobs:
-        check_overwrite(out, [job.out], [job.file, model])
+        check_overwrite(out, [job.out], [job.file, options.model])
     if kept.of_others:
         note("the predictions in the folder are of another model or other options; all are made")
     waiting = [job for job in jobs if not kept.is_done(job)]
@@ -63,7 +76,7 @@ def predict(
     )
     try:
         if waiting:
-            with places.opened(workers, "--workers") as place, bar:
+            with places.opened(options.workers, "--workers") as place, bar:
                 results += folder.predict(
                     place, table, kept, waiting, how, lambda done: bar.update(1)
                 )

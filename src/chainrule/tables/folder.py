@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.places import Place
 from chainrule.tables import files
-from chainrule.tables.prediction import FORMATS, Prediction, writer
+from chainrule.tables.grouped_prediction import REFUSE, prediction_of
+from chainrule.tables.groups import GroupedModel
+from chainrule.tables.prediction import FORMATS, writer
 from chainrule.tables.source import Reading, TableError
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class How:
 
     reading: Reading
     kept: tuple[str, ...] = ()
+    spread: bool = False
+    new_groups: str = REFUSE
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ class Folder:
 
 def predict(
     place: Place,
-    model: TableModel,
+    model: TableModel | GroupedModel,
     folder: Folder,
     jobs: Sequence[Job],
     how: How,
@@ -167,15 +171,13 @@ def predict(
         folder.close()
 
 
-def predict_file(shared: tuple[TableModel, How], job: Job, threads: int | None) -> Done:
+def predict_file(
+    shared: tuple[TableModel | GroupedModel, How], job: Job, threads: int | None
+) -> Done:
     """Predict one file, on a worker."""
     model, how = shared
-    if threads is not None:
-        network = model.network.copy()  # in a cluster of threads the model is the caller's
-        network.threads = network.threads or threads
-        model = replace(model, network=network)
     try:
-        return _predicted(model, how, job)
+        return _predicted(_with_threads(model, threads), how, job)
     except OSError as error:
         named = error.filename is not None and error.strerror
         said = f"{error.filename}: {error.strerror}" if named else str(error)
@@ -184,12 +186,25 @@ def predict_file(shared: tuple[TableModel, How], job: Job, threads: int | None) 
         return Done(error=str(error) if job.file in str(error) else f"{job.file}: {error}")
 
 
-def _predicted(model: TableModel, how: How, job: Job) -> Done:
+def _with_threads(model: Any, threads: int | None) -> Any:
+    """Return a model whose networks use so many threads, unless that is None."""
+    if threads is None:
+        return model
+    if isinstance(model, GroupedModel):
+        return replace(model, models={k: _with_threads(one, threads) for k, one in model.items()})
+    networks = [network.copy() for network in model.networks]  # a cluster of threads shares them
+    for network in networks:
+        network.threads = network.threads or threads
+    return replace(model, network=networks[0], others=tuple(networks[1:]))
+
+
+def _predicted(model: TableModel | GroupedModel, how: How, job: Job) -> Done:
     if files.state_of(job.file) != job.state:
         raise TableError(f"{job.file} changed since it was listed. Start again")
     source = files.opened(job.file, how.reading)
     form = os.path.splitext(job.name)[1]
-    prediction = Prediction(model, source, how.kept, mark_far=form == ".jsonl")
+    marked = form == ".jsonl"
+    prediction = prediction_of(model, source, how.kept, marked, how.spread, how.new_groups)
     with files.written(job.out) as file:
         batches = prediction.batches()
         first = next(batches)
@@ -203,7 +218,7 @@ def _predicted(model: TableModel, how: How, job: Job) -> Done:
     scored, measured = prediction.score()
     return Done(
         prediction.n_rows, size, tuple(prediction.unknown),
-        tuple(prediction.notes.words(model.schema, source)), scored, measured,
+        tuple(prediction.words()), scored, measured,
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class Members:
     networks: list[FeedForward]
     optimizers: list[Optimizer]
     seeds: list[int | None]
+    epochs: list[int]
     rows: list[Any] | None
 
     def some(self, which: list[int]) -> Members:
@@ -43,7 +44,9 @@ class Members:
             return [values[i] for i in which]
 
         rows = None if self.rows is None else some(self.rows)
-        return Members(some(self.networks), some(self.optimizers), some(self.seeds), rows)
+        return Members(
+            some(self.networks), some(self.optimizers), some(self.seeds), some(self.epochs), rows
+        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def train(
     """
     count = len(members.networks)
     histories = Histories(History(task.columns) for task in checked)
-    samples = [len(task.samples) * shared.epochs for task in checked]
+    pairs = zip(checked, members.epochs, strict=True)
+    samples = [len(task.samples) * epochs for task, epochs in pairs]
     screen = progress.screen(verbose, 1, max(count, 1), max([1, *samples]), sum(samples))
     said: dict[int, str] = {}
     with ExitStack() as stack:
@@ -166,7 +170,7 @@ def cut(checked: Sequence[Task], workers: int) -> list[list[int]]:
 def _check_pickles(place: Place, shared: Any, members: Members) -> None:
     """Raise TypeError where something cannot be sent to other processes."""
     things = {f"callbacks[{i}]": callback for i, callback in enumerate(shared.callbacks)}
-    things["metrics"] = shared.settings.metrics
+    things["metrics"] = shared.metrics
     seen: set[Any] = set()
     for i, (network, rule) in enumerate(zip(members.networks, members.optimizers, strict=True)):
         functions = (
