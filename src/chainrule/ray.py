@@ -54,7 +54,8 @@ class Predictor:
                 "or the path of its file"
             )
         self._keep = (keep,) if isinstance(keep, str) else tuple(keep)
-        model.network.threads = whole(threads, "threads")
+        for network in model.networks:
+            network.threads = whole(threads, "threads")
         self._model = model
 
     def __call__(self, batch: Any) -> Any:
