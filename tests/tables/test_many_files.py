@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ class Shuffled(Here):
         shared: object,
         items: Iterable[Any],
         stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         outcomes = list(super().run(task, shared, items, stop))
         self._random.shuffle(outcomes)
         yield from outcomes

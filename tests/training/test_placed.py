@@ -15,7 +15,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.network import Network
-from chainrule.training import placed
+from chainrule.training import placed, progress
 from chainrule.training.callbacks import Run
 
 N = 60
@@ -196,15 +196,15 @@ def test_ctrl_c_keeps_what_has_ended(on: Any, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(placed, "_TASKS", 20)
     given, start = networks(), networks()
     assert threading.current_thread() is threading.main_thread()
-    pressed = []
+    pressed: list[int] = []
 
-    class Screen(placed.progress.Screen):
+    class Screen(progress.Screen):
         def step(self, steps: int, loss: float) -> None:
             if not pressed:
                 pressed.append(steps)
                 signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(placed.progress, "screen", lambda *_: Screen())
+    monkeypatch.setattr(progress, "screen", lambda *_: Screen())
     histories = cr.fit_many(given, X, Y, epochs=20, on=on)
     ended = [i for i, history in enumerate(histories) if history.stop_reason is None]
     assert 0 < len(ended) < 40

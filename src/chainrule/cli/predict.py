@@ -94,9 +94,8 @@ def predict(
         how = Many(model, out, ".jsonl" if as_json else form, workers, keep, spread, new_groups)
         many.predict(table, data, how, reading)
         return
-    (file,) = data
-    form = _form(out, (file, model), as_json)
-    source = open_table(file, reading)
+    form = _form(out, (data[0], model), as_json)
+    source = open_table(data[0], reading)
     from chainrule.tables.grouped_prediction import prediction_of
 
     prediction = prediction_of(table, source, keep, form == ".jsonl", spread, new_groups)

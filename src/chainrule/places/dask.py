@@ -17,8 +17,8 @@ from distributed.protocol import pickle
 
 from chainrule._version import __version__
 from chainrule.places.place import (
+    Cluster,
     DataLostError,
-    Place,
     Task,
     WorkerDiedError,
     call,
@@ -29,7 +29,7 @@ _TIMEOUT = 10  # seconds to reach a scheduler
 _PAUSE = 0.02  # seconds between two looks at what has ended
 
 
-class DaskPlace(Place):
+class DaskPlace(Cluster):
     """The workers that a client reaches."""
 
     name = "Dask"

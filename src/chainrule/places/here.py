@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from chainrule.places.place import Outcome, Place, Task
@@ -27,7 +27,7 @@ class Here(Place):
         shared: object,
         items: Iterable[Any],
         stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """Run a task for each item, one after another; see `Place.run`."""
         for index, item in enumerate(items):
             if stop():
@@ -38,8 +38,3 @@ class Here(Place):
                 yield Outcome(index, error=f"{type(error).__name__}: {error}")
             else:
                 yield Outcome(index, result)
-
-    def _put(self, shared: object) -> Any:
-        raise NotImplementedError
-
-    _submit = _ready = _take = _cancel = _put

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, ClassVar
@@ -43,9 +43,9 @@ class WorkerDiedError(Exception):
 
 
 class Place(ABC):
-    """Workers of an engine. `opened` makes one."""
+    """Somewhere tasks run. `opened` makes one."""
 
-    name: ClassVar[str]  # of the engine
+    name: ClassVar[str]
 
     @abstractmethod
     def count(self) -> int:
@@ -55,13 +55,14 @@ class Place(ABC):
     def pickled(self, thing: object) -> bytes:
         """Return what would be sent to a worker; raises whatever pickling raises."""
 
+    @abstractmethod
     def run(
         self,
         task: Task,
         shared: object,
         items: Iterable[Any],
         stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """Run a task for each item, and yield what comes of them, in the order in which they end.
 
         ``shared`` is sent once. Items are taken and sent as workers become free, so that neither
@@ -77,6 +78,19 @@ class Place(ABC):
             ConnectionError: The cluster is gone, or has had no worker for two minutes.
             RuntimeError: The workers lack chainrule or have another version of it.
         """
+
+
+class Cluster(Place):
+    """Workers of an engine."""
+
+    def run(
+        self,
+        task: Task,
+        shared: object,
+        items: Iterable[Any],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Generator[Outcome, None, None]:
+        """Run a task for each item; see `Place.run`."""
         self._check_workers(self.count())
         held = self._put(shared)
         waiting = enumerate(items)

@@ -13,7 +13,7 @@ import ray
 from ray import cloudpickle, exceptions
 
 from chainrule._version import __version__
-from chainrule.places.place import DataLostError, Place, Task, WorkerDiedError, call, share
+from chainrule.places.place import Cluster, DataLostError, Task, WorkerDiedError, call, share
 
 _PAUSE = 0.2  # seconds to wait for a task, between two questions whether to stop
 _RETRIES = 3  # of a task whose worker died; as many as Dask's
@@ -29,7 +29,7 @@ _LOST = (
 )
 
 
-class RayPlace(Place):
+class RayPlace(Cluster):
     """The workers of the cluster that this process is connected to."""
 
     name = "Ray"
