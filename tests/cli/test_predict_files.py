@@ -252,6 +252,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     system = s3fs.S3FileSystem()
     system.mkdir("bucket")
     yield system
+    system.rm("bucket", recursive=True)
     s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
 

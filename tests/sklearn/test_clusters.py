@@ -20,7 +20,7 @@ def search() -> Any:
     sklearn = pytest.importorskip("sklearn.model_selection")
     from chainrule.sklearn import MLPClassifier
 
-    estimator = MLPClassifier((8,), max_iter=10, random_state=0, early_stopping=True)
+    estimator = MLPClassifier((8,), max_iter=1000, random_state=0, early_stopping=True)
     return sklearn.GridSearchCV(estimator, GRID, cv=3)
 
 
