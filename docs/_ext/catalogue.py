@@ -24,8 +24,8 @@ the package:
 import chainrule as cr
 ```
 
-Four modules have names of their own: `chainrule.sklearn`, `chainrule.verify`,
-`chainrule.mlflow` and `chainrule.random`. Shapes use the letters of the
+Five modules have names of their own: `chainrule.sklearn`, `chainrule.verify`,
+`chainrule.mlflow`, `chainrule.ray` and `chainrule.random`. Shapes use the letters of the
 [design page](../../design.md): n samples, units_l units in layer l, and layer 0 is the input.
 Indices start at 0, so `layers[2].W[1, 2]` is $w_{12}^{(2)}$.
 """
@@ -97,7 +97,8 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "Tables",
         "Models of tables, which `chainrule train` writes.",
-        ("chainrule.load_table", "chainrule.TableModel"),
+        ("chainrule.load_table", "chainrule.TableModel", "chainrule.load_groups",
+         "chainrule.TableGroups"),
     ),
     Group(
         "Worksheets",
@@ -125,6 +126,11 @@ GROUPS: tuple[Group, ...] = (
          "chainrule.mlflow.load_model"),
     ),
     Group(
+        "Ray Data: chainrule.ray",
+        "Predictions of a dataset, on a cluster.",
+        ("chainrule.ray.Predictor",),
+    ),
+    Group(
         "Random streams: chainrule.random",
         "Every draw is a function of the seed and of where it is used.",
         ("chainrule.random.epoch_order", "chainrule.random.epoch_orders",
@@ -147,6 +153,7 @@ MEMBERS = {
     "to_torch to_sklearn to_keras copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
     "chainrule.TableModel": "predict explain save",
+    "chainrule.TableGroups": "predict save",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
     "chainrule.RMSProp": "",
@@ -199,7 +206,7 @@ NOT_MADE = {
     "chainrule.CallCertificate", "chainrule.TorchExplorer",
     "chainrule.RunRecord", "chainrule.Move", "chainrule.Share",
     "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms",
-    "chainrule.TableModel",
+    "chainrule.TableGroups", "chainrule.TableModel",
 }  # fmt: skip
 
 # Names in annotations that stand for something else.

@@ -15,7 +15,7 @@ from chainrule.tables.cells import CellError
 from chainrule.tables.notation import TIME, Notations, is_symbolic
 from chainrule.tables.profile import NUMBERS_FROM, quoted
 from chainrule.tables.schema import LARGEST, Labels, Target, Task
-from chainrule.tables.source import Source, TableError
+from chainrule.tables.source import NothingToLearnError, Source, TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +62,7 @@ def understand(
         return _classes(name, column, numbers)
     present = numbers[~np.isnan(numbers)]
     if not len(present):
-        raise TableError(
+        raise NothingToLearnError(
             f"the target {name!r} has no value in any row. Name another column with --target."
         )
     distinct = np.unique(present)
@@ -136,7 +136,7 @@ def _classes(
     counts = np.bincount(inverse)
     advice = "" if numbers is None else ". If it is a quantity, add --task regress."
     if counts.max() == 1:
-        raise TableError(
+        raise NothingToLearnError(
             f"the target {name!r} has a different class in each of its {len(inverse):,} rows; "
             f"expected several rows of a class{advice}"
         )
@@ -253,8 +253,18 @@ def _written(value: float) -> str:
     return str(int(value)) if value == math.floor(value) and abs(value) < 2**53 else repr(value)
 
 
-def _constant(name: str, value: str) -> TableError:
-    return TableError(
+def _constant(name: str, value: str) -> NothingToLearnError:
+    return NothingToLearnError(
         f"the target {name!r} is {value} in every row, so there is nothing to learn. Name another "
         "column with --target."
     )
+
+
+def check_counts(source: Source, name: str, y: NDArray[Any]) -> None:
+    """Raise TableError unless the target can be a count: nowhere below 0."""
+    if (below := y < 0).any():
+        row = int(below.argmax())
+        raise TableError(
+            f"{source.place(row, name)}: the target is {y[row]:.6g}; --loss poisson needs counts, "
+            "0 or more"
+        )
