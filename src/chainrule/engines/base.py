@@ -25,7 +25,8 @@ class Plan:
 
     With ``l2_per_sample`` the λ of a step is the network's ``l2`` divided by the sum of the sample
     weights in its batch (by their number without weights), as in scikit-learn's MLP. In the losses
-    of single steps a sample counts as at most ``largest_loss``.
+    of single steps a sample counts as at most ``largest_loss``. With ``micro_batches`` a step is
+    what `chainrule.engines.micro` says, and ``batch_size`` a multiple of it.
     """
 
     optimizer: Optimizer
@@ -33,6 +34,7 @@ class Plan:
     clip_norm: float | None = None
     l2_per_sample: bool = False
     largest_loss: float = math.inf
+    micro_batches: int | None = None
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def fit(
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
     clip_norm: float | None = None,
+    micro_batches: int | None = None,
     metrics: Sequence[str | Metric] | None = None,
     callbacks: Sequence[Callback | Callable[..., object]] = (),
     checkpoint: str | os.PathLike[str] | None = None,
@@ -73,6 +74,10 @@ def fit(
             or "balanced" for n / (number of classes · samples of the class). Multiplied with
             ``sample_weight``.
         clip_norm: Shorten a gradient whose norm, over all parameters, is above this to it.
+        micro_batches: Cut each batch into so many parts, and add the sums of their gradients as one
+            fixed tree: the bits of `chainrule.distributed.fit`, on this machine alone. The samples
+            are then cut into as many shards of consecutive rows, each shuffled on its own, and a
+            batch takes as many rows from each. ``batch_size`` must be a multiple.
         metrics: What to measure besides the loss: "accuracy", "mean_squared_error",
             "mean_absolute_error", "r2", or functions (y_true, y_pred) -> float. None measures the
             accuracy after a cross-entropy, and else nothing.
@@ -114,7 +119,7 @@ def fit(
     network.check_parameters()
     task = Task.check(
         network, X, y, sample_weight, class_weight, validation_data, optimizer, batch_size,
-        clip_norm, shuffle, metrics,
+        clip_norm, shuffle, metrics, micro_batches,
     )  # fmt: skip
     epochs = whole(epochs, "epochs")
     called = callback_room.check(callbacks)
