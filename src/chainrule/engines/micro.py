@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 # v ← μ v + g is g where v was 0: so every engine tells a gradient, by a step of rate 0.
 _TELLS_GRADIENT = GradientDescent(momentum=0.5)
@@ -80,6 +81,10 @@ class Cut:
         n = len(self.shard(k))
         return slice(min(step * self.rows, n), min((step + 1) * self.rows, n))
 
+    def taken(self, step: int) -> list[int]:
+        """Return the micro-batches of a step that have rows; the first one always has."""
+        return [k for k in range(self.micro_batches) if len(self.shard(k)) > step * self.rows]
+
     def shard_order(self, seed: int, epoch: int, k: int) -> NDArray[np.int64]:
         """Return the order in which an epoch takes the rows of shard k."""
         shard = self.shard(k)
@@ -122,19 +127,30 @@ class Sums:
         )
 
 
-def tree_sum(sums: Mapping[int, Sums], leaves: int) -> Sums:
-    """Add the sums of micro-batches, by k, as the binary tree over so many leaves.
+def folded(
+    nodes: Mapping[int, T], leaves: int, add: Callable[[T, T], T], mine: range | None = None
+) -> dict[int, T]:
+    """Add what is known by leaf as the binary tree over so many leaves, as far as it is mine.
 
-    One that is not there, because its shard has no rows left, counts as 0.
+    A leaf that is not there, because its shard has no rows left, counts as 0. Of the leaves in
+    ``mine`` those subtrees are added that lie in it whole, so that folding what all have folded
+    gives the sum at leaf 0 in the same order.
     """
-    nodes, apart = dict(sums), 1
+    mine = range(leaves) if mine is None else mine
+    nodes, apart = dict(nodes), 1
     while apart < leaves:
         for k in range(0, leaves, 2 * apart):
+            if k < mine.start or min(k + 2 * apart, leaves) > mine.stop:
+                continue
             if (right := nodes.pop(k + apart, None)) is not None:
-                left = nodes.get(k)
-                nodes[k] = right if left is None else left.add(right)
+                nodes[k] = add(nodes[k], right) if k in nodes else right
         apart *= 2
-    return nodes[0]
+    return nodes
+
+
+def tree_sum(sums: Mapping[int, Sums], leaves: int) -> Sums:
+    """Return the sum of all micro-batches of a step."""
+    return folded(sums, leaves, Sums.add)[0]
 
 
 def micro_batch(
@@ -205,11 +221,9 @@ class MicroBatches(OneByOne):
         loss, weight, done = 0.0, 0.0, 0
         for step in range(cut.steps):
             sums, before = dict[int, Sums](), done
-            for k in range(cut.micro_batches):
+            for k in cut.taken(step):
                 part = cut.part(k, step)
                 rows = order[done : done + part.stop - part.start]
-                if not len(rows):
-                    continue
                 done += len(rows)
                 a = None if epoch.outputs is None else np.empty_like(epoch.outputs[: len(rows)])
                 draw = state.step * cut.micro_batches + k

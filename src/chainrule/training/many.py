@@ -33,14 +33,15 @@ from chainrule.equations.schedules import (
 from chainrule.random import epoch_orders
 from chainrule.training import callbacks as callback_room
 from chainrule.training import keeper as keepers
-from chainrule.training import progress
+from chainrule.training import placed, progress
 from chainrule.training.callbacks import AtEpochEnd, Callback, Run
 from chainrule.training.course import Course
-from chainrule.training.errors import error_of
+from chainrule.training.errors import NonFiniteError, error_of
 from chainrule.training.fit import started
-from chainrule.training.history import History, duration, number
+from chainrule.training.history import Histories, History
 from chainrule.training.interrupt import Interrupt
 from chainrule.training.metrics import Metric
+from chainrule.training.placed import Members, Trained
 from chainrule.training.task import Task, check_type
 
 Rows = NDArray[np.int64]
@@ -69,6 +70,7 @@ def fit_many(
     every: int | timedelta = 1,
     keep: int = 2,
     resume: bool = False,
+    on: Any = None,
     verbose: int = 1,
 ) -> list[History]:
     """Train many networks in one call, each as its own `Network.fit` would.
@@ -108,6 +110,10 @@ def fit_many(
         every: As in `Network.fit`.
         keep: As in `Network.fit`.
         resume: As in `Network.fit`.
+        on: Where to train: "dask://HOST:PORT" or "ray://HOST:PORT" for a cluster, "dask://local:2"
+            or "ray://local:2" for two processes on this machine, a client of Dask, or what
+            ``ray.init()`` returned. None trains in this process. The networks end with the same
+            bits on processors of one kind.
         verbose: 0 draws no progress bar.
 
     Returns:
@@ -118,9 +124,13 @@ def fit_many(
         ValueError: An argument has an impossible value, or data do not fit a network, which the
             message names. Nothing has been changed.
         OSError: A checkpoint cannot be written.
+        ImportError: The engine that ``on`` names is not installed.
+        ConnectionError: ``on`` names a cluster that does not answer, or that has no workers.
+        RuntimeError: The workers of ``on`` cannot run chainrule, or no network could be trained.
 
     Warns:
-        RuntimeWarning: Numbers of a network stopped being finite.
+        RuntimeWarning: Numbers of a network stopped being finite; or, with ``on``, it could not be
+            trained: its history is empty, and its ``stop_reason`` says why.
 
     Examples:
         >>> import chainrule as cr
@@ -135,54 +145,105 @@ def fit_many(
         X, y, sample_weight, class_weight, validation_data, batch_size, clip_norm, shuffle, metrics
     )
     own_seeds = _seeds(seeds, len(given))
-    tasks = _tasks(given, settings, _optimizers(optimizer, len(given)), rows)
+    rules = _optimizers(optimizer, len(given))
+    tasks = _tasks(given, settings, rules, rows)
     epochs = whole(epochs, "epochs")
     called = callback_room.check(callbacks)
     folders = [None if checkpoint is None else Path(checkpoint) / str(i) for i in range(len(given))]
     kept = [keepers.choose(folder, every, keep, resume) for folder in folders]
     check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
+    if on is not None:
+        placed.check(called, tasks, checkpoint)
+        members = Members(given, rules, own_seeds, None if rows is None else list(rows))
+        shared = _Shared(settings.as_arrays(), epochs, called)
+        return placed.train(on, _on_worker, shared, tasks, members, bool(verbose))
+    is_kept = checkpoint is not None
+    histories, errors = _fit(tasks, own_seeds, epochs, called, kept, is_kept, verbose)
+    for i, error in errors.items():
+        warn(f"network {i}: {error}", RuntimeWarning)
+    return histories
 
-    shape = (epochs, max(len(given), 1), 1, len(given))
+
+def _fit(
+    tasks: list[_PartTask],
+    seeds: list[int | None],
+    epochs: int,
+    called: list[Callback],
+    kept: list[keepers.Keeper],
+    is_kept: bool,
+    verbose: int,
+) -> tuple[list[History], dict[int, NonFiniteError]]:
+    """Train; return the histories, and the errors of those whose numbers were not finite."""
+    shape = (epochs, max(len(tasks), 1), 1, len(tasks))
     screen = progress.screen(bool(verbose), *shape)
-    everything = _Histories()
+    everything = Histories()
     with ExitStack() as stack:
         undo = stack.enter_context(ExitStack())  # until every run has started
-        for network, seed in zip(given, own_seeds, strict=True):
+        for task, seed in zip(tasks, seeds, strict=True):
             if seed is not None:
-                undo.callback(setattr, network, "seed", network.seed)
-                network.seed = seed
+                undo.callback(setattr, task.network, "seed", task.network.seed)
+                task.network.seed = seed
         interrupt = stack.enter_context(Interrupt(screen.stopping))
         members = []
         for task, keeper in zip(tasks, kept, strict=True):
             own = [_copy(callback) for callback in called]
             state = State(slots=task.plan.optimizer.start(task.network.parameters))
-            describe = task.settings if checkpoint is not None else dict
+            describe = task.settings if is_kept else dict
             run = Run(task.network, History(task.columns), epochs, state, _describe=describe)
-            if own or checkpoint is not None:
+            if own or is_kept:
                 found = stack.enter_context(keeper.keeping(run, own))
                 stack.enter_context(started(own, run, found))
             course = Course(task, run, own, interrupt, keeper)
-            simple = not own and checkpoint is None and task.validation is None
+            simple = not own and not is_kept and task.validation is None
             members.append(_Member(course, task.rows, task.whole, simple and not task.measures))
             everything.append(run.history)
         undo.pop_all()
         stack.enter_context(screen.showing(everything))
         _train(members, interrupt, screen)
-    failed = [(i, m.course) for i, m in enumerate(members) if m.course.failed is not None]
-    for i, course in failed:
-        assert course.failed is not None
-        warn(f"network {i}: {error_of(course.run, *course.failed)}", RuntimeWarning)
-    return list(everything)
+    errors = {
+        i: error_of(member.course.run, *member.course.failed)
+        for i, member in enumerate(members)
+        if member.course.failed is not None
+    }
+    return list(everything), errors
 
 
-class _Histories(list[History]):
-    """The histories of many runs, as the screen sees them."""
+@dataclass(frozen=True)
+class _Shared:
+    """What is the same for all networks, as workers get it."""
 
-    def summary(self) -> str:
-        count, losses = len(self), [h["loss"][-1] for h in self if h["loss"]]
-        seconds = sum(sum(h["seconds"]) for h in self)
-        between = f": loss {number(min(losses))} to {number(max(losses))}" if losses else ""
-        return f"{count} network{'s' * (count != 1)} in {duration(seconds)}{between}"
+    settings: _Settings
+    epochs: int
+    callbacks: list[Callback]
+
+
+def _on_worker(shared: _Shared, members: Members, threads: int | None) -> list[Trained | str]:
+    """Train some networks; return what came of each, or for those that failed the error."""
+    try:
+        return _trained(shared, members, threads)
+    except Exception:  # once more one by one, to find out whose it is
+        found: list[Trained | str] = []
+        for i in range(len(members.networks)):
+            try:
+                found += _trained(shared, members.some([i]), threads)
+            except Exception as error:
+                found.append(f"{type(error).__name__}: {error}")
+        return found
+
+
+def _trained(shared: _Shared, members: Members, threads: int | None) -> list[Trained | str]:
+    networks = [network.copy() for network in members.networks]
+    for network in networks:
+        network.threads = network.threads or threads
+    tasks = _tasks(networks, shared.settings, members.optimizers, members.rows)
+    kept = [keepers.choose(None, 1, 1, False)] * len(networks)
+    histories, errors = _fit(
+        tasks, members.seeds, shared.epochs, shared.callbacks, kept, is_kept=False, verbose=0
+    )
+    return [
+        Trained(network.parameters, history, str(errors[i]) if i in errors else None)
+        for i, (network, history) in enumerate(zip(networks, histories, strict=True))
+    ]
 
 
 @dataclass(frozen=True)
@@ -198,6 +259,24 @@ class _Settings:
     clip_norm: float | None
     shuffle: bool
     metrics: Any
+
+    def as_arrays(self) -> _Settings:
+        """Return what other processes can be sent: arrays in place of frames and maps of files."""
+
+        def array(values: Any, name: str) -> Any:
+            return None if values is None else np.array(numeric(values, name))
+
+        validation = self.validation_data
+        if validation is not None:
+            names = ("X", "y", "sample_weight")
+            validation = tuple(map(array, validation, names))
+        return replace(
+            self,
+            X=array(self.X, "X"),
+            y=array(self.y, "y"),
+            sample_weight=array(self.sample_weight, "sample_weight"),
+            validation_data=validation,
+        )
 
     def check(self, network: FeedForward, optimizer: Optimizer, X: Any, y: Any, s: Any) -> Task:
         return Task.check(

@@ -1,0 +1,45 @@
+"""This process as a place: tasks run one after another, with all its threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from chainrule.places.place import Outcome, Place, Task
+
+
+class Here(Place):
+    """This process."""
+
+    name = "this process"
+
+    def count(self) -> int:
+        """Return 1."""
+        return 1
+
+    def pickled(self, thing: object) -> bytes:
+        """Return nothing: nothing is sent."""
+        return b""
+
+    def run(
+        self,
+        task: Task,
+        shared: object,
+        items: Iterable[Any],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Outcome]:
+        """Run a task for each item, one after another; see `Place.run`."""
+        for index, item in enumerate(items):
+            if stop():
+                return
+            try:
+                result = task(shared, item, None)
+            except Exception as error:
+                yield Outcome(index, error=f"{type(error).__name__}: {error}")
+            else:
+                yield Outcome(index, result)
+
+    def _put(self, shared: object) -> Any:
+        raise NotImplementedError
+
+    _submit = _ready = _take = _cancel = _put
