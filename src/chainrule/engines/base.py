@@ -44,7 +44,8 @@ class Epoch:
     There is one learning rate for each step. ``order`` is a permutation of the samples, or None to
     take them as they come. ``outputs``, (n, units_L), if given receives a^(L) of the training
     passes at each sample's row. ``step_losses``, (steps, 2), if given receives each step's mean
-    loss without the penalty, and the penalty, both from before its update.
+    loss without the penalty, and the penalty, both from before its update. ``number`` counts the
+    epochs of a run from 0.
     """
 
     samples: Samples
@@ -53,6 +54,7 @@ class Epoch:
     order: NDArray[np.int64] | None = None
     outputs: NDArray[Any] | None = None
     step_losses: NDArray[np.float64] | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,9 @@ class Course:
         self.begun = perf_counter()
         task, seed = self.task, self.run.network.seed
         order = task.order(seed, self.run.epoch) if task.shuffle else None
-        return Epoch(task.samples, task.plan, self.rates(), order, self.outputs)
+        return Epoch(
+            task.samples, task.plan, self.rates(), order, self.outputs, number=self.run.epoch
+        )
 
     def take(self, epoch: Epoch, result: EpochResult) -> dict[str, float]:
         """Measure what the engine made of the epoch, and tell callbacks and keeper.
