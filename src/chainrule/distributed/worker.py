@@ -60,7 +60,7 @@ def serve(job: Job, number: int, threads: int | None) -> None:
     with sock, listening(host) as listener:
         worker = _Worker(job, sock, listener, threads)
         send(sock, "hello", secret=job.secret, number=number, port=listener.getsockname()[1],
-             instructions=_instructions())  # fmt: skip
+             instructions=worker.instructions)  # fmt: skip
         with worker.alive():
             worker.serve()
 
@@ -76,15 +76,6 @@ def _reached(job: Job) -> tuple[socket.socket, str]:
             continue
         return tuned(sock, job.timeout), sock.getsockname()[0]
     raise ConnectionError(f"the coordinator can't be reached ({'; '.join(errors)})")
-
-
-def _instructions() -> str:
-    """Return the instruction set, on which the bits of a sum depend."""
-    try:
-        from chainrule.engines import _native
-    except ImportError:
-        return "numpy"
-    return _native.instruction_set()
 
 
 class _Worker:
@@ -103,6 +94,11 @@ class _Worker:
         self._stop = False
         self._sending = Lock()
         self._ended = threading.Event()
+
+    @property
+    def instructions(self) -> str:
+        """The instruction set, on which the bits of a sum depend."""
+        return self._engine.instructions()
 
     # --- the coordinator ---------------------------------------------------------------------
 

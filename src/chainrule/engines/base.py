@@ -182,6 +182,10 @@ class OneByOne(ABC):
         """See `Engine.threads_of`."""
         return 1
 
+    def instructions(self) -> str:
+        """See `Engine.instructions`."""
+        return "numpy"
+
     def epoch_orders(self, seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
         """See `chainrule.random.epoch_orders`."""
         return epoch_orders(seed, epoch, count, n_samples)
@@ -278,6 +282,10 @@ class Engine(Protocol):
 
     def threads_of(self, network: FeedForward) -> int:
         """Return how many threads the engine may use for a network."""
+        ...
+
+    def instructions(self) -> str:
+        """Return the name of the instruction set, on which the last bits of a sum depend."""
         ...
 
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:

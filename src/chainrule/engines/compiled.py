@@ -70,7 +70,10 @@ class CompiledEngine(OneByOne):
         if type(network.loss) not in self._losses:
             return f"the {self.name} engine does not know loss {network.loss.name!r}"
         if plan is not None:
-            self.threads_of(network), self._isa()  # which raise for what the environment says wrong
+            (
+                self.threads_of(network),
+                self.instructions(),
+            )  # which raise for what the environment says wrong
             if type(plan.optimizer) not in _OPTIMIZERS:
                 rule = type(plan.optimizer).__name__
                 return f"the {self.name} engine does not know optimizer {rule}"
@@ -196,7 +199,7 @@ class CompiledEngine(OneByOne):
             loss,
             network.dtype.char,
             threads,
-            self._isa(),
+            self.instructions(),
         )
         with self._lock:
             held = self._predictors.get(network)
@@ -214,7 +217,14 @@ class CompiledEngine(OneByOne):
         shape = (layers, network.biases, loss, network.l2, single, network.seed)
         numbers = self._numbers(rule)
         how = (rule_of(rule), plan.clip_norm, plan.l2_per_sample, plan.largest_loss)
-        key = (shape, numbers, how, min(plan.batch_size, n), self.threads_of(network), self._isa())
+        key = (
+            shape,
+            numbers,
+            how,
+            min(plan.batch_size, n),
+            self.threads_of(network),
+            self.instructions(),
+        )
         with self._lock:
             held = self._trainers.setdefault(network, {})
             if key not in held:
@@ -227,7 +237,8 @@ class CompiledEngine(OneByOne):
         """See `chainrule.engines.base.Engine.threads_of`."""
         return self.threads or network.threads or self._core.default_threads()
 
-    def _isa(self) -> str:
+    def instructions(self) -> str:
+        """See `chainrule.engines.base.Engine.instructions`."""
         name: str = self._core.instruction_set()  # raises for a CHAINRULE_ISA that is not available
         return name
 
