@@ -25,7 +25,8 @@ import chainrule as cr
 ```
 
 Six modules have names of their own: `chainrule.sklearn`, `chainrule.verify`,
-`chainrule.mlflow`, `chainrule.distributed`, `chainrule.ray` and `chainrule.random`. Shapes use the letters of the
+`chainrule.mlflow`, `chainrule.distributed`, `chainrule.ray` and `chainrule.random`. Shapes use
+the letters of the
 [design page](../../design.md): n samples, units_l units in layer l, and layer 0 is the input.
 Indices start at 0, so `layers[2].W[1, 2]` is $w_{12}^{(2)}$.
 """

@@ -3,8 +3,8 @@
 It is an engine to `chainrule.training.fit`, so that the loop over epochs, callbacks, validation,
 early stopping, checkpoints and errors are those of a fit on one machine, decided once, here. A
 place of Dask or Ray starts the workers, and starts those again that die; they connect to this
-process. Where one is gone, the others meet anew without it, and go on from the last state that came
-here.
+process. Where one is gone, the others meet again without it, and go on from the last state that
+came here.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class Coordinator(OneByOne):
         return [range(r * leaves // count, (r + 1) * leaves // count) for r in range(count)]
 
     def _call_off(self) -> None:
-        """Have all leave the step, and meet anew."""
+        """Have all leave the step, and meet again."""
         for worker in self._met:
             if worker in self._workers:
                 try:

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.distributed.cost import SHORT
 from chainrule.distributed.messages import PeerError, receive, send, tuned
 from chainrule.engines import Failure
 from chainrule.engines.micro import Sums, folded
 
 Array = NDArray[Any]
 
-_SHORT = 1 << 16  # bytes of a vector that goes from everyone to everyone
 _STEP = struct.Struct("<qqq")  # generation, step of the run, whether to stop
 _NODE = struct.Struct("<ddqq")  # weight, loss, layer and kind of a failure
 _KINDS = ("", "z", "a", "loss", "gradient", "parameters")
@@ -35,7 +35,7 @@ _LAID = 64  # bytes: slices begin at multiples
 
 
 class CalledOffError(Exception):
-    """The coordinator calls the step off, because the workers are to meet anew."""
+    """The coordinator calls the step off, because the workers are to meet again."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Mesh:
             sorted(folded({k: k for k in taken if k in p.mine}, leaves, min, p.mine)) for p in peers
         ]
         size, dtype = self._size, self._dtype
-        whole = size * dtype.itemsize <= _SHORT
+        whole = size * dtype.itemsize <= SHORT
         cuts = [0] * len(peers) + [size] if whole else _cuts(size, dtype.itemsize, len(peers))
         own = slice(0, size) if whole else slice(cuts[self._rank], cuts[self._rank + 1])
         head = _STEP.pack(self._generation, step, stop) + b"".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,10 +11,13 @@ from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
+from chainrule import engines
+from chainrule.distributed import cost
 from chainrule.distributed.coordinator import COMMIT, TIMEOUT, Coordinator, coordinating
 from chainrule.distributed.worker import Job
 from chainrule.engines.micro import Cut
 from chainrule.equations.checks import positive, whole
+from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Optimizer
 from chainrule.places import opened
@@ -82,7 +86,8 @@ def fit(
         keep: As for `Network.fit`.
         resume: As for `Network.fit`; a run may go on here, on one machine or on other workers.
         timeout: Seconds without a sign of life, after which a worker is given up.
-        verbose: As for `Network.fit`.
+        verbose: As for `Network.fit`; 1 also says on the standard error what a step will cost, and
+            whether several workers pay.
 
     Returns:
         The history, as of `Network.fit`.
@@ -121,13 +126,14 @@ def fit(
     return run(
         task, epochs=epochs, callbacks=callbacks, checkpoint=checkpoint, every=every, keep=keep,
         resume=resume, verbose=verbose,
-        computing=None if on is None else _on(on, task, bounds, micro_batches, float(timeout)),
+        computing=None if on is None else _on(on, task, bounds, micro_batches, float(timeout),
+            bool(verbose)),
     )  # fmt: skip
 
 
 @contextmanager
 def _on(
-    on: Any, task: Task, bounds: range | None, micro_batches: int, timeout: float
+    on: Any, task: Task, bounds: range | None, micro_batches: int, timeout: float, verbose: bool
 ) -> Iterator[Coordinator]:
     """Open the place, and have its workers compute."""
     cut = Cut.of(len(task.samples), task.plan)
@@ -136,8 +142,24 @@ def _on(
     with opened(on) as place:
         if bounds is None:
             bounds = range(1, 1 + max(1, min(place.count(), micro_batches)))
+        if verbose:
+            most = min(bounds.stop - 1, place.count())
+            sys.stderr.write(f"{_pays(task, cut, most, local)}\n")
         with coordinating(place, job, task.engine, bounds, local) as coordinator:
             yield coordinator
+
+
+def _pays(task: Task, cut: Cut, workers: int, local: bool) -> str:
+    """Return what a step will cost, found from one micro-batch here."""
+    rows = cut.shard(0)[: cut.rows]
+    part = slice(rows.start, rows.stop)
+    weights = None if task.samples.weights is None else task.samples.weights[part]
+    samples = Samples(task.samples.X[part], task.samples.y[part], weights)
+    engine = engines.choose(task.network.requested_engine, task.network).alone()
+    micro, moved = cost.measured(engine, task.network, task.plan, samples)
+    size, bandwidth = cost.bytes_of(task.network), cost.HERE if local else cost.NETWORK
+    found = cost.predicted(micro, moved, cut.micro_batches, max(1, workers), size, bandwidth)
+    return cost.said(task.network, task.plan, max(1, workers), found)
 
 
 def _bounds(workers: int | tuple[int, int] | None, micro_batches: int) -> range | None:

@@ -134,7 +134,7 @@ class _Worker:
             send(self._sock, kind, arrays or {}, **fields)
 
     def alive(self) -> _Beating:
-        """Give signs of life while the block runs."""
+        """Return what says, while a block runs, that the process lives."""
         return _Beating(self._say, self._ended)
 
     def _called_off(self) -> bool:

@@ -202,6 +202,10 @@ class MicroBatches(OneByOne):
         """See `chainrule.engines.base.Engine.lacks`."""
         return self._engine.lacks(network, plan)
 
+    def alone(self) -> Engine:
+        """See `chainrule.engines.base.Engine.alone`."""
+        return MicroBatches(self._engine.alone())
+
     def threads_of(self, network: FeedForward) -> int:
         """See `chainrule.engines.base.Engine.threads_of`."""
         return self._engine.threads_of(network)
