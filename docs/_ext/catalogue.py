@@ -24,8 +24,9 @@ the package:
 import chainrule as cr
 ```
 
-Five modules have names of their own: `chainrule.sklearn`, `chainrule.verify`,
-`chainrule.mlflow`, `chainrule.ray` and `chainrule.random`. Shapes use the letters of the
+Six modules have names of their own: `chainrule.sklearn`, `chainrule.verify`,
+`chainrule.mlflow`, `chainrule.distributed`, `chainrule.ray` and `chainrule.random`. Shapes use
+the letters of the
 [design page](../../design.md): n samples, units_l units in layer l, and layer 0 is the input.
 Indices start at 0, so `layers[2].W[1, 2]` is $w_{12}^{(2)}$.
 """
@@ -124,6 +125,11 @@ GROUPS: tuple[Group, ...] = (
         "Models in MLflow: saved, logged, loaded and served.",
         ("chainrule.mlflow.save_model", "chainrule.mlflow.log_model",
          "chainrule.mlflow.load_model"),
+    ),
+    Group(
+        "Clusters: chainrule.distributed",
+        "One network on several machines, to the bits of one.",
+        ("chainrule.distributed.fit",),
     ),
     Group(
         "Ray Data: chainrule.ray",

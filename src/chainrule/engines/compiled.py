@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _REAL, _INTEGER = np.dtype(np.float64), np.dtype(np.int64)
 _READABLE = {np.dtype(t) for t in "bhiqBHIQ?fd"}
+_KEPT = 2  # trainers of a network: an epoch's last micro-batches may have another size
 _CONVERTED = 1 << 14  # rows of another dtype that are converted in one go
 
 
@@ -49,7 +50,7 @@ class CompiledEngine(OneByOne):
         # In the order of the core's enumerations: what it knows as a number is its place here.
         self._activations = tuple(type(activations.ACTIVATIONS[name]) for name in core.activations)
         self._losses = tuple(type(losses.LOSSES[name]) for name in core.losses)
-        self._trainers: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
+        self._trainers: weakref.WeakKeyDictionary[FeedForward, dict[Any, tuple[Any, forks.Lock]]]
         self._trainers = weakref.WeakKeyDictionary()
         self._predictors: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
         self._predictors = weakref.WeakKeyDictionary()
@@ -69,7 +70,10 @@ class CompiledEngine(OneByOne):
         if type(network.loss) not in self._losses:
             return f"the {self.name} engine does not know loss {network.loss.name!r}"
         if plan is not None:
-            self.threads_of(network), self._isa()  # which raise for what the environment says wrong
+            (
+                self.threads_of(network),
+                self.instructions(),
+            )  # which raise for what the environment says wrong
             if type(plan.optimizer) not in _OPTIMIZERS:
                 rule = type(plan.optimizer).__name__
                 return f"the {self.name} engine does not know optimizer {rule}"
@@ -195,7 +199,7 @@ class CompiledEngine(OneByOne):
             loss,
             network.dtype.char,
             threads,
-            self._isa(),
+            self.instructions(),
         )
         with self._lock:
             held = self._predictors.get(network)
@@ -207,24 +211,34 @@ class CompiledEngine(OneByOne):
         return held[1]
 
     def _trainer(self, network: FeedForward, plan: Plan, n: int) -> tuple[Any, forks.Lock]:
-        """Return the core's trainer for this network and plan: the last one, if nothing changed."""
+        """Return the core's trainer for this network and plan: one that is kept, if it fits."""
         rule, loss, single = plan.optimizer, type(network.loss), network.dtype.char == "f"
-        shape = (self._layers(network), network.biases, loss, network.l2, single, network.seed)
+        layers = tuple(self._layers(network))
+        shape = (layers, network.biases, loss, network.l2, single, network.seed)
         numbers = self._numbers(rule)
         how = (rule_of(rule), plan.clip_norm, plan.l2_per_sample, plan.largest_loss)
-        key = (shape, numbers, how, min(plan.batch_size, n), self.threads_of(network), self._isa())
+        key = (
+            shape,
+            numbers,
+            how,
+            min(plan.batch_size, n),
+            self.threads_of(network),
+            self.instructions(),
+        )
         with self._lock:
-            held = self._trainers.get(network)
-            if held is None or held[0] != key:
-                trainer = (self._new_trainer(*key[:-1]), forks.Lock())
-                held = self._trainers[network] = (key, trainer)
-        return held[1]
+            held = self._trainers.setdefault(network, {})
+            if key not in held:
+                while len(held) >= _KEPT:
+                    del held[next(iter(held))]
+                held[key] = self._new_trainer(*key[:-1]), forks.Lock()
+            return held[key]
 
     def threads_of(self, network: FeedForward) -> int:
         """See `chainrule.engines.base.Engine.threads_of`."""
         return self.threads or network.threads or self._core.default_threads()
 
-    def _isa(self) -> str:
+    def instructions(self) -> str:
+        """See `chainrule.engines.base.Engine.instructions`."""
         name: str = self._core.instruction_set()  # raises for a CHAINRULE_ISA that is not available
         return name
 
@@ -249,7 +263,7 @@ class CompiledEngine(OneByOne):
         layers, biases, loss, l2, single, seed = shape
         rule, clip_norm, l2_per_sample, largest_loss = how
         return self._core.Trainer(
-            layers=layers,
+            layers=list(layers),
             biases=biases,
             loss=self._losses.index(loss),
             l2=float(l2),

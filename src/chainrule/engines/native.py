@@ -39,7 +39,7 @@ class NativeEngine(CompiledEngine):
         shares = [share for limit, share in _PAYS if network.parameters.size <= limit]
         if not shares or math.isfinite(plan.largest_loss):
             return None
-        lanes = _VECTOR.get(isa := self._isa(), 16) // network.dtype.itemsize
+        lanes = _VECTOR.get(isa := self.instructions(), 16) // network.dtype.itemsize
         # The norm of a gradient is summed in another order; in float32 that is done in float64.
         exactly = plan.clip_norm is None or network.dtype.itemsize == 4
         how = (plan.clip_norm, plan.l2_per_sample, plan.batch_size)

@@ -132,6 +132,13 @@ def _step(
             if part is not None
         ]
     )
+    return apply(network, plan, state, flat, eta)
+
+
+def apply(
+    network: FeedForward, plan: Plan, state: State, flat: NDArray[Any], eta: float
+) -> Failure | None:
+    """Take the step of a gradient, which clipping shortens in place; see `_step`."""
     if plan.clip_norm is not None:
         norm = float(np.linalg.norm(flat.astype(np.float64)))  # squares overflow float32 early
         if norm > plan.clip_norm:
@@ -140,12 +147,11 @@ def _step(
     slots = {name: values.copy() for name, values in state.slots.items()}
     plan.optimizer.update(theta, flat, slots, eta, state.step + 1)
     if not (np.isfinite(theta).all() and np.isfinite(flat).all()):
-        for l, (dW, (W, b)) in enumerate(zip(g.dW, network.views_of(theta), strict=True), start=1):
-            if not np.isfinite(dW).all():
-                return Failure(state.step, l, "gradient")
-            if not (np.isfinite(W).all() and (b is None or np.isfinite(b).all())):
-                return Failure(state.step, l, "parameters")
-        return Failure(state.step, len(g.dW), "gradient")
+        both = zip(network.views_of(flat), network.views_of(theta), strict=True)
+        for l, (gradients, parameters) in enumerate(both, start=1):
+            for what, parts in (("gradient", gradients), ("parameters", parameters)):
+                if not all(part is None or np.isfinite(part).all() for part in parts):
+                    return Failure(state.step, l, what)
     network.parameters[...] = theta
     for name, values in slots.items():
         state.slots[name][...] = values

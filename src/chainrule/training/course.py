@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from chainrule.engines import Epoch, EpochResult, Failure
 from chainrule.equations import data
-from chainrule.random import epoch_order
 from chainrule.training.callbacks import Callback, Run
 from chainrule.training.errors import where
 from chainrule.training.interrupt import Interrupt
@@ -55,8 +54,10 @@ class Course:
         """Return the next epoch, which begins now."""
         self.begun = perf_counter()
         task, seed = self.task, self.run.network.seed
-        order = epoch_order(seed, self.run.epoch, len(task.samples)) if task.shuffle else None
-        return Epoch(task.samples, task.plan, self.rates(), order, self.outputs)
+        order = task.order(seed, self.run.epoch) if task.shuffle else None
+        return Epoch(
+            task.samples, task.plan, self.rates(), order, self.outputs, number=self.run.epoch
+        )
 
     def take(self, epoch: Epoch, result: EpochResult) -> dict[str, float]:
         """Measure what the engine made of the epoch, and tell callbacks and keeper.
