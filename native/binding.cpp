@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -19,7 +20,9 @@
 #include "epoch.h"
 #include "limits.h"
 #include "many.h"
+#include "orders.h"
 #include "pool.h"
+#include "reading.h"
 
 namespace nb = nanobind;
 using namespace chainrule;
@@ -352,6 +355,56 @@ private:
     std::mutex busy_;
 };
 
+// Whether all numbers of an array are finite, as floats or doubles, which `out` receives where it is not None.
+int read_array(nb::handle given, nb::handle out, bool single) {
+    const Buffer from(given, PyBUF_FORMAT | PyBUF_STRIDES);
+    MatrixView view;
+    if (!from.held() || !from.element(view.element) || from->itemsize == 0) return not_handled;
+    std::int64_t count = from->len / from->itemsize, rows = count, columns = 1, side_by_side = from->itemsize;
+    bool plain = true;
+    for (int i = from->ndim - 1; i >= 0; side_by_side *= from->shape[i--])
+        plain = plain && (from->shape[i] == 1 || from->strides[i] == side_by_side);
+    view.data = from->buf, view.column_stride = from->itemsize;
+    constexpr std::int64_t row = 4096; // numbers, of those that lie side by side
+    if (plain) {
+        columns = std::min(count, row), rows = columns ? count / columns : 0;
+        view.row_stride = columns * from->itemsize;
+    } else if (from->ndim == 2 && from->shape[1] <= std::numeric_limits<int>::max()) {
+        rows = from->shape[0], columns = from->shape[1];
+        view.row_stride = from->strides[0], view.column_stride = from->strides[1];
+    } else if (from->ndim == 1) {
+        view.row_stride = from->strides[0];
+    } else {
+        return not_handled;
+    }
+    std::optional<Buffer> into;
+    if (!out.is_none()) {
+        into.emplace(out, PyBUF_FORMAT | PyBUF_ND | PyBUF_WRITABLE);
+        if (!into->held() || into->type() != (single ? 'f' : 'd') || !into->is_aligned() ||
+            (*into)->len / (*into)->itemsize != count)
+            return not_handled;
+    }
+    char* const to = into ? static_cast<char*>((*into)->buf) : nullptr;
+    const auto all = [&] {
+        int threads = 1;
+        try {
+            threads = default_threads();
+        } catch (const std::invalid_argument&) { // training says what is wrong with the number
+        }
+        bool finite = read_numbers(view, rows, static_cast<int>(columns), single, to, threads);
+        if (const std::int64_t so_far = rows * columns; finite && so_far < count) { // left behind whole rows
+            MatrixView rest = view;
+            rest.data = static_cast<const char*>(view.data) + so_far * from->itemsize;
+            finite = read_numbers(rest, 1, static_cast<int>(count - so_far), single,
+                                  to ? to + so_far * (single ? 4 : 8) : nullptr, 1);
+        }
+        return finite ? done : not_finite;
+    };
+    if (double(count) < brief_prediction) return all();
+    nb::gil_scoped_release released;
+    return all();
+}
+
 template <class T> using Input = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
 template <class T> using Output = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 
@@ -403,6 +456,14 @@ NB_MODULE(_native, m) {
         .def("predict", &PredictorHandle::predict)
         .def("losses", &PredictorHandle::losses);
 
+    m.def("read", &read_array, nb::arg("given"), nb::arg("out").none(), nb::arg("single"));
+    // Fills rows with the orders of as many epochs from one on.
+    m.def("epoch_orders", [](std::uint64_t seed, std::uint64_t epoch, Table<std::int64_t, 2> orders) {
+        require(orders.shape(1) <= std::size_t{1} << 32, "an order is of at most 2**32 samples");
+        for (std::size_t i = 0; i < orders.shape(0); ++i)
+            epoch_order(seed, epoch + i, static_cast<std::int64_t>(orders.shape(1)),
+                        orders.data() + i * orders.shape(1));
+    });
     m.def("instruction_set", [] { return std::string(instruction_set().name); });
     m.def("available_instruction_sets", [] {
         std::vector<std::string> names;

@@ -176,6 +176,10 @@ struct InstructionSet {
     // Null where they are left out. `single_bytes`: of the vectors in which a network alone is trained.
     Lanes* (*make_lanes_f32)(const NetworkSpec&, const PlanSpec&, int single_bytes);
     Lanes* (*make_lanes_f64)(const NetworkSpec&, const PlanSpec&, int single_bytes);
+    // Numbers as the core has them, into `out` if it is not null (row `first` at first * columns): false if one
+    // is not finite.
+    bool (*read_f32)(const MatrixView&, std::int64_t first, std::int64_t last, int columns, float* out);
+    bool (*read_f64)(const MatrixView&, std::int64_t first, std::int64_t last, int columns, double* out);
     // For tests: of n numbers g as predictions have it, g and g' as training has them, and a vector function;
     // C = A B (m x k times k x n, row-major, packed inside).
     void (*activation_f32)(Activation, std::int64_t n, const float* z, float* value, float* a, float* d);

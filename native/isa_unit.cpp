@@ -106,9 +106,10 @@ void* allocate_bytes(std::size_t bytes) { return chainrule_allocate(bytes); }
 void release_bytes(void* p) { chainrule_release(p); }
 
 extern const InstructionSet table{
-    CR_TEXT(CR_ISA),        CR_VECTOR_BYTES,   make_core<float>,   make_core<double>, make_predictor<float>,
-    make_predictor<double>, make_lanes<float>, make_lanes<double>, activation<float>, activation<double>,
-    function<float>,        function<double>,  product<float>,     product<double>,   dropout_words};
+    CR_TEXT(CR_ISA),        CR_VECTOR_BYTES,    make_core<float>,   make_core<double>, make_predictor<float>,
+    make_predictor<double>, make_lanes<float>,  make_lanes<double>, read_rows<float>,  read_rows<double>,
+    activation<float>,      activation<double>, function<float>,    function<double>,  product<float>,
+    product<double>,        dropout_words};
 
 } // namespace CR_ISA
 } // namespace chainrule

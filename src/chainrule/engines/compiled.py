@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
 
 _REAL, _INTEGER = np.dtype(np.float64), np.dtype(np.int64)
-_READABLE = {np.dtype(t) for t in "bhiqBHIQ?fd"}
+_READABLE = "bhilqBHILQ?fd"
 _CONVERTED = 1 << 14  # rows of another dtype that are converted in one go
 
 
@@ -49,7 +49,7 @@ class CompiledEngine(OneByOne):
         # In the order of the core's enumerations: what it knows as a number is its place here.
         self._activations = tuple(type(activations.ACTIVATIONS[name]) for name in core.activations)
         self._losses = tuple(type(losses.LOSSES[name]) for name in core.losses)
-        self._trainers: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
+        self._trainers: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any, Any]]
         self._trainers = weakref.WeakKeyDictionary()
         self._predictors: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
         self._predictors = weakref.WeakKeyDictionary()
@@ -62,8 +62,8 @@ class CompiledEngine(OneByOne):
 
     def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
         """Name the first activation, loss or optimiser that is not one of the package's own."""
-        for l, layer in enumerate(network.weighted_layers, start=1):
-            if type(layer.activation) not in self._activations:
+        for l, layer in enumerate(network.layers):
+            if l and type(layer.activation) not in self._activations:
                 name = layer.activation.name
                 return f"the {self.name} engine does not know activation {name!r} (layer {l})"
         if type(network.loss) not in self._losses:
@@ -87,15 +87,17 @@ class CompiledEngine(OneByOne):
         """See `chainrule.engines.base.Engine.run_epoch`."""
         samples, plan = epoch.samples, epoch.plan
         n = len(samples)
-        if any(not _is_read(part) and is_mapped(part) for part in (samples.X, samples.y)):
-            # To convert it whole would need the memory that the map is there to save.
+        X, y = samples.X, samples.y
+        if not (_is_read(X) and _is_read(y)) and any(
+            not _is_read(part) and is_mapped(part) for part in (X, y)
+        ):  # To convert it whole would need the memory that the map is there to save.
             return ReferenceEngine().run_epoch(network, epoch, state, on_progress)
         theta, rule = network.parameters, plan.optimizer
         check_state(rule, theta, state)
         trainer, busy = self._trainer(network, plan, n)
         dtype = theta.dtype
-        changed = [theta, *(state.slots[name] for name in rule.used_slots)]
-        moved = [plain(given, dtype) for given in changed]
+        changed = [theta, *[state.slots[name] for name in rule.used_slots]]
+        moved: list[Any] = [plain(given, dtype) for given in changed]
         a = None if epoch.outputs is None else plain(epoch.outputs, dtype)
         C = None if epoch.step_losses is None else plain(epoch.step_losses, _REAL)
         with busy:
@@ -104,10 +106,8 @@ class CompiledEngine(OneByOne):
                     moved[0],
                     moved[1:],
                     state.step,
-                    readable(samples.X, dtype),
-                    plain(samples.y, _INTEGER)
-                    if samples.y.ndim == 1
-                    else readable(samples.y, dtype),
+                    readable(X, dtype),
+                    plain(y, _INTEGER) if y.ndim == 1 else readable(y, dtype),
                     None if samples.weights is None else plain(samples.weights, _REAL),
                     None if epoch.order is None else plain(epoch.order, _INTEGER),
                     plain(epoch.learning_rates, _REAL),
@@ -116,12 +116,10 @@ class CompiledEngine(OneByOne):
                     on_progress,
                 )
             finally:
-                for given, own in (
-                    (epoch.outputs, a),
-                    (epoch.step_losses, C),
-                    *zip(changed, moved, strict=True),
-                ):
-                    if own is not given and given is not None and own is not None:
+                changed += [part for part in (epoch.outputs, epoch.step_losses) if part is not None]
+                moved += [part for part in (a, C) if part is not None]
+                for given, own in zip(changed, moved, strict=True):
+                    if own is not given:
                         given[...] = own  # it lies in a way that the core can't write to
         result = self._result(network, epoch, state, outcome)
         if result.failure is None and not result.stopped:
@@ -208,17 +206,22 @@ class CompiledEngine(OneByOne):
 
     def _trainer(self, network: FeedForward, plan: Plan, n: int) -> tuple[Any, forks.Lock]:
         """Return the core's trainer for this network and plan: the last one, if nothing changed."""
-        rule, loss, single = plan.optimizer, type(network.loss), network.dtype.char == "f"
-        shape = (self._layers(network), network.biases, loss, network.l2, single, network.seed)
-        numbers = self._numbers(rule)
-        how = (rule_of(rule), plan.clip_norm, plan.l2_per_sample, plan.largest_loss)
-        key = (shape, numbers, how, min(plan.batch_size, n), self.threads_of(network), self._isa())
+        rule, theta = plan.optimizer, network.parameters
+        layers = network.layers  # which stay the objects that they are
+        key = (
+            (type(network.loss), network.l2, theta.dtype, network.seed),
+            (rule_of(rule), self._numbers(rule)),
+            (plan.clip_norm, plan.l2_per_sample, plan.largest_loss, min(plan.batch_size, n)),
+            [layer.dropout for layer in layers],
+            self.threads_of(network),
+            self._isa(),
+        )
         with self._lock:
             held = self._trainers.get(network)
-            if held is None or held[0] != key:
-                trainer = (self._new_trainer(*key[:-1]), forks.Lock())
-                held = self._trainers[network] = (key, trainer)
-        return held[1]
+            if held is None or held[0] is not layers or held[1] != key:
+                trainer = (self._new_trainer(network, plan, key), forks.Lock())
+                held = self._trainers[network] = (layers, key, trainer)
+        return held[2]
 
     def threads_of(self, network: FeedForward) -> int:
         """See `chainrule.engines.base.Engine.threads_of`."""
@@ -229,7 +232,7 @@ class CompiledEngine(OneByOne):
         return name
 
     def _numbers(self, rule: Optimizer) -> tuple[float, ...]:
-        return tuple(float(getattr(rule, name, 0.0)) for name in HYPERPARAMETERS)
+        return tuple([float(getattr(rule, name, 0.0)) for name in HYPERPARAMETERS])
 
     def _layers(self, network: FeedForward) -> list[tuple[int, int, float]]:
         weighted = (
@@ -238,26 +241,18 @@ class CompiledEngine(OneByOne):
         )
         return [(network.sizes[0], 0, 0.0), *weighted]
 
-    def _new_trainer(
-        self,
-        shape: tuple[Any, ...],
-        numbers: tuple[float, ...],
-        how: tuple[Any, ...],
-        batch_size: int,
-        threads: int,
-    ) -> Any:
-        layers, biases, loss, l2, single, seed = shape
-        rule, clip_norm, l2_per_sample, largest_loss = how
+    def _new_trainer(self, network: FeedForward, plan: Plan, key: tuple[Any, ...]) -> Any:
+        (loss, l2, dtype, seed), (rule, numbers), (clip_norm, *_, batch_size), _, threads, _ = key
         return self._core.Trainer(
-            layers=layers,
-            biases=biases,
+            layers=self._layers(network),
+            biases=network.biases,
             loss=self._losses.index(loss),
             l2=float(l2),
-            single=single,
+            single=dtype.char == "f",
             optimizer=self._core.optimizers.index(rule),
             clip_norm=0.0 if clip_norm is None else float(clip_norm),
-            l2_per_sample=l2_per_sample,
-            largest_loss=largest_loss,
+            l2_per_sample=plan.l2_per_sample,
+            largest_loss=plan.largest_loss,
             batch_size=batch_size,
             seed=seed,
             threads=threads,
@@ -291,11 +286,12 @@ def readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 def _converted(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return an ordinary array of the same kind of number, or of the dtype that is given."""
     own = array.dtype.newbyteorder("=")
-    return contiguous(array, own if own in _READABLE else dtype)
+    return contiguous(array, own if own.char in _READABLE else dtype)
 
 
 def _is_read(array: NDArray[Any]) -> bool:
-    return array.dtype in _READABLE and array.dtype.isnative
+    dtype = array.dtype
+    return dtype.char in _READABLE and dtype.isnative
 
 
 def plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -131,7 +131,7 @@ def fit(
         screen.showing(run.history),
     ):
         course = Course(task, run, called, interrupt, keeper)
-        with started(called, run, found):
+        with started(called, run, found) if called or found else nullcontext():
             _epochs(course, screen)
         if course.failed is not None:
             raise error_of(run, *course.failed)

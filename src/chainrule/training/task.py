@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
 
 
+_ADAM = Adam()
+
+
 @dataclass(frozen=True)
 class Task:
     """What a run works on, checked."""
@@ -53,7 +56,7 @@ class Task:
         metrics: Sequence[str | Metric] | None,
     ) -> Task:
         """Check the arguments of `fit`; see there."""
-        optimizer = Adam() if optimizer is None else optimizer
+        optimizer = _ADAM if optimizer is None else optimizer
         check_type(
             (Optimizer,), optimizer, "optimizer must be one such as Adam(learning_rate=0.001)"
         )
@@ -120,9 +123,8 @@ class Task:
 
 def _samples(network: FeedForward, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
     """Check samples, and put X and y in the network's dtype now rather than in every epoch."""
-    samples = data.samples(X, y, network.sizes, network.loss, weight, network.dtype)
-    rows = samples.y if samples.y.ndim == 1 else data.in_dtype(samples.y, network.dtype)
-    return Samples(data.in_dtype(samples.X, network.dtype), rows, samples.weights)
+    dtype = network.dtype
+    return data.samples(X, y, network.sizes, network.loss, weight, dtype, converted=True)
 
 
 def check_type(types: tuple[type, ...], value: object, need: str) -> None:
