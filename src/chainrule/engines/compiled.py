@@ -24,6 +24,8 @@ from chainrule.engines.base import (
     check_state,
     go_on,
 )
+from chainrule.engines.custom import Compiler, Custom, NotCompiledError
+from chainrule.engines.programs import Program
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import activations, losses, optimizers
 from chainrule.equations.arrays import contiguous, is_mapped
@@ -49,6 +51,7 @@ class CompiledEngine(OneByOne):
         # In the order of the core's enumerations: what it knows as a number is its place here.
         self._activations = tuple(type(activations.ACTIVATIONS[name]) for name in core.activations)
         self._losses = tuple(type(losses.LOSSES[name]) for name in core.losses)
+        self._compiler = Compiler(self._activations, self._losses)
         self._trainers: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any, Any]]
         self._trainers = weakref.WeakKeyDictionary()
         self._predictors: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
@@ -61,16 +64,14 @@ class CompiledEngine(OneByOne):
         self._trainers, self._predictors = weakref.WeakKeyDictionary(), weakref.WeakKeyDictionary()
 
     def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
-        """Name the first activation, loss or optimiser that is not one of the package's own."""
-        for l, layer in enumerate(network.layers):
-            if l and type(layer.activation) not in self._activations:
-                name = layer.activation.name
-                return f"the {self.name} engine does not know activation {name!r} (layer {l})"
-        if type(network.loss) not in self._losses:
-            return f"the {self.name} engine does not know loss {network.loss.name!r}"
+        """Name the first activation, loss or optimiser that the core does not compute."""
+        try:
+            self._compiler.of(network)
+        except NotCompiledError as error:
+            return f"the {self.name} engine {error}"
         if plan is not None:
             self.threads_of(network), self._isa()  # which raise for what the environment says wrong
-            if type(plan.optimizer) not in _OPTIMIZERS:
+            if _known(type(plan.optimizer)) is None:
                 rule = type(plan.optimizer).__name__
                 return f"the {self.name} engine does not know optimizer {rule}"
             if plan.batch_size > (limit := self._core.batch_limit):
@@ -185,21 +186,27 @@ class CompiledEngine(OneByOne):
 
     def _predictor(self, network: FeedForward) -> Any:
         """Return the core's predictor for this network: the last one, if nothing changed."""
-        loss = self._losses.index(type(network.loss))
+        custom = self._compiler.of(network)
         threads = self.threads_of(network)
         key = (
             self._layers(network),
             network.biases,
-            loss,
+            self._loss(network, custom),
             network.dtype.char,
             threads,
             self._isa(),
+            custom,
         )
         with self._lock:
             held = self._predictors.get(network)
             if held is None or held[0] != key:
                 predictor = self._core.Predictor(
-                    layers=key[0], biases=key[1], loss=loss, single=key[3] == "f", threads=key[4]
+                    layers=key[0],
+                    biases=key[1],
+                    loss=key[2],
+                    single=key[3] == "f",
+                    threads=key[4],
+                    **self._written(custom),
                 )
                 held = self._predictors[network] = (key, predictor)
         return held[1]
@@ -208,6 +215,7 @@ class CompiledEngine(OneByOne):
         """Return the core's trainer for this network and plan: the last one, if nothing changed."""
         rule, theta = plan.optimizer, network.parameters
         layers = network.layers  # which stay the objects that they are
+        custom = self._compiler.of(network)
         key = (
             (type(network.loss), network.l2, theta.dtype, network.seed),
             (rule_of(rule), self._numbers(rule)),
@@ -215,6 +223,7 @@ class CompiledEngine(OneByOne):
             [layer.dropout for layer in layers],
             self.threads_of(network),
             self._isa(),
+            custom,
         )
         with self._lock:
             held = self._trainers.get(network)
@@ -236,17 +245,48 @@ class CompiledEngine(OneByOne):
 
     def _layers(self, network: FeedForward) -> list[tuple[int, int, float]]:
         weighted = (
-            (layer.units, self._activations.index(type(layer.activation)), layer.dropout)
+            (layer.units, _place(self._activations, layer.activation), layer.dropout)
             for layer in network.weighted_layers
         )
         return [(network.sizes[0], 0, 0.0), *weighted]
 
+    def _loss(self, network: FeedForward, custom: Custom | None) -> int:
+        weighted = custom is not None and custom.weights is not None
+        return _place(self._losses, network.loss.loss if weighted else network.loss)  # type: ignore[attr-defined]
+
+    def _written(self, custom: Custom | None) -> dict[str, Any]:
+        """Return what the core is told of custom functions."""
+        if custom is None:
+            return {}
+        place = {name: i for i, name in enumerate(self._core.operations)}
+
+        def written(program: Program) -> tuple[Any, ...]:
+            return [(place[name], *rest) for name, *rest in program.instructions], list(
+                program.results
+            )
+
+        return {
+            "formulas": [None if both is None else tuple(map(written, both))
+                         for both in custom.formulas],
+            "output": None if custom.output is None else written(custom.output),
+            "output_weights": None if custom.weights is None else list(custom.weights),
+        }  # fmt: skip
+
     def _new_trainer(self, network: FeedForward, plan: Plan, key: tuple[Any, ...]) -> Any:
-        (loss, l2, dtype, seed), (rule, numbers), (clip_norm, *_, batch_size), _, threads, _ = key
+        (
+            (_, l2, dtype, seed),
+            (rule, numbers),
+            (clip_norm, *_, batch_size),
+            _,
+            threads,
+            _,
+            custom,
+        ) = key
         return self._core.Trainer(
+            **self._written(custom),
             layers=self._layers(network),
             biases=network.biases,
-            loss=self._losses.index(loss),
+            loss=self._loss(network, custom),
             l2=float(l2),
             single=dtype.char == "f",
             optimizer=self._core.optimizers.index(rule),
@@ -275,7 +315,24 @@ _OPTIMIZERS: dict[type, Callable[[Any], str]] = {
 
 def rule_of(optimizer: Optimizer) -> str:
     """Return the core's name of an optimiser that it knows."""
-    return _OPTIMIZERS[type(optimizer)](optimizer)
+    known = _known(type(optimizer))
+    assert known is not None
+    return _OPTIMIZERS[known](optimizer)
+
+
+def _known(kind: type) -> type | None:
+    """Return the optimiser that a class is: itself, or one whose steps it takes unchanged."""
+    if kind in _OPTIMIZERS:
+        return kind
+    own: Any = next((base for base in kind.__mro__ if base in _OPTIMIZERS), None)
+    same = ("update", "start", "used_slots", "slot_names")
+    return own if own and all(getattr(kind, n) is getattr(own, n) for n in same) else None
+
+
+def _place(known: tuple[type, ...], function: object) -> int:
+    """Return the place of a function's class; that behind the last one stands for a custom one."""
+    kind = type(function)
+    return known.index(kind) if kind in known else len(known)
 
 
 def readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

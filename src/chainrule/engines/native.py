@@ -54,7 +54,8 @@ class NativeEngine(CompiledEngine):
     def side_by_side(self, network: FeedForward, plan: Plan) -> SideBySide | None:
         """See `chainrule.engines.base.Engine.side_by_side`."""
         shares = [share for limit, share in _PAYS if network.parameters.size <= limit]
-        if not shares or math.isfinite(plan.largest_loss):
+        alike = not math.isfinite(plan.largest_loss) and self._compiler.of(network) is None
+        if not shares or not alike:
             return None
         lanes = _VECTOR.get(isa := self._isa(), 16) // network.dtype.itemsize
         # The norm of a gradient is summed in another order; in float32 that is done in float64.
