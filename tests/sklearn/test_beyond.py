@@ -299,7 +299,9 @@ def test_nothing_is_left_to_numpy(
 
     monkeypatch.setattr(ReferenceEngine, "run_epoch", refuse)
     X = np.random.default_rng(0).normal(size=(40, 3))
-    made = MLPRegressor((4,), solver=solver, learning_rate_init=1e-4, max_iter=3, **options)
+    made = MLPRegressor(
+        hidden_layer_sizes=(4,), solver=solver, learning_rate_init=1e-4, max_iter=3, **options
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         assert np.isfinite(made.fit(X, np.exp(X[:, 0])).loss_)
