@@ -140,7 +140,7 @@ def _power(base: int, exponent: int, place: Callable[[Expr], int], of: Callable[
 def _in_registers(
     steps: list[tuple[str, tuple[int, ...], float]], values: list[int], inputs: int
 ) -> Program:
-    """Give each value a register, which is free again after its last use."""
+    """Put each value into a register, which is free again after its last use."""
     last = {value: i for i, (_, operands, _) in enumerate(steps) for value in operands}
     last |= dict.fromkeys([*range(inputs), *values], len(steps))
     register = {value: value for value in range(inputs)}

@@ -73,7 +73,7 @@ def inputs(
 ) -> Array:
     """Return the inputs as an array (n, units); a 1-D x of that many numbers is one sample.
 
-    It stays in the dtype that it has, or is ``converted``, where it is no memory map.
+    It keeps its dtype, or is ``converted``; a memory map keeps it in any case.
 
     Raises ValueError for another shape, no samples, masked values, NaN, infinity, or a number too
     large for the dtype that it will be computed in; TypeError for what is not numeric.
@@ -109,7 +109,7 @@ def targets(
 ) -> Array:
     """Return the targets as float rows (n, units), or integer classes (n,) where y was that.
 
-    Rows stay in the dtype that they have, or are ``converted``, where they are no memory map.
+    Rows keep their dtype, or are ``converted``; a memory map keeps it in any case.
 
     Raises ValueError for another shape or length, classes out of range, masked values, or numbers
     that the loss or the dtype can't take; TypeError for what is not numeric.
