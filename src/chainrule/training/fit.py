@@ -157,8 +157,10 @@ def run(
         keeper.keeping(this, called) as found,
         screen.showing(this.history),
     ):
-        course = Course(replace(task, engine=engine), this, called, interrupt, keeper)
-        with started(called, this, found):
+        if computing is not None:
+            task = replace(task, engine=engine)
+        course = Course(task, this, called, interrupt, keeper)
+        with started(called, this, found) if called or found else nullcontext():
             _epochs(course, screen)
         if course.failed is not None:
             raise error_of(this, *course.failed)

@@ -17,7 +17,6 @@ from chainrule.equations.checks import positive, whole
 from chainrule.equations.data import Samples
 from chainrule.equations.losses import CrossEntropy
 from chainrule.equations.optimizers import Adam, Optimizer
-from chainrule.random import epoch_order
 from chainrule.storage import models
 from chainrule.training import checkpoints
 from chainrule.training import metrics as metric_room
@@ -25,6 +24,9 @@ from chainrule.training.metrics import Measure, Metric
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
+
+
+_ADAM = Adam()
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Task:
         micro_batches: int | None = None,
     ) -> Task:
         """Check the arguments of `fit`; see there."""
-        optimizer = Adam() if optimizer is None else optimizer
+        optimizer = _ADAM if optimizer is None else optimizer
         check_type(
             (Optimizer,), optimizer, "optimizer must be one such as Adam(learning_rate=0.001)"
         )
@@ -108,7 +110,8 @@ class Task:
         """Return the order in which an epoch takes the samples."""
         n = len(self.samples)
         if self.plan.micro_batches is None:
-            return epoch_order(seed, epoch, n)
+            order: NDArray[np.int64] = self.engine.epoch_orders(seed, epoch, 1, n)[0]
+            return order
         return Cut.of(n, self.plan).order(seed, epoch)
 
     @property
@@ -143,9 +146,8 @@ class Task:
 
 def _samples(network: FeedForward, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
     """Check samples, and put X and y in the network's dtype now rather than in every epoch."""
-    samples = data.samples(X, y, network.sizes, network.loss, weight, network.dtype)
-    rows = samples.y if samples.y.ndim == 1 else data.in_dtype(samples.y, network.dtype)
-    return Samples(data.in_dtype(samples.X, network.dtype), rows, samples.weights)
+    dtype = network.dtype
+    return data.samples(X, y, network.sizes, network.loss, weight, dtype, converted=True)
 
 
 def check_type(types: tuple[type, ...], value: object, need: str) -> None:
