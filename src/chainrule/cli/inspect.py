@@ -9,6 +9,7 @@ import click
 
 from chainrule.cli.loaded import load_table
 from chainrule.cli.shared import Page, a_number, json_option, test_rows
+from chainrule.cli.told import tell_held_out
 from chainrule.storage.models import describe
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def data_of(network: Network, table: TableModel | None) -> dict[str, Any]:
         "inputs": table.schema.inputs,
         "training": table.training,
         "measures": table.measures,
+        "held_out": table.held_out.summary(),
         "chainrule": table.version,
     }
     return {"network": about, "table": told}
@@ -93,6 +95,10 @@ def tell(page: Page, table: TableModel) -> None:
         whose = "largest class" if target.task == "classify" else "mean"
         for line in lines(table.measures["model"], table.measures.get("baseline", {}), whose):
             page.say(f"  {line}")
+        tell_held_out(page, table.held_out)
+    if (found := table.held_out.calibration) is not None:
+        for line in found.lines():
+            page.say(f"    {line}")
     page.fact("written", f"by chainrule {table.version}")
 
 

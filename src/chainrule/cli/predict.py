@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule.cli.loaded import load_table, open_table
-from chainrule.cli.shared import check_overwrite, note, read_options, rows_have
+from chainrule.cli.shared import Finite, check_overwrite, note, read_options, rows_have
 from chainrule.storage.atomic import atomic_file
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
       chainrule predict model new.csv --keep id --out predictions.csv
       chainrule predict model new.csv | head
       chainrule predict model new.csv.gz --missing n.a.
+      chainrule predict model new.csv --intervals 0.9
       some-program | chainrule predict model - --json
 
     A missing column that the model needs is an error. Anything else that is new is named on the
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 @click.option(
     "--keep", multiple=True, metavar="COLUMN", help="A column of DATA to copy; may be repeated."
 )
+@click.option(
+    "--intervals", type=Finite(0, 1, min_open=True, max_open=True), metavar="LEVEL",
+    help="Add the columns lower and upper, which hold this share of new rows, such as 0.9.",
+)  # fmt: skip
 @read_options
 def predict(
     model: str,
@@ -48,6 +53,7 @@ def predict(
     out: str | None,
     as_json: bool,
     keep: tuple[str, ...],
+    intervals: float | None,
     **reading: Any,
 ) -> None:
     """Predict the target for each row of the table DATA with the model of a table.
@@ -65,7 +71,7 @@ def predict(
     source = open_table(data, reading)
     from chainrule.tables.prediction import Prediction
 
-    prediction = Prediction(table, source, keep, mark_far=form == ".jsonl")
+    prediction = Prediction(table, source, keep, mark_far=form == ".jsonl", level=intervals)
     if unknown := prediction.unknown:
         note(f"columns that the model does not know are ignored: {', '.join(unknown)}")
     if out is None:
@@ -118,3 +124,5 @@ def _tell_score(prediction: Prediction) -> None:
     if n:
         words = ", ".join(f"{NAMES[name]} {text(value)}" for name, value in measured.items())
         note(f"{rows_have(n)} the target; on these: {words}")
+        if prediction.level is not None:
+            note(f"{prediction.inside:,} of these {n:,} are inside their intervals")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from chainrule.cli.shared import Page, a_number, test_rows, without_target
@@ -11,6 +12,7 @@ from chainrule.storage.atomic import write_atomically
 from chainrule.tables.source import counted
 
 if TYPE_CHECKING:
+    from chainrule.tables.held_out import HeldOut
     from chainrule.tables.training import Prepared
     from chainrule.training.history import History
 
@@ -99,6 +101,27 @@ def tell_measures(page: Page, prepared: Prepared, measured: Any, beside: Any) ->
     classify = prepared.schema.target.task == "classify"
     for line in lines(measured, beside, "largest class" if classify else "mean"):
         page.say(f"  {line}")
+
+
+def tell_held_out(page: Page, held_out: HeldOut) -> None:
+    """Print how far predictions can be trusted: calibration, and the width of intervals."""
+    for name, words in held_out_words(held_out):
+        page.say(f"  {name}: {words}")
+
+
+def held_out_words(held_out: HeldOut) -> Iterator[tuple[str, str]]:
+    """Yield what held-out rows tell, each with its name."""
+    if held_out.calibration is not None:
+        yield "calibration", held_out.calibration.words()
+    if held_out.intervals is not None:
+        from chainrule.tables.measures import text
+
+        unit = "" if held_out.intervals.floor is None else " times the spread"
+        found = held_out.intervals.summary().items()
+        widths = [
+            f"{100 * float(level):g} % within ± {text(width)}{unit}" for level, width in found
+        ]
+        yield "intervals", ", ".join(widths) or "too few rows were held out"
 
 
 def draw(history: History, path: str, data: str) -> bool:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from chainrule.cli.shared import (
     plain_option,
     read_options,
 )
-from chainrule.cli.told import draw, refit_words, tell_measures, tell_table
+from chainrule.cli.told import draw, refit_words, tell_held_out, tell_measures, tell_table
 
 if TYPE_CHECKING:
     from chainrule.tables.training import Prepared, Settings
@@ -169,6 +170,7 @@ def train(data: str, out: str, **given: Any) -> int:
     watched = given["validation_data"]
     watched = None if watched is None else open_table(watched, given)
     from chainrule.tables import training
+    from chainrule.tables.trust import of_test
 
     with page.working(f"reading {data}"):
         prepared = training.prepare(source, settings, watched)
@@ -183,6 +185,8 @@ def train(data: str, out: str, **given: Any) -> int:
         page.fact("trained", history.summary())
     measured, beside = training.assess(network, prepared)
     tell_measures(page, prepared, measured, beside)
+    held_out = of_test(network, prepared)
+    tell_held_out(page, held_out)
     learned = 0
     if prepared.is_refit:
         network, again = training.refit(
@@ -194,6 +198,7 @@ def train(data: str, out: str, **given: Any) -> int:
         page.say()
         page.fact("refit", refit_words(learned, again, bool(measured)))
     model = training.model(network, prepared, history, measured, beside, learned)
+    model = replace(model, held_out=held_out)
     model.save(out)
     drawn = plot if plot is not None and draw(history, plot, data) else None
     saved = f"Saved: {out}"

@@ -176,15 +176,18 @@ class TableModel(models.TableModel):
         >>> model.predict(frame)  # doctest: +SKIP
     """
 
-    def predict(self, data: Any) -> Any:
+    def predict(self, data: Any, *, intervals: float | None = None) -> Any:
         """Return the prediction for each row, in a table of the same kind as the data.
 
         Args:
             data: A dataframe of pandas, Polars or PyArrow; or a list of dictionaries, one for each
                 row. Columns are found by their names. A value that is missing is None or NaN.
+            intervals: The level of intervals around a number, such as 0.9: that share of new rows
+                is inside, if they come from where the training rows came from.
 
         Returns:
-            The predicted target, and for classes a column ``probability_CLASS`` for each. A
+            The predicted target, and for classes a column ``probability_CLASS`` for each; with
+            ``intervals`` the columns ``lower`` and ``upper``. A
             dataframe of pandas keeps its index. After a list, a list of dictionaries.
 
         Warns:
@@ -192,14 +195,15 @@ class TableModel(models.TableModel):
                 values far outside, or missing values.
 
         Raises:
-            TypeError: ``data`` is another object.
+            TypeError: ``data`` is another object, or ``intervals`` is not a number.
             ValueError: A column is missing, there are no rows, or a cell does not fit its column;
-                the message names the row and the column.
+                the message names the row and the column. Or the model has no intervals of this
+                level: its target has classes, or too few rows were held out.
         """
         import pyarrow as pa
 
         source = memory(data, [column.name for column in self.schema.columns])
-        prediction = Prediction(self, source)
+        prediction = Prediction(self, source, level=intervals)
         result = pa.concat_tables(prediction.batches())
         if unknown := prediction.unknown:
             warn(

@@ -41,4 +41,6 @@ def load_table(path: str | os.PathLike[str]) -> TableModel:
             f"{os.fspath(path)} is a network without columns; expected the model of a table, from "
             "chainrule train. cr.load reads a network"
         )
-    return TableModel(model.network, model.schema, model.training, model.measures, model.version)
+    return TableModel(
+        model.network, model.schema, model.training, model.measures, model.version, model.held_out
+    )

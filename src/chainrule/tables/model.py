@@ -19,6 +19,7 @@ from chainrule.storage.atomic import write_atomically
 from chainrule.storage.container import harmless, opened
 from chainrule.tables import target as targets
 from chainrule.tables.cells import CellError
+from chainrule.tables.held_out import HeldOut
 from chainrule.tables.measures import NAMES
 from chainrule.tables.notes import Notes
 from chainrule.tables.preprocessing import Preprocessing
@@ -42,6 +43,7 @@ class TableModel:
 
     ``training`` holds the settings and facts of its training, ``measures`` the measures of the
     model and of the baseline on the held-out rows. Both are plain data, for people to read.
+    ``held_out`` is what these rows tell about how far the predictions can be trusted.
     """
 
     network: Network
@@ -49,6 +51,7 @@ class TableModel:
     training: dict[str, Any] = field(default_factory=dict)
     measures: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
+    held_out: HeldOut = field(default_factory=HeldOut)
 
     def __post_init__(self) -> None:
         inputs, outputs = len(self.schema.inputs), len(self.schema.outputs)
@@ -81,6 +84,8 @@ class TableModel:
             "training": self.training,
             "measures": self.measures,
         }
+        if told := self.held_out.to_dict():
+            about["held_out"] = told
         self.network.check_parameters()
         content = models.content(self.network, self.network.parameters, {models.TABLE: about})
         write_atomically(path, content)
@@ -203,7 +208,10 @@ def read(about: Any, network: Network) -> TableModel:
     """Return the model of a description; raise ValueError if that is incomplete, or newer."""
     check(about)
     schema = Schema.from_dict(about["schema"])
-    return TableModel(network, schema, about["training"], about["measures"], about["chainrule"])
+    held_out = HeldOut.from_dict(about.get("held_out", {}))
+    return TableModel(
+        network, schema, about["training"], about["measures"], about["chainrule"], held_out
+    )
 
 
 def check(about: Any) -> None:

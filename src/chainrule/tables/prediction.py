@@ -16,6 +16,7 @@ from chainrule.equations.numbers import plain
 from chainrule.storage.container import as_json
 from chainrule.tables import measures
 from chainrule.tables import target as targets
+from chainrule.tables.cells import Floats
 from chainrule.tables.measures import Measured
 from chainrule.tables.notes import Notes
 from chainrule.tables.source import Source, TableError, no_rows
@@ -28,21 +29,31 @@ if TYPE_CHECKING:
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".feather")
 OUTSIDE = "outside_training_range"
+LOWER, UPPER = "lower", "upper"  # the ends of intervals
 
 
 class Prediction:
     """The predictions of a model for a table, in batches, with notes and a score.
 
-    ``kept`` names columns of the table to copy. With ``mark_far``, one more column, `OUTSIDE`,
+    ``kept`` names columns of the table to copy. With ``level``, two more columns hold the ends of
+    the intervals of this level. With ``mark_far``, one more column, `OUTSIDE`,
     lists the columns whose value is far outside the training rows. After the last batch, ``notes``
     holds what the model did not know, and `score` returns how good the predictions are, if the
     table has the target.
     """
 
     def __init__(
-        self, model: TableModel, source: Source, kept: Sequence[str] = (), mark_far: bool = False
+        self,
+        model: TableModel,
+        source: Source,
+        kept: Sequence[str] = (),
+        mark_far: bool = False,
+        level: float | None = None,
     ) -> None:
-        self.mark_far = mark_far
+        self.mark_far, self.level = mark_far, level
+        self._intervals = None
+        if level is not None:
+            self._intervals = model.held_out.need_intervals(model.schema, level)
         self.model, self.source, self.kept = model, source, list(kept)
         self.unknown = model.check_columns(source)
         self.notes, self.n_rows = Notes(), 0
@@ -50,6 +61,13 @@ class Prediction:
         self._own = [target.name]
         if target.task == "classify":
             self._own += [f"probability_{name}" for name in target.classes]
+        if level is not None:
+            if target.name in (LOWER, UPPER):
+                raise TableError(
+                    f"the target is named {target.name!r}, as an end of its intervals is. Rename "
+                    "it in the table, and train again."
+                )
+            self._own += [LOWER, UPPER]
         self._own += [OUTSIDE] if mark_far else []
         for name in self.kept:
             if name not in source.names:
@@ -63,6 +81,7 @@ class Prediction:
                 )
         self._has_target = target.name in source.names
         self._scored: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        self.inside = 0  # known targets that are inside their intervals
         self.others: Counter[str] = Counter()  # targets that are not a class, or a number
 
     def batches(self) -> Iterator[pa.Table]:
@@ -76,15 +95,22 @@ class Prediction:
         for batch in self.source.batches(list(names)):
             X = model.preprocessing.transform(batch, self.source, self.n_rows, self.notes)
             outputs = model.network.predict(X)
+            within = None
             columns: dict[str, Any] = {name: batch.column(name) for name in self.kept}
             columns[target.name] = _labels(target, outputs)
             if target.task == "classify":
                 for j, name in enumerate(target.classes):
                     of_class = pa.array(np.ascontiguousarray(outputs[:, j]))
                     columns[f"probability_{name}"] = of_class
+            if self._intervals is not None:
+                predicted = measures.predicted_numbers(target, outputs)
+                ends = self._intervals.around(predicted, self.level or 0.0)
+                low, high = (_rounded(target, values) for values in ends)
+                columns |= {LOWER: pa.array(low), UPPER: pa.array(high)}
+                within = low, high
             if self.mark_far:
                 columns[OUTSIDE] = pa.array(self._outside(len(X)), pa.list_(pa.string()))
-            self._score(batch, outputs)
+            self._score(batch, outputs, within)
             self.n_rows += len(X)
             yield pa.table(columns)
         if not self.n_rows:
@@ -98,7 +124,9 @@ class Prediction:
                 found[row - self.n_rows].append(name)
         return found
 
-    def _score(self, batch: pa.Table, outputs: NDArray[Any]) -> None:
+    def _score(
+        self, batch: pa.Table, outputs: NDArray[Any], ends: tuple[Floats, Floats] | None
+    ) -> None:
         if not self._has_target:
             return
         schema = self.model.schema
@@ -106,6 +134,8 @@ class Prediction:
         y = targets.encode(schema.target, column, schema.missing, self.others)
         known = y >= 0 if schema.target.task == "classify" else ~np.isnan(y)
         self._scored.append((y[known], outputs[known]))
+        if ends is not None:
+            self.inside += int(((ends[0] <= y) & (y <= ends[1])).sum())  # none where y is NaN
 
     def score(self) -> tuple[int, Measured]:
         """Return how many rows had a known target, and how good the predictions are there."""
@@ -123,12 +153,16 @@ def _labels(target: Target, outputs: NDArray[Any]) -> pa.Array:
     import pyarrow as pa
 
     if target.task == "regress":
-        digits = 7 - math.floor(math.log10(target.scale))  # the rest is rounding of float32
-        return pa.array(np.round(measures.predicted_numbers(target, outputs), digits))
+        return pa.array(_rounded(target, measures.predicted_numbers(target, outputs)))
     types = {"text": pa.string(), "integer": pa.int64(), "number": pa.float64()}
     read = {"text": str, "integer": int, "number": float}[target.kind]
     classes = pa.array([read(name) for name in target.classes], types[target.kind])
     return classes.take(pa.array(outputs.argmax(axis=1)))
+
+
+def _rounded(target: Target, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return numbers of a target without the digits that are rounding of float32."""
+    return np.round(values, 7 - math.floor(math.log10(target.scale)))
 
 
 class _Writer(Protocol):

@@ -220,11 +220,11 @@ def _read(kind: type[Any], about: Any) -> Any:
         value = about[field.name]
         expected = str(field.type)
         if expected == "tuple[float, ...]":
-            value = tuple(_number(item, field.name) for item in _items(value, field.name))
+            value = tuple(finite(item, field.name) for item in _items(value, field.name))
         elif expected == "tuple[str, ...]":
             value = tuple(_text(item, field.name) for item in _items(value, field.name))
         elif expected == "float":
-            value = _number(value, field.name)
+            value = finite(value, field.name)
         elif expected == "bool":
             if not isinstance(value, bool):
                 raise ValueError(f"its {field.name} is {value!r}; expected true or false")
@@ -256,7 +256,8 @@ def _items(value: Any, name: str) -> Sequence[Any]:
     return value
 
 
-def _number(value: Any, name: str) -> float:
+def finite(value: Any, name: str) -> float:
+    """Return a finite number of JSON; raise ValueError, with its name, for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1000 else math.inf
     if not isinstance(value, float) or not math.isfinite(value):
