@@ -146,7 +146,7 @@ MEMBERS = {
     "hessian_vector_product ggn_diagonal views_of "
     "to_torch to_sklearn to_keras copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
-    "chainrule.TableModel": "predict explain save",
+    "chainrule.TableModel": "predict explain importance partial_dependence sensitivity save",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
     "chainrule.RMSProp": "",

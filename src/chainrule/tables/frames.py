@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
+import numpy as np
+
 from chainrule._exports import exported
-from chainrule.equations.checks import listed
+from chainrule.equations.checks import listed, whole
+from chainrule.tables import learned, notation, sensitivity
 from chainrule.tables import model as models
-from chainrule.tables import notation
 from chainrule.tables.cells import family
 from chainrule.tables.naming import by_index, names
 from chainrule.tables.prediction import Prediction
@@ -142,7 +144,8 @@ def typical(model: models.TableModel) -> list[dict[str, Any]]:
     return [row]
 
 
-def _alike(result: pa.Table, data: Any) -> Any:
+def _alike(result: pa.Table, data: Any, new_rows: bool = False) -> Any:
+    """Return a table of the same kind as data; with ``new_rows``, it has rows of its own."""
     import narwhals as nw
     import pyarrow as pa
 
@@ -152,7 +155,8 @@ def _alike(result: pa.Table, data: Any) -> Any:
         return result.to_pylist()
     frame = nw.from_native(data, eager_only=True)
     if frame.implementation.is_pandas():
-        return result.to_pandas().set_index(data.index)
+        frame_of_pandas = result.to_pandas()
+        return frame_of_pandas if new_rows else frame_of_pandas.set_index(data.index)
     made = nw.from_dict(
         {name: result[name].to_pylist() for name in result.column_names},
         backend=frame.implementation,
@@ -212,6 +216,103 @@ class TableModel(models.TableModel):
         for line in prediction.notes.words(self.schema, source):
             warn(line, stacklevel=2)
         return _alike(result, data)
+
+    def importance(self, data: Any, *, repeats: int = 5, seed: int = 0) -> Any:
+        """Return how much the loss rises if the cells of a column are shuffled among the rows.
+
+        The rows should be new to the model: on those that it has learned from, a column that it
+        knows by heart looks important. The loss is the one that the network minimises, without the
+        penalty: -ln of the probability of the class, or a loss of the standardised number.
+
+        Args:
+            data: The rows, as for `TableModel.predict`, with a column of the target. Rows without a
+                target are left out; of more than 10,000, so many are taken at random.
+            repeats: How often each column is shuffled.
+            seed: The seed of the shuffling.
+
+        Returns:
+            A table of the same kind as the data, the most important column first: ``column``, the
+            mean rise of the loss as ``importance``, and its standard ``deviation``.
+
+        Raises:
+            TypeError: ``data`` is another object, or a number is not whole.
+            ValueError: The data do not fit, or a number is too small.
+        """
+        whole(repeats, "repeats")
+        whole(seed, "seed", 0)
+        target = self.schema.target.name
+        source = memory(data, [*(column.name for column in self.schema.columns), target])
+        n = sum(batch.num_rows for batch in source.batches(source.names[:1]))
+        _, y, batch, _ = self.samples(source, slice(0, n), leave_out=True)
+        if (chosen := learned.some_rows(len(y), seed)) is not None:
+            y, batch = y[chosen], batch.take(chosen)
+        transform, rng = learned.transform_of(self.schema, Memory), np.random.default_rng(seed)
+        found = {
+            column.name: learned.rises(self.network, transform, batch, y, column.name, repeats, rng)
+            for column in self.schema.columns
+        }
+        return _alike(learned.as_importance(found), data, new_rows=True)
+
+    def partial_dependence(self, data: Any, column: str, *, points: int = 20) -> Any:
+        """Return the mean prediction if all rows had the same value in a column.
+
+        Args:
+            data: The rows, as for `TableModel.predict`; of more than 10,000, so many are taken at
+                random.
+            column: The name of the column.
+            points: The maximum number of values of a number or date: quantiles from 5 % to 95 %.
+
+        Returns:
+            A table of the same kind as the data: the values of the column, all categories of the
+            model for a category; and the mean prediction for each, named as `predict` names it.
+
+        Raises:
+            TypeError: ``data`` is another object, or ``points`` is not a whole number.
+            ValueError: The data do not fit, the model has no such column, or ``points`` is below 2.
+        """
+        whole(points, "points", 2)
+        found, batch = learned.find(self.schema, column), self._columns_of(data)
+        if (chosen := learned.some_rows(batch.num_rows, 0)) is not None:
+            batch = batch.take(chosen)
+        transform = learned.transform_of(self.schema, Memory)
+        made = learned.partial_dependence(
+            self.network, self.schema, transform, batch, Memory(batch), found, points
+        )
+        return _alike(made, data, new_rows=True)
+
+    def sensitivity(self, data: Any) -> Any:
+        """Return what would change each prediction, by column, in the units of the column.
+
+        A number has the derivative of the prediction, exact through the preprocessing, which
+        ``change`` calls "per 1". A category has the change that each other category would bring, a
+        date those of one day and of 365 days later, a time of day that of one hour later, and a
+        missing number that of the mean.
+
+        Args:
+            data: The rows, as for `TableModel.predict`.
+
+        Returns:
+            A table of the same kind as the data, with a line for each row and change: ``row``
+            (from 0), ``column``, ``value``, ``change``, and the change of the prediction, named as
+            `predict` names it: of the number in its units, or of each probability.
+
+        Raises:
+            TypeError: ``data`` is another object.
+            ValueError: The data do not fit.
+        """
+        batch = self._columns_of(data)
+        transform = learned.transform_of(self.schema, Memory)
+        made = sensitivity.of_rows(self.network, self.schema, transform, batch, Memory(batch))
+        return _alike(made, data, new_rows=True)
+
+    def _columns_of(self, data: Any) -> pa.Table:
+        """Return the columns of the model from data, as one table."""
+        import pyarrow as pa
+
+        names = [column.name for column in self.schema.columns]
+        source = memory(data, names)
+        self.check_columns(source)
+        return pa.concat_tables(source.batches(names)).combine_chunks()
 
     def explain(
         self, target: str, data: Any, *, label: str | None = None, **options: Any

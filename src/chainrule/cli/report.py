@@ -1,0 +1,55 @@
+"""`chainrule report`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from chainrule.cli.loaded import load_table, open_table
+from chainrule.cli.shared import SEED, Page, check_overwrite, plain_option, read_options
+from chainrule.storage.atomic import write_atomically
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      chainrule report model data.csv --out report.html
+      chainrule report model new.parquet --out report.html
+
+    DATA may be the table that the model has learned from: rows are predicted by networks like it
+    that have not learned from them.
+    """
+)
+@click.argument("model")
+@click.argument("data")
+@click.option("--out", required=True, metavar="FILE", help="The file for the page, .html.")
+@click.option("--seed", type=SEED, default=0, show_default=True,
+              help="Seed of the folds, and of the rows if there are many.")  # fmt: skip
+@plain_option
+@read_options
+def report(model: str, data: str, out: str, seed: int, plain: bool, **reading: Any) -> None:
+    """Write a page about the model of a table, and the rows of the table DATA.
+
+    The page holds the data and its columns, the quality, calibration and intervals, what the model
+    has learned, the rows that it predicts worst, and labels that may be wrong. It is one file, and
+    needs no network.
+    """
+    check_overwrite(out, [out], (data, model))
+    if os.path.splitext(out)[1].lower() not in (".html", ".htm"):
+        raise click.UsageError(f"--out is {out}; expected a name that ends in .html")
+    table = load_table(model, reading["missing"])
+    if table is None:
+        raise click.UsageError(
+            f"{model} is a network without columns; expected a model from chainrule train"
+        )
+    source = open_table(data, reading)
+    from chainrule.tables.report.found import look
+    from chainrule.tables.report.page import page as page_of
+
+    page = Page(plain)
+    with page.working(f"looking at {data}"):
+        written = page_of(look(table, source, seed), model)
+    write_atomically(out, written.encode())
+    page.say(f"Saved: {out}", "bold")
