@@ -33,7 +33,9 @@ def tell_table(page: Page, prepared: Prepared) -> None:
     page.say(f"{prepared.path}: {prepared.n_rows:,} rows, {n_columns:,} columns", "bold")
     page.fact("target", f"{target.name}: {_target_words(prepared)}")
     if prepared.without_target:
-        page.fact("", without_target(prepared.without_target) + _taken_for_missing(prepared))
+        from chainrule.tables.target import taken_for_none
+
+        page.fact("", without_target(prepared.without_target) + taken_for_none(prepared.none))
     kept: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
     page.fact("columns", "")
     if len(kept) > _LISTED:
@@ -66,14 +68,6 @@ def tell_table(page: Page, prepared: Prepared) -> None:
     if prepared.single:
         shown = ", ".join(prepared.single[:5]) + (", ..." if len(prepared.single) > 5 else "")
         page.fact("", f"classes without a test row: {shown}")
-
-
-def _taken_for_missing(prepared: Prepared) -> str:
-    """Return which texts of the target were taken for no value, and how to keep them."""
-    if not prepared.none:
-        return ""
-    shown = ", ".join(f"{text!r} {count:,}" for text, count in prepared.none.most_common(5))
-    return f" (taken for no value: {shown}; if they are classes, keep them with --missing '')"
 
 
 def _target_words(prepared: Prepared) -> str:

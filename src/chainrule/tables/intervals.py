@@ -136,10 +136,10 @@ def of_rows(
     levels = np.cumsum(w) / (w.sum() + w.mean())
     if weight is None:
         levels = np.arange(1, n + 1) / (n + 1)
-    kept = np.unique(np.concatenate([
-        np.linspace(0, n - 1, min(n, _EVENLY)).round().astype(np.int64),
-        np.arange(max(0, n - _FARTHEST), n),
-    ]))  # fmt: skip
+    kept = np.arange(n)
+    if n > _EVENLY + _FARTHEST:
+        evenly = np.linspace(0, n - 1, _EVENLY).round().astype(np.int64)
+        kept = np.union1d(evenly, np.arange(n - _FARTHEST, n))
     return Intervals(n, tuple(levels[kept].tolist()), tuple(errors[kept].tolist()), floor, least)
 
 

@@ -141,7 +141,7 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
     dropped = replace(wishes, drop=(*wishes.drop, *roles.left_out))
     found = profile.look(source, settings.target, settings.missing, dropped, roles.left_out)
     given = collect(source, roles, settings.missing, wishes)
-    target, y = targets.understand(source, settings.target, found.target, settings.task)
+    target, y = targets.understand(source, settings.target, found.target, settings.task, found.none)
     classes = target.task == "classify"
     if settings.balanced and not classes:
         raise TableError(
