@@ -49,8 +49,12 @@ def deal(
     if group is None:
         order = rng.permutation(len(y))
         order = order[np.argsort(y[order], kind="stable")]
+        dealt = np.arange(len(y)) % folds
+        if y.dtype.kind == "f":  # neighbours among numbers get the folds in a random order
+            rounds = -(-len(y) // folds)
+            dealt = np.argsort(rng.random((rounds, folds)), axis=1).ravel()[: len(y)]
         fold = np.empty(len(y), dtype=np.int64)
-        fold[order] = np.arange(len(y)) % folds
+        fold[order] = dealt
         return fold
     sizes = np.bincount(group)
     of_group, held = np.zeros(len(sizes), dtype=np.int64), np.zeros(folds, dtype=np.int64)

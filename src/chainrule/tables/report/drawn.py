@@ -35,11 +35,9 @@ def target(of: Target, y: NDArray[Any]) -> Plot:
         more = f"; the {_BARS} largest of {len(of.classes)}" if len(of.classes) > _BARS else ""
         return plots.bars(title, f"Rows of each class{more}.", items)
     counts, edges = np.histogram(y, _BINS)
-    middles = (edges[1:] + edges[:-1]) / 2
     words = f"From {number(float(y.min()))} to {number(float(y.max()))}, median "
     words += f"{number(float(np.median(y)))}."
-    heights = [("rows", counts.astype(float).tolist())]
-    return plots.curves(title, words, middles.tolist(), heights, of.name, "rows")
+    return plots.heights(title, words, edges.tolist(), counts.tolist(), of.name, "rows")
 
 
 def quality(of: Target, y: NDArray[Any], outputs: NDArray[Any], rows: NDArray[np.int64]) -> str:

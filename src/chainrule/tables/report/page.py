@@ -24,6 +24,7 @@ _STYLE = """<style>
 .chainrule .soft { opacity: .8; }
 .chainrule td.word, .chainrule th.word { text-align: left; white-space: normal; }
 .chainrule .wide > table { margin-left: 0; }
+.chainrule thead th { white-space: normal; } .chainrule td.word { min-width: 6rem; } .chainrule td.long { min-width: 16rem; }
 .chainrule td svg { display: block; }
 .chainrule a { color: inherit; }
 .chainrule th { vertical-align: bottom; } .chainrule td { vertical-align: top; }
@@ -88,7 +89,7 @@ def _data(found: Found) -> Iterator[str]:
 def _columns(found: Found) -> Iterator[str]:
     schema = found.model.schema
     head = ("column", "kind", "in the training rows", "missing here", "here")
-    yield from _table("The columns", head, columns.facts(found.model, found.sample), {2})
+    yield from _table("The columns", head, columns.facts(found.model, found.sample), {2, 4})
     if schema.left_out:
         yield _p("Columns of the training table that the model does not take:")
         rows = [(escape(c.name), escape(c.why)) for c in schema.left_out]
@@ -272,7 +273,9 @@ def _rows(title: str, found: Found, rows: Sequence[Row]) -> Iterator[str]:
         numbers = (f"{row.p:.3f}", f"{row.given:.3g}") if classes else (_signed(row.error),)
         cells = columns.cells_of(found.sample, names, row.place)
         body.append(tuple(map(_cell, (f"{row.row:,}", row.said, row.predicted, *numbers, *cells))))
-    yield from _table(title, (*head, *names), body)
+    kinds = {column.name: column.kind for column in schema.columns}
+    texts = {len(head) + i for i, name in enumerate(names) if kinds[name] == "category"}
+    yield from _table(title, (*head, *names), body, texts | ({1, 2} if classes else set()))
 
 
 def _model(found: Found) -> Iterator[str]:
@@ -309,7 +312,11 @@ def _table(
 ) -> Iterator[str]:
     """Yield a table whose cells are HTML; ``words`` are the columns that hold sentences."""
     words = {0, *(words or set())}
-    kind = [' class="word"' if i in words else "" for i in range(len(head))]
+    longest = [max((len(row[i]) for row in rows), default=0) for i in range(len(head))]
+    kind = [
+        f' class="word{" long" * (longest[i] > _LONGEST)}"' if i in words else ""
+        for i in range(len(head))
+    ]
     yield f'<div class="wide" tabindex="0" role="region" aria-label="{escape(title)}"><table>'
     cells = "".join(
         f'<th scope="col"{mark}>{escape(h)}</th>' for h, mark in zip(head, kind, strict=True)

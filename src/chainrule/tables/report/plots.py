@@ -11,7 +11,7 @@ from chainrule.equations.numbers import format_number
 from chainrule.explain.curve_svg import ticks
 
 _WIDTH, _HEIGHT = 460, 270
-_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 16, 14, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 16, 14, 44
 _BAR, _NAMES, _VALUES = 22, 150, 74  # height of a bar; room for names and for values
 _LETTER = 6.6  # width of a letter
 COLOURS = ("#2f7dc8", "#d1620f", "#7a55c7", "#19835b", "#b0307a")
@@ -107,6 +107,21 @@ def curves(
         parts += _legend([name for name, _ in series])
         height += 20 * len(series)
     return Plot(title, words, _svg(title, words, "".join(parts), height))
+
+
+def heights(
+    title: str, words: str, edges: Sequence[float], counts: Sequence[float], across: str, up: str
+) -> Plot:
+    """Draw a histogram: a bar between two edges for each count."""
+    box = _Box.around(edges, [0.0, *counts])
+    parts = [*_axes(box, across, up, number)]
+    for low, high, count in zip(edges, edges[1:], counts, strict=False):
+        (x0, y0), (x1, y1) = box.place(low, 0), box.place(high, count)
+        parts.append(
+            f'<rect x="{x0 + 0.5:.1f}" y="{y1}" width="{max(x1 - x0 - 1, 0.5):.1f}" '
+            f'height="{y0 - y1:.1f}" fill="{COLOURS[0]}"/>'
+        )
+    return Plot(title, words, _svg(title, words, "".join(parts), _HEIGHT))
 
 
 def points(
