@@ -173,6 +173,7 @@ class TableModel(models.TableModel):
         schema: The columns, the target, and what stands for no value.
         training: The settings and facts of its training.
         measures: The measures of the model and of the baseline on the rows held out for the test.
+        held_out: The calibration of its probabilities, or its intervals, from the same rows.
 
     Examples:
         >>> import chainrule as cr

@@ -24,7 +24,8 @@ _STYLE = """<style>
 .chainrule .soft { opacity: .8; }
 .chainrule td.word, .chainrule th.word { text-align: left; white-space: normal; }
 .chainrule .wide > table { margin-left: 0; }
-.chainrule thead th { white-space: normal; } .chainrule td.word { min-width: 6rem; } .chainrule td.long { min-width: 16rem; }
+.chainrule thead th { white-space: normal; }
+.chainrule td.word { min-width: 6rem; } .chainrule td.long { min-width: 16rem; }
 .chainrule td svg { display: block; }
 .chainrule a { color: inherit; }
 .chainrule th { vertical-align: bottom; } .chainrule td { vertical-align: top; }
