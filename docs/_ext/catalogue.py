@@ -97,7 +97,8 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "Tables",
         "Models of tables, which `chainrule train` writes.",
-        ("chainrule.load_table", "chainrule.TableModel"),
+        ("chainrule.load_table", "chainrule.TableModel", "chainrule.load_groups",
+         "chainrule.TableGroups"),
     ),
     Group(
         "Worksheets",
@@ -147,6 +148,7 @@ MEMBERS = {
     "to_torch to_sklearn to_keras copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
     "chainrule.TableModel": "predict explain importance partial_dependence sensitivity save",
+    "chainrule.TableGroups": "predict save",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
     "chainrule.RMSProp": "",
@@ -199,7 +201,7 @@ NOT_MADE = {
     "chainrule.CallCertificate", "chainrule.TorchExplorer",
     "chainrule.RunRecord", "chainrule.Move", "chainrule.Share",
     "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms",
-    "chainrule.TableModel",
+    "chainrule.TableGroups", "chainrule.TableModel",
 }  # fmt: skip
 
 # Names in annotations that stand for something else.

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     )
     from chainrule.network import Network
     from chainrule.sklearn.explaining import explain_sklearn
-    from chainrule.tables.loading import load_table
+    from chainrule.tables.loading import load_groups, load_table
     from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
     from chainrule.training.callbacks import Callback, EarlyStopping
     from chainrule.training.checkpoints import CheckpointWarning
@@ -110,7 +110,7 @@ _MODULES = {
     ),
     "network": ("Network",),
     "sklearn.explaining": ("explain_sklearn",),
-    "tables.loading": ("load_table",),
+    "tables.loading": ("load_groups", "load_table"),
     "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
     "training.callbacks": ("Callback", "EarlyStopping"),
     "training.checkpoints": ("CheckpointWarning",),
@@ -175,6 +175,7 @@ __all__ = [
     "from_sklearn",
     "from_torch",
     "load",
+    "load_groups",
     "load_run",
     "load_table",
     "watch",

@@ -17,6 +17,7 @@ from chainrule.loading import load as load_network
 if TYPE_CHECKING:
     from chainrule.explain.names import Names
     from chainrule.network import Network
+    from chainrule.tables.groups import GroupedModel
     from chainrule.tables.model import TableModel
     from chainrule.tables.source import Source
 
@@ -44,15 +45,17 @@ def load(
 
     Rows of a table without a target are an error, or left out with ``leave_out``.
     """
-    table = load_table(model, reading["missing"])
+    table = load_table(model, reading["missing"], reading["of"])
     if table is not None:
-        return _columns(table, data, reading, label, leave_out)
+        return _columns(table.member(reading["member"]), data, reading, label, leave_out)
     mine = {
         "--label": (label, None),
         "--delimiter": (reading["delimiter"], None),
         "--decimal": (reading["decimal"], "."),
         "--encoding": (reading["encoding"], "utf-8"),
         "--missing": (reading["missing"], ()),
+        "--member": (reading["member"], None),
+        "--of": (reading["of"], None),
     }
     for option, (given, unsaid) in mine.items():
         if given != unsaid:
@@ -64,15 +67,27 @@ def load(
     return Loaded(network, len(samples), lambda rows: (samples.X[rows], samples.y[rows], None))
 
 
-def load_table(model: str, missing: Sequence[str] = ()) -> TableModel | None:
-    """Load the model of a table; return None for a network without columns.
+def load_tables(model: str, missing: Sequence[str] = ()) -> TableModel | GroupedModel | None:
+    """Load the model of a table, or those of its groups; None for a network without columns.
 
     ``missing`` are more texts that stand for no value.
     """
-    from chainrule.tables import model as models
+    from chainrule.tables.groups import load
 
-    table = models.load(model)
+    table = load(model)
     return table.with_missing(missing) if table is not None and missing else table
+
+
+def load_table(model: str, missing: Sequence[str] = (), of: str | None = None) -> TableModel | None:
+    """Load one model of a table: that of the group ``of``, if there is one for each group."""
+    from chainrule.tables.groups import GroupedModel
+
+    table = load_tables(model, missing)
+    if isinstance(table, GroupedModel):
+        return table.one(of)
+    if table is not None and of is not None:
+        raise click.UsageError(f"--of is for models from train --by, but {model} has one model")
+    return table
 
 
 def open_table(path: str, reading: dict[str, Any]) -> Source:

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule.cli.loaded import load_table, open_table
+from chainrule.cli.loaded import load_tables, open_table
 from chainrule.cli.shared import Finite, check_overwrite, note, read_options, rows_have
 from chainrule.storage.atomic import atomic_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chainrule.tables.groups import GroupedModel
+    from chainrule.tables.model import TableModel
     from chainrule.tables.prediction import Prediction
+    from chainrule.tables.source import Source
 
 
 @click.command(
@@ -46,6 +51,12 @@ if TYPE_CHECKING:
     "--intervals", type=Finite(0, 1, min_open=True, max_open=True), metavar="LEVEL",
     help="Add the columns lower and upper, which hold this share of new rows, such as 0.9.",
 )  # fmt: skip
+@click.option("--spread", is_flag=True,
+              help="Add how far the networks of a model from train --members are apart: their "
+              "standard deviation.")  # fmt: skip
+@click.option("--new-groups", type=click.Choice(["refuse", "empty"]), default="refuse",
+              show_default=True, help="What to do with a row whose group has no model, after train "
+              "--by: refuse the table, or leave the prediction empty.")  # fmt: skip
 @read_options
 def predict(
     model: str,
@@ -54,6 +65,8 @@ def predict(
     as_json: bool,
     keep: tuple[str, ...],
     intervals: float | None,
+    spread: bool,
+    new_groups: str,
     **reading: Any,
 ) -> None:
     """Predict the target for each row of the table DATA with the model of a table.
@@ -62,16 +75,14 @@ def predict(
     the probability of each class, too.
     """
     out = None if out == "-" else out
-    table = load_table(model, reading["missing"])
+    table = load_tables(model, reading["missing"])
     if table is None:
         raise click.UsageError(
             f"{model} is a network without columns; expected a model from chainrule train"
         )
     form = _form(out, (data, model), as_json)
     source = open_table(data, reading)
-    from chainrule.tables.prediction import Prediction
-
-    prediction = Prediction(table, source, keep, mark_far=form == ".jsonl", level=intervals)
+    prediction = prediction_of(table, source, keep, form == ".jsonl", spread, new_groups, intervals)
     if unknown := prediction.unknown:
         note(f"columns that the model does not know are ignored: {', '.join(unknown)}")
     if out is None:
@@ -80,9 +91,24 @@ def predict(
     else:
         with atomic_file(out) as file:
             _write(prediction, file, form)
-    for line in prediction.notes.words(table.schema, source):
+    for line in prediction.words():
         note(line)
     _tell_score(prediction)
+
+
+def prediction_of(
+    table: TableModel | GroupedModel, source: Source, keep: Sequence[str], mark_far: bool,
+    spread: bool, new_groups: str, level: float | None = None,
+) -> Prediction:  # fmt: skip
+    """Return the predictions of a model, or of those of groups."""
+    from chainrule.tables.groups import GroupedModel
+    from chainrule.tables.prediction import Prediction
+
+    if isinstance(table, GroupedModel):
+        from chainrule.tables.grouped_prediction import GroupedPrediction
+
+        return GroupedPrediction(table, source, keep, mark_far, spread, new_groups, level)
+    return Prediction(table, source, keep, mark_far, spread, level)
 
 
 def _form(out: str | None, inputs: tuple[str, ...], as_json: bool) -> str:
@@ -116,7 +142,7 @@ def _tell_score(prediction: Prediction) -> None:
     from chainrule.tables.measures import NAMES, text
 
     if counts := prediction.others:
-        total, target = counts.total(), prediction.model.schema.target
+        total, target = counts.total(), prediction.target
         what = "number" if target.task == "regress" else "class of the model"
         found = listed([label for label, _ in counts.most_common()], 5)
         note(f"{rows_have(total)} a target that is not a {what} and is not scored: {found}")

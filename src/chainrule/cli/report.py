@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from chainrule.cli.loaded import load_table, open_table
-from chainrule.cli.shared import SEED, Page, check_overwrite, plain_option, read_options
+from chainrule.cli.shared import (
+    SEED,
+    Page,
+    check_overwrite,
+    of_option,
+    plain_option,
+    read_options,
+)
 from chainrule.storage.atomic import write_atomically
 
 
@@ -27,9 +34,12 @@ from chainrule.storage.atomic import write_atomically
 @click.option("--out", required=True, metavar="FILE", help="The file for the page, .html.")
 @click.option("--seed", type=SEED, default=0, show_default=True,
               help="Seed of the folds, and of the rows if there are many.")  # fmt: skip
+@of_option
 @plain_option
 @read_options
-def report(model: str, data: str, out: str, seed: int, plain: bool, **reading: Any) -> None:
+def report(
+    model: str, data: str, out: str, seed: int, of: str | None, plain: bool, **reading: Any
+) -> None:  # fmt: skip
     """Write a page about the model of a table, and the rows of the table DATA.
 
     The page holds the data and its columns, the quality, calibration and intervals, what the model
@@ -39,7 +49,7 @@ def report(model: str, data: str, out: str, seed: int, plain: bool, **reading: A
     check_overwrite(out, [out], (data, model))
     if os.path.splitext(out)[1].lower() not in (".html", ".htm"):
         raise click.UsageError(f"--out is {out}; expected a name that ends in .html")
-    table = load_table(model, reading["missing"])
+    table = load_table(model, reading["missing"], of)
     if table is None:
         raise click.UsageError(
             f"{model} is a network without columns; expected a model from chainrule train"

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ from chainrule.cli.shared import (
     plain_option,
     read_options,
 )
-from chainrule.cli.told import draw, refit_words, tell_held_out, tell_measures, tell_table
+from chainrule.cli.told import draw, learn, tell_table
 
 if TYPE_CHECKING:
     from chainrule.tables.training import Prepared, Settings
@@ -79,6 +78,8 @@ class _Every(ParamType["int | timedelta"]):
       chainrule train data.csv --target label --out model
       chainrule train data.parquet --target price --hidden 128,64 --out model
       chainrule train data.csv --target label --drop name --date 'born=%d.%m.%Y' --out model
+      chainrule train data.csv --target label --members 8 --out model
+      chainrule train sales.csv --target units --by store --out model
       chainrule train big.parquet --target label --checkpoint run --out model
       chainrule train big.parquet --target label --checkpoint run --resume --out model
 
@@ -112,6 +113,12 @@ class _Every(ParamType["int | timedelta"]):
 @click.option("--l2", type=Finite(0), help="λ of the L2 penalty. [3 / rows, at most 0.01]")
 @click.option("--dropout", type=_SHARE, default=0.0, show_default=True,
               help="Dropout rate of the hidden layers.")  # fmt: skip
+@click.option("--members", type=click.IntRange(1, 1000), default=1, show_default=True,
+              help="Train so many networks with other seeds; the mean of all is the prediction, "
+              "and predict --spread tells how far they are apart.")  # fmt: skip
+@click.option("--by", metavar="COLUMN",
+              help="Train a model for each value of this column; predict takes that of each "
+              "row.")  # fmt: skip
 @click.option("--balanced", is_flag=True, help="Weight the classes so that all count the same.")
 @click.option(
     "--loss",
@@ -163,44 +170,29 @@ def train(data: str, out: str, **given: Any) -> int:
     --categorical, --date, --drop and --missing may be repeated.
     """
     page = Page(given["plain"], silent=given["as_json"])
-    plot = _plot_path(out) if given["plot"] else None
+    plot = _plot_path(out) if given["plot"] and given["by"] is None else None
     _check(data, out, plot, given)
     settings = _settings(given)
     source = open_table(data, given)
     watched = given["validation_data"]
     watched = None if watched is None else open_table(watched, given)
+    if given["by"] is not None:
+        from chainrule.cli.by import train_groups
+
+        done = train_groups(page, source, settings, _keeping(given), out, given["as_json"])
+        return 0 if done else _interrupted(given["checkpoint"])
     from chainrule.tables import training
-    from chainrule.tables.trust import of_test
 
     with page.working(f"reading {data}"):
         prepared = training.prepare(source, settings, watched)
     tell_table(page, prepared)
     _check_memory(prepared)
-    network = training.make_network(prepared)
-    page.fact("network", str(network))
-    history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
-    if history.stop_reason == "interrupted":
+    trained = learn(page, prepared, _keeping(given))
+    if trained is None:
         return _interrupted(given["checkpoint"])
-    if not page.live:  # otherwise the progress bar has shown it
-        page.fact("trained", history.summary())
-    measured, beside = training.assess(network, prepared)
-    tell_measures(page, prepared, measured, beside)
-    held_out = of_test(network, prepared)
-    tell_held_out(page, held_out)
-    learned = 0
-    if prepared.is_refit:
-        network, again = training.refit(
-            prepared, history, verbose=int(page.live), **_keeping(given)
-        )
-        if again.stop_reason == "interrupted":
-            return _interrupted(given["checkpoint"])
-        learned = prepared.n_own
-        page.say()
-        page.fact("refit", refit_words(learned, again, bool(measured)))
-    model = training.model(network, prepared, history, measured, beside, learned)
-    model = replace(model, held_out=held_out)
+    model, histories = trained
     model.save(out)
-    drawn = plot if plot is not None and draw(history, plot, data) else None
+    drawn = plot if plot is not None and draw(histories, plot, data) else None
     saved = f"Saved: {out}"
     if drawn is not None:
         saved += f", and the loss curves in {drawn}"
@@ -210,7 +202,8 @@ def train(data: str, out: str, **given: Any) -> int:
     page.say(saved, "bold")
     if given["as_json"]:
         files = {"model": out, "plot": drawn, "data": data, "rows": prepared.n_rows}
-        click.echo(json.dumps(files | data_of(network, model), indent=2, ensure_ascii=False))
+        told = files | data_of(model.network, model)
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     return 0
 
 
@@ -235,6 +228,11 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
         raise click.UsageError("--validation and --validation-data contradict each other")
     if own == data == "-":
         raise click.UsageError("DATA and --validation-data are both -; name a file")
+    if given["by"] is not None:
+        for option in ("validation_data", "plot"):
+            if _is_said(option) and given[option]:
+                name = option.replace("_", "-")
+                raise click.UsageError(f"--by and --{name} contradict each other; leave one out")
     if given["group"] is not None and given["time"] is not None:
         raise click.UsageError("--group and --time contradict each other; split by one of them")
     for path in written:
@@ -258,7 +256,9 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
     folder = given["checkpoint"]
     if given["resume"] and folder is None:
         raise click.UsageError("--resume needs --checkpoint FOLDER, the folder of the run")
-    if not given["resume"] and (epoch := _reached(folder)) is not None:
+    if given["resume"] and (epoch := _reached(folder)) is not None:
+        _check_members(folder, given["members"], given["by"] is not None)
+    elif (epoch := _reached(folder)) is not None:
         raise click.UsageError(
             f"{folder} holds a run that reached epoch {epoch}. Resume it with --resume, or name "
             "another folder."
@@ -275,11 +275,14 @@ def _check_memory(prepared: Prepared) -> None:
     schema = prepared.schema
     sizes = (len(schema.inputs), *prepared.settings.hidden, len(schema.outputs))
     n = sum((fan_in + 1) * units for fan_in, units in itertools.pairwise(sizes))
-    need = _COPIES * 4 * n  # bytes in float32
+    members = prepared.settings.members
+    need = _COPIES * 4 * n * members  # bytes in float32
     if need > _memory():
+        whole = "it" if members == 1 else f"{members} of them"
         raise ValueError(
-            f"a network of {'-'.join(map(str, sizes))} units has {n:,} parameters; training it "
-            f"takes {need / 1e9:,.4g} GB, more than this machine has. Use fewer units (--hidden)."
+            f"a network of {'-'.join(map(str, sizes))} units has {n:,} parameters; training "
+            f"{whole} takes {need / 1e9:,.4g} GB, more than this machine has. Use fewer units "
+            "(--hidden)."
         )
 
 
@@ -297,7 +300,27 @@ def _reached(folder: str | None) -> int | None:
 
     if folder is None or not os.path.isdir(folder):
         return None
-    return max((epoch for epoch, _ in checkpoints(Path(folder))), default=None)
+    members = _numbered(Path(folder))
+    runs = [Path(folder), *members, *(own for path in members for own in _numbered(path))]
+    return max((epoch for run in runs for epoch, _ in checkpoints(run)), default=None)
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Return the folders of the runs in a folder: of members, or of groups."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
+
+
+def _check_members(folder: str, members: int, by: bool) -> None:
+    """Raise UsageError unless the run in a folder is one of as many networks."""
+    runs = _numbered(Path(folder))
+    own = [run for path in runs[:1] for run in _numbered(path)]
+    held = bool(own), len(own or runs) or 1
+    if held != (by, members):
+        words = [f"{'--by and ' * by}--members {count}" for by, count in (held, (by, members))]
+        raise click.UsageError(
+            f"{folder} holds a run with {words[0]}; this one has {words[1]}. Use the same, or name "
+            "another folder."
+        )
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -317,13 +340,13 @@ def _settings(given: dict[str, Any]) -> Settings:
     same = (
         "target", "hidden", "activation", "epochs", "batch_size", "learning_rate", "l2", "dropout",
         "patience", "test", "validation", "balanced", "loss", "refit",
-        "max_categories", "seed",
+        "max_categories", "seed", "members",
     )  # fmt: skip
     return Settings(
         **{name: given[name] for name in same},
         task=None if given["task"] == "auto" else given["task"],
         missing=missing_texts(given["missing"]), wishes=wishes,
-        roles=Roles(given["weight"], given["group"], given["time"]),
+        roles=Roles(given["weight"], given["group"], given["time"], given["by"]),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from chainrule.tables.notes import brief
 from chainrule.tables.preprocessing import numeric_parts
 from chainrule.tables.profile import Finding
 from chainrule.tables.schema import DATE_PARTS, SMALLEST, Column, LeftOut
-from chainrule.tables.source import Source, TableError
+from chainrule.tables.source import NothingToLearnError, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -135,7 +135,7 @@ class Fitting:
                 left_out.append(made)
         if not columns:
             reasons = "; ".join(f"{c.name!r}: {c.why}" for c in left_out[:5])
-            raise TableError(f"no column is left to learn from ({reasons})")
+            raise NothingToLearnError(f"no column is left to learn from ({reasons})")
         return columns, left_out
 
     def _numeric(self, finding: Finding) -> Column | LeftOut:

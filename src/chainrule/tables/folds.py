@@ -6,6 +6,7 @@ little. A network like it is trained on all folds but one, and predicts the rows
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +80,7 @@ def out_of_fold(
     as it did, with Adam, whose rate falls along a cosine. ``y`` holds the targets as it takes them.
     """
     n = int(fold.max()) + 1
-    epochs = int(training.get("best_epoch") or training.get("epochs") or 50)
+    epochs = _epochs(training)
     rate = float(training.get("learning_rate") or 0.003)
     networks = [_like(network, seed) for seed in range(n)]
     rows = [np.flatnonzero(fold != i) for i in range(n)]
@@ -93,6 +94,13 @@ def out_of_fold(
         here = fold == i
         outputs[here] = each.predict(X[here])
     return OutOfFold(outputs, networks, fold)
+
+
+def _epochs(training: Mapping[str, Any]) -> int:
+    """Return how many epochs a training took to its best one; of several networks, in the mean."""
+    said = training.get("best_epoch") or training.get("epochs") or 50
+    each = [int(text) for text in re.findall(r"\d+", str(said))]
+    return max(1, round(float(np.mean(each)))) if each else 50
 
 
 def _like(network: Network, seed: int) -> Network:

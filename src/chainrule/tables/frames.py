@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from warnings import warn
 
 import numpy as np
 
 from chainrule._exports import exported
 from chainrule.equations.checks import listed, whole
-from chainrule.tables import learned, notation, sensitivity
+from chainrule.tables import groups, learned, notation, sensitivity
 from chainrule.tables import model as models
 from chainrule.tables.cells import family
+from chainrule.tables.grouped_prediction import EMPTY, REFUSE, GroupedPrediction
 from chainrule.tables.naming import by_index, names
+from chainrule.tables.opening import need_packages
 from chainrule.tables.prediction import Prediction
 from chainrule.tables.source import BATCH, Source, TableError
 
@@ -170,6 +173,8 @@ class TableModel(models.TableModel):
 
     Attributes:
         network: The `Network`, whose inputs the columns become.
+        others: More networks, after ``chainrule train --members``; the mean of all is what the
+            model predicts.
         schema: The columns, the target, and what stands for no value.
         training: The settings and facts of its training.
         measures: The measures of the model and of the baseline on the rows held out for the test.
@@ -181,12 +186,14 @@ class TableModel(models.TableModel):
         >>> model.predict(frame)  # doctest: +SKIP
     """
 
-    def predict(self, data: Any, *, intervals: float | None = None) -> Any:
+    def predict(self, data: Any, *, spread: bool = False, intervals: float | None = None) -> Any:
         """Return the prediction for each row, in a table of the same kind as the data.
 
         Args:
             data: A dataframe of pandas, Polars or PyArrow; or a list of dictionaries, one for each
                 row. Columns are found by their names. A value that is missing is None or NaN.
+            spread: Whether to add the standard deviation over the networks of the model: a column
+                ``spread``, or for classes ``spread_CLASS``, of its probability.
             intervals: The level of intervals around a number, such as 0.9: that share of new rows
                 is inside, if they come from where the training rows came from.
 
@@ -202,21 +209,13 @@ class TableModel(models.TableModel):
         Raises:
             TypeError: ``data`` is another object, or ``intervals`` is not a number.
             ValueError: A column is missing, there are no rows, or a cell does not fit its column;
-                the message names the row and the column. Or the model has no intervals of this
-                level: its target has classes, or too few rows were held out.
+                the message names the row and the column. Or ``spread`` is asked of a model with one
+                network, or the model has no intervals of this level: its target has classes, or too
+                few rows were held out.
         """
-        import pyarrow as pa
-
         source = memory(data, [column.name for column in self.schema.columns])
-        prediction = Prediction(self, source, level=intervals)
-        result = pa.concat_tables(prediction.batches())
-        if unknown := prediction.unknown:
-            warn(
-                f"columns that the model does not know are ignored: {listed(unknown)}", stacklevel=2
-            )
-        for line in prediction.notes.words(self.schema, source):
-            warn(line, stacklevel=2)
-        return _alike(result, data)
+        prediction = Prediction(self, source, spread=spread, level=intervals)
+        return _predicted(prediction, data)
 
     def importance(self, data: Any, *, repeats: int = 5, seed: int = 0) -> Any:
         """Return how much the loss rises if the cells of a column are shuffled among the rows.
@@ -249,7 +248,9 @@ class TableModel(models.TableModel):
             y, batch = y[chosen], batch.take(chosen)
         transform, rng = learned.transform_of(self.schema, Memory), np.random.default_rng(seed)
         found = {
-            column.name: learned.rises(self.network, transform, batch, y, column.name, repeats, rng)
+            column.name: learned.rises(
+                self.networks, transform, batch, y, column.name, repeats, rng
+            )
             for column in self.schema.columns
         }
         return _alike(learned.as_importance(found), data, new_rows=True)
@@ -277,7 +278,7 @@ class TableModel(models.TableModel):
             batch = batch.take(chosen)
         transform = learned.transform_of(self.schema, Memory)
         made = learned.partial_dependence(
-            self.network, self.schema, transform, batch, Memory(batch), found, points
+            self.networks, self.schema, transform, batch, Memory(batch), found, points
         )
         return _alike(made, data, new_rows=True)
 
@@ -303,7 +304,7 @@ class TableModel(models.TableModel):
         """
         batch = self._columns_of(data)
         transform = learned.transform_of(self.schema, Memory)
-        made = sensitivity.of_rows(self.network, self.schema, transform, batch, Memory(batch))
+        made = sensitivity.of_rows(self.networks, self.schema, transform, batch, Memory(batch))
         return _alike(made, data, new_rows=True)
 
     def _columns_of(self, data: Any) -> pa.Table:
@@ -316,7 +317,13 @@ class TableModel(models.TableModel):
         return pa.concat_tables(source.batches(names)).combine_chunks()
 
     def explain(
-        self, target: str, data: Any, *, label: str | None = None, **options: Any
+        self,
+        target: str,
+        data: Any,
+        *,
+        label: str | None = None,
+        member: int | None = None,
+        **options: Any,
     ) -> Explanation:
         """Explain the derivative of the loss with respect to one quantity, by the names of columns.
 
@@ -327,6 +334,7 @@ class TableModel(models.TableModel):
             data: The rows, as for `TableModel.predict`, with a column of the target unless
                 ``label`` says it.
             label: The target of all rows, if the data has none.
+            member: Which network to explain, from 0, if the model has several.
             **options: The options of `Network.explain`.
 
         Returns:
@@ -334,13 +342,122 @@ class TableModel(models.TableModel):
 
         Raises:
             TypeError: ``data`` is another object.
-            ValueError: The model has no such quantity, or the data do not fit.
+            ValueError: The model has no such quantity or network, or the data do not fit.
         """
+        network = self.member(member).network
         needed = [column.name for column in self.schema.columns]
         needed += [] if label is not None else [self.schema.target.name]
         source = memory(data, needed)
         n = sum(batch.num_rows for batch in source.batches(source.names[:1]))
         X, y, batch, _ = self.samples(source, slice(0, n), label)
         options.setdefault("names", names(self.schema, source, batch, 0))
-        target = by_index(target, self.schema, len(self.network.sizes) - 1)
-        return self.network.explain(target, X, y, **options)
+        target = by_index(target, self.schema, len(network.sizes) - 1)
+        return network.explain(target, X, y, **options)
+
+
+@exported("chainrule")
+class TableGroups(groups.GroupedModel):
+    """The models of the groups of a table, one for each value of a column; see `load_groups`.
+
+    It is a mapping: ``model["Bonn"]`` is the `TableModel` of a group.
+
+    Attributes:
+        by: The column whose value chooses the model.
+        left_out: The groups without a model, and why that is.
+        measures: The measures of all models together, and of the baselines, on the rows held out
+            for the test.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> stores = cr.load_groups("stores.model")  # doctest: +SKIP
+        >>> list(stores), stores.left_out  # doctest: +SKIP
+    """
+
+    models: Mapping[str, TableModel]
+
+    def __getitem__(self, group: str) -> TableModel:
+        return self.models[group]
+
+    def predict(
+        self,
+        data: Any,
+        *,
+        spread: bool = False,
+        new_groups: Literal["refuse", "empty"] = "refuse",
+        intervals: float | None = None,
+    ) -> Any:
+        """Return the prediction for each row, by the model of its group, in the order of the rows.
+
+        Args:
+            data: As for `TableModel.predict`, with the column ``by``.
+            spread: As for `TableModel.predict`.
+            new_groups: Whether a row whose group has no model is an error, or has an empty
+                prediction and is named in a warning.
+            intervals: As for `TableModel.predict`; each group has its own.
+
+        Returns:
+            As `TableModel.predict`. A class that a group never had has the probability 0 there.
+
+        Warns:
+            UserWarning: The data has what the training rows had not.
+
+        Raises:
+            TypeError: ``data`` is another object.
+            ValueError: As `TableModel.predict`, or a row is of a group without a model.
+        """
+        if new_groups not in (REFUSE, EMPTY):
+            raise ValueError(f"new_groups is {new_groups!r}; expected {REFUSE!r} or {EMPTY!r}")
+        needed = dict.fromkeys(
+            [self.by, *(c.name for model in self.values() for c in model.schema.columns)]
+        )
+        source = memory(data, list(needed))
+        prediction = GroupedPrediction(
+            self, source, spread=spread, new_groups=new_groups, level=intervals
+        )
+        return _predicted(prediction, data)
+
+
+def _predicted(prediction: Prediction, data: Any) -> Any:
+    """Return all predictions, in a table of the same kind as the data; warn of what is new."""
+    import pyarrow as pa
+
+    result = pa.concat_tables(prediction.batches())
+    if unknown := prediction.unknown:
+        warn(f"columns that the model does not know are ignored: {listed(unknown)}", stacklevel=3)
+    for line in prediction.words():
+        warn(line, stacklevel=3)
+    return _alike(result, data)
+
+
+def read(path: str | os.PathLike[str]) -> models.TableModel | groups.GroupedModel:
+    """Read a model of a table, or those of its groups; see `load_table` and `load_groups`."""
+    need_packages()
+    model = groups.load(path)
+    if model is None:
+        raise ValueError(
+            f"{os.fspath(path)} is a network without columns; expected the model of a table, from "
+            "chainrule train. cr.load reads a network"
+        )
+    return model
+
+
+def read_one(
+    model: models.TableModel | groups.GroupedModel, path: str | os.PathLike[str]
+) -> TableModel:
+    """Return a model for use with dataframes; raise ValueError for the models of groups."""
+    if isinstance(model, groups.GroupedModel):
+        raise ValueError(
+            f"{os.fspath(path)} has a model for each {model.by}; read it with chainrule.load_groups"
+        )
+    facts = model.training, model.measures, model.version
+    return TableModel(model.network, model.schema, *facts, model.others, model.held_out)
+
+
+def read_groups(
+    model: models.TableModel | groups.GroupedModel, path: str | os.PathLike[str]
+) -> TableGroups:
+    """Return the models of groups for use with dataframes; raise ValueError for one model."""
+    if not isinstance(model, groups.GroupedModel):
+        raise ValueError(f"{os.fspath(path)} has one model; read it with chainrule.load_table")
+    own = {name: read_one(one, path) for name, one in model.items()}
+    return TableGroups(model.by, own, model.left_out, model.measures, model.version)

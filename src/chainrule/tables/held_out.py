@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from chainrule.tables import calibration, intervals, measures
 from chainrule.tables.calibration import Calibration
+from chainrule.tables.cells import Floats
 from chainrule.tables.intervals import Intervals
 from chainrule.tables.measures import Weight
 from chainrule.tables.schema import Schema, Target
@@ -67,11 +68,13 @@ class HeldOut:
 
 
 def of_rows(
-    target: Target, y: NDArray[Any], outputs: NDArray[Any], weight: Weight, least: float | None
-) -> HeldOut:
+    target: Target, y: NDArray[Any], outputs: NDArray[Any], weight: Weight, least: float | None,
+    spread: Floats | None = None,
+) -> HeldOut:  # fmt: skip
     """Return what rows tell about a network that has not learned from them.
 
-    ``y`` holds classes, or numbers in their own units, of which ``least`` is the least possible.
+    ``y`` holds classes, or numbers in their own units, of which ``least`` is the least possible,
+    and ``spread`` that of the networks in each row, if they are several.
     """
     if not len(y):
         return HeldOut()
@@ -79,4 +82,4 @@ def of_rows(
         return HeldOut(calibration.of_rows(y, outputs, target.classes, weight))
     predicted = measures.predicted_numbers(target, outputs)
     y = np.asarray(y, dtype=np.float64)
-    return HeldOut(None, intervals.of_rows(y, predicted, weight, least=least))
+    return HeldOut(None, intervals.of_rows(y, predicted, weight, spread=spread, least=least))

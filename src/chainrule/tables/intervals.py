@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.tables.cells import Floats
-from chainrule.tables.measures import Weight
+from chainrule.tables.measures import Weight, text
 from chainrule.tables.schema import finite
 
 _EVENLY, _FARTHEST = 400, 100  # of many errors, those that are kept
@@ -78,6 +78,13 @@ class Intervals:
         """Return how far the intervals of usual levels reach, as far as the rows are enough."""
         most = self.levels[-1] if self.levels else 0.0
         return {f"{level:g}": self.width(level) for level in SHOWN if level <= most}
+
+    def words(self) -> str:
+        """Return how far the intervals of usual levels reach, in one line."""
+        unit = "" if self.floor is None else " times the spread"
+        found = self.summary().items()
+        widths = [f"{100 * float(level):g} % within ± {text(x)}{unit}" for level, x in found]
+        return ", ".join(widths) or "too few rows were held out"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""

@@ -28,6 +28,7 @@ MOST = 10_000  # rows that are looked at; of more, so many at random
 DAY = 86400.0
 Inputs = NDArray[np.float32]
 Transform = Callable[["pa.Table"], Inputs]
+Networks = Sequence["Network"]  # of which the mean predicts
 
 
 def transform_of(schema: Schema, source: Callable[[pa.Table], Source]) -> Transform:
@@ -59,7 +60,7 @@ def some_rows(n: int, seed: int, most: int = MOST) -> NDArray[np.int64] | None:
 
 
 def rises(
-    network: Network,
+    networks: Networks,
     transform: Transform,
     batch: pa.Table,
     y: NDArray[Any],
@@ -71,14 +72,26 @@ def rises(
 
     ``y`` holds the targets as the network takes them. Each repeat shuffles again.
     """
-    before = network.loss_value(transform(batch), y)
+    before = loss(networks, transform(batch), y)
     at, column = batch.column_names.index(name), batch.column(name)
     made = []
     for _ in range(repeats):
         shuffled = column.take(rng.permutation(len(y)))
         X = transform(batch.set_column(at, name, shuffled))
-        made.append(network.loss_value(X, y) - before)
+        made.append(loss(networks, X, y) - before)
     return made
+
+
+def loss(networks: Networks, X: Inputs, y: NDArray[Any]) -> float:
+    """Return the mean loss of the mean of networks, without the penalty."""
+    first = networks[0]
+    if len(networks) == 1:
+        return first.loss_value(X, y) - first.penalty()
+    a = np.mean([network.predict(X) for network in networks], axis=0, dtype=np.float64)
+    if y.ndim == 1:
+        of_class = np.maximum(a[np.arange(len(y)), y], np.finfo(np.float32).tiny)
+        return float(-np.log(of_class).mean())
+    return float(first.loss.value(a, np.asarray(y, dtype=np.float64)).sum(axis=1).mean())
 
 
 def as_importance(found: dict[str, Sequence[float]]) -> pa.Table:
@@ -96,12 +109,12 @@ def as_importance(found: dict[str, Sequence[float]]) -> pa.Table:
 # --- partial dependence ---------------------------------------------------------------------------
 
 
-def outputs(network: Network, schema: Schema, X: Inputs) -> dict[str, Floats]:
-    """Return what a network predicts: the number in its own units, or a probability of each class.
+def outputs(networks: Networks, schema: Schema, X: Inputs) -> dict[str, Floats]:
+    """Return what networks predict: the number in its own units, or a probability of each class.
 
     The names are those that predictions have.
     """
-    out = np.asarray(network.predict(X), dtype=np.float64)
+    out = np.mean([network.predict(X) for network in networks], axis=0, dtype=np.float64)
     target = schema.target
     if target.task == "regress":
         return {target.name: measures.predicted_numbers(target, out)}
@@ -109,7 +122,7 @@ def outputs(network: Network, schema: Schema, X: Inputs) -> dict[str, Floats]:
 
 
 def partial_dependence(
-    network: Network, schema: Schema, transform: Transform, batch: pa.Table, source: Source,
+    networks: Networks, schema: Schema, transform: Transform, batch: pa.Table, source: Source,
     column: Column, points: int,
 ) -> pa.Table:  # fmt: skip
     """Return the mean prediction of rows if all had the same value in a column, for some values.
@@ -125,7 +138,7 @@ def partial_dependence(
     for i in range(len(values)):
         same = pa.concat_arrays([values.slice(i, 1)] * batch.num_rows)
         X = transform(batch.set_column(at, column.name, same))
-        for name, predicted in outputs(network, schema, X).items():
+        for name, predicted in outputs(networks, schema, X).items():
             means.setdefault(name, []).append(float(predicted.mean()))
     if column.name in means:
         raise TableError(

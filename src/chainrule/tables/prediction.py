@@ -35,32 +35,39 @@ LOWER, UPPER = "lower", "upper"  # the ends of intervals
 class Prediction:
     """The predictions of a model for a table, in batches, with notes and a score.
 
-    ``kept`` names columns of the table to copy. With ``level``, two more columns hold the ends of
-    the intervals of this level. With ``mark_far``, one more column, `OUTSIDE`,
-    lists the columns whose value is far outside the training rows. After the last batch, ``notes``
-    holds what the model did not know, and `score` returns how good the predictions are, if the
-    table has the target.
+    ``kept`` names columns of the table to copy. With ``spread``, one more column for each output is
+    the standard deviation over the networks of the model. With ``level``, two more columns hold the
+    ends of the intervals of this level. With ``mark_far``, one more column, `OUTSIDE`, lists the
+    columns whose value is far outside the training rows. After the last batch, ``notes`` holds what
+    the model did not know, and `score` returns how good the predictions are, if the table has the
+    target.
     """
 
     def __init__(
-        self,
-        model: TableModel,
-        source: Source,
-        kept: Sequence[str] = (),
-        mark_far: bool = False,
-        level: float | None = None,
-    ) -> None:
-        self.mark_far, self.level = mark_far, level
-        self._intervals = None
+        self, model: TableModel, source: Source, kept: Sequence[str] = (), mark_far: bool = False,
+        spread: bool = False, level: float | None = None,
+    ) -> None:  # fmt: skip
+        if spread and not model.others:
+            raise TableError(
+                "the model has one network, and the spread is over several. Train it with "
+                "--members 8 or the like"
+            )
         if level is not None:
-            self._intervals = model.held_out.need_intervals(model.schema, level)
+            model.held_out.need_intervals(model.schema, level)
+        self._begin(model, model.schema.target, source, kept, mark_far, spread, level)
+
+    def _begin(
+        self, model: Any, target: Target, source: Source, kept: Sequence[str], mark_far: bool,
+        spread: bool, level: float | None,
+    ) -> None:  # fmt: skip
+        self.mark_far, self.spread, self.target, self.level = mark_far, spread, target, level
         self.model, self.source, self.kept = model, source, list(kept)
         self.unknown = model.check_columns(source)
         self.notes, self.n_rows = Notes(), 0
-        target = model.schema.target
         self._own = [target.name]
         if target.task == "classify":
             self._own += [f"probability_{name}" for name in target.classes]
+        self._own += spreads(target) if spread else []
         if level is not None:
             if target.name in (LOWER, UPPER):
                 raise TableError(
@@ -86,42 +93,60 @@ class Prediction:
 
     def batches(self) -> Iterator[pa.Table]:
         """Yield the predictions of all rows in order."""
-        import pyarrow as pa
-
-        model, target = self.model, self.model.schema.target
-        names = dict.fromkeys([*(column.name for column in model.schema.columns), *self.kept])
+        names = dict.fromkeys([*self._columns(), *self.kept])
         if self._has_target:
-            names[target.name] = None
+            names[self.target.name] = None
         for batch in self.source.batches(list(names)):
-            X = model.preprocessing.transform(batch, self.source, self.n_rows, self.notes)
-            outputs = model.network.predict(X)
-            within = None
-            columns: dict[str, Any] = {name: batch.column(name) for name in self.kept}
-            columns[target.name] = _labels(target, outputs)
-            if target.task == "classify":
-                for j, name in enumerate(target.classes):
-                    of_class = pa.array(np.ascontiguousarray(outputs[:, j]))
-                    columns[f"probability_{name}"] = of_class
-            if self._intervals is not None:
-                predicted = measures.predicted_numbers(target, outputs)
-                ends = self._intervals.around(predicted, self.level or 0.0)
-                low, high = (_rounded(target, values) for values in ends)
-                columns |= {LOWER: pa.array(low), UPPER: pa.array(high)}
-                within = low, high
-            if self.mark_far:
-                columns[OUTSIDE] = pa.array(self._outside(len(X)), pa.list_(pa.string()))
-            self._score(batch, outputs, within)
-            self.n_rows += len(X)
-            yield pa.table(columns)
+            predicted = self._predict(batch)
+            self.n_rows += batch.num_rows
+            yield predicted
         if not self.n_rows:
             raise no_rows(self.source.path)
 
-    def _outside(self, n: int) -> list[list[str]]:
+    def _columns(self) -> list[str]:
+        """Return the columns that the model reads."""
+        return [column.name for column in self.model.schema.columns]
+
+    def _predict(self, batch: pa.Table) -> pa.Table:
+        """Return the predictions of the next rows."""
+        import pyarrow as pa
+
+        model, target = self.model, self.target
+        X = model.preprocessing.transform(batch, self.source, self.n_rows, self.notes)
+        each = model.ensemble.outputs(X)  # once, for the mean and the spread
+        outputs = each[0] if len(each) == 1 else each.mean(axis=0)
+        columns: dict[str, Any] = {name: batch.column(name) for name in self.kept}
+        columns[target.name] = labels(target, outputs)
+        if target.task == "classify":
+            for j, name in enumerate(target.classes):
+                of_class = pa.array(np.ascontiguousarray(outputs[:, j]))
+                columns[f"probability_{name}"] = of_class
+        within = None
+        if self.level is not None:
+            within = ends(model, each, self.level)
+            columns |= {LOWER: pa.array(within[0]), UPPER: pa.array(within[1])}
+        if self.spread:
+            scale = target.scale if target.task == "regress" else 1.0
+            deviations = each.std(axis=0, dtype=np.float64) * scale
+            for j, name in enumerate(spreads(target)):
+                columns[name] = pa.array(np.ascontiguousarray(deviations[:, j], np.float32))
+        if self.mark_far:
+            far = self._outside(self.notes, self.n_rows, len(X))
+            columns[OUTSIDE] = pa.array(far, pa.list_(pa.string()))
+        self._score(batch, outputs, within)
+        return pa.table(columns)
+
+    def words(self) -> list[str]:
+        """Return what the model did not know."""
+        return self.notes.words(self.model.schema, self.source)
+
+    @staticmethod
+    def _outside(notes: Notes, start: int, n: int) -> list[list[str]]:
         """Return the columns of each row of the last batch whose value is far outside."""
         found: list[list[str]] = [[] for _ in range(n)]
-        for name, far in self.notes.far.items():
+        for name, far in notes.far.items():
             for row in far.rows:
-                found[row - self.n_rows].append(name)
+                found[row - start].append(name)
         return found
 
     def _score(
@@ -129,13 +154,17 @@ class Prediction:
     ) -> None:
         if not self._has_target:
             return
-        schema = self.model.schema
-        column = batch.column(schema.target.name)
-        y = targets.encode(schema.target, column, schema.missing, self.others)
-        known = y >= 0 if schema.target.task == "classify" else ~np.isnan(y)
+        y = self._truth(batch.column(self.target.name))
+        known = y >= 0 if self.target.task == "classify" else ~np.isnan(y)
         self._scored.append((y[known], outputs[known]))
         if ends is not None:
             self.inside += int(((ends[0] <= y) & (y <= ends[1])).sum())  # none where y is NaN
+
+    def _truth(self, column: pa.ChunkedArray) -> NDArray[Any]:
+        return targets.encode(self.target, column, self.model.schema.missing, self.others)
+
+    def _measure(self, y: NDArray[Any], outputs: NDArray[Any]) -> Measured:
+        return measures.measure(self.target, y, outputs)
 
     def score(self) -> tuple[int, Measured]:
         """Return how many rows had a known target, and how good the predictions are there."""
@@ -145,10 +174,25 @@ class Prediction:
         outputs = np.concatenate([part for _, part in self._scored])
         if not len(y):
             return 0, {}
-        return len(y), measures.measure(self.model.schema.target, y, outputs)
+        return len(y), self._measure(y, outputs)
 
 
-def _labels(target: Target, outputs: NDArray[Any]) -> pa.Array:
+def ends(model: TableModel, each: NDArray[Any], level: float) -> tuple[Floats, Floats]:
+    """Return the ends of the intervals around the mean of the outputs of networks, (M, n, 1)."""
+    target = model.schema.target
+    intervals = model.held_out.need_intervals(model.schema, level)
+    predicted = measures.predicted_numbers(target, each.mean(axis=0) if len(each) > 1 else each[0])
+    spread = each[:, :, 0].std(axis=0, dtype=np.float64) * target.scale
+    low, high = intervals.around(predicted, level, spread)
+    return _rounded(target, low), _rounded(target, high)
+
+
+def spreads(target: Target) -> list[str]:
+    """Return the names of the columns of the spread."""
+    return [f"spread_{name}" for name in target.classes] or ["spread"]
+
+
+def labels(target: Target, outputs: NDArray[Any]) -> pa.Array:
     """Return the predicted labels, with the type of the target."""
     import pyarrow as pa
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from chainrule.tables import cells, learned, notation
 from chainrule.tables.cells import Floats
-from chainrule.tables.learned import Inputs, Transform
+from chainrule.tables.learned import Inputs, Networks, Transform
 from chainrule.tables.notes import brief
 from chainrule.tables.preprocessing import numeric_parts
 from chainrule.tables.schema import Column, Schema
@@ -47,7 +47,7 @@ def slopes(network: Network, X: Inputs) -> Floats:
 
 
 def of_rows(
-    network: Network, schema: Schema, transform: Transform, batch: pa.Table, source: Source
+    networks: Networks, schema: Schema, transform: Transform, batch: pa.Table, source: Source
 ) -> pa.Table:
     """Return what would change the predictions of some rows: a line for each row and change.
 
@@ -57,8 +57,8 @@ def of_rows(
     import pyarrow as pa
 
     X = transform(batch)
-    now = learned.outputs(network, schema, X)
-    at_inputs = slopes(network, X)
+    now = learned.outputs(networks, schema, X)
+    at_inputs = np.mean([slopes(network, X) for network in networks], axis=0)
     if schema.target.task == "regress":
         at_inputs = at_inputs * schema.target.scale
     held: dict[str, list[Any]] = {name: [] for name in ("row", "column", "value", "change", *now)}
@@ -78,7 +78,7 @@ def of_rows(
         for words, rows, changed in _switches(column, schema, batch, source):
             at = batch.column_names.index(column.name)
             then = learned.outputs(
-                network, schema, transform(batch.set_column(at, column.name, changed))
+                networks, schema, transform(batch.set_column(at, column.name, changed))
             )
             moves = np.column_stack([then[name] - now[name] for name in now])
             for row in rows:

@@ -42,6 +42,10 @@ class TableError(ValueError):
     """An error in a table: what is wrong, and where."""
 
 
+class NothingToLearnError(TableError):
+    """An error of a table whose rows are too few, or too alike, to learn from."""
+
+
 def counted(n: int, noun: str) -> str:
     """Return a number with its noun: 1 column, 2 columns."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

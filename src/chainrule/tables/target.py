@@ -16,7 +16,7 @@ from chainrule.tables.cells import CellError
 from chainrule.tables.notation import TIME, Notations, is_symbolic
 from chainrule.tables.profile import NUMBERS_FROM, quoted
 from chainrule.tables.schema import LARGEST, Labels, Target, Task
-from chainrule.tables.source import Source, TableError
+from chainrule.tables.source import NothingToLearnError, Source, TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +67,7 @@ def understand(
         return _classes(name, column, numbers, none)
     present = numbers[~np.isnan(numbers)]
     if not len(present):
-        raise TableError(
+        raise NothingToLearnError(
             f"the target {name!r} has no value in any row{taken_for_none(none)}. Name another "
             "column with --target."
         )
@@ -145,7 +145,7 @@ def _classes(
     counts = np.bincount(inverse)
     advice = "" if numbers is None else ". If it is a quantity, add --task regress."
     if counts.max() == 1:
-        raise TableError(
+        raise NothingToLearnError(
             f"the target {name!r} has a different class in each of its {len(inverse):,} rows; "
             f"expected several rows of a class{advice}"
         )
@@ -262,9 +262,9 @@ def _written(value: float) -> str:
     return str(int(value)) if value == math.floor(value) and abs(value) < 2**53 else repr(value)
 
 
-def _constant(name: str, value: str, none: Mapping[str, int] | None) -> TableError:
+def _constant(name: str, value: str, none: Mapping[str, int] | None) -> NothingToLearnError:
     every = "every row that has one" if none else "every row"
-    return TableError(
+    return NothingToLearnError(
         f"the target {name!r} is {value} in {every}{taken_for_none(none)}, so there is nothing to "
         "learn. Name another column with --target."
     )
@@ -277,3 +277,13 @@ def taken_for_none(none: Mapping[str, int] | None) -> str:
     common = sorted(none.items(), key=lambda each: -each[1])[:5]
     shown = ", ".join(f"{text!r} {count:,}" for text, count in common)
     return f" (taken for no value: {shown}; if they are classes, keep them with --missing '')"
+
+
+def check_counts(source: Source, name: str, y: NDArray[Any]) -> None:
+    """Raise TableError unless the target can be a count: nowhere below 0."""
+    if (below := y < 0).any():
+        row = int(below.argmax())
+        raise TableError(
+            f"{source.place(row, name)}: the target is {y[row]:.6g}; --loss poisson needs counts, "
+            "0 or more"
+        )

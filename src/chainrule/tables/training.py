@@ -7,14 +7,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.equations.checks import listed
 from chainrule.equations.optimizers import Adam
-from chainrule.equations.schedules import ReduceOnPlateau, Schedule
+from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
 from chainrule.storage import models
 from chainrule.tables import measures, profile, rows
@@ -23,10 +23,11 @@ from chainrule.tables.fitting import Fitting, mean_and_deviation
 from chainrule.tables.measures import Measured
 from chainrule.tables.model import TableModel
 from chainrule.tables.preprocessing import Preprocessing
-from chainrule.tables.profile import Wishes
+from chainrule.tables.profile import Finding, Wishes
+from chainrule.tables.replayed import replayed
 from chainrule.tables.roles import Roles, collect
 from chainrule.tables.schema import SMALLEST, Schema, Task
-from chainrule.tables.source import MISSING, Source, TableError, no_rows
+from chainrule.tables.source import MISSING, NothingToLearnError, Source, TableError, no_rows
 from chainrule.tables.split import (
     PARTS,
     TEST,
@@ -39,8 +40,10 @@ from chainrule.tables.split import (
 from chainrule.training.callbacks import Callback, EarlyStopping
 
 if TYPE_CHECKING:
+    from chainrule.ensemble import Ensemble
     from chainrule.training.history import History
 
+T = TypeVar("T")
 
 # What a number's error costs, as people call it, and the loss of the network.
 LOSSES = {
@@ -70,6 +73,7 @@ class Settings:
     refit: bool = True
     max_categories: int | None = None
     seed: int = 0
+    members: int = 1  # networks, whose mean is the prediction
     missing: tuple[str, ...] = MISSING
     wishes: Wishes = field(default_factory=Wishes)
     roles: Roles = field(default_factory=Roles)
@@ -124,11 +128,17 @@ class Prepared:
         return np.asarray(scaled, dtype=np.float32)[:, None]
 
 
-def prepare(source: Source, settings: Settings, validation: Source | None = None) -> Prepared:
+def prepare(
+    source: Source,
+    settings: Settings,
+    validation: Source | None = None,
+    findings: Sequence[Finding] | None = None,
+) -> Prepared:
     """Profile the table, split its rows, fit the preprocessing, and transform all rows.
 
-    ``validation`` is a table of its own whose rows decide when to stop. Raises TableError, with the
-    place, for a table that cannot be learned from.
+    ``validation`` is a table of its own whose rows decide when to stop. ``findings`` are what the
+    columns are, where that is known. Raises TableError, with the place, for a table that cannot be
+    learned from.
     """
     if len(source.names) < 2:
         raise TableError(
@@ -139,6 +149,8 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
     wishes.check(source.names, settings.target, source.path)
     roles.check(source.names, settings.target, wishes, source.path)
     dropped = replace(wishes, drop=(*wishes.drop, *roles.left_out))
+    if findings is not None:  # only the target is read
+        dropped = Wishes(drop=tuple(name for name in source.names if name != settings.target))
     found = profile.look(source, settings.target, settings.missing, dropped, roles.left_out)
     given = collect(source, roles, settings.missing, wishes)
     target, y = targets.understand(source, settings.target, found.target, settings.task, found.none)
@@ -154,24 +166,24 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
         parts = split_by_time(y, classes, *shares, given.time)
     else:
         parts = split(y, classes, *shares, settings.seed)
-    fitting = Fitting(source, found.findings, settings.missing)
+    fitting = Fitting(source, findings or found.findings, settings.missing)
     rows.fit(source, fitting, parts)
     columns, left_out = fitting.finish(settings.max_categories)
     if not classes:
         learned = y[parts == TRAIN]
         mean, scale = mean_and_deviation(learned)
         if learned.min() == learned.max():
-            raise TableError(
+            raise NothingToLearnError(
                 f"the target {target.name!r} is the same in every training row, so there is "
                 "nothing to learn. Name another column with --target."
             )
         if scale < SMALLEST:
-            raise TableError(
+            raise NothingToLearnError(
                 f"the target {target.name!r} varies too little, by {np.ptp(learned):.3g}. Write it "
                 "in a smaller unit."
             )
         if settings.loss == "poisson":  # an output above 0, in units of the mean
-            _check_counts(source, target.name, y)
+            targets.check_counts(source, target.name, y)
             mean, scale = 0.0, float(np.mean(learned))
         target = replace(target, mean=mean, scale=scale)
     elif settings.loss is not None:
@@ -192,7 +204,7 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
         weight = {part: given.weight[parts == part] for part in PARTS.values()}
         for name, part in PARTS.items():
             if len(weight[part]) and not weight[part].any():
-                raise TableError(
+                raise NothingToLearnError(
                     f"all weights of the {name} rows are 0; expected one above 0 in column "
                     f"{roles.weight!r}"
                 )
@@ -214,16 +226,6 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
         settings, source.path, schema, X, values, order is not None, len(parts),
         counts, single, found.none, weight, validation is not None,
     )  # fmt: skip
-
-
-def _check_counts(source: Source, name: str, y: NDArray[Any]) -> None:
-    """Raise TableError unless the target can be a count: nowhere below 0."""
-    if (below := y < 0).any():
-        row = int(below.argmax())
-        raise TableError(
-            f"{source.place(row, name)}: the target is {y[row]:.6g}; --loss poisson needs counts, "
-            "0 or more"
-        )
 
 
 def _of_file(
@@ -268,8 +270,8 @@ def penalty(settings: Settings, n: int) -> float:
     return min(0.01, 3 / n) if settings.l2 is None else settings.l2
 
 
-def make_network(prepared: Prepared) -> Network:
-    """Return the network before training."""
+def make_network(prepared: Prepared, member: int = 0) -> Network:
+    """Return the network before training; members differ in their seeds, which count up."""
     settings, schema = prepared.settings, prepared.schema
     output, loss = "identity", LOSSES[settings.loss or "squared"]
     if schema.target.task == "classify":
@@ -279,26 +281,31 @@ def make_network(prepared: Prepared) -> Network:
     return Network(
         [len(schema.inputs), *settings.hidden, len(schema.outputs)],
         hidden=settings.activation, output=output, loss=loss, dtype="float32",
-        seed=settings.seed, dropout=settings.dropout,
+        seed=(settings.seed + member) % 2**63, dropout=settings.dropout,
         l2=penalty(settings, prepared.counts["training"]),
     )  # fmt: skip
 
 
-def fit(
-    network: Network,
+def fit(network: Network, prepared: Prepared, **options: Any) -> History:
+    """Train the network, stopping early; it returns to its best epoch on the validation rows."""
+    return train(network.fit, prepared, **options)
+
+
+def train(
+    fit: Callable[..., T],
     prepared: Prepared,
     *,
     callbacks: Sequence[Callback | Callable[..., None]] = (),
     verbose: int = 0,
     **options: Any,
-) -> History:
-    """Train the network, stopping early; it returns to its best epoch on the validation rows."""
+) -> T:
+    """Call ``fit``, that of one network or of many, with the rows and settings of a training."""
     settings, watched = prepared.settings, prepared.counts["validation"] > 0
     rate = ReduceOnPlateau(settings.learning_rate, patience=max(1, settings.patience // 3))
     stop = [EarlyStopping(patience=settings.patience)] if watched else []
     X, validation = prepared.X[TRAIN], prepared.samples(VALIDATION)
     with rows.released([X, validation[0]]):
-        return network.fit(
+        return fit(
             X, prepared.targets(TRAIN), optimizer=Adam(learning_rate=rate), epochs=settings.epochs,
             batch_size=batch_size(settings, len(X)), shuffle=not prepared.shuffled,
             validation_data=validation if watched else None,
@@ -308,24 +315,8 @@ def fit(
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Replayed(Schedule):
-    """The learning rate of each epoch of an earlier run, which watched its validation rows."""
-
-    of_epochs: tuple[float, ...]
-
-    def rate(self, epoch: float, losses: Sequence[float] = ()) -> float:
-        return self.of_epochs[min(int(epoch), len(self.of_epochs) - 1)]
-
-
 def refit(
-    prepared: Prepared,
-    history: History,
-    *,
-    checkpoint: str | None = None,
-    callbacks: Sequence[Callback | Callable[..., None]] = (),
-    verbose: int = 0,
-    **options: Any,
+    prepared: Prepared, history: History, *, checkpoint: str | None = None, **options: Any
 ) -> tuple[Network, History]:
     """Train a new network on all rows, as many epochs as `fit` took to its best one.
 
@@ -333,31 +324,35 @@ def refit(
     is that of `fit`; so it needs no validation rows. Its own checkpoints are in a folder inside
     ``checkpoint``.
     """
+    epochs, optimizer = replayed(history)
+    if checkpoint is not None:
+        options["checkpoint"] = os.path.join(checkpoint, f"refit-{epochs}")
+    network = make_network(prepared)
+    options |= {"epochs": epochs, "optimizer": optimizer}
+    return network, train_again(network.fit, prepared, **options)
+
+
+def train_again(fit: Callable[..., T], prepared: Prepared, **options: Any) -> T:
+    """Call ``fit``, that of one network or of many, with all rows, and these options."""
     settings, parts = prepared.settings, list(PARTS.values())
     if prepared.own_validation:
         parts.remove(VALIDATION)
-    epochs = history.best_epoch or len(history["epoch"])
     X, order = rows.joined([prepared.X[part] for part in parts], settings.seed)
     y = np.concatenate([prepared.targets(part) for part in parts])
     weight = None
     if prepared.weight:
         weight = np.concatenate([prepared.weight[part] for part in parts])
-    if checkpoint is not None:
-        options["checkpoint"] = os.path.join(checkpoint, f"refit-{epochs}")
-    network = make_network(prepared)
     with rows.released([X]):
-        again = network.fit(
+        return fit(
             X, y if order is None else y[order],
             sample_weight=weight if weight is None or order is None else weight[order],
-            optimizer=Adam(learning_rate=_Replayed(tuple(history["learning_rate"][:epochs]))),
-            epochs=epochs, batch_size=batch_size(settings, len(prepared.X[TRAIN])),
+            batch_size=batch_size(settings, len(prepared.X[TRAIN])),
             shuffle=order is None, class_weight="balanced" if settings.balanced else None,
-            callbacks=callbacks, verbose=verbose, **options,
+            **{"verbose": 0, **options},
         )  # fmt: skip
-    return network, again
 
 
-def assess(network: Network, prepared: Prepared) -> tuple[Measured, Measured]:
+def assess(network: Network | Ensemble, prepared: Prepared) -> tuple[Measured, Measured]:
     """Measure the network and the baseline on the test rows; return nothing if there are none."""
     target, y = prepared.schema.target, prepared.y[TEST]
     if not len(y):

@@ -9,28 +9,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from chainrule.engines import EpochResult, Plan, State, Together
+from chainrule.engines import Plan, State
 from chainrule.equations.arrays import numeric
 from chainrule.equations.checks import warn, whole
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Adam, Optimizer
-from chainrule.equations.schedules import (
-    Constant,
-    Cosine,
-    ExponentialDecay,
-    Schedule,
-    StepDecay,
-    WarmUp,
-    as_schedule,
-)
-from chainrule.random import epoch_orders
 from chainrule.training import callbacks as callback_room
 from chainrule.training import keeper as keepers
 from chainrule.training import progress
@@ -42,10 +31,7 @@ from chainrule.training.history import History, duration, number
 from chainrule.training.interrupt import Interrupt
 from chainrule.training.metrics import Metric
 from chainrule.training.task import Task, check_type
-
-Rows = NDArray[np.int64]
-
-_CHUNK = 3e10  # operations between two looks at a run in Python: about half a second
+from chainrule.training.together import Member, Rows, train
 
 
 def fit_many(
@@ -55,7 +41,7 @@ def fit_many(
     *,
     rows: Sequence[ArrayLike] | None = None,
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
-    epochs: int = 10,
+    epochs: int | Sequence[int] = 10,
     batch_size: int = 32,
     shuffle: bool = True,
     seeds: int | Sequence[int] | None = None,
@@ -90,7 +76,7 @@ def fit_many(
             group, or a sample with repeats. None takes all rows.
         optimizer: How a step moves the parameters: one for all networks, or one for each. None is
             ``Adam()``.
-        epochs: How many times to go through the samples.
+        epochs: How many times to go through the samples: one number for all, or one for each.
         batch_size: How many samples a step takes.
         shuffle: Whether each epoch takes the samples in a new order, which follows from each
             network's seed.
@@ -130,49 +116,114 @@ def fit_many(
         >>> len(histories), sum(history.loss[-1] < 0.01 for history in histories) > 10
         (20, True)
     """
-    given = list(networks)
-    settings = _Settings(
-        X, y, sample_weight, class_weight, validation_data, batch_size, clip_norm, shuffle, metrics
-    )
-    own_seeds = _seeds(seeds, len(given))
-    tasks = _tasks(given, settings, _optimizers(optimizer, len(given)), rows)
-    epochs = whole(epochs, "epochs")
-    called = callback_room.check(callbacks)
-    folders = [None if checkpoint is None else Path(checkpoint) / str(i) for i in range(len(given))]
-    kept = [keepers.choose(folder, every, keep, resume) for folder in folders]
-    check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
+    call = Call(
+        networks, X, y, rows, optimizer, epochs, batch_size, shuffle, seeds, validation_data,
+        sample_weight, class_weight, clip_norm, metrics, callbacks, checkpoint, every, keep, resume,
+    )  # fmt: skip
+    return fit_all([call], verbose)[0]
 
-    shape = (epochs, max(len(given), 1), 1, len(given))
-    screen = progress.screen(bool(verbose), *shape)
-    everything = _Histories()
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of `fit_many`."""
+
+    networks: Iterable[FeedForward]
+    X: Any
+    y: Any
+    rows: Any = None
+    optimizer: Any = None
+    epochs: Any = 10
+    batch_size: int = 32
+    shuffle: bool = True
+    seeds: Any = None
+    validation_data: Any = None
+    sample_weight: Any = None
+    class_weight: Any = None
+    clip_norm: float | None = None
+    metrics: Any = None
+    callbacks: Sequence[Callback | Callable[..., object]] = ()
+    checkpoint: str | os.PathLike[str] | None = None
+    every: int | timedelta = 1
+    keep: int = 2
+    resume: bool = False
+
+    def checked(self) -> _Checked:
+        """Check the arguments; nothing is changed."""
+        networks = list(self.networks)
+        seeds = _seeds(self.seeds, len(networks))
+        tasks = _tasks(networks, self, _optimizers(self.optimizer, len(networks)), self.rows)
+        epochs = _epochs(self.epochs, len(networks))
+        called = callback_room.check(self.callbacks)
+        folder = self.checkpoint
+        kept = [
+            keepers.choose(
+                None if folder is None else Path(folder) / str(i), self.every, self.keep,
+                self.resume,
+            ) for i in range(len(networks))
+        ]  # fmt: skip
+        return _Checked(tasks, seeds, epochs, called, kept, folder is not None)
+
+    def task(self, network: FeedForward, optimizer: Optimizer, X: Any, y: Any, s: Any) -> Task:
+        """Check what a network is trained on."""
+        return Task.check(
+            network, X, y, s, self.class_weight, self.validation_data, optimizer,
+            self.batch_size, self.clip_norm, self.shuffle, self.metrics,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A call that has been checked: something for each network, and the callbacks of all."""
+
+    tasks: list[_PartTask]
+    seeds: list[int | None]
+    epochs: list[int]
+    callbacks: list[Callback]
+    keepers: list[keepers.Keeper]
+    is_kept: bool
+
+
+def fit_all(calls: Sequence[Call], verbose: int = 1) -> list[list[History]]:
+    """Make several calls of `fit_many`, which then share threads and progress, as one.
+
+    Returns the histories of each. Raises and warns as `fit_many`; nothing is changed before all
+    calls have been checked.
+    """
+    checked = [call.checked() for call in calls]
+    check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
+    count = sum(len(call.tasks) for call in checked)
+    most = max((epochs for call in checked for epochs in call.epochs), default=1)
+    screen = progress.screen(bool(verbose), most, max(count, 1), 1, count)
+    everything, members = _Histories(), list[Member]()
     with ExitStack() as stack:
         undo = stack.enter_context(ExitStack())  # until every run has started
-        for network, seed in zip(given, own_seeds, strict=True):
-            if seed is not None:
-                undo.callback(setattr, network, "seed", network.seed)
-                network.seed = seed
+        for call in checked:
+            for task, seed in zip(call.tasks, call.seeds, strict=True):
+                if seed is not None:
+                    undo.callback(setattr, task.network, "seed", task.network.seed)
+                    task.network.seed = seed
         interrupt = stack.enter_context(Interrupt(screen.stopping))
-        members = []
-        for task, keeper in zip(tasks, kept, strict=True):
-            own = [_copy(callback) for callback in called]
-            state = State(slots=task.plan.optimizer.start(task.network.parameters))
-            describe = task.settings if checkpoint is not None else dict
-            run = Run(task.network, History(task.columns), epochs, state, _describe=describe)
-            if own or checkpoint is not None:
-                found = stack.enter_context(keeper.keeping(run, own))
-                stack.enter_context(started(own, run, found))
-            course = Course(task, run, own, interrupt, keeper)
-            simple = not own and checkpoint is None and task.validation is None
-            members.append(_Member(course, task.rows, task.whole, simple and not task.measures))
-            everything.append(run.history)
+        for call in checked:
+            for task, keeper, epochs in zip(call.tasks, call.keepers, call.epochs, strict=True):
+                own = [_copy(callback) for callback in call.callbacks]
+                state = State(slots=task.plan.optimizer.start(task.network.parameters))
+                describe = task.settings if call.is_kept else dict
+                run = Run(task.network, History(task.columns), epochs, state, _describe=describe)
+                if own or call.is_kept:
+                    found = stack.enter_context(keeper.keeping(run, own))
+                    stack.enter_context(started(own, run, found))
+                course = Course(task, run, own, interrupt, keeper)
+                simple = not (own or call.is_kept or task.validation or task.measures)
+                members.append(Member(course, task.rows, task.whole, simple))
+                everything.append(run.history)
         undo.pop_all()
         stack.enter_context(screen.showing(everything))
-        _train(members, interrupt, screen)
-    failed = [(i, m.course) for i, m in enumerate(members) if m.course.failed is not None]
-    for i, course in failed:
-        assert course.failed is not None
-        warn(f"network {i}: {error_of(course.run, *course.failed)}", RuntimeWarning)
-    return list(everything)
+        train(members, interrupt, screen)
+    for i, course in enumerate(member.course for member in members):
+        if course.failed is not None:
+            warn(f"network {i}: {error_of(course.run, *course.failed)}", RuntimeWarning)
+    histories = iter(everything)
+    return [[next(histories) for _ in call.tasks] for call in checked]
 
 
 class _Histories(list[History]):
@@ -186,46 +237,11 @@ class _Histories(list[History]):
 
 
 @dataclass(frozen=True)
-class _Settings:
-    """The arguments of `fit` that are the same for all networks."""
-
-    X: Any
-    y: Any
-    sample_weight: Any
-    class_weight: Any
-    validation_data: Any
-    batch_size: int
-    clip_norm: float | None
-    shuffle: bool
-    metrics: Any
-
-    def check(self, network: FeedForward, optimizer: Optimizer, X: Any, y: Any, s: Any) -> Task:
-        return Task.check(
-            network, X, y, s, self.class_weight, self.validation_data, optimizer,
-            self.batch_size, self.clip_norm, self.shuffle, self.metrics,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
 class _PartTask(Task):
     """The task of a network that learns from some rows of what all share."""
 
     rows: Rows | None = None
     whole: Samples | None = None
-
-
-@dataclass
-class _Member:
-    """A network on its way. ``simple``: nobody looks at its epochs one by one."""
-
-    course: Course
-    rows: Rows | None
-    whole: Samples | None  # what the rows are of; None: it shares no samples with others
-    simple: bool
-
-    @property
-    def network(self) -> FeedForward:
-        return self.course.task.network
 
 
 def _optimizers(given: Any, count: int) -> list[Optimizer]:
@@ -239,6 +255,14 @@ def _optimizers(given: Any, count: int) -> list[Optimizer]:
         check_type((Optimizer,), optimizer, need)
     _check_count(len(optimizers), count, "optimizers")
     return optimizers
+
+
+def _epochs(given: Any, count: int) -> list[int]:
+    if not isinstance(given, Iterable):
+        return [whole(given, "epochs")] * count
+    epochs = [whole(number, f"epochs[{i}]") for i, number in enumerate(given)]
+    _check_count(len(epochs), count, "numbers of epochs")
+    return epochs
 
 
 def _seeds(given: Any, count: int) -> list[int | None]:
@@ -284,7 +308,7 @@ def _rows(given: Any, count: int, n: int) -> list[Rows | None]:
 
 def _tasks(
     networks: list[FeedForward],
-    settings: _Settings,
+    call: Call,
     optimizers: list[Optimizer],
     rows: Sequence[ArrayLike] | None,
 ) -> list[_PartTask]:
@@ -297,32 +321,30 @@ def _tasks(
             raise ValueError(f"networks[{i}] is in the list twice; every network is trained once")
         seen.add(id(network))
     shared: dict[Any, Task] = {}
-    weighted = settings.sample_weight is not None or settings.class_weight is not None
-    lists = None if rows is None else _rows(rows, len(networks), len(numeric(settings.X, "X")))
+    weighted = call.sample_weight is not None or call.class_weight is not None
+    lists = None if rows is None else _rows(rows, len(networks), len(numeric(call.X, "X")))
     tasks = []
     for i, (network, optimizer) in enumerate(zip(networks, optimizers, strict=True)):
         own = None if lists is None else lists[i]
         try:
             network.check_parameters()
             if own is not None and weighted:  # whose ratios are those of the rows alone
-                X, y = numeric(settings.X, "X")[own], numeric(settings.y, "y")[own]
-                s = settings.sample_weight
+                X, y = numeric(call.X, "X")[own], numeric(call.y, "y")[own]
+                s = call.sample_weight
                 s = None if s is None else numeric(s, "sample_weight")[own]
-                task = settings.check(network, optimizer, X, y, s)
+                task = call.task(network, optimizer, X, y, s)
                 tasks.append(_PartTask(**vars(task)))
                 continue
             kind = (network.sizes[0], network.sizes[-1], type(network.loss), network.dtype.char,
                     type(network.layers[-1].activation), network.requested_engine)  # fmt: skip
             if (known := shared.get((kind, type(optimizer)))) is None:
-                known = settings.check(
-                    network, optimizer, settings.X, settings.y, settings.sample_weight
-                )
+                known = call.task(network, optimizer, call.X, call.y, call.sample_weight)
                 same = [task for (other, _), task in shared.items() if other == kind]
                 if same:  # to keep one copy of the samples
                     known = replace(known, samples=same[0].samples, validation=same[0].validation)
                 shared[kind, type(optimizer)] = known
             n = len(known.samples) if own is None else len(own)
-            plan = Plan(optimizer, min(settings.batch_size, n), settings.clip_norm)
+            plan = Plan(optimizer, min(call.batch_size, n), call.clip_norm)
             whole = known.samples
             part = whole if own is None else Samples(whole.X[own], whole.y[own])
             task = replace(known, network=network, plan=plan, samples=part)
@@ -337,158 +359,3 @@ def _tasks(
 def _copy(callback: Callback) -> Callback:
     """Return a copy for one network; of functions the function itself is called."""
     return callback if isinstance(callback, AtEpochEnd) else copy.deepcopy(callback)
-
-
-# --- training -----------------------------------------------------------------------------------
-
-
-def _train(members: list[_Member], interrupt: Interrupt, screen: progress.Screen) -> None:
-    """Train side by side as long as enough networks of a kind are on their way, then the others."""
-    alone: list[_Member] = []
-    groups: dict[Any, list[_Member]] = {}
-    for member in members:
-        task = member.course.task
-        how = None if member.whole is None else task.engine.side_by_side(task.network, task.plan)
-        if how is None:
-            alone.append(member)
-        else:
-            kind = (how, id(member.whole), len(task.samples), task.shuffle, member.simple)
-            groups.setdefault(kind, []).append(member)
-    for (how, *_), group in groups.items():
-        going = group
-        while going := [m for m in going if m.course.goes_on]:
-            starts = {m.course.run.epoch for m in going}
-            if len(going) < how.pays_from and how.exactly:
-                alone += going
-                break
-            for epoch in sorted(starts):  # more than one where runs were resumed
-                together = [m for m in going if m.course.run.epoch == epoch]
-                _side_by_side(together, interrupt, screen)
-    _one_by_one(alone, interrupt, screen)
-
-
-def _side_by_side(members: list[_Member], interrupt: Interrupt, screen: progress.Screen) -> None:
-    """Train networks that are in the same epoch for some epochs, or for one if somebody looks."""
-    first = members[0].course
-    task, run = first.task, first.run
-    n, count, begun = len(task.samples), len(members), perf_counter()
-    epochs = 1
-    optimizers = {id(o): o for o in (m.course.task.plan.optimizer for m in members)}
-    known = all(_is_known(optimizer.schedule) for optimizer in optimizers.values())
-    if known and all(m.simple for m in members):
-        operations = 6.0 * run.network.parameters.size * n * count
-        epochs = max(1, min(run.epochs - run.epoch, int(_CHUNK / operations)))
-    rates = _rates(members, epochs)
-    orders = _orders(members, epochs)
-    assert members[0].whole is not None
-    outputs = None
-    if task.measures:
-        shape = (count, n, run.network.sizes[-1])
-        outputs = np.empty(shape, run.network.dtype)
-    together = Together(
-        [m.network for m in members], [m.course.run.state for m in members], members[0].whole,
-        task.plan, rates, orders, outputs,
-    )  # fmt: skip
-    screen.begin(run.epoch + 1)
-
-    def on_progress(done: int, loss: float) -> bool:
-        screen.step(done // epochs, float("nan"))
-        return interrupt.asked
-
-    losses, trained = task.engine.run_together(together, on_progress)
-    screen.trained(n * count * epochs)
-    seconds = (perf_counter() - begun) / (count * epochs)
-    for i, member in enumerate(members):
-        course = member.course
-        if not trained[i]:
-            if interrupt.asked:
-                course.run.stop("interrupted", finished=False)
-            else:  # some number is not finite: step by step, to find out which
-                _run(course, course.task.engine, interrupt, epochs)
-            continue
-        if member.simple:
-            course.take_plain(losses[i], rates[i, :, 0], seconds)
-            continue
-        epoch = course.next()
-        course.begun -= seconds
-        if outputs is not None and course.outputs is not None:
-            course.outputs[slice(None) if epoch.order is None else epoch.order] = outputs[i]
-        course.take(epoch, EpochResult(float(losses[i, 0]), task.steps, n))
-    screen.end({"loss": float(losses[:, -1].mean())})
-
-
-def _rates(members: list[_Member], epochs: int) -> NDArray[np.float64]:
-    """Return the rates, (networks, epochs, steps): once for each schedule that is known."""
-    rates = np.empty((len(members), epochs, members[0].course.task.steps))
-    known: dict[int, NDArray[np.float64]] = {}
-    for of_network, member in zip(rates, members, strict=True):
-        optimizer = member.course.task.plan.optimizer
-        if (found := known.get(id(optimizer))) is None:
-            found = np.stack([member.course.rates(e) for e in range(epochs)])
-            if _is_known(optimizer.schedule):
-                known[id(optimizer)] = found
-        of_network[...] = found
-    return rates
-
-
-def _is_known(schedule: Schedule) -> bool:
-    """Return whether the rates are known in advance, whatever the losses will be."""
-    if isinstance(schedule, WarmUp):
-        return _is_known(as_schedule(schedule.then, "then"))
-    return isinstance(schedule, Constant | Cosine | ExponentialDecay | StepDecay)
-
-
-def _orders(members: list[_Member], epochs: int) -> NDArray[np.int64] | None:
-    """Return the rows that each network takes in each epoch: once where all take the same."""
-    task, start = members[0].course.task, members[0].course.run.epoch
-    n = len(task.samples)
-    own_rows = any(m.rows is not None for m in members)
-    if not task.shuffle and not own_rows:
-        return None
-    identity = np.tile(np.arange(n), (epochs, 1))
-    seeds = [m.network.seed for m in members]
-    of_seed = {
-        s: epoch_orders(s, start, epochs, n) if task.shuffle else identity for s in set(seeds)
-    }
-    if not own_rows and len(of_seed) == 1:
-        return of_seed[seeds[0]][None]
-    orders = np.empty((len(members), epochs, n), np.int64)
-    for order, seed, member in zip(orders, seeds, members, strict=True):
-        order[...] = of_seed[seed] if member.rows is None else member.rows[of_seed[seed]]
-    same = len(of_seed) == 1 and (orders == orders[0]).all()
-    return orders[:1] if same else orders
-
-
-def _one_by_one(members: list[_Member], interrupt: Interrupt, screen: progress.Screen) -> None:
-    """Train networks each by itself; several of them share the threads."""
-    going = [member.course for member in members if member.course.goes_on]
-    if not going:
-        return
-    threads = min(len(going), going[0].task.engine.threads_of(going[0].task.network))
-    if threads == 1 or len(going) == 1:
-        for course in going:
-            screen.begin(course.run.epoch + 1)
-            _run(course, course.task.engine, interrupt)
-        return
-    from concurrent.futures import ThreadPoolExecutor  # which `import chainrule` can do without
-
-    with ThreadPoolExecutor(threads) as pool:
-        runs = [
-            pool.submit(_run, course, course.task.engine.alone(), interrupt) for course in going
-        ]
-        for done, future in enumerate(runs):
-            screen.step(done, float("nan"))
-            future.result()
-
-
-def _run(course: Course, engine: Any, interrupt: Interrupt, epochs: int | None = None) -> None:
-    """Train one network to its end, or for some epochs."""
-
-    def on_progress(steps: int, loss: float) -> bool:
-        return interrupt.asked
-
-    last = course.run.epochs if epochs is None else course.run.epoch + epochs
-    while course.goes_on and course.run.epoch < last:
-        epoch = course.next()
-        result = engine.run_epoch(course.run.network, epoch, course.run.state, on_progress)
-        course.take(epoch, result)

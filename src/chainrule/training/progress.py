@@ -68,6 +68,9 @@ class Screen:
     def step(self, steps: int, loss: float) -> None:
         """Show the steps done in this epoch, and its mean loss so far."""
 
+    def reach(self, share: float, samples: float) -> None:
+        """Show what share of all is done, and how many samples have been taken."""
+
     def trained(self, samples: int) -> None:
         """Show that the training passes of an epoch are done."""
 
@@ -106,6 +109,15 @@ class _LiveScreen(Screen):
     def step(self, steps: int, loss: float) -> None:
         now = perf_counter()
         self._step, self._loss = steps, loss
+        if now - self._drawn >= _PAUSE:
+            self._draw(now)
+
+    def reach(self, share: float, samples: float) -> None:
+        done = min(int(share * self._epochs * self._steps), self._epochs * self._steps - 1)
+        self._epoch, self._step = done // self._steps + 1, done % self._steps
+        self._first = self._first or self._epoch
+        now = perf_counter()
+        self._trained, self._passed, self._epoch_began = now - self._began, int(samples), now
         if now - self._drawn >= _PAUSE:
             self._draw(now)
 

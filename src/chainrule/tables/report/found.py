@@ -135,7 +135,7 @@ def _importance(
         here = np.flatnonzero(out.fold == i)[:most]
         batch = sample.batch.take(pa.array(here))
         for name, rises in found.items():
-            rises += learned.rises(network, transform, batch, y[here], name, _REPEATS, rng)
+            rises += learned.rises([network], transform, batch, y[here], name, _REPEATS, rng)
     table = learned.as_importance(found)
     return list(zip(*(table.column(i).to_pylist() for i in range(3)), strict=True))
 
@@ -156,7 +156,7 @@ def _dependence(
         if column.kind == "category" and not column.categories:
             continue
         table = learned.partial_dependence(
-            model.network, schema, transform, batch, Memory(batch), column, _POINTS
+            model.networks, schema, transform, batch, Memory(batch), column, _POINTS
         )
         made.append((name, table))
     return made
@@ -199,7 +199,7 @@ def _changes(model: TableModel, sample: Sample) -> list[tuple[int, str, pa.Table
     import pyarrow as pa
 
     schema = model.schema
-    predicted = learned.outputs(model.network, schema, sample.X)
+    predicted = learned.outputs(model.networks, schema, sample.X)
     columns = np.column_stack(list(predicted.values()))
     classes = schema.target.task == "classify"
     key: NDArray[Any] = columns.max(axis=1) if classes else columns[:, 0]
@@ -210,7 +210,7 @@ def _changes(model: TableModel, sample: Sample) -> list[tuple[int, str, pa.Table
     made = []
     for place in places:
         batch = sample.batch.take(pa.array([place]))
-        table = sensitivity.of_rows(model.network, schema, transform, batch, Memory(batch))
+        table = sensitivity.of_rows(model.networks, schema, transform, batch, Memory(batch))
         words = f"{key[place]:.6g}"
         if classes:
             name = schema.target.classes[int(columns[place].argmax())]

@@ -281,7 +281,8 @@ def _rows(title: str, found: Found, rows: Sequence[Row]) -> Iterator[str]:
 
 def _model(found: Found) -> Iterator[str]:
     model = found.model
-    facts = {"network": str(model.network), **model.training}
+    many = f"{len(model.networks)} × " if model.others else ""
+    facts = {"network": f"{many}{model.network}", **model.training}
     counts = facts.pop("rows", {})
     facts["rows"] = ", ".join(f"{count:,} {part}" for part, count in counts.items())
     rows = [(escape(key.replace("_", " ")), escape(str(value))) for key, value in facts.items()]
