@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 from warnings import warn
@@ -14,120 +14,16 @@ from chainrule._exports import exported
 from chainrule.equations.checks import listed, whole
 from chainrule.tables import groups, learned, notation, sensitivity
 from chainrule.tables import model as models
-from chainrule.tables.cells import family
 from chainrule.tables.grouped_prediction import EMPTY, REFUSE, GroupedPrediction
+from chainrule.tables.memory import Memory, alike, memory
 from chainrule.tables.naming import by_index, names
 from chainrule.tables.opening import need_packages
 from chainrule.tables.prediction import Prediction
-from chainrule.tables.source import BATCH, Source, TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from chainrule.explain import Explanation
-
-
-class Memory(Source):
-    """A table in memory."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.path, self._table = "the data", table
-        self.names = list(table.column_names)
-        self.unnamed = None
-
-    def place(self, row: int, column: str) -> str:
-        """Return where a cell is; see `Source`."""
-        return f"row {row}, column {column!r}"
-
-    def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        yield from self._table.select(list(columns)).to_batches(max_chunksize=BATCH)
-
-    def _check_state(self) -> None:
-        """A table in memory does not change."""
-
-
-def memory(data: Any, needed: Sequence[str]) -> Memory:
-    """Return a dataframe, or rows that are dictionaries, as a source.
-
-    Raises TypeError for another object; TableError for no rows, a row that lacks a column that is
-    needed, or a column that holds several kinds of values.
-    """
-    import narwhals as nw
-    import pyarrow as pa
-
-    if isinstance(data, Mapping):
-        data = [data]
-    if isinstance(data, list | tuple):
-        table = _of_rows(data, needed)
-    elif isinstance(data, pa.Table):
-        table = data
-    else:
-        try:
-            frame = nw.from_native(data, eager_only=True)
-        except TypeError:
-            raise TypeError(
-                f"data is a {type(data).__name__}; expected a dataframe of pandas, Polars or "
-                "PyArrow, or a list of dictionaries, one for each row"
-            ) from None
-        named = dict(zip(map(str, frame.columns), frame.columns, strict=True))
-        table = pa.table({
-            name: _column(name, frame.get_column(column).to_list())
-            if str(frame.schema[column]) == "Object"
-            else frame.get_column(column).to_arrow()
-            for name, column in named.items()
-        })  # fmt: skip
-    if not table.num_rows:
-        raise TableError("the data has no rows; expected at least one")
-    for field in table.schema:
-        if field.name in needed and family(field.type) == "other":
-            raise TableError(
-                f"column {field.name!r} holds values of type {field.type}; expected numbers, texts "
-                "or dates"
-            )
-    return Memory(table)
-
-
-def _of_rows(rows: Sequence[Any], needed: Sequence[str]) -> pa.Table:
-    import pyarrow as pa
-
-    for i, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            raise TypeError(
-                f"row {i} of data is a {type(row).__name__}; expected a dictionary with a value "
-                "for each column"
-            )
-        if missing := [name for name in needed if name not in row]:
-            raise TableError(
-                f"row {i} lacks {'column' if len(missing) == 1 else 'columns'} {listed(missing)}, "
-                f"which the model needs; it has {listed(list(row))}. Use None for no value"
-            )
-    every = dict.fromkeys(str(name) for row in rows for name in row)
-    return pa.table({name: _column(name, [row.get(name) for row in rows]) for name in every})
-
-
-def _column(name: str, values: list[Any]) -> pa.Array:
-    import pyarrow as pa
-
-    there = [value is not None and value == value for value in values]  # NaN is not
-    kinds = {type(value) for value, is_there in zip(values, there, strict=True) if is_there}
-    try:
-        if bool in kinds and len(kinds) > 1:  # which PyArrow takes for 0 and 1
-            raise TypeError
-        return pa.array(values, from_pandas=True)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        first = values[there.index(True)]
-        number = isinstance(first, int | float) and not isinstance(first, bool)
-        for i, value in enumerate(values):
-            alike = type(value) in (int, float) if number else isinstance(value, type(first))
-            if there[i] and not alike:
-                raise TableError(
-                    f"row {i}, column {name!r}: the value is {str(value)[:60]!r}, a "
-                    f"{type(value).__name__}; other rows have a {type(first).__name__}"
-                ) from None
-        raise TableError(
-            f"column {name!r} holds a {type(first).__name__} such as {str(first)[:60]!r}; expected "
-            "numbers, texts or dates"
-        ) from None
 
 
 def typical(model: models.TableModel) -> list[dict[str, Any]]:
@@ -145,26 +41,6 @@ def typical(model: models.TableModel) -> list[dict[str, Any]]:
         else:
             row[column.name] = column.categories[0] if column.categories else "other"
     return [row]
-
-
-def _alike(result: pa.Table, data: Any, new_rows: bool = False) -> Any:
-    """Return a table of the same kind as data; with ``new_rows``, it has rows of its own."""
-    import narwhals as nw
-    import pyarrow as pa
-
-    if isinstance(data, pa.Table):
-        return result
-    if isinstance(data, list | tuple | Mapping):
-        return result.to_pylist()
-    frame = nw.from_native(data, eager_only=True)
-    if frame.implementation.is_pandas():
-        frame_of_pandas = result.to_pandas()
-        return frame_of_pandas if new_rows else frame_of_pandas.set_index(data.index)
-    made = nw.from_dict(
-        {name: result[name].to_pylist() for name in result.column_names},
-        backend=frame.implementation,
-    )
-    return made.to_native()
 
 
 @exported("chainrule")
@@ -253,7 +129,7 @@ class TableModel(models.TableModel):
             )
             for column in self.schema.columns
         }
-        return _alike(learned.as_importance(found), data, new_rows=True)
+        return alike(learned.as_importance(found), data, new_rows=True)
 
     def partial_dependence(self, data: Any, column: str, *, points: int = 20) -> Any:
         """Return the mean prediction if all rows had the same value in a column.
@@ -280,7 +156,7 @@ class TableModel(models.TableModel):
         made = learned.partial_dependence(
             self.networks, self.schema, transform, batch, Memory(batch), found, points
         )
-        return _alike(made, data, new_rows=True)
+        return alike(made, data, new_rows=True)
 
     def sensitivity(self, data: Any) -> Any:
         """Return what would change each prediction, by column, in the units of the column.
@@ -305,7 +181,7 @@ class TableModel(models.TableModel):
         batch = self._columns_of(data)
         transform = learned.transform_of(self.schema, Memory)
         made = sensitivity.of_rows(self.networks, self.schema, transform, batch, Memory(batch))
-        return _alike(made, data, new_rows=True)
+        return alike(made, data, new_rows=True)
 
     def _columns_of(self, data: Any) -> pa.Table:
         """Return the columns of the model from data, as one table."""
@@ -426,7 +302,7 @@ def _predicted(prediction: Prediction, data: Any) -> Any:
         warn(f"columns that the model does not know are ignored: {listed(unknown)}", stacklevel=3)
     for line in prediction.words():
         warn(line, stacklevel=3)
-    return _alike(result, data)
+    return alike(result, data)
 
 
 def read(path: str | os.PathLike[str]) -> models.TableModel | groups.GroupedModel:

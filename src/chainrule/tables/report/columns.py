@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chainrule.tables import cells
-from chainrule.tables.frames import Memory
+from chainrule.tables.memory import Memory
 from chainrule.tables.notes import brief
 from chainrule.tables.preprocessing import numeric_parts
 from chainrule.tables.report.plots import histogram

@@ -12,8 +12,8 @@ from chainrule.diagnose import arrays
 from chainrule.tables import calibration, folds, learned, measures, sensitivity
 from chainrule.tables.calibration import Calibration
 from chainrule.tables.folds import OutOfFold
-from chainrule.tables.frames import Memory
 from chainrule.tables.measures import Measured
+from chainrule.tables.memory import Memory
 from chainrule.tables.report.sample import Sample, take
 from chainrule.tables.source import Source
 

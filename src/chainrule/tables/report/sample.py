@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.tables import target as targets
-from chainrule.tables.frames import Memory
 from chainrule.tables.learned import some_rows
+from chainrule.tables.memory import Memory
 from chainrule.tables.notes import Notes
 from chainrule.tables.profile import Wishes
 from chainrule.tables.roles import Roles, collect
