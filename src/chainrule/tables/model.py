@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from chainrule.network import Network
 
-VERSION = 2  # increased when an older program would misread the description
+VERSION = 3  # increased when an older program would misread the description
 
 
 @dataclass(frozen=True)
