@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,11 @@ from chainrule.cli.shared import (
     plain_option,
     read_options,
 )
-from chainrule.cli.told import draw, refit_words, tell_measures, tell_table
+from chainrule.cli.recipes import Learned, learn, learn_again, recipe_of, recipe_option
+from chainrule.cli.told import draw, tell_measures, tell_table
 
 if TYPE_CHECKING:
+    from chainrule.tables.model import TableModel
     from chainrule.tables.training import Prepared, Settings
 
 _COPIES = 4  # of the parameters: themselves, their gradient, and two of Adam's
@@ -93,6 +96,7 @@ class _Every(ParamType["int | timedelta"]):
     default="auto",
     help="Whether the target holds classes or a number. [detected]",
 )
+@recipe_option
 @click.option(
     "--hidden", type=_Hidden(), default="64,32", show_default=True,
     help="Units of the hidden layers, or none.",
@@ -108,7 +112,8 @@ class _Every(ParamType["int | timedelta"]):
 )
 @click.option("--learning-rate", type=ABOVE_0, default=0.003, show_default=True,
               help="Learning rate of Adam at the start.")  # fmt: skip
-@click.option("--l2", type=Finite(0), help="λ of the L2 penalty. [3 / rows, at most 0.01]")
+@click.option("--l2", type=Finite(0), help="λ of the L2 penalty. [chosen by the recipe tuned; of "
+              "plain 3 / rows, at most 0.01]")  # fmt: skip
 @click.option("--dropout", type=_SHARE, default=0.0, show_default=True,
               help="Dropout rate of the hidden layers.")  # fmt: skip
 @click.option("--balanced", is_flag=True, help="Weight the classes so that all count the same.")
@@ -174,26 +179,22 @@ def train(data: str, out: str, **given: Any) -> int:
         prepared = training.prepare(source, settings, watched)
     tell_table(page, prepared)
     _check_memory(prepared)
-    network = training.make_network(prepared)
-    page.fact("network", str(network))
-    history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
-    if history.stop_reason == "interrupted":
+    first = learn(prepared, page, _keeping(given))
+    if first.interrupted:
         return _interrupted(given["checkpoint"])
-    if not page.live:  # otherwise the progress bar has shown it
-        page.fact("trained", history.summary())
-    measured, beside = training.assess(network, prepared)
+    prepared, history = first.prepared, first.history
+    measured, beside = training.assess(first.network, prepared)
     tell_measures(page, prepared, measured, beside)
-    learned = 0
+    learned, last = 0, first
     if prepared.is_refit:
-        network, again = training.refit(
-            prepared, history, verbose=int(page.live), **_keeping(given)
-        )
-        if again.stop_reason == "interrupted":
-            return _interrupted(given["checkpoint"])
         learned = prepared.n_own
-        page.say()
-        page.fact("refit", refit_words(learned, again, bool(measured)))
-    model = training.model(network, prepared, history, measured, beside, learned)
+        last = learn_again(first, page, _keeping(given), bool(measured))
+        if last.interrupted:
+            return _interrupted(given["checkpoint"])
+    model = _with_facts(
+        training.model(last.network, prepared, history, measured, beside, learned), first
+    )
+    network = last.network
     model.save(out)
     drawn = plot if plot is not None and draw(history, plot, data) else None
     saved = f"Saved: {out}"
@@ -207,6 +208,10 @@ def train(data: str, out: str, **given: Any) -> int:
         files = {"model": out, "plot": drawn, "data": data, "rows": prepared.n_rows}
         click.echo(json.dumps(files | data_of(network, model), indent=2, ensure_ascii=False))
     return 0
+
+
+def _with_facts(model: TableModel, learned: Learned) -> TableModel:
+    return replace(model, training=model.training | learned.facts)
 
 
 def _interrupted(folder: str | None) -> int:
@@ -315,7 +320,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         "max_categories", "seed",
     )  # fmt: skip
     return Settings(
-        **{name: given[name] for name in same},
+        **{name: given[name] for name in same}, recipe=recipe_of(given, _is_said),
         task=None if given["task"] == "auto" else given["task"],
         missing=missing_texts(given["missing"]), wishes=wishes,
         roles=Roles(given["weight"], given["group"], given["time"]),

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from chainrule.network import Network
 from chainrule.storage import models
 from chainrule.tables import measures, profile, rows
 from chainrule.tables import target as targets
+from chainrule.tables.encoding import PIECES
 from chainrule.tables.fitting import Fitting, mean_and_deviation
 from chainrule.tables.measures import Measured
 from chainrule.tables.model import TableModel
@@ -70,6 +71,7 @@ class Settings:
     refit: bool = True
     max_categories: int | None = None
     seed: int = 0
+    recipe: Literal["tuned", "plain"] = "plain"
     missing: tuple[str, ...] = MISSING
     wishes: Wishes = field(default_factory=Wishes)
     roles: Roles = field(default_factory=Roles)
@@ -147,14 +149,15 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
         raise TableError(
             f"the target {target.name!r} is a number; --balanced needs classes (--task classify)"
         )
-    shares = settings.test, 0.0 if validation is not None else settings.validation
+    tuned = settings.recipe == "tuned"  # on folds, without rows for validation alone
+    shares = settings.test, 0.0 if tuned or validation is not None else settings.validation
     if given.group is not None:
         parts = split_by_group(y, classes, *shares, settings.seed, given.group)
     elif given.time is not None:
         parts = split_by_time(y, classes, *shares, given.time)
     else:
         parts = split(y, classes, *shares, settings.seed)
-    fitting = Fitting(source, found.findings, settings.missing)
+    fitting = Fitting(source, found.findings, settings.missing, PIECES if tuned else 0)
     rows.fit(source, fitting, parts)
     columns, left_out = fitting.finish(settings.max_categories)
     if not classes:
@@ -268,8 +271,13 @@ def penalty(settings: Settings, n: int) -> float:
     return min(0.01, 3 / n) if settings.l2 is None else settings.l2
 
 
-def make_network(prepared: Prepared) -> Network:
-    """Return the network before training."""
+def make_network(
+    prepared: Prepared,
+    inputs: int | None = None,
+    seed: int | None = None,
+    l2: float | None = None,
+) -> Network:
+    """Return the network before training; what is given replaces what the settings say."""
     settings, schema = prepared.settings, prepared.schema
     output, loss = "identity", LOSSES[settings.loss or "squared"]
     if schema.target.task == "classify":
@@ -277,10 +285,10 @@ def make_network(prepared: Prepared) -> Network:
     elif settings.loss == "poisson":
         output = "softplus"
     return Network(
-        [len(schema.inputs), *settings.hidden, len(schema.outputs)],
+        [inputs or len(schema.inputs), *settings.hidden, len(schema.outputs)],
         hidden=settings.activation, output=output, loss=loss, dtype="float32",
-        seed=settings.seed, dropout=settings.dropout,
-        l2=penalty(settings, prepared.counts["training"]),
+        seed=settings.seed if seed is None else seed, dropout=settings.dropout,
+        l2=penalty(settings, prepared.counts["training"]) if l2 is None else l2,
     )  # fmt: skip
 
 
