@@ -31,10 +31,8 @@ def recipe_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)  # fmt: skip
 
 
-def recipe_of(
-    given: dict[str, Any], is_said: Callable[[str], bool]
-) -> Literal["tuned", "plain"]:
-    """Return the recipe that the options ask for; raise UsageError if they contradict each other."""
+def recipe_of(given: dict[str, Any], is_said: Callable[[str], bool]) -> Literal["tuned", "plain"]:
+    """Return the recipe that the options ask for; raise UsageError for a contradiction."""
     said = [name for name in _OF_PLAIN if is_said(name)]
     if given["recipe"] == "tuned" and said:
         raise click.UsageError(

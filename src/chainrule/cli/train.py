@@ -16,6 +16,7 @@ import click
 
 from chainrule.cli.inspect import data_of
 from chainrule.cli.loaded import open_table
+from chainrule.cli.recipes import Learned, learn, learn_again, recipe_of, recipe_option
 from chainrule.cli.shared import (
     ABOVE_0,
     INTERRUPTED,
@@ -28,7 +29,6 @@ from chainrule.cli.shared import (
     plain_option,
     read_options,
 )
-from chainrule.cli.recipes import Learned, learn, learn_again, recipe_of, recipe_option
 from chainrule.cli.told import draw, tell_measures, tell_table
 
 if TYPE_CHECKING:

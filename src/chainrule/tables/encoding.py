@@ -43,7 +43,7 @@ class Sample:
 
 
 def robust(values: Floats) -> tuple[float, float]:
-    """Return the median, and the standard deviation that a normal distribution of these quartiles has.
+    """Return the median, and the deviation of a normal distribution with these quartiles.
 
     Where the quartiles are equal, it is that of a uniform one of this range; 1 where all are equal.
     """

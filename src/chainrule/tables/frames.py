@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from warnings import warn
@@ -26,7 +27,7 @@ class Memory(Source):
     """A table in memory."""
 
     def __init__(self, table: pa.Table) -> None:
-        self.path, self._table = "the data", table
+        self.path, self.table = "the data", table
         self.names = list(table.column_names)
         self.unnamed = None
 
@@ -35,7 +36,7 @@ class Memory(Source):
         return f"row {row}, column {column!r}"
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        yield from self._table.select(list(columns)).to_batches(max_chunksize=BATCH)
+        yield from self.table.select(list(columns)).to_batches(max_chunksize=BATCH)
 
     def _check_state(self) -> None:
         """A table in memory does not change."""
@@ -209,6 +210,9 @@ class TableModel(models.TableModel):
             warn(line, stacklevel=2)
         return _alike(result, data)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, tuple(getattr(self, field.name) for field in fields(self))
+
     def explain(
         self, target: str, data: Any, *, label: str | None = None, **options: Any
     ) -> Explanation:
@@ -238,3 +242,8 @@ class TableModel(models.TableModel):
         options.setdefault("names", names(self.schema, source, batch, 0))
         target = by_index(target, self.schema, len(self.network.sizes) - 1)
         return self.network.explain(target, X, y, **options)
+
+
+def _made(*of: Any) -> TableModel:
+    """Return the model of its fields, for pickle: the class is not found by its public name."""
+    return TableModel(*of)

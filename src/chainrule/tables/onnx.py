@@ -57,7 +57,11 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
             marks.append(_as(graph, graph.node("IsNaN", x), TensorProto.DOUBLE))
         pieces += _pieces(graph, parts[0], column)
     categories = [_one_hot(graph, column, schema.missing) for column in schema.categorical]
-    X = _as(graph, graph.node("Concat", *values, *marks, *categories, *pieces, axis=1), TensorProto.FLOAT)
+    X = _as(
+        graph,
+        graph.node("Concat", *values, *marks, *categories, *pieces, axis=1),
+        TensorProto.FLOAT,
+    )
     inner = graph.other(net.dtype.name)
     a = graphs.layers(inner, net, X if net.dtype == np.float32 else _as(inner, X, inner.kind))
     target, outputs = schema.target, []

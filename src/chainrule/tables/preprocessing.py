@@ -2,9 +2,9 @@
 
 Numbers and the parts of dates are standardised (`StandardScaler`). A missing one then becomes 0,
 the mean (`SimpleImputer`), and another input marks it (`MissingIndicator`). Categories are one-hot
-(`OneHotEncoder`). What the recipe adds to numbers is in `encoding`. All of this is fitted on the training rows alone (`fitting`), and kept in the
-schema as plain numbers and texts. The inputs are those of scikit-learn to the bit, without it:
-importing it takes longer than predicting.
+(`OneHotEncoder`). What the recipe adds to numbers is in `encoding`. All of this is fitted on the
+training rows alone (`fitting`), and kept in the schema as plain numbers and texts. The inputs are
+those of scikit-learn to the bit, without it: importing it takes longer than predicting.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import Cosine
 from chainrule.network import Network
-from chainrule.tables.members import Units, as_one
+from chainrule.tables.averaging import Units, as_one
 from chainrule.training.callbacks import Callback, Run
 from chainrule.training.many import fit_many
 
@@ -133,11 +133,13 @@ class Found:
 def candidates(pieces: bool, l2: float | None) -> list[Candidate]:
     """Return what to try: with pieces too, if there are any, and with one λ if it is given."""
     lambdas = _LAMBDAS if l2 is None else (l2,)
-    return [Candidate(p, value) for p in ((False, True) if pieces else (False,)) for value in lambdas]
+    return [
+        Candidate(p, value) for p in ((False, True) if pieces else (False,)) for value in lambdas
+    ]
 
 
 def epochs(n: int, batch_size: int, most: int) -> int:
-    """Return how many epochs the learning rate takes to fall: so many that there are 5,000 steps."""
+    """Return how many epochs the learning rate takes to fall: as many as 5,000 steps make."""
     return min(most, max(25, min(150, round(5000 * batch_size / n))))
 
 
@@ -220,7 +222,9 @@ class _LeftOut(Callback):
             self.parameters[...] = run.network.parameters
             run.history.best_epoch = run.epoch
         elif run.epoch - self.epoch >= self.patience:
-            run.stop(f"early stopping: the fold left out has not improved for {self.patience} epochs")
+            run.stop(
+                f"early stopping: the fold left out has not improved for {self.patience} epochs"
+            )
 
     def on_end(self, run: Run) -> None:
         run.network.parameters[...] = self.parameters

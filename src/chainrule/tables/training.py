@@ -174,7 +174,7 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
                 "in a smaller unit."
             )
         if settings.loss == "poisson":  # an output above 0, in units of the mean
-            _check_counts(source, target.name, y)
+            targets.check_counts(source, target.name, y)
             mean, scale = 0.0, float(np.mean(learned))
         target = replace(target, mean=mean, scale=scale)
     elif settings.loss is not None:
@@ -217,16 +217,6 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
         settings, source.path, schema, X, values, order is not None, len(parts),
         counts, single, found.none, weight, validation is not None,
     )  # fmt: skip
-
-
-def _check_counts(source: Source, name: str, y: NDArray[Any]) -> None:
-    """Raise TableError unless the target can be a count: nowhere below 0."""
-    if (below := y < 0).any():
-        row = int(below.argmax())
-        raise TableError(
-            f"{source.place(row, name)}: the target is {y[row]:.6g}; --loss poisson needs counts, "
-            "0 or more"
-        )
 
 
 def _of_file(

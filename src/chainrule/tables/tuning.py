@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.network import Network
 from chainrule.tables import recipe, rows, training
-from chainrule.tables.recipe import Candidate, Found, Task
+from chainrule.tables.recipe import Found, Task
 from chainrule.tables.split import TEST, TRAIN
 from chainrule.tables.training import Prepared
 from chainrule.training.callbacks import Callback
@@ -77,9 +77,7 @@ def tune(prepared: Prepared, *, callbacks: Callbacks = (), verbose: int = 0) -> 
     return Tuned(prepared, found.network(len(prepared.schema.inputs)), found)
 
 
-def tune_again(
-    tuned: Tuned, *, callbacks: Callbacks = (), verbose: int = 0
-) -> Tuned:
+def tune_again(tuned: Tuned, *, callbacks: Callbacks = (), verbose: int = 0) -> Tuned:
     """Train the candidate that was chosen on all rows, also those of the test."""
     prepared, best = tuned.prepared, tuned.found.best.candidate
     values = len(prepared.schema.inputs)
@@ -123,6 +121,3 @@ def _without_pieces(prepared: Prepared) -> Prepared:
     values = len(schema.inputs)
     X = {part: np.ascontiguousarray(of[:, :values]) for part, of in prepared.X.items()}
     return replace(prepared, schema=schema, X=X)
-
-
-_ = Candidate

@@ -247,7 +247,9 @@ def _inputs(schema: Schema) -> str:
             lines.append(f"    x[{marks}] = (TYPE)(got == NONE);")
             marks += 1
         if column.bins:
-            tables.append(_array(f"static const double ENDS_{i}[]", [_number(end) for end in column.bins]))
+            tables.append(
+                _array(f"static const double ENDS_{i}[]", [_number(end) for end in column.bins])
+            )
             base = "parts[0]" if column.kind == "date" else "value"
             n = len(column.bins) - 1
             lines.append(f"    pieces(got, {base}, ENDS_{i}, {n}, x + {behind});")

@@ -26,7 +26,11 @@ def as_one(members: Sequence[tuple[Network, Units]], units: int, seed: int = 0) 
     """
     first, count = members[0][0], len(members)
     depth = len(first.sizes) - 1
-    sizes = [units, *(sum(m.sizes[i] for m, _ in members) for i in range(1, depth)), first.sizes[-1]]
+    sizes = [
+        units,
+        *(sum(m.sizes[i] for m, _ in members) for i in range(1, depth)),
+        first.sizes[-1],
+    ]
     layers = first.weighted_layers
     whole = Network(
         sizes, hidden=[layer.activation for layer in layers[:-1]], output=layers[-1].activation,
@@ -34,7 +38,9 @@ def as_one(members: Sequence[tuple[Network, Units]], units: int, seed: int = 0) 
     )  # fmt: skip
     above = [0] * (depth + 1)  # where the units of the next member begin
     for member, inputs in members:
-        for i, (layer, own) in enumerate(zip(whole.weighted_layers, member.weighted_layers, strict=True)):
+        for i, (layer, own) in enumerate(
+            zip(whole.weighted_layers, member.weighted_layers, strict=True)
+        ):
             rows = slice(None) if i == depth - 1 else slice(above[i + 1], above[i + 1] + len(own.b))
             below: Any = inputs if i == 0 else slice(above[i], above[i] + own.W.shape[1])
             share = count if i == depth - 1 else 1
