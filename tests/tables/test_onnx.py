@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,22 @@ def test_a_number(tmp_path: Path) -> None:
     own, found = both(model(Target("what", "regress", "number", (), 50.0, 4.0)), tmp_path)
     assert own["what"].std() > 0.5
     np.testing.assert_allclose(found["variable"][:, 0], own["what"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_several_networks_predict_their_mean(dtype: str, tmp_path: Path) -> None:
+    for target in (Target("what", "regress", "number", (), 50.0, 4.0),
+                   Target("what", "classify", "text", ("a", "b", "c"))):  # fmt: skip
+        one = model(target, dtype)
+        others = tuple(one.network.copy() for _ in range(2))
+        for i, network in enumerate(others):
+            network.parameters[...] *= 0.2 * i
+        whole = replace(one, others=others)
+        own, found = both(whole, tmp_path)
+        alone, _ = both(one, tmp_path)
+        values = own.drop(columns="what") if target.classes else own[["what"]]
+        np.testing.assert_allclose(list(found.values())[-1], values, rtol=2e-5, atol=1e-6)
+        assert not np.allclose(values, alone[list(values)])
 
 
 def test_a_column_named_like_an_output(tmp_path: Path) -> None:

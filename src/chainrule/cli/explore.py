@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule.cli.shared import dataset_option, header_option, hidden_option, note
+from chainrule.cli.shared import (
+    dataset_option,
+    header_option,
+    hidden_option,
+    member_option,
+    note,
+)
 
 if TYPE_CHECKING:
     from chainrule.explorer.session import Session
@@ -38,6 +44,7 @@ _MOST_ROWS = 10_000  # of a table
 @hidden_option
 @click.option("--data", metavar="FILE", help="The samples: CSV or TSV, or .npz (X, y).")
 @header_option
+@member_option
 @dataset_option
 @click.option("--lesson", metavar="FILE", help="Play a lesson: Markdown, as the docs describe it.")
 @click.option(
@@ -83,6 +90,7 @@ def explore(
     hidden: str,
     data: str | None,
     header: bool | None,
+    member: int | None,
     dataset: str | None,
     lesson: str | None,
     live: str | None,
@@ -118,7 +126,7 @@ def explore(
             raise click.UsageError(f"--lesson and {clash[0]} exclude each other; choose one")
         make = lesson_of(lesson)
     else:
-        subject = subject_of(model, sizes, data, header, hidden, dataset)
+        subject = subject_of(model, sizes, data, header, hidden, dataset, member)
 
         def make() -> Session:
             session = session_of(*subject, quick=dataset is not None)
@@ -145,6 +153,7 @@ def subject_of(
     header: bool | None,
     hidden: str,
     dataset: str | None,
+    member: int | None = None,
 ) -> tuple[Network | None, Any, Any, str]:
     """Return the network, X, y and a name, as far as the options name them."""
     from chainrule.cli import samples as tables
@@ -158,12 +167,18 @@ def subject_of(
 
     if model is not None and sizes is not None:
         raise click.UsageError("MODEL and --sizes exclude each other; choose one")
+    if member is not None and model is None:
+        raise click.UsageError("--member needs MODEL, a model from train --members")
     if data is not None and dataset is not None:
         raise click.UsageError("--data and --dataset exclude each other; choose one")
     network: Network | None = None
     table = None
     if model is not None:
         table = models.load(model)
+        if table is not None:
+            table = table.member(member)
+        elif member is not None:
+            raise click.UsageError(f"--member is for models of tables, but {model} is a network")
         network = load_network(model) if table is None else table.network
     chosen = None
     if dataset is not None:

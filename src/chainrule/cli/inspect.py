@@ -35,7 +35,8 @@ def inspect(model: str, as_json: bool) -> None:
         return
     page = Page(plain=False)
     page.say(f"{model}: {'a network' if table is None else 'the model of a table'}", "bold")
-    page.fact("network", str(network))
+    many = 1 if table is None else len(table.networks)
+    page.fact("network", f"{f'{many} × ' if many > 1 else ''}{network}")
     page.fact("", _details(network))
     if table is not None:
         tell(page, table)
@@ -46,6 +47,8 @@ def data_of(network: Network, table: TableModel | None) -> dict[str, Any]:
     about = {**describe(network), "parameters": int(network.parameters.size)}
     if table is None:
         return {"network": about}
+    if table.others:
+        about["members"] = [member.seed for member in table.networks]
     told = {
         **table.schema.to_dict(),
         "inputs": table.schema.inputs,

@@ -46,13 +46,14 @@ def load(
     """
     table = load_table(model, reading["missing"])
     if table is not None:
-        return _columns(table, data, reading, label, leave_out)
+        return _columns(table.member(reading["member"]), data, reading, label, leave_out)
     mine = {
         "--label": (label, None),
         "--delimiter": (reading["delimiter"], None),
         "--decimal": (reading["decimal"], "."),
         "--encoding": (reading["encoding"], "utf-8"),
         "--missing": (reading["missing"], ()),
+        "--member": (reading["member"], None),
     }
     for option, (given, unsaid) in mine.items():
         if given != unsaid:

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 @click.option(
     "--keep", multiple=True, metavar="COLUMN", help="A column of DATA to copy; may be repeated."
 )
+@click.option("--spread", is_flag=True,
+              help="Add how far the networks of a model from train --members are apart: their "
+              "standard deviation.")  # fmt: skip
 @read_options
 def predict(
     model: str,
@@ -48,6 +51,7 @@ def predict(
     out: str | None,
     as_json: bool,
     keep: tuple[str, ...],
+    spread: bool,
     **reading: Any,
 ) -> None:
     """Predict the target for each row of the table DATA with the model of a table.
@@ -65,7 +69,7 @@ def predict(
     source = open_table(data, reading)
     from chainrule.tables.prediction import Prediction
 
-    prediction = Prediction(table, source, keep, mark_far=form == ".jsonl")
+    prediction = Prediction(table, source, keep, mark_far=form == ".jsonl", spread=spread)
     if unknown := prediction.unknown:
         note(f"columns that the model does not know are ignored: {', '.join(unknown)}")
     if out is None:

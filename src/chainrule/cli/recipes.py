@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from chainrule.cli.shared import Page
-from chainrule.cli.told import refit_words
+from chainrule.cli.told import refit_words, tell_measures
 
 if TYPE_CHECKING:
-    from chainrule.network import Network
+    from chainrule.tables.model import TableModel
     from chainrule.tables.training import Prepared
-    from chainrule.tables.tuning import Tuned
     from chainrule.training.history import History
 
 # What the recipe of one network has and the tuned one, which validates on folds, has not.
-_OF_PLAIN = ("validation", "validation_data", "group", "time", "patience", "checkpoint")
+_OF_PLAIN = ("validation", "validation_data", "group", "time", "patience", "checkpoint", "members")
 
 
 def recipe_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,55 +45,25 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-@dataclass(frozen=True)
-class Learned:
-    """A network that has learned from a table, and the table as the network takes it."""
-
-    prepared: Prepared
-    network: Network
-    history: History
-    tuned: Tuned | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C has ended the training."""
-        return self.history.stop_reason == "interrupted"
-
-
-def learn(prepared: Prepared, page: Page, keeping: dict[str, Any]) -> Learned:
-    """Train on the training rows by the recipe of the settings, and tell about it."""
+def learn_tuned(page: Page, prepared: Prepared) -> tuple[TableModel, list[History]] | None:
+    """Train by the tuned recipe, measure, train again, say so; return None if interrupted."""
     from chainrule.tables import training, tuning
 
-    if prepared.settings.recipe == "tuned":
-        tuned = tuning.tune(prepared, verbose=int(page.live))
-        made = Learned(tuned.prepared, tuned.network, tuned.history, tuned, tuned.facts)
-        if not made.interrupted:
-            page.fact("recipe", tuned.words())
-            page.fact("network", str(tuned.network))
-        return made
-    network = training.make_network(prepared)
-    page.fact("network", str(network))
-    history = training.fit(network, prepared, verbose=int(page.live), **keeping)
-    if not page.live and history.stop_reason != "interrupted":  # a progress bar has shown it
-        page.fact("trained", history.summary())
-    return Learned(prepared, network, history)
-
-
-def learn_again(first: Learned, page: Page, keeping: dict[str, Any], measured: bool) -> Learned:
-    """Train on all rows as on the training rows before, and tell about it."""
-    from chainrule.tables import training, tuning
-
-    prepared = first.prepared
-    if first.tuned is not None:
-        tuned = tuning.tune_again(first.tuned, verbose=int(page.live))
-        made = Learned(prepared, tuned.network, tuned.history, tuned)
-    else:
-        network, history = training.refit(
-            prepared, first.history, verbose=int(page.live), **keeping
-        )
-        made = Learned(prepared, network, history)
-    if not made.interrupted:
+    verbose = int(page.live)
+    tuned = tuning.tune(prepared, verbose=verbose)
+    if tuned.found.interrupted:
+        return None
+    prepared = tuned.prepared
+    page.fact("recipe", tuned.words())
+    page.fact("network", str(tuned.network))
+    measured, beside = training.assess(tuned.network, prepared)
+    tell_measures(page, prepared, measured, beside)
+    last, learned = tuned, 0
+    if prepared.is_refit:
+        last, learned = tuning.tune_again(tuned, verbose=verbose), prepared.n_own
+        if last.found.interrupted:
+            return None
         page.say()
-        page.fact("refit", refit_words(prepared.n_own, made.history, measured))
-    return made
+        page.fact("refit", refit_words(learned, last.histories, bool(measured)))
+    model = training.model(last.network, prepared, tuned.histories[0], measured, beside, learned)
+    return replace(model, training=model.training | tuned.facts), tuned.histories

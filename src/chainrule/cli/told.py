@@ -1,25 +1,73 @@
-"""What `chainrule train` says: the table, the measures, and the picture of the loss curves."""
+"""What `chainrule train` does and says: the table, the training, and its loss curves."""
 
 from __future__ import annotations
 
 import io
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
 from chainrule.cli.shared import Page, a_number, test_rows, without_target
 from chainrule.storage.atomic import write_atomically
-from chainrule.tables.source import counted
 
 if TYPE_CHECKING:
+    from chainrule.tables.model import TableModel
     from chainrule.tables.training import Prepared
     from chainrule.training.history import History
 
 _LISTED = 30  # columns; if there are more, only the number of each kind is shown
 
 
-def refit_words(rows: int, history: History, measured: bool) -> str:
+def learn(
+    page: Page, prepared: Prepared, keeping: dict[str, Any]
+) -> tuple[TableModel, list[History]] | None:
+    """Train, measure and train again, and say so; return None if that was interrupted."""
+    from chainrule.tables import members
+
+    keeping = {"verbose": int(page.live), **keeping}
+    networks = members.make_networks(prepared)
+    many = f"{len(networks)} × " if len(networks) > 1 else ""
+    page.fact("network", f"{many}{networks[0]}")
+    histories = members.fit(networks, prepared, **keeping)
+    if any(history.stop_reason == "interrupted" for history in histories):
+        return None
+    if not page.live:  # otherwise the progress bar has shown it
+        page.fact("trained", _each_trained(histories) if many else histories[0].summary())
+    measured, beside = members.assess(networks, prepared)
+    tell_measures(page, prepared, measured, beside)
+    learned = 0
+    if prepared.is_refit:
+        networks, again = members.refit(prepared, histories, **keeping)
+        if any(history.stop_reason == "interrupted" for history in again):
+            return None
+        learned = prepared.n_own
+        page.say()
+        page.fact("refit", refit_words(learned, again, bool(measured)))
+    return members.model(networks, prepared, histories, measured, beside, learned), histories
+
+
+def _each_trained(histories: list[History]) -> str:
+    """Return the summary of the training of several networks."""
+    from chainrule.training.history import number
+
+    epochs = [len(history["epoch"]) for history in histories]
+    words = f"{len(histories)} members, {_range(epochs)} epochs"
+    best = [history.best_epoch for history in histories if history.best_epoch is not None]
+    if "val_loss" in histories[0]:
+        least = [min(history["val_loss"], default=math.nan) for history in histories]
+        words += f"; best val_loss {number(min(least))} to {number(max(least))}"
+    return f"{words}, in epochs {_range(best)}" if best else words
+
+
+def _range(numbers: list[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def refit_words(rows: int, histories: list[History], measured: bool) -> str:
     """Return what the saved model has learned from, beside the one that was measured."""
-    epochs = counted(len(history["epoch"]), "epoch")
+    lengths = [len(history["epoch"]) for history in histories]
+    epochs = f"{_range(lengths)} epoch{'s' * (max(lengths) != 1)}"
     words = f"the saved model has learned again, from all {rows:,} rows, for {epochs}"
     return f"{words}; the measures are of the model before that" if measured else words
 
@@ -101,8 +149,9 @@ def tell_measures(page: Page, prepared: Prepared, measured: Any, beside: Any) ->
         page.say(f"  {line}")
 
 
-def draw(history: History, path: str, data: str) -> bool:
+def draw(histories: list[History], path: str, data: str) -> bool:
     """Draw the loss curves into a file; return False if matplotlib is not installed."""
+    history = histories[0]
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -110,7 +159,12 @@ def draw(history: History, path: str, data: str) -> bool:
     columns = [name for name in ("loss", "accuracy") if name in history]
     figure = Figure(figsize=(5 * len(columns), 4), layout="constrained")
     for i, column in enumerate(columns, start=1):
-        history.plot(figure.add_subplot(1, len(columns), i), [column])
+        axes = figure.add_subplot(1, len(columns), i)
+        history.plot(axes, [column])
+        for other in histories[1:]:
+            for line, name in zip(axes.lines, (column, f"val_{column}"), strict=False):
+                if name in other:
+                    axes.plot(other["epoch"], other[name], color=line.get_color(), alpha=0.4)
     figure.suptitle(os.path.basename(data))
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)

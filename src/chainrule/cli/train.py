@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ import click
 
 from chainrule.cli.inspect import data_of
 from chainrule.cli.loaded import open_table
-from chainrule.cli.recipes import Learned, learn, learn_again, recipe_of, recipe_option
+from chainrule.cli.recipes import learn_tuned, recipe_of, recipe_option
 from chainrule.cli.shared import (
     ABOVE_0,
     INTERRUPTED,
@@ -29,10 +28,9 @@ from chainrule.cli.shared import (
     plain_option,
     read_options,
 )
-from chainrule.cli.told import draw, tell_measures, tell_table
+from chainrule.cli.told import draw, learn, tell_table
 
 if TYPE_CHECKING:
-    from chainrule.tables.model import TableModel
     from chainrule.tables.training import Prepared, Settings
 
 _COPIES = 4  # of the parameters: themselves, their gradient, and two of Adam's
@@ -81,6 +79,7 @@ class _Every(ParamType["int | timedelta"]):
       chainrule train data.csv --target label --out model
       chainrule train data.parquet --target price --hidden 128,64 --out model
       chainrule train data.csv --target label --drop name --date 'born=%d.%m.%Y' --out model
+      chainrule train data.csv --target label --members 8 --out model
       chainrule train big.parquet --target label --checkpoint run --out model
       chainrule train big.parquet --target label --checkpoint run --resume --out model
 
@@ -116,6 +115,9 @@ class _Every(ParamType["int | timedelta"]):
               "plain 3 / rows, at most 0.01]")  # fmt: skip
 @click.option("--dropout", type=_SHARE, default=0.0, show_default=True,
               help="Dropout rate of the hidden layers.")  # fmt: skip
+@click.option("--members", type=click.IntRange(1, 1000), default=1, show_default=True,
+              help="Train so many networks with other seeds; the mean of all is the prediction, "
+              "and predict --spread tells how far they are apart.")  # fmt: skip
 @click.option("--balanced", is_flag=True, help="Weight the classes so that all count the same.")
 @click.option(
     "--loss",
@@ -179,24 +181,16 @@ def train(data: str, out: str, **given: Any) -> int:
         prepared = training.prepare(source, settings, watched)
     tell_table(page, prepared)
     _check_memory(prepared)
-    first = learn(prepared, page, _keeping(given))
-    if first.interrupted:
-        return _interrupted(given["checkpoint"])
-    prepared, history = first.prepared, first.history
-    measured, beside = training.assess(first.network, prepared)
-    tell_measures(page, prepared, measured, beside)
-    learned, last = 0, first
-    if prepared.is_refit:
-        learned = prepared.n_own
-        last = learn_again(first, page, _keeping(given), bool(measured))
-        if last.interrupted:
-            return _interrupted(given["checkpoint"])
-    model = _with_facts(
-        training.model(last.network, prepared, history, measured, beside, learned), first
+    trained = (
+        learn_tuned(page, prepared)
+        if prepared.settings.recipe == "tuned"
+        else learn(page, prepared, _keeping(given))
     )
-    network = last.network
+    if trained is None:
+        return _interrupted(given["checkpoint"])
+    model, histories = trained
     model.save(out)
-    drawn = plot if plot is not None and draw(history, plot, data) else None
+    drawn = plot if plot is not None and draw(histories, plot, data) else None
     saved = f"Saved: {out}"
     if drawn is not None:
         saved += f", and the loss curves in {drawn}"
@@ -206,12 +200,9 @@ def train(data: str, out: str, **given: Any) -> int:
     page.say(saved, "bold")
     if given["as_json"]:
         files = {"model": out, "plot": drawn, "data": data, "rows": prepared.n_rows}
-        click.echo(json.dumps(files | data_of(network, model), indent=2, ensure_ascii=False))
+        told = files | data_of(model.network, model)
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     return 0
-
-
-def _with_facts(model: TableModel, learned: Learned) -> TableModel:
-    return replace(model, training=model.training | learned.facts)
 
 
 def _interrupted(folder: str | None) -> int:
@@ -258,7 +249,9 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
     folder = given["checkpoint"]
     if given["resume"] and folder is None:
         raise click.UsageError("--resume needs --checkpoint FOLDER, the folder of the run")
-    if not given["resume"] and (epoch := _reached(folder)) is not None:
+    if given["resume"] and (epoch := _reached(folder)) is not None:
+        _check_members(folder, given["members"])
+    elif (epoch := _reached(folder)) is not None:
         raise click.UsageError(
             f"{folder} holds a run that reached epoch {epoch}. Resume it with --resume, or name "
             "another folder."
@@ -275,11 +268,14 @@ def _check_memory(prepared: Prepared) -> None:
     schema = prepared.schema
     sizes = (len(schema.inputs), *prepared.settings.hidden, len(schema.outputs))
     n = sum((fan_in + 1) * units for fan_in, units in itertools.pairwise(sizes))
-    need = _COPIES * 4 * n  # bytes in float32
+    members = prepared.settings.members
+    need = _COPIES * 4 * n * members  # bytes in float32
     if need > _memory():
+        whole = "it" if members == 1 else f"{members} of them"
         raise ValueError(
-            f"a network of {'-'.join(map(str, sizes))} units has {n:,} parameters; training it "
-            f"takes {need / 1e9:,.4g} GB, more than this machine has. Use fewer units (--hidden)."
+            f"a network of {'-'.join(map(str, sizes))} units has {n:,} parameters; training "
+            f"{whole} takes {need / 1e9:,.4g} GB, more than this machine has. Use fewer units "
+            "(--hidden)."
         )
 
 
@@ -297,7 +293,22 @@ def _reached(folder: str | None) -> int | None:
 
     if folder is None or not os.path.isdir(folder):
         return None
-    return max((epoch for epoch, _ in checkpoints(Path(folder))), default=None)
+    runs = [Path(folder), *_members_in(folder)]
+    return max((epoch for run in runs for epoch, _ in checkpoints(run)), default=None)
+
+
+def _members_in(folder: str) -> list[Path]:
+    """Return the folders of the members of an ensemble."""
+    return sorted(path for path in Path(folder).iterdir() if path.is_dir() and path.name.isdigit())
+
+
+def _check_members(folder: str, members: int) -> None:
+    """Raise UsageError unless the run in a folder is one of as many networks."""
+    if (count := len(_members_in(folder)) or 1) != members:
+        raise click.UsageError(
+            f"{folder} holds a run with --members {count}; this one has --members {members}. Use "
+            "the same number, or name another folder."
+        )
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -317,7 +328,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     same = (
         "target", "hidden", "activation", "epochs", "batch_size", "learning_rate", "l2", "dropout",
         "patience", "test", "validation", "balanced", "loss", "refit",
-        "max_categories", "seed",
+        "max_categories", "seed", "members",
     )  # fmt: skip
     return Settings(
         **{name: given[name] for name in same}, recipe=recipe_of(given, _is_said),

@@ -77,7 +77,7 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
         prepared = training.prepare(Memory(table), self._settings(target, weight))
         if prepared.settings.recipe == "tuned":
             tuned = tuning.tune(prepared)
-            prepared, network, history = tuned.prepared, tuned.network, tuned.history
+            prepared, network, history = tuned.prepared, tuned.network, tuned.histories[0]
             facts = tuned.facts
         else:
             network, facts = training.make_network(prepared), {}
@@ -200,7 +200,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
         model_: The model of the table, as of `chainrule.load_table`, which explains its
             predictions by the names of columns.
         network_: The network, whose inputs the columns become.
-        history_: The history of the training; of several members, their mean.
+        history_: The history of the training; of several members, that of the first.
         n_features_in_: The number of columns.
         feature_names_in_: The names of the columns, unless X was an array.
 

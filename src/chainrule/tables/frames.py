@@ -167,6 +167,8 @@ class TableModel(models.TableModel):
 
     Attributes:
         network: The `Network`, whose inputs the columns become.
+        others: More networks, after ``chainrule train --members``; the mean of all is what the
+            model predicts.
         schema: The columns, the target, and what stands for no value.
         training: The settings and facts of its training.
         measures: The measures of the model and of the baseline on the rows held out for the test.
@@ -177,12 +179,14 @@ class TableModel(models.TableModel):
         >>> model.predict(frame)  # doctest: +SKIP
     """
 
-    def predict(self, data: Any) -> Any:
+    def predict(self, data: Any, *, spread: bool = False) -> Any:
         """Return the prediction for each row, in a table of the same kind as the data.
 
         Args:
             data: A dataframe of pandas, Polars or PyArrow; or a list of dictionaries, one for each
                 row. Columns are found by their names. A value that is missing is None or NaN.
+            spread: Whether to add the standard deviation over the networks of the model: a column
+                ``spread``, or for classes ``spread_CLASS``, of its probability.
 
         Returns:
             The predicted target, and for classes a column ``probability_CLASS`` for each. A
@@ -195,12 +199,13 @@ class TableModel(models.TableModel):
         Raises:
             TypeError: ``data`` is another object.
             ValueError: A column is missing, there are no rows, or a cell does not fit its column;
-                the message names the row and the column.
+                the message names the row and the column. Or ``spread`` is asked of a model with one
+                network.
         """
         import pyarrow as pa
 
         source = memory(data, [column.name for column in self.schema.columns])
-        prediction = Prediction(self, source)
+        prediction = Prediction(self, source, spread=spread)
         result = pa.concat_tables(prediction.batches())
         if unknown := prediction.unknown:
             warn(
@@ -214,7 +219,13 @@ class TableModel(models.TableModel):
         return _made, tuple(getattr(self, field.name) for field in fields(self))
 
     def explain(
-        self, target: str, data: Any, *, label: str | None = None, **options: Any
+        self,
+        target: str,
+        data: Any,
+        *,
+        label: str | None = None,
+        member: int | None = None,
+        **options: Any,
     ) -> Explanation:
         """Explain the derivative of the loss with respect to one quantity, by the names of columns.
 
@@ -225,6 +236,7 @@ class TableModel(models.TableModel):
             data: The rows, as for `TableModel.predict`, with a column of the target unless
                 ``label`` says it.
             label: The target of all rows, if the data has none.
+            member: Which network to explain, from 0, if the model has several.
             **options: The options of `Network.explain`.
 
         Returns:
@@ -232,16 +244,17 @@ class TableModel(models.TableModel):
 
         Raises:
             TypeError: ``data`` is another object.
-            ValueError: The model has no such quantity, or the data do not fit.
+            ValueError: The model has no such quantity or network, or the data do not fit.
         """
+        network = self.member(member).network
         needed = [column.name for column in self.schema.columns]
         needed += [] if label is not None else [self.schema.target.name]
         source = memory(data, needed)
         n = sum(batch.num_rows for batch in source.batches(source.names[:1]))
         X, y, batch, _ = self.samples(source, slice(0, n), label)
         options.setdefault("names", names(self.schema, source, batch, 0))
-        target = by_index(target, self.schema, len(self.network.sizes) - 1)
-        return self.network.explain(target, X, y, **options)
+        target = by_index(target, self.schema, len(network.sizes) - 1)
+        return network.explain(target, X, y, **options)
 
 
 def _made(*of: Any) -> TableModel:

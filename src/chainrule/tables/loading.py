@@ -41,4 +41,5 @@ def load_table(path: str | os.PathLike[str]) -> TableModel:
             f"{os.fspath(path)} is a network without columns; expected the model of a table, from "
             "chainrule train. cr.load reads a network"
         )
-    return TableModel(model.network, model.schema, model.training, model.measures, model.version)
+    facts = model.training, model.measures, model.version
+    return TableModel(model.network, model.schema, *facts, model.others)

@@ -1,7 +1,9 @@
-"""The model of a table: a network, its columns, and how it was trained, in one file.
+"""The model of a table: its network or networks, columns, and how it was trained, in one file.
 
 The file is that of the network (see `chainrule.storage.models`), so that `chainrule.load` reads it;
-the key ``table`` of its description holds the rest as plain data.
+the key ``table`` of its description holds the rest as plain data. Of several networks, the members
+of an ensemble, the first is that network; ``table.members.1`` and so on are the parameters of the
+others, one vector each, and ``members`` in the description the seeds of all.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from chainrule._version import __version__
 from chainrule.equations.checks import listed
 from chainrule.storage import models
 from chainrule.storage.atomic import write_atomically
-from chainrule.storage.container import harmless, opened
+from chainrule.storage.container import OpenFile, harmless, opened
 from chainrule.tables import target as targets
 from chainrule.tables.cells import CellError
 from chainrule.tables.measures import NAMES
@@ -31,15 +33,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from chainrule.ensemble import Ensemble
     from chainrule.network import Network
 
 VERSION = 3  # increased when an older program would misread the description
+_OF_ONE = 2  # the version of a model with one network, and numbers that are standardised
+_MEMBER = f"{models.TABLE}.members."  # and a number from 1: the name of a tensor
 
 
 @dataclass(frozen=True)
 class TableModel:
-    """A network with the schema of its table.
+    """A network, or several whose mean is the prediction, with the schema of their table.
 
+    ``network`` is the first of them, and ``others`` are the rest: networks of the same shape.
     ``training`` holds the settings and facts of its training, ``measures`` the measures of the
     model and of the baseline on the held-out rows. Both are plain data, for people to read.
     """
@@ -49,8 +55,15 @@ class TableModel:
     training: dict[str, Any] = field(default_factory=dict)
     measures: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
+    others: tuple[Network, ...] = ()
 
     def __post_init__(self) -> None:
+        for i, other in enumerate(self.others, start=1):
+            if _shape(other) != _shape(self.network):
+                raise ValueError(
+                    f"its network {i} is {other!r}, and its network 0 {self.network!r}; expected "
+                    "networks that differ in their parameters and seeds alone"
+                )
         inputs, outputs = len(self.schema.inputs), len(self.schema.outputs)
         if (inputs, outputs) != (self.network.sizes[0], self.network.sizes[-1]):
             raise ValueError(
@@ -75,15 +88,52 @@ class TableModel:
             ValueError: A parameter of the network is not finite.
         """
         about = {
-            "version": VERSION,
+            "version": VERSION if self.others or self.schema.is_encoded else _OF_ONE,
             "chainrule": self.version,
             "schema": self.schema.to_dict(),
             "training": self.training,
             "measures": self.measures,
         }
-        self.network.check_parameters()
-        content = models.content(self.network, self.network.parameters, {models.TABLE: about})
+        if self.others:
+            about["members"] = [network.seed for network in self.networks]
+        for network in self.networks:
+            network.check_parameters()
+        tensors = {f"{_MEMBER}{i}": net.parameters for i, net in enumerate(self.others, start=1)}
+        more = {models.TABLE: about}
+        content = models.content(self.network, self.network.parameters, more, tensors)
         write_atomically(path, content)
+
+    # --- its networks ---------------------------------------------------------------------------
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """All networks of the model: the members of its ensemble."""
+        return (self.network, *self.others)
+
+    @cached_property
+    def ensemble(self) -> Ensemble:
+        """The networks as an ensemble, whose mean is the prediction and whose spread is on hand."""
+        from chainrule.ensemble import Ensemble
+
+        return Ensemble(self.networks)
+
+    def member(self, index: int | None = None) -> TableModel:
+        """Return the model with one of its networks, which may be unsaid if there is only one.
+
+        Raises ValueError if there are several and none is named, or if there is no such network.
+        """
+        count = len(self.networks)
+        if count == 1 and not index:
+            return self
+        which = "only network 0" if count == 1 else f"networks 0 to {count - 1}"
+        if index is None:
+            raise ValueError(
+                f"the model has {which}, whose mean is its prediction; choose one of them with "
+                "member (--member N)"
+            )
+        if not 0 <= index < count:
+            raise ValueError(f"the model has no network {index}; it has {which}")
+        return replace(self, network=self.networks[index], others=())
 
     def to_c(
         self,
@@ -95,11 +145,14 @@ class TableModel:
         quantize: str | None = None,
         main: bool = False,
     ) -> Network:
-        """Write the model, with its preprocessing, as C99; see `chainrule.tables.c.export`."""
+        """Write the model, with its preprocessing, as C99; see `chainrule.tables.c.export`.
+
+        Raises ValueError for a model with several networks: `member` returns one with one.
+        """
         from chainrule.tables.c.export import to_c
 
         return to_c(
-            self.network, self.schema, path, name=name, dtype=dtype, arithmetic=arithmetic,
+            self.member().network, self.schema, path, name=name, dtype=dtype, arithmetic=arithmetic,
             quantize=quantize, main=main,
         )  # fmt: skip
 
@@ -187,23 +240,63 @@ def load(path: str | os.PathLike[str]) -> TableModel | None:
     Raises ValueError if the file is damaged or from a newer version, OSError if it cannot be read.
     """
     with opened(path) as file:
-        about = models.check(file)[0].get(models.TABLE)
-    if about is None:
-        return None
-    from chainrule.loading import load as load_network
+        about, _ = models.check(file)
+        if models.TABLE not in about:
+            return None
+        from chainrule.network import Network
 
-    network = load_network(path)
+        table = about[models.TABLE]
+        check(table)
+        network = models.build(file, about, {}, Network)
+        others = _members(file, table, network)
     try:
-        return read(about, network)
+        return read(table, network, others)
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)}: {harmless(str(error))}") from None
 
 
-def read(about: Any, network: Network) -> TableModel:
+def read(about: Any, network: Network, others: tuple[Network, ...] = ()) -> TableModel:
     """Return the model of a description; raise ValueError if that is incomplete, or newer."""
     check(about)
     schema = Schema.from_dict(about["schema"])
-    return TableModel(network, schema, about["training"], about["measures"], about["chainrule"])
+    facts = about["training"], about["measures"], about["chainrule"]
+    return TableModel(network, schema, *facts, others)
+
+
+def _members(file: OpenFile, about: dict[str, Any], first: Network) -> tuple[Network, ...]:
+    """Return the other networks of a file, with its tensors checked before anything is built."""
+    seeds = about.get("members", [first.seed])
+    if (
+        not isinstance(seeds, list)
+        or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds)
+        or seeds[:1] != [first.seed]
+    ):
+        raise ValueError(
+            f"its members are {seeds!r}; expected the seeds of its networks, {first.seed} first"
+        )
+    names = [f"{_MEMBER}{i}" for i in range(1, len(seeds))]
+    there = {name for name in file.keys() if name.startswith(f"{models.TABLE}.")}  # noqa: SIM118
+    if wrong := sorted(there.symmetric_difference(names)):
+        what = "has a tensor" if wrong[0] in there else "lacks the tensor"
+        raise ValueError(f"it {what} {wrong[0]!r}; its description has {len(seeds)} members")
+    others = []
+    for name, seed in zip(names, seeds[1:], strict=True):
+        numbers = file.get_tensor(name)
+        if numbers.shape != first.parameters.shape or numbers.dtype != first.dtype:
+            raise ValueError(
+                f"tensor {name!r} has shape {list(numbers.shape)} and dtype {numbers.dtype}; "
+                f"expected {list(first.parameters.shape)} and {first.dtype}"
+            )
+        other = first.copy()
+        other.parameters[...], other.seed = numbers, seed
+        other.check_parameters()
+        others.append(other)
+    return tuple(others)
+
+
+def _shape(network: Network) -> tuple[Any, ...]:
+    about = models.describe(network)
+    return tuple(value for name, value in about.items() if name != "seed")
 
 
 def check(about: Any) -> None:

@@ -63,7 +63,12 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
         TensorProto.FLOAT,
     )
     inner = graph.other(net.dtype.name)
-    a = graphs.layers(inner, net, X if net.dtype == np.float32 else _as(inner, X, inner.kind))
+    x = X if net.dtype == np.float32 else _as(inner, X, inner.kind)
+    a = graphs.layers(inner, net, x)
+    for i, other in enumerate(model.others, start=1):
+        a = a + graphs.layers(inner, other, x, f"/{i}")
+    if model.others:
+        a = a / float(len(model.networks))
     target, outputs = schema.target, []
     if target.task == "regress":
         wide = _as(graph, a, TensorProto.DOUBLE)

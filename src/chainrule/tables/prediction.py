@@ -33,16 +33,23 @@ OUTSIDE = "outside_training_range"
 class Prediction:
     """The predictions of a model for a table, in batches, with notes and a score.
 
-    ``kept`` names columns of the table to copy. With ``mark_far``, one more column, `OUTSIDE`,
-    lists the columns whose value is far outside the training rows. After the last batch, ``notes``
-    holds what the model did not know, and `score` returns how good the predictions are, if the
-    table has the target.
+    ``kept`` names columns of the table to copy. With ``spread``, one more column for each output is
+    the standard deviation over the networks of the model. With ``mark_far``, one more column,
+    `OUTSIDE`, lists the columns whose value is far outside the training rows. After the last batch,
+    ``notes`` holds what the model did not know, and `score` returns how good the predictions are,
+    if the table has the target.
     """
 
     def __init__(
-        self, model: TableModel, source: Source, kept: Sequence[str] = (), mark_far: bool = False
-    ) -> None:
-        self.mark_far = mark_far
+        self, model: TableModel, source: Source, kept: Sequence[str] = (), mark_far: bool = False,
+        spread: bool = False,
+    ) -> None:  # fmt: skip
+        if spread and not model.others:
+            raise TableError(
+                "the model has one network, and the spread is over several. Train it with "
+                "--members 8 or the like"
+            )
+        self.mark_far, self.spread = mark_far, spread
         self.model, self.source, self.kept = model, source, list(kept)
         self.unknown = model.check_columns(source)
         self.notes, self.n_rows = Notes(), 0
@@ -50,6 +57,7 @@ class Prediction:
         self._own = [target.name]
         if target.task == "classify":
             self._own += [f"probability_{name}" for name in target.classes]
+        self._own += _spreads(target) if spread else []
         self._own += [OUTSIDE] if mark_far else []
         for name in self.kept:
             if name not in source.names:
@@ -75,13 +83,19 @@ class Prediction:
             names[target.name] = None
         for batch in self.source.batches(list(names)):
             X = model.preprocessing.transform(batch, self.source, self.n_rows, self.notes)
-            outputs = model.network.predict(X)
+            each = model.ensemble.outputs(X)  # once, for the mean and the spread
+            outputs = each[0] if len(each) == 1 else each.mean(axis=0)
             columns: dict[str, Any] = {name: batch.column(name) for name in self.kept}
             columns[target.name] = _labels(target, outputs)
             if target.task == "classify":
                 for j, name in enumerate(target.classes):
                     of_class = pa.array(np.ascontiguousarray(outputs[:, j]))
                     columns[f"probability_{name}"] = of_class
+            if self.spread:
+                scale = target.scale if target.task == "regress" else 1.0
+                deviations = each.std(axis=0, dtype=np.float64) * scale
+                for j, name in enumerate(_spreads(target)):
+                    columns[name] = pa.array(np.ascontiguousarray(deviations[:, j], np.float32))
             if self.mark_far:
                 columns[OUTSIDE] = pa.array(self._outside(len(X)), pa.list_(pa.string()))
             self._score(batch, outputs)
@@ -116,6 +130,11 @@ class Prediction:
         if not len(y):
             return 0, {}
         return len(y), measures.measure(self.model.schema.target, y, outputs)
+
+
+def _spreads(target: Target) -> list[str]:
+    """Return the names of the columns of the spread."""
+    return [f"spread_{name}" for name in target.classes] or ["spread"]
 
 
 def _labels(target: Target, outputs: NDArray[Any]) -> pa.Array:

@@ -51,7 +51,7 @@ class Task:
     """What is learned: rows, and how a network for them is made.
 
     The first ``values`` inputs are there for every candidate, the others are those of pieces.
-    ``make`` returns a network for a number of inputs, a seed and λ.
+    ``make`` returns a network for a number of inputs, the number of a member and λ.
     """
 
     X: NDArray[np.float32]
@@ -169,9 +169,7 @@ def _train(task: Task, tried: Sequence[Tried], fold: Rows, stage: Sequence[int])
     inputs = task.inputs(tried[0].candidate)
     X = task.X if len(inputs) == task.X.shape[1] else np.ascontiguousarray(task.X[:, inputs])
     runs = [(one, k) for one in tried for k in stage]
-    networks = [
-        task.make(len(inputs), (task.seed + k) % 2**63, one.candidate.l2) for one, k in runs
-    ]
+    networks = [task.make(len(inputs), k, one.candidate.l2) for one, k in runs]
     watch = _LeftOut(X, task.y, task.weight, fold, {
         id(network): k for network, (_, k) in zip(networks, runs, strict=True)
     }, max(10, task.epochs // 3))  # fmt: skip

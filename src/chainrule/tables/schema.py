@@ -202,7 +202,17 @@ class Schema:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return asdict(self)
+        about = asdict(self)
+        for column in about["columns"]:  # older versions read those that need nothing new
+            for name in ("clip", "bins"):
+                if not column[name]:
+                    del column[name]
+        return about
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether a number is squeezed, or has pieces."""
+        return any(column.clip or column.bins for column in self.columns)
 
     @classmethod
     def from_dict(cls, about: Any) -> Schema:

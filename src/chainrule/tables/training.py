@@ -7,14 +7,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.equations.checks import listed
 from chainrule.equations.optimizers import Adam
-from chainrule.equations.schedules import ReduceOnPlateau, Schedule
+from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
 from chainrule.storage import models
 from chainrule.tables import measures, profile, rows
@@ -25,6 +25,7 @@ from chainrule.tables.measures import Measured
 from chainrule.tables.model import TableModel
 from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.profile import Wishes
+from chainrule.tables.replayed import replayed
 from chainrule.tables.roles import Roles, collect
 from chainrule.tables.schema import SMALLEST, Schema, Task
 from chainrule.tables.source import MISSING, Source, TableError, no_rows
@@ -40,8 +41,10 @@ from chainrule.tables.split import (
 from chainrule.training.callbacks import Callback, EarlyStopping
 
 if TYPE_CHECKING:
+    from chainrule.ensemble import Ensemble
     from chainrule.training.history import History
 
+T = TypeVar("T")
 
 # What a number's error costs, as people call it, and the loss of the network.
 LOSSES = {
@@ -71,6 +74,7 @@ class Settings:
     refit: bool = True
     max_categories: int | None = None
     seed: int = 0
+    members: int = 1  # networks, whose mean is the prediction
     recipe: Literal["tuned", "plain"] = "plain"
     missing: tuple[str, ...] = MISSING
     wishes: Wishes = field(default_factory=Wishes)
@@ -262,12 +266,12 @@ def penalty(settings: Settings, n: int) -> float:
 
 
 def make_network(
-    prepared: Prepared,
-    inputs: int | None = None,
-    seed: int | None = None,
-    l2: float | None = None,
+    prepared: Prepared, member: int = 0, *, inputs: int | None = None, l2: float | None = None
 ) -> Network:
-    """Return the network before training; what is given replaces what the settings say."""
+    """Return the network before training; members differ in their seeds, which count up.
+
+    ``inputs`` and ``l2`` replace what the table and the settings say.
+    """
     settings, schema = prepared.settings, prepared.schema
     output, loss = "identity", LOSSES[settings.loss or "squared"]
     if schema.target.task == "classify":
@@ -277,26 +281,31 @@ def make_network(
     return Network(
         [inputs or len(schema.inputs), *settings.hidden, len(schema.outputs)],
         hidden=settings.activation, output=output, loss=loss, dtype="float32",
-        seed=settings.seed if seed is None else seed, dropout=settings.dropout,
+        seed=(settings.seed + member) % 2**63, dropout=settings.dropout,
         l2=penalty(settings, prepared.counts["training"]) if l2 is None else l2,
     )  # fmt: skip
 
 
-def fit(
-    network: Network,
+def fit(network: Network, prepared: Prepared, **options: Any) -> History:
+    """Train the network, stopping early; it returns to its best epoch on the validation rows."""
+    return train(network.fit, prepared, **options)
+
+
+def train(
+    fit: Callable[..., T],
     prepared: Prepared,
     *,
     callbacks: Sequence[Callback | Callable[..., None]] = (),
     verbose: int = 0,
     **options: Any,
-) -> History:
-    """Train the network, stopping early; it returns to its best epoch on the validation rows."""
+) -> T:
+    """Call ``fit``, that of one network or of many, with the rows and settings of a training."""
     settings, watched = prepared.settings, prepared.counts["validation"] > 0
     rate = ReduceOnPlateau(settings.learning_rate, patience=max(1, settings.patience // 3))
     stop = [EarlyStopping(patience=settings.patience)] if watched else []
     X, validation = prepared.X[TRAIN], prepared.samples(VALIDATION)
     with rows.released([X, validation[0]]):
-        return network.fit(
+        return fit(
             X, prepared.targets(TRAIN), optimizer=Adam(learning_rate=rate), epochs=settings.epochs,
             batch_size=batch_size(settings, len(X)), shuffle=not prepared.shuffled,
             validation_data=validation if watched else None,
@@ -306,24 +315,8 @@ def fit(
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Replayed(Schedule):
-    """The learning rate of each epoch of an earlier run, which watched its validation rows."""
-
-    of_epochs: tuple[float, ...]
-
-    def rate(self, epoch: float, losses: Sequence[float] = ()) -> float:
-        return self.of_epochs[min(int(epoch), len(self.of_epochs) - 1)]
-
-
 def refit(
-    prepared: Prepared,
-    history: History,
-    *,
-    checkpoint: str | None = None,
-    callbacks: Sequence[Callback | Callable[..., None]] = (),
-    verbose: int = 0,
-    **options: Any,
+    prepared: Prepared, history: History, *, checkpoint: str | None = None, **options: Any
 ) -> tuple[Network, History]:
     """Train a new network on all rows, as many epochs as `fit` took to its best one.
 
@@ -331,31 +324,35 @@ def refit(
     is that of `fit`; so it needs no validation rows. Its own checkpoints are in a folder inside
     ``checkpoint``.
     """
+    epochs, optimizer = replayed(history)
+    if checkpoint is not None:
+        options["checkpoint"] = os.path.join(checkpoint, f"refit-{epochs}")
+    network = make_network(prepared)
+    options |= {"epochs": epochs, "optimizer": optimizer}
+    return network, train_again(network.fit, prepared, **options)
+
+
+def train_again(fit: Callable[..., T], prepared: Prepared, **options: Any) -> T:
+    """Call ``fit``, that of one network or of many, with all rows, and these options."""
     settings, parts = prepared.settings, list(PARTS.values())
     if prepared.own_validation:
         parts.remove(VALIDATION)
-    epochs = history.best_epoch or len(history["epoch"])
     X, order = rows.joined([prepared.X[part] for part in parts], settings.seed)
     y = np.concatenate([prepared.targets(part) for part in parts])
     weight = None
     if prepared.weight:
         weight = np.concatenate([prepared.weight[part] for part in parts])
-    if checkpoint is not None:
-        options["checkpoint"] = os.path.join(checkpoint, f"refit-{epochs}")
-    network = make_network(prepared)
     with rows.released([X]):
-        again = network.fit(
+        return fit(
             X, y if order is None else y[order],
             sample_weight=weight if weight is None or order is None else weight[order],
-            optimizer=Adam(learning_rate=_Replayed(tuple(history["learning_rate"][:epochs]))),
-            epochs=epochs, batch_size=batch_size(settings, len(prepared.X[TRAIN])),
+            batch_size=batch_size(settings, len(prepared.X[TRAIN])),
             shuffle=order is None, class_weight="balanced" if settings.balanced else None,
-            callbacks=callbacks, verbose=verbose, **options,
+            **{"verbose": 0, **options},
         )  # fmt: skip
-    return network, again
 
 
-def assess(network: Network, prepared: Prepared) -> tuple[Measured, Measured]:
+def assess(network: Network | Ensemble, prepared: Prepared) -> tuple[Measured, Measured]:
     """Measure the network and the baseline on the test rows; return nothing if there are none."""
     target, y = prepared.schema.target, prepared.y[TEST]
     if not len(y):

@@ -28,19 +28,9 @@ class Tuned:
     found: Found
 
     @property
-    def history(self) -> History:
-        """The mean of the members, as far as all of them went."""
-        histories = list(self.found.best.histories.values())
-        n = min(len(history["epoch"]) for history in histories)
-        made = History(list(histories[0]))
-        made.extend({
-            name: np.mean([history[name][:n] for history in histories], axis=0).tolist()
-            for name in histories[0]
-        })  # fmt: skip
-        made["epoch"][:] = histories[0]["epoch"][:n]
-        if self.found.interrupted:
-            made.stop_reason = "interrupted"
-        return made
+    def histories(self) -> list[History]:
+        """The history of each member."""
+        return [history for _, history in sorted(self.found.best.histories.items())]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -105,8 +95,8 @@ def _task(
     n = len(prepared.X[TRAIN])
     batch = training.batch_size(settings, n)
 
-    def make(inputs: int, seed: int, l2: float) -> Network:
-        return training.make_network(prepared, inputs=inputs, seed=seed, l2=l2)
+    def make(inputs: int, member: int, l2: float) -> Network:
+        return training.make_network(prepared, member, inputs=inputs, l2=l2)
 
     return Task(
         X, y, weight, values, make, recipe.epochs(n, batch, settings.epochs), batch,

@@ -55,7 +55,7 @@ def fit_many(
     *,
     rows: Sequence[ArrayLike] | None = None,
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
-    epochs: int = 10,
+    epochs: int | Sequence[int] = 10,
     batch_size: int = 32,
     shuffle: bool = True,
     seeds: int | Sequence[int] | None = None,
@@ -90,7 +90,7 @@ def fit_many(
             group, or a sample with repeats. None takes all rows.
         optimizer: How a step moves the parameters: one for all networks, or one for each. None is
             ``Adam()``.
-        epochs: How many times to go through the samples.
+        epochs: How many times to go through the samples: one number for all, or one for each.
         batch_size: How many samples a step takes.
         shuffle: Whether each epoch takes the samples in a new order, which follows from each
             network's seed.
@@ -136,13 +136,13 @@ def fit_many(
     )
     own_seeds = _seeds(seeds, len(given))
     tasks = _tasks(given, settings, _optimizers(optimizer, len(given)), rows)
-    epochs = whole(epochs, "epochs")
+    lengths = _epochs(epochs, len(given))
     called = callback_room.check(callbacks)
     folders = [None if checkpoint is None else Path(checkpoint) / str(i) for i in range(len(given))]
     kept = [keepers.choose(folder, every, keep, resume) for folder in folders]
     check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
 
-    shape = (epochs, max(len(given), 1), 1, len(given))
+    shape = (max(lengths, default=1), max(len(given), 1), 1, len(given))
     screen = progress.screen(bool(verbose), *shape)
     everything = _Histories()
     with ExitStack() as stack:
@@ -153,11 +153,11 @@ def fit_many(
                 network.seed = seed
         interrupt = stack.enter_context(Interrupt(screen.stopping))
         members = []
-        for task, keeper in zip(tasks, kept, strict=True):
+        for task, keeper, length in zip(tasks, kept, lengths, strict=True):
             own = [_copy(callback) for callback in called]
             state = State(slots=task.plan.optimizer.start(task.network.parameters))
             describe = task.settings if checkpoint is not None else dict
-            run = Run(task.network, History(task.columns), epochs, state, _describe=describe)
+            run = Run(task.network, History(task.columns), length, state, _describe=describe)
             if own or checkpoint is not None:
                 found = stack.enter_context(keeper.keeping(run, own))
                 stack.enter_context(started(own, run, found))
@@ -239,6 +239,14 @@ def _optimizers(given: Any, count: int) -> list[Optimizer]:
         check_type((Optimizer,), optimizer, need)
     _check_count(len(optimizers), count, "optimizers")
     return optimizers
+
+
+def _epochs(given: Any, count: int) -> list[int]:
+    if not isinstance(given, Iterable):
+        return [whole(given, "epochs")] * count
+    epochs = [whole(number, f"epochs[{i}]") for i, number in enumerate(given)]
+    _check_count(len(epochs), count, "numbers of epochs")
+    return epochs
 
 
 def _seeds(given: Any, count: int) -> list[int | None]:
@@ -377,7 +385,8 @@ def _side_by_side(members: list[_Member], interrupt: Interrupt, screen: progress
     known = all(_is_known(optimizer.schedule) for optimizer in optimizers.values())
     if known and all(m.simple for m in members):
         operations = 6.0 * run.network.parameters.size * n * count
-        epochs = max(1, min(run.epochs - run.epoch, int(_CHUNK / operations)))
+        left = min(m.course.run.epochs for m in members) - run.epoch
+        epochs = max(1, min(left, int(_CHUNK / operations)))
     rates = _rates(members, epochs)
     orders = _orders(members, epochs)
     assert members[0].whole is not None
