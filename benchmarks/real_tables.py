@@ -15,7 +15,7 @@ import re
 import statistics
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.tables import markdown, progress
-from chainrule.tables import recipe, training, tuning
+from chainrule.tables import measures, training, tuning
+from chainrule.tables.frames import Memory
+from chainrule.tables.recipe import LAMBDAS, Candidate
 
 
 @dataclass(frozen=True)
@@ -179,9 +181,43 @@ def chainrule(**how: Any) -> Callable[[Any, Any, Table], tuple[Any, float]]:
     return run
 
 
+def part(given: list[Candidate]) -> Callable[[Any, Any, Table], tuple[Any, float]]:
+    """Return the recipe with some of its candidates alone."""
+
+    def run(train: Any, test: Any, table: Table) -> tuple[Any, float]:
+        import pyarrow as pa
+
+        train, test = train.copy(), test.copy()
+        if table.classify:
+            train[table.target] = train[table.target].astype(str)
+        task = "classify" if table.classify else "regress"
+        settings = training.Settings(table.target, task=task, test=0.0, recipe="tuned")
+        rows = Memory(pa.Table.from_pandas(train, preserve_index=False))
+        begun = perf_counter()
+        tuned = tuning.tune(training.prepare(rows, settings), given)
+        seconds = perf_counter() - begun
+        model = training.model(tuned.network, tuned.prepared, tuned.histories[0], {}, {})
+        others, start, made = Memory(pa.Table.from_pandas(test, preserve_index=False)), 0, []
+        for batch in others.batches([column.name for column in model.schema.columns]):
+            made.append(model.preprocessing.transform(batch, others, start))
+            start += batch.num_rows
+        outputs = model.network.predict(np.concatenate(made))
+        target = model.schema.target
+        if table.classify:
+            return (outputs, list(target.classes)), seconds
+        return measures.predicted_numbers(target, outputs), seconds
+
+    return run
+
+
+PARTS = {
+    "numbers": part([Candidate(False, 1e-3)]), "pieces": part([Candidate(True, 1e-3)]),
+    "numbers, λ": part([Candidate(False, l2) for l2 in LAMBDAS]),
+    "pieces, λ": part([Candidate(True, l2) for l2 in LAMBDAS]),
+}  # fmt: skip
 SYSTEMS: dict[str, Callable[[Any, Any, Table], tuple[Any, float]]] = {
     "tuned": chainrule(), "plain": chainrule(recipe="plain"),
-    "lightgbm": trees("lightgbm"), "hgb": trees("hgb"),
+    "lightgbm": trees("lightgbm"), "hgb": trees("hgb"), **PARTS,
 }  # fmt: skip
 TREES = ("lightgbm", "hgb")
 
@@ -217,3 +253,49 @@ def measured(
 def mean_ratio(ratios: list[float]) -> float:
     """Return the geometric mean, each taken between ½ and 2: one table must not decide all."""
     return math.exp(statistics.mean(math.log(min(2.0, max(0.5, r))) for r in ratios))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--tables", default=",".join(TABLES), help="names, separated by commas")
+    parser.add_argument("--splits", type=int, default=1, help="how often rows are held out")
+    parser.add_argument("--most", type=int, default=0, help="rows of a table; 0: all")
+    parser.add_argument("--systems", default="tuned,plain", help="beside the trees")
+    parser.add_argument("--parts", action="store_true", help="each part of the recipe alone, too")
+    parser.add_argument("--cache", type=Path, help="a folder that keeps what the trees came to")
+    options = parser.parse_args()
+    systems = [*options.systems.split(","), *(PARTS if options.parts else ())]
+    ratios: dict[str, list[float]] = {system: [] for system in systems}
+    slow: dict[str, list[float]] = {system: [] for system in systems}
+    body = []
+    for name in options.tables.split(","):
+        for seed in range(options.splits):
+            progress(f"{name}, split {seed}")
+            data = frames(name, seed, options.most)
+            found = {
+                system: measured(name, system, seed, options.most, options.cache, data)
+                for system in (*TREES, *systems)
+            }
+            best = min(found[system][0] for system in TREES)
+            row = [name, f"{len(data[0]):,}", f"{best:.4g}"]
+            for system in systems:
+                value, seconds = found[system]
+                ratios[system].append(value / best)
+                slow[system].append(seconds - 5 * found["lightgbm"][1])
+                row.append(f"{value / best:.3f} ({seconds:.1f} s)")
+            body.append(row)
+            progress("  ".join(row))
+    print(markdown(["table", "rows", "trees", *systems], body))
+    head = ["", "mean", "better", "worst", "seconds beyond 5 times LightGBM's, at most"]
+    print()
+    print(markdown(head, [
+        [
+            system, f"{mean_ratio(of):.3f}", f"{sum(r < 1 for r in of) / len(of):.0%}",
+            f"{max(of):.3f}", f"{max(slow[system]):.1f}",
+        ]
+        for system, of in ratios.items()
+    ]))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

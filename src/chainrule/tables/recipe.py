@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chainrule.training.history import History
 
 FOLDS = 5
-_LAMBDAS = (1e-4, 1e-3, 5e-3)
+LAMBDAS = (1e-4, 1e-3, 5e-3)
 _PROBED = 2  # folds that all candidates are measured on; the best go on
 _FINAL = 1 / 50  # of the learning rate, at the end of its fall
 Rows = NDArray[np.int64]
@@ -132,7 +132,7 @@ class Found:
 
 def candidates(pieces: bool, l2: float | None) -> list[Candidate]:
     """Return what to try: with pieces too, if there are any, and with one λ if it is given."""
-    lambdas = _LAMBDAS if l2 is None else (l2,)
+    lambdas = LAMBDAS if l2 is None else (l2,)
     return [
         Candidate(p, value) for p in ((False, True) if pieces else (False,)) for value in lambdas
     ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.network import Network
 from chainrule.tables import recipe, rows, training
-from chainrule.tables.recipe import Found, Task
+from chainrule.tables.recipe import Candidate, Found, Task
 from chainrule.tables.split import TEST, TRAIN
 from chainrule.tables.training import Prepared
 from chainrule.training.callbacks import Callback
@@ -52,16 +52,21 @@ class Tuned:
         return f"{len(found.epochs)} members of {epochs}; {found.best.candidate}{among}"
 
 
-def tune(prepared: Prepared, *, callbacks: Callbacks = (), verbose: int = 0) -> Tuned:
-    """Train on the training rows the candidates of the recipe, and return the best.
+def tune(
+    prepared: Prepared,
+    given: Sequence[Candidate] | None = None,
+    *,
+    callbacks: Callbacks = (),
+    verbose: int = 0,
+) -> Tuned:
+    """Train on the training rows the candidates of the recipe, or those given; return the best.
 
     The table comes back without the inputs of pieces if the best does not take them.
     """
     values = len(_without_pieces(prepared).schema.inputs)
     has_pieces = values < len(prepared.schema.inputs)
     task = _task(prepared, [TRAIN], values, callbacks, verbose)
-    given = recipe.candidates(has_pieces, prepared.settings.l2)
-    found = recipe.search(task, given)
+    found = recipe.search(task, given or recipe.candidates(has_pieces, prepared.settings.l2))
     if has_pieces and not found.best.candidate.pieces:
         prepared = _without_pieces(prepared)
     return Tuned(prepared, found.network(len(prepared.schema.inputs)), found)
