@@ -64,7 +64,7 @@ def edges(values: Floats, pieces: int) -> tuple[float, ...]:
 
     Quantiles that are equal are one.
     """
-    found = np.unique(np.quantile(values, np.linspace(0, 1, pieces + 1)))
+    found = np.unique(np.quantile(values, np.linspace(0, 1, pieces + 1), method="inverted_cdf"))
     apart = len(found) > 2 and np.diff(found).min() >= SMALLEST
     return tuple(found.tolist()) if apart else ()
 

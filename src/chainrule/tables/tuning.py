@@ -65,7 +65,7 @@ def tune(
     """
     values = len(_without_pieces(prepared).schema.inputs)
     has_pieces = values < len(prepared.schema.inputs)
-    task = _task(prepared, [TRAIN], values, callbacks, verbose)
+    task = task_of(prepared, [TRAIN], values, callbacks, verbose)
     found = recipe.search(task, given or recipe.candidates(has_pieces, prepared.settings.l2))
     if has_pieces and not found.best.candidate.pieces:
         prepared = _without_pieces(prepared)
@@ -76,13 +76,13 @@ def tune_again(tuned: Tuned, *, callbacks: Callbacks = (), verbose: int = 0) -> 
     """Train the candidate that was chosen on all rows, also those of the test."""
     prepared, best = tuned.prepared, tuned.found.best.candidate
     values = len(prepared.schema.inputs)
-    task = _task(prepared, [TRAIN, TEST], values, callbacks, verbose)
+    task = task_of(prepared, [TRAIN, TEST], values, callbacks, verbose)
     found = recipe.search(task, [replace(best, pieces=False)])
     found = replace(found, best=replace(found.best, candidate=best))
     return Tuned(prepared, found.network(values), found)
 
 
-def _task(
+def task_of(
     prepared: Prepared, parts: Sequence[int], values: int, callbacks: Callbacks, verbose: int
 ) -> Task:
     settings = prepared.settings
