@@ -399,7 +399,8 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
             NotFittedError: The estimator is not fitted.
             ValueError: The data do not fit.
         """
-        return measures.predicted_numbers(self.model_.schema.target, self._outputs(X))
+        outputs = self._outputs(X)
+        return measures.predicted_numbers(self.model_.schema.target, outputs)
 
 
 def _check_labels(labels: Array) -> None:

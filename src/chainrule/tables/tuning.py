@@ -85,6 +85,7 @@ def tune_again(tuned: Tuned, *, callbacks: Callbacks = (), verbose: int = 0) -> 
 def task_of(
     prepared: Prepared, parts: Sequence[int], values: int, callbacks: Callbacks, verbose: int
 ) -> Task:
+    """Return what the rows of some parts teach, with ``values`` inputs before those of pieces."""
     settings = prepared.settings
     X, order = rows.joined([prepared.X[part] for part in parts], settings.seed)
     y = np.concatenate([prepared.targets(part) for part in parts])
