@@ -70,7 +70,7 @@ def test_every_kind_of_table_is_the_same(kind: str, fitted: TabularRegressor) ->
 
 
 @pytest.mark.parametrize(("labels", "kind"), [
-    (["no", "yes"], "text"), ([3, -1], "integer"), ([False, True], "text"), ([0.5, 2.0], "number"),
+    (["no", "yes"], "text"), ([3, -1], "integer"), ([False, True], "text"), ([1.0, 2.0], "number"),
     (["NA", "null"], "text"), (["10", "9"], "text"),
 ])  # fmt: skip
 def test_classes_are_the_users_own(labels: list[Any], kind: str, tmp_path: Path) -> None:
@@ -144,6 +144,7 @@ def test_plain_is_one_network() -> None:
     (TabularRegressor, {"drop": ["x"]}, None, None, "there is no column 'x'"),
     (TabularRegressor, {}, np.zeros(240), None, r"X has shape \(240,\)"),
     (TabularClassifier, {}, None, ["a"] * 240, "y has one class, "),
+    (TabularClassifier, {}, None, [0.5, 2.5] * 120, "Unknown label type: continuous"),
     (TabularClassifier, {}, None, ["a", 1] * 120, "y holds values of the types int, str"),
     (TabularClassifier, {}, None, [1.0, np.nan] * 120, "y has no class in row 1"),
     (TabularClassifier, {"class_weight": {0: 1}}, None, None, "class_weight must be 'balanced'"),

@@ -104,10 +104,12 @@ def tell_table(page: Page, prepared: Prepared) -> None:
         how = f"the latest by {roles.time} are the test"
     if prepared.own_validation:
         how += "; the validation is a file of its own"
+    watched = f"{counts['validation']:,} for validation, "
+    if prepared.settings.recipe == "tuned":
+        watched = "validated on five folds of them, "
     page.fact(
         "rows",
-        f"{counts['training']:,} for training, {counts['validation']:,} for validation, "
-        f"{counts['test']:,} for the test ({how})",
+        f"{counts['training']:,} for training, {watched}{counts['test']:,} for the test ({how})",
     )
     if prepared.single:
         shown = ", ".join(prepared.single[:5]) + (", ..." if len(prepared.single) > 5 else "")

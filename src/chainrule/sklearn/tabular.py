@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from chainrule._exports import exported
@@ -258,6 +259,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
             raise ValueError(f"class_weight must be 'balanced' or None, got {self.class_weight!r}")
         labels = column_or_1d(y, warn=True)
         _check_labels(labels)
+        check_classification_targets(labels)
         classes, places = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"y has one class, {classes.tolist()}; expected two or more")
