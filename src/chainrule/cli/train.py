@@ -181,11 +181,12 @@ def train(data: str, out: str, **given: Any) -> int:
         prepared = training.prepare(source, settings, watched)
     tell_table(page, prepared)
     _check_memory(prepared)
-    trained = (
-        learn_tuned(page, prepared)
-        if prepared.settings.recipe == "tuned"
-        else learn(page, prepared, _keeping(given))
-    )
+    if prepared.settings.recipe == "tuned":
+        trained = learn_tuned(page, prepared)
+    else:
+        if settings.recipe == "tuned":
+            page.fact("recipe", "plain: the table is too large for the tuned one")
+        trained = learn(page, prepared, _keeping(given))
     if trained is None:
         return _interrupted(given["checkpoint"])
     model, histories = trained

@@ -53,6 +53,9 @@ LOSSES = {
 }  # fmt: skip
 
 
+MOST_TUNED = 1_000_000  # cells of a table that the tuned recipe takes on; see `recipe`
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of a training; None where the data decide."""
@@ -153,6 +156,8 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
         raise TableError(
             f"the target {target.name!r} is a number; --balanced needs classes (--task classify)"
         )
+    if found.n_rows * len(found.findings) > MOST_TUNED:
+        settings = replace(settings, recipe="plain")
     tuned = settings.recipe == "tuned"  # on folds, without rows for validation alone
     shares = settings.test, 0.0 if tuned or validation is not None else settings.validation
     if given.group is not None:
