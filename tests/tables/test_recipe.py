@@ -13,7 +13,7 @@ import pytest
 from sklearn.preprocessing import RobustScaler
 
 import chainrule as cr
-from chainrule.tables import encoding, training, tuning
+from chainrule.tables import encoding, recipe, training, tuning
 from chainrule.tables.averaging import as_one
 from chainrule.tables.frames import TableModel, memory
 from chainrule.tables.recipe import FOLDS, Candidate, Task, candidates, search
@@ -170,9 +170,40 @@ def test_each_row_is_predicted_by_a_network_that_has_not_learned_from_it(tuned: 
     np.testing.assert_allclose(tuned.network.predict(X), mean, rtol=1e-4, atol=1e-5)
 
 
+def of_classes(y: np.ndarray, seed: int = 0) -> Task:
+    X = np.zeros((len(y), 1), np.float32)
+
+    def make(inputs: int, member: int, l2: float) -> cr.Network:
+        return cr.Network([inputs, 2], output="softmax", loss="cross_entropy", seed=member, l2=l2)
+
+    return Task(X, y, None, 1, make, 200, lambda n: 32, 0.1, seed)
+
+
+def test_epochs_follow_from_the_rows() -> None:
+    """As many as 5,000 steps of 32 rows make, but 25 to 150."""
+    counts = {n: of_classes(np.arange(n) % 2).epochs for n in (100, 2000, 4000, 10**5)}
+    assert counts == {100: 150, 2000: 80, 4000: 40, 10**5: 25}
+
+
+def test_some_rows_have_the_shares_of_all() -> None:
+    y = np.array([0] * 900 + [1] * 90 + [2] * 10)
+    some = of_classes(y).some(200)
+    assert np.bincount(some.y).tolist() == pytest.approx([180, 18, 2], abs=2)
+
+
+def test_a_large_table_chooses_on_some_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "_PROBED_ROWS", 100)
+    made = tuning.tune(prepared(steps()))
+    assert len(made.found.folds) == 300
+    assert len(made.found.best.networks) == FOLDS
+    assert len(made.found.tried) == 6
+    assert all(len(one.outputs[0]) == 20 for one in made.found.tried)
+    assert made.found.best.candidate.pieces
+
+
 def test_each_class_is_in_every_fold() -> None:
     y = np.array([0] * 50 + [1] * 7)
-    task = Task(np.zeros((57, 1), np.float32), y, None, 1, None, 1, 1, 0.1, seed=3)  # type: ignore[arg-type]
+    task = of_classes(y, seed=3)
     counts = [np.bincount(y[task.folds == k]) for k in range(FOLDS)]
     assert {tuple(of) for of in counts} <= {(10, 1), (10, 2)}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FOLDS = 5
 LAMBDAS = (1e-4, 1e-3, 5e-3)
 _PROBED = 2  # folds that all candidates are measured on; the best go on
+_PROBED_ROWS = 4000  # of a larger table, on which the candidate is chosen
 _FINAL = 1 / 50  # of the learning rate, at the end of its fall
 Rows = NDArray[np.int64]
 
@@ -51,7 +52,8 @@ class Task:
     """What is learned: rows, and how a network for them is made.
 
     The first ``values`` inputs are there for every candidate, the others are those of pieces.
-    ``make`` returns a network for a number of inputs, the number of a member and λ.
+    ``make`` returns a network for a number of inputs, the number of a member and λ; ``batches`` how
+    many of so many rows are in a batch.
     """
 
     X: NDArray[np.float32]
@@ -59,22 +61,42 @@ class Task:
     weight: NDArray[np.float64] | None
     values: int
     make: Callable[[int, int, float], Network]
-    epochs: int
-    batch_size: int
+    most_epochs: int
+    batches: Callable[[int], int]
     learning_rate: float
     seed: int = 0
     verbose: int = 0
     callbacks: Sequence[Callback | Callable[..., None]] = ()
 
     @property
-    def folds(self) -> NDArray[np.int64]:
-        """The fold of each row, by the seed; every class has its share in each."""
+    def batch_size(self) -> int:
+        """How many rows a step takes."""
+        return self.batches(len(self.X))
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the learning rate takes to fall: as many as 5,000 steps make."""
+        steps = len(self.X) / self.batch_size
+        return min(self.most_epochs, max(25, min(150, round(5000 / steps))))
+
+    @property
+    def order(self) -> Rows:
+        """The rows in random order, by the seed; one class after the other."""
         order = np.random.default_rng(self.seed).permutation(len(self.X))
-        if self.y.ndim == 1:
-            order = order[np.argsort(self.y[order], kind="stable")]
-        fold = np.empty(len(order), dtype=np.int64)
-        fold[order] = np.arange(len(order)) % FOLDS
+        return order[np.argsort(self.y[order], kind="stable")] if self.y.ndim == 1 else order
+
+    @property
+    def folds(self) -> Rows:
+        """The fold of each row; every class has its share in each."""
+        fold = np.empty(len(self.X), dtype=np.int64)
+        fold[self.order] = np.arange(len(fold)) % FOLDS
         return fold
+
+    def some(self, count: int) -> Task:
+        """Return the task of at most so many rows; every class has its share."""
+        rows = np.sort(self.order[:: -(-len(self.X) // count)])
+        weight = None if self.weight is None else self.weight[rows]
+        return replace(self, X=self.X[rows], y=self.y[rows], weight=weight)
 
     def inputs(self, candidate: Candidate) -> Units:
         """Return which inputs a candidate takes."""
@@ -138,16 +160,16 @@ def candidates(pieces: bool, l2: float | None) -> list[Candidate]:
     ]
 
 
-def epochs(n: int, batch_size: int, most: int) -> int:
-    """Return how many epochs the learning rate takes to fall: as many as 5,000 steps make."""
-    return min(most, max(25, min(150, round(5000 * batch_size / n))))
-
-
 def search(task: Task, given: Sequence[Candidate]) -> Found:
     """Try candidates on a few folds, and the better ones on the others; return the best.
 
     The same task and candidates give the same networks, bit for bit.
     """
+    if len(given) > 1 and len(task.X) > _PROBED_ROWS:
+        probed = search(task.some(_PROBED_ROWS), given)
+        if probed.interrupted:
+            return probed
+        return replace(search(task, [probed.best.candidate]), tried=probed.tried)
     fold = task.folds
     going = [Tried(candidate) for candidate in given]
     tried = tuple(going)

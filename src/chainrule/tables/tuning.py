@@ -98,15 +98,16 @@ def task_of(
         counts = np.bincount(y, weight)
         balance = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1e-300))[y]
         weight = balance if weight is None else weight * balance
-    n = len(prepared.X[TRAIN])
-    batch = training.batch_size(settings, n)
 
     def make(inputs: int, member: int, l2: float) -> Network:
         return training.make_network(prepared, member, inputs=inputs, l2=l2)
 
+    def batches(n: int) -> int:
+        return training.batch_size(settings, n)
+
     return Task(
-        X, y, weight, values, make, recipe.epochs(n, batch, settings.epochs), batch,
-        settings.learning_rate, settings.seed, verbose, callbacks,
+        X, y, weight, values, make, settings.epochs, batches, settings.learning_rate,
+        settings.seed, verbose, callbacks,
     )  # fmt: skip
 
 
