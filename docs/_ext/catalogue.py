@@ -115,8 +115,9 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "Estimators: chainrule.sklearn",
-        "scikit-learn's multilayer perceptrons, trained by chainrule.",
+        "scikit-learn's multilayer perceptrons, trained by chainrule, and estimators of dataframes.",
         ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor",
+         "chainrule.sklearn.TabularClassifier", "chainrule.sklearn.TabularRegressor",
          "chainrule.sklearn.trusted_types", "chainrule.sklearn.register_skl2onnx"),
     ),
     Group(
@@ -183,6 +184,8 @@ MEMBERS = {
     "chainrule.Move": "value reason of earlier text html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
+    "chainrule.sklearn.TabularClassifier": "fit predict predict_proba save network_",
+    "chainrule.sklearn.TabularRegressor": "fit predict save network_",
 }
 
 # Classes that users meet but do not make: their pages show no constructor.

@@ -48,7 +48,7 @@ def learn(
             return None
         learned = prepared.n_own
         page.say()
-        page.fact("refit", _refit_words(learned, again, bool(measured)))
+        page.fact("refit", refit_words(learned, again, bool(measured)))
     model = members.model(networks, prepared, histories, measured, beside, learned)
     return replace(model, held_out=held_out), histories
 
@@ -71,7 +71,7 @@ def _range(numbers: list[int]) -> str:
     return str(least) if least == most else f"{least} to {most}"
 
 
-def _refit_words(rows: int, histories: list[History], measured: bool) -> str:
+def refit_words(rows: int, histories: list[History], measured: bool) -> str:
     """Return what the saved model has learned from, beside the one that was measured."""
     lengths = [len(history["epoch"]) for history in histories]
     epochs = f"{_range(lengths)} epoch{'s' * (max(lengths) != 1)}"
@@ -113,10 +113,12 @@ def tell_table(page: Page, prepared: Prepared) -> None:
         how = f"the latest by {roles.time} are the test"
     if prepared.own_validation:
         how += "; the validation is a file of its own"
+    watched = f"{counts['validation']:,} for validation, "
+    if prepared.settings.recipe == "tuned":
+        watched = "validated on five folds of them, "
     page.fact(
         "rows",
-        f"{counts['training']:,} for training, {counts['validation']:,} for validation, "
-        f"{counts['test']:,} for the test ({how})",
+        f"{counts['training']:,} for training, {watched}{counts['test']:,} for the test ({how})",
     )
     if prepared.single:
         shown = ", ".join(prepared.single[:5]) + (", ..." if len(prepared.single) > 5 else "")

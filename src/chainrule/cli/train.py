@@ -15,6 +15,7 @@ import click
 
 from chainrule.cli.inspect import data_of
 from chainrule.cli.loaded import open_table
+from chainrule.cli.recipes import learn_tuned, recipe_of, recipe_option
 from chainrule.cli.shared import (
     ABOVE_0,
     INTERRUPTED,
@@ -95,6 +96,7 @@ class _Every(ParamType["int | timedelta"]):
     default="auto",
     help="Whether the target holds classes or a number. [detected]",
 )
+@recipe_option
 @click.option(
     "--hidden", type=_Hidden(), default="64,32", show_default=True,
     help="Units of the hidden layers, or none.",
@@ -110,7 +112,8 @@ class _Every(ParamType["int | timedelta"]):
 )
 @click.option("--learning-rate", type=ABOVE_0, default=0.003, show_default=True,
               help="Learning rate of Adam at the start.")  # fmt: skip
-@click.option("--l2", type=Finite(0), help="λ of the L2 penalty. [3 / rows, at most 0.01]")
+@click.option("--l2", type=Finite(0), help="λ of the L2 penalty. [chosen by the recipe tuned; of "
+              "plain 3 / rows, at most 0.01]")  # fmt: skip
 @click.option("--dropout", type=_SHARE, default=0.0, show_default=True,
               help="Dropout rate of the hidden layers.")  # fmt: skip
 @click.option("--members", type=click.IntRange(1, 1000), default=1, show_default=True,
@@ -187,7 +190,12 @@ def train(data: str, out: str, **given: Any) -> int:
         prepared = training.prepare(source, settings, watched)
     tell_table(page, prepared)
     _check_memory(prepared)
-    trained = learn(page, prepared, _keeping(given))
+    if prepared.settings.recipe == "tuned":
+        trained = learn_tuned(page, prepared)
+    else:
+        if settings.recipe == "tuned":
+            page.fact("recipe", "plain: the table is too large for the tuned one")
+        trained = learn(page, prepared, _keeping(given))
     if trained is None:
         return _interrupted(given["checkpoint"])
     model, histories = trained
@@ -343,7 +351,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         "max_categories", "seed", "members",
     )  # fmt: skip
     return Settings(
-        **{name: given[name] for name in same},
+        **{name: given[name] for name in same}, recipe=recipe_of(given, _is_said),
         task=None if given["task"] == "auto" else given["task"],
         missing=missing_texts(given["missing"]), wishes=wishes,
         roles=Roles(given["weight"], given["group"], given["time"], given["by"]),

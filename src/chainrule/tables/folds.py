@@ -82,7 +82,7 @@ def out_of_fold(
     n = int(fold.max()) + 1
     epochs = _epochs(training)
     rate = float(training.get("learning_rate") or 0.003)
-    networks = [_like(network, seed) for seed in range(n)]
+    networks = [_like(network, training, seed) for seed in range(n)]
     rows = [np.flatnonzero(fold != i) for i in range(n)]
     fit_many(
         networks, X, y, rows=rows, optimizer=Adam(Cosine(rate, epochs)), epochs=epochs,
@@ -103,11 +103,16 @@ def _epochs(training: Mapping[str, Any]) -> int:
     return max(1, round(float(np.mean(each)))) if each else 50
 
 
-def _like(network: Network, seed: int) -> Network:
-    layers = list(network.layers)
+def _like(network: Network, training: Mapping[str, Any], seed: int) -> Network:
+    """Return a network like one; of several that the recipe has put together, like one of them."""
+    layers, sizes, l2 = list(network.layers), list(network.sizes), network.l2
+    if training.get("recipe") == "tuned":
+        members = int(training.get("members") or 1)
+        sizes[1:-1] = [max(1, units // members) for units in sizes[1:-1]]
+        l2 = float(training.get("l2") or 0.0)
     return Network(
-        network.sizes, hidden=[layer.activation for layer in layers[1:-1]],
+        sizes, hidden=[layer.activation for layer in layers[1:-1]],
         output=layers[-1].activation, loss=network.loss, biases=network.biases,
         dtype=network.dtype.name, seed=seed, dropout=[layer.dropout for layer in layers[1:-1]],
-        l2=network.l2,
+        l2=l2,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 from warnings import warn
@@ -192,6 +193,9 @@ class TableModel(models.TableModel):
         self.check_columns(source)
         return pa.concat_tables(source.batches(names)).combine_chunks()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, tuple(getattr(self, field.name) for field in fields(self))
+
     def explain(
         self,
         target: str,
@@ -337,3 +341,8 @@ def read_groups(
         raise ValueError(f"{os.fspath(path)} has one model; read it with chainrule.load_table")
     own = {name: read_one(one, path) for name, one in model.items()}
     return TableGroups(model.by, own, model.left_out, model.measures, model.version)
+
+
+def _made(*of: Any) -> TableModel:
+    """Return the model of its fields, for pickle: the class is not found by its public name."""
+    return TableModel(*of)

@@ -17,7 +17,7 @@ class Memory(Source):
     """A table in memory."""
 
     def __init__(self, table: pa.Table) -> None:
-        self.path, self._table = "the data", table
+        self.path, self.table = "the data", table
         self.names = list(table.column_names)
         self.unnamed = None
 
@@ -26,7 +26,7 @@ class Memory(Source):
         return f"row {row}, column {column!r}"
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        yield from self._table.select(list(columns)).to_batches(max_chunksize=BATCH)
+        yield from self.table.select(list(columns)).to_batches(max_chunksize=BATCH)
 
     def _check_state(self) -> None:
         """A table in memory does not change."""

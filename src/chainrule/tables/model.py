@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from chainrule.network import Network
 
 VERSION = 3  # increased when an older program would misread the description
-_OF_ONE = 2  # the version of a model with one network
+_OF_ONE = 2  # the version of a model with one network, and numbers that are standardised
 _MEMBER = f"{models.TABLE}.members."  # and a number from 1: the name of a tensor
 
 
@@ -95,7 +95,7 @@ class TableModel:
     def content(self) -> bytes:
         """Return the bytes of the model's file."""
         about = {
-            "version": VERSION if self.others else _OF_ONE,
+            "version": VERSION if self.others or self.schema.is_encoded else _OF_ONE,
             "chainrule": self.version,
             "schema": self.schema.to_dict(),
             "training": self.training,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -42,17 +43,25 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
     ]
     values: list[Value] = []
     marks: list[Value] = []
+    pieces: list[Value] = []
     for column in schema.numeric:
         x = _without(graph, Value(graph, column.name), column, schema.missing)
         parts = [x] if column.kind == "number" else _dates(graph, x)
         every = ("value",) if column.kind == "number" else DATE_PARTS
         for part, mean, scale in zip(column.parts, column.mean, column.scale, strict=True):
             z = (parts[every.index(part)] - mean) / scale
+            if column.squeezed(part):
+                z = z / graph.node("Sqrt", (z / column.clip) * (z / column.clip) + 1.0)
             values.append(graph.node("Where", graph.node("IsNaN", z), 0.0, z))
         if column.missing:
             marks.append(_as(graph, graph.node("IsNaN", x), TensorProto.DOUBLE))
+        pieces += _pieces(graph, parts[0], column)
     categories = [_one_hot(graph, column, schema.missing) for column in schema.categorical]
-    X = _as(graph, graph.node("Concat", *values, *marks, *categories, axis=1), TensorProto.FLOAT)
+    X = _as(
+        graph,
+        graph.node("Concat", *values, *marks, *categories, *pieces, axis=1),
+        TensorProto.FLOAT,
+    )
     inner = graph.other(net.dtype.name)
     x = X if net.dtype == np.float32 else _as(inner, X, inner.kind)
     a = graphs.layers(inner, net, x)
@@ -82,6 +91,17 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
             "table, and train again."
         )
     graphs.write(path, graph, inputs, [helper.make_tensor_value_info(*o) for o in outputs], net)
+
+
+def _pieces(graph: Graph, x: Value, column: Column) -> list[Value]:
+    """Return the inputs of the pieces of a number, (n, pieces), or nothing."""
+    if not column.bins:
+        return []
+    low = graph.constant(np.array([column.bins[:-1]]))
+    steps = graph.constant(np.array([[b - a for a, b in itertools.pairwise(column.bins)]]))
+    places = (x - low) / steps
+    bounded = graph.node("Min", graph.node("Max", places, 0.0), 1.0)
+    return [graph.node("Where", graph.node("IsNaN", places), 0.0, bounded)]
 
 
 def _as(graph: Graph, x: Value, kind: int) -> Value:

@@ -8,6 +8,7 @@ mean.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,8 @@ def of_rows(
     for column in schema.columns:
         texts = cells.texts(batch.column(column.name), schema.missing).to_pylist()
         if column.kind == "number":
-            slope = np.einsum("nki,ni->nk", at_inputs, steps(column, schema, X.shape))
+            values = numeric_parts(batch, source, 0, column, schema.missing)[0]
+            slope = np.einsum("nki,ni->nk", at_inputs, steps(column, schema, values, X.shape[1]))
             for row in range(len(X)):
                 if texts[row] is not None:
                     add(row, column, texts[row], PER, slope[row])
@@ -91,15 +93,33 @@ def of_rows(
     return made.take(pa.array(order))
 
 
-def steps(column: Column, schema: Schema, shape: tuple[int, ...]) -> Floats:
-    """Return the derivative of each input with respect to the cell of a number, (n, units_0)."""
+def steps(column: Column, schema: Schema, values: Floats, units: int) -> Floats:
+    """Return the derivative of each input with respect to the cells of a number, (n, units_0).
+
+    At an end of two pieces of a number it is that of the upper piece.
+    """
+    made = np.zeros((len(values), units))
     unit = 0
     for each in schema.numeric:
         if each.name == column.name:
             break
         unit += len(each.parts)
-    made = np.zeros(shape)
     made[:, unit] = 1 / column.scale[0]
+    if column.clip:
+        z = (values - column.mean[0]) / column.scale[0]
+        made[:, unit] *= (1 + np.square(z / column.clip)) ** -1.5
+    of_pieces = [each for each in schema.numeric if each.bins]
+    unit = units - sum(len(each.bins) - 1 for each in of_pieces)
+    for each in of_pieces:
+        if each.name != column.name:
+            unit += len(each.bins) - 1
+            continue
+        last = each.bins[-1]
+        for low, high in itertools.pairwise(each.bins):
+            inside = (low <= values) & ((values < high) | ((values == high) & (high == last)))
+            made[:, unit] = inside / (high - low)
+            unit += 1
+    made[np.isnan(values)] = 0
     return made
 
 

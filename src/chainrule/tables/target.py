@@ -174,6 +174,16 @@ def _present(column: pa.Array) -> int:
     return len(column) - int(column.null_count)
 
 
+def check_counts(source: Source, name: str, y: NDArray[Any]) -> None:
+    """Raise TableError unless the target can be a count: nowhere below 0."""
+    if (below := y < 0).any():
+        row = int(below.argmax())
+        raise TableError(
+            f"{source.place(row, name)}: the target is {y[row]:.6g}; --loss poisson needs counts, "
+            "0 or more"
+        )
+
+
 def encode(
     target: Target, column: Any, missing: tuple[str, ...], others: Counter[str] | None = None
 ) -> NDArray[Any]:
@@ -277,13 +287,3 @@ def taken_for_none(none: Mapping[str, int] | None) -> str:
     common = sorted(none.items(), key=lambda each: -each[1])[:5]
     shown = ", ".join(f"{text!r} {count:,}" for text, count in common)
     return f" (taken for no value: {shown}; if they are classes, keep them with --missing '')"
-
-
-def check_counts(source: Source, name: str, y: NDArray[Any]) -> None:
-    """Raise TableError unless the target can be a count: nowhere below 0."""
-    if (below := y < 0).any():
-        row = int(below.argmax())
-        raise TableError(
-            f"{source.place(row, name)}: the target is {y[row]:.6g}; --loss poisson needs counts, "
-            "0 or more"
-        )

@@ -7,27 +7,28 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.equations.checks import listed
 from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
 from chainrule.storage import models
 from chainrule.tables import measures, profile, rows
 from chainrule.tables import target as targets
+from chainrule.tables.encoding import PIECES
 from chainrule.tables.fitting import Fitting, mean_and_deviation
 from chainrule.tables.measures import Measured
 from chainrule.tables.model import TableModel
+from chainrule.tables.own_rows import own_rows
 from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.profile import Finding, Wishes
 from chainrule.tables.replayed import replayed
 from chainrule.tables.roles import Roles, collect
 from chainrule.tables.schema import SMALLEST, Schema, Task
-from chainrule.tables.source import MISSING, NothingToLearnError, Source, TableError, no_rows
+from chainrule.tables.source import MISSING, NothingToLearnError, Source, TableError
 from chainrule.tables.split import (
     PARTS,
     TEST,
@@ -52,6 +53,9 @@ LOSSES = {
 }  # fmt: skip
 
 
+MOST_TUNED = 1_000_000  # cells of a table that the tuned recipe takes on; see `recipe`
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of a training; None where the data decide."""
@@ -74,6 +78,7 @@ class Settings:
     max_categories: int | None = None
     seed: int = 0
     members: int = 1  # networks, whose mean is the prediction
+    recipe: Literal["tuned", "plain"] = "plain"
     missing: tuple[str, ...] = MISSING
     wishes: Wishes = field(default_factory=Wishes)
     roles: Roles = field(default_factory=Roles)
@@ -159,14 +164,17 @@ def prepare(
         raise TableError(
             f"the target {target.name!r} is a number; --balanced needs classes (--task classify)"
         )
-    shares = settings.test, 0.0 if validation is not None else settings.validation
+    if found.n_rows * len(found.findings) > MOST_TUNED:
+        settings = replace(settings, recipe="plain")
+    tuned = settings.recipe == "tuned"  # on folds, without rows for validation alone
+    shares = settings.test, 0.0 if tuned or validation is not None else settings.validation
     if given.group is not None:
         parts = split_by_group(y, classes, *shares, settings.seed, given.group)
     elif given.time is not None:
         parts = split_by_time(y, classes, *shares, given.time)
     else:
         parts = split(y, classes, *shares, settings.seed)
-    fitting = Fitting(source, findings or found.findings, settings.missing)
+    fitting = Fitting(source, findings or found.findings, settings.missing, PIECES if tuned else 0)
     rows.fit(source, fitting, parts)
     columns, left_out = fitting.finish(settings.max_categories)
     if not classes:
@@ -210,7 +218,7 @@ def prepare(
                 )
     counts = {name: int((parts == part).sum()) for name, part in PARTS.items()}
     if validation is not None:
-        X[VALIDATION], values[VALIDATION], own = _of_file(validation, schema, settings)
+        X[VALIDATION], values[VALIDATION], own = own_rows(validation, schema, roles, wishes)
         counts["validation"] = len(X[VALIDATION])
         if own is not None:
             weight[VALIDATION] = own
@@ -228,33 +236,6 @@ def prepare(
     )  # fmt: skip
 
 
-def _of_file(
-    source: Source, schema: Schema, settings: Settings
-) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float64] | None]:
-    """Return the inputs, targets and weights of all rows of a validation file."""
-    roles, target = settings.roles, schema.target
-    for name in (target.name, roles.weight, *(column.name for column in schema.columns)):
-        if name is not None and name not in source.names:
-            raise TableError(
-                f"{source.path} lacks column {name!r}; a validation file needs the columns of the "
-                f"table, and has {listed(source.names)}"
-            )
-    preprocessing = Preprocessing(schema)
-    y: list[NDArray[Any]] = []
-    start = 0
-    with rows.Rows(preprocessing.units) as kept:
-        for batch in source.batches():
-            kept.append(preprocessing.transform(batch, source, start))
-            y.append(targets.encode_all(target, batch, source, start, schema.missing))
-            start += batch.num_rows
-        if not start:
-            raise no_rows(source.path)
-        X = kept.finish()
-    only = replace(roles, group=None, time=None)
-    weight = collect(source, only, settings.missing, settings.wishes).weight
-    return X, np.concatenate(y), weight
-
-
 _BATCHES = ((5_000, 32), (50_000, 128), (500_000, 512), (math.inf, 1024))  # by training rows
 
 
@@ -270,8 +251,13 @@ def penalty(settings: Settings, n: int) -> float:
     return min(0.01, 3 / n) if settings.l2 is None else settings.l2
 
 
-def make_network(prepared: Prepared, member: int = 0) -> Network:
-    """Return the network before training; members differ in their seeds, which count up."""
+def make_network(
+    prepared: Prepared, member: int = 0, *, inputs: int | None = None, l2: float | None = None
+) -> Network:
+    """Return the network before training; members differ in their seeds, which count up.
+
+    ``inputs`` and ``l2`` replace what the table and the settings say.
+    """
     settings, schema = prepared.settings, prepared.schema
     output, loss = "identity", LOSSES[settings.loss or "squared"]
     if schema.target.task == "classify":
@@ -279,10 +265,10 @@ def make_network(prepared: Prepared, member: int = 0) -> Network:
     elif settings.loss == "poisson":
         output = "softplus"
     return Network(
-        [len(schema.inputs), *settings.hidden, len(schema.outputs)],
+        [inputs or len(schema.inputs), *settings.hidden, len(schema.outputs)],
         hidden=settings.activation, output=output, loss=loss, dtype="float32",
         seed=(settings.seed + member) % 2**63, dropout=settings.dropout,
-        l2=penalty(settings, prepared.counts["training"]),
+        l2=penalty(settings, prepared.counts["training"]) if l2 is None else l2,
     )  # fmt: skip
 
 

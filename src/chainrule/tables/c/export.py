@@ -194,7 +194,9 @@ def _about(column: Column) -> str:
 
 def _readers(schema: Schema) -> str:
     """Return the readers that the columns need, and what they know of missing values."""
-    wanted = ["scaled"] if schema.numeric else []
+    parts = [column.squeezed(part) for column in schema.numeric for part in column.parts]
+    wanted = [["scaled", "squeezed"][squeezed] for squeezed in sorted(set(parts))]
+    wanted += ["pieces"] if any(column.bins for column in schema.numeric) else []
     for column in schema.columns:
         wanted.append(_reader(column))
         wanted += ["calendar"] if column.kind == "date" else []
@@ -223,6 +225,7 @@ def _inputs(schema: Schema) -> str:
     lines: list[str] = []
     values = 0
     marks = sum(len(column.parts) for column in schema.numeric)
+    behind = len(schema.inputs) - sum(max(len(c.bins) - 1, 0) for c in schema.numeric)
     places = {id(column): i for i, column in enumerate(schema.columns)}
     for column in schema.numeric:
         i = places[id(column)]
@@ -232,13 +235,25 @@ def _inputs(schema: Schema) -> str:
         puts = []
         for part, mean, scale in zip(column.parts, column.mean, column.scale, strict=True):
             what = f"parts[{DATE_PARTS.index(part)}]" if column.kind == "date" else "value"
-            puts.append(f"scaled(got, {what}, {_number(mean)}, {_number(scale)}, x + {values})")
+            how = f"{_number(mean)}, {_number(scale)}, "
+            if column.squeezed(part):
+                puts.append(f"squeezed(got, {what}, {how}{_number(column.clip)}, x + {values})")
+            else:
+                puts.append(f"scaled(got, {what}, {how}x + {values})")
             values += 1
         passes = "\n        && ".join(puts)
         lines += [f"    if (!(got != BAD && {passes}))", f"        return {i + 1};"]
         if column.missing:
             lines.append(f"    x[{marks}] = (TYPE)(got == NONE);")
             marks += 1
+        if column.bins:
+            tables.append(
+                _array(f"static const double ENDS_{i}[]", [_number(end) for end in column.bins])
+            )
+            base = "parts[0]" if column.kind == "date" else "value"
+            n = len(column.bins) - 1
+            lines.append(f"    pieces(got, {base}, ENDS_{i}, {n}, x + {behind});")
+            behind += n
     at = marks
     for column in schema.categorical:
         i = places[id(column)]
