@@ -89,7 +89,8 @@ def table(n: int, seed: int) -> pd.DataFrame:
     return frame
 
 
-OF_Y = ("train", "made.csv", "--target", "y", "--out", "model", "--epochs", "30", "--no-plot")
+OF_Y = ("train", "made.csv", "--target", "y", "--out", "model", "--epochs", "30", "--no-plot",
+        "--recipe", "plain")  # fmt: skip
 
 
 @pytest.mark.parametrize("refit", ["--refit", "--no-refit"])
@@ -112,6 +113,51 @@ def test_fresh_rows_are_inside(refit: str, run: Run) -> None:
         assert abs(inside.mean() - mean) < 4 * deviation
         assert f"{inside.sum():,} of these 4,000 are inside their intervals" in err
         np.testing.assert_allclose((found.lower + found.upper) / 2, found.y, rtol=1e-6)
+
+
+def test_those_of_several_networks_follow_their_spread(run: Run) -> None:
+    table(1500, 0).to_csv("made.csv", index=False)
+    assert run(*OF_Y, "--members", "3")[0] == 0
+    model, fresh = cr.load_table("model"), table(4000, 1)
+    made = model.held_out.intervals
+    assert made is not None
+    assert made.floor is not None
+    found = model.predict(fresh.drop(columns="y"), spread=True, intervals=0.9)
+    assert list(found) == ["y", "lower", "upper", "spread"]
+    half = (found.upper - found.lower) / 2
+    np.testing.assert_allclose(half, made.width(0.9) * (found.spread + made.floor), rtol=1e-4)
+    inside = ((found.lower <= fresh.y) & (fresh.y <= found.upper)).mean()
+    assert abs(inside - 0.9) < 4 * math.sqrt(0.9 * 0.1 * (1 / 302 + 1 / 4000)) + 1 / 301
+    assert f"intervals: {made.words()}" in " ".join(run("inspect", "model")[1].split())
+    assert "90 % within ± " in made.words()
+    assert " times the spread" in made.words()
+
+
+def test_each_group_has_its_own(run: Run) -> None:
+    made = table(900, 0)
+    made.loc[made.b == "y", "y"] *= 10
+    made.to_csv("made.csv", index=False)
+    command = ("train", "made.csv", "--target", "y", "--out", "model", "--epochs", "30", "--by")
+    assert run(*command, "b")[0] == 0
+    groups = cr.load_groups("model")
+    fresh = table(100, 1)
+    found = groups.predict(fresh.drop(columns="y"), intervals=0.8)
+    for name in ("x", "y"):
+        here = (fresh.b == name).to_numpy()
+        half = (found.upper - found.lower)[here] / 2
+        own = groups[name].held_out.intervals
+        assert own is not None
+        np.testing.assert_allclose(half, own.width(0.8), rtol=1e-4)
+    fresh.loc[0, "b"] = "z"
+    fresh.to_csv("fresh.csv", index=False)
+    code, _, err = run("predict", "model", "fresh.csv", "--intervals", "0.8", "--new-groups",
+                       "empty", "--out", "p.csv")  # fmt: skip
+    assert code == 0
+    assert "of these 99 are inside their intervals" in err
+    assert pd.read_csv("p.csv").lower.isna().tolist() == [True] + [False] * 99
+    code, _, err = run("predict", "model", "fresh.csv", "--intervals", "0.999")
+    assert code == 2
+    assert "b x: intervals of 0.999 need 999 held-out rows or more" in err
 
 
 # --- files, words, errors -------------------------------------------------------------------------

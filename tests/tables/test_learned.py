@@ -156,6 +156,67 @@ def test_a_derivative_is_that_of_the_prediction_by_the_cell(target: str, tmp_pat
         np.testing.assert_allclose(lines.iloc[:, 4:].to_numpy(), expected, rtol=1e-6, atol=1e-12)
 
 
+def test_a_derivative_passes_through_squeezed_numbers_and_pieces(tmp_path: Path) -> None:
+    """Beside central differences of the encoding as its formulas say it, in float64."""
+    frame()[[*CELLS, "y"]].to_csv(tmp_path / "made.csv", index=False)
+    settings = Settings("y", hidden=(9, 5), seed=4, recipe="tuned")
+    prepared = training.prepare(open_table(tmp_path / "made.csv"), settings)
+    table = TableModel(training.make_network(prepared), prepared.schema)
+    schema, net, data = table.schema, table.network, frame()[CELLS]
+    found = table.sensitivity(data)
+    source = open_table(tmp_path / "made.csv")
+    X = table.preprocessing.transform(next(source.batches()), source, 0).astype(np.float64)
+    checked = 0
+    for name in ("size", "pay"):
+        column = next(c for c in schema.columns if c.name == name)
+        assert column.clip == 3
+        assert len(column.bins) > 10
+        values = data[name] if name == "size" else data[name].str.strip("$").str.replace(",", "")
+        cell = values.astype(float).to_numpy()
+        places = [i for i, unit in enumerate(schema.inputs) if unit.startswith(f"{name} from ")]
+        h = 1e-6 * column.scale[0]
+        ends = []
+        for moved in (cell + h, cell - h):
+            inputs = X.copy()
+            z = (moved - column.mean[0]) / column.scale[0]
+            inputs[:, schema.inputs.index(f"{name}, scaled")] = z / np.sqrt(1 + (z / 3) ** 2)
+            for place, low, high in zip(places, column.bins, column.bins[1:], strict=False):
+                inputs[:, place] = np.interp(moved, [low, high], [0, 1])
+            inputs[np.isnan(inputs)] = 0
+            ends.append(net.forward(inputs).a[3][:, 0])
+        slopes = (ends[0] - ends[1]) / (2 * h) * schema.target.scale
+        far = np.abs(cell[:, None] - column.bins).min(axis=1) > 2 * h  # from all kinks
+        lines = found[(found.column == name) & (found.change == "per 1")].set_index("row")["y"]
+        for row in np.flatnonzero(far):
+            assert lines[row] == pytest.approx(slopes[row], rel=1e-4, abs=1e-7 * abs(slopes).max())
+            checked += 1
+    assert checked > 100
+
+
+def test_several_networks_are_asked_for_their_mean(tmp_path: Path) -> None:
+    first, data = model(tmp_path, "kind"), frame()[[*CELLS, "kind"]]
+    others = []
+    for seed in (7, 8):
+        other = first.network.copy()
+        other.parameters = np.random.default_rng(seed).normal(size=other.parameters.size) / 4
+        others.append(other)
+    table = TableModel(first.network, first.schema, others=tuple(others))
+    each = [TableModel(network, first.schema) for network in table.networks]
+    names = [f"probability_{name}" for name in first.schema.target.classes]
+    for ask in (
+        lambda one: one.partial_dependence(data.drop(columns="kind"), "size")[names],
+        lambda one: one.sensitivity(data.drop(columns="kind").head(5))[names],
+    ):
+        found, parts = ask(table), [ask(one) for one in each]  # type: ignore[no-untyped-call]
+        np.testing.assert_allclose(found, np.mean(parts, axis=0), rtol=1e-5, atol=2e-7)
+    X, y, _, _ = table.samples(open_table(tmp_path / "made.csv"), slice(0, 90))
+    p = np.mean([network.predict(X) for network in table.networks], axis=0)
+    from chainrule.tables.learned import loss
+
+    assert loss(table.networks, X, y) == pytest.approx(-np.log(p[np.arange(90), y]).mean())
+    assert len(table.importance(data)) == 5
+
+
 def test_a_derivative_is_that_of_automatic_differentiation(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     table, data = model(tmp_path, "kind"), frame().head(7)

@@ -82,8 +82,8 @@ class Calibration:
             )
             if not isinstance(about["of"], str):
                 raise ValueError(about["of"])
-            numbers = (finite(about[key], key) for key in ("error", "chance", "brier"))
-            return cls(_whole(about["rows"]), about["of"], *numbers, bins)
+            error, chance, brier = (finite(about[k], k) for k in ("error", "chance", "brier"))
+            return cls(_whole(about["rows"]), about["of"], error, chance, brier, bins)
         except (TypeError, KeyError, ValueError):
             raise ValueError(
                 "its calibration is malformed; expected rows, of, error, chance, brier and bins"

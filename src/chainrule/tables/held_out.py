@@ -63,8 +63,10 @@ class HeldOut:
                 f"what it holds of the test rows is {str(about)[:60]!r}; expected calibration or "
                 "intervals"
             )
-        kinds = (("calibration", Calibration), ("intervals", Intervals))
-        return cls(**{name: kind.from_dict(about[name]) for name, kind in kinds if name in about})
+        return cls(
+            Calibration.from_dict(about["calibration"]) if "calibration" in about else None,
+            Intervals.from_dict(about["intervals"]) if "intervals" in about else None,
+        )
 
 
 def of_rows(
