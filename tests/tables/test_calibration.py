@@ -109,6 +109,7 @@ def test_what_is_malformed_is_refused(change: dict[str, Any]) -> None:
     assert Calibration.from_dict(json.loads(json.dumps(good))) == of_rows(*drawn(2), names(2))
     with pytest.raises(ValueError, match="its calibration is malformed; expected rows, of, error"):
         Calibration.from_dict({**good, **change})
-    for wrong in ([], {"other": {}}, None):
+    wrongs: list[Any] = [[], {"other": {}}, None]
+    for wrong in wrongs:
         with pytest.raises(ValueError, match="expected calibration or intervals"):
             HeldOut.from_dict(wrong)

@@ -6,7 +6,7 @@ from a column change with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,14 +87,22 @@ def loss(networks: Networks, X: Inputs, y: NDArray[Any]) -> float:
     first = networks[0]
     if len(networks) == 1:
         return first.loss_value(X, y) - first.penalty()
-    a = np.mean([network.predict(X) for network in networks], axis=0, dtype=np.float64)
+    a = _mean(networks, X)
     if y.ndim == 1:
         of_class = np.maximum(a[np.arange(len(y)), y], np.finfo(np.float32).tiny)
         return float(-np.log(of_class).mean())
     return float(first.loss.value(a, np.asarray(y, dtype=np.float64)).sum(axis=1).mean())
 
 
-def as_importance(found: dict[str, Sequence[float]]) -> pa.Table:
+def _mean(networks: Networks, X: Inputs) -> Floats:
+    """Return the mean of the outputs of networks, in float64."""
+    total = np.zeros(())
+    for network in networks:
+        total = total + np.asarray(network.predict(X), dtype=np.float64)
+    return total / len(networks)
+
+
+def as_importance(found: Mapping[str, Sequence[float]]) -> pa.Table:
     """Return the rises of each column as a table, the largest mean first."""
     import pyarrow as pa
 
@@ -114,7 +122,7 @@ def outputs(networks: Networks, schema: Schema, X: Inputs) -> dict[str, Floats]:
 
     The names are those that predictions have.
     """
-    out = np.mean([network.predict(X) for network in networks], axis=0, dtype=np.float64)
+    out = _mean(networks, X)
     target = schema.target
     if target.task == "regress":
         return {target.name: measures.predicted_numbers(target, out)}

@@ -26,7 +26,7 @@ _BINS, _COMMON = 24, 3
 
 def facts(model: TableModel, sample: Sample) -> list[tuple[str, ...]]:
     """Return for each column its name, kind, words, missing share, and a picture, as HTML."""
-    made = []
+    made: list[tuple[str, ...]] = []
     for column in model.schema.columns:
         missing, shown = _here(column, model.schema, sample)
         share = f"{100 * missing:.1f} %" if missing else "none"
