@@ -126,8 +126,10 @@ def test_far_cells_are_named(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["train", "people.csv", "--target", "label", "--out", "m", "--out", "n"],
+         "--out is given 2 times; give it once (see chainrule train --help)"),
         (["train", "people.csv", "--target", "label", "--target", "age", "--out", "m"],
-         "--target is given 2 times; give it once (see chainrule train --help)"),
+         "the target 'label' has classes; several targets have to be numbers. Train a model"),
         (["predict", "m", "people.csv", "--out", "a", "--out", "b", "--out", "c"],
          "--out is given 3 times"),
         (["check", "m", "--data", "a", "--header", "--no-header"],

@@ -34,11 +34,13 @@ from chainrule.storage.atomic import write_atomically
 @click.option("--out", required=True, metavar="FILE", help="The file for the page, .html.")
 @click.option("--seed", type=SEED, default=0, show_default=True,
               help="Seed of the folds, and of the rows if there are many.")  # fmt: skip
+@click.option("--target", metavar="COLUMN", help="Which of several targets.")
 @of_option
 @plain_option
 @read_options
 def report(
-    model: str, data: str, out: str, seed: int, of: str | None, plain: bool, **reading: Any
+    model: str, data: str, out: str, seed: int, target: str | None, of: str | None, plain: bool,
+    **reading: Any,
 ) -> None:  # fmt: skip
     """Write a page about the model of a table, and the rows of the table DATA.
 
@@ -54,6 +56,9 @@ def report(
         raise click.UsageError(
             f"{model} is a network without columns; expected a model from chainrule train"
         )
+    from chainrule.tables.several import one
+
+    table = one(table, target)
     source = open_table(data, reading)
     from chainrule.tables.report.found import look
     from chainrule.tables.report.page import page as page_of

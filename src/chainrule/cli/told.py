@@ -82,9 +82,11 @@ def refit_words(rows: int, histories: list[History], measured: bool) -> str:
 def tell_table(page: Page, prepared: Prepared) -> None:
     """Print what became of a table: its target, columns and rows."""
     schema, target = prepared.schema, prepared.schema.target
-    n_columns = len(schema.columns) + len(schema.left_out) + 1
+    n_columns = len(schema.columns) + len(schema.left_out) + len(schema.targets)
     page.say(f"{prepared.path}: {prepared.n_rows:,} rows, {n_columns:,} columns", "bold")
     page.fact("target", f"{target.name}: {_target_words(prepared)}")
+    for other in schema.more:
+        page.fact("", f"{other.name}: {a_number(other)}")
     if prepared.without_target:
         from chainrule.tables.target import taken_for_none
 
@@ -148,6 +150,8 @@ def tell_measures(page: Page, prepared: Prepared, measured: Any, beside: Any) ->
     page.say()
     page.say(f"On the {test_rows(prepared.counts['test'])}", "bold")
     classify = prepared.schema.target.task == "classify"
+    if prepared.schema.more:
+        return  # what is said of each target says more
     for line in lines(measured, beside, "largest class" if classify else "mean"):
         page.say(f"  {line}")
 
@@ -156,6 +160,14 @@ def tell_held_out(page: Page, held_out: HeldOut) -> None:
     """Print how far predictions can be trusted: calibration, and the width of intervals."""
     for name, words in held_out_words(held_out):
         page.say(f"  {name}: {words}")
+    if held_out.several:
+        from chainrule.tables.measures import lines
+
+        for target, of in held_out.several.items():
+            page.say(f"  {target}")
+            for line in lines(of.model, of.baseline, "mean"):
+                page.say(f"    {line}")
+            page.say(f"    intervals: {of.intervals.words()}")
 
 
 def held_out_words(held_out: HeldOut) -> Iterator[tuple[str, str]]:

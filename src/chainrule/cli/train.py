@@ -80,6 +80,7 @@ class _Every(ParamType["int | timedelta"]):
       chainrule train data.parquet --target price --hidden 128,64 --out model
       chainrule train data.csv --target label --drop name --date 'born=%d.%m.%Y' --out model
       chainrule train data.csv --target label --members 8 --out model
+      chainrule train data.csv --target price --target rent --out model
       chainrule train sales.csv --target units --by store --out model
       chainrule train big.parquet --target label --checkpoint run --out model
       chainrule train big.parquet --target label --checkpoint run --resume --out model
@@ -88,7 +89,8 @@ class _Every(ParamType["int | timedelta"]):
     """
 )
 @click.argument("data")
-@click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
+@click.option("--target", "targets", required=True, multiple=True, metavar="COLUMN",
+              help="The column to predict. Repeat it for numbers to predict together.")  # fmt: skip
 @click.option("--out", required=True, metavar="FILE", help="The file for the model.")
 @click.option(
     "--task",
@@ -236,6 +238,11 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
         raise click.UsageError("--validation and --validation-data contradict each other")
     if own == data == "-":
         raise click.UsageError("DATA and --validation-data are both -; name a file")
+    targets = given["targets"]
+    if twice := [name for name in targets if targets.count(name) > 1]:
+        raise click.UsageError(f"--target names the column {twice[0]!r} twice; name it once")
+    if given["by"] is not None and len(targets) > 1:
+        raise click.UsageError("--by takes one --target; train a model for each")
     if given["by"] is not None:
         for option in ("validation_data", "plot"):
             if _is_said(option) and given[option]:
@@ -345,13 +352,15 @@ def _settings(given: dict[str, Any]) -> Settings:
             raise click.UsageError(f"--date names the column {name!r} twice; name it once")
         dates[name] = match[2] if match else ""
     wishes = Wishes(given["numeric"], given["categorical"], dates, given["drop"])
+    first, *others = given["targets"]
     same = (
-        "target", "hidden", "activation", "epochs", "batch_size", "learning_rate", "l2", "dropout",
+        "hidden", "activation", "epochs", "batch_size", "learning_rate", "l2", "dropout",
         "patience", "test", "validation", "balanced", "loss", "refit",
         "max_categories", "seed", "members",
     )  # fmt: skip
     return Settings(
-        **{name: given[name] for name in same}, recipe=recipe_of(given, _is_said),
+        first, more_targets=tuple(others), **{name: given[name] for name in same},
+        recipe=recipe_of(given, _is_said),
         task=None if given["task"] == "auto" else given["task"],
         missing=missing_texts(given["missing"]), wishes=wishes,
         roles=Roles(given["weight"], given["group"], given["time"], given["by"]),

@@ -113,6 +113,7 @@ def _like(network: Network, training: Mapping[str, Any], seed: int) -> Network:
     return Network(
         sizes, hidden=[layer.activation for layer in layers[1:-1]],
         output=layers[-1].activation, loss=network.loss, biases=network.biases,
-        dtype="float64" if network.dtype == np.float64 else "float32", seed=seed, dropout=[layer.dropout for layer in layers[1:-1]],
+        dtype="float64" if network.dtype == np.float64 else "float32", seed=seed,
+        dropout=[layer.dropout for layer in layers[1:-1]],
         l2=l2,
     )  # fmt: skip

@@ -76,7 +76,8 @@ class TableModel(models.TableModel):
 
         Returns:
             The predicted target, and for classes a column ``probability_CLASS`` for each; with
-            ``intervals`` the columns ``lower`` and ``upper``. A
+            ``intervals`` the columns ``lower`` and ``upper``, of several targets ``lower_TARGET``
+            and ``upper_TARGET`` for each. A
             dataframe of pandas keeps its index. After a list, a list of dictionaries.
 
         Warns:
@@ -117,8 +118,8 @@ class TableModel(models.TableModel):
         """
         whole(repeats, "repeats")
         whole(seed, "seed", 0)
-        target = self.schema.target.name
-        source = memory(data, [*(column.name for column in self.schema.columns), target])
+        names = [column.name for column in self.schema.columns]
+        source = memory(data, [*names, *(target.name for target in self.schema.targets)])
         n = sum(batch.num_rows for batch in source.batches(source.names[:1]))
         _, y, batch, _ = self.samples(source, slice(0, n), leave_out=True)
         if (chosen := learned.some_rows(len(y), seed)) is not None:
@@ -213,7 +214,8 @@ class TableModel(models.TableModel):
                 the last layer.
             data: The rows, as for `TableModel.predict`, with a column of the target unless
                 ``label`` says it.
-            label: The target of all rows, if the data has none.
+            label: The target of all rows, if the data has none; of several targets, numbers with
+                commas between them.
             member: Which network to explain, from 0, if the model has several.
             **options: The options of `Network.explain`.
 
@@ -226,7 +228,7 @@ class TableModel(models.TableModel):
         """
         network = self.member(member).network
         needed = [column.name for column in self.schema.columns]
-        needed += [] if label is not None else [self.schema.target.name]
+        needed += [] if label is not None else [each.name for each in self.schema.targets]
         source = memory(data, needed)
         n = sum(batch.num_rows for batch in source.batches(source.names[:1]))
         X, y, batch, _ = self.samples(source, slice(0, n), label)

@@ -58,6 +58,7 @@ class GroupedPrediction(Prediction):
                 one.held_out.need_intervals(one.schema, level or 0.0)
             except ValueError as error:
                 raise TableError(f"{model.by} {name}: {error}") from None
+        self.targets = (model.target,)
         self._begin(model, model.target, source, kept, mark_far, spread, level)
         self.new_groups = new_groups
         self.without: Counter[str | None] = Counter()
@@ -115,7 +116,7 @@ class GroupedPrediction(Prediction):
             columns[name] = self._empty(pa.array(spread[:, j].astype(np.float32)), known)
         if self.mark_far:
             columns[OUTSIDE] = pa.array(far, pa.list_(pa.string()))
-        inside = (within[0][known], within[1][known]) if self.level is not None else None
+        inside = [(within[0][known], within[1][known])] if self.level is not None else []
         self._score(batch.filter(pa.array(known)), outputs[known], inside)
         return pa.table(columns)
 
@@ -149,7 +150,8 @@ class GroupedPrediction(Prediction):
             else pc.if_else(pa.array(known), column, pa.scalar(None, column.type))
         )
 
-    def _truth(self, column: pa.ChunkedArray) -> NDArray[Any]:
+    def _truth(self, batch: pa.Table) -> NDArray[Any]:
+        column = batch.column(self.target.name)
         return targets.encode(self.target, column, self.model.missing, self.others)
 
     def _measure(self, y: NDArray[Any], outputs: NDArray[Any]) -> Measured:

@@ -125,7 +125,10 @@ def outputs(networks: Networks, schema: Schema, X: Inputs) -> dict[str, Floats]:
     out = _mean(networks, X)
     target = schema.target
     if target.task == "regress":
-        return {target.name: measures.predicted_numbers(target, out)}
+        return {
+            each.name: measures.predicted_numbers(each, out[:, [j]])
+            for j, each in enumerate(schema.targets)
+        }
     return {f"probability_{name}": out[:, j] for j, name in enumerate(target.classes)}
 
 

@@ -25,8 +25,8 @@ def own_rows(
 
     Raises TableError, with the place, for what does not fit the table.
     """
-    target = schema.target
-    for name in (target.name, roles.weight, *(column.name for column in schema.columns)):
+    names = [target.name for target in schema.targets]
+    for name in (*names, roles.weight, *(column.name for column in schema.columns)):
         if name is not None and name not in source.names:
             raise TableError(
                 f"{source.path} lacks column {name!r}; a validation file needs the columns of the "
@@ -38,7 +38,11 @@ def own_rows(
     with rows.Rows(preprocessing.units) as kept:
         for batch in source.batches():
             kept.append(preprocessing.transform(batch, source, start))
-            y.append(targets.encode_all(target, batch, source, start, schema.missing))
+            each = [
+                targets.encode_all(target, batch, source, start, schema.missing)
+                for target in schema.targets
+            ]
+            y.append(np.column_stack(each) if schema.more else each[0])
             start += batch.num_rows
         if not start:
             raise no_rows(source.path)

@@ -61,7 +61,7 @@ def of_rows(
     now = learned.outputs(networks, schema, X)
     at_inputs = np.mean([slopes(network, X) for network in networks], axis=0)
     if schema.target.task == "regress":
-        at_inputs = at_inputs * schema.target.scale
+        at_inputs = at_inputs * np.array([each.scale for each in schema.targets])[:, None]
     held: dict[str, list[Any]] = {name: [] for name in ("row", "column", "value", "change", *now)}
 
     def add(row: int, column: Column, value: str | None, change: str, moves: Any) -> None:

@@ -15,7 +15,7 @@ from chainrule.tables import cells
 from chainrule.tables.cells import CellError
 from chainrule.tables.notation import TIME, Notations, is_symbolic
 from chainrule.tables.profile import NUMBERS_FROM, quoted
-from chainrule.tables.schema import LARGEST, Labels, Target, Task
+from chainrule.tables.schema import LARGEST, Labels, Schema, Target, Task
 from chainrule.tables.source import NothingToLearnError, Source, TableError
 
 if TYPE_CHECKING:
@@ -287,3 +287,15 @@ def taken_for_none(none: Mapping[str, int] | None) -> str:
     common = sorted(none.items(), key=lambda each: -each[1])[:5]
     shown = ", ".join(f"{text!r} {count:,}" for text, count in common)
     return f" (taken for no value: {shown}; if they are classes, keep them with --missing '')"
+
+
+def labels_of(schema: Schema, label: str) -> list[str]:
+    """Return the value of each target in a text such as 3.2,5."""
+    said = label.split(",")
+    if len(said) != len(schema.targets):
+        names = [target.name for target in schema.targets]
+        raise TableError(
+            f"--label is {label!r}; expected a number for each of {listed(names)}, in this order, "
+            "with commas between them"
+        )
+    return said

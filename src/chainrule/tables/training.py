@@ -16,10 +16,10 @@ from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
 from chainrule.storage import models
-from chainrule.tables import measures, profile, rows
+from chainrule.tables import measures, profile, rows, several
 from chainrule.tables import target as targets
 from chainrule.tables.encoding import PIECES
-from chainrule.tables.fitting import Fitting, mean_and_deviation
+from chainrule.tables.fitting import Fitting
 from chainrule.tables.measures import Measured
 from chainrule.tables.model import TableModel
 from chainrule.tables.own_rows import own_rows
@@ -27,7 +27,7 @@ from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.profile import Finding, Wishes
 from chainrule.tables.replayed import replayed
 from chainrule.tables.roles import Roles, collect
-from chainrule.tables.schema import SMALLEST, Schema, Task
+from chainrule.tables.schema import Schema, Task
 from chainrule.tables.source import MISSING, NothingToLearnError, Source, TableError
 from chainrule.tables.split import (
     PARTS,
@@ -79,6 +79,7 @@ class Settings:
     seed: int = 0
     members: int = 1  # networks, whose mean is the prediction
     recipe: Literal["tuned", "plain"] = "plain"
+    more_targets: tuple[str, ...] = ()  # numbers that the same network predicts as well
     missing: tuple[str, ...] = MISSING
     wishes: Wishes = field(default_factory=Wishes)
     roles: Roles = field(default_factory=Roles)
@@ -126,11 +127,15 @@ class Prepared:
 
     def targets(self, part: int) -> NDArray[Any]:
         """Return the targets of a part as the network takes them."""
-        target = self.schema.target
-        if target.task == "classify":
-            return self.y[part]
-        scaled = (self.y[part] - target.mean) / target.scale
-        return np.asarray(scaled, dtype=np.float32)[:, None]
+        return standardised(self.schema, self.y[part])
+
+
+def standardised(schema: Schema, y: NDArray[Any]) -> NDArray[Any]:
+    """Return classes as they are, or numbers of one or more targets as the network takes them."""
+    if schema.target.task == "classify":
+        return y
+    mean, scale = np.array([(target.mean, target.scale) for target in schema.targets]).T
+    return np.asarray((y.reshape(len(y), -1) - mean) / scale, dtype=np.float32)
 
 
 def prepare(
@@ -151,15 +156,26 @@ def prepare(
             "learn from. If another character separates its columns, name it with --delimiter."
         )
     roles, wishes = settings.roles, settings.wishes
-    wishes.check(source.names, settings.target, source.path)
-    roles.check(source.names, settings.target, wishes, source.path)
-    dropped = replace(wishes, drop=(*wishes.drop, *roles.left_out))
+    for name in (settings.target, *settings.more_targets):
+        wishes.check(source.names, name, source.path)
+        roles.check(source.names, name, wishes, source.path)
+    dropped = replace(wishes, drop=(*wishes.drop, *roles.left_out, *settings.more_targets))
     if findings is not None:  # only the target is read
         dropped = Wishes(drop=tuple(name for name in source.names if name != settings.target))
     found = profile.look(source, settings.target, settings.missing, dropped, roles.left_out)
     given = collect(source, roles, settings.missing, wishes)
     target, y = targets.understand(source, settings.target, found.target, settings.task, found.none)
     classes = target.task == "classify"
+    all_targets, Y = [target], y[:, None]
+    if settings.more_targets:
+        several.check_number(target)
+        more = [
+            several.another(source, name, settings.task, settings.missing)
+            for name in settings.more_targets
+        ]
+        all_targets += [each for each, _ in more]
+        Y = np.column_stack([y, *(values for _, values in more)])
+        y = np.where(np.isnan(Y).any(axis=1), np.nan, y)  # a row has all targets, or is left out
     if settings.balanced and not classes:
         raise TableError(
             f"the target {target.name!r} is a number; --balanced needs classes (--task classify)"
@@ -174,39 +190,31 @@ def prepare(
         parts = split_by_time(y, classes, *shares, given.time)
     else:
         parts = split(y, classes, *shares, settings.seed)
-    fitting = Fitting(source, findings or found.findings, settings.missing, PIECES if tuned else 0)
+    known = findings or [f for f in found.findings if f.name not in settings.more_targets]
+    fitting = Fitting(source, known, settings.missing, PIECES if tuned else 0)
     rows.fit(source, fitting, parts)
     columns, left_out = fitting.finish(settings.max_categories)
     if not classes:
-        learned = y[parts == TRAIN]
-        mean, scale = mean_and_deviation(learned)
-        if learned.min() == learned.max():
-            raise NothingToLearnError(
-                f"the target {target.name!r} is the same in every training row, so there is "
-                "nothing to learn. Name another column with --target."
-            )
-        if scale < SMALLEST:
-            raise NothingToLearnError(
-                f"the target {target.name!r} varies too little, by {np.ptp(learned):.3g}. Write it "
-                "in a smaller unit."
-            )
-        if settings.loss == "poisson":  # an output above 0, in units of the mean
-            targets.check_counts(source, target.name, y)
-            mean, scale = 0.0, float(np.mean(learned))
-        target = replace(target, mean=mean, scale=scale)
+        learned = parts == TRAIN
+        all_targets = [
+            several.scaled(source, each, Y[:, j], Y[learned, j], settings.loss)
+            for j, each in enumerate(all_targets)
+        ]
     elif settings.loss is not None:
         raise TableError(
             f"the target {target.name!r} has classes, whose loss is cross-entropy; --loss needs a "
             "number (--task regress)"
         )
-    schema = Schema(tuple(columns), tuple(left_out), target, settings.missing)
+    schema = Schema(
+        tuple(columns), tuple(left_out), all_targets[0], settings.missing, tuple(all_targets[1:])
+    )
     if not models.fits({models.TABLE: schema.to_dict()}):
         raise TableError(
             f"{source.path} has {len(columns):,} columns that make {len(schema.inputs):,} inputs, "
             "too many for a model file. Leave some out with --drop, or lower --max-categories."
         )
     X, order = rows.transform(source, Preprocessing(schema), parts, settings.seed)
-    values = {part: y[parts == part] for part in PARTS.values()}
+    values = {part: (Y if schema.more else y)[parts == part] for part in PARTS.values()}
     weight = {}
     if given.weight is not None:
         weight = {part: given.weight[parts == part] for part in PARTS.values()}
@@ -340,12 +348,17 @@ def train_again(fit: Callable[..., T], prepared: Prepared, **options: Any) -> T:
 
 def assess(network: Network | Ensemble, prepared: Prepared) -> tuple[Measured, Measured]:
     """Measure the network and the baseline on the test rows; return nothing if there are none."""
-    target, y = prepared.schema.target, prepared.y[TEST]
+    schema, y = prepared.schema, prepared.y[TEST]
+    target = schema.target
     if not len(y):
         return {}, {}
     with rows.released([prepared.X[TEST]]):
         outputs = network.predict(prepared.X[TEST])
     weight = prepared.weight.get(TEST)
+    if schema.more:
+        learned, of_learned = prepared.y[TRAIN], prepared.weight.get(TRAIN)
+        beside = several.baseline(schema, learned, y, of_learned, weight)
+        return several.measure(schema, y, outputs, weight), beside
     beside = measures.baseline(target, prepared.y[TRAIN], y, prepared.weight.get(TRAIN), weight)
     return measures.measure(target, y, outputs, weight), beside
 
