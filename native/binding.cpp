@@ -283,20 +283,22 @@ class ManyHandle {
 public:
     ManyHandle(const Layers& layers, bool biases, int loss, bool single, int optimizer, double momentum,
                double decay, double beta1, double beta2, double epsilon, double weight_decay, double clip_norm,
-               bool l2_per_sample, std::int64_t batch_size, int threads)
+               bool l2_per_sample, double largest_loss, std::int64_t batch_size, int threads)
         : spec_(layers, biases, loss, 0), single_(single), batch_size_(batch_size) {
         const PlanSpec plan = plan_of(optimizer, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_norm,
-                                      l2_per_sample, __builtin_huge_val(), batch_size, 0, threads);
+                                      l2_per_sample, largest_loss, batch_size, 0, threads);
         slots_ = slot_count(plan.optimizer);
         many_ = std::make_unique<Many>(spec_.network, plan, single ? 4 : 8);
     }
 
     // theta and each slot: (M, parameters). orders: (1 or M, epochs, n), the same for all or each one's own.
-    // rates: (M, epochs, steps). losses: (M, epochs). outputs: (M, n, units_L). trained: (M,).
+    // rates: (M, epochs, steps). losses: (M, epochs). outputs: (M, n, units_L). step_losses: (M, epochs, steps,
+    // 2). trained: (M,).
     bool run(Rows2 theta, const std::vector<Rows2>& slots, Integers run_steps, nb::handle X, nb::handle y,
              std::optional<Reals> weights, std::optional<Table<const std::int64_t, 3>> orders,
              Table<const double, 3> rates, Reals l2, Table<const std::uint64_t, 1> seeds, Table<double, 2> losses,
-             std::optional<Rows3> outputs, Table<bool, 1> trained, nb::callable on_progress) {
+             std::optional<Rows3> outputs, std::optional<Table<double, 4>> step_losses, Table<bool, 1> trained,
+             nb::callable on_progress) {
         const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();
         const std::size_t count = theta.shape(0), parameters = spec_.parameters(), size = single_ ? 4 : 8;
         require(theta.dtype() == own && theta.shape(1) == parameters, "theta does not fit the network");
@@ -323,6 +325,9 @@ public:
         require(!outputs || (outputs->dtype() == own && outputs->shape(0) == count && outputs->shape(1) == n &&
                              outputs->shape(2) == units),
                 "outputs do not fit X, the networks or their dtype");
+        require(!step_losses || (step_losses->shape(0) == count && step_losses->shape(1) == epochs &&
+                                 step_losses->shape(2) == steps && step_losses->shape(3) == 2),
+                "step_losses do not fit the networks or the steps");
 
         std::vector<Member> members(count);
         for (std::size_t i = 0; i < count; ++i) {
@@ -335,6 +340,7 @@ public:
             m.order = orders ? orders->data() + (orders->shape(0) == 1 ? 0 : i * epochs * n) : nullptr;
             m.outputs = outputs ? static_cast<char*>(outputs->data()) + i * n * units * size : nullptr;
             m.losses = losses.data() + i * epochs;
+            m.step_losses = step_losses ? step_losses->data() + i * epochs * steps * 2 : nullptr;
             m.l2 = l2.data()[i];
             m.seed = seeds.data()[i];
             m.trained = false;
@@ -509,15 +515,16 @@ NB_MODULE(_native, m) {
              nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"));
     nb::class_<ManyHandle>(m, "Many")
         .def(nb::init<const Layers&, bool, int, bool, int, double, double, double, double, double, double, double,
-                      bool, std::int64_t, int>(),
+                      bool, double, std::int64_t, int>(),
              nb::kw_only(), nb::arg("layers"), nb::arg("biases"), nb::arg("loss"), nb::arg("single"),
              nb::arg("optimizer"), nb::arg("momentum"), nb::arg("decay"), nb::arg("beta1"), nb::arg("beta2"),
              nb::arg("epsilon"), nb::arg("weight_decay"), nb::arg("clip_norm"), nb::arg("l2_per_sample"),
-             nb::arg("batch_size"), nb::arg("threads"))
+             nb::arg("largest_loss"), nb::arg("batch_size"), nb::arg("threads"))
         .def("run", &ManyHandle::run, nb::arg("theta").noconvert(), nb::arg("slots").noconvert(),
              nb::arg("run_steps"), nb::arg("X"), nb::arg("y"), nb::arg("weights").none(), nb::arg("orders").none(),
              nb::arg("rates"), nb::arg("l2"), nb::arg("seeds"), nb::arg("losses").noconvert(),
-             nb::arg("outputs").none().noconvert(), nb::arg("trained").noconvert(), nb::arg("on_progress"));
+             nb::arg("outputs").none().noconvert(), nb::arg("step_losses").none().noconvert(),
+             nb::arg("trained").noconvert(), nb::arg("on_progress"));
     nb::class_<PredictorHandle>(m, "Predictor")
         .def(nb::init<const Layers&, bool, int, bool, int, const std::optional<Programs>&,
                       const std::optional<Program>&, const std::optional<std::vector<double>>&>(),

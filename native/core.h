@@ -170,6 +170,7 @@ struct Member {
     const std::int64_t* order;    // (epochs, n), or null: as they lie
     void* outputs;                // (n, units_L) in the order of the samples, or null; of the last epoch
     double* losses;               // of each epoch, `losses_apart` numbers from one to the next
+    double* step_losses;          // (epochs, steps, 2), as of EpochData; or null
     double l2;
     std::uint64_t seed;
     bool trained; // by `run`: every number stayed finite, and theta and slots are those of the end

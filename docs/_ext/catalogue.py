@@ -116,8 +116,9 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "Estimators: chainrule.sklearn",
-        "scikit-learn's multilayer perceptrons, trained by chainrule.",
+        "scikit-learn's multilayer perceptrons, trained by chainrule, and estimators of dataframes.",
         ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor",
+         "chainrule.sklearn.TabularClassifier", "chainrule.sklearn.TabularRegressor",
          "chainrule.sklearn.trusted_types", "chainrule.sklearn.register_skl2onnx"),
     ),
     Group(
@@ -158,7 +159,7 @@ MEMBERS = {
     "hessian_vector_product ggn_diagonal views_of "
     "to_torch to_sklearn to_keras copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
-    "chainrule.TableModel": "predict explain save",
+    "chainrule.TableModel": "predict explain importance partial_dependence sensitivity save",
     "chainrule.TableGroups": "predict save",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
@@ -194,6 +195,8 @@ MEMBERS = {
     "chainrule.Move": "value reason of earlier text html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
+    "chainrule.sklearn.TabularClassifier": "fit predict predict_proba save network_",
+    "chainrule.sklearn.TabularRegressor": "fit predict save network_",
 }
 
 # Classes that users meet but do not make: their pages show no constructor.

@@ -11,7 +11,7 @@ import click
 from chainrule.cli import predict_files as many
 from chainrule.cli.loaded import load_tables, open_table
 from chainrule.cli.predict_files import Many
-from chainrule.cli.shared import check_overwrite, note, read_options, rows_have
+from chainrule.cli.shared import Finite, check_overwrite, note, read_options, rows_have
 from chainrule.storage.atomic import atomic_file
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ FORMS = ("csv", "tsv", "jsonl", "parquet", "arrow", "feather")
       chainrule predict model new.csv --keep id --out predictions.csv
       chainrule predict model new.csv | head
       chainrule predict model new.csv.gz --missing n.a.
+      chainrule predict model new.csv --intervals 0.9
       some-program | chainrule predict model - --json
       chainrule predict model 'data/*.parquet' --out predictions
       chainrule predict model 'data/*.parquet' --workers dask://local --out predictions
@@ -59,6 +60,10 @@ FORMS = ("csv", "tsv", "jsonl", "parquet", "arrow", "feather")
 @click.option(
     "--keep", multiple=True, metavar="COLUMN", help="A column of DATA to copy; may be repeated."
 )
+@click.option(
+    "--intervals", type=Finite(0, 1, min_open=True, max_open=True), metavar="LEVEL",
+    help="Add the columns lower and upper, which hold this share of new rows, such as 0.9.",
+)  # fmt: skip
 @click.option("--spread", is_flag=True,
               help="Add how far the networks of a model from train --members are apart: their "
               "standard deviation.")  # fmt: skip
@@ -74,6 +79,7 @@ def predict(
     workers: str | None,
     as_json: bool,
     keep: tuple[str, ...],
+    intervals: float | None,
     spread: bool,
     new_groups: str,
     **reading: Any,
@@ -91,14 +97,16 @@ def predict(
             f"{model} is a network without columns; expected a model from chainrule train"
         )
     if len(data) > 1 or workers is not None or form is not None or many.is_many(data[0]):
-        how = Many(model, out, ".jsonl" if as_json else form, workers, keep, spread, new_groups)
+        how = Many(
+            model, out, ".jsonl" if as_json else form, workers, keep, spread, new_groups, intervals
+        )
         many.predict(table, data, how, reading)
         return
     form = _form(out, (data[0], model), as_json)
     source = open_table(data[0], reading)
     from chainrule.tables.grouped_prediction import prediction_of
 
-    prediction = prediction_of(table, source, keep, form == ".jsonl", spread, new_groups)
+    prediction = prediction_of(table, source, keep, form == ".jsonl", spread, new_groups, intervals)
     if unknown := prediction.unknown:
         note(f"columns that the model does not know are ignored: {', '.join(unknown)}")
     if out is None:
@@ -151,3 +159,8 @@ def _tell_score(prediction: Prediction) -> None:
     if n:
         words = ", ".join(f"{NAMES[name]} {text(value)}" for name, value in measured.items())
         note(f"{rows_have(n)} the target; on these: {words}")
+        if prediction.level is not None:
+            counts = prediction.inside.tolist()
+            inside = " and ".join(f"{count:,}" for count in counts)
+            of = [f" of {own.name}" for own in prediction.targets] if len(counts) > 1 else [""]
+            note(f"{inside} of these {n:,} are inside their intervals{' and'.join(of)}")

@@ -38,6 +38,7 @@ class Many:
     keep: tuple[str, ...]
     spread: bool
     new_groups: str
+    intervals: float | None = None
 
 
 def predict(
@@ -60,7 +61,9 @@ def predict(
     form = form if form is None or form.startswith(".") else f".{form}"
     said = ("header", "delimiter", "decimal", "encoding")
     read = Reading(**{name: reading[name] for name in said})
-    how = folder.How(read, options.keep, options.spread, options.new_groups)
+    how = folder.How(
+        read, options.keep, options.spread, options.new_groups, options.intervals
+    )
     with open(options.model, "rb") as file:
         content = file.read() + repr(reading["missing"]).encode()
     kept = folder.Folder(out, content, how)

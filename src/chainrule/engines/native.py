@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +53,12 @@ class NativeEngine(CompiledEngine):
     def side_by_side(self, network: FeedForward, plan: Plan) -> SideBySide | None:
         """See `chainrule.engines.base.Engine.side_by_side`."""
         shares = [share for limit, share in _PAYS if network.parameters.size <= limit]
-        alike = not math.isfinite(plan.largest_loss) and self._compiler.of(network) is None
-        if not shares or not alike:
+        if not shares or self._compiler.of(network) is not None:
             return None
         lanes = _VECTOR.get(isa := self.instructions(), 16) // network.dtype.itemsize
         # The norm of a gradient is summed in another order; in float32 that is done in float64.
         exactly = plan.clip_norm is None or network.dtype.itemsize == 4
-        how = (plan.clip_norm, plan.l2_per_sample, plan.batch_size)
+        how = (plan.clip_norm, plan.l2_per_sample, plan.largest_loss, plan.batch_size)
         shape = (tuple(self._layers(network)), network.biases, type(network.loss), network.dtype)
         rule = (rule_of(plan.optimizer), self._numbers(plan.optimizer))
         kind = (shape, rule, how, self.threads_of(network), isa)
@@ -82,6 +80,7 @@ class NativeEngine(CompiledEngine):
             optimizer=self._core.optimizers.index(rule_of(rule)),
             clip_norm=0.0 if plan.clip_norm is None else float(plan.clip_norm),
             l2_per_sample=plan.l2_per_sample,
+            largest_loss=plan.largest_loss,
             batch_size=plan.batch_size,
             threads=self.threads_of(first),
             **dict(zip(HYPERPARAMETERS, self._numbers(rule), strict=True)),
@@ -107,6 +106,7 @@ class NativeEngine(CompiledEngine):
             np.array([network.seed for network in networks], np.uint64),
             losses,
             together.outputs,
+            together.step_losses,
             trained,
             on_progress,
         )

@@ -40,6 +40,7 @@ class How:
     kept: tuple[str, ...] = ()
     spread: bool = False
     new_groups: str = REFUSE
+    level: float | None = None
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,9 @@ def _predicted(model: TableModel | GroupedModel, how: How, job: Job) -> Done:
     source = files.opened(job.file, how.reading)
     form = os.path.splitext(job.name)[1]
     marked = form == ".jsonl"
-    prediction = prediction_of(model, source, how.kept, marked, how.spread, how.new_groups)
+    prediction = prediction_of(
+        model, source, how.kept, marked, how.spread, how.new_groups, how.level
+    )
     with files.written(job.out) as file:
         batches = prediction.batches()
         first = next(batches)
