@@ -116,7 +116,7 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "Estimators: chainrule.sklearn",
-        "scikit-learn's multilayer perceptrons, trained by chainrule, and estimators of dataframes.",
+        "scikit-learn's multilayer perceptrons, trained by chainrule; estimators of dataframes.",
         ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor",
          "chainrule.sklearn.TabularClassifier", "chainrule.sklearn.TabularRegressor",
          "chainrule.sklearn.trusted_types", "chainrule.sklearn.register_skl2onnx"),
