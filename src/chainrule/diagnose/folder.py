@@ -103,15 +103,19 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
     """
     if not path.is_file():
         return
+    damaged = []
     with open(path, "rb") as file:
         for i, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
-                return
+                break
             found = _parsed(line)
             if found is None or not isinstance(found.get("step"), int):
-                warn(f"line {i} of {path} is damaged, and left out")
-                continue
-            yield found
+                damaged.append(i)
+            else:
+                yield found
+    if damaged:
+        some = f"{len(damaged)} lines are" if len(damaged) > 1 else "a line is"
+        warn(f"{some} damaged, from line {damaged[0]} of {path} on, and left out")
 
 
 def line_of(path: Path, step: int) -> dict[str, Any] | None:

@@ -24,6 +24,10 @@ from chainrule.diagnose.rules import Taken
 from chainrule.equations.checks import whole
 
 _RECORDED = b'"recorded":true'  # in a line of a step with norms
+_NEEDS_MODEL = (
+    "this run has to take steps again, which needs the model: "
+    "load_run(folder, model=model, optimizer=optimizer, loss_fn=loss_fn)"
+)
 
 
 @exported("chainrule")
@@ -345,7 +349,7 @@ class RunRecord:
                     f"the optimiser took no step in step {step}: it only added up gradients"
                 )
             if self._source is None:
-                raise ValueError("why_moved needs PyTorch: pip install 'chainrule[torch]'")
+                raise ValueError(_NEEDS_MODEL)
             kept = self._source.kept(self, name, index, step)
         finally:
             self._cached_lines = None
@@ -366,7 +370,7 @@ class RunRecord:
                 the run.
         """
         if self._source is None:
-            raise ValueError("replay needs PyTorch: pip install 'chainrule[torch]'")
+            raise ValueError(_NEEDS_MODEL)
         self._cached_lines = self.steps
         try:
             return self._source.replay(self, step)

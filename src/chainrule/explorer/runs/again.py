@@ -102,9 +102,10 @@ def explain(desk: Desk, known: Known, asked: Asked) -> str:
 
 def _explained(desk: Desk, at: int, again: Any, target: str) -> str:
     from chainrule.explorer.torch import pages as opened  # PyTorch is there: it took the step
+    from chainrule.foreign.torch.overview import TorchGradients
 
     why = again.explain(target)
-    if not hasattr(why, "certificate"):
+    if isinstance(why, TorchGradients):
         raise ValueError(f"target is {target!r}, a module; expected a number such as "
                          f"'{weights.example(desk)}'")  # fmt: skip
 
