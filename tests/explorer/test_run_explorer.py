@@ -586,3 +586,29 @@ def test_a_line_is_found_without_reading_the_others(folder: Path, run: Any) -> N
     assert folders.steps_of(folder / folders.SAMPLES) == list(range(0, 160, 5))
     assert folders.line_of(folder / "none", 0) is None
     assert folders.last_of(path, b'"recorded":true') == run.steps[155]
+
+
+def test_of_many_parameters_the_page_lists_those_that_changed_most(tmp_path: Path) -> None:
+    names = [f"layers.{i}.weight" for i in range(130)]
+    about = {"kind": "torch", "model": "Deep", "optimizer": "SGD", "rule": "SGD", "every": 1,
+             "dense": False, "parameters": [{"name": n, "shape": [2], "group": 0, "place": i}
+                                            for i, n in enumerate(names)]}  # fmt: skip
+    path = folders.begin(tmp_path / "run", about)
+    updates = [float((37 * i) % 130 + 1) for i in range(130)]
+    line = {"step": 0, "loss": 1.0, "rates": [0.1], "recorded": True, "samples": 2, "norm": 1.0,
+            "weights": [1.0] * 130, "gradients": [1.0] * 130, "updates": updates}  # fmt: skip
+    (path / folders.STEPS).write_text(folders.encoded(line) + "\n")
+    (path / folders.SAMPLES).write_text('{"step":0,"rows":null,"losses":null,"norms":null}\n')
+    explorer = cr.explore_run(path)
+    with entered(explorer) as client:
+        shown = [r[0] for r in rows(client.get("/"), "Norms of the parameters")]
+        largest = sorted(range(130), key=lambda i: -updates[i])[:60]
+        assert shown == [names[i] for i in sorted(largest)]
+        every = []
+        for first in (0, 50, 100):
+            every += rows(client.get(f"/layers?first={first}"), "Norms of the parameters")
+        assert [r[0] for r in every] == names
+        assert [float(r[4]) for r in every] == updates
+        assert "Nothing is known of the samples" in said(client.get("/step?step=0"))
+        assert "no rows have been recorded" in said(client.get("/")).lower()
+    explorer.stop()

@@ -51,6 +51,7 @@ class Desk:
         return {
             "/": self.overview,
             "/find": self._page(steps.find),
+            "/layers": self._page(overview.layers),
             "/steps": self._page(steps.listed),
             "/step": self._page(steps.one),
             "/row": self._page(steps.row),

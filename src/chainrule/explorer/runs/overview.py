@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,14 @@ from chainrule.diagnose import drawing
 from chainrule.diagnose.curves import Known
 from chainrule.explorer.paper import number
 from chainrule.explorer.runs import pages
+from chainrule.explorer.runs.asked import Asked
 from chainrule.explorer.runs.pages import link, live, row_link, step_link, table, words
 
 if TYPE_CHECKING:
     from chainrule.explorer.runs.desk import Desk
 
 WAIT = 'data-wait="1000"'  # milliseconds until a page looks again; the desk puts in its own
+_LAYERS = 60  # parameters that the page lists; of more the rest is on a page of its own
 _REACH = 1e6  # from the largest to the smallest number that small curves tell apart
 
 
@@ -102,12 +104,40 @@ def _spikes(desk: Desk) -> str:
 
 
 def _layers(known: Known) -> str:
+    """Return the table of the parameters; of many, those that the last step changed most."""
+    said = (
+        '<p class="small">All small curves of a column have one logarithmic scale. About 0.001 is '
+        "usual for update / weight. A name opens its curves, and why one of its weights moved.</p>"
+    )
+    count = len(known.names)
+    if count <= _LAYERS:
+        return said + _parameters(known, range(count))
+    most = np.argsort(-np.nan_to_num(known.ratios[-1]), kind="stable")[:_LAYERS]
+    return (
+        f"{said}<p>The {_LAYERS} parameters whose update / weight is largest, of "
+        f"{link('/layers', f'all {count:,}')}.</p>{_parameters(known, sorted(most.tolist()))}"
+    )
+
+
+def layers(desk: Desk, known: Known, asked: Asked) -> str:
+    """Return the page of all parameters."""
+    count = len(known.names)
+    if not len(known.recorded):
+        raise ValueError("no norms have been recorded yet")
+    first = min(asked.whole("first", 0), max((count - 1) // pages.ROWS * pages.ROWS, 0))
+    shown = _parameters(known, range(first, min(first + pages.ROWS, count)))
+    body = f"<h1>All parameters</h1>{shown}{pages.leaf('/layers', {}, first, count)}"
+    return pages.served("All parameters", body)
+
+
+def _parameters(known: Known, places: Iterable[int]) -> str:
     """Return a row for each parameter, with a small curve of its gradient and of its updates."""
     last = f"{int(known.recorded[-1]):,}"
     gradients, ratios = known.gradients, known.ratios
     reaches = _reach(gradients), _reach(ratios)
     rows = []
-    for i, name in enumerate(known.names):
+    for i in places:
+        name = known.names[i]
         sparks = [
             f'<td class="spark">{drawing.spark(known.recorded, values[:, i], reach)}</td>'
             for values, reach in zip((gradients, ratios), reaches, strict=True)
@@ -121,11 +151,7 @@ def _layers(known: Known) -> str:
     heads = [
         "parameter", "gradient norm", f"in step {last}", "update / weight", f"in step {last}",
     ]  # fmt: skip
-    said = (
-        '<p class="small">All small curves of a column have one logarithmic scale. About 0.001 is '
-        "usual for update / weight. A name opens its curves, and why one of its weights moved.</p>"
-    )
-    return said + table("Norms of the parameters", heads, rows)
+    return table("Norms of the parameters", heads, rows)
 
 
 def _reach(values: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> tuple[float, float]:

@@ -147,6 +147,8 @@ def _samples(desk: Desk, step: int, asked: Asked) -> str:
     found = desk.samples(step)
     if isinstance(found, str):
         return f"<h2>Samples</h2><p>{escape(found[:1].upper() + found[1:])}.</p>"
+    if not len(_key(found, "sample")):
+        return "<h2>Samples</h2><p>Nothing is known of the samples: the loss has none.</p>"
     by = asked.one_of("by", tuple(name for name in _ORDERS if _key(found, name) is not None))
     key = _key(found, by)
     assert key is not None
