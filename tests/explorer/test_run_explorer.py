@@ -26,6 +26,7 @@ import chainrule as cr
 from chainrule import cli
 from chainrule.diagnose import folder as folders
 from chainrule.diagnose import life
+from chainrule.explorer.runs.routes import Routes
 from tests.tools import uncounted
 
 torch = pytest.importorskip("torch")
@@ -352,7 +353,7 @@ def test_damaged_files_are_said_and_the_rest_is_shown(folder: Path, tmp_path: Pa
 def test_every_page_needs_the_token(explorer: cr.RunExplorer) -> None:
     url = explorer.start()
     base = url.partition("?")[0]
-    for path in ("", *(p[1:] for p in explorer._desk.pages() if p != "/")):
+    for path in ("", *(p[1:] for p in Routes(explorer._desk).pages if p != "/")):
         reply = httpx.get(f"{base}{path}?step={SPIKE}&row=1&what=1&name=0.bias&target=0.bias[0]")
         assert reply.status_code == 403
         assert "The token is missing" in reply.text

@@ -68,7 +68,7 @@ def of_run(folder: Path, about: Mapping[str, Any]) -> Life:
         return Life(ENDED, _error_of(folder / folders.END), None, written)
     writer = about.get("writer")
     lives = process.lives(writer) if isinstance(writer, dict) else None
-    if lives is None:
+    if lives is None or not isinstance(writer, dict):
         return Life(UNKNOWN, "", None, written)
     return Life(RUNNING if lives else DIED, "", writer["process"], written)
 

@@ -154,14 +154,13 @@ class RunRecord:
         path = self.folder / folders.SAMPLES
         files = (path, path.with_name(f"old-{path.name}"))
         if step is None:
-            line = next(filter(None, (folders.last_of(file, b"") for file in files)), None)
-            if line is None:
-                raise ValueError("no step with norms has been recorded yet")
+            found = (folders.last_of(file, b'{"step":') for file in files)
         else:
-            line = next(filter(None, (folders.line_of(file, step) for file in files)), None)
+            found = (folders.line_of(file, step) for file in files)
+        line = next(filter(None, found), None)
         if line is None:
             known = [each for file in files for each in folders.steps_of(file)]
-            if not known:
+            if step is None or not known:
                 raise ValueError("no step with norms has been recorded yet")
             near = min(known, key=lambda k: (abs(k - step), k))
             raise ValueError(
@@ -193,7 +192,7 @@ class RunRecord:
             samples over a run.
         """
         count = whole(count, "count")
-        with self._rows() as arrays:
+        with self._row_losses() as arrays:
             sums, counts = arrays.get_tensor("sums"), arrays.get_tensor("counts")
             with np.errstate(invalid="ignore", divide="ignore"):
                 means = np.where(counts > 0, sums / counts, -np.inf)
@@ -212,14 +211,14 @@ class RunRecord:
         Raises:
             ValueError: The loop did not say the rows of its samples, or never saw this one.
         """
-        with self._rows() as arrays:
+        with self._row_losses() as arrays:
             n = arrays.get_slice("counts").get_shape()[0]
             if 0 <= row < n and arrays.get_slice("counts")[row : row + 1][0]:
                 return self._row(arrays, row)
         raise ValueError(f"row is {row}, which this run did not see; its rows go up to {n - 1:,}")
 
     @contextmanager
-    def _rows(self) -> Iterator[Any]:
+    def _row_losses(self) -> Iterator[Any]:
         """Open the losses of the rows; a row is read without the others."""
         self.flush()
         path = self.folder / folders.ROWS
@@ -273,11 +272,10 @@ class RunRecord:
         """
         self.flush()
         path = self.folder / folders.STEPS
-        last = step is None
-        line = folders.last_of(path, _RECORDED) if last else folders.line_of(path, step)
+        line = folders.last_of(path, _RECORDED) if step is None else folders.line_of(path, step)
         if line is None or not line.get("recorded"):
             known = [line["step"] for line in self.steps if line.get("recorded")]
-            if last or not known:
+            if step is None or not known:
                 raise ValueError("no step with norms has been recorded yet")
             near = min(known, key=lambda k: (abs(k - step), k))
             raise ValueError(f"step is {step}, in which norms were not recorded; {near} was")

@@ -1,4 +1,4 @@
-"""Desk: the pages of a watched run, made when they are asked for, from what is on file then."""
+"""Desk: what the pages of a watched run are made of, as it is on file when they are asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,18 +17,14 @@ from chainrule.diagnose import life
 from chainrule.diagnose.curves import Curves, Known
 from chainrule.diagnose.found import SampleNorms, Suspect
 from chainrule.diagnose.record import RunRecord
-from chainrule.explorer.runs import again, overview, steps, weights
-from chainrule.explorer.runs.asked import Asked
 
 SUSPECTS = 20  # rows that are listed, and marked among the samples of a step
 _REPLAYED = 2  # steps whose model and batch stay in memory
-_SPARE = 20  # a page that took a second is made again every so many seconds
-
-Page = Callable[[Mapping[str, str]], str]
+SPARE = 20  # what took a second is made again every so many seconds
 
 
 class Desk:
-    """A run, what is known of it now, and the pages about it.
+    """A run, and what is known of it now.
 
     Args:
         run: The run, as it is read.
@@ -37,7 +33,6 @@ class Desk:
     def __init__(self, run: RunRecord) -> None:
         self.run = run
         self._one, self._again = forks.Lock(), forks.Lock()
-        self._made: tuple[str, str] = ("", "")
         self._replayed: OrderedDict[int, Any] = OrderedDict()
         self._suspects: tuple[float, tuple[Any, ...], list[Suspect] | str] = (0.0, (), "")
         self._stamp = self._stat(folders.RUN)
@@ -45,42 +40,6 @@ class Desk:
 
     def _new_curves(self) -> Curves:
         return Curves(self.run.folder, [p["name"] for p in self.run.about["parameters"]])
-
-    def pages(self) -> dict[str, Page]:
-        """Return what makes each page, by its address."""
-        return {
-            "/": self.overview,
-            "/find": self._page(steps.find),
-            "/layers": self._page(overview.layers),
-            "/steps": self._page(steps.listed),
-            "/step": self._page(steps.one),
-            "/row": self._page(steps.row),
-            "/weight": self._page(weights.one),
-            "/why": self._page(weights.why),
-            "/again": self._page(again.step),
-            "/explain": self._page(again.explain),
-        }
-
-    def _page(self, make: Callable[[Desk, Known, Asked], str]) -> Page:
-        def page(asked: Mapping[str, str]) -> str:
-            return make(self, self.read(), Asked(asked))
-
-        return page
-
-    def overview(self, asked: Mapping[str, str]) -> str:
-        """Return the page of the whole run, which several browsers may ask for at once."""
-        version = self.version()
-        with self._one:
-            known, page = self._made
-        if known == version:
-            return page
-        begun = time.perf_counter()
-        page = overview.page(self, self.read())
-        wait = max(1.0, _SPARE * (time.perf_counter() - begun))
-        page = page.replace(overview.WAIT, f'data-wait="{round(1000 * wait)}"', 1)
-        with self._one:
-            self._made = (version, page)
-        return page
 
     # --- what is known now ------------------------------------------------------------------------
 
@@ -127,7 +86,7 @@ class Desk:
         except ValueError as error:
             found = str(error)
         now = time.monotonic()
-        self._suspects = (now + _SPARE * (now - begun), stamp, found)
+        self._suspects = (now + SPARE * (now - begun), stamp, found)
         return found
 
     def samples(self, step: int) -> SampleNorms | str:

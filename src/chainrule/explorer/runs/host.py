@@ -13,6 +13,7 @@ from chainrule.explorer import paper
 from chainrule.explorer.hosts import assets
 from chainrule.explorer.hosts.guard import Guard
 from chainrule.explorer.runs import pages
+from chainrule.explorer.runs.routes import Routes
 
 if TYPE_CHECKING:
     from chainrule.explorer.runs.desk import Desk
@@ -44,7 +45,7 @@ def create_app(desk: Desk, token: str, port: int, names: Iterable[str]) -> Any:
 
         app.get(path, include_in_schema=False)(page)
 
-    for path, make in desk.pages().items():
+    for path, make in Routes(desk).pages.items():
         add(path, make)
 
     @app.get("/style.css", include_in_schema=False)

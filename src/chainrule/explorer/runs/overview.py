@@ -100,7 +100,7 @@ def _spikes(desk: Desk) -> str:
         reason = words(escape(spike.reason))
         rows.append([step_link(spike.step), reason, words(worst or "not known"), words(again)])
     heads = ["step", "what happened", "rows with the largest losses", ""]
-    return table("Spikes", heads, rows)
+    return f'<div class="of-spikes">{table("Spikes", heads, rows)}</div>'
 
 
 def _layers(known: Known) -> str:

@@ -18,6 +18,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --curve: #7fb0ff; --mark: #ff8a80; } }
 input[name="what"] { width: 17rem; }
 td.spark { padding: 0 .7em; }
+.of-spikes th { text-align: left; }
 td.mark, .mark { color: var(--mark); }
 nav.ways { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: .6rem 0; }
 .state { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: center; }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chainrule._exports import exported
-from chainrule.diagnose.record import RunRecord
 from chainrule.explorer import load
-from chainrule.explorer.runs.desk import Desk
 from chainrule.explorer.serving import Served
+
+if TYPE_CHECKING:
+    from chainrule.diagnose.record import RunRecord
 
 
 def explore_run(run: RunRecord | str | os.PathLike[str]) -> RunExplorer:
@@ -34,6 +35,7 @@ def explore_run(run: RunRecord | str | os.PathLike[str]) -> RunExplorer:
         >>> import chainrule as cr
         >>> cr.explore_run("run").serve()  # doctest: +SKIP
     """
+    from chainrule.diagnose.record import RunRecord
     from chainrule.foreign.torch.watch import load_run
 
     if isinstance(run, RunRecord):
@@ -62,6 +64,8 @@ class RunExplorer(Served):
     """
 
     def __init__(self, run: RunRecord) -> None:
+        from chainrule.explorer.runs.desk import Desk  # heavy for those who only import the name
+
         super().__init__()
         self.run = run
         self._desk = Desk(run)
