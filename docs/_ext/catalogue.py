@@ -91,9 +91,9 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "Watched runs",
         "What a training loop did, step by step, and why each weight moved.",
-        ("chainrule.watch", "chainrule.load_run", "chainrule.RunRecord", "chainrule.Move",
-         "chainrule.Share", "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect",
-         "chainrule.LayerNorms"),
+        ("chainrule.watch", "chainrule.load_run", "chainrule.explore_run", "chainrule.RunRecord",
+         "chainrule.RunExplorer", "chainrule.Move", "chainrule.Share", "chainrule.Spike",
+         "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms"),
     ),
     Group(
         "Tables",
@@ -190,8 +190,9 @@ MEMBERS = {
     "chainrule.CallCertificate": "passed text to_dict",
     "chainrule.TorchExplorer": "serve start stop save explain to_dict",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
-    "chainrule.RunRecord": "why_moved replay spikes samples suspects layers noise_scale "
-    "suggested_batch_size steps text html to_dict",
+    "chainrule.RunRecord": "why_moved replay spikes samples suspects row layers noise_scale "
+    "suggested_batch_size steps state text html to_dict",
+    "chainrule.RunExplorer": "serve start stop",
     "chainrule.Move": "value reason of earlier text html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
@@ -213,7 +214,7 @@ NOT_MADE = {
     "chainrule.TorchExplanation", "chainrule.JaxExplanation", "chainrule.CallTerm",
     "chainrule.CallContribution", "chainrule.CallContributions", "chainrule.TorchGradients",
     "chainrule.CallCertificate", "chainrule.TorchExplorer",
-    "chainrule.RunRecord", "chainrule.Move", "chainrule.Share",
+    "chainrule.RunRecord", "chainrule.RunExplorer", "chainrule.Move", "chainrule.Share",
     "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms",
     "chainrule.TableGroups", "chainrule.TableModel",
 }  # fmt: skip

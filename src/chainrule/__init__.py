@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.explain.findings import Diagnosis
+    from chainrule.explorer.runs.showing import explore_run
     from chainrule.explorer.torch.showing import explore_torch
     from chainrule.foreign.jax.explaining import explain_jax
     from chainrule.foreign.torch.diagnosing import diagnose
@@ -96,6 +97,7 @@ _MODULES = {
     "explain.array_explanation": ("ArrayExplanation",),
     "explain.findings": ("Diagnosis",),
     "foreign.torch.diagnosing": ("diagnose",),
+    "explorer.runs.showing": ("explore_run",),
     "explorer.torch.showing": ("explore_torch",),
     "foreign.jax.explaining": ("explain_jax",),
     "foreign.torch.explaining": ("explain_torch",),
@@ -167,6 +169,7 @@ __all__ = [
     "explain_jax",
     "explain_sklearn",
     "explain_torch",
+    "explore_run",
     "explore_torch",
     "fit_many",
     "from_keras",

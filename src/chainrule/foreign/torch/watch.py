@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -114,7 +113,7 @@ def load_run(
 
     Raises:
         OSError: The folder cannot be read.
-        ValueError: The folder holds no watched run.
+        ValueError: The folder holds no watched run, or one that this version does not read.
 
     Examples:
         >>> import chainrule as cr
@@ -126,9 +125,7 @@ def load_run(
     from chainrule.diagnose.record import RunRecord
 
     path = Path(folder)
-    if not (path / folders.RUN).is_file():
-        raise ValueError(f"folder is {str(path)!r}, which holds no watched run (no {folders.RUN})")
-    about = json.loads((path / folders.RUN).read_text("utf-8"))
+    about = folders.read_about(path)
     source = None
     if about.get("kind") == "torch" and (about.get("dense") or model is not None):
         needed("load_run")

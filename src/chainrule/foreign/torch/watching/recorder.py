@@ -15,6 +15,7 @@ import torch
 
 from chainrule._exports import exported
 from chainrule.diagnose import folder as folders
+from chainrule.diagnose import life
 from chainrule.diagnose.record import RunRecord
 from chainrule.diagnose.rows import RowLosses, checked
 from chainrule.diagnose.rules import RULES
@@ -135,12 +136,14 @@ class WatchedRun(RunRecord):
         """Write what there is when the process ends, without a word."""
         if self.folder.is_dir() and not self._closed:
             self._writer.put_quietly(self._write_rows, self._rows.arrays())
+            self._writer.put_quietly(life.end, self.folder, life.error(at_exit=True))
             self._writer.wait()
 
     def close(self) -> None:
         """Write all, and end the recording; a block around it (``with run:``) does so by itself."""
         self.flush()
         self._closed = True
+        self._writer.put_quietly(life.end, self.folder, life.error())
         self._writer.close()
         _open_runs.discard(self)
 
