@@ -77,6 +77,20 @@ struct MatrixView {
     std::int64_t row_stride, column_stride;
 };
 
+// What is noted of the steps for somebody who watches the run; all 0: nothing.
+struct WatchData {
+    std::int64_t every;          // norms are noted in the steps of the run that this divides; 0: in none
+    std::int64_t first_run_step; // of the run, at the first step of the epoch
+    std::int64_t steps_before;   // of the same epoch, that were taken in an earlier call
+    double* sample_losses;       // (n,), in the order in which the samples are taken: C_i
+    double* sample_norms;        // (n,), likewise: the gradient norm of n s_i / (sum s) C_i
+    double* layer_norms;         // (noted steps, arrays of parameters, 4), of W of layer 1, its b, W of layer 2
+                                 // and so on: the parameters before the step, the gradient before clipping,
+                                 // the update, and the gradient without penalty
+    double* trace;               // (steps, 4) of the parameter at place `traced` of theta: before the step,
+    std::int64_t traced;         // gradient, the same clipped, after the step; or null
+};
+
 struct EpochData {
     MatrixView X;
     MatrixView y;                 // y.data null: classes are given
@@ -87,6 +101,7 @@ struct EpochData {
     std::int64_t n_samples;
     double* step_losses;          // (steps, 2): each step's loss without its penalty, and that; or null
     void* outputs;                // (n, units_L) of the network's dtype, C-contiguous, or null
+    WatchData watch;
 };
 
 // Sums over the steps that were done; the epoch's loss is loss_sum / weight_sum. Both are in a unit of the

@@ -40,7 +40,7 @@ def watch(
     options prints losses, spikes, the norms of the layers and the noise scale. --why needs a run
     that was watched with dense=True, as others take steps again on the model, which is in Python.
     """  # fmt: skip
-    from chainrule.foreign.torch.watch import load_run
+    from chainrule.loading import load_run
     from chainrule.storage.atomic import write_atomically
 
     if step is not None and why is None:

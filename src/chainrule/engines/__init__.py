@@ -15,10 +15,12 @@ from chainrule.engines.base import (
     EpochResult,
     Failure,
     Plan,
+    Seen,
     Shortcut,
     State,
     Together,
     go_on,
+    noted,
 )
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import data
@@ -35,12 +37,14 @@ __all__ = [
     "EpochResult",
     "Failure",
     "Plan",
+    "Seen",
     "Shortcut",
     "State",
     "Together",
     "check_name",
     "choose",
     "go_on",
+    "noted",
     "predict",
 ]
 

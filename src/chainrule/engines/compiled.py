@@ -19,6 +19,7 @@ from chainrule.engines.base import (
     Failure,
     OneByOne,
     Plan,
+    Seen,
     Shortcut,
     State,
     check_state,
@@ -42,6 +43,7 @@ class CompiledEngine(OneByOne):
     """Trains in C++, with one call for each epoch. ``core`` is what `_native.pyi` describes."""
 
     name: str
+    watches = False  # whether the core notes what `Seen` asks for
 
     def __init__(self, core: Any, threads: int | None = None) -> None:
         self._core = core
@@ -85,8 +87,10 @@ class CompiledEngine(OneByOne):
         on_progress: Callable[[int, float], bool] = go_on,
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
-        samples, plan = epoch.samples, epoch.plan
+        samples, plan, seen = epoch.samples, epoch.plan, epoch.seen
         n = len(samples)
+        if seen is not None and not self.watches:
+            return ReferenceEngine().run_epoch(network, epoch, state, on_progress)
         if any(not _is_read(part) and is_mapped(part) for part in (samples.X, samples.y)):
             # To convert it whole would need the memory that the map is there to save.
             return ReferenceEngine().run_epoch(network, epoch, state, on_progress)
@@ -114,6 +118,7 @@ class CompiledEngine(OneByOne):
                     a,
                     C,
                     on_progress,
+                    **({} if seen is None else _seen(seen)),
                 )
             finally:
                 for given, own in (
@@ -281,6 +286,15 @@ _OPTIMIZERS: dict[type, Callable[[Any], str]] = {
 def rule_of(optimizer: Optimizer) -> str:
     """Return the core's name of an optimiser that it knows."""
     return _OPTIMIZERS[type(optimizer)](optimizer)
+
+
+def _seen(seen: Seen) -> dict[str, Any]:
+    """Return what the core is to note, as it is asked for that."""
+    return {
+        "every": seen.every, "steps_before": seen.before, "sample_losses": seen.losses,
+        "sample_norms": seen.norms, "layer_norms": seen.layers, "traced": seen.traced,
+        "trace": seen.trace,
+    }  # fmt: skip
 
 
 def readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

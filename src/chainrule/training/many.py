@@ -69,6 +69,7 @@ def fit_many(
     every: int | timedelta = 1,
     keep: int = 2,
     resume: bool = False,
+    watch: None = None,
     verbose: int = 1,
 ) -> list[History]:
     """Train many networks in one call, each as its own `Network.fit` would.
@@ -108,6 +109,7 @@ def fit_many(
         every: As in `Network.fit`.
         keep: As in `Network.fit`.
         resume: As in `Network.fit`.
+        watch: Has to be None: networks that are trained side by side are not recorded.
         verbose: 0 draws no progress bar.
 
     Returns:
@@ -130,6 +132,11 @@ def fit_many(
         >>> len(histories), sum(history.loss[-1] < 0.01 for history in histories) > 10
         (20, True)
     """
+    if watch is not None:
+        raise ValueError(
+            f"watch is {watch!r}; fit_many records no run, because networks are trained side by "
+            "side. Record a network of its own: network.fit(X, y, watch=...)"
+        )
     given = list(networks)
     settings = _Settings(
         X, y, sample_weight, class_weight, validation_data, batch_size, clip_norm, shuffle, metrics
