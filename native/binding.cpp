@@ -167,7 +167,7 @@ public:
                         nb::handle y, std::optional<Reals> weights, std::optional<Integers> order,
                         Reals learning_rates, std::optional<nb::ndarray<nb::c_contig, nb::device::cpu>> outputs,
                         std::optional<Table<double, 2>> step_losses, nb::callable on_progress, std::int64_t every,
-                        std::int64_t steps_before,
+                        std::int64_t first_step, std::int64_t steps_before,
                         std::optional<Table<double, 1>> sample_losses, std::optional<Table<double, 1>> sample_norms,
                         std::optional<Table<double, 3>> layer_norms, std::int64_t traced,
                         std::optional<Table<double, 2>> trace) {
@@ -197,11 +197,11 @@ public:
         data.learning_rates = learning_rates.data();
         data.step_losses = step_losses ? step_losses->data() : nullptr;
         data.outputs = outputs ? outputs->data() : nullptr;
-        require(every >= 0 && (every == 0 || (sample_losses && sample_norms && layer_norms)),
+        require(every >= 0 && first_step >= 0 && (every == 0 || (sample_losses && sample_norms && layer_norms)),
                 "every needs arrays for the norms of samples and layers");
         const std::size_t L = spec_.layers.size() - 1, arrays = spec_.network.biases ? 2 * L : L;
         const std::size_t noted =
-            every == 0 ? 0 : (run_step + steps + every - 1) / every - (run_step + every - 1) / every;
+            every == 0 ? 0 : (first_step + steps + every - 1) / every - (first_step + every - 1) / every;
         require((!sample_losses || sample_losses->shape(0) == n) && (!sample_norms || sample_norms->shape(0) == n),
                 "the losses or norms of samples do not fit X");
         require(!layer_norms || (layer_norms->shape(0) == noted && layer_norms->shape(1) == arrays &&
@@ -212,7 +212,7 @@ public:
                 "the trace does not fit the steps or the parameters");
         require(steps_before >= 0 && steps_before <= run_step, "steps_before does not fit the step of the run");
         data.watch = {every,
-                      run_step,
+                      first_step,
                       steps_before,
                       sample_losses ? sample_losses->data() : nullptr,
                       sample_norms ? sample_norms->data() : nullptr,
@@ -411,7 +411,8 @@ NB_MODULE(_native, m) {
         .def("run_epoch", &TrainerHandle::run_epoch, nb::arg("theta").noconvert(), nb::arg("slots").noconvert(),
              nb::arg("run_step"), nb::arg("X"), nb::arg("y"), nb::arg("weights").none(), nb::arg("order").none(),
              nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(),
-             nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"), nb::arg("every") = 0, nb::arg("steps_before") = 0,
+             nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"), nb::arg("every") = 0, nb::arg("first_step") = 0,
+             nb::arg("steps_before") = 0,
              nb::arg("sample_losses").none().noconvert() = nb::none(),
              nb::arg("sample_norms").none().noconvert() = nb::none(),
              nb::arg("layer_norms").none().noconvert() = nb::none(), nb::arg("traced") = 0,

@@ -80,7 +80,7 @@ struct MatrixView {
 // What is noted of the steps for somebody who watches the run; all 0: nothing.
 struct WatchData {
     std::int64_t every;          // norms are noted in the steps of the run that this divides; 0: in none
-    std::int64_t first_run_step; // of the run, at the first step of the epoch
+    std::int64_t first_step;     // of the run, as its steps are counted there
     std::int64_t steps_before;   // of the same epoch, that were taken in an earlier call
     double* sample_losses;       // (n,), in the order in which the samples are taken: C_i
     double* sample_norms;        // (n,), likewise: the gradient norm of n s_i / (sum s) C_i

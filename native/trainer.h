@@ -115,7 +115,7 @@ private:
     // What is noted for somebody who watches the run (watching.h).
     bool notes_norms(const Batch& b) const {
         const WatchData& watch = data_.watch;
-        return watch.every && (watch.first_run_step + b.step) % watch.every == 0;
+        return watch.every && (watch.first_step + b.step) % watch.every == 0;
     }
     bool notes_updates(const Batch& b) const { return data_.watch.trace || notes_norms(b); }
     void begin_watch();

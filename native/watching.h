@@ -24,7 +24,7 @@ template <class T> double squares_of_row(const T* p, int count) {
 template <class T> void Trainer<T>::begin_watch() {
     const WatchData& watch = data_.watch;
     if (watch.steps_before) { // the powers that a whole epoch would have come to, to the bit
-        const double start = static_cast<double>(watch.first_run_step - watch.steps_before);
+        const double start = static_cast<double>(run_step_ - watch.steps_before);
         beta1_power_ = __builtin_pow(beta1_, start), beta2_power_ = __builtin_pow(beta2_, start);
         for (std::int64_t s = 0; s < watch.steps_before; ++s) beta1_power_ *= beta1_, beta2_power_ *= beta2_;
     }
@@ -121,7 +121,7 @@ void Trainer<T>::watched_update(const Batch& b, int index, const T* dW, T scale,
 // The norms of each array of parameters, from the sums of squares of its stretches.
 template <class T> void Trainer<T>::note_layers(const Batch& b) const {
     if (!notes_norms(b)) return;
-    const std::int64_t every = data_.watch.every, first = data_.watch.first_run_step;
+    const std::int64_t every = data_.watch.every, first = data_.watch.first_step;
     const std::int64_t recorded = (first + b.step) / every - (first + every - 1) / every;
     const int kinds = biases_ ? 2 : 1;
     double* to = data_.watch.layer_norms + recorded * L_ * kinds * 4;

@@ -77,7 +77,9 @@ def stepped(
         if noting:
             update = net.parameters.astype(np.float64) - before
             rows_of = []
-            for (W, b), (u, v), l in zip(net.views_of(before), net.views_of(update), L, strict=True):
+            for (W, b), (u, v), l in zip(
+                net.views_of(before), net.views_of(update), L, strict=True
+            ):
                 clean = g.dW[l] - net.l2 * W
                 rows_of.append([np.linalg.norm(a) for a in (W, g.dW[l], u, clean)])
                 if b is not None:
@@ -144,9 +146,7 @@ def test_the_way_of_each_parameter(name: str, engine: Any, dtype: str, clip: flo
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("engine", ENGINES, ids=IDS)
 @pytest.mark.parametrize("name", ["tiny", "small", "wide"])
-def test_an_epoch_in_pieces_has_the_bits_of_one_in_one(
-    name: str, engine: Any, dtype: str
-) -> None:
+def test_an_epoch_in_pieces_has_the_bits_of_one_in_one(name: str, engine: Any, dtype: str) -> None:
     net, epoch, state = made(name, dtype)
     state.step = 1700  # where powers and products of β part
     twin, own = net.copy(), State(1700, {k: v.copy() for k, v in state.slots.items()})

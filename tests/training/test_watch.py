@@ -413,7 +413,9 @@ def test_a_custom_optimizer_is_recorded_and_passed_to_take_steps_again(tmp_path:
     assert len(run.steps) == 300
     with pytest.raises(ValueError, match="why_moved can split the steps of GradientDescent, AdaG"):
         run.why_moved("w[1][0,0]", 3)
-    with pytest.raises(ValueError, match="the optimiser is Halved, a custom one. Pass it: load_run"):
+    with pytest.raises(
+        ValueError, match="the optimiser is Halved, a custom one. Pass it: load_run"
+    ):
         run.replay(3)
     assert cr.load_run(tmp_path / "run", optimizer=Halved()).replay(100).same
 

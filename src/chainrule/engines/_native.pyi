@@ -53,6 +53,7 @@ class Trainer:
         step_losses: NDArray[np.float64] | None,
         on_progress: Callable[[int, float], bool],
         every: int = 0,
+        first_step: int = 0,
         steps_before: int = 0,
         sample_losses: NDArray[np.float64] | None = None,
         sample_norms: NDArray[np.float64] | None = None,

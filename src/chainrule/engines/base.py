@@ -51,7 +51,7 @@ class Seen:
     """
 
     every: int
-    first: int  # step of the run, at the beginning of the epoch
+    first: int  # step of the epoch, counted as ``every`` is, which `State.step` may not be
     losses: NDArray[np.float64]
     norms: NDArray[np.float64]
     layers: NDArray[np.float64]

@@ -291,9 +291,9 @@ def rule_of(optimizer: Optimizer) -> str:
 def _seen(seen: Seen) -> dict[str, Any]:
     """Return what the core is to note, as it is asked for that."""
     return {
-        "every": seen.every, "steps_before": seen.before, "sample_losses": seen.losses,
-        "sample_norms": seen.norms, "layer_norms": seen.layers, "traced": seen.traced,
-        "trace": seen.trace,
+        "every": seen.every, "first_step": seen.first, "steps_before": seen.before,
+        "sample_losses": seen.losses, "sample_norms": seen.norms, "layer_norms": seen.layers,
+        "traced": seen.traced, "trace": seen.trace,
     }  # fmt: skip
 
 

@@ -72,13 +72,13 @@ class ReferenceEngine(OneByOne):
                     epoch.step_losses[steps - 1] = g.shares @ C, g.penalty
                 before = None
                 if seen is not None:
-                    _see_samples(seen, g, state.step, start)
+                    _see_samples(seen, g, seen.first + steps - 1, start)
                     before = network.parameters.copy()
                 failure = _step(network, plan, state, g, float(epoch.learning_rates[steps - 1]))
             if failure is not None:
                 return EpochResult(_mean(total, weight), steps - 1, done, failure=failure)
             if seen is not None and before is not None:
-                _see_update(seen, network, epoch, penalised.l2, g, before, state.step - 1)
+                _see_update(seen, network, epoch, penalised.l2, g, before, steps - 1)
             if outputs is not None:
                 outputs[rows] = passed.a[-1]
             total, weight, done = total + batch_weight * g.loss, weight + batch_weight, stop
@@ -180,11 +180,10 @@ def _see_samples(seen: Seen, g: Gradient, step: int, start: int) -> None:
 
 
 def _see_update(
-    seen: Seen, network: FeedForward, epoch: Epoch, l2: float, g: Gradient, before: Array, step: int
+    seen: Seen, network: FeedForward, epoch: Epoch, l2: float, g: Gradient, before: Array, k: int
 ) -> None:
-    """Note what a step of the run, which is now the last one, has done."""
-    after, flat = network.parameters, _flat(g)
-    k = step - seen.first
+    """Note what step k of the epoch has done, right after it."""
+    after, flat, step = network.parameters, _flat(g), seen.first + k
     if seen.trace is not None:
         i, used = seen.traced, _clipped(flat.copy(), epoch.plan)
         seen.trace[k] = before[i], flat[i], used[i], after[i]

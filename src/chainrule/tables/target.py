@@ -165,6 +165,16 @@ def _present(column: pa.Array) -> int:
     return len(column) - int(column.null_count)
 
 
+def check_counts(source: Source, name: str, y: NDArray[Any]) -> None:
+    """Raise TableError unless the target can be a count: nowhere below 0."""
+    if (below := y < 0).any():
+        row = int(below.argmax())
+        raise TableError(
+            f"{source.place(row, name)}: the target is {y[row]:.6g}; --loss poisson needs counts, "
+            "0 or more"
+        )
+
+
 def encode(
     target: Target, column: Any, missing: tuple[str, ...], others: Counter[str] | None = None
 ) -> NDArray[Any]:

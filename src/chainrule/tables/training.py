@@ -36,6 +36,7 @@ from chainrule.tables.split import (
     split_by_group,
     split_by_time,
 )
+from chainrule.tables.watching import recorded
 from chainrule.training.callbacks import Callback, EarlyStopping
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Prepared:
     none: Counter[str]  # the texts of the target that were taken for no value
     weight: dict[int, NDArray[np.float64]]  # of the rows of each part; empty if none are given
     own_validation: bool = False  # its rows are those of another file
+    numbers: dict[int, NDArray[np.int64]] = field(default_factory=dict)  # of each part's rows
 
     @property
     def is_refit(self) -> bool:
@@ -171,7 +173,7 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
                 "in a smaller unit."
             )
         if settings.loss == "poisson":  # an output above 0, in units of the mean
-            _check_counts(source, target.name, y)
+            targets.check_counts(source, target.name, y)
             mean, scale = 0.0, float(np.mean(learned))
         target = replace(target, mean=mean, scale=scale)
     elif settings.loss is not None:
@@ -206,24 +208,16 @@ def prepare(source: Source, settings: Settings, validation: Source | None = None
         values[TRAIN] = values[TRAIN][order]
         if weight:
             weight[TRAIN] = weight[TRAIN][order]
+    numbers = {part: np.flatnonzero(parts == part) for part in PARTS.values()}
+    numbers[TRAIN] = numbers[TRAIN] if order is None else numbers[TRAIN][order]
     single: tuple[str, ...] = ()
     if classes and settings.test:
         absent = np.setdiff1d(np.arange(len(target.classes)), y[parts == TEST])
         single = tuple(target.classes[i] for i in absent)
     return Prepared(
         settings, source.path, schema, X, values, order is not None, len(parts),
-        counts, single, found.none, weight, validation is not None,
+        counts, single, found.none, weight, validation is not None, numbers,
     )  # fmt: skip
-
-
-def _check_counts(source: Source, name: str, y: NDArray[Any]) -> None:
-    """Raise TableError unless the target can be a count: nowhere below 0."""
-    if (below := y < 0).any():
-        row = int(below.argmax())
-        raise TableError(
-            f"{source.place(row, name)}: the target is {y[row]:.6g}; --loss poisson needs counts, "
-            "0 or more"
-        )
 
 
 def _of_file(
@@ -304,7 +298,8 @@ def fit(
             validation_data=validation if watched else None,
             sample_weight=prepared.weight.get(TRAIN),
             class_weight="balanced" if settings.balanced else None,
-            callbacks=[*stop, *callbacks], verbose=verbose, **options,
+            callbacks=[*stop, *callbacks], verbose=verbose,
+            **recorded(options, prepared.numbers[TRAIN]),
         )  # fmt: skip
 
 
@@ -331,7 +326,7 @@ def refit(
 
     It begins with the same weights and has the same settings, and the learning rate of each epoch
     is that of `fit`; so it needs no validation rows. Its own checkpoints are in a folder inside
-    ``checkpoint``.
+    ``checkpoint``, and its recording in one inside that of ``watch``.
     """
     settings, parts = prepared.settings, list(PARTS.values())
     if prepared.own_validation:
@@ -345,6 +340,8 @@ def refit(
     if checkpoint is not None:
         options["checkpoint"] = os.path.join(checkpoint, f"refit-{epochs}")
     network = make_network(prepared)
+    numbers = np.concatenate([prepared.numbers[part] for part in parts])
+    options = recorded(options, numbers if order is None else numbers[order], "refit")
     with rows.released([X]):
         again = network.fit(
             X, y if order is None else y[order],

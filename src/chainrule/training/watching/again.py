@@ -71,7 +71,7 @@ class ReplayedStep:
         recorded: float,
     ) -> None:
         network = repeat.network
-        self.step, self.recorded = repeat.state.step, recorded
+        self.step, self.recorded = repeat.step, recorded
         self.x, self.y, self.sample_weight, self.rows = batch.X, batch.y, batch.weights, rows
         self.network: Any = network.copy()
         _, self.loss, self.sample_losses = one_step(
@@ -142,14 +142,15 @@ class Source:
             kept = load_file(bundle / "batch.safetensors")
             batch = Samples(kept["x"], kept["y"], kept.get("weights"))
             position = position_in(bundle, step)
-            again = Repeat.begin(network, position, batch, plan, engine)
+            offset = record.about["offset"]
+            again = Repeat.begin(network, position, batch, plan, engine, offset)
             return ReplayedStep(again, batch, kept["rows"], float(kept["rate"][0]), line.loss)
         samples, rows = self._samples(record, network)
         first = record.segment_of(step)
         again, passes = self._begin(record, first, network, samples, plan, engine)
         for _ in again.to(passes, step):
             pass
-        if again.state.step != step:
+        if again.step != step:
             raise ValueError(f"step is {step}, whose batch is not in {str(record.folder)!r}")
         index, rate = again.batch(passes)
         return ReplayedStep(again, part_of(samples, index), rows[index], rate, line.loss)
@@ -157,7 +158,7 @@ class Source:
     def kept(self, record: RunRecord, name: str, index: tuple[int, ...], step: int) -> Kept:
         """Return what each step up to ``step`` had and did, of one element of a parameter."""
         first, starts = record.segment_of(step), record.segments()
-        while starts.index(first) and step - first < _FURTHEST:
+        while record.about["steady"] and starts.index(first) and step - first < _FURTHEST:
             earlier = starts[starts.index(first) - 1]
             passes = passes_in(_segment(record, earlier))
             if not passes or passes[-1].end < first:
@@ -175,7 +176,8 @@ class Source:
                 record, start, network, samples, plan, _engine(record, network)
             )
             if memory is None:
-                memory = memory_of(again.state.slots, place, rule, start)
+                fresh = start == 0
+                memory = memory_of(again.state.slots, place, rule, again.state.step, fresh)
             for begun, losses, seen in again.to(passes, end, traced=place):
                 assert seen.trace is not None
                 rates = _rates(passes, begun)
@@ -232,7 +234,8 @@ class Source:
         record: RunRecord, first: int, network: Any, samples: Samples, plan: Plan, engine: Engine
     ) -> tuple[Repeat, list[Pass]]:
         folder = _segment(record, first)
-        again = Repeat.begin(network, position_in(folder, first), samples, plan, engine)
+        position, offset = position_in(folder, first), record.about["offset"]
+        again = Repeat.begin(network, position, samples, plan, engine, offset)
         return again, passes_in(folder)
 
 

@@ -23,21 +23,25 @@ _STATE, _EPOCH = "state.safetensors", ".epoch.safetensors"
 
 @dataclass(frozen=True)
 class Position:
-    """Everything that a step changes, as it was before a step of the run."""
+    """Everything that a step changes, as it was before a step of the run.
+
+    Steps are counted from the beginning of the run, where a `State` may have begun elsewhere.
+    """
 
     step: int
     parameters: Array
     slots: Mapping[str, Array]
 
     @classmethod
-    def of(cls, network: FeedForward, state: State) -> Position:
-        """Return a copy of where a run stands."""
+    def of(cls, network: FeedForward, state: State, offset: int) -> Position:
+        """Return a copy of where a run stands that began at step ``offset`` of its state."""
         slots = {name: values.copy() for name, values in state.slots.items()}
-        return cls(state.step, network.parameters.copy(), slots)
+        return cls(state.step - offset, network.parameters.copy(), slots)
 
-    def state(self) -> State:
+    def state(self, offset: int) -> State:
         """Return a state to train from, whose numbers are copies."""
-        return State(self.step, {name: values.copy() for name, values in self.slots.items()})
+        slots = {name: values.copy() for name, values in self.slots.items()}
+        return State(self.step + offset, slots)
 
     def save(self, folder: Path) -> None:
         """Write the position into a folder, which is made."""
@@ -103,14 +107,26 @@ class Repeat:
     samples: Samples
     plan: Plan
     engine: Engine
+    offset: int
 
     @classmethod
     def begin(
-        cls, network: FeedForward, position: Position, samples: Samples, plan: Plan, engine: Engine
-    ) -> Repeat:
+        cls, network: FeedForward, position: Position, samples: Samples, plan: Plan, engine: Engine,
+        offset: int,
+    ) -> Repeat:  # fmt: skip
         """Set a network, which is changed, to a position."""
         network.parameters[...] = position.parameters
-        return cls(network, position.state(), samples, plan, engine)
+        return cls(network, position.state(offset), samples, plan, engine, offset)
+
+    @property
+    def step(self) -> int:
+        """Return the number of the next step of the run."""
+        return self.state.step - self.offset
+
+    @property
+    def position(self) -> Position:
+        """Return a copy of where it stands."""
+        return Position.of(self.network, self.state, self.offset)
 
     def to(
         self, passes: Sequence[Pass], step: int, traced: int | None = None
@@ -121,8 +137,8 @@ class Repeat:
         was seen.
         """
         for each in passes:
-            first, last = max(self.state.step, each.first), min(step, each.end)
-            if first != self.state.step or first >= last:
+            first, last = max(self.step, each.first), min(step, each.end)
+            if first != self.step or first >= last:
                 continue
             count, whole = last - first, (first, last) == (each.first, each.end)
             samples, order = self.samples, each.order
@@ -142,8 +158,8 @@ class Repeat:
 
     def batch(self, passes: Sequence[Pass]) -> tuple[NDArray[np.int64], float]:
         """Return which samples the next step takes, and its η."""
-        each = next(p for p in passes if p.first <= self.state.step < p.end)
-        k = self.state.step - each.first
+        each = next(p for p in passes if p.first <= self.step < p.end)
+        k = self.step - each.first
         return self._rows(each, k, k + 1), float(each.rates[k])
 
     def _rows(self, of: Pass, first: int, last: int) -> NDArray[np.int64]:

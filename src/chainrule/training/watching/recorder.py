@@ -53,15 +53,23 @@ class _Taken:
 
 
 class Recorder(Callback):
-    """Record the epochs of one network: a callback, through which they are run."""
+    """Record the epochs of one network: a callback, through which they are run.
+
+    ``rows`` are the numbers of the samples' rows, if they are not ``watch.rows``. A run begins at
+    step ``offset`` of its state. It is not ``steady`` if somebody changes the optimiser's numbers
+    between epochs: then each epoch begins with a state that is kept.
+    """
 
     def __init__(
-        self, watch: Watch, network: FeedForward, plan: Plan, engine: Engine, samples: Samples
-    ) -> None:
+        self, watch: Watch, network: FeedForward, plan: Plan, engine: Engine, samples: Samples, *,
+        rows: NDArray[np.int64] | None = None, offset: int = 0, steady: bool = True,
+    ) -> None:  # fmt: skip
         n = len(samples)
         self.watch, self.network, self.plan = watch, network, plan
-        self.engine, self.samples = engine, samples
-        self.rows = np.arange(n) if watch.rows is None else checked(watch.rows, n)
+        self.engine, self.samples, self.offset, self.steady = engine, samples, offset, steady
+        if rows is None:
+            rows = np.arange(n) if watch.rows is None else checked(watch.rows, n)
+        self.rows = rows
         self._folder: Path | None = None
         self._writer = folders.Writer()
         self._losses_of_rows, self._spikes = RowLosses(), Spikes()
@@ -103,7 +111,8 @@ class Recorder(Callback):
         on_progress: Callable[[int, float], bool] = go_on,
     ) -> EpochResult:
         """Run an epoch as the engine does, to the same bits, and record it."""
-        n, steps, first = len(epoch.samples), len(epoch.learning_rates), state.step
+        n, steps = len(epoch.samples), len(epoch.learning_rates)
+        first = state.step - self.offset
         if self._folder is None:
             self._open(epoch, first)
         assert self._folder is not None
@@ -113,7 +122,8 @@ class Recorder(Callback):
             losses = np.full((steps, 2), math.nan)
         rows = self.rows if epoch.order is None else self.rows[epoch.order]
         taken = _Taken(first, n, self.plan.batch_size, epoch, seen, losses, rows)
-        self._keep(Pass(first, epoch.order, epoch.learning_rates), network, state)
+        order = None if epoch.order is None else epoch.order.copy()  # some shuffle it in place
+        self._keep(Pass(first, order, epoch.learning_rates), network, state)
 
         def progress(done: int, loss: float) -> bool:
             self._tell(taken, done)
@@ -163,6 +173,8 @@ class Recorder(Callback):
                 {"name": name, "shape": list(shape), "group": 0, "place": i}
                 for i, (name, shape) in enumerate(names)
             ],
+            "offset": self.offset,
+            "steady": self.steady,
             "base_rate": getattr(plan.optimizer.schedule, "initial", None) or rate,
             "engine": self.engine.name,
             "l2": network.l2,
@@ -178,8 +190,9 @@ class Recorder(Callback):
 
     def _keep(self, each: Pass, network: FeedForward, state: State) -> None:
         """Keep the state where a segment begins, and the order of the samples."""
-        if self._start is None or state.step - self._start.step >= SHORTEST:
-            self._start, self._passes = Position.of(network, state), []
+        start = self._start
+        if start is None or not self.steady or each.first - start.step >= SHORTEST:
+            self._start, self._passes = Position.of(network, state, self.offset), []
             self._writer.put(self._write_segment, self._start)
         self._passes.append(each)
         assert self._folder is not None
@@ -261,12 +274,12 @@ class Recorder(Callback):
         if len(spikes) > _KEPT_SPIKES:
             spikes = [spikes[0], *spikes[1 - _KEPT_SPIKES :]]
         twin = self.network.copy()
-        again = Repeat.begin(twin, self._start, self.samples, self.plan, self.engine)
+        again = Repeat.begin(twin, self._start, self.samples, self.plan, self.engine, self.offset)
         for k, loss, reason in spikes:
             step = taken.first + k
             for _ in again.to(self._passes, step):
                 pass
-            self._bundle(taken, k, Position.of(twin, again.state), loss, reason)
+            self._bundle(taken, k, again.position, loss, reason)
 
     def _failed(
         self, taken: _Taken, result: EpochResult, network: FeedForward, state: State
@@ -276,7 +289,7 @@ class Recorder(Callback):
         assert result.failure is not None
         loss = float(taken.losses[k].sum())
         reason = f"{where(result.failure)} is not finite"
-        self._bundle(taken, k, Position.of(network, state), loss, reason)
+        self._bundle(taken, k, Position.of(network, state, self.offset), loss, reason)
         if taken.told <= k:
             taken.told = k + 1
             rate = float(taken.epoch.learning_rates[k])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from chainrule.diagnose.moves import before
 from chainrule.diagnose.rules import Memory
 from chainrule.equations import optimizers
 from chainrule.equations.optimizers import Optimizer
@@ -17,7 +18,6 @@ _KINDS: dict[str, type[Optimizer]] = {
     )
 }  # fmt: skip
 _WORDS = {"decay": "alpha", "epsilon": "eps"}
-_MOMENTUM, _SQUARES = ("m",), ("s",)
 
 
 def rule_of(optimizer: Optimizer) -> str | None:
@@ -48,12 +48,10 @@ def optimizer_of(plain: Mapping[str, Any]) -> Optimizer | None:
     return kind(learning_rate=1.0, **held)  # type: ignore[call-arg]
 
 
-def memory_of(slots: Mapping[str, Any], place: int, rule: str, count: int) -> Memory:
+def memory_of(slots: Mapping[str, Any], place: int, rule: str, count: int, fresh: bool) -> Memory:
     """Return what an optimiser remembers of one parameter after so many steps."""
-    from chainrule.diagnose.moves import before
-
-    if not count:
-        return Memory()
+    if fresh:
+        return Memory(count)
     names = ("m", "v") if rule in ("Adam", "AdamW") else ("v", "s")
     momentum, squares = (float(slots[n][place]) if n in slots else None for n in names)
     return Memory(count, before(momentum), {} if squares is None else {None: squares})
