@@ -90,7 +90,8 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "Watched runs",
         "What a training loop did, step by step, and why each weight moved.",
-        ("chainrule.watch", "chainrule.load_run", "chainrule.RunRecord", "chainrule.Move",
+        ("chainrule.watch", "chainrule.Watch", "chainrule.load_run", "chainrule.RunRecord",
+         "chainrule.ReplayedStep", "chainrule.Move",
          "chainrule.Share", "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect",
          "chainrule.LayerNorms"),
     ),
@@ -160,8 +161,8 @@ MEMBERS = {
     "chainrule.ReduceOnPlateau": "",
     "chainrule.EarlyStopping": "",
     "chainrule.CSVLogger": "",
-    "chainrule.TensorBoardLogger": "",
-    "chainrule.MLflowLogger": "",
+    "chainrule.TensorBoardLogger": "log_run",
+    "chainrule.MLflowLogger": "log_run",
     "chainrule.History": "best_epoch to_frame plot summary",
     "chainrule.Explanation": "value terms penalty samples products certificate paths text "
     "latex mathml html plot to_dict in_notation n_samples target_value",
@@ -178,6 +179,8 @@ MEMBERS = {
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
     "chainrule.RunRecord": "why_moved replay spikes samples suspects layers noise_scale "
     "suggested_batch_size steps text html to_dict",
+    "chainrule.Watch": "",
+    "chainrule.ReplayedStep": "same gradient explain",
     "chainrule.Move": "value reason of earlier text html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
@@ -197,7 +200,7 @@ NOT_MADE = {
     "chainrule.TorchExplanation", "chainrule.JaxExplanation", "chainrule.CallTerm",
     "chainrule.CallContribution", "chainrule.CallContributions", "chainrule.TorchGradients",
     "chainrule.CallCertificate", "chainrule.TorchExplorer",
-    "chainrule.RunRecord", "chainrule.Move", "chainrule.Share",
+    "chainrule.RunRecord", "chainrule.ReplayedStep", "chainrule.Move", "chainrule.Share",
     "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms",
     "chainrule.TableModel",
 }  # fmt: skip
