@@ -168,9 +168,9 @@ public:
                         Reals learning_rates, std::optional<nb::ndarray<nb::c_contig, nb::device::cpu>> outputs,
                         std::optional<Table<double, 2>> step_losses, nb::callable on_progress, std::int64_t every,
                         std::int64_t first_step, std::int64_t steps_before,
-                        std::optional<Table<double, 1>> sample_losses, std::optional<Table<double, 1>> sample_norms,
-                        std::optional<Table<double, 3>> layer_norms, std::int64_t traced,
-                        std::optional<Table<double, 2>> trace) {
+                        std::optional<Table<double, 1>> sample_losses,
+                        std::optional<Table<double, 1>> sample_norms, std::optional<Table<double, 3>> layer_norms,
+                        std::int64_t traced, std::optional<Table<double, 2>> trace) {
         const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();
         const std::size_t parameters = spec_.parameters(), steps = learning_rates.shape(0);
         require(theta.dtype() == own && theta.shape(0) == parameters, "theta does not fit the network");
@@ -411,8 +411,8 @@ NB_MODULE(_native, m) {
         .def("run_epoch", &TrainerHandle::run_epoch, nb::arg("theta").noconvert(), nb::arg("slots").noconvert(),
              nb::arg("run_step"), nb::arg("X"), nb::arg("y"), nb::arg("weights").none(), nb::arg("order").none(),
              nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(),
-             nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"), nb::arg("every") = 0, nb::arg("first_step") = 0,
-             nb::arg("steps_before") = 0,
+             nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"), nb::arg("every") = 0,
+             nb::arg("first_step") = 0, nb::arg("steps_before") = 0,
              nb::arg("sample_losses").none().noconvert() = nb::none(),
              nb::arg("sample_norms").none().noconvert() = nb::none(),
              nb::arg("layer_norms").none().noconvert() = nb::none(), nb::arg("traced") = 0,

@@ -13,8 +13,6 @@ import pytest
 import chainrule as cr
 from chainrule import cli
 
-pytestmark = pytest.mark.needs("pyarrow")
-
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -25,9 +23,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer = csv.writer(file)
         writer.writerow(["area", "town", "price"])
         for i in range(120):
-            area, town = rng.uniform(20, 200), rng.choice(["Ulm", "Bonn"])
-            price = 3 * area + (50 if town == "Ulm" else 0) + rng.normal()
-            writer.writerow([f"{area:.2f}", town, "" if i in (3, 40) else f"{price:.2f}"])
+            size, town = rng.uniform(20, 200), rng.choice(["Ulm", "Bonn"])
+            price = 3 * size + (50 if town == "Ulm" else 0) + rng.normal()
+            writer.writerow([f"{size:.2f}", town, "" if i in (3, 40) else f"{price:.2f}"])
     text = path.read_text(encoding="utf-8").splitlines()
     area, town, _ = text[78].split(",")
     text[78] = f"{area},{town},9000"  # row 77, counted from 0 without the header

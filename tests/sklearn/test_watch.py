@@ -67,7 +67,8 @@ def test_a_recorded_fit(kind: Any, dtype: Any, more: Any, tmp_path: Path) -> Non
         size = abs(move.before) + 8 * sum(abs(s.value) for s in move.shares)
         assert abs(move.of("rounding")) <= near * size
         assert move.of("penalty") != 0
-    assert move.after == watched.coefs_[0][3, 2]
+    if not more.get("early_stopping"):  # else the best epoch's are put back
+        assert move.after == watched.coefs_[0][3, 2]
     seen = {suspect.row for suspect in run.suspects(90)}
     assert len(seen) == (81 if more.get("early_stopping") else 90)
     assert seen <= set(range(90))

@@ -51,7 +51,7 @@ def fitted(net: cr.Network, watch: Any = None, **options: Any) -> cr.History:
 
 def looped(net: cr.Network, optimizer: Optimizer, epochs: int, clip: float | None) -> list[Any]:
     """The steps of a run from float64 gradients: what each had before, did, and came to."""
-    theta, steps = net.parameters.copy(), []
+    theta, steps = net.parameters.copy(), list[Any]()
     slots = optimizer.start(theta)
     losses: list[float] = []
     per_epoch = -(-len(X) // 8)

@@ -64,8 +64,8 @@ class Seen:
         """Return arrays for an epoch that begins with a step of the run; NaN where nothing is."""
         count = noted(first + steps, every) - noted(first, every) if every else 0
         arrays = len(network.weighted_layers) * (1 + network.biases)
-        shapes: list[tuple[int, ...]] = [(n,), (n,), (count, arrays, 4)]
-        return cls(every, first, *(np.full(shape, math.nan) for shape in shapes))
+        losses, norms = np.full(n, math.nan), np.full(n, math.nan)
+        return cls(every, first, losses, norms, np.full((count, arrays, 4), math.nan))
 
 
 def noted(step: int, every: int) -> int:

@@ -163,8 +163,8 @@ class TensorBoardLogger(_Deliverer):
 
         They go into the run ``steps`` in the folder: the loss and learning rate of each step, and
         where norms were recorded the gradient norm, the noise scale, and the norms of each
-        parameter. Spikes are texts. Another call adds the steps that came since, so that it may
-        be called while a run goes on.
+        parameter ("W[1]" is called "W.1", as tags have no brackets). Spikes are texts. Another
+        call adds the steps that came since, so that it may be called while a run goes on.
 
         Args:
             run: What `watch` or `load_run` returns, or its folder.
@@ -254,9 +254,8 @@ class MLflowLogger(_Deliverer):
     def log_run(self, run: RunRecord | str | os.PathLike[str]) -> None:
         """Send the steps of a recorded run to MLflow, as metrics; the step is that of the run.
 
-        They are those of `TensorBoardLogger.log_run`; a name such as "W[1]" becomes "W.1", as
-        MLflow has no brackets. What was watched becomes parameters, and spikes a tag. Another call
-        adds the steps that came since to the same MLflow run.
+        They are those of `TensorBoardLogger.log_run`. What was watched becomes parameters, and
+        spikes a tag. Another call adds the steps that came since to the same MLflow run.
 
         Args:
             run: What `watch` or `load_run` returns, or its folder.

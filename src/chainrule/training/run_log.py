@@ -40,9 +40,10 @@ def numbers_of(run: RunRecord, after: int = -1) -> Iterator[tuple[int, dict[str,
 
     All steps have "loss" and, where the optimiser took a step, "learning_rate" ("learning_rate/1"
     of a second group); recorded ones "gradient_norm", "noise_scale", and of each parameter
-    "weight/NAME", "gradient/NAME" and "update_ratio/NAME".
+    "weight/NAME", "gradient/NAME" and "update_ratio/NAME", in which "W[1]" is "W.1": neither
+    TensorBoard nor MLflow has brackets.
     """
-    names = [about["name"] for about in run.about["parameters"]]
+    names = [_plain(about["name"]) for about in run.about["parameters"]]
     recent: deque[tuple[float, float, int]] = deque(maxlen=_RECENT)
     for line in run.steps:
         found: dict[str, Any] = {"loss": line["loss"]}
@@ -58,7 +59,8 @@ def numbers_of(run: RunRecord, after: int = -1) -> Iterator[tuple[int, dict[str,
                 if weight:
                     found[f"update_ratio/{name}"] = update / weight
         if "noise" in line:
-            recent.append((*map(folders.number, line["noise"]), line["samples"]))  # type: ignore[arg-type]
+            squares, mean = map(folders.number, line["noise"])
+            recent.append((squares, mean, line["samples"]))
             found["noise_scale"] = noise.scale(recent)
         if line["step"] > after:
             yield line["step"], {name: folders.number(value) for name, value in found.items()}
@@ -90,7 +92,7 @@ def to_mlflow(client: Any, run_id: str, run: RunRecord, done: int) -> int:
     kind, now, last = import_module("mlflow.entities").Metric, time_ns() // 1_000_000, done
     held: list[Any] = []
     for last, numbers in numbers_of(run, done):
-        held += [kind(_plain(name), value, now, last) for name, value in numbers.items()]
+        held += [kind(name, value, now, last) for name, value in numbers.items()]
     for start in range(0, len(held), _AT_ONCE):
         client.log_batch(run_id, metrics=held[start : start + _AT_ONCE])
     if spikes := "; ".join(map(str, run.spikes())):
@@ -99,5 +101,5 @@ def to_mlflow(client: Any, run_id: str, run: RunRecord, done: int) -> int:
 
 
 def _plain(name: str) -> str:
-    """Return a name without the brackets that MLflow does not take."""
+    """Return a name without brackets."""
     return name.replace("[", ".").replace("]", "")

@@ -143,7 +143,7 @@ class Recorder(Callback):
         path = Path(self.watch.folder)
         if first and self._state is not None and (path / folders.RUN).is_file():
             folders.cut(folders.check(path), first)
-            self._losses_of_rows.restore(self._state)  # type: ignore[arg-type]
+            self._losses_of_rows.restore(self._state)
             self._spikes.restore(self._state["spikes"])
         else:
             folders.begin(path, self._about(float(epoch.learning_rates[0])))
@@ -192,11 +192,12 @@ class Recorder(Callback):
         """Keep the state where a segment begins, and the order of the samples."""
         start = self._start
         if start is None or not self.steady or each.first - start.step >= SHORTEST:
-            self._start, self._passes = Position.of(network, state, self.offset), []
-            self._writer.put(self._write_segment, self._start)
+            start = self._start = Position.of(network, state, self.offset)
+            self._passes = []
+            self._writer.put(self._write_segment, start)
         self._passes.append(each)
         assert self._folder is not None
-        path = self._folder / folders.SEGMENTS / folders.name_of(self._start.step)
+        path = self._folder / folders.SEGMENTS / folders.name_of(start.step)
         self._writer.put(each.save, path)
 
     # --- steps ------------------------------------------------------------------------------------
