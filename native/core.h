@@ -2,6 +2,8 @@
 // Every instruction set brings its own implementation of `Core` (see isa_unit.cpp); nothing in this
 // header may be an inline function of weight, since it is compiled with every set of flags.
 #pragma once
+#include "watch.h"
+
 #include <cstddef>
 #include <cstdint>
 
@@ -77,30 +79,16 @@ struct MatrixView {
     std::int64_t row_stride, column_stride;
 };
 
-// What is noted of the steps for somebody who watches the run; all 0: nothing.
-struct WatchData {
-    std::int64_t every;          // norms are noted in the steps of the run that this divides; 0: in none
-    std::int64_t first_step;     // of the run, as its steps are counted there
-    std::int64_t steps_before;   // of the same epoch, that were taken in an earlier call
-    double* sample_losses;       // (n,), in the order in which the samples are taken: C_i
-    double* sample_norms;        // (n,), likewise: the gradient norm of n s_i / (sum s) C_i
-    double* layer_norms;         // (noted steps, arrays of parameters, 4), of W of layer 1, its b, W of layer 2
-                         // and so on: the parameters before the step, the gradient before clipping,
-                         // the update, and the gradient without penalty
-    double* trace; // (steps, 4) of the parameter at place `traced` of theta: before the step,
-    std::int64_t traced; // gradient, the same clipped, after the step; or null
-};
-
 struct EpochData {
     MatrixView X;
-    MatrixView y; // y.data null: classes are given
-    const std::int64_t* classes; // (n,) or null
+    MatrixView y;                 // y.data null: classes are given
+    const std::int64_t* classes;  // (n,) or null
     const double* sample_weights; // (n,) or null
-    const std::int64_t* order; // (n,) or null: as they lie
+    const std::int64_t* order;    // (n,) or null: as they lie
     const double* learning_rates; // one for each step of the epoch
     std::int64_t n_samples;
-    double* step_losses; // (steps, 2): each step's loss without its penalty, and that; or null
-    void* outputs; // (n, units_L) of the network's dtype, C-contiguous, or null
+    double* step_losses;          // (steps, 2): each step's loss without its penalty, and that; or null
+    void* outputs;                // (n, units_L) of the network's dtype, C-contiguous, or null
     WatchData watch;
 };
 
@@ -136,12 +124,12 @@ public:
     // How fast one thread (0) and all of them (1) are: seconds a step, kept from epoch to epoch.
     struct Pace {
         double of[2] = {0, 0};
-        int way = 1; // the one in use
-        bool trying = true; // to find out how fast it is
-        double spent = 0; // seconds in this way so far
+        int way = 1;          // the one in use
+        bool trying = true;   // to find out how fast it is
+        double spent = 0;     // seconds in this way so far
         double patience = 0.15; // seconds until the other way is tried
-        double best = 0; // of the trial; 0: none yet
-        bool begun = false; // the trial's first stretch, which fills caches and wakes threads, is over
+        double best = 0;      // of the trial; 0: none yet
+        bool begun = false;   // the trial's first stretch, which fills caches and wakes threads, is over
     } pace;
 };
 
@@ -149,11 +137,11 @@ public:
 struct Member {
     void* theta;
     void* slots[2];
-    std::int64_t run_step; // of the run, at the first step
+    std::int64_t run_step;        // of the run, at the first step
     const double* learning_rates; // one for each step of each epoch
-    const std::int64_t* order; // (epochs, n), or null: as they lie
-    void* outputs; // (n, units_L) in the order of the samples, or null; of the last epoch
-    double* losses; // of each epoch, `losses_apart` numbers from one to the next
+    const std::int64_t* order;    // (epochs, n), or null: as they lie
+    void* outputs;                // (n, units_L) in the order of the samples, or null; of the last epoch
+    double* losses;               // of each epoch, `losses_apart` numbers from one to the next
     double l2;
     std::uint64_t seed;
     bool trained; // by `run`: every number stayed finite, and theta and slots are those of the end

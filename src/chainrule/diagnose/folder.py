@@ -41,7 +41,10 @@ _WAITING = 64  # jobs that may wait; more hold the training up rather than fill 
 
 def encoded(value: Any) -> str:
     """Return strict JSON in one line: what is not finite is a text, as in `plain`."""
-    return json.dumps(_plain(value), separators=(",", ":"), allow_nan=False)
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError):  # numbers of NumPy, or some that are not finite
+        return json.dumps(_plain(value), separators=(",", ":"), allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
@@ -232,9 +235,9 @@ class Rotated:
         self.path, self._most = path, most
         self._size = path.stat().st_size if path.is_file() else 0
 
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Append a line."""
-        text = encoded(line) + "\n"
+    def add(self, *added: Mapping[str, Any]) -> None:
+        """Append lines."""
+        text = "".join(encoded(line) + "\n" for line in added)
         if self._size + len(text) > self._most and self._size:
             os.replace(self.path, self.path.with_name(f"old-{self.path.name}"))
             self._size = 0

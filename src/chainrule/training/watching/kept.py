@@ -18,7 +18,7 @@ from chainrule.equations.feedforward import FeedForward
 
 Array = NDArray[Any]
 _SLOT = "slots."
-_STATE, _EPOCH = "state.safetensors", ".epoch.safetensors"
+_STATE, _EPOCHS = "state.safetensors", ".epochs.safetensors"
 
 
 @dataclass(frozen=True)
@@ -71,24 +71,26 @@ class Pass:
         """Return the step after its last one."""
         return self.first + len(self.rates)
 
-    def save(self, folder: Path) -> None:
-        """Write the pass beside the state that it comes after."""
-        arrays: dict[str, Array] = {"rates": self.rates}
-        if self.order is not None:
-            arrays["order"] = self.order.astype(np.int32)
-        write(folder / f"{folders.name_of(self.first)}{_EPOCH}", arrays)
+
+def save_passes(passes: Sequence[Pass], folder: Path) -> None:
+    """Write passes, of which there is one or more, beside the state that they come after."""
+    arrays: dict[str, Array] = {"firsts": np.array([each.first for each in passes])}
+    for i, each in enumerate(passes):
+        arrays[f"rates.{i}"] = each.rates
+        if each.order is not None:
+            arrays[f"order.{i}"] = each.order.astype(np.int32)
+    write(folder / f"{folders.name_of(passes[0].first)}{_EPOCHS}", arrays)
 
 
 def passes_in(folder: Path) -> list[Pass]:
-    """Read what `Pass.save` wrote, in order."""
+    """Read what `save_passes` wrote, in order."""
     found = []
-    for path in sorted(folder.glob(f"*{_EPOCH}")):
+    for path in sorted(folder.glob(f"*{_EPOCHS}")):
         arrays = load_file(path)
-        order = arrays.get("order")
-        first = int(path.name.removesuffix(_EPOCH))
-        found.append(
-            Pass(first, None if order is None else order.astype(np.int64), arrays["rates"])
-        )
+        for i, first in enumerate(arrays["firsts"].tolist()):
+            order = arrays.get(f"order.{i}")
+            order = None if order is None else order.astype(np.int64)
+            found.append(Pass(first, order, arrays[f"rates.{i}"]))
     return found
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,20 @@ from chainrule.storage import models
 from chainrule.training import checkpoints
 from chainrule.training.callbacks import Callback, Run
 from chainrule.training.errors import where
-from chainrule.training.watching.kept import Pass, Position, Repeat, part_of, write
+from chainrule.training.watching.kept import (
+    Pass,
+    Position,
+    Repeat,
+    part_of,
+    save_passes,
+    write,
+)
 from chainrule.training.watching.rules import rule_of, settings_of
 from chainrule.training.watching.settings import Watch
 
 SHORTEST = 200  # steps between two states that are kept; to take so many again takes a moment
 MOST_DATA = 256 << 20  # bytes of X that are kept, so that batches can be told without the data
+_PAUSE = 0.5  # seconds between two times that all is written, so that short epochs stay short
 _KEPT_SPIKES = 20
 _WORST = 5  # samples of a spike that are named
 
@@ -76,6 +85,8 @@ class Recorder(Callback):
         self._state: Mapping[str, Any] | None = None
         self._start: Position | None = None
         self._passes: list[Pass] = []
+        self._unwritten: list[Pass] = []
+        self._written = 0.0
         self._said = False
 
     # --- a callback -------------------------------------------------------------------------------
@@ -83,12 +94,13 @@ class Recorder(Callback):
     def on_start(self, run: Run) -> None:
         """Forget earlier runs."""
         self._folder, self._state, self._start, self._said = None, None, None, False
+        self._unwritten, self._written = [], 0.0
         self._losses_of_rows, self._spikes = RowLosses(), Spikes()
 
     def on_end(self, run: Run) -> None:
         """Write what there is, and end the recording."""
         if self._folder is not None:
-            self._writer.put(self._write_rows, self._losses_of_rows.arrays())
+            self._write()
             self._writer.close()
 
     def save_state(self) -> Mapping[str, Any]:
@@ -135,7 +147,8 @@ class Recorder(Callback):
         self._keep_spikes(taken)
         if result.failure is not None:
             self._failed(taken, result, network, state)
-        self._writer.put(self._write_rows, self._losses_of_rows.arrays())
+        if monotonic() - self._written >= _PAUSE:
+            self._write()
         return result
 
     def _open(self, epoch: Epoch, first: int) -> None:
@@ -192,13 +205,12 @@ class Recorder(Callback):
         """Keep the state where a segment begins, and the order of the samples."""
         start = self._start
         if start is None or not self.steady or each.first - start.step >= SHORTEST:
-            start = self._start = Position.of(network, state, self.offset)
+            self._write_passes()
+            self._start = Position.of(network, state, self.offset)
             self._passes = []
-            self._writer.put(self._write_segment, start)
+            self._writer.put(self._write_segment, self._start)
         self._passes.append(each)
-        assert self._folder is not None
-        path = self._folder / folders.SEGMENTS / folders.name_of(start.step)
-        self._writer.put(each.save, path)
+        self._unwritten.append(each)
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -228,7 +240,7 @@ class Recorder(Callback):
         """Write the lines of steps; called by the writer."""
         losses = taken.losses[first:last].sum(axis=1).tolist()
         rates = taken.epoch.learning_rates[first:last].tolist()
-        found = []
+        found, of_samples = [], []
         for k, (loss, rate) in enumerate(zip(losses, rates, strict=True), start=first):
             step = taken.first + k
             line: dict[str, Any] = {"step": step, "loss": loss, "rates": [rate]}
@@ -238,23 +250,18 @@ class Recorder(Callback):
                 line["spike"] = True
             if step % self.watch.every == 0:
                 line |= self._measured(taken, k)
+                of_samples.append(self._samples_of(taken, k))
             found.append(line)
         self._steps.add(*found)
+        if of_samples:
+            self._norms.add(*of_samples)
 
     def _measured(self, taken: _Taken, k: int) -> dict[str, Any]:
-        """Return the norms of a recorded step, and write those of its samples."""
+        """Return the norms of a recorded step."""
         step, every, places = taken.first + k, self.watch.every, taken.samples(k, k + 1)
         layers = taken.seen.layers[noted(step, every) - noted(taken.first, every)]
         norms = taken.seen.norms[places]
         count = len(norms)
-        self._norms.add(
-            {
-                "step": step,
-                "rows": taken.rows[places].tolist(),
-                "losses": _short(taken.seen.losses[places]),
-                "norms": _short(norms),
-            }
-        )
         return {
             "recorded": True,
             "samples": count,
@@ -263,6 +270,17 @@ class Recorder(Callback):
             "gradients": layers[:, 1].tolist(),
             "norm": float(np.linalg.norm(layers[:, 1])),
             "noise": [float(norms @ norms) / count, float(layers[:, 3] @ layers[:, 3])],
+        }
+
+    @staticmethod
+    def _samples_of(taken: _Taken, k: int) -> dict[str, Any]:
+        """Return the losses and norms of the samples of a recorded step."""
+        places = taken.samples(k, k + 1)
+        return {
+            "step": taken.first + k,
+            "rows": taken.rows[places].tolist(),
+            "losses": _short(taken.seen.losses[places]),
+            "norms": _short(taken.seen.norms[places]),
         }
 
     # --- spikes -----------------------------------------------------------------------------------
@@ -320,6 +338,18 @@ class Recorder(Callback):
 
     # --- writing ----------------------------------------------------------------------------------
 
+    def _write(self) -> None:
+        """Hand over what is written now and then: the losses of rows, and the orders of epochs."""
+        self._written = monotonic()
+        self._writer.put(self._write_rows, self._losses_of_rows.arrays())
+        self._write_passes()
+
+    def _write_passes(self) -> None:
+        unwritten, self._unwritten = self._unwritten, []
+        if unwritten and self._start is not None and self._folder is not None:
+            path = self._folder / folders.SEGMENTS / folders.name_of(self._start.step)
+            self._writer.put(save_passes, unwritten, path)
+
     def _write_data(self, path: Path, content: bytes) -> None:
         folders.rename_over(path / folders.NETWORK, lambda name: Path(name).write_bytes(content))
         arrays = {"y": self.samples.y, "rows": self.rows}
@@ -356,5 +386,9 @@ def _write_text(name: str, text: str) -> None:
 
 
 def _short(values: NDArray[np.float64]) -> list[float]:
-    """Return numbers in nine digits, as many as float32 has."""
-    return [float(f"{v:.9g}") for v in values.tolist()]
+    """Return numbers in nine digits, as many as float32 has, or a few more."""
+    with np.errstate(all="ignore"):
+        power = 10.0 ** (8 - np.floor(np.log10(np.abs(values))))
+        rounded = np.round(values * power) / power
+    found: list[float] = np.where(np.isfinite(rounded), rounded, values).tolist()
+    return found
