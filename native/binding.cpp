@@ -207,6 +207,9 @@ struct SampleArrays {
     }
 };
 
+template <class T, int dimensions>
+using Table = nb::ndarray<T, nb::c_contig, nb::device::cpu, nb::ndim<dimensions>>;
+
 class TrainerHandle {
 public:
     TrainerHandle(const Layers& layers, bool biases, int loss, double l2, bool single, int optimizer,
@@ -226,8 +229,11 @@ public:
     nb::tuple run_epoch(Flat theta, const std::vector<Flat>& slots, std::int64_t run_step, nb::handle X,
                         nb::handle y, std::optional<Reals> weights, std::optional<Integers> order,
                         Reals learning_rates, std::optional<nb::ndarray<nb::c_contig, nb::device::cpu>> outputs,
-                        std::optional<nb::ndarray<double, nb::c_contig, nb::device::cpu, nb::ndim<2>>> step_losses,
-                        nb::callable on_progress) {
+                        std::optional<Table<double, 2>> step_losses, nb::callable on_progress, std::int64_t every,
+                        std::int64_t first_step, std::int64_t steps_before,
+                        std::optional<Table<double, 1>> sample_losses,
+                        std::optional<Table<double, 1>> sample_norms, std::optional<Table<double, 3>> layer_norms,
+                        std::int64_t traced, std::optional<Table<double, 2>> trace) {
         const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();
         const std::size_t parameters = spec_.parameters(), steps = learning_rates.shape(0);
         require(theta.dtype() == own && theta.shape(0) == parameters, "theta does not fit the network");
@@ -254,6 +260,28 @@ public:
         data.learning_rates = learning_rates.data();
         data.step_losses = step_losses ? step_losses->data() : nullptr;
         data.outputs = outputs ? outputs->data() : nullptr;
+        require(every >= 0 && first_step >= 0 && (every == 0 || (sample_losses && sample_norms && layer_norms)),
+                "every needs arrays for the norms of samples and layers");
+        const std::size_t L = spec_.layers.size() - 1, arrays = spec_.network.biases ? 2 * L : L;
+        const std::size_t noted =
+            every == 0 ? 0 : (first_step + steps + every - 1) / every - (first_step + every - 1) / every;
+        require((!sample_losses || sample_losses->shape(0) == n) && (!sample_norms || sample_norms->shape(0) == n),
+                "the losses or norms of samples do not fit X");
+        require(!layer_norms || (layer_norms->shape(0) == noted && layer_norms->shape(1) == arrays &&
+                                 layer_norms->shape(2) == 4),
+                "the norms of layers do not fit the network and the steps");
+        require(!trace || (trace->shape(0) == steps && trace->shape(1) == 4 && traced >= 0 &&
+                           std::size_t(traced) < parameters),
+                "the trace does not fit the steps or the parameters");
+        require(steps_before >= 0 && steps_before <= run_step, "steps_before does not fit the step of the run");
+        data.watch = {every,
+                      first_step,
+                      steps_before,
+                      sample_losses ? sample_losses->data() : nullptr,
+                      sample_norms ? sample_norms->data() : nullptr,
+                      layer_norms ? layer_norms->data() : nullptr,
+                      trace ? trace->data() : nullptr,
+                      traced};
 
         Asker asker{on_progress, {}};
         EpochOutcome outcome;
@@ -275,8 +303,6 @@ private:
 
 using Rows2 = nb::ndarray<nb::c_contig, nb::device::cpu, nb::ndim<2>>; // of either dtype
 using Rows3 = nb::ndarray<nb::c_contig, nb::device::cpu, nb::ndim<3>>;
-template <class T, int dimensions>
-using Table = nb::ndarray<T, nb::c_contig, nb::device::cpu, nb::ndim<dimensions>>;
 
 // Many networks of one shape, trained side by side.
 class ManyHandle {
@@ -512,7 +538,12 @@ NB_MODULE(_native, m) {
         .def("run_epoch", &TrainerHandle::run_epoch, nb::arg("theta").noconvert(), nb::arg("slots").noconvert(),
              nb::arg("run_step"), nb::arg("X"), nb::arg("y"), nb::arg("weights").none(), nb::arg("order").none(),
              nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(),
-             nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"));
+             nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"), nb::arg("every") = 0,
+             nb::arg("first_step") = 0, nb::arg("steps_before") = 0,
+             nb::arg("sample_losses").none().noconvert() = nb::none(),
+             nb::arg("sample_norms").none().noconvert() = nb::none(),
+             nb::arg("layer_norms").none().noconvert() = nb::none(), nb::arg("traced") = 0,
+             nb::arg("trace").none().noconvert() = nb::none());
     nb::class_<ManyHandle>(m, "Many")
         .def(nb::init<const Layers&, bool, int, bool, int, double, double, double, double, double, double, double,
                       bool, double, std::int64_t, int>(),

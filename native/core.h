@@ -2,6 +2,8 @@
 // Every instruction set brings its own implementation of `Core` (see isa_unit.cpp); nothing in this
 // header may be an inline function of weight, since it is compiled with every set of flags.
 #pragma once
+#include "watch.h"
+
 #include <cstddef>
 #include <cstdint>
 
@@ -118,6 +120,7 @@ struct EpochData {
     std::int64_t n_samples;
     double* step_losses;          // (steps, 2): each step's loss without its penalty, and that; or null
     void* outputs;                // (n, units_L) of the network's dtype, C-contiguous, or null
+    WatchData watch;
 };
 
 // Sums over the steps that were done; the epoch's loss is loss_sum / weight_sum. Both are in a unit of the

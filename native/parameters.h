@@ -75,6 +75,7 @@ template <class T> void Trainer<T>::begin_epoch(const EpochData& data) {
         return m.data ? data.n_samples * (m.row_stride < 0 ? -m.row_stride : m.row_stride) : 0;
     };
     asks_ahead_ = bytes(data.X) + bytes(data.y) > cached_data;
+    begin_watch();
 }
 
 template <class T> typename Trainer<T>::Batch Trainer<T>::batch(std::int64_t step) const {

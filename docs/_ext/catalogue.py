@@ -91,8 +91,9 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "Watched runs",
         "What a training loop did, step by step, and why each weight moved.",
-        ("chainrule.watch", "chainrule.load_run", "chainrule.explore_run", "chainrule.RunRecord",
-         "chainrule.RunExplorer", "chainrule.Move", "chainrule.Share", "chainrule.Spike",
+        ("chainrule.watch", "chainrule.Watch", "chainrule.load_run", "chainrule.explore_run",
+         "chainrule.RunRecord", "chainrule.RunExplorer", "chainrule.ReplayedStep",
+         "chainrule.Move", "chainrule.Share", "chainrule.Spike",
          "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms"),
     ),
     Group(
@@ -174,8 +175,8 @@ MEMBERS = {
     "chainrule.ReduceOnPlateau": "",
     "chainrule.EarlyStopping": "",
     "chainrule.CSVLogger": "",
-    "chainrule.TensorBoardLogger": "",
-    "chainrule.MLflowLogger": "",
+    "chainrule.TensorBoardLogger": "log_run",
+    "chainrule.MLflowLogger": "log_run",
     "chainrule.History": "best_epoch to_frame plot summary",
     "chainrule.Explanation": "value terms penalty samples products certificate paths text "
     "latex mathml html plot to_dict in_notation n_samples target_value",
@@ -193,6 +194,8 @@ MEMBERS = {
     "chainrule.RunRecord": "why_moved replay spikes samples suspects row layers noise_scale "
     "suggested_batch_size steps state text html to_dict",
     "chainrule.RunExplorer": "serve start stop",
+    "chainrule.Watch": "",
+    "chainrule.ReplayedStep": "same gradient explain",
     "chainrule.Move": "value reason of earlier text html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
@@ -214,7 +217,8 @@ NOT_MADE = {
     "chainrule.TorchExplanation", "chainrule.JaxExplanation", "chainrule.CallTerm",
     "chainrule.CallContribution", "chainrule.CallContributions", "chainrule.TorchGradients",
     "chainrule.CallCertificate", "chainrule.TorchExplorer",
-    "chainrule.RunRecord", "chainrule.RunExplorer", "chainrule.Move", "chainrule.Share",
+    "chainrule.RunRecord", "chainrule.RunExplorer", "chainrule.ReplayedStep", "chainrule.Move",
+    "chainrule.Share",
     "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms",
     "chainrule.TableGroups", "chainrule.TableModel",
 }  # fmt: skip

@@ -61,9 +61,7 @@ def predict(
     form = form if form is None or form.startswith(".") else f".{form}"
     said = ("header", "delimiter", "decimal", "encoding")
     read = Reading(**{name: reading[name] for name in said})
-    how = folder.How(
-        read, options.keep, options.spread, options.new_groups, options.intervals
-    )
+    how = folder.How(read, options.keep, options.spread, options.new_groups, options.intervals)
     with open(options.model, "rb") as file:
         content = file.read() + repr(reading["missing"]).encode()
     kept = folder.Folder(out, content, how)

@@ -16,6 +16,7 @@ import click
 from chainrule.cli.inspect import data_of
 from chainrule.cli.loaded import on_workers, open_table
 from chainrule.cli.recipes import learn_tuned, recipe_of, recipe_option
+from chainrule.cli.recording import check_watch, watch_options, watching
 from chainrule.cli.shared import (
     ABOVE_0,
     INTERRUPTED,
@@ -166,6 +167,7 @@ class _Every(ParamType["int | timedelta"]):
 @click.option("--keep", type=click.IntRange(1), default=2, show_default=True,
               help="Number of checkpoints to keep.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Resume from the newest checkpoint in that folder.")
+@watch_options
 @click.option("--plot/--no-plot", default=True, help="Draw the loss curves beside the model. [yes]")
 @plain_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, at the end.")
@@ -182,6 +184,7 @@ def train(data: str, out: str, **given: Any) -> int:
     page = Page(given["plain"], silent=given["as_json"])
     plot = _plot_path(out) if given["plot"] and given["by"] is None else None
     _check(data, out, plot, given)
+    check_watch(given)
     settings = _settings(given)
     source = open_table(data, given)
     watched = given["validation_data"]
@@ -374,5 +377,6 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _keeping(given: dict[str, Any]) -> dict[str, Any]:
     if given["checkpoint"] is None:
-        return {}
-    return {name: given[name] for name in ("checkpoint", "every", "keep", "resume")}
+        return watching(given)
+    kept = {name: given[name] for name in ("checkpoint", "every", "keep", "resume")}
+    return kept | watching(given)

@@ -50,7 +50,7 @@ def watch(
     that was watched with dense=True, as others take steps again on the model, which is in Python.
     --open needs more packages: pip install 'chainrule[explorer]'.
     """  # fmt: skip
-    from chainrule.foreign.torch.watch import load_run
+    from chainrule.loading import load_run
     from chainrule.storage.atomic import write_atomically
 
     if step is not None and why is None:

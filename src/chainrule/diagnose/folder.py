@@ -7,6 +7,8 @@
     segments/000120/      the state before step 120, and the batches from there on
     spikes/000133/        the state before a spike, and its batch
     end.json              that the run has ended, and with which error
+    network.safetensors   the network as it was at first, of a run of our own
+    data.safetensors      its samples, which its batches are made of
 
 All of it is bounded. Lines are JSON, arrays are safetensors; nothing is a pickle.
 """
@@ -35,6 +37,7 @@ VERSION = 1
 RUN, STEPS, SAMPLES, ROWS = "run.json", "steps.jsonl", "samples.jsonl", "rows.safetensors"
 END = "end.json"
 SEGMENTS, SPIKES = "segments", "spikes"
+NETWORK, DATA = "network.safetensors", "data.safetensors"
 MOST_LINES = 50_000  # of steps.jsonl; then those of steps that were not recorded are thinned
 MOST_BYTES = 16 << 20  # of samples.jsonl, before it becomes the old one of two
 _STEP = re.compile(rb'^\{"step":(\d+),[^\n]*\n', re.MULTILINE)
@@ -43,7 +46,10 @@ _WAITING = 64  # jobs that may wait; more hold the training up rather than fill 
 
 def encoded(value: Any) -> str:
     """Return strict JSON in one line: what is not finite is a text, as in `plain`."""
-    return json.dumps(_plain(value), separators=(",", ":"), allow_nan=False)
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError):  # numbers of NumPy, or some that are not finite
+        return json.dumps(_plain(value), separators=(",", ":"), allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
@@ -161,10 +167,10 @@ def name_of(step: int) -> str:
     return f"{step:08d}"
 
 
-def begin(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> Path:
-    """Make the folder of a run, in place of an earlier one.
+def check(folder: str | os.PathLike[str]) -> Path:
+    """Return the path of a folder that a run can be written to.
 
-    Raises ValueError where the folder holds anything else, which stays as it is.
+    Raises ValueError where the folder holds anything else than a run.
     """
     path = Path(folder)
     if path.exists() and not path.is_dir():
@@ -174,8 +180,17 @@ def begin(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> Path:
             f"folder is {str(path)!r}, which holds files but no watched run. Choose another "
             "folder, or empty it"
         )
+    return path
+
+
+def begin(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> Path:
+    """Make the folder of a run, in place of an earlier one.
+
+    Raises ValueError where the folder holds anything else, which stays as it is.
+    """
+    path = check(folder)
     path.mkdir(parents=True, exist_ok=True)
-    for name in (END, STEPS, SAMPLES, ROWS, f"old-{SAMPLES}"):
+    for name in (END, STEPS, SAMPLES, ROWS, f"old-{SAMPLES}", NETWORK, DATA):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path / name)
     for name in (SEGMENTS, SPIKES):
@@ -184,6 +199,19 @@ def begin(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> Path:
     about = {"version": VERSION, **about, "writer": process.described()}
     write_atomically(path / RUN, encoded(about).encode())
     return path
+
+
+def cut(path: Path, step: int) -> None:
+    """Take out of a run's folder what is of a step or of later ones, which will come again."""
+    for name in (STEPS, f"old-{SAMPLES}", SAMPLES):
+        if (path / name).is_file():
+            kept = [line for line in lines(path / name) if line["step"] < step]
+            text = "".join(encoded(line) + "\n" for line in kept)
+            rename_over(path / name, lambda to, text=text: Path(to).write_text(text, "utf-8"))  # type: ignore[misc]
+    for kind in (SEGMENTS, SPIKES):
+        for each in (path / kind).glob("*"):
+            if not each.name.isdigit() or int(each.name) >= step:
+                shutil.rmtree(each, ignore_errors=True)
 
 
 def rename_over(path: Path, write: Callable[[str], object]) -> None:
@@ -266,13 +294,15 @@ class Lines:
     """Append lines to ``steps.jsonl``, thinned where they become too many."""
 
     def __init__(self, path: Path, most: int = MOST_LINES) -> None:
-        self.path, self._most, self._count = path, most, 0
+        self.path, self._most = path, most
+        self._count = sum(1 for _ in lines(path))
 
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Append a line."""
+    def add(self, *added: Mapping[str, Any]) -> None:
+        """Append lines."""
+        text = "".join(encoded(line) + "\n" for line in added)
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(encoded(line) + "\n")
-        self._count += 1
+            file.write(text)
+        self._count += len(added)
         if self._count > self._most:
             self._thin()
 
@@ -294,11 +324,12 @@ class Rotated:
     """Append lines to ``samples.jsonl``, of which the last two files' worth are kept."""
 
     def __init__(self, path: Path, most: int = MOST_BYTES) -> None:
-        self.path, self._most, self._size = path, most, 0
+        self.path, self._most = path, most
+        self._size = path.stat().st_size if path.is_file() else 0
 
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Append a line."""
-        text = encoded(line) + "\n"
+    def add(self, *added: Mapping[str, Any]) -> None:
+        """Append lines."""
+        text = "".join(encoded(line) + "\n" for line in added)
         if self._size + len(text) > self._most and self._size:
             os.replace(self.path, self.path.with_name(f"old-{self.path.name}"))
             self._size = 0

@@ -298,9 +298,11 @@ class RunRecord:
         """
         found = self.about["rule"]
         if found is None:
+            own = self.about["kind"] == "network"
+            known = "GradientDescent, AdaGrad, RMSProp" if own else "SGD, Adagrad, RMSprop"
             raise ValueError(
                 f"the optimiser is {self.about['optimizer'] or 'not known'}; why_moved can split "
-                "the steps of SGD, Adagrad, RMSprop, Adam and AdamW"
+                f"the steps of {known}, Adam and AdamW"
             )
         return str(found)
 

@@ -15,10 +15,12 @@ from chainrule.engines.base import (
     EpochResult,
     Failure,
     Plan,
+    Seen,
     Shortcut,
     State,
     Together,
     go_on,
+    noted,
 )
 from chainrule.engines.micro import MicroBatches
 from chainrule.engines.reference import ReferenceEngine
@@ -36,12 +38,14 @@ __all__ = [
     "EpochResult",
     "Failure",
     "Plan",
+    "Seen",
     "Shortcut",
     "State",
     "Together",
     "check_name",
     "choose",
     "go_on",
+    "noted",
     "predict",
 ]
 

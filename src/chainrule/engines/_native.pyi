@@ -61,6 +61,14 @@ class Trainer:
         outputs: NDArray[Any] | None,
         step_losses: NDArray[np.float64] | None,
         on_progress: Callable[[int, float], bool],
+        every: int = 0,
+        first_step: int = 0,
+        steps_before: int = 0,
+        sample_losses: NDArray[np.float64] | None = None,
+        sample_norms: NDArray[np.float64] | None = None,
+        layer_norms: NDArray[np.float64] | None = None,
+        traced: int = 0,
+        trace: NDArray[np.float64] | None = None,
     ) -> tuple[float, int, int, bool]: ...
 
 class Many:

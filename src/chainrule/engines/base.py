@@ -38,6 +38,44 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What is noted of the steps of an epoch, for somebody who watches the run.
+
+    ``losses`` and ``norms``, (n,), receive C_i and the gradient norm of each sample, in the order
+    in which they are taken. The norm is that of n s_i / Σs C_i, so that the mean of these gradients
+    is that of the batch without penalty. ``layers``, (noted steps, arrays of parameters, 4),
+    receives the norms of each array W^(1), b^(1), W^(2), ... before the step, of its gradient
+    before clipping, of its update, and of its gradient without penalty. Norms are noted in the
+    steps of the run that ``every`` divides; 0 is none. ``trace``, (steps, 4), if given receives of
+    the parameter at place ``traced`` of θ: its value before the step, its gradient, the same
+    clipped, and its value after the step. ``before`` steps of the same epoch were taken in an
+    earlier call, which has an effect on last bits alone.
+    """
+
+    every: int
+    first: int  # step of the epoch, counted as ``every`` is, which `State.step` may not be
+    losses: NDArray[np.float64]
+    norms: NDArray[np.float64]
+    layers: NDArray[np.float64]
+    traced: int = 0
+    trace: NDArray[np.float64] | None = None
+    before: int = 0
+
+    @classmethod
+    def of(cls, network: FeedForward, first: int, steps: int, n: int, every: int) -> Seen:
+        """Return arrays for an epoch that begins with a step of the run; NaN where nothing is."""
+        count = noted(first + steps, every) - noted(first, every) if every else 0
+        arrays = len(network.weighted_layers) * (1 + network.biases)
+        losses, norms = np.full(n, math.nan), np.full(n, math.nan)
+        return cls(every, first, losses, norms, np.full((count, arrays, 4), math.nan))
+
+
+def noted(step: int, every: int) -> int:
+    """Return how many steps before this one are multiples of ``every``."""
+    return -(-step // every)
+
+
+@dataclass(frozen=True)
 class Epoch:
     """One pass over samples, and where to put what is measured on the way.
 
@@ -45,7 +83,8 @@ class Epoch:
     take them as they come. ``outputs``, (n, units_L), if given receives a^(L) of the training
     passes at each sample's row. ``step_losses``, (steps, 2), if given receives each step's mean
     loss without the penalty, and the penalty, both from before its update. ``number`` counts the
-    epochs of a run from 0.
+    epochs of a run from 0. ``seen`` if given receives what somebody who watches the run wants to
+    know.
     """
 
     samples: Samples
@@ -55,6 +94,7 @@ class Epoch:
     outputs: NDArray[Any] | None = None
     step_losses: NDArray[np.float64] | None = None
     number: int = 0
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True)

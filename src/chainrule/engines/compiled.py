@@ -19,6 +19,7 @@ from chainrule.engines.base import (
     Failure,
     OneByOne,
     Plan,
+    Seen,
     Shortcut,
     State,
     check_state,
@@ -45,6 +46,7 @@ class CompiledEngine(OneByOne):
     """Trains in C++, with one call for each epoch. ``core`` is what `_native.pyi` describes."""
 
     name: str
+    watches = False  # whether the core notes what `Seen` asks for
 
     def __init__(self, core: Any, threads: int | None = None) -> None:
         self._core = core
@@ -88,8 +90,10 @@ class CompiledEngine(OneByOne):
         on_progress: Callable[[int, float], bool] = go_on,
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
-        samples, plan = epoch.samples, epoch.plan
+        samples, plan, seen = epoch.samples, epoch.plan, epoch.seen
         n = len(samples)
+        if seen is not None and not self.watches:
+            return ReferenceEngine().run_epoch(network, epoch, state, on_progress)
         X, y = samples.X, samples.y
         if not (_is_read(X) and _is_read(y)) and any(
             not _is_read(part) and is_mapped(part) for part in (X, y)
@@ -117,6 +121,7 @@ class CompiledEngine(OneByOne):
                     a,
                     C,
                     on_progress,
+                    **({} if seen is None else _seen(seen)),
                 )
             finally:
                 changed += [part for part in (epoch.outputs, epoch.step_losses) if part is not None]
@@ -338,6 +343,15 @@ def _place(known: tuple[type, ...], function: object) -> int:
     """Return the place of a function's class; that behind the last one stands for a custom one."""
     kind = type(function)
     return known.index(kind) if kind in known else len(known)
+
+
+def _seen(seen: Seen) -> dict[str, Any]:
+    """Return what the core is to note, as it is asked for that."""
+    return {
+        "every": seen.every, "first_step": seen.first, "steps_before": seen.before,
+        "sample_losses": seen.losses, "sample_norms": seen.norms, "layer_norms": seen.layers,
+        "traced": seen.traced, "trace": seen.trace,
+    }  # fmt: skip
 
 
 def readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

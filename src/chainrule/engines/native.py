@@ -36,6 +36,7 @@ class NativeEngine(CompiledEngine):
     """Trains in C++: vector instructions, several threads, one call for each epoch."""
 
     name = "native"
+    watches = True
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(_native, threads)

@@ -29,6 +29,8 @@ from chainrule.training.task import Task, check_type
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
+    from chainrule.training.watching.recorder import Recorder
+    from chainrule.training.watching.settings import Watch
 
 
 def fit(
@@ -51,6 +53,7 @@ def fit(
     every: int | timedelta = 1,
     keep: int = 2,
     resume: bool = False,
+    watch: str | os.PathLike[str] | Watch | None = None,
     verbose: int = 1,
 ) -> History:
     """Train the network on samples.
@@ -91,6 +94,9 @@ def fit(
         resume: Continue from the newest checkpoint in the folder, to the same bits as a run that
             was never interrupted. In an empty folder the run begins; a finished run is left as it
             is.
+        watch: A folder, or a `Watch`, in which the run is recorded: losses of all samples, norms,
+            spikes, and what every weight's moves are told from. `load_run` reads it. The network
+            ends with the same bits as without.
         verbose: 0 draws no progress bar. None is drawn where nobody sees a terminal or a notebook.
 
     Returns:
@@ -99,7 +105,8 @@ def fit(
     Raises:
         TypeError: An argument has the wrong type. Nothing has been changed.
         ValueError: An argument has an impossible value, data do not fit the network, or the folder
-            holds another run or only damaged checkpoints. Nothing has been changed.
+            holds another run or only damaged checkpoints, or the folder of ``watch`` holds
+            something else than a run. Nothing has been changed.
         NonFiniteError: A number stopped being finite. The network has the parameters from before
             that step, or the best ones with `EarlyStopping`.
         OSError: A checkpoint cannot be written.
@@ -107,6 +114,7 @@ def fit(
     Warns:
         CheckpointWarning: The newest checkpoint is damaged, and the run continues from an older
             one.
+        UserWarning: The recording cannot be written. The training goes on.
         EngineWarning: The compiled core lacks what is asked, and NumPy trains.
 
     Examples:
@@ -122,9 +130,14 @@ def fit(
         network, X, y, sample_weight, class_weight, validation_data, optimizer, batch_size,
         clip_norm, shuffle, metrics, micro_batches,
     )  # fmt: skip
+    if watch is not None and micro_batches is not None:
+        raise ValueError(
+            "watch and micro_batches cannot be combined: what a batch of micro-batches does is not "
+            "recorded. Leave one of them out"
+        )
     return run(
         task, epochs=epochs, callbacks=callbacks, checkpoint=checkpoint, every=every, keep=keep,
-        resume=resume, verbose=verbose,
+        resume=resume, watch=watch, verbose=verbose,
     )  # fmt: skip
 
 
@@ -138,6 +151,7 @@ def run(
     keep: int,
     resume: bool,
     verbose: int,
+    watch: object = None,
     computing: AbstractContextManager[Engine] | None = None,
 ) -> History:
     """Train as `fit` does; ``computing``, entered after all checks, gives another engine."""
@@ -145,6 +159,9 @@ def run(
     epochs = whole(epochs, "epochs")
     called = callback_room.check(callbacks)
     keeper = keepers.choose(checkpoint, every, keep, resume)
+    recorder = _recorder(watch, task, checkpoint)
+    if recorder is not None:
+        called.append(recorder)
     check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
 
     state = State(slots=task.plan.optimizer.start(network.parameters))
@@ -161,13 +178,24 @@ def run(
             task = replace(task, engine=engine)
         course = Course(task, this, called, interrupt, keeper)
         with started(called, this, found) if called or found else nullcontext():
-            _epochs(course, screen)
+            _epochs(course, screen, engine if recorder is None else recorder)
         if course.failed is not None:
             raise error_of(this, *course.failed)
     return this.history
 
 
-def _epochs(course: Course, screen: progress.Screen) -> None:
+def _recorder(
+    watch: object, task: Task, checkpoint: str | os.PathLike[str] | None
+) -> Recorder | None:
+    if watch is None:
+        return None
+    from chainrule.training.watching import recorder, settings  # for runs that are watched
+
+    chosen = settings.choose(watch, checkpoint)
+    return recorder.Recorder(chosen, task.network, task.plan, task.engine, task.samples)
+
+
+def _epochs(course: Course, screen: progress.Screen, engine: Engine | Recorder) -> None:
     """Train epoch by epoch until the end or a reason to stop."""
     run, interrupt = course.run, course.interrupt
 
@@ -178,7 +206,7 @@ def _epochs(course: Course, screen: progress.Screen) -> None:
     while course.goes_on:
         screen.begin(run.epoch + 1)
         epoch = course.next()
-        result = course.task.engine.run_epoch(run.network, epoch, run.state, on_progress)
+        result = engine.run_epoch(run.network, epoch, run.state, on_progress)
         screen.trained(result.samples)
         if row := course.take(epoch, result):
             screen.end(row)

@@ -57,6 +57,7 @@ def fit_many(
     keep: int = 2,
     resume: bool = False,
     on: Any = None,
+    watch: None = None,
     verbose: int = 1,
 ) -> list[History]:
     """Train many networks in one call, each as its own `Network.fit` would.
@@ -100,6 +101,7 @@ def fit_many(
             or "ray://local:2" for two processes on this machine, a client of Dask, or what
             ``ray.init()`` returned. None trains in this process. The networks end with the same
             bits on processors of one kind.
+        watch: Has to be None: networks that are trained side by side are not recorded.
         verbose: 0 draws no progress bar.
 
     Returns:
@@ -126,6 +128,11 @@ def fit_many(
         >>> len(histories), sum(history.loss[-1] < 0.01 for history in histories) > 10
         (20, True)
     """
+    if watch is not None:
+        raise ValueError(
+            f"watch is {watch!r}; fit_many records no run, because networks are trained side by "
+            "side. Record a network of its own: network.fit(X, y, watch=...)"
+        )
     call = Call(
         networks, X, y, rows, optimizer, epochs, batch_size, shuffle, seeds, validation_data,
         sample_weight, class_weight, clip_norm, metrics, callbacks, checkpoint, every, keep, resume,
