@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections import deque
 from statistics import median
 
@@ -22,7 +23,8 @@ class Spikes:
     """Tell, loss by loss, which are spikes."""
 
     def __init__(self) -> None:
-        self._losses: deque[float] = deque(maxlen=WINDOW)
+        self._losses: deque[float] = deque()
+        self._sorted: list[float] = []
         self._broken = False
         self._quiet = QUIET
 
@@ -39,13 +41,23 @@ class Spikes:
         found, new = None, self._quiet >= QUIET
         self._quiet += 1
         if len(self._losses) >= FEWEST:
-            middle = median(self._losses)
-            apart = median(abs(each - middle) for each in self._losses)
-            if loss - middle > max(DEVIATIONS * apart, SHARE * abs(middle)):
+            middle = _middle(self._sorted)
+            if loss - middle > SHARE * abs(middle) and loss - middle > DEVIATIONS * median(
+                abs(each - middle) for each in self._losses
+            ):
                 self._quiet = 0
                 found = (
                     f"the loss is {loss:.4g}, where the median of {len(self._losses)} steps before "
                     f"is {middle:.4g}"
                 )
         self._losses.append(loss)
+        insort(self._sorted, loss)
+        if len(self._losses) > WINDOW:
+            del self._sorted[bisect_left(self._sorted, self._losses.popleft())]
         return found if new else None
+
+
+def _middle(found: list[float]) -> float:
+    """Return the median of sorted numbers."""
+    half = len(found) // 2
+    return found[half] if len(found) % 2 else (found[half - 1] + found[half]) / 2

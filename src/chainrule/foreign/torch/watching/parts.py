@@ -35,8 +35,8 @@ class Part:
     """What each sample adds to a parameter's gradient, in the form in which it came.
 
     ``pair`` holds (a, δ), (n, T, in) and (n, T, out), whose product over T is the gradient (out,
-    in) of a sample; ``rows`` holds (indices, δ), (n, T) and (n, T, out), of an embedding; ``whole``
-    is the gradient itself, (n, ...).
+    in) of a sample, or (n, in) and (n, out) of one position; ``rows`` holds (indices, δ), (n, T) and
+    (n, T, out), of an embedding; ``whole`` is the gradient itself, (n, ...).
     """
 
     parameter: nn.Parameter
@@ -50,7 +50,7 @@ class Part:
         if self.whole is not None:
             return self.whole[samples].flatten(1)
         if self.pair is not None:
-            a, delta = (t[samples] for t in self.pair)
+            a, delta = (_positions(t)[samples] for t in self.pair)
             return torch.einsum("sti,stj->sji", a, delta).flatten(1)
         assert self.rows is not None
         index, delta = (t[samples] for t in self.rows)
@@ -59,15 +59,25 @@ class Part:
         return found.scatter_add_(1, at, delta).flatten(1)
 
 
-def square_of(parts: list[Part], n: int) -> torch.Tensor:
-    """Return the square norm of each sample's gradient of one parameter, (n,), float64."""
+def square_of(parts: list[Part], n: int, known: dict[int, torch.Tensor]) -> torch.Tensor:
+    """Return the square norm of each sample's gradient of one parameter, (n,), float64.
+
+    ``known`` keeps those of δ, which a weight and its bias have in common, by ``id``.
+    """
+    one = parts[0]
+    if len(parts) == 1 and one.whole is not None:
+        return _squares_once(one.whole, known)
+    if len(parts) == 1 and one.pair is not None and one.pair[0].dim() == 2:
+        return _squares(one.pair[0]) * _squares_once(one.pair[1], known)
     if all(p.pair is not None for p in parts):
-        pairs = [p.pair for p in parts if p.pair is not None]
+        pairs = [
+            (_positions(p.pair[0]), _positions(p.pair[1])) for p in parts if p.pair is not None
+        ]
         a = pairs[0][0] if len(pairs) == 1 else torch.cat([p[0] for p in pairs], 1)
         delta = pairs[0][1] if len(pairs) == 1 else torch.cat([p[1] for p in pairs], 1)
         positions, before, after = a.shape[1], a.shape[2], delta.shape[2]
         if positions == 1:
-            return a.square().sum((1, 2)).double() * delta.square().sum((1, 2)).double()
+            return _squares(a) * _squares(delta)
         if positions * (before + after) <= before * after:
             return _products(a, delta)
         parts = [Part(parts[0].parameter, pair=(a, delta))]
@@ -83,8 +93,25 @@ def square_of(parts: list[Part], n: int) -> torch.Tensor:
     for start in range(0, n, step):
         rows_of = [p.materialized(slice(start, start + step)) for p in parts]
         found.append(torch.stack(rows_of).sum(0) if len(rows_of) > 1 else rows_of[0])
-        found[-1] = found[-1].square().sum(1).double()
-    return torch.cat(found)
+        found[-1] = _squares(found[-1])
+    return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def _squares_once(t: torch.Tensor, known: dict[int, torch.Tensor]) -> torch.Tensor:
+    if id(t) not in known:
+        known[id(t)] = _squares(t)
+    return known[id(t)]
+
+
+def _positions(t: torch.Tensor) -> torch.Tensor:
+    """Return (n, T, units) also of what has one position, (n, units)."""
+    return t if t.dim() == 3 else t[:, None]
+
+
+def _squares(t: torch.Tensor) -> torch.Tensor:
+    """Return the square norm of each row, (n,), float64."""
+    wide = torch.float32 if t.dtype in (torch.float16, torch.bfloat16) else None
+    return torch.linalg.vector_norm(t.flatten(1), dim=1, dtype=wide).double().square_()
 
 
 def _products(a: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
@@ -126,6 +153,8 @@ def _runs_as(module: nn.Module, kind: Any) -> bool:
 def _linear(module: Any, a: torch.Tensor, delta: torch.Tensor) -> Iterable[Part] | None:
     if a.dim() < 2:
         return None
+    if a.dim() == 2:
+        return [Part(module.weight, pair=(a.to(delta.dtype), delta)), *_bias(module, delta)]
     n, delta = len(a), delta.reshape(len(a), -1, delta.shape[-1])
     a = a.reshape(n, -1, a.shape[-1]).to(delta.dtype)
     return [Part(module.weight, pair=(a, delta)), *_bias(module, delta.sum(1))]
