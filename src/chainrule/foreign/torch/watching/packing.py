@@ -174,7 +174,7 @@ def save(path: Path, value: Any, spares: Spares | None = None) -> None:
     held = {(name or "value"): t for name, t in tensors.items()}
 
     def write(file: str) -> None:
-        write_over(file, held, form, spares and partial(spares.take, path))
+        write_over(file, held, form, None if spares is None else partial(spares.take, path))
 
     rename_over(path, write)
 
@@ -233,7 +233,7 @@ def bytes_of(t: torch.Tensor | np.ndarray[Any, Any]) -> memoryview:
         if t.dtype not in _OF_NUMPY or not t.numel():
             t = t.reshape(-1).view(torch.uint8)
         t = t.numpy()
-    return memoryview(np.ascontiguousarray(t)).cast("B") if t.size else memoryview(b"")
+    return np.ascontiguousarray(t).data.cast("B") if t.size else memoryview(b"")
 
 
 def write_at(descriptor: int, data: bytes | memoryview, start: int) -> None:
