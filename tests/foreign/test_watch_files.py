@@ -73,9 +73,7 @@ def test_batches_of_many_shapes_over_files_that_were_there_before(tmp_path: Path
     model = nn.Linear(3, 1)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.5)
     kept: dict[int, Any] = {}
-    with cr.watch(
-        model, optimizer, nn.functional.mse_loss, folder=tmp_path / "run", keep=2
-    ) as run:
+    with cr.watch(model, optimizer, nn.functional.mse_loss, folder=tmp_path / "run", keep=2) as run:
         for k in range(130):
             n = (4, 4, 9, 4, 1)[k % 5]
             x, y = torch.randn(n, 3), torch.randn(n, 1)
@@ -128,7 +126,7 @@ def test_numbers_of_every_type_come_back(dtype: str, shape: Any, tmp_path: Path)
     assert torch.equal(found["t"], t)
     assert torch.equal(found["turned"], value["turned"])
     assert found["array"].tolist() == [0, 2, 4]
-    with pytest.raises(TypeError, match="holds torch.complex128, for which safetensors"):
+    with pytest.raises(TypeError, match=r"holds torch\.complex128, for which"):
         packing.save(tmp_path / "other", {"t": torch.ones(2, dtype=torch.complex128)})
 
 
@@ -194,4 +192,4 @@ def test_lists_of_numbers_are_strict_json() -> None:
     np.testing.assert_allclose(json.loads(encoded_numbers(values)), values, rtol=1e-8)
     assert json.loads(encoded_numbers([1.0, float("nan"), float("-inf")]))[1:] == ["nan", "-inf"]
     assert encoded_numbers([]) == "[]"
-    assert json.loads(encoded({"a": np.float32(0.5), "b": float("inf")})) == {"a": 0.5, "b": "inf"}
+    assert encoded({"a": [0.5, float("inf")]}) == '{"a":[0.5,"inf"]}'

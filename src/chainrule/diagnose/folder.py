@@ -45,7 +45,7 @@ def encoded(value: Any) -> str:
     """Return strict JSON in one line: what is not finite is a text, as in `plain`."""
     try:
         return _encoder.encode(value)
-    except (TypeError, ValueError):  # a number of NumPy, or one that is not finite
+    except ValueError:  # a number that is not finite
         return _encoder.encode(_plain(value))
 
 

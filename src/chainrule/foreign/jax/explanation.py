@@ -21,6 +21,7 @@ from chainrule.foreign import document
 from chainrule.foreign.asked import Asked, Index, check_index, listed, parse
 from chainrule.foreign.certificate import REVERSE, STEP, CallCertificate, central, verdict_of
 from chainrule.foreign.explanation import CallExplanation
+from chainrule.foreign.jax import formulas
 from chainrule.foreign.jax.tape import Operation, Tape, adjoints, column, is_real
 from chainrule.foreign.terms import (
     CallContribution,
@@ -215,12 +216,15 @@ class JaxExplanation(CallExplanation):
 
     def _terms(self, slot: int, index: Index) -> tuple[CallTerm, ...]:
         return tuple(
-            self._term(operation, out, moves)
+            self._term(operation, slot, index, out, moves)
             for operation in self._run.tape.readers(slot)
             for out, moves in column(operation, self._run.values, slot, index)
         )
 
-    def _term(self, operation: Operation, out: int, moves: Any) -> CallTerm:
+    def _term(
+        self, operation: Operation, slot: int, index: Index, out: int, moves: Any
+    ) -> CallTerm:
+        entry = formulas.find(operation)
         where = np.argwhere(moves) if moves.ndim else np.zeros((int(moves != 0), 0), dtype=int)
         at = tuple(where.T)
         local = moves[at] if moves.ndim else moves.reshape(-1)[: len(where)]
@@ -232,12 +236,15 @@ class JaxExplanation(CallExplanation):
             place = tuple(int(k) for k in where[i])
             return CallContribution(
                 self._element(out, place), None if samples is None else int(samples[i]),
-                float(behind[i]), float(local[i]), lambda: self._terms(out, place), lambda: None,
+                float(behind[i]), float(local[i]), lambda: self._terms(out, place),
+                lambda: formulas.local(operation, self._run.values, slot, index, out, place),
             )  # fmt: skip
 
         axis, rows = sample_axis(moves.shape, self.n_samples)
         return CallTerm(
-            operation.name, operation.scope, self._run.names[out], "", "", "forward mode",
+            operation.name, operation.scope, self._run.names[out],
+            "" if entry is None else entry.says, "" if entry is None else entry.depends,
+            "forward mode",
             CallContributions(behind * local, contribution), where, samples, axis, rows,
         )  # fmt: skip
 

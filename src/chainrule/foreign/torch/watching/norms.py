@@ -29,7 +29,7 @@ class Capture:
         self._modules = [
             m
             for m in model.modules()
-            if any(p is not None and p.requires_grad for p in m._parameters.values())
+            if any(p.requires_grad for p in m.parameters(recurse=False))
         ]
 
     def start(self) -> None:

@@ -80,7 +80,7 @@ _seen: tuple[bytes, Any] = b"", None  # the memory of NumPy's generator, and its
 def _numpy() -> Any:
     """Return the state of NumPy's generator, which takes longer to read than to see unchanged."""
     global _seen
-    bits = np.random.get_bit_generator()
+    bits = np.random.get_bit_generator()  # type: ignore[attr-defined]  # NumPy's stubs lack it
     if type(bits) is not np.random.MT19937:
         return np.random.get_state()  # noqa: NPY002
     memory = ctypes.string_at(
