@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
@@ -49,8 +48,8 @@ def test_a_weight_and_the_identity_on_values(name: str) -> None:
     assert sum(term.value for term in why.terms) == pytest.approx(why.value, rel=1e-9)
     run = Run(model, loss_fn, x, y)
     assert not run.tape.gaps
-    found = list(itertools.islice(errors(run), 60))
-    assert len(found) > 50
+    found = list(errors(run, step=max(len(run.values) // 25, 1)))
+    assert len(found) > 15
     assert [each for each in found if each[0] > 1e-9] == []
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent.parent.parent / "build" / "vision"
-TORCHVISION = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "vit")
-TIMM = ("test_byobnet", "test_efficientnet", "test_vit", "edgenext_xx_small")
+TORCHVISION = ("resnet", "shufflenet_v2_x0_5", "vit")
+TIMM = ("test_byobnet", "test_efficientnet", "test_vit")
 _CLASSES, _SAMPLES = 5, 4
 
 
@@ -49,6 +49,9 @@ def build(name: str) -> tuple[Any, Any, Any]:
     if name == "vit":
         model = models.VisionTransformer(size, 8, 2, 2, 16, 32, num_classes=_CLASSES)
         torch.nn.init.normal_(model.heads.head.weight, std=0.02)  # it starts at zero
+    elif name == "resnet":
+        block = models.resnet.BasicBlock
+        model = models.ResNet(block, [1, 1, 1, 1], num_classes=_CLASSES)
     elif name in TORCHVISION:
         model = models.get_model(name, weights=None, num_classes=_CLASSES)
     else:

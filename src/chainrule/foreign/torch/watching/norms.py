@@ -27,9 +27,7 @@ class Capture:
         self.uses: list[Use] = []
         self._handles: list[Any] = []
         self._modules = [
-            m
-            for m in model.modules()
-            if any(p.requires_grad for p in m.parameters(recurse=False))
+            m for m in model.modules() if any(p.requires_grad for p in m.parameters(recurse=False))
         ]
 
     def start(self) -> None:
