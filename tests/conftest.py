@@ -56,6 +56,10 @@ def why_missing(tool: str) -> str | None:
         case "transformers":
             there = importlib.util.find_spec("transformers") is not None
             hint = "pip install transformers"
+        case "vision":  # models of torchvision and timm
+            folder = ROOT / "build" / "vision"
+            there = all((folder / name).is_dir() for name in ("torchvision", "timm"))
+            hint = f"pip install --no-deps --target {folder} torchvision==0.28.0 timm"
         case "tensorboard":  # tensorboardX writes, tensorboard reads
             there = all(map(importlib.util.find_spec, ("tensorboardX", "tensorboard")))
             hint = "pip install '.[tensorboard]' tensorboard"

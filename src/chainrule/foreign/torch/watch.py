@@ -40,9 +40,10 @@ def watch(
         every: Record norms of samples and layers in every so many steps. Losses are recorded in
             all.
         folder: Where to write. It is made if it does not exist; an earlier run in it is replaced.
-        keep: How many states of the model and the optimiser stay on file, one every 20 steps (or
-            ``every``, if that is more), with the batches after them. `RunRecord.why_moved` and
-            `RunRecord.replay` reach back so far.
+        keep: How many states of the model and the optimiser stay on file, with the batches after
+            them: one every 20 to 100 steps, seldom where the model is large beside a batch, or
+            every ``every`` steps, if that is more. `RunRecord.why_moved` and `RunRecord.replay`
+            reach back so far.
         clip_norm: What the loop passes to ``clip_grad_norm_``, if it does, so that steps can be
             taken again.
         dense: Also record each step's parameters and gradients, as the optimiser was given them:
