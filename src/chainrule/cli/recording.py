@@ -30,8 +30,8 @@ def check_watch(given: dict[str, Any]) -> None:
         if given["watch_every"] is not None:
             raise click.UsageError("--watch-every needs --watch FOLDER, which the run goes to")
         return
-    for name in ("by", "members"):
-        if given[name] is not None:
+    for name, alone in (("by", None), ("members", 1)):
+        if given[name] != alone:
             raise click.UsageError(
                 f"--watch and --{name} cannot be combined: networks that are trained side by side "
                 "are not recorded. Leave one of them out."
