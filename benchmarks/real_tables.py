@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.tables import markdown, progress
 from chainrule.tables import measures, training, tuning
-from chainrule.tables.frames import Memory
+from chainrule.tables.memory import Memory
 from chainrule.tables.recipe import LAMBDAS, Candidate
 
 

@@ -15,7 +15,8 @@ from sklearn.preprocessing import RobustScaler
 import chainrule as cr
 from chainrule.tables import encoding, recipe, training, tuning
 from chainrule.tables.averaging import as_one
-from chainrule.tables.frames import TableModel, memory
+from chainrule.tables.frames import TableModel
+from chainrule.tables.memory import memory
 from chainrule.tables.recipe import FOLDS, Candidate, Task, candidates, search
 from chainrule.tables.roles import Roles
 from chainrule.tables.tuning import Tuned

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from chainrule.cli.shared import Page
-from chainrule.cli.told import refit_words, tell_measures
+from chainrule.cli.told import refit_words, tell_held_out, tell_measures
 
 if TYPE_CHECKING:
     from chainrule.tables.model import TableModel
@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from chainrule.training.history import History
 
 # What the recipe of one network has and the tuned one, which validates on folds, has not.
-_OF_PLAIN = ("validation", "validation_data", "group", "time", "patience", "checkpoint", "members")
+_OF_PLAIN = (
+    "validation",
+    "validation_data",
+    "group",
+    "time",
+    "patience",
+    "checkpoint",
+    "members",
+    "watch",
+)
 
 
 def recipe_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,6 +57,7 @@ def _flag(name: str) -> str:
 def learn_tuned(page: Page, prepared: Prepared) -> tuple[TableModel, list[History]] | None:
     """Train by the tuned recipe, measure, train again, say so; return None if interrupted."""
     from chainrule.tables import training, tuning
+    from chainrule.tables.trust import of_test
 
     verbose = int(page.live)
     tuned = tuning.tune(prepared, verbose=verbose)
@@ -58,6 +68,8 @@ def learn_tuned(page: Page, prepared: Prepared) -> tuple[TableModel, list[Histor
     page.fact("network", str(tuned.network))
     measured, beside = training.assess(tuned.network, prepared)
     tell_measures(page, prepared, measured, beside)
+    held_out = of_test([tuned.network], prepared)
+    tell_held_out(page, held_out)
     last, learned = tuned, 0
     if prepared.is_refit:
         last, learned = tuning.tune_again(tuned, verbose=verbose), prepared.n_own
@@ -66,4 +78,5 @@ def learn_tuned(page: Page, prepared: Prepared) -> tuple[TableModel, list[Histor
         page.say()
         page.fact("refit", refit_words(learned, last.histories, bool(measured)))
     model = training.model(last.network, prepared, tuned.histories[0], measured, beside, learned)
-    return replace(model, training=model.training | tuned.facts), tuned.histories
+    facts = model.training | tuned.facts
+    return replace(model, training=facts, held_out=held_out), tuned.histories

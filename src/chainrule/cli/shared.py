@@ -198,6 +198,9 @@ member_option = click.option(
     metavar="N",
     help="Which network of a model from train --members, counted from 0.",
 )
+of_option = click.option(
+    "--of", metavar="GROUP", help="Which group's model of a file from train --by."
+)
 plain_option = click.option("--plain", is_flag=True, help="Print no colour and no progress bar.")
 
 
@@ -245,7 +248,7 @@ def data_options(command: F) -> F:
         help="The samples: CSV or TSV (inputs, then the class or the targets), or .npz (X, y). For "
         "the model of a table, a file with its columns.",
     )
-    return data(member_option(read_options(command)))
+    return data(of_option(member_option(read_options(command))))
 
 
 class Page:

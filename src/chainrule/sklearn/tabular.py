@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from chainrule._exports import exported
 from chainrule.network import Network
 from chainrule.tables import measures, training, tuning
-from chainrule.tables.frames import Memory, TableModel, memory
+from chainrule.tables.frames import TableModel
+from chainrule.tables.memory import Memory, memory
 from chainrule.tables.opening import need_packages
 from chainrule.tables.profile import Wishes
 from chainrule.tables.roles import Roles

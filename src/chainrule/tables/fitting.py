@@ -22,7 +22,7 @@ from chainrule.tables.notes import brief
 from chainrule.tables.preprocessing import numeric_parts
 from chainrule.tables.profile import Finding
 from chainrule.tables.schema import DATE_PARTS, SMALLEST, Column, LeftOut
-from chainrule.tables.source import Source, TableError
+from chainrule.tables.source import NothingToLearnError, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,6 +95,28 @@ class Fitting:
             ):
                 counts[value] += count
 
+    def fresh(self) -> Fitting:
+        """Return one that has seen nothing, for a file of the table, which becomes its source.
+
+        It knows the least and the largest numbers, for `see_again` takes off those of all files.
+        """
+        made = Fitting(self.source, self.findings, self.missing)
+        made.low, made.high = self.low, self.high
+        del made.source
+        return made
+
+    def join(self, later: Fitting) -> None:
+        """Take in what the next file has taught."""
+        self.n += later.n
+        self.moments.join(later.moments)
+        self.low, self.high = np.fmin(self.low, later.low), np.fmax(self.high, later.high)
+        self.none += later.none
+        for own, others in ((self.none_texts, later.none_texts), (self.counts, later.counts)):
+            for name, counts in others.items():
+                own[name] += counts
+        for name, shifted in later._shifted.items():
+            self._shifted.setdefault(name, Moments()).join(shifted)
+
     @property
     def far_from_0(self) -> list[Finding]:
         """The columns whose numbers differ by little beside their size, such as 1e15 and 1e15 + 1.
@@ -146,7 +168,7 @@ class Fitting:
                 left_out.append(made)
         if not columns:
             reasons = "; ".join(f"{c.name!r}: {c.why}" for c in left_out[:5])
-            raise TableError(f"no column is left to learn from ({reasons})")
+            raise NothingToLearnError(f"no column is left to learn from ({reasons})")
         return columns, left_out
 
     def _numeric(self, finding: Finding) -> Column | LeftOut:

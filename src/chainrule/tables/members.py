@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -56,25 +57,40 @@ def refit(
     runs = [replayed(history) for history in histories]
     epochs = [count for count, _ in runs]
     if checkpoint is not None:
-        mark = zlib.crc32(repr(epochs).encode())  # a name for any number of members
-        options["checkpoint"] = os.path.join(checkpoint, f"refit-{mark:08x}")
+        options["checkpoint"] = os.path.join(checkpoint, refit_folder(epochs))
     networks = make_networks(prepared)
     options |= {"epochs": epochs, "optimizer": [optimizer for _, optimizer in runs]}
     return networks, training.train_again(partial(_fit_many, networks), prepared, **options)
 
 
+def refit_folder(epochs: Sequence[int]) -> str:
+    """Return the name of the folder in which a refit is kept: another one for other epochs."""
+    return f"refit-{zlib.crc32(repr(list(epochs)).encode()):08x}"
+
+
 def _fit_many(networks: Sequence[Network], *data: Any, **options: Any) -> list[History]:
-    """Call `fit_many`; raise FloatingPointError where that warns of a network."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the error says it
+    with quietly():
         histories = fit_many(networks, *data, **options)
+    check_finite(histories)
+    return histories
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Let `fit_many` not warn of what `check_finite` raises."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "network ", RuntimeWarning)
+        yield
+
+
+def check_finite(histories: Sequence[History]) -> None:
+    """Raise FloatingPointError if the numbers of a network stopped being finite."""
     for i, history in enumerate(histories):
         if (history.stop_reason or "").startswith("not finite"):
             raise FloatingPointError(
                 f"member {i}: training stopped in epoch {len(history['epoch']) + 1}, "
                 f"{history.stop_reason}. Lower the learning rate (--learning-rate)"
             )
-    return histories
 
 
 def assess(networks: Sequence[Network], prepared: Prepared) -> tuple[Measured, Measured]:

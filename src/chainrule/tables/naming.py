@@ -45,8 +45,8 @@ def names(schema: Schema, source: Source, batch: pa.Table, start: int) -> Names:
             unit += 1
     target = schema.target
     if target.task == "regress":
-        outputs = [f"predicted {target.name}, standardised"]
-        targets = [f"{target.name}, standardised"]
+        outputs = [f"predicted {each.name}{STANDARDISED}" for each in schema.targets]
+        targets = [f"{each.name}{STANDARDISED}" for each in schema.targets]
     else:
         outputs = [f"probability of {name}" for name in schema.outputs]
         targets = [f"1 for {name}, else 0" for name in schema.outputs]
@@ -69,5 +69,7 @@ def by_index(target: str, schema: Schema, last: int) -> str:
     A unit of the last layer may be named by its class. Raises ValueError for an unknown name.
     """
     short = [name.removesuffix(STANDARDISED).removesuffix(SCALED) for name in schema.inputs]
-    classes = [schema.target.classes, schema.outputs] if schema.target.task == "classify" else []
-    return names_room.by_index(target, last, [short, schema.inputs], classes)
+    outputs = [schema.target.classes, schema.outputs] if schema.target.task == "classify" else []
+    if schema.more:
+        outputs = [tuple(each.name for each in schema.targets), schema.outputs]
+    return names_room.by_index(target, last, [short, schema.inputs], outputs)

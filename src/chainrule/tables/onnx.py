@@ -26,7 +26,7 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
 
     A number is a double, NaN where it is missing; a date the same, in seconds since 1970; a
     category a text as the model has it, empty where it is missing. The outputs are "label" and
-    "probabilities" for classes, "variable" for a number, in the units of the target.
+    "probabilities" for classes, "variable" for a number, in the units of the target, (n, targets).
 
     Raises ImportError without the package onnx, OSError if the file cannot be written, ValueError
     if a column is named as an output is.
@@ -72,8 +72,12 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
     target, outputs = schema.target, []
     if target.task == "regress":
         wide = _as(graph, a, TensorProto.DOUBLE)
-        graph.node("Add", wide * target.scale, target.mean, to=graphs.RESULT)
-        outputs.append((graphs.RESULT, TensorProto.DOUBLE, ["n", 1]))
+        scale, mean = target.scale, target.mean
+        if schema.more:
+            pairs = np.array([(each.scale, each.mean) for each in schema.targets])
+            scale, mean = graph.constant(pairs[:, 0]), graph.constant(pairs[:, 1])
+        graph.node("Add", wide * scale, mean, to=graphs.RESULT)
+        outputs.append((graphs.RESULT, TensorProto.DOUBLE, ["n", len(schema.targets)]))
     else:
         index = graph.node(
             "Reshape", graphs.classes(inner, a, net.sizes[-1]), graph.whole([-1]),

@@ -157,14 +157,22 @@ class Schema:
     left_out: tuple[LeftOut, ...]
     target: Target
     missing: tuple[str, ...]  # the texts that stand for "no value"
+    more: tuple[Target, ...] = ()  # targets beside the first; all are numbers then
 
     def __post_init__(self) -> None:
+        if self.more and any(target.task == "classify" for target in self.targets):
+            raise ValueError("one of several targets has classes; expected numbers")
         names = [c.name for c in self.columns] + [c.name for c in self.left_out]
-        names.append(self.target.name)
+        names += [target.name for target in self.targets]
         if len(set(names)) < len(names):
             raise ValueError("two columns have the same name")
         if not self.columns:
             raise ValueError("no column is left to learn from")
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """All targets, in the order of the outputs; one alone may have an output for each class."""
+        return (self.target, *self.more)
 
     @property
     def numeric(self) -> list[Column]:
@@ -197,7 +205,7 @@ class Schema:
     def outputs(self) -> list[str]:
         """The name of each output of the network."""
         if self.target.task == "regress":
-            return [f"{self.target.name}, standardised"]
+            return [f"{target.name}{STANDARDISED}" for target in self.targets]
         return [f"{self.target.name}={name}" for name in self.target.classes]
 
     def to_dict(self) -> dict[str, Any]:
@@ -207,6 +215,8 @@ class Schema:
             for name in ("clip", "bins"):
                 if not column[name]:
                     del column[name]
+        if not self.more:
+            del about["more"]
         return about
 
     @property
@@ -223,6 +233,7 @@ class Schema:
             tuple(_read(LeftOut, item) for item in _items(about["left_out"], "left_out")),
             _read(Target, about["target"]),
             tuple(_text(item, "missing") for item in _items(about["missing"], "missing")),
+            tuple(_read(Target, item) for item in _items(about["more"], "more")),
         )
 
 
@@ -250,6 +261,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
 _LATER: Mapping[str, dict[str, Any]] = {  # what files of versions 1 and 2 lack
     "Column": {"low": (), "high": (), "clip": 0.0, "bins": ()},
     "Target": {"form": ""},
+    "Schema": {"more": ()},
 }
 
 
@@ -261,11 +273,11 @@ def _read(kind: type[Any], about: Any) -> Any:
         value = about[field.name]
         expected = str(field.type)
         if expected == "tuple[float, ...]":
-            value = tuple(_number(item, field.name) for item in _items(value, field.name))
+            value = tuple(finite(item, field.name) for item in _items(value, field.name))
         elif expected == "tuple[str, ...]":
             value = tuple(_text(item, field.name) for item in _items(value, field.name))
         elif expected == "float":
-            value = _number(value, field.name)
+            value = finite(value, field.name)
         elif expected == "bool":
             if not isinstance(value, bool):
                 raise ValueError(f"its {field.name} is {value!r}; expected true or false")
@@ -297,7 +309,8 @@ def _items(value: Any, name: str) -> Sequence[Any]:
     return value
 
 
-def _number(value: Any, name: str) -> float:
+def finite(value: Any, name: str) -> float:
+    """Return a finite number of JSON; raise ValueError, with its name, for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1000 else math.inf
     if not isinstance(value, float) or not math.isfinite(value):
