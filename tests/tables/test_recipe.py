@@ -110,6 +110,18 @@ def test_a_sample_is_the_same_for_all_batches(
     assert abs(whole.rows[:, 0].mean() - X[:, 0].mean()) < 4 * X[:, 0].std() / math.sqrt(1000)
 
 
+def test_samples_of_files_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "_ROWS", 1000)
+    X = np.arange(6000.0)[:, None] * [1.0, 2.0]
+    whole = encoding.Sample()
+    for rows in (X[:2000], X[2000:2000], X[2000:]):
+        part = encoding.Sample()
+        part.see(rows)
+        whole.join(part)
+    assert len(whole.rows) == 1000
+    assert abs(whole.rows[:, 0].mean() - X[:, 0].mean()) < 4 * X[:, 0].std() / math.sqrt(1000)
+
+
 # --- members -------------------------------------------------------------------------------------
 
 

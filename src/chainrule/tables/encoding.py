@@ -31,7 +31,15 @@ class Sample:
 
     def see(self, X: Floats) -> None:
         """Draw from some more rows, (n, columns)."""
-        priorities = self._rng.random(len(X))
+        self._take(X, self._rng.random(len(X)))
+
+    def join(self, later: Sample) -> None:
+        """Draw from the rows of another sample as well."""
+        if len(later.rows):
+            self._take(later.rows, later._priorities)
+
+    def _take(self, X: Floats, priorities: Floats) -> None:
+        """Keep those rows whose priorities are the least."""
         if not len(self._priorities):
             self.rows = X[:0]
         self.rows = np.concatenate([self.rows, X])
