@@ -145,14 +145,15 @@ def _for_trees(Xa: Any, Xb: Any) -> tuple[Any, Any]:
             for X in (Xa, Xb):
                 d = pd.to_datetime(X[c], errors="coerce", format="ISO8601").dt.tz_localize(None)
                 X[c] = (d - pd.Timestamp("1970-01-01")).dt.total_seconds() / 86400
-                X[c + "_day"], X[c + "_weekday"] = d.dt.dayofyear, d.dt.dayofweek
+                X[c + "_day"], X[c + "_weekday"] = d.dt.day_of_year, d.dt.day_of_week
                 X[c + "_hour"] = d.dt.hour
         elif text.nunique() > 0.5 * len(text) and text.nunique() > 100:
             Xa, Xb = Xa.drop(columns=c), Xb.drop(columns=c)
         else:
             known = sorted(map(str, text.value_counts().index[:200]))
             for X in (Xa, Xb):
-                X[c] = pd.Categorical(X[c].astype(str), categories=known)
+                texts = X[c].astype(str)
+                X[c] = pd.Categorical(texts.where(texts.isin(known)), categories=known)
     return _named(Xa), _named(Xb)
 
 
@@ -190,8 +191,10 @@ def part(given: list[Candidate]) -> Callable[[Any, Any, Table], tuple[Any, float
         train, test = train.copy(), test.copy()
         if table.classify:
             train[table.target] = train[table.target].astype(str)
-        task = "classify" if table.classify else "regress"
-        settings = training.Settings(table.target, task=task, test=0.0, recipe="tuned")
+        settings = training.Settings(
+            table.target, task="classify" if table.classify else "regress", test=0.0,
+            recipe="tuned",
+        )  # fmt: skip
         rows = Memory(pa.Table.from_pandas(train, preserve_index=False))
         begun = perf_counter()
         tuned = tuning.tune(training.prepare(rows, settings), given)

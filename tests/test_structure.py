@@ -19,7 +19,7 @@ ORDER = [
     ["__main__"],
     ["cli"],
     ["__init__"],
-    ["mlflow"],
+    ["mlflow", "ray"],
     ["sklearn"],
     ["tables"],
     ["distributed"],
@@ -34,7 +34,7 @@ ORDER = [
     ["diagnose"],
     ["verify"],
     ["engines"],
-    ["storage"],
+    ["storage", "places"],
     ["equations"],
     ["random", "_version", "_exports", "_forks"],
 ]

@@ -18,6 +18,7 @@ from chainrule.tables.averaging import as_one
 from chainrule.tables.frames import TableModel
 from chainrule.tables.memory import memory
 from chainrule.tables.recipe import FOLDS, Candidate, Task, candidates, search
+from chainrule.tables.roles import Roles
 from chainrule.tables.tuning import Tuned
 
 
@@ -225,7 +226,7 @@ def test_a_member_is_the_network_of_its_best_epoch() -> None:
         if losses[-1] == min(losses):
             best = run.network.parameters.copy()
 
-    schedule = cr.Cosine(0.003, epochs=12, final=0.003 / 50)
+    schedule = cr.Cosine(0.006, epochs=12, final=0.003 * 0.02)
     network.fit(
         task.X[rows], task.y[rows], optimizer=cr.Adam(schedule), epochs=12,
         batch_size=task.batch_size, callbacks=[look],
@@ -248,7 +249,7 @@ def test_weights_of_rows_count() -> None:
     frame = steps(200)
     frame["w"] = np.where(frame.town == "c", 0.0, 2.0)
     frame.loc[frame.town == "c", "y"] = 1e3  # which nobody is to learn
-    ready = prepared(frame, roles=training.Roles(weight="w"))
+    ready = prepared(frame, roles=Roles(weight="w"))
     made = tuning.tune(ready, [Candidate(False, 1e-3)])
     predicted = made.network.predict(ready.X[0][:, : made.network.sizes[0]])[:, 0]
     target = ready.schema.target

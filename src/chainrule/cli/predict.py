@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chainrule.cli import predict_files as many
 from chainrule.cli.loaded import load_tables, open_table
+from chainrule.cli.predict_files import Many
 from chainrule.cli.shared import Finite, check_overwrite, note, read_options, rows_have
 from chainrule.storage.atomic import atomic_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from chainrule.tables.groups import GroupedModel
-    from chainrule.tables.model import TableModel
     from chainrule.tables.prediction import Prediction
-    from chainrule.tables.source import Source
+
+FORMS = ("csv", "tsv", "jsonl", "parquet", "arrow", "feather")
 
 
 @click.command(
@@ -30,6 +29,12 @@ if TYPE_CHECKING:
       chainrule predict model new.csv.gz --missing n.a.
       chainrule predict model new.csv --intervals 0.9
       some-program | chainrule predict model - --json
+      chainrule predict model 'data/*.parquet' --out predictions
+      chainrule predict model 'data/*.parquet' --workers dask://local --out predictions
+
+    Several files, or a pattern in quotes, have an output each in the folder --out, with the name of
+    the file. A second run does those that are missing, or whose file has changed. What is wrong
+    with a file is an error for that file; the others are done.
 
     A missing column that the model needs is an error. Anything else that is new is named on the
     standard error: columns, categories, missing values where the training rows had none, and
@@ -37,10 +42,18 @@ if TYPE_CHECKING:
     """
 )
 @click.argument("model")
-@click.argument("data")
+@click.argument("data", nargs=-1, required=True)
 @click.option(
     "--out", metavar="FILE",
-    help=".csv, .tsv, .jsonl, .parquet, .arrow or .feather, or - for the standard output. [-]",
+    help=".csv, .tsv, .jsonl, .parquet, .arrow or .feather, or - for the standard output [-]. For "
+    "several files a folder.",
+)  # fmt: skip
+@click.option("--format", "form", type=click.Choice(FORMS),
+              help="What to write of several files. [that of each file]")  # fmt: skip
+@click.option(
+    "--workers", metavar="ADDRESS",
+    help="Predict several files on a cluster: dask://local:2 (two processes), dask://HOST:PORT, "
+    "ray://auto, ... [this process]",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True,
               help="Write a line of JSON for each row in place of CSV.")  # fmt: skip
@@ -60,8 +73,10 @@ if TYPE_CHECKING:
 @read_options
 def predict(
     model: str,
-    data: str,
+    data: tuple[str, ...],
     out: str | None,
+    form: str | None,
+    workers: str | None,
     as_json: bool,
     keep: tuple[str, ...],
     intervals: float | None,
@@ -71,7 +86,8 @@ def predict(
 ) -> None:
     """Predict the target for each row of the table DATA with the model of a table.
 
-    DATA is a file, or - for the standard input. Finds columns by their names, in any order. Writes
+    DATA is a file, or - for the standard input; several files, or a pattern in quotes; here, or at
+    an address such as s3://bucket/data. Finds columns by their names, in any order. Writes
     the probability of each class, too.
     """
     out = None if out == "-" else out
@@ -80,8 +96,16 @@ def predict(
         raise click.UsageError(
             f"{model} is a network without columns; expected a model from chainrule train"
         )
-    form = _form(out, (data, model), as_json)
-    source = open_table(data, reading)
+    if len(data) > 1 or workers is not None or form is not None or many.is_many(data[0]):
+        how = Many(
+            model, out, ".jsonl" if as_json else form, workers, keep, spread, new_groups, intervals
+        )
+        many.predict(table, data, how, reading)
+        return
+    form = _form(out, (data[0], model), as_json)
+    source = open_table(data[0], reading)
+    from chainrule.tables.grouped_prediction import prediction_of
+
     prediction = prediction_of(table, source, keep, form == ".jsonl", spread, new_groups, intervals)
     if unknown := prediction.unknown:
         note(f"columns that the model does not know are ignored: {', '.join(unknown)}")
@@ -94,21 +118,6 @@ def predict(
     for line in prediction.words():
         note(line)
     _tell_score(prediction)
-
-
-def prediction_of(
-    table: TableModel | GroupedModel, source: Source, keep: Sequence[str], mark_far: bool,
-    spread: bool, new_groups: str, level: float | None = None,
-) -> Prediction:  # fmt: skip
-    """Return the predictions of a model, or of those of groups."""
-    from chainrule.tables.groups import GroupedModel
-    from chainrule.tables.prediction import Prediction
-
-    if isinstance(table, GroupedModel):
-        from chainrule.tables.grouped_prediction import GroupedPrediction
-
-        return GroupedPrediction(table, source, keep, mark_far, spread, new_groups, level)
-    return Prediction(table, source, keep, mark_far, spread, level)
 
 
 def _form(out: str | None, inputs: tuple[str, ...], as_json: bool) -> str:

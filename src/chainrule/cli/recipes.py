@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from chainrule.training.history import History
 
 # What the recipe of one network has and the tuned one, which validates on folds, has not.
-_OF_PLAIN = ("validation", "validation_data", "group", "time", "patience", "checkpoint", "members")
+_OF_PLAIN = (
+    "validation",
+    "validation_data",
+    "group",
+    "time",
+    "patience",
+    "checkpoint",
+    "members",
+    "watch",
+)
 
 
 def recipe_option(command: Callable[..., Any]) -> Callable[..., Any]:

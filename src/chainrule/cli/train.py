@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule.cli.inspect import data_of
-from chainrule.cli.loaded import open_table
+from chainrule.cli.loaded import on_workers, open_table
 from chainrule.cli.recipes import learn_tuned, recipe_of, recipe_option
+from chainrule.cli.recording import check_watch, watch_options, watching
 from chainrule.cli.shared import (
     ABOVE_0,
     INTERRUPTED,
@@ -79,6 +80,7 @@ class _Every(ParamType["int | timedelta"]):
       chainrule train data.csv --target label --out model
       chainrule train data.parquet --target price --hidden 128,64 --out model
       chainrule train data.csv --target label --drop name --date 'born=%d.%m.%Y' --out model
+      chainrule train 'data/*.parquet' --target label --out model
       chainrule train data.csv --target label --members 8 --out model
       chainrule train data.csv --target price --target rent --out model
       chainrule train sales.csv --target units --by store --out model
@@ -156,12 +158,16 @@ class _Every(ParamType["int | timedelta"]):
               help="The maximum number of categories; all others count as one. [by the rows: 1000, "
               "fewer from 67,000 rows on]")  # fmt: skip
 @read_options
+@click.option("--workers", metavar="ADDRESS",
+              help="Look through the files of a pattern on a cluster: dask://local:2, ray://auto, "
+              "dask://HOST:PORT, ...")  # fmt: skip
 @click.option("--checkpoint", metavar="FOLDER", help="Save the run in this folder, to resume it.")
 @click.option("--every", type=_Every(), default="1", show_default=True,
               help="Epochs or time (30s, 10m) between checkpoints.")  # fmt: skip
 @click.option("--keep", type=click.IntRange(1), default=2, show_default=True,
               help="Number of checkpoints to keep.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Resume from the newest checkpoint in that folder.")
+@watch_options
 @click.option("--plot/--no-plot", default=True, help="Draw the loss curves beside the model. [yes]")
 @plain_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, at the end.")
@@ -169,14 +175,16 @@ def train(data: str, out: str, **given: Any) -> int:
     """Train a network on the table DATA to predict one of its columns.
 
     DATA is a CSV, TSV, JSON Lines, Parquet or Arrow file of any size, also compressed, with a name
-    for each column, or - for the standard input. Prints what becomes of each column, trains, and
-    measures the model on held-out rows, beside a baseline. Numbers are standardised, categories
-    become one-hot, and dates are split into parts; the model file keeps all of this. --numeric,
+    for each column, - for the standard input, or a pattern in quotes for a table in many files.
+    Prints what becomes of each column, trains, and measures the model on held-out rows, beside a
+    baseline. Numbers are standardised, categories become one-hot, and dates are split into parts;
+    the model file keeps all of this. --numeric,
     --categorical, --date, --drop and --missing may be repeated.
     """
     page = Page(given["plain"], silent=given["as_json"])
     plot = _plot_path(out) if given["plot"] and given["by"] is None else None
     _check(data, out, plot, given)
+    check_watch(given)
     settings = _settings(given)
     source = open_table(data, given)
     watched = given["validation_data"]
@@ -188,7 +196,7 @@ def train(data: str, out: str, **given: Any) -> int:
         return 0 if done else _interrupted(given["checkpoint"])
     from chainrule.tables import training
 
-    with page.working(f"reading {data}"):
+    with page.working(f"reading {data}"), on_workers(source, given["workers"]):
         prepared = training.prepare(source, settings, watched)
     tell_table(page, prepared)
     _check_memory(prepared)
@@ -369,5 +377,6 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _keeping(given: dict[str, Any]) -> dict[str, Any]:
     if given["checkpoint"] is None:
-        return {}
-    return {name: given[name] for name in ("checkpoint", "every", "keep", "resume")}
+        return watching(given)
+    kept = {name: given[name] for name in ("checkpoint", "every", "keep", "resume")}
+    return kept | watching(given)

@@ -106,7 +106,7 @@ class _Tabular(BaseEstimator):  # type: ignore[misc]
     def _remember(self, X: Any, names: list[str]) -> None:
         self.n_features_in_ = len(names)
         if isinstance(X, np.ndarray):
-            vars(self).pop("feature_names_in_", None)
+            self.__dict__.pop("feature_names_in_", None)
         else:
             self.feature_names_in_ = np.array(names, dtype=object)
 
@@ -264,7 +264,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
         classes, places = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"y has one class, {classes.tolist()}; expected two or more")
-        vars(self).pop("model_", None)
+        self.__dict__.pop("model_", None)
         model = self._learn(X, places.astype(np.int64), sample_weight, _called(y, "target"))
         self.classes_ = classes
         target = _of_classes(model.schema.target, classes)
@@ -389,7 +389,7 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
         if not np.isfinite(numbers).all():
             row = int(np.flatnonzero(~np.isfinite(numbers))[0])
             raise ValueError(f"y is {numbers[row]} in row {row}; expected a finite number")
-        vars(self).pop("model_", None)
+        self.__dict__.pop("model_", None)
         self.model_ = self._learn(X, numbers, sample_weight, _called(y, "target"))
         return self
 

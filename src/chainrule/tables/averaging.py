@@ -25,27 +25,26 @@ def as_one(members: Sequence[tuple[Network, Units]], units: int, seed: int = 0) 
     geometrically.
     """
     first, count = members[0][0], len(members)
-    depth = len(first.sizes) - 1
-    sizes = [
-        units,
-        *(sum(m.sizes[i] for m, _ in members) for i in range(1, depth)),
-        first.sizes[-1],
-    ]
+    depth, dtype = len(first.sizes) - 1, first.dtype.name
+    inside = [sum(member.sizes[i] for member, _ in members) for i in range(1, depth)]
     layers = first.weighted_layers
     whole = Network(
-        sizes, hidden=[layer.activation for layer in layers[:-1]], output=layers[-1].activation,
-        loss=first.loss, biases=first.biases, dtype=first.dtype.name, seed=seed, init="zeros",
+        [units, *inside, first.sizes[-1]], hidden=[layer.activation for layer in layers[:-1]],
+        output=layers[-1].activation, loss=first.loss, init="zeros", seed=seed,
+        dtype="float64" if dtype == "float64" else "float32",
     )  # fmt: skip
     above = [0] * (depth + 1)  # where the units of the next member begin
     for member, inputs in members:
         for i, (layer, own) in enumerate(
             zip(whole.weighted_layers, member.weighted_layers, strict=True)
         ):
-            rows = slice(None) if i == depth - 1 else slice(above[i + 1], above[i + 1] + len(own.b))
+            last = i == depth - 1
+            rows = slice(None) if last else slice(above[i + 1], above[i + 1] + len(own.W))
             below: Any = inputs if i == 0 else slice(above[i], above[i] + own.W.shape[1])
-            share = count if i == depth - 1 else 1
-            layer.W[rows, below] += own.W / share
-            layer.b[rows] += own.b / share
+            layer.W[rows, below] += own.W / (count if last else 1)
+            assert layer.b is not None
+            assert own.b is not None
+            layer.b[rows] += own.b / (count if last else 1)
         for i in range(1, depth):
             above[i] += member.sizes[i]
     return whole

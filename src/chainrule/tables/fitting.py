@@ -95,6 +95,28 @@ class Fitting:
             ):
                 counts[value] += count
 
+    def fresh(self) -> Fitting:
+        """Return one that has seen nothing, for a file of the table, which becomes its source.
+
+        It knows the least and the largest numbers, for `see_again` takes off those of all files.
+        """
+        made = Fitting(self.source, self.findings, self.missing)
+        made.low, made.high = self.low, self.high
+        del made.source
+        return made
+
+    def join(self, later: Fitting) -> None:
+        """Take in what the next file has taught."""
+        self.n += later.n
+        self.moments.join(later.moments)
+        self.low, self.high = np.fmin(self.low, later.low), np.fmax(self.high, later.high)
+        self.none += later.none
+        for own, others in ((self.none_texts, later.none_texts), (self.counts, later.counts)):
+            for name, counts in others.items():
+                own[name] += counts
+        for name, shifted in later._shifted.items():
+            self._shifted.setdefault(name, Moments()).join(shifted)
+
     @property
     def far_from_0(self) -> list[Finding]:
         """The columns whose numbers differ by little beside their size, such as 1e15 and 1e15 + 1.

@@ -22,6 +22,8 @@ from chainrule.tables.source import Source, TableError, counted
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from chainrule.tables.model import TableModel
+
 REFUSE, EMPTY = "refuse", "empty"
 
 
@@ -181,3 +183,13 @@ class _Columns:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.column_names = list(names)
+
+
+def prediction_of(
+    model: TableModel | GroupedModel, source: Source, kept: Sequence[str], mark_far: bool,
+    spread: bool, new_groups: str, level: float | None = None,
+) -> Prediction:  # fmt: skip
+    """Return the predictions of a model, or of those of groups."""
+    if isinstance(model, GroupedModel):
+        return GroupedPrediction(model, source, kept, mark_far, spread, new_groups, level)
+    return Prediction(model, source, kept, mark_far, spread, level)

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from chainrule.training.history import History
 
 FOLDS = 5
-LAMBDAS = (1e-4, 1e-3, 5e-3)
+LAMBDAS = (1e-5, 1e-3, 1e-2)
+_HANDICAP = 1.1  # of candidates without pieces
 _PROBED = 2  # folds that all candidates are measured on; the best go on
 _PROBED_ROWS = 4000  # of a larger table, on which the candidate is chosen
-_FINAL = 1 / 50  # of the learning rate, at the end of its fall
+_FIRST, _FINAL = 2.0, 0.02  # of the learning rate: it falls along half a cosine, whose mean is one
 Rows = NDArray[np.int64]
 
 
@@ -118,6 +119,14 @@ class Tried:
         """The mean loss of the folds, on rows that their networks have not learned from."""
         return float(np.mean(list(self.losses.values())))
 
+    @property
+    def handicapped(self) -> float:
+        """The loss, higher without pieces, which are given up only for what is clearly better.
+
+        They have bounds, and so predict more safely for rows unlike those of the training.
+        """
+        return self.loss if self.candidate.pieces else self.loss * _HANDICAP
+
 
 @dataclass(frozen=True)
 class Found:
@@ -173,11 +182,12 @@ def search(task: Task, given: Sequence[Candidate]) -> Found:
     fold = task.folds
     going = [Tried(candidate) for candidate in given]
     tried = tuple(going)
+    found = Found(going[0], tried, fold, task.inputs(going[0].candidate))
     stages = [range(FOLDS)] if len(going) == 1 else [range(_PROBED), range(_PROBED, FOLDS)]
     for stage in stages:
         for pieces in (False, True):
             _train(task, [one for one in going if one.candidate.pieces == pieces], fold, stage)
-        going = sorted(going, key=lambda one: one.loss)[:2]
+        going = sorted(going, key=lambda one: one.handicapped)[:2]
         found = Found(going[0], tried, fold, task.inputs(going[0].candidate))
         if found.interrupted:
             break
@@ -190,16 +200,15 @@ def _train(task: Task, tried: Sequence[Tried], fold: Rows, stage: Sequence[int])
         return
     inputs = task.inputs(tried[0].candidate)
     X = task.X if len(inputs) == task.X.shape[1] else np.ascontiguousarray(task.X[:, inputs])
+    rate = task.learning_rate
     runs = [(one, k) for one in tried for k in stage]
     networks = [task.make(len(inputs), k, one.candidate.l2) for one, k in runs]
     watch = _LeftOut(X, task.y, task.weight, fold, {
         id(network): k for network, (_, k) in zip(networks, runs, strict=True)
-    }, max(10, task.epochs // 3))  # fmt: skip
+    }, max(10, task.epochs // 2))  # fmt: skip
     histories = fit_many(
         networks, X, task.y, rows=[np.flatnonzero(fold != k) for _, k in runs],
-        optimizer=Adam(
-            Cosine(task.learning_rate, epochs=task.epochs, final=task.learning_rate * _FINAL)
-        ),
+        optimizer=Adam(Cosine(rate * _FIRST, epochs=task.epochs, final=rate * _FINAL)),
         epochs=task.epochs, batch_size=task.batch_size, sample_weight=task.weight, metrics=[],
         callbacks=[watch, *task.callbacks], verbose=task.verbose,
     )  # fmt: skip

@@ -38,6 +38,7 @@ from chainrule.tables.split import (
     split_by_group,
     split_by_time,
 )
+from chainrule.tables.watching import recorded
 from chainrule.training.callbacks import Callback, EarlyStopping
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Prepared:
     none: Counter[str]  # the texts of the target that were taken for no value
     weight: dict[int, NDArray[np.float64]]  # of the rows of each part; empty if none are given
     own_validation: bool = False  # its rows are those of another file
+    numbers: dict[int, NDArray[np.int64]] = field(default_factory=dict)  # of each part's rows
 
     @property
     def is_refit(self) -> bool:
@@ -234,13 +236,15 @@ def prepare(
         values[TRAIN] = values[TRAIN][order]
         if weight:
             weight[TRAIN] = weight[TRAIN][order]
+    numbers = {part: np.flatnonzero(parts == part) for part in PARTS.values()}
+    numbers[TRAIN] = numbers[TRAIN] if order is None else numbers[TRAIN][order]
     single: tuple[str, ...] = ()
     if classes and settings.test:
         absent = np.setdiff1d(np.arange(len(target.classes)), y[parts == TEST])
         single = tuple(target.classes[i] for i in absent)
     return Prepared(
         settings, source.path, schema, X, values, order is not None, len(parts),
-        counts, single, found.none, weight, validation is not None,
+        counts, single, found.none, weight, validation is not None, numbers,
     )  # fmt: skip
 
 
@@ -305,7 +309,8 @@ def train(
             validation_data=validation if watched else None,
             sample_weight=prepared.weight.get(TRAIN),
             class_weight="balanced" if settings.balanced else None,
-            callbacks=[*stop, *callbacks], verbose=verbose, **options,
+            callbacks=[*stop, *callbacks], verbose=verbose,
+            **recorded(options, prepared.numbers[TRAIN]),
         )  # fmt: skip
 
 
@@ -316,7 +321,7 @@ def refit(
 
     It begins with the same weights and has the same settings, and the learning rate of each epoch
     is that of `fit`; so it needs no validation rows. Its own checkpoints are in a folder inside
-    ``checkpoint``.
+    ``checkpoint``, and its recording in one inside that of ``watch``.
     """
     epochs, optimizer = replayed(history)
     if checkpoint is not None:
@@ -336,6 +341,8 @@ def train_again(fit: Callable[..., T], prepared: Prepared, **options: Any) -> T:
     weight = None
     if prepared.weight:
         weight = np.concatenate([prepared.weight[part] for part in parts])
+    numbers = np.concatenate([prepared.numbers[part] for part in parts])
+    options = recorded(options, numbers if order is None else numbers[order], "refit")
     with rows.released([X]):
         return fit(
             X, y if order is None else y[order],
