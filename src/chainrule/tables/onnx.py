@@ -72,7 +72,8 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
     target, outputs = schema.target, []
     if target.task == "regress":
         wide = _as(graph, a, TensorProto.DOUBLE)
-        scale, mean = target.scale, target.mean
+        scale: Any = target.scale
+        mean: Any = target.mean
         if schema.more:
             pairs = np.array([(each.scale, each.mean) for each in schema.targets])
             scale, mean = graph.constant(pairs[:, 0]), graph.constant(pairs[:, 1])
