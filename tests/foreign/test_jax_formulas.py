@@ -175,7 +175,7 @@ def test_reductions(name: str, data: st.DataObject) -> None:
         check(name, lambda x: function(x, axes), np.round(x))
 
 
-@few(3)
+@few(2)
 @given(st.data())
 def test_operations_that_move_numbers(data: st.DataObject) -> None:
     from jax import lax

@@ -221,8 +221,8 @@ def _moved(b: Bound, k: int, i: Index, o: Index) -> Found:
     return ONE if float(b.moved()[o]) == _FIRST + flat else ZERO
 
 
-# Elements are counted from here, so that no number of the program is one of them, and up to twice as
-# many, which float32 tells apart to a quarter.
+# Elements are counted from here, so that no number of the program is one of them, and up to twice
+# as many, which float32 tells apart to a quarter.
 _FIRST, _MOST_MOVED = 2.0**20 + 0.25, 1 << 20
 _MOVES = (
     "broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", "rev", "slice",
