@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from statistics import median
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # Losses that a new one is held against. Fewer say too little of how far losses lie apart.
 WINDOW, FEWEST = 64, 16
@@ -42,9 +43,8 @@ class Spikes:
         self._quiet += 1
         if len(self._losses) >= FEWEST:
             middle = _middle(self._sorted)
-            if loss - middle > SHARE * abs(middle) and loss - middle > DEVIATIONS * median(
-                abs(each - middle) for each in self._losses
-            ):
+            rise = loss - middle
+            if rise > SHARE * abs(middle) and rise > DEVIATIONS * self._apart(middle):
                 self._quiet = 0
                 found = (
                     f"the loss is {loss:.4g}, where the median of {len(self._losses)} steps before "
@@ -56,8 +56,20 @@ class Spikes:
             del self._sorted[bisect_left(self._sorted, self._losses.popleft())]
         return found if new else None
 
+    def _apart(self, middle: float) -> float:
+        return _middle(sorted(abs(each - middle) for each in self._losses))
 
-def _middle(found: list[float]) -> float:
+    def state(self) -> dict[str, Any]:
+        """Return what it remembers, as plain values."""
+        return {"losses": list(self._losses), "broken": self._broken, "quiet": self._quiet}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned."""
+        self._losses, self._sorted = deque(state["losses"]), sorted(state["losses"])
+        self._broken, self._quiet = state["broken"], state["quiet"]
+
+
+def _middle(values: Sequence[float]) -> float:
     """Return the median of sorted numbers."""
-    half = len(found) // 2
-    return found[half] if len(found) % 2 else (found[half - 1] + found[half]) / 2
+    half = len(values) // 2
+    return values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -102,34 +101,10 @@ def load_run(
     loss_fn: Callable[..., Any] | None = None,
     clip_norm: float | None = None,
 ) -> RunRecord:
-    """Read the folder of a watched run, also of one that died.
-
-    Args:
-        folder: The folder.
-        model: The model that was watched, with any parameters: `RunRecord.why_moved` and
-            `RunRecord.replay` take steps again on a copy. Without it they can tell what was
-            recorded with ``dense=True``.
-        optimizer: Its optimiser, made as for the run.
-        loss_fn: The loss of the run.
-        clip_norm: As for `watch`.
-
-    Raises:
-        OSError: The folder cannot be read.
-        ValueError: The folder holds no watched run.
-
-    Examples:
-        >>> import chainrule as cr
-        >>> run = cr.load_run("run")  # doctest: +SKIP
-        >>> for spike in run.spikes():  # doctest: +SKIP
-        ...     print(spike)
-    """
-    from chainrule.diagnose import folder as folders
+    """Read the folder of a run of PyTorch, as `chainrule.load_run` does."""
     from chainrule.diagnose.record import RunRecord
 
-    path = Path(folder)
-    if not (path / folders.RUN).is_file():
-        raise ValueError(f"folder is {str(path)!r}, which holds no watched run (no {folders.RUN})")
-    about = json.loads((path / folders.RUN).read_text("utf-8"))
+    path, about = about_of(folder)
     source = None
     if about.get("kind") == "torch" and (about.get("dense") or model is not None):
         needed("load_run")
@@ -139,3 +114,14 @@ def load_run(
         model = None if model is None else unwrapped(model)
         source = Source(model, optimizer, loss_fn, clip_norm)
     return RunRecord(path, source)
+
+
+def about_of(folder: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
+    """Return the path of a run's folder, and what was watched.
+
+    Raises ValueError where the folder holds no run, or one that this version does not read.
+    """
+    from chainrule.diagnose import folder as folders
+
+    path = Path(folder)
+    return path, folders.read_about(path)
