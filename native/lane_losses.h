@@ -78,7 +78,7 @@ template <class T> struct LaneLoss {
         }
         return result;
     }
-    V cross_entropy(V* z, const V* y, V* delta, V share) const {
+    V cross_entropy(V* z, const V* y, V* delta, V share, double* told) const {
         const V total = over_units([&](int j) CR_LAMBDA_INLINE { return y[j]; });
         for (int j = 0; j < units; ++j) delta[j] = z[j];
         const Powers p = powers(z);
@@ -92,7 +92,9 @@ template <class T> struct LaneLoss {
             delta[j] = d * part;
             z[j] = e / p.sum;
         }
-        return total * log_of_sum(p) - dot;
+        const V log = log_of_sum(p);
+        for (int q = 0; q < lanes<T>; ++q) told[q] = double(total[q]) * double(log[q]) - double(dot[q]);
+        return total * log - dot;
     }
 
     template <class Cost> V after_softmax(V* z, const V* y, V* delta, V share) const {
@@ -116,14 +118,20 @@ template <class T> struct LaneLoss {
         return sum;
     }
 
-    // a^(L) in place of z, dC_i/dz times `share` in delta; returns C_i.
-    V operator()(V* z, const V* y, V* delta, V share) const {
-        if (loss == Loss::cross_entropy) return cross_entropy(z, y, delta, share);
+    // a^(L) in place of z, dC_i/dz times `share` in delta; returns C_i, and tells it of each lane as losses.h
+    // does.
+    CR_INLINE V operator()(V* z, const V* y, V* delta, V share, double* told) const {
+        if (loss == Loss::cross_entropy) return cross_entropy(z, y, delta, share, told);
+        const V C_i = other(z, y, delta, share, told);
+        for (int q = 0; q < lanes<T>; ++q) told[q] = C_i[q];
+        return C_i;
+    }
+    V other(V* z, const V* y, V* delta, V share, double* told) const {
         if (loss == Loss::binary_cross_entropy) return from_z<BinaryCrossEntropy<T>>(z, y, delta, share);
         if (loss == Loss::poisson) {
             if (activation == Activation::sigmoid) return from_z<PoissonOfSigmoid<T>>(z, y, delta, share);
             if (activation == Activation::softplus) return from_z<PoissonOfSoftplus<T>>(z, y, delta, share);
-            return T(1) + cross_entropy(z, y, delta, share); // sum a = 1, and the rest is the same
+            return T(1) + cross_entropy(z, y, delta, share, told); // sum a = 1, and the rest is the same
         }
         if (activation != Activation::softmax) return elementwise(z, y, delta, share);
         V C_i{};

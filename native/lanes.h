@@ -37,6 +37,7 @@ private:
         double beta1_power, beta2_power, l2_of_step;
         double loss_sum, weight_sum; // of the epoch
         double batch_weight, weight_scale;
+        double told_loss; // of the batch, for step_losses: with each C_i at most largest_loss_
         int power;
     };
 
@@ -67,7 +68,7 @@ private:
 
     int L_, inputs_, outputs_;
     bool biases_, l2_per_sample_;
-    double clip_norm_, beta1_, beta2_, weight_decay_;
+    double clip_norm_, beta1_, beta2_, weight_decay_, largest_loss_;
     Layer* layers_; // 0 .. L; of 0 only `out`
     LaneLoss<T> loss_;
     Sums sums_;
@@ -100,6 +101,7 @@ LaneTrainer<T>::LaneTrainer(const NetworkSpec& network, const PlanSpec& plan, in
     l2_per_sample_ = plan.l2_per_sample, clip_norm_ = plan.clip_norm;
     hyper_ = hyper_of<T>(plan);
     beta1_ = plan.beta1, beta2_ = plan.beta2, weight_decay_ = plan.weight_decay;
+    largest_loss_ = plan.largest_loss;
     batch_ = plan.batch_size;
     const int single = single_bytes / static_cast<int>(sizeof(T));
     sums_ = sums_of(network, plan, single, sizeof(T));
@@ -347,7 +349,10 @@ void LaneTrainer<T>::block(std::int64_t start, int first, int n, int alone, V* d
     for (int i = 0; i < n; ++i) {
         const std::ptrdiff_t at = std::ptrdiff_t{i} * outputs_;
         const V share = shares_[first + i];
-        batch_loss_ += share * loss_(last.a.get() + at, y_.get() + at, last.delta.get() + at, share);
+        double C[lanes<T>];
+        batch_loss_ += share * loss_(last.a.get() + at, y_.get() + at, last.delta.get() + at, share, C);
+        for (int q = 0; q < count_ && members_[q].step_losses; ++q)
+            lane_[q].told_loss += double(share[q]) * (C[q] > largest_loss_ ? largest_loss_ : C[q]);
         for (int q = 0; q < count_ && members_[q].outputs; ++q) {
             T* to = static_cast<T*>(members_[q].outputs) + (start + first + i) * outputs_;
             for (int j = 0; j < outputs_; ++j) to[j] = *lane_of(last.a.get() + at + j, q);
@@ -387,7 +392,7 @@ template <class T> void LaneTrainer<T>::prepare(std::int64_t s) {
         lane_[q].beta1_power = lane_[0].beta1_power, lane_[q].beta2_power = lane_[0].beta2_power;
 }
 
-// The sums of w^2 before the update, for the reported loss.
+// The sums of w^2 before the update, for the reported losses.
 template <class T> void LaneTrainer<T>::note_penalty() {
     using Wide = typename Simd<T>::Wide;
     Wide squares{};
@@ -396,8 +401,11 @@ template <class T> void LaneTrainer<T>::note_penalty() {
             const Wide w = __builtin_convertvector(w_[layers_[l].at + i], Wide);
             squares += w * w;
         }
-    for (int q = 0; q < width_; ++q)
-        lane_[q].loss_sum += lane_[q].batch_weight * lane_[q].weight_scale * lane_[q].l2_of_step / 2 * squares[q];
+    for (int q = 0; q < width_; ++q) {
+        const double penalty = lane_[q].l2_of_step / 2 * squares[q];
+        lane_[q].loss_sum += lane_[q].batch_weight * lane_[q].weight_scale * penalty;
+        if (members_[q].step_losses) members_[q].step_losses[2 * step_of_run_ + 1] = penalty;
+    }
 }
 
 // Adds l2 w to g, and returns what brings each lane's |g| to clip_norm where it is longer.
@@ -429,6 +437,7 @@ template <class T> void LaneTrainer<T>::step(std::int64_t s) {
     weigh(start, n);
     prepare(s);
     batch_loss_ = V{};
+    for (int q = 0; q < width_; ++q) lane_[q].told_loss = 0;
     V* four = sums_.tiny && n >= 4 ? bias_sums_.get() : nullptr;
     const int half = sums_.halves ? n / 2 : 0, alone = sums_.tiny ? n / 8 * 8 : n;
     for (int part = half ? 0 : 1; part < 2; ++part) {
@@ -445,6 +454,9 @@ template <class T> void LaneTrainer<T>::step(std::int64_t s) {
         const double weight = lane.batch_weight * lane.weight_scale;
         lane.loss_sum += weight * static_cast<double>(batch_loss_[q]);
         lane.weight_sum += weight;
+        if (!members_[q].step_losses) continue;
+        members_[q].step_losses[2 * step_of_run_] = lane.told_loss;
+        members_[q].step_losses[2 * step_of_run_ + 1] = 0;
     }
     if (has_l2_) note_penalty();
     V scale = splat<T>(1), l2{};
@@ -476,7 +488,7 @@ bool LaneTrainer<T>::run(const EpochData& data, Member* given, int count, int ep
     Member all[lanes<T>];
     for (int q = 0; q < width_; ++q) {
         all[q] = given[q < count ? q : 0]; // lanes that are left over repeat the first network
-        if (q >= count) all[q].outputs = nullptr;
+        if (q >= count) all[q].outputs = nullptr, all[q].step_losses = nullptr;
     }
     data_ = data, members_ = all, count_ = count;
     const std::int64_t steps = (data.n_samples + batch_ - 1) / batch_;

@@ -142,6 +142,7 @@ template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread, boo
         } else {
             gather<T>(data.y, sample, outputs, y);
         }
+        for (int j = 0; row_loss_.weighs_targets() && j < outputs; ++j) y[j] *= row_loss_.weights[j];
     }
 }
 

@@ -38,6 +38,7 @@ template <class T> struct Layer {
     int in, out;       // units_{l-1}, units_l
     int ld;            // row length of a^(l) and delta^(l)
     Activation g;
+    const Formula* both; // of a custom g
     double dropout;
     bool keeps_derivative; // g' is stored in the forward pass (dropout's factor included)
     Panels<T> F, B;        // forward and backward panels
@@ -88,6 +89,7 @@ private:
     void weigh_batch(const Batch& b, Range mine, int thread);
     void forward(const Batch& b, int l, Range samples, Range panels, int thread);
     void activate(const Batch& b, int l, Range samples, int first_unit, int width);
+    void activate_by_formula(const Batch& b, int l, Range samples, int first_unit, int width);
     void losses(const Batch& b, Range samples);
     void backward(int l, Range samples, Range panels, int thread);
     template <class F> void my_items(int thread, F&& f) const;
@@ -135,6 +137,7 @@ private:
     Layer<T>* layers_; // 0 .. L
     bool biases_;
     RowLoss<T> row_loss_;
+    Array<T> output_weights_;
     double l2_, l2_of_step_;
     bool l2_per_sample_;
     double largest_loss_;

@@ -24,8 +24,9 @@ PUBLIC = {
     "NonFiniteError", "Notation", "PreActivation", "RMSProp", "ReduceOnPlateau", "Schedule",
     "StepDecay", "TensorBoardLogger", "UnitOutput", "WarmUp", "Watch", "Weight", "WeightMatrix",
     "WorkedExample", "Worksheet", "__version__", "diagnose", "explain_jax", "explain_sklearn",
-    "explain_torch", "explore_torch", "fit_many", "from_keras", "from_onnx", "from_safetensors",
-    "from_sklearn", "from_torch", "load", "load_run", "load_table", "watch", "worksheet",
+    "explain_torch", "explore_run", "explore_torch", "fit_many", "from_keras", "from_onnx",
+    "from_safetensors", "from_sklearn", "from_torch", "load", "load_groups", "load_run",
+    "load_table", "watch", "worksheet",
 }  # fmt: skip
 
 

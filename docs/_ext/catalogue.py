@@ -24,8 +24,9 @@ the package:
 import chainrule as cr
 ```
 
-Four modules have names of their own: `chainrule.sklearn`, `chainrule.verify`,
-`chainrule.mlflow` and `chainrule.random`. Shapes use the letters of the
+Six modules have names of their own: `chainrule.sklearn`, `chainrule.verify`,
+`chainrule.mlflow`, `chainrule.distributed`, `chainrule.ray` and `chainrule.random`. Shapes use
+the letters of the
 [design page](../../design.md): n samples, units_l units in layer l, and layer 0 is the input.
 Indices start at 0, so `layers[2].W[1, 2]` is $w_{12}^{(2)}$.
 """
@@ -90,15 +91,16 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "Watched runs",
         "What a training loop did, step by step, and why each weight moved.",
-        ("chainrule.watch", "chainrule.Watch", "chainrule.load_run", "chainrule.RunRecord",
-         "chainrule.ReplayedStep", "chainrule.Move",
-         "chainrule.Share", "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect",
-         "chainrule.LayerNorms"),
+        ("chainrule.watch", "chainrule.Watch", "chainrule.load_run", "chainrule.explore_run",
+         "chainrule.RunRecord", "chainrule.RunExplorer", "chainrule.ReplayedStep",
+         "chainrule.Move", "chainrule.Share", "chainrule.Spike",
+         "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms"),
     ),
     Group(
         "Tables",
         "Models of tables, which `chainrule train` writes.",
-        ("chainrule.load_table", "chainrule.TableModel"),
+        ("chainrule.load_table", "chainrule.TableModel", "chainrule.load_groups",
+         "chainrule.TableGroups"),
     ),
     Group(
         "Worksheets",
@@ -115,8 +117,9 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "Estimators: chainrule.sklearn",
-        "scikit-learn's multilayer perceptrons, trained by chainrule.",
+        "scikit-learn's multilayer perceptrons, trained by chainrule; estimators of dataframes.",
         ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor",
+         "chainrule.sklearn.TabularClassifier", "chainrule.sklearn.TabularRegressor",
          "chainrule.sklearn.trusted_types", "chainrule.sklearn.register_skl2onnx"),
     ),
     Group(
@@ -124,6 +127,16 @@ GROUPS: tuple[Group, ...] = (
         "Models in MLflow: saved, logged, loaded and served.",
         ("chainrule.mlflow.save_model", "chainrule.mlflow.log_model",
          "chainrule.mlflow.load_model"),
+    ),
+    Group(
+        "Clusters: chainrule.distributed",
+        "One network on several machines, to the bits of one.",
+        ("chainrule.distributed.fit",),
+    ),
+    Group(
+        "Ray Data: chainrule.ray",
+        "Predictions of a dataset, on a cluster.",
+        ("chainrule.ray.Predictor",),
     ),
     Group(
         "Random streams: chainrule.random",
@@ -147,7 +160,8 @@ MEMBERS = {
     "hessian_vector_product ggn_diagonal views_of "
     "to_torch to_sklearn to_keras copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
-    "chainrule.TableModel": "predict explain save",
+    "chainrule.TableModel": "predict explain importance partial_dependence sensitivity save",
+    "chainrule.TableGroups": "predict save",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
     "chainrule.RMSProp": "",
@@ -177,13 +191,16 @@ MEMBERS = {
     "chainrule.CallCertificate": "passed text to_dict",
     "chainrule.TorchExplorer": "serve start stop save explain to_dict",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
-    "chainrule.RunRecord": "why_moved replay spikes samples suspects layers noise_scale "
-    "suggested_batch_size steps text html to_dict",
+    "chainrule.RunRecord": "why_moved replay spikes samples suspects row layers noise_scale "
+    "suggested_batch_size steps state text html to_dict",
+    "chainrule.RunExplorer": "serve start stop",
     "chainrule.Watch": "",
     "chainrule.ReplayedStep": "same gradient explain",
     "chainrule.Move": "value reason of earlier text html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
+    "chainrule.sklearn.TabularClassifier": "fit predict predict_proba save network_",
+    "chainrule.sklearn.TabularRegressor": "fit predict save network_",
 }
 
 # Classes that users meet but do not make: their pages show no constructor.
@@ -200,9 +217,10 @@ NOT_MADE = {
     "chainrule.TorchExplanation", "chainrule.JaxExplanation", "chainrule.CallTerm",
     "chainrule.CallContribution", "chainrule.CallContributions", "chainrule.TorchGradients",
     "chainrule.CallCertificate", "chainrule.TorchExplorer",
-    "chainrule.RunRecord", "chainrule.ReplayedStep", "chainrule.Move", "chainrule.Share",
+    "chainrule.RunRecord", "chainrule.RunExplorer", "chainrule.ReplayedStep", "chainrule.Move",
+    "chainrule.Share",
     "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms",
-    "chainrule.TableModel",
+    "chainrule.TableGroups", "chainrule.TableModel",
 }  # fmt: skip
 
 # Names in annotations that stand for something else.

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.explain.findings import Diagnosis
+    from chainrule.explorer.runs.showing import explore_run
     from chainrule.explorer.torch.showing import explore_torch
     from chainrule.foreign.jax.explaining import explain_jax
     from chainrule.foreign.torch.diagnosing import diagnose
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     )
     from chainrule.network import Network
     from chainrule.sklearn.explaining import explain_sklearn
-    from chainrule.tables.loading import load_table
+    from chainrule.tables.loading import load_groups, load_table
     from chainrule.teach.worksheets.worksheet import Worksheet, worksheet
     from chainrule.training.callbacks import Callback, EarlyStopping
     from chainrule.training.checkpoints import CheckpointWarning
@@ -98,6 +99,7 @@ _MODULES = {
     "explain.array_explanation": ("ArrayExplanation",),
     "explain.findings": ("Diagnosis",),
     "foreign.torch.diagnosing": ("diagnose",),
+    "explorer.runs.showing": ("explore_run",),
     "explorer.torch.showing": ("explore_torch",),
     "foreign.jax.explaining": ("explain_jax",),
     "foreign.torch.explaining": ("explain_torch",),
@@ -113,7 +115,7 @@ _MODULES = {
     ),
     "network": ("Network",),
     "sklearn.explaining": ("explain_sklearn",),
-    "tables.loading": ("load_table",),
+    "tables.loading": ("load_groups", "load_table"),
     "teach.worksheets.worksheet": ("Worksheet", "worksheet"),
     "training.callbacks": ("Callback", "EarlyStopping"),
     "training.checkpoints": ("CheckpointWarning",),
@@ -172,6 +174,7 @@ __all__ = [
     "explain_jax",
     "explain_sklearn",
     "explain_torch",
+    "explore_run",
     "explore_torch",
     "fit_many",
     "from_keras",
@@ -180,6 +183,7 @@ __all__ = [
     "from_sklearn",
     "from_torch",
     "load",
+    "load_groups",
     "load_run",
     "load_table",
     "watch",

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tempfile
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +14,9 @@ from chainrule.equations.activations import Activation
 from chainrule.equations.losses import Loss
 from chainrule.loading import load
 from chainrule.network import Network
-from chainrule.storage import models
-from chainrule.storage.atomic import write_atomically
+from chainrule.storage import archive, models
 
 Array = NDArray[Any]
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the least that a zip file can say: equal networks, equal bytes
 
 
 @exported("chainrule")
@@ -159,13 +153,11 @@ class Ensemble(Sequence[Network]):
             OSError: The file cannot be written.
             ValueError: A parameter is NaN or infinite.
         """
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-            for i, network in enumerate(self):
-                network.check_parameters()
-                entry = zipfile.ZipInfo(f"{i:05d}.safetensors", _EPOCH)
-                archive.writestr(entry, models.content(network, network.parameters))
-        write_atomically(path, buffer.getvalue())
+        entries = {}
+        for i, network in enumerate(self):
+            network.check_parameters()
+            entries[archive.name_of(i)] = models.content(network, network.parameters)
+        archive.write(path, entries)
 
     @classmethod
     def load(
@@ -181,23 +173,14 @@ class Ensemble(Sequence[Network]):
             OSError: The file cannot be read.
             ValueError: It is not such a file, or a network in it is damaged.
         """
-        name = os.fspath(path)
         networks = []
-        try:
-            with zipfile.ZipFile(name) as archive, tempfile.TemporaryDirectory() as folder:
-                entries = archive.namelist()
-                if entries != [f"{i:05d}.safetensors" for i in range(len(entries))] or not entries:
-                    raise ValueError(f"{name} is not an ensemble: its entries are not model files")
-                part = Path(folder) / "network.safetensors"
-                for entry in entries:
-                    part.write_bytes(archive.read(entry))
-                    try:
-                        networks.append(load(part, custom))
-                    except ValueError as error:
-                        reason = str(error).replace(str(part), entry)
-                        raise ValueError(f"{name}: {reason}") from None
-        except zipfile.BadZipFile as error:
-            raise ValueError(f"{name} is not an ensemble that chainrule wrote: {error}") from None
+        with archive.opened(path, "an ensemble") as file:
+            names = file.names
+            if not names or names != [archive.name_of(i) for i in range(len(names))]:
+                raise ValueError("it is not an ensemble: its entries are not model files")
+            for name in names:
+                with file.as_file(name) as part:
+                    networks.append(load(part, custom))
         return cls(networks)
 
 

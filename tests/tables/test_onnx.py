@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,26 @@ COLUMNS = (
     Column("size", "number", True, ("value",), (3.0,), (4.0,), (2.0,)),
     Column("weight", "number", False, ("value",), (-1.0,), (0.25,), (0.5,)),
     Column(
-        "day", "date", True, DATE_PARTS, (1e4, *[0.1] * 6), (1e8, *[0.5] * 6), (1e4, *[0.7] * 6)
+        "day",
+        "date",
+        True,
+        DATE_PARTS,
+        (1e4, *[0.1] * 6),
+        (1e8, *[0.5] * 6),
+        (1e4, *[0.7] * 6),
+        clip=3.0,
+        bins=(-1e5, 0.0, 2e4),
+    ),
+    Column(
+        "robust",
+        "number",
+        True,
+        ("value",),
+        (3.0,),
+        (4.0,),
+        (2.0,),
+        clip=2.0,
+        bins=(-1.0, 0.5, 3.0, 4.25, 9.0),
     ),
     Column("colour", "category", True, categories=("blue", "red"), rare=True, rares=("pink",)),
     Column("plain", "category", categories=("False", "True")),
@@ -55,6 +75,9 @@ def frame(n: int = 400) -> pd.DataFrame:
         "colour": rng.choice(["blue", "red", "pink", "new", "NA", ""], n),
         "plain": rng.choice(["True", "true", "FALSE", "other", ""], n), "seconds": seconds,
     })  # fmt: skip
+    made["robust"] = np.round(rng.normal(3, 3, n), 3)
+    made.loc[4::7, "robust"] = np.nan
+    made.loc[5::70, "robust"] = 1e20
     made.loc[::7, "size"] = np.nan
     made.loc[1::7, "size"] = -999
     made.loc[3::9, "weight"] = np.nan
@@ -98,6 +121,22 @@ def test_a_number(tmp_path: Path) -> None:
     own, found = both(model(Target("what", "regress", "number", (), 50.0, 4.0)), tmp_path)
     assert own["what"].std() > 0.5
     np.testing.assert_allclose(found["variable"][:, 0], own["what"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_several_networks_predict_their_mean(dtype: str, tmp_path: Path) -> None:
+    for target in (Target("what", "regress", "number", (), 50.0, 4.0),
+                   Target("what", "classify", "text", ("a", "b", "c"))):  # fmt: skip
+        one = model(target, dtype)
+        others = tuple(one.network.copy() for _ in range(2))
+        for i, network in enumerate(others):
+            network.parameters[...] *= 0.2 * i
+        whole = replace(one, others=others)
+        own, found = both(whole, tmp_path)
+        alone, _ = both(one, tmp_path)
+        values = own.drop(columns="what") if target.classes else own[["what"]]
+        np.testing.assert_allclose(list(found.values())[-1], values, rtol=2e-5, atol=1e-6)
+        assert not np.allclose(values, alone[list(values)])
 
 
 def test_a_column_named_like_an_output(tmp_path: Path) -> None:

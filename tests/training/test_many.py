@@ -255,3 +255,16 @@ def test_a_folder_that_holds_a_run_leaves_the_seeds_alone(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="holds a run"):
         cr.fit_many(given, X, Y, seeds=9, epochs=1, checkpoint=tmp_path)
     assert [network.seed for network in given] == [0, 1, 2]
+
+
+def test_each_network_has_its_own_number_of_epochs() -> None:
+    lengths = [3, 9, 1, 9, 4] * 5
+    together, alone = networks(25), networks(25)
+    of_many = cr.fit_many(together, X, Y, epochs=lengths)
+    of_each = [net.fit(X, Y, epochs=n) for net, n in zip(alone, lengths, strict=True)]
+    assert_same(together, alone, of_many, of_each)
+    with pytest.raises(ValueError, match="one for each of the 25 networks, got 2 numbers of epo"):
+        cr.fit_many(together, X, Y, epochs=[1, 2])
+    with pytest.raises(ValueError, match=r"epochs\[1\]"):
+        cr.fit_many(together[:2], X, Y, epochs=[1, 0])
+    assert [len(history.epoch) for history in of_many] == lengths

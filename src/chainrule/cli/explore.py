@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainrule.cli.shared import dataset_option, header_option, hidden_option, note
+from chainrule.cli.serving import serving_options, warn_of_others
+from chainrule.cli.shared import (
+    dataset_option,
+    header_option,
+    hidden_option,
+    member_option,
+    note,
+    of_option,
+)
 
 if TYPE_CHECKING:
     from chainrule.explorer.session import Session
@@ -38,6 +46,8 @@ _MOST_ROWS = 10_000  # of a table
 @hidden_option
 @click.option("--data", metavar="FILE", help="The samples: CSV or TSV, or .npz (X, y).")
 @header_option
+@of_option
+@member_option
 @dataset_option
 @click.option("--lesson", metavar="FILE", help="Play a lesson: Markdown, as the docs describe it.")
 @click.option(
@@ -70,19 +80,15 @@ _MOST_ROWS = 10_000  # of a table
     metavar="η",
     help="Learning rate. [0.5 for classic samples, else 0.1]",
 )
-@click.option(
-    "--host", "address", default="127.0.0.1", show_default=True, help="The address to listen on."
-)
-@click.option(
-    "--port", type=click.IntRange(1, 65535), help="The port. [the first free one from 8765 on]"
-)
-@click.option("--browser/--no-browser", default=True, help="Whether to open a browser. [yes]")
+@serving_options
 def explore(
     model: str | None,
     sizes: str | None,
     hidden: str,
     data: str | None,
     header: bool | None,
+    member: int | None,
+    of: str | None,
     dataset: str | None,
     lesson: str | None,
     live: str | None,
@@ -118,7 +124,7 @@ def explore(
             raise click.UsageError(f"--lesson and {clash[0]} exclude each other; choose one")
         make = lesson_of(lesson)
     else:
-        subject = subject_of(model, sizes, data, header, hidden, dataset)
+        subject = subject_of(model, sizes, data, header, hidden, dataset, member, of)
 
         def make() -> Session:
             session = session_of(*subject, quick=dataset is not None)
@@ -145,25 +151,33 @@ def subject_of(
     header: bool | None,
     hidden: str,
     dataset: str | None,
+    member: int | None = None,
+    of: str | None = None,
 ) -> tuple[Network | None, Any, Any, str]:
     """Return the network, X, y and a name, as far as the options name them."""
     from chainrule.cli import samples as tables
+    from chainrule.cli.loaded import load_table
     from chainrule.explorer.subject import suited
     from chainrule.loading import load as load_network
     from chainrule.network import Network
-    from chainrule.tables import model as models
     from chainrule.tables.opening import open_table
     from chainrule.tables.source import Reading
     from chainrule.teach import datasets
 
     if model is not None and sizes is not None:
         raise click.UsageError("MODEL and --sizes exclude each other; choose one")
+    if (member is not None or of is not None) and model is None:
+        raise click.UsageError("--member and --of need MODEL, the model of a table")
     if data is not None and dataset is not None:
         raise click.UsageError("--data and --dataset exclude each other; choose one")
     network: Network | None = None
     table = None
     if model is not None:
-        table = models.load(model)
+        table = load_table(model, of=of)
+        if table is not None:
+            table = table.member(member)
+        elif member is not None:
+            raise click.UsageError(f"--member is for models of tables, but {model} is a network")
         network = load_network(model) if table is None else table.network
     chosen = None
     if dataset is not None:
@@ -272,16 +286,11 @@ def _save(session: Session, save: str, steps: int) -> int:
 
 
 def _serve(make: Callable[[], Session], host: str, port: int | None, browser: bool) -> int:
-    from chainrule.explorer.hosts.server import Server, is_loopback
+    from chainrule.explorer.hosts.server import Server
 
     make()  # reports what is wrong with the data now, not in the page
     server = Server(make, host, port)
-    if not is_loopback(host):
-        click.echo(
-            f"Warning: other machines can reach {host}. Anyone with the address and its token can "
-            "use this computer's processor, and the connection is not encrypted.",
-            err=True,
-        )
+    warn_of_others(host)
     click.echo(f"The explorer is at\n\n    {server.url}\n\nPress Ctrl-C to stop it.")
     if browser:
         webbrowser.open(server.url)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule.cli.loaded import load, load_table
-from chainrule.cli.shared import Page, check_overwrite, plain_option, read_options
+from chainrule.cli.shared import (
+    Page,
+    check_overwrite,
+    member_option,
+    of_option,
+    plain_option,
+    read_options,
+)
 
 if TYPE_CHECKING:
     from chainrule.network import Network
@@ -25,7 +32,9 @@ _FOR_C = ("dtype", "arithmetic", "quantize", "name", "main")
       chainrule export net.safetensors --to onnx --out model.onnx
 
     The model of a table is written with its preprocessing: the inputs are the columns, and
-    numbers, texts, dates and missing values are read as chainrule predict reads them.
+    numbers, texts, dates and missing values are read as chainrule predict reads them. A model
+    with several networks becomes one graph of ONNX, which predicts their mean; C takes one of
+    them, --member N. Of a file from train --by one group is written, --of GROUP.
     """
 )
 @click.argument("model")
@@ -58,6 +67,8 @@ _FOR_C = ("dtype", "arithmetic", "quantize", "name", "main")
 @click.option(
     "--data", metavar="FILE", help="C: samples, to measure what rounding the parameters costs."
 )
+@of_option
+@member_option
 @plain_option
 @read_options
 def export(model: str, form: str, out: str, data: str | None, plain: bool, **options: Any) -> None:
@@ -66,7 +77,11 @@ def export(model: str, form: str, out: str, data: str | None, plain: bool, **opt
 
     check_overwrite(out, [out], [path for path in (model, data) if path is not None])
     for_c = {name: options.pop(name) for name in _FOR_C}
-    table = load_table(model, options["missing"])
+    table = load_table(model, options["missing"], options["of"])
+    if table is not None and options["member"] is not None:
+        table = table.member(options["member"])
+    elif table is None and options["member"] is not None:
+        raise click.UsageError(f"--member is for models of tables, but {model} is a network")
     network = load_network(model) if table is None else table.network
     page = Page(plain)
     if form == "onnx":

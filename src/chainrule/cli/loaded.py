@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from chainrule.loading import load as load_network
 if TYPE_CHECKING:
     from chainrule.explain.names import Names
     from chainrule.network import Network
+    from chainrule.tables.groups import GroupedModel
     from chainrule.tables.model import TableModel
     from chainrule.tables.source import Source
 
@@ -44,15 +46,17 @@ def load(
 
     Rows of a table without a target are an error, or left out with ``leave_out``.
     """
-    table = load_table(model, reading["missing"])
+    table = load_table(model, reading["missing"], reading["of"])
     if table is not None:
-        return _columns(table, data, reading, label, leave_out)
+        return _columns(table.member(reading["member"]), data, reading, label, leave_out)
     mine = {
         "--label": (label, None),
         "--delimiter": (reading["delimiter"], None),
         "--decimal": (reading["decimal"], "."),
         "--encoding": (reading["encoding"], "utf-8"),
         "--missing": (reading["missing"], ()),
+        "--member": (reading["member"], None),
+        "--of": (reading["of"], None),
     }
     for option, (given, unsaid) in mine.items():
         if given != unsaid:
@@ -64,19 +68,35 @@ def load(
     return Loaded(network, len(samples), lambda rows: (samples.X[rows], samples.y[rows], None))
 
 
-def load_table(model: str, missing: Sequence[str] = ()) -> TableModel | None:
-    """Load the model of a table; return None for a network without columns.
+def load_tables(model: str, missing: Sequence[str] = ()) -> TableModel | GroupedModel | None:
+    """Load the model of a table, or those of its groups; None for a network without columns.
 
     ``missing`` are more texts that stand for no value.
     """
-    from chainrule.tables import model as models
+    from chainrule.tables.groups import load
 
-    table = models.load(model)
+    table = load(model)
     return table.with_missing(missing) if table is not None and missing else table
 
 
+def load_table(model: str, missing: Sequence[str] = (), of: str | None = None) -> TableModel | None:
+    """Load one model of a table: that of the group ``of``, if there is one for each group."""
+    from chainrule.tables.groups import GroupedModel
+
+    table = load_tables(model, missing)
+    if isinstance(table, GroupedModel):
+        return table.one(of)
+    if table is not None and of is not None:
+        raise click.UsageError(f"--of is for models from train --by, but {model} has one model")
+    return table
+
+
 def open_table(path: str, reading: dict[str, Any]) -> Source:
-    """Open a table with the reading options of a command; "-" is the standard input."""
+    """Open a table with the reading options of a command; "-" is the standard input.
+
+    A pattern, such as data/*.parquet, is one table in many files.
+    """
+    from chainrule.tables import files
     from chainrule.tables.opening import open_stream
     from chainrule.tables.opening import open_table as open_source
     from chainrule.tables.source import Reading
@@ -84,11 +104,36 @@ def open_table(path: str, reading: dict[str, Any]) -> Source:
     _spare_pandas()
     names = ("header", "delimiter", "decimal", "encoding")
     said = Reading(**{name: reading[name] for name in names})
+    if path != "-" and (files.is_pattern(path) or files.is_remote(path)):
+        from chainrule.tables.many_files import Files
+
+        return Files(files.found([path]), said)
     if path != "-":
         return open_source(path, said)
     if sys.stdin is None:
         raise click.UsageError("the standard input is closed; pass the path of a file")
     return open_stream(sys.stdin.buffer, said, "the standard input")
+
+
+@contextmanager
+def on_workers(source: Source, address: str | None) -> Iterator[None]:
+    """Take the statistics of a table in many files on the workers of a place, in this block."""
+    if address is None:
+        yield
+        return
+    from chainrule.places import opened
+    from chainrule.tables.many_files import Files
+
+    if not isinstance(source, Files):
+        raise click.UsageError(
+            "--workers shares files out; expected a pattern in quotes as DATA, such as "
+            "'data/*.parquet'"
+        )
+    try:
+        with opened(address, "--workers") as place, source.on(place):
+            yield
+    except RuntimeError as error:  # of the workers
+        raise click.ClickException(str(error)) from error
 
 
 def _spare_pandas() -> None:

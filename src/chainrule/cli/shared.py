@@ -192,6 +192,15 @@ dataset_option = click.option(
     "--dataset", metavar="NAME", help="Classic samples instead: circles, moons, ..."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+member_option = click.option(
+    "--member",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Which network of a model from train --members, counted from 0.",
+)
+of_option = click.option(
+    "--of", metavar="GROUP", help="Which group's model of a file from train --by."
+)
 plain_option = click.option("--plain", is_flag=True, help="Print no colour and no progress bar.")
 
 
@@ -239,7 +248,7 @@ def data_options(command: F) -> F:
         help="The samples: CSV or TSV (inputs, then the class or the targets), or .npz (X, y). For "
         "the model of a table, a file with its columns.",
     )
-    return data(read_options(command))
+    return data(of_option(member_option(read_options(command))))
 
 
 class Page:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule.cli.inspect import data_of
-from chainrule.cli.loaded import open_table
+from chainrule.cli.loaded import on_workers, open_table
+from chainrule.cli.recipes import learn_tuned, recipe_of, recipe_option
 from chainrule.cli.recording import check_watch, watch_options, watching
 from chainrule.cli.shared import (
     ABOVE_0,
@@ -28,7 +29,7 @@ from chainrule.cli.shared import (
     plain_option,
     read_options,
 )
-from chainrule.cli.told import draw, refit_words, tell_measures, tell_table
+from chainrule.cli.told import draw, learn, tell_table
 
 if TYPE_CHECKING:
     from chainrule.tables.training import Prepared, Settings
@@ -79,6 +80,10 @@ class _Every(ParamType["int | timedelta"]):
       chainrule train data.csv --target label --out model
       chainrule train data.parquet --target price --hidden 128,64 --out model
       chainrule train data.csv --target label --drop name --date 'born=%d.%m.%Y' --out model
+      chainrule train 'data/*.parquet' --target label --out model
+      chainrule train data.csv --target label --members 8 --out model
+      chainrule train data.csv --target price --target rent --out model
+      chainrule train sales.csv --target units --by store --out model
       chainrule train big.parquet --target label --checkpoint run --out model
       chainrule train big.parquet --target label --checkpoint run --resume --out model
 
@@ -86,7 +91,8 @@ class _Every(ParamType["int | timedelta"]):
     """
 )
 @click.argument("data")
-@click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
+@click.option("--target", "targets", required=True, multiple=True, metavar="COLUMN",
+              help="The column to predict. Repeat it for numbers to predict together.")  # fmt: skip
 @click.option("--out", required=True, metavar="FILE", help="The file for the model.")
 @click.option(
     "--task",
@@ -94,6 +100,7 @@ class _Every(ParamType["int | timedelta"]):
     default="auto",
     help="Whether the target holds classes or a number. [detected]",
 )
+@recipe_option
 @click.option(
     "--hidden", type=_Hidden(), default="64,32", show_default=True,
     help="Units of the hidden layers, or none.",
@@ -109,9 +116,16 @@ class _Every(ParamType["int | timedelta"]):
 )
 @click.option("--learning-rate", type=ABOVE_0, default=0.003, show_default=True,
               help="Learning rate of Adam at the start.")  # fmt: skip
-@click.option("--l2", type=Finite(0), help="λ of the L2 penalty. [3 / rows, at most 0.01]")
+@click.option("--l2", type=Finite(0), help="λ of the L2 penalty. [chosen by the recipe tuned; of "
+              "plain 3 / rows, at most 0.01]")  # fmt: skip
 @click.option("--dropout", type=_SHARE, default=0.0, show_default=True,
               help="Dropout rate of the hidden layers.")  # fmt: skip
+@click.option("--members", type=click.IntRange(1, 1000), default=1, show_default=True,
+              help="Train so many networks with other seeds; the mean of all is the prediction, "
+              "and predict --spread tells how far they are apart.")  # fmt: skip
+@click.option("--by", metavar="COLUMN",
+              help="Train a model for each value of this column; predict takes that of each "
+              "row.")  # fmt: skip
 @click.option("--balanced", is_flag=True, help="Weight the classes so that all count the same.")
 @click.option(
     "--loss",
@@ -144,6 +158,9 @@ class _Every(ParamType["int | timedelta"]):
               help="The maximum number of categories; all others count as one. [by the rows: 1000, "
               "fewer from 67,000 rows on]")  # fmt: skip
 @read_options
+@click.option("--workers", metavar="ADDRESS",
+              help="Look through the files of a pattern on a cluster: dask://local:2, ray://auto, "
+              "dask://HOST:PORT, ...")  # fmt: skip
 @click.option("--checkpoint", metavar="FOLDER", help="Save the run in this folder, to resume it.")
 @click.option("--every", type=_Every(), default="1", show_default=True,
               help="Epochs or time (30s, 10m) between checkpoints.")  # fmt: skip
@@ -158,47 +175,42 @@ def train(data: str, out: str, **given: Any) -> int:
     """Train a network on the table DATA to predict one of its columns.
 
     DATA is a CSV, TSV, JSON Lines, Parquet or Arrow file of any size, also compressed, with a name
-    for each column, or - for the standard input. Prints what becomes of each column, trains, and
-    measures the model on held-out rows, beside a baseline. Numbers are standardised, categories
-    become one-hot, and dates are split into parts; the model file keeps all of this. --numeric,
+    for each column, - for the standard input, or a pattern in quotes for a table in many files.
+    Prints what becomes of each column, trains, and measures the model on held-out rows, beside a
+    baseline. Numbers are standardised, categories become one-hot, and dates are split into parts;
+    the model file keeps all of this. --numeric,
     --categorical, --date, --drop and --missing may be repeated.
     """
     page = Page(given["plain"], silent=given["as_json"])
-    plot = _plot_path(out) if given["plot"] else None
+    plot = _plot_path(out) if given["plot"] and given["by"] is None else None
     _check(data, out, plot, given)
     check_watch(given)
     settings = _settings(given)
     source = open_table(data, given)
     watched = given["validation_data"]
     watched = None if watched is None else open_table(watched, given)
+    if given["by"] is not None:
+        from chainrule.cli.by import train_groups
+
+        done = train_groups(page, source, settings, _keeping(given), out, given["as_json"])
+        return 0 if done else _interrupted(given["checkpoint"])
     from chainrule.tables import training
 
-    with page.working(f"reading {data}"):
+    with page.working(f"reading {data}"), on_workers(source, given["workers"]):
         prepared = training.prepare(source, settings, watched)
     tell_table(page, prepared)
     _check_memory(prepared)
-    network = training.make_network(prepared)
-    page.fact("network", str(network))
-    history = training.fit(network, prepared, verbose=int(page.live), **_keeping(given))
-    if history.stop_reason == "interrupted":
+    if prepared.settings.recipe == "tuned":
+        trained = learn_tuned(page, prepared)
+    else:
+        if settings.recipe == "tuned":
+            page.fact("recipe", "plain: the table is too large for the tuned one")
+        trained = learn(page, prepared, _keeping(given))
+    if trained is None:
         return _interrupted(given["checkpoint"])
-    if not page.live:  # otherwise the progress bar has shown it
-        page.fact("trained", history.summary())
-    measured, beside = training.assess(network, prepared)
-    tell_measures(page, prepared, measured, beside)
-    learned = 0
-    if prepared.is_refit:
-        network, again = training.refit(
-            prepared, history, verbose=int(page.live), **_keeping(given)
-        )
-        if again.stop_reason == "interrupted":
-            return _interrupted(given["checkpoint"])
-        learned = prepared.n_own
-        page.say()
-        page.fact("refit", refit_words(learned, again, bool(measured)))
-    model = training.model(network, prepared, history, measured, beside, learned)
+    model, histories = trained
     model.save(out)
-    drawn = plot if plot is not None and draw(history, plot, data) else None
+    drawn = plot if plot is not None and draw(histories, plot, data) else None
     saved = f"Saved: {out}"
     if drawn is not None:
         saved += f", and the loss curves in {drawn}"
@@ -208,7 +220,8 @@ def train(data: str, out: str, **given: Any) -> int:
     page.say(saved, "bold")
     if given["as_json"]:
         files = {"model": out, "plot": drawn, "data": data, "rows": prepared.n_rows}
-        click.echo(json.dumps(files | data_of(network, model), indent=2, ensure_ascii=False))
+        told = files | data_of(model.network, model)
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     return 0
 
 
@@ -233,6 +246,16 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
         raise click.UsageError("--validation and --validation-data contradict each other")
     if own == data == "-":
         raise click.UsageError("DATA and --validation-data are both -; name a file")
+    targets = given["targets"]
+    if twice := [name for name in targets if targets.count(name) > 1]:
+        raise click.UsageError(f"--target names the column {twice[0]!r} twice; name it once")
+    if given["by"] is not None and len(targets) > 1:
+        raise click.UsageError("--by takes one --target; train a model for each")
+    if given["by"] is not None:
+        for option in ("validation_data", "plot"):
+            if _is_said(option) and given[option]:
+                name = option.replace("_", "-")
+                raise click.UsageError(f"--by and --{name} contradict each other; leave one out")
     if given["group"] is not None and given["time"] is not None:
         raise click.UsageError("--group and --time contradict each other; split by one of them")
     for path in written:
@@ -256,7 +279,9 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
     folder = given["checkpoint"]
     if given["resume"] and folder is None:
         raise click.UsageError("--resume needs --checkpoint FOLDER, the folder of the run")
-    if not given["resume"] and (epoch := _reached(folder)) is not None:
+    if given["resume"] and (epoch := _reached(folder)) is not None:
+        _check_members(folder, given["members"], given["by"] is not None)
+    elif (epoch := _reached(folder)) is not None:
         raise click.UsageError(
             f"{folder} holds a run that reached epoch {epoch}. Resume it with --resume, or name "
             "another folder."
@@ -273,11 +298,14 @@ def _check_memory(prepared: Prepared) -> None:
     schema = prepared.schema
     sizes = (len(schema.inputs), *prepared.settings.hidden, len(schema.outputs))
     n = sum((fan_in + 1) * units for fan_in, units in itertools.pairwise(sizes))
-    need = _COPIES * 4 * n  # bytes in float32
+    members = prepared.settings.members
+    need = _COPIES * 4 * n * members  # bytes in float32
     if need > _memory():
+        whole = "it" if members == 1 else f"{members} of them"
         raise ValueError(
-            f"a network of {'-'.join(map(str, sizes))} units has {n:,} parameters; training it "
-            f"takes {need / 1e9:,.4g} GB, more than this machine has. Use fewer units (--hidden)."
+            f"a network of {'-'.join(map(str, sizes))} units has {n:,} parameters; training "
+            f"{whole} takes {need / 1e9:,.4g} GB, more than this machine has. Use fewer units "
+            "(--hidden)."
         )
 
 
@@ -295,7 +323,27 @@ def _reached(folder: str | None) -> int | None:
 
     if folder is None or not os.path.isdir(folder):
         return None
-    return max((epoch for epoch, _ in checkpoints(Path(folder))), default=None)
+    members = _numbered(Path(folder))
+    runs = [Path(folder), *members, *(own for path in members for own in _numbered(path))]
+    return max((epoch for run in runs for epoch, _ in checkpoints(run)), default=None)
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Return the folders of the runs in a folder: of members, or of groups."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
+
+
+def _check_members(folder: str, members: int, by: bool) -> None:
+    """Raise UsageError unless the run in a folder is one of as many networks."""
+    runs = _numbered(Path(folder))
+    own = [run for path in runs[:1] for run in _numbered(path)]
+    held = bool(own), len(own or runs) or 1
+    if held != (by, members):
+        words = [f"{'--by and ' * by}--members {count}" for by, count in (held, (by, members))]
+        raise click.UsageError(
+            f"{folder} holds a run with {words[0]}; this one has {words[1]}. Use the same, or name "
+            "another folder."
+        )
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -312,16 +360,18 @@ def _settings(given: dict[str, Any]) -> Settings:
             raise click.UsageError(f"--date names the column {name!r} twice; name it once")
         dates[name] = match[2] if match else ""
     wishes = Wishes(given["numeric"], given["categorical"], dates, given["drop"])
+    first, *others = given["targets"]
     same = (
-        "target", "hidden", "activation", "epochs", "batch_size", "learning_rate", "l2", "dropout",
+        "hidden", "activation", "epochs", "batch_size", "learning_rate", "l2", "dropout",
         "patience", "test", "validation", "balanced", "loss", "refit",
-        "max_categories", "seed",
+        "max_categories", "seed", "members",
     )  # fmt: skip
     return Settings(
-        **{name: given[name] for name in same},
+        first, more_targets=tuple(others), **{name: given[name] for name in same},
+        recipe=recipe_of(given, _is_said),
         task=None if given["task"] == "auto" else given["task"],
         missing=missing_texts(given["missing"]), wishes=wishes,
-        roles=Roles(given["weight"], given["group"], given["time"]),
+        roles=Roles(given["weight"], given["group"], given["time"], given["by"]),
     )  # fmt: skip
 
 

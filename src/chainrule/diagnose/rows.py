@@ -35,7 +35,8 @@ class RowLosses:
         if not len(rows):
             return
         self._reach(int(rows.max()) + 1)
-        if len(rows) > 1 and len(np.unique(rows)) < len(rows):  # a row twice in a batch
+        rising = (rows[1:] > rows[:-1]).all()
+        if not rising and len(np.unique(rows)) < len(rows):  # a row twice in a batch
             for row, loss in zip(rows.tolist(), losses.tolist(), strict=True):
                 self._add(np.array([row]), np.array([loss]))
         else:

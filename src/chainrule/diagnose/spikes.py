@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -53,7 +53,7 @@ class Spikes:
         self._losses.append(loss)
         insort(self._sorted, loss)
         if len(self._losses) > WINDOW:
-            self._sorted.remove(self._losses.popleft())
+            del self._sorted[bisect_left(self._sorted, self._losses.popleft())]
         return found if new else None
 
     def _apart(self, middle: float) -> float:

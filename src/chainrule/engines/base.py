@@ -25,7 +25,8 @@ class Plan:
 
     With ``l2_per_sample`` the λ of a step is the network's ``l2`` divided by the sum of the sample
     weights in its batch (by their number without weights), as in scikit-learn's MLP. In the losses
-    of single steps a sample counts as at most ``largest_loss``.
+    of single steps a sample counts as at most ``largest_loss``. With ``micro_batches`` a step is
+    what `chainrule.engines.micro` says, and ``batch_size`` a multiple of it.
     """
 
     optimizer: Optimizer
@@ -33,6 +34,7 @@ class Plan:
     clip_norm: float | None = None
     l2_per_sample: bool = False
     largest_loss: float = math.inf
+    micro_batches: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ class Epoch:
     There is one learning rate for each step. ``order`` is a permutation of the samples, or None to
     take them as they come. ``outputs``, (n, units_L), if given receives a^(L) of the training
     passes at each sample's row. ``step_losses``, (steps, 2), if given receives each step's mean
-    loss without the penalty, and the penalty, both from before its update. ``seen`` if given
-    receives what somebody who watches the run wants to know.
+    loss without the penalty, and the penalty, both from before its update. ``number`` counts the
+    epochs of a run from 0. ``seen`` if given receives what somebody who watches the run wants to
+    know.
     """
 
     samples: Samples
@@ -90,6 +93,7 @@ class Epoch:
     order: NDArray[np.int64] | None = None
     outputs: NDArray[Any] | None = None
     step_losses: NDArray[np.float64] | None = None
+    number: int = 0
     seen: Seen | None = None
 
 
@@ -100,7 +104,8 @@ class Together:
     ``rates`` are (M, epochs, steps). ``orders``, (1 or M, epochs, n), are rows of the samples: the
     same for all networks, or each one's own, which may leave samples out or take them twice; None
     takes them as they come. ``outputs``, (M, n, units_L), if given receives a^(L) of the training
-    passes of the last epoch, in the order in which the samples were taken.
+    passes of the last epoch, in the order in which the samples were taken. ``step_losses``, (M,
+    epochs, steps, 2), if given receives what `Epoch` says of them.
     """
 
     networks: Sequence[FeedForward]
@@ -110,6 +115,7 @@ class Together:
     rates: NDArray[np.float64]
     orders: NDArray[np.int64] | None = None
     outputs: NDArray[Any] | None = None
+    step_losses: NDArray[np.float64] | None = None
 
 
 @dataclass
@@ -218,6 +224,10 @@ class OneByOne(ABC):
         """See `Engine.threads_of`."""
         return 1
 
+    def instructions(self) -> str:
+        """See `Engine.instructions`."""
+        return "numpy"
+
     def epoch_orders(self, seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
         """See `chainrule.random.epoch_orders`."""
         return epoch_orders(seed, epoch, count, n_samples)
@@ -314,6 +324,10 @@ class Engine(Protocol):
 
     def threads_of(self, network: FeedForward) -> int:
         """Return how many threads the engine may use for a network."""
+        ...
+
+    def instructions(self) -> str:
+        """Return the name of the instruction set, on which the last bits of a sum depend."""
         ...
 
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:

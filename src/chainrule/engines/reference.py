@@ -136,17 +136,23 @@ def _step(
     """Update parameters and slots, or leave them as they were and say what is not finite."""
     if not math.isfinite(g.loss):
         return _failure_forward(state.step, g)
-    flat = _clipped(_flat(g), plan)
+    return apply(network, plan, state, _flat(g), eta)
+
+
+def apply(
+    network: FeedForward, plan: Plan, state: State, flat: NDArray[Any], eta: float
+) -> Failure | None:
+    """Take the step of a gradient, which clipping shortens in place; see `_step`."""
+    flat = _clipped(flat, plan)
     theta = network.parameters.copy()
     slots = {name: values.copy() for name, values in state.slots.items()}
     plan.optimizer.update(theta, flat, slots, eta, state.step + 1)
     if not (np.isfinite(theta).all() and np.isfinite(flat).all()):
-        for l, (dW, (W, b)) in enumerate(zip(g.dW, network.views_of(theta), strict=True), start=1):
-            if not np.isfinite(dW).all():
-                return Failure(state.step, l, "gradient")
-            if not (np.isfinite(W).all() and (b is None or np.isfinite(b).all())):
-                return Failure(state.step, l, "parameters")
-        return Failure(state.step, len(g.dW), "gradient")
+        both = zip(network.views_of(flat), network.views_of(theta), strict=True)
+        for l, (gradients, parameters) in enumerate(both, start=1):
+            for what, parts in (("gradient", gradients), ("parameters", parameters)):
+                if not all(part is None or np.isfinite(part).all() for part in parts):
+                    return Failure(state.step, l, what)
     network.parameters[...] = theta
     for name, values in slots.items():
         state.slots[name][...] = values

@@ -8,7 +8,8 @@ the tensors, which tells damage; nothing comes after it.
 
 A checkpoint (`chainrule.training.checkpoints`) is a model file with more in it: the description
 has a key ``checkpoint``, and the names of its tensors begin with ``checkpoint.``. The model of
-a table (`chainrule.tables.model`) has a key ``table``.
+a table (`chainrule.tables.model`) has a key ``table``; if it has several networks, the parameters
+of the others are tensors whose names begin with ``table.``.
 """
 
 from __future__ import annotations
@@ -187,7 +188,13 @@ def load(
     """
     own = _own(custom)
     with opened(path) as file:
-        return _build(file, own, kind)
+        about, _ = check(file)
+        if more := sum(name.startswith(f"{TABLE}.") for name in file.keys()):  # noqa: SIM118
+            raise ValueError(
+                f"it is the model of a table with {more + 1} networks; chainrule.load reads one. "
+                "Read it with chainrule.load_table"
+            )
+        return build(file, about, own, kind)
 
 
 def _own(custom: Sequence[Activation | Loss]) -> dict[tuple[type, str], Activation | Loss]:
@@ -204,8 +211,13 @@ def _own(custom: Sequence[Activation | Loss]) -> dict[tuple[type, str], Activati
     return own
 
 
-def _build(file: OpenFile, own: Mapping[tuple[type, str], Activation | Loss], kind: type[N]) -> N:
-    about, _ = check(file)
+def build(
+    file: OpenFile,
+    about: Mapping[str, Any],
+    own: Mapping[tuple[type, str], Activation | Loss],
+    kind: type[N],
+) -> N:
+    """Return the network of a file that has been checked; ``about`` is what `check` returned."""
     functions = [_function(entry, Activation, own) for entry in about["activations"]]
     loss = _function(about["loss"], Loss, own)
     network = kind(
@@ -238,7 +250,8 @@ def check(file: OpenFile) -> tuple[dict[str, Any], list[str]]:
         raise ValueError("its activations or dropout rates do not fit its layers")
     shapes = _expected_shapes(sizes, about["biases"])
     names = set(file.keys())
-    more = {name for name in names if name.startswith(f"{CHECKPOINT}.") and CHECKPOINT in about}
+    room = tuple(f"{key}." for key in (CHECKPOINT, TABLE) if key in about)
+    more = {name for name in names if name.startswith(room)}
     _check_tensors(file, names - more, shapes, about["dtype"])
     if "digest" in about and text is not None:
         signed = _SIGNED.fullmatch(text)

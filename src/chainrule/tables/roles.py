@@ -21,23 +21,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns that weigh the rows, and that split them; weight and group are not inputs."""
+    """The columns that weigh the rows, and that split them: between parts, or between models.
+
+    Of these, only the time is an input.
+    """
 
     weight: str | None = None
     group: str | None = None
     time: str | None = None
+    by: str | None = None
 
     @property
     def left_out(self) -> dict[str, str]:
         """The columns that are not inputs, and why."""
-        both = {self.weight: "the weight of each row", self.group: "the group of each row"}
-        return {name: why for name, why in both.items() if name is not None}
+        every = {
+            self.weight: "the weight of each row",
+            self.group: "the group of each row",
+            self.by: "each of its values has a model of its own",
+        }
+        return {name: why for name, why in every.items() if name is not None}
 
     def check(self, names: Sequence[str], target: str, wishes: Wishes, path: str) -> None:
         """Raise TableError for a column that does not exist, or has another role as well."""
         inputs = [*wishes.numeric, *wishes.categorical, *wishes.dates, *wishes.drop]
         taken = {target: "--target"}
-        for option in ("weight", "group", "time"):
+        for option in ("weight", "group", "time", "by"):
             name = getattr(self, option)
             if name is None:
                 continue

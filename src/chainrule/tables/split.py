@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.tables.source import TableError
+from chainrule.tables.source import NothingToLearnError
 
 TRAIN, VALIDATION, TEST, NONE = 0, 1, 2, -1  # NONE: the row has no target
 PARTS = {"training": TRAIN, "validation": VALIDATION, "test": TEST}
@@ -104,7 +104,7 @@ def _check(
     for name, part in PARTS.items():
         share = {"training": 1.0, "validation": validation, "test": test}[name]
         if share and not (parts == part).any():
-            raise TableError(
+            raise NothingToLearnError(
                 f"a split by {what} leaves no row for the {name}: the rows with a target have "
                 f"{found}. Change --test and --validation, or split by another column."
             )
@@ -112,7 +112,7 @@ def _check(
         learned = np.unique(y[parts == TRAIN])
         lost = np.setdiff1d(y[parts != NONE], learned)
         if len(lost):
-            raise TableError(
+            raise NothingToLearnError(
                 f"a split by {what} leaves {len(lost):,} of the classes without a training row; "
                 "change --test, --validation or --seed, or split by another column"
             )
@@ -123,7 +123,7 @@ def _present(y: NDArray[Any], classes: bool) -> NDArray[np.int64]:
     present = np.flatnonzero(y >= 0 if classes else ~np.isnan(y))
     n = len(present)
     if n < _FEWEST:
-        raise TableError(
+        raise NothingToLearnError(
             f"{n} row{'s have' if n != 1 else ' has'} a target; training, validation and test "
             f"need {_FEWEST} or more"
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,6 +46,7 @@ def fit(
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
     clip_norm: float | None = None,
+    micro_batches: int | None = None,
     metrics: Sequence[str | Metric] | None = None,
     callbacks: Sequence[Callback | Callable[..., object]] = (),
     checkpoint: str | os.PathLike[str] | None = None,
@@ -76,6 +78,10 @@ def fit(
             or "balanced" for n / (number of classes · samples of the class). Multiplied with
             ``sample_weight``.
         clip_norm: Shorten a gradient whose norm, over all parameters, is above this to it.
+        micro_batches: Cut each batch into so many parts, and add the sums of their gradients as one
+            fixed tree: the bits of `chainrule.distributed.fit`, on this machine alone. The samples
+            are then cut into as many shards of consecutive rows, each shuffled on its own, and a
+            batch takes as many rows from each. ``batch_size`` must be a multiple.
         metrics: What to measure besides the loss: "accuracy", "mean_squared_error",
             "mean_absolute_error", "r2", or functions (y_true, y_pred) -> float. None measures the
             accuracy after a cross-entropy, and else nothing.
@@ -122,8 +128,34 @@ def fit(
     network.check_parameters()
     task = Task.check(
         network, X, y, sample_weight, class_weight, validation_data, optimizer, batch_size,
-        clip_norm, shuffle, metrics,
+        clip_norm, shuffle, metrics, micro_batches,
     )  # fmt: skip
+    if watch is not None and micro_batches is not None:
+        raise ValueError(
+            "watch and micro_batches cannot be combined: what a batch of micro-batches does is not "
+            "recorded. Leave one of them out"
+        )
+    return run(
+        task, epochs=epochs, callbacks=callbacks, checkpoint=checkpoint, every=every, keep=keep,
+        resume=resume, watch=watch, verbose=verbose,
+    )  # fmt: skip
+
+
+def run(
+    task: Task,
+    *,
+    epochs: int,
+    callbacks: Sequence[Callback | Callable[..., object]],
+    checkpoint: str | os.PathLike[str] | None,
+    every: int | timedelta,
+    keep: int,
+    resume: bool,
+    verbose: int,
+    watch: object = None,
+    computing: AbstractContextManager[Engine] | None = None,
+) -> History:
+    """Train as `fit` does; ``computing``, entered after all checks, gives another engine."""
+    network = task.network
     epochs = whole(epochs, "epochs")
     called = callback_room.check(callbacks)
     keeper = keepers.choose(checkpoint, every, keep, resume)
@@ -133,20 +165,23 @@ def fit(
     check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
 
     state = State(slots=task.plan.optimizer.start(network.parameters))
-    run = Run(network, History(task.columns), epochs, state, _describe=task.settings)
+    this = Run(network, History(task.columns), epochs, state, _describe=task.settings)
     shape = (epochs, task.steps, task.plan.batch_size, len(task.samples))
     screen = progress.screen(bool(verbose), *shape)
     with (
+        nullcontext(task.engine) if computing is None else computing as engine,
         Interrupt(screen.stopping) as interrupt,
-        keeper.keeping(run, called) as found,
-        screen.showing(run.history),
+        keeper.keeping(this, called) as found,
+        screen.showing(this.history),
     ):
-        course = Course(task, run, called, interrupt, keeper)
-        with started(called, run, found):
-            _epochs(course, screen, task.engine if recorder is None else recorder)
+        if computing is not None:
+            task = replace(task, engine=engine)
+        course = Course(task, this, called, interrupt, keeper)
+        with started(called, this, found) if called or found else nullcontext():
+            _epochs(course, screen, engine if recorder is None else recorder)
         if course.failed is not None:
-            raise error_of(run, *course.failed)
-    return run.history
+            raise error_of(this, *course.failed)
+    return this.history
 
 
 def _recorder(

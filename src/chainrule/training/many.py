@@ -9,43 +9,30 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from chainrule.engines import EpochResult, Plan, State, Together
+from chainrule.engines import Plan, State
 from chainrule.equations.arrays import numeric
 from chainrule.equations.checks import warn, whole
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Adam, Optimizer
-from chainrule.equations.schedules import (
-    Constant,
-    Cosine,
-    ExponentialDecay,
-    Schedule,
-    StepDecay,
-    WarmUp,
-    as_schedule,
-)
-from chainrule.random import epoch_orders
 from chainrule.training import callbacks as callback_room
 from chainrule.training import keeper as keepers
-from chainrule.training import progress
+from chainrule.training import placed, progress
 from chainrule.training.callbacks import AtEpochEnd, Callback, Run
 from chainrule.training.course import Course
-from chainrule.training.errors import error_of
+from chainrule.training.errors import NonFiniteError, error_of
 from chainrule.training.fit import started
-from chainrule.training.history import History, duration, number
+from chainrule.training.history import Histories, History
 from chainrule.training.interrupt import Interrupt
 from chainrule.training.metrics import Metric
+from chainrule.training.placed import Members, Trained
 from chainrule.training.task import Task, check_type
-
-Rows = NDArray[np.int64]
-
-_CHUNK = 3e10  # operations between two looks at a run in Python: about half a second
+from chainrule.training.together import Member, Rows, train
 
 
 def fit_many(
@@ -55,7 +42,7 @@ def fit_many(
     *,
     rows: Sequence[ArrayLike] | None = None,
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
-    epochs: int = 10,
+    epochs: int | Sequence[int] = 10,
     batch_size: int = 32,
     shuffle: bool = True,
     seeds: int | Sequence[int] | None = None,
@@ -69,6 +56,7 @@ def fit_many(
     every: int | timedelta = 1,
     keep: int = 2,
     resume: bool = False,
+    on: Any = None,
     watch: None = None,
     verbose: int = 1,
 ) -> list[History]:
@@ -91,7 +79,7 @@ def fit_many(
             group, or a sample with repeats. None takes all rows.
         optimizer: How a step moves the parameters: one for all networks, or one for each. None is
             ``Adam()``.
-        epochs: How many times to go through the samples.
+        epochs: How many times to go through the samples: one number for all, or one for each.
         batch_size: How many samples a step takes.
         shuffle: Whether each epoch takes the samples in a new order, which follows from each
             network's seed.
@@ -109,6 +97,10 @@ def fit_many(
         every: As in `Network.fit`.
         keep: As in `Network.fit`.
         resume: As in `Network.fit`.
+        on: Where to train: "dask://HOST:PORT" or "ray://HOST:PORT" for a cluster, "dask://local:2"
+            or "ray://local:2" for two processes on this machine, a client of Dask, or what
+            ``ray.init()`` returned. None trains in this process. The networks end with the same
+            bits on processors of one kind.
         watch: Has to be None: networks that are trained side by side are not recorded.
         verbose: 0 draws no progress bar.
 
@@ -120,9 +112,13 @@ def fit_many(
         ValueError: An argument has an impossible value, or data do not fit a network, which the
             message names. Nothing has been changed.
         OSError: A checkpoint cannot be written.
+        ImportError: The engine that ``on`` names is not installed.
+        ConnectionError: ``on`` names a cluster that does not answer, or that has no workers.
+        RuntimeError: The workers of ``on`` cannot run chainrule, or no network could be trained.
 
     Warns:
-        RuntimeWarning: Numbers of a network stopped being finite.
+        RuntimeWarning: Numbers of a network stopped being finite; or, with ``on``, it could not be
+            trained: its history is empty, and its ``stop_reason`` says why.
 
     Examples:
         >>> import chainrule as cr
@@ -137,80 +133,184 @@ def fit_many(
             f"watch is {watch!r}; fit_many records no run, because networks are trained side by "
             "side. Record a network of its own: network.fit(X, y, watch=...)"
         )
-    given = list(networks)
-    settings = _Settings(
-        X, y, sample_weight, class_weight, validation_data, batch_size, clip_norm, shuffle, metrics
-    )
-    own_seeds = _seeds(seeds, len(given))
-    tasks = _tasks(given, settings, _optimizers(optimizer, len(given)), rows)
-    epochs = whole(epochs, "epochs")
-    called = callback_room.check(callbacks)
-    folders = [None if checkpoint is None else Path(checkpoint) / str(i) for i in range(len(given))]
-    kept = [keepers.choose(folder, every, keep, resume) for folder in folders]
-    check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
-
-    shape = (epochs, max(len(given), 1), 1, len(given))
-    screen = progress.screen(bool(verbose), *shape)
-    everything = _Histories()
-    with ExitStack() as stack:
-        undo = stack.enter_context(ExitStack())  # until every run has started
-        for network, seed in zip(given, own_seeds, strict=True):
-            if seed is not None:
-                undo.callback(setattr, network, "seed", network.seed)
-                network.seed = seed
-        interrupt = stack.enter_context(Interrupt(screen.stopping))
-        members = []
-        for task, keeper in zip(tasks, kept, strict=True):
-            own = [_copy(callback) for callback in called]
-            state = State(slots=task.plan.optimizer.start(task.network.parameters))
-            describe = task.settings if checkpoint is not None else dict
-            run = Run(task.network, History(task.columns), epochs, state, _describe=describe)
-            if own or checkpoint is not None:
-                found = stack.enter_context(keeper.keeping(run, own))
-                stack.enter_context(started(own, run, found))
-            course = Course(task, run, own, interrupt, keeper)
-            simple = not own and checkpoint is None and task.validation is None
-            members.append(_Member(course, task.rows, task.whole, simple and not task.measures))
-            everything.append(run.history)
-        undo.pop_all()
-        stack.enter_context(screen.showing(everything))
-        _train(members, interrupt, screen)
-    failed = [(i, m.course) for i, m in enumerate(members) if m.course.failed is not None]
-    for i, course in failed:
-        assert course.failed is not None
-        warn(f"network {i}: {error_of(course.run, *course.failed)}", RuntimeWarning)
-    return list(everything)
-
-
-class _Histories(list[History]):
-    """The histories of many runs, as the screen sees them."""
-
-    def summary(self) -> str:
-        count, losses = len(self), [h["loss"][-1] for h in self if h["loss"]]
-        seconds = sum(sum(h["seconds"]) for h in self)
-        between = f": loss {number(min(losses))} to {number(max(losses))}" if losses else ""
-        return f"{count} network{'s' * (count != 1)} in {duration(seconds)}{between}"
+    call = Call(
+        networks, X, y, rows, optimizer, epochs, batch_size, shuffle, seeds, validation_data,
+        sample_weight, class_weight, clip_norm, metrics, callbacks, checkpoint, every, keep, resume,
+    )  # fmt: skip
+    return fit_all([call], verbose)[0] if on is None else _elsewhere(call, on, verbose)
 
 
 @dataclass(frozen=True)
-class _Settings:
-    """The arguments of `fit` that are the same for all networks."""
+class Call:
+    """The arguments of `fit_many`."""
 
+    networks: Iterable[FeedForward]
     X: Any
     y: Any
-    sample_weight: Any
-    class_weight: Any
-    validation_data: Any
-    batch_size: int
-    clip_norm: float | None
-    shuffle: bool
-    metrics: Any
+    rows: Any = None
+    optimizer: Any = None
+    epochs: Any = 10
+    batch_size: int = 32
+    shuffle: bool = True
+    seeds: Any = None
+    validation_data: Any = None
+    sample_weight: Any = None
+    class_weight: Any = None
+    clip_norm: float | None = None
+    metrics: Any = None
+    callbacks: Sequence[Callback | Callable[..., object]] = ()
+    checkpoint: str | os.PathLike[str] | None = None
+    every: int | timedelta = 1
+    keep: int = 2
+    resume: bool = False
 
-    def check(self, network: FeedForward, optimizer: Optimizer, X: Any, y: Any, s: Any) -> Task:
+    def checked(self) -> _Checked:
+        """Check the arguments; nothing is changed."""
+        networks = list(self.networks)
+        seeds = _seeds(self.seeds, len(networks))
+        tasks = _tasks(networks, self, _optimizers(self.optimizer, len(networks)), self.rows)
+        epochs = _epochs(self.epochs, len(networks))
+        called = callback_room.check(self.callbacks)
+        folder = self.checkpoint
+        kept = [
+            keepers.choose(
+                None if folder is None else Path(folder) / str(i), self.every, self.keep,
+                self.resume,
+            ) for i in range(len(networks))
+        ]  # fmt: skip
+        return _Checked(tasks, seeds, epochs, called, kept, folder is not None)
+
+    def as_arrays(self) -> Call:
+        """Return what other processes can be sent: arrays in place of frames and maps of files."""
+
+        def array(values: Any, name: str) -> Any:
+            return None if values is None else np.array(numeric(values, name))
+
+        validation = self.validation_data
+        if validation is not None:
+            validation = tuple(map(array, validation, ("X", "y", "sample_weight")))
+        return replace(
+            self, networks=(), rows=None, optimizer=None, seeds=None, X=array(self.X, "X"),
+            y=array(self.y, "y"), sample_weight=array(self.sample_weight, "sample_weight"),
+            validation_data=validation,
+        )  # fmt: skip
+
+    def task(self, network: FeedForward, optimizer: Optimizer, X: Any, y: Any, s: Any) -> Task:
+        """Check what a network is trained on."""
         return Task.check(
             network, X, y, s, self.class_weight, self.validation_data, optimizer,
             self.batch_size, self.clip_norm, self.shuffle, self.metrics,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A call that has been checked: something for each network, and the callbacks of all."""
+
+    tasks: list[_PartTask]
+    seeds: list[int | None]
+    epochs: list[int]
+    callbacks: list[Callback]
+    keepers: list[keepers.Keeper]
+    is_kept: bool
+
+
+def fit_all(calls: Sequence[Call], verbose: int = 1) -> list[list[History]]:
+    """Make several calls of `fit_many`, which then share threads and progress, as one.
+
+    Returns the histories of each. Raises and warns as `fit_many`; nothing is changed before all
+    calls have been checked.
+    """
+    checked = [call.checked() for call in calls]
+    check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
+    everything, errors = _fit(checked, verbose)
+    for i, error in errors.items():
+        warn(f"network {i}: {error}", RuntimeWarning)
+    histories = iter(everything)
+    return [[next(histories) for _ in call.tasks] for call in checked]
+
+
+def _fit(
+    checked: Sequence[_Checked], verbose: int
+) -> tuple[list[History], dict[int, NonFiniteError]]:
+    """Train; return the histories, and the errors of those whose numbers were not finite."""
+    count = sum(len(call.tasks) for call in checked)
+    most = max((epochs for call in checked for epochs in call.epochs), default=1)
+    screen = progress.screen(bool(verbose), most, max(count, 1), 1, count)
+    everything, members = Histories(), list[Member]()
+    with ExitStack() as stack:
+        undo = stack.enter_context(ExitStack())  # until every run has started
+        for call in checked:
+            for task, seed in zip(call.tasks, call.seeds, strict=True):
+                if seed is not None:
+                    undo.callback(setattr, task.network, "seed", task.network.seed)
+                    task.network.seed = seed
+        interrupt = stack.enter_context(Interrupt(screen.stopping))
+        for call in checked:
+            for task, keeper, epochs in zip(call.tasks, call.keepers, call.epochs, strict=True):
+                own = [_copy(callback) for callback in call.callbacks]
+                state = State(slots=task.plan.optimizer.start(task.network.parameters))
+                describe = task.settings if call.is_kept else dict
+                run = Run(task.network, History(task.columns), epochs, state, _describe=describe)
+                if own or call.is_kept:
+                    found = stack.enter_context(keeper.keeping(run, own))
+                    stack.enter_context(started(own, run, found))
+                course = Course(task, run, own, interrupt, keeper)
+                simple = not (own or call.is_kept or task.validation or task.measures)
+                members.append(Member(course, task.rows, task.whole, simple))
+                everything.append(run.history)
+        undo.pop_all()
+        stack.enter_context(screen.showing(everything))
+        train(members, interrupt, screen)
+    errors = {
+        i: error_of(member.course.run, *member.course.failed)
+        for i, member in enumerate(members)
+        if member.course.failed is not None
+    }
+    return list(everything), errors
+
+
+def _elsewhere(call: Call, on: Any, verbose: int) -> list[History]:
+    """Make a call on the workers of a place."""
+    checked = call.checked()
+    check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
+    placed.check(checked.callbacks, checked.tasks, call.checkpoint)
+    members = Members(
+        [task.network for task in checked.tasks],
+        [task.plan.optimizer for task in checked.tasks],
+        checked.seeds, checked.epochs, None if call.rows is None else list(call.rows),
+    )  # fmt: skip
+    shared = replace(call.as_arrays(), callbacks=checked.callbacks)
+    return placed.train(on, _on_worker, shared, checked.tasks, members, bool(verbose))
+
+
+def _on_worker(shared: Call, members: Members, threads: int | None) -> list[Trained | str]:
+    """Train some networks; return what came of each, or for those that failed the error."""
+    try:
+        return _trained(shared, members, threads)
+    except Exception:  # once more one by one, to find out whose it is
+        found: list[Trained | str] = []
+        for i in range(len(members.networks)):
+            try:
+                found += _trained(shared, members.some([i]), threads)
+            except Exception as error:
+                found.append(f"{type(error).__name__}: {error}")
+        return found
+
+
+def _trained(shared: Call, members: Members, threads: int | None) -> list[Trained | str]:
+    networks = [network.copy() for network in members.networks]
+    for network in networks:
+        network.threads = network.threads or threads
+    call = replace(
+        shared, networks=networks, optimizer=members.optimizers, epochs=members.epochs,
+        rows=members.rows, seeds=None if None in members.seeds else members.seeds,
+    )  # fmt: skip
+    histories, errors = _fit([call.checked()], verbose=0)
+    return [
+        Trained(network.parameters, history, str(errors[i]) if i in errors else None)
+        for i, (network, history) in enumerate(zip(networks, histories, strict=True))
+    ]
 
 
 @dataclass(frozen=True)
@@ -219,20 +319,6 @@ class _PartTask(Task):
 
     rows: Rows | None = None
     whole: Samples | None = None
-
-
-@dataclass
-class _Member:
-    """A network on its way. ``simple``: nobody looks at its epochs one by one."""
-
-    course: Course
-    rows: Rows | None
-    whole: Samples | None  # what the rows are of; None: it shares no samples with others
-    simple: bool
-
-    @property
-    def network(self) -> FeedForward:
-        return self.course.task.network
 
 
 def _optimizers(given: Any, count: int) -> list[Optimizer]:
@@ -246,6 +332,14 @@ def _optimizers(given: Any, count: int) -> list[Optimizer]:
         check_type((Optimizer,), optimizer, need)
     _check_count(len(optimizers), count, "optimizers")
     return optimizers
+
+
+def _epochs(given: Any, count: int) -> list[int]:
+    if not isinstance(given, Iterable):
+        return [whole(given, "epochs")] * count
+    epochs = [whole(number, f"epochs[{i}]") for i, number in enumerate(given)]
+    _check_count(len(epochs), count, "numbers of epochs")
+    return epochs
 
 
 def _seeds(given: Any, count: int) -> list[int | None]:
@@ -291,7 +385,7 @@ def _rows(given: Any, count: int, n: int) -> list[Rows | None]:
 
 def _tasks(
     networks: list[FeedForward],
-    settings: _Settings,
+    call: Call,
     optimizers: list[Optimizer],
     rows: Sequence[ArrayLike] | None,
 ) -> list[_PartTask]:
@@ -304,32 +398,30 @@ def _tasks(
             raise ValueError(f"networks[{i}] is in the list twice; every network is trained once")
         seen.add(id(network))
     shared: dict[Any, Task] = {}
-    weighted = settings.sample_weight is not None or settings.class_weight is not None
-    lists = None if rows is None else _rows(rows, len(networks), len(numeric(settings.X, "X")))
+    weighted = call.sample_weight is not None or call.class_weight is not None
+    lists = None if rows is None else _rows(rows, len(networks), len(numeric(call.X, "X")))
     tasks = []
     for i, (network, optimizer) in enumerate(zip(networks, optimizers, strict=True)):
         own = None if lists is None else lists[i]
         try:
             network.check_parameters()
             if own is not None and weighted:  # whose ratios are those of the rows alone
-                X, y = numeric(settings.X, "X")[own], numeric(settings.y, "y")[own]
-                s = settings.sample_weight
+                X, y = numeric(call.X, "X")[own], numeric(call.y, "y")[own]
+                s = call.sample_weight
                 s = None if s is None else numeric(s, "sample_weight")[own]
-                task = settings.check(network, optimizer, X, y, s)
+                task = call.task(network, optimizer, X, y, s)
                 tasks.append(_PartTask(**vars(task)))
                 continue
             kind = (network.sizes[0], network.sizes[-1], type(network.loss), network.dtype.char,
                     type(network.layers[-1].activation), network.requested_engine)  # fmt: skip
             if (known := shared.get((kind, type(optimizer)))) is None:
-                known = settings.check(
-                    network, optimizer, settings.X, settings.y, settings.sample_weight
-                )
+                known = call.task(network, optimizer, call.X, call.y, call.sample_weight)
                 same = [task for (other, _), task in shared.items() if other == kind]
                 if same:  # to keep one copy of the samples
                     known = replace(known, samples=same[0].samples, validation=same[0].validation)
                 shared[kind, type(optimizer)] = known
             n = len(known.samples) if own is None else len(own)
-            plan = Plan(optimizer, min(settings.batch_size, n), settings.clip_norm)
+            plan = Plan(optimizer, min(call.batch_size, n), call.clip_norm)
             whole = known.samples
             part = whole if own is None else Samples(whole.X[own], whole.y[own])
             task = replace(known, network=network, plan=plan, samples=part)
@@ -344,158 +436,3 @@ def _tasks(
 def _copy(callback: Callback) -> Callback:
     """Return a copy for one network; of functions the function itself is called."""
     return callback if isinstance(callback, AtEpochEnd) else copy.deepcopy(callback)
-
-
-# --- training -----------------------------------------------------------------------------------
-
-
-def _train(members: list[_Member], interrupt: Interrupt, screen: progress.Screen) -> None:
-    """Train side by side as long as enough networks of a kind are on their way, then the others."""
-    alone: list[_Member] = []
-    groups: dict[Any, list[_Member]] = {}
-    for member in members:
-        task = member.course.task
-        how = None if member.whole is None else task.engine.side_by_side(task.network, task.plan)
-        if how is None:
-            alone.append(member)
-        else:
-            kind = (how, id(member.whole), len(task.samples), task.shuffle, member.simple)
-            groups.setdefault(kind, []).append(member)
-    for (how, *_), group in groups.items():
-        going = group
-        while going := [m for m in going if m.course.goes_on]:
-            starts = {m.course.run.epoch for m in going}
-            if len(going) < how.pays_from and how.exactly:
-                alone += going
-                break
-            for epoch in sorted(starts):  # more than one where runs were resumed
-                together = [m for m in going if m.course.run.epoch == epoch]
-                _side_by_side(together, interrupt, screen)
-    _one_by_one(alone, interrupt, screen)
-
-
-def _side_by_side(members: list[_Member], interrupt: Interrupt, screen: progress.Screen) -> None:
-    """Train networks that are in the same epoch for some epochs, or for one if somebody looks."""
-    first = members[0].course
-    task, run = first.task, first.run
-    n, count, begun = len(task.samples), len(members), perf_counter()
-    epochs = 1
-    optimizers = {id(o): o for o in (m.course.task.plan.optimizer for m in members)}
-    known = all(_is_known(optimizer.schedule) for optimizer in optimizers.values())
-    if known and all(m.simple for m in members):
-        operations = 6.0 * run.network.parameters.size * n * count
-        epochs = max(1, min(run.epochs - run.epoch, int(_CHUNK / operations)))
-    rates = _rates(members, epochs)
-    orders = _orders(members, epochs)
-    assert members[0].whole is not None
-    outputs = None
-    if task.measures:
-        shape = (count, n, run.network.sizes[-1])
-        outputs = np.empty(shape, run.network.dtype)
-    together = Together(
-        [m.network for m in members], [m.course.run.state for m in members], members[0].whole,
-        task.plan, rates, orders, outputs,
-    )  # fmt: skip
-    screen.begin(run.epoch + 1)
-
-    def on_progress(done: int, loss: float) -> bool:
-        screen.step(done // epochs, float("nan"))
-        return interrupt.asked
-
-    losses, trained = task.engine.run_together(together, on_progress)
-    screen.trained(n * count * epochs)
-    seconds = (perf_counter() - begun) / (count * epochs)
-    for i, member in enumerate(members):
-        course = member.course
-        if not trained[i]:
-            if interrupt.asked:
-                course.run.stop("interrupted", finished=False)
-            else:  # some number is not finite: step by step, to find out which
-                _run(course, course.task.engine, interrupt, epochs)
-            continue
-        if member.simple:
-            course.take_plain(losses[i], rates[i, :, 0], seconds)
-            continue
-        epoch = course.next()
-        course.begun -= seconds
-        if outputs is not None and course.outputs is not None:
-            course.outputs[slice(None) if epoch.order is None else epoch.order] = outputs[i]
-        course.take(epoch, EpochResult(float(losses[i, 0]), task.steps, n))
-    screen.end({"loss": float(losses[:, -1].mean())})
-
-
-def _rates(members: list[_Member], epochs: int) -> NDArray[np.float64]:
-    """Return the rates, (networks, epochs, steps): once for each schedule that is known."""
-    rates = np.empty((len(members), epochs, members[0].course.task.steps))
-    known: dict[int, NDArray[np.float64]] = {}
-    for of_network, member in zip(rates, members, strict=True):
-        optimizer = member.course.task.plan.optimizer
-        if (found := known.get(id(optimizer))) is None:
-            found = np.stack([member.course.rates(e) for e in range(epochs)])
-            if _is_known(optimizer.schedule):
-                known[id(optimizer)] = found
-        of_network[...] = found
-    return rates
-
-
-def _is_known(schedule: Schedule) -> bool:
-    """Return whether the rates are known in advance, whatever the losses will be."""
-    if isinstance(schedule, WarmUp):
-        return _is_known(as_schedule(schedule.then, "then"))
-    return isinstance(schedule, Constant | Cosine | ExponentialDecay | StepDecay)
-
-
-def _orders(members: list[_Member], epochs: int) -> NDArray[np.int64] | None:
-    """Return the rows that each network takes in each epoch: once where all take the same."""
-    task, start = members[0].course.task, members[0].course.run.epoch
-    n = len(task.samples)
-    own_rows = any(m.rows is not None for m in members)
-    if not task.shuffle and not own_rows:
-        return None
-    identity = np.tile(np.arange(n), (epochs, 1))
-    seeds = [m.network.seed for m in members]
-    of_seed = {
-        s: epoch_orders(s, start, epochs, n) if task.shuffle else identity for s in set(seeds)
-    }
-    if not own_rows and len(of_seed) == 1:
-        return of_seed[seeds[0]][None]
-    orders = np.empty((len(members), epochs, n), np.int64)
-    for order, seed, member in zip(orders, seeds, members, strict=True):
-        order[...] = of_seed[seed] if member.rows is None else member.rows[of_seed[seed]]
-    same = len(of_seed) == 1 and (orders == orders[0]).all()
-    return orders[:1] if same else orders
-
-
-def _one_by_one(members: list[_Member], interrupt: Interrupt, screen: progress.Screen) -> None:
-    """Train networks each by itself; several of them share the threads."""
-    going = [member.course for member in members if member.course.goes_on]
-    if not going:
-        return
-    threads = min(len(going), going[0].task.engine.threads_of(going[0].task.network))
-    if threads == 1 or len(going) == 1:
-        for course in going:
-            screen.begin(course.run.epoch + 1)
-            _run(course, course.task.engine, interrupt)
-        return
-    from concurrent.futures import ThreadPoolExecutor  # which `import chainrule` can do without
-
-    with ThreadPoolExecutor(threads) as pool:
-        runs = [
-            pool.submit(_run, course, course.task.engine.alone(), interrupt) for course in going
-        ]
-        for done, future in enumerate(runs):
-            screen.step(done, float("nan"))
-            future.result()
-
-
-def _run(course: Course, engine: Any, interrupt: Interrupt, epochs: int | None = None) -> None:
-    """Train one network to its end, or for some epochs."""
-
-    def on_progress(steps: int, loss: float) -> bool:
-        return interrupt.asked
-
-    last = course.run.epochs if epochs is None else course.run.epoch + epochs
-    while course.goes_on and course.run.epoch < last:
-        epoch = course.next()
-        result = engine.run_epoch(course.run.network, epoch, course.run.state, on_progress)
-        course.take(epoch, result)

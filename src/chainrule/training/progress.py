@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -68,6 +68,9 @@ class Screen:
     def step(self, steps: int, loss: float) -> None:
         """Show the steps done in this epoch, and its mean loss so far."""
 
+    def reach(self, share: float, samples: float) -> None:
+        """Show what share of all is done, and how many samples have been taken."""
+
     def trained(self, samples: int) -> None:
         """Show that the training passes of an epoch are done."""
 
@@ -77,10 +80,9 @@ class Screen:
     def stopping(self) -> None:
         """Show that the run ends after this step."""
 
-    @contextmanager
-    def showing(self, history: Summarised) -> Iterator[None]:
+    def showing(self, history: Summarised) -> AbstractContextManager[None]:
         """Show the run while it lasts, and what it came to if nothing went wrong."""
-        yield
+        return nullcontext()
 
 
 class _LiveScreen(Screen):
@@ -106,6 +108,15 @@ class _LiveScreen(Screen):
     def step(self, steps: int, loss: float) -> None:
         now = perf_counter()
         self._step, self._loss = steps, loss
+        if now - self._drawn >= _PAUSE:
+            self._draw(now)
+
+    def reach(self, share: float, samples: float) -> None:
+        done = min(int(share * self._epochs * self._steps), self._epochs * self._steps - 1)
+        self._epoch, self._step = done // self._steps + 1, done % self._steps
+        self._first = self._first or self._epoch
+        now = perf_counter()
+        self._trained, self._passed, self._epoch_began = now - self._began, int(samples), now
         if now - self._drawn >= _PAUSE:
             self._draw(now)
 

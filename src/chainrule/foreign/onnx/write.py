@@ -46,8 +46,11 @@ def to_onnx(net: FeedForward, path: str | os.PathLike[str]) -> None:
     write(path, graph, inputs, [helper.make_tensor_value_info(*o) for o in outputs], net)
 
 
-def layers(graph: Graph, net: FeedForward, a: Value) -> Value:
-    """Add the layers of a network to a graph; raise ValueError if that cannot hold them."""
+def layers(graph: Graph, net: FeedForward, a: Value, mark: str = "") -> Value:
+    """Add the layers of a network to a graph; raise ValueError if that cannot hold them.
+
+    ``mark`` follows the names of its layers where a graph has several networks.
+    """
     net.check_parameters()
     if net.parameters.nbytes >= 2**31 - 2**20:
         raise ValueError(
@@ -55,9 +58,9 @@ def layers(graph: Graph, net: FeedForward, a: Value) -> Value:
             "2 GB"
         )
     for l, layer in enumerate(net.layers[1:], start=1):
-        inputs = [a, graph.constant(layer.W, f"W{l}")]
-        inputs += [] if layer.b is None else [graph.constant(layer.b, f"b{l}")]
-        z = graph.node("Gemm", *inputs, to=f"z{l}", transB=1)
+        inputs = [a, graph.constant(layer.W, f"W{l}{mark}")]
+        inputs += [] if layer.b is None else [graph.constant(layer.b, f"b{l}{mark}")]
+        z = graph.node("Gemm", *inputs, to=f"z{l}{mark}", transB=1)
         a = activation(graph, layer.activation, z)
     return a
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -41,9 +40,10 @@ def watch(
         every: Record norms of samples and layers in every so many steps. Losses are recorded in
             all.
         folder: Where to write. It is made if it does not exist; an earlier run in it is replaced.
-        keep: How many states of the model and the optimiser stay on file, one every 20 steps (or
-            ``every``, if that is more), with the batches after them. `RunRecord.why_moved` and
-            `RunRecord.replay` reach back so far.
+        keep: How many states of the model and the optimiser stay on file, with the batches after
+            them: one every 20 to 100 steps, seldom where the model is large beside a batch, or
+            every ``every`` steps, if that is more. `RunRecord.why_moved` and `RunRecord.replay`
+            reach back so far.
         clip_norm: What the loop passes to ``clip_grad_norm_``, if it does, so that steps can be
             taken again.
         dense: Also record each step's parameters and gradients, as the optimiser was given them:
@@ -119,12 +119,9 @@ def load_run(
 def about_of(folder: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
     """Return the path of a run's folder, and what was watched.
 
-    Raises ValueError where the folder holds no run.
+    Raises ValueError where the folder holds no run, or one that this version does not read.
     """
     from chainrule.diagnose import folder as folders
 
     path = Path(folder)
-    if not (path / folders.RUN).is_file():
-        raise ValueError(f"folder is {str(path)!r}, which holds no watched run (no {folders.RUN})")
-    about: dict[str, Any] = json.loads((path / folders.RUN).read_text("utf-8"))
-    return path, about
+    return path, folders.read_about(path)

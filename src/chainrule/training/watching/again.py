@@ -221,7 +221,7 @@ class Source:
                     "the inputs of this run were too large to be kept. Pass them: "
                     "load_run(folder, X=X)"
                 )
-            X = data.in_dtype(data.inputs(self._X, network.sizes[0], network.dtype), network.dtype)
+            X = data.inputs(self._X, network.sizes[0], network.dtype, converted=True)
             if len(X) != len(y):
                 raise ValueError(f"X has {len(X)} samples; the run had {len(y)}")
             found = checkpoints.fingerprint(Samples(X, y, weights), network)
