@@ -100,7 +100,7 @@ class Fitting:
 
         It knows the least and the largest numbers, for `see_again` takes off those of all files.
         """
-        made = Fitting(self.source, self.findings, self.missing)
+        made = Fitting(self.source, self.findings, self.missing, self.pieces)
         made.low, made.high = self.low, self.high
         del made.source
         return made
@@ -109,6 +109,7 @@ class Fitting:
         """Take in what the next file has taught."""
         self.n += later.n
         self.moments.join(later.moments)
+        self.sample.join(later.sample)
         self.low, self.high = np.fmin(self.low, later.low), np.fmax(self.high, later.high)
         self.none += later.none
         for own, others in ((self.none_texts, later.none_texts), (self.counts, later.counts)):
