@@ -389,12 +389,10 @@ def model(
         "optimizer": "Adam",
         "learning_rate": settings.learning_rate,
         "batch_size": batch_size(settings, len(prepared.X[TRAIN])),
-        "patience": settings.patience,
-        "balanced": settings.balanced,
-        "seed": settings.seed,
-        "refit_rows": refit_rows,
+        "patience": settings.patience, "balanced": settings.balanced,
+        "seed": settings.seed, "refit_rows": refit_rows,
         "engine": network.engine,
-    }
+    }  # fmt: skip
     roles = settings.roles
     said = {"loss": settings.loss, "weight": roles.weight, "split_by": roles.group or roles.time}
     facts |= {name: column for name, column in said.items() if column is not None}
