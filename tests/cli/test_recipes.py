@@ -35,7 +35,7 @@ def test_the_recipe_is_tuned_by_default(run: Run) -> None:
 
 @pytest.mark.parametrize("options", [
     ("--recipe", "plain"), ("--patience", "3"), ("--validation", "0.2"), ("--group", "id"),
-    ("--checkpoint", "run"), ("--members", "2"), ("--time", "joined"),
+    ("--checkpoint", "run"), ("--members", "2"), ("--time", "joined"), ("--by", "colour"),
 ])  # fmt: skip
 def test_what_the_tuned_recipe_has_not_makes_it_plain(options: tuple[str, str], run: Run) -> None:
     if options[0] != "--recipe":
@@ -75,7 +75,7 @@ def test_json_has_what_was_chosen(run: Run) -> None:
     assert told["training"]["members"] == 5
     assert told["training"]["pieces"] in (True, False)
     ages = next(column for column in told["columns"] if column["name"] == "age")
-    assert ages["clip"] == 3.0
+    assert ages["clip"] == 2.0
 
 
 def test_far_values_predict_what_the_bounds_do(run: Run) -> None:

@@ -318,7 +318,7 @@ def test_a_model_comes_back_and_explains_what_it_takes(tuned: Tuned, tmp_path: P
 
 def test_files_say_what_they_need(tuned: Tuned) -> None:
     about = tuned.prepared.schema.to_dict()
-    assert about["columns"][0]["clip"] == 3.0
+    assert about["columns"][0]["clip"] == encoding.CLIP
     plain = prepared(steps(), recipe="plain").schema
     assert not {"clip", "bins"} & set(plain.to_dict()["columns"][0])
     assert type(plain).from_dict(plain.to_dict()) == plain
