@@ -134,7 +134,7 @@ def load_run(
     from chainrule.diagnose.record import RunRecord
     from chainrule.training.watching.again import Source
 
-    return RunRecord(path, Source(Network, optimizer, X, custom))
+    return RunRecord(path, Source(Network, Network.explain, optimizer, X, custom))
 
 
 def from_onnx(path: str | os.PathLike[str]) -> Network:

@@ -117,7 +117,7 @@ def test_ties_powers_choices_and_limits(data: st.DataObject) -> None:
     check("convert_element_type", lambda x: x.astype("float32"), x.astype("float32"))
 
 
-@few(8)
+@few(4)
 @given(st.data())
 def test_products(data: st.DataObject) -> None:
     from jax import lax
@@ -131,7 +131,7 @@ def test_products(data: st.DataObject) -> None:
     check("dot_general", lambda v, w: v @ w, vector, vector + 1)
 
 
-@few(10)
+@few(5)
 @given(st.data())
 def test_convolutions(data: st.DataObject) -> None:
     from jax import lax
@@ -175,7 +175,7 @@ def test_reductions(name: str, data: st.DataObject) -> None:
         check(name, lambda x: function(x, axes), np.round(x))
 
 
-@few(3)
+@few(2)
 @given(st.data())
 def test_operations_that_move_numbers(data: st.DataObject) -> None:
     from jax import lax

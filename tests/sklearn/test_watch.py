@@ -58,11 +58,10 @@ def test_a_recorded_fit(kind: Any, dtype: Any, more: Any, tmp_path: Path) -> Non
         again = run.replay(step)
         assert again.same
         np.testing.assert_array_equal(again.x, x[again.rows])
-        gradient = again.gradient
-        assert gradient.loss == pytest.approx(again.loss, rel=1e-5)
+        gradient = again.gradient["W[1]"]
         move = run.why_moved("w[1][2,3]", step)
         assert move.before == again.network.layers[1].W[2, 3]
-        assert move.gradient == pytest.approx(gradient.dW[1][2, 3], rel=1e-3, abs=1e-6)
+        assert move.gradient == pytest.approx(gradient[2, 3], rel=1e-3, abs=1e-6)
         assert math.fsum(s.value for s in move.shares) == pytest.approx(move.value, rel=1e-13)
         size = abs(move.before) + 8 * sum(abs(s.value) for s in move.shares)
         assert abs(move.of("rounding")) <= near * size

@@ -155,6 +155,11 @@ def test_each_group_has_its_own(run: Run) -> None:
     assert code == 0
     assert "of these 99 are inside their intervals" in err
     assert pd.read_csv("p.csv").lower.isna().tolist() == [True] + [False] * 99
+    fresh.assign(b="z").to_csv("none.csv", index=False)
+    code, _, err = run("predict", "model", "none.csv", "--intervals", "0.8", "--new-groups",
+                       "empty", "--out", "p.csv")  # fmt: skip
+    assert code == 0
+    assert "100 rows without a prediction" in err
     code, _, err = run("predict", "model", "fresh.csv", "--intervals", "0.999")
     assert code == 2
     assert "b x: intervals of 0.999 need 999 held-out rows or more" in err
@@ -229,7 +234,7 @@ def test_models_without_intervals(run: Run) -> None:
     run(*of_lower)
     code, _, err = run("predict", "model", "made.csv", "--intervals", "0.9")
     assert code == 2
-    assert "the target is named 'lower', as an end of its intervals is" in err
+    assert "a target is named 'lower', as an end of the intervals is" in err
     table(200, 0).to_csv("made.csv", index=False)
     run(*OF_Y, "--test", "0")
     code, _, err = run("predict", "model", "made.csv", "--intervals", "0.9")

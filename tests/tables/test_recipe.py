@@ -16,10 +16,14 @@ import chainrule as cr
 from chainrule.tables import encoding, recipe, training, tuning
 from chainrule.tables.averaging import as_one
 from chainrule.tables.frames import TableModel
+from chainrule.tables.many_files import Files
 from chainrule.tables.memory import memory
+from chainrule.tables.opening import open_table
 from chainrule.tables.recipe import FOLDS, Candidate, Task, candidates, search
 from chainrule.tables.roles import Roles
+from chainrule.tables.source import Reading
 from chainrule.tables.tuning import Tuned
+from tests.tables.test_many_files import frame, written
 
 
 def steps(n: int = 300) -> pd.DataFrame:
@@ -323,3 +327,37 @@ def test_files_say_what_they_need(tuned: Tuned) -> None:
     assert not {"clip", "bins"} & set(plain.to_dict()["columns"][0])
     assert type(plain).from_dict(plain.to_dict()) == plain
     assert type(plain).from_dict(about) == tuned.prepared.schema
+
+
+# --- tables in many files -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [[400], [200, 200], [0, 399, 1], [40] * 10])
+def test_a_table_in_files_is_cut_as_one(sizes: list[int], tmp_path: Path) -> None:
+    settings = training.Settings("label", recipe="tuned")
+    whole = frame()
+    (tmp_path / "parts").mkdir()
+    (of_one,) = written(tmp_path, whole, [400], "csv")
+    files = written(tmp_path / "parts", whole, sizes, "csv")
+    one = training.prepare(open_table(of_one), settings).schema
+    many = training.prepare(Files(files, Reading()), settings).schema
+    assert sum(len(column.bins) > 10 for column in one.columns) >= 3
+    for a, b in zip(many.columns, one.columns, strict=True):
+        assert (a.bins, a.clip, a.mean[:1]) == (b.bins, b.clip, b.mean[:1])
+
+
+def test_samples_of_large_files_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "_ROWS", 1000)
+    rng = np.random.default_rng(0)
+    whole, joined = encoding.Sample(), encoding.Sample()
+    for i in range(4):
+        X = rng.normal(size=(3000, 1)) + i
+        whole.see(X)
+        part = encoding.Sample()
+        part.see(X)
+        joined.join(part)
+        joined.join(encoding.Sample())
+    assert (joined.n, len(joined.rows)) == (12_000, 1000)
+    counts = np.histogram(joined.rows, 4, (-1, 4))[0]
+    expected = np.histogram(whole.rows, 4, (-1, 4))[0]
+    assert (abs(counts - expected) < 0.2 * expected + 30).all()

@@ -271,7 +271,8 @@ def test_a_spike_is_kept_and_taken_again(engine: str, dtype: str, tmp_path: Path
         assert again.same
         assert again.network.parameters.tobytes() == before[step].tobytes()
     why = again.explain("w[1][2,3]")
-    assert why.value == again.gradient.dW[1][2, 3]
+    assert why.value == again.gradient["W[1]"][2, 3] == again.explain("W[1][2,3]").value
+    assert list(again.gradient) == ["W[1]", "b[1]", "W[2]", "b[2]"]
     assert type(again.network) is cr.Network
     assert repr(again).endswith("the same bits)")
 
@@ -487,3 +488,35 @@ def test_a_run_that_is_interrupted_keeps_its_steps(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         fitted(made(), tmp_path / "run", callbacks=[stop])
     assert len(cr.load_run(tmp_path / "run").steps) == 12
+
+
+def test_the_folder_says_whether_the_run_goes_on(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def look(run: Any) -> None:
+        seen.append(cr.load_run(tmp_path / "run").state)
+
+    fitted(made(), tmp_path / "run", callbacks=[look], epochs=2, checkpoint=tmp_path / "kept")
+    assert seen == ["running", "running"]
+    assert cr.load_run(tmp_path / "run").state == "ended"
+    fitted(
+        made(), tmp_path / "run", callbacks=[look], epochs=3, checkpoint=tmp_path / "kept",
+        resume=True,
+    )  # fmt: skip
+    assert seen[2:] == ["running"]
+    assert cr.load_run(tmp_path / "run").state == "ended"
+
+
+def test_pages_take_the_steps_of_a_run_again(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    from chainrule.foreign.torch.watch import load_run
+
+    fitted(made(), tmp_path / "run")
+    run = load_run(tmp_path / "run")  # as the pages do, below the face
+    assert run.why_moved("w[1][0,1]", 30) == cr.load_run(tmp_path / "run").why_moved(
+        "W[1][0,1]", 30
+    )
+    again = run.replay(30)
+    assert again.same
+    text = cr.load_run(tmp_path / "run").replay(30).explain("b[2][1]").text()
+    assert again.explain("b[2][1]").text() == text

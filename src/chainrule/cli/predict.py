@@ -160,7 +160,7 @@ def _tell_score(prediction: Prediction) -> None:
         words = ", ".join(f"{NAMES[name]} {text(value)}" for name, value in measured.items())
         note(f"{rows_have(n)} the target; on these: {words}")
         if prediction.level is not None:
-            counts = prediction.inside.tolist()
-            inside = " and ".join(f"{count:,}" for count in counts)
-            of = [f" of {own.name}" for own in prediction.targets] if len(counts) > 1 else [""]
+            ends = prediction.inside.tolist()
+            inside = " and ".join(f"{count:,}" for count in ends)
+            of = [f" of {own.name}" for own in prediction.targets] if len(ends) > 1 else [""]
             note(f"{inside} of these {n:,} are inside their intervals{' and'.join(of)}")

@@ -36,6 +36,12 @@ def check_watch(given: dict[str, Any]) -> None:
                 f"--watch and --{name} cannot be combined: networks that are trained side by side "
                 "are not recorded. Leave one of them out."
             )
+    if given["members"] > 1 or given["by"] is not None:
+        other = "--members" if given["members"] > 1 else "--by"
+        raise click.UsageError(
+            f"--watch and {other} contradict each other: networks that are trained side by side "
+            "are not recorded. Leave one of them out"
+        )
     from chainrule.training.watching import settings
 
     settings.choose(given["watch"], given["checkpoint"])

@@ -27,19 +27,24 @@ class Sample:
     def __init__(self) -> None:
         self._rng = np.random.default_rng(0)
         self._priorities = np.empty(0)
-        self.rows = np.empty((0, 0))
+        self.rows, self.n = np.empty((0, 0)), 0
 
     def see(self, X: Floats) -> None:
         """Draw from some more rows, (n, columns)."""
-        self._take(X, self._rng.random(len(X)))
+        self._add(X, self._rng.random(len(X)))
+        self.n += len(X)
 
     def join(self, later: Sample) -> None:
-        """Draw from the rows of another sample as well."""
-        if len(later.rows):
-            self._take(later.rows, later._priorities)
+        """Take in the rows of the next file: if it has dropped none, to the bit as `see` does."""
+        if not later.n:
+            return
+        if later.n == len(later.rows):
+            self.see(later.rows)
+        else:
+            self._add(later.rows, later._priorities)
+            self.n += later.n
 
-    def _take(self, X: Floats, priorities: Floats) -> None:
-        """Keep those rows whose priorities are the least."""
+    def _add(self, X: Floats, priorities: Floats) -> None:
         if not len(self._priorities):
             self.rows = X[:0]
         self.rows = np.concatenate([self.rows, X])

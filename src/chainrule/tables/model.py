@@ -245,7 +245,7 @@ class TableModel:
             X, y, batch = X[~bad], y[~bad], batch.filter(pa.array(~bad))
         if self.schema.target.task == "regress":
             mean, scale = np.array([(t.mean, t.scale) for t in self.schema.targets]).T
-            y = (y.reshape(len(y), -1) - mean) / scale
+            y = (y.reshape(len(y), len(self.schema.targets)) - mean) / scale
         return X, y, batch, notes
 
     def _said(self, label: str) -> list[str]:

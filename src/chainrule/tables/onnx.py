@@ -72,11 +72,12 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
     target, outputs = schema.target, []
     if target.task == "regress":
         wide = _as(graph, a, TensorProto.DOUBLE)
-        scale, mean = target.scale, target.mean
+        per_unit: Any = target.scale
+        offset: Any = target.mean
         if schema.more:
             pairs = np.array([(each.scale, each.mean) for each in schema.targets])
-            scale, mean = graph.constant(pairs[:, 0]), graph.constant(pairs[:, 1])
-        graph.node("Add", wide * scale, mean, to=graphs.RESULT)
+            per_unit, offset = graph.constant(pairs[:, 0]), graph.constant(pairs[:, 1])
+        graph.node("Add", wide * per_unit, offset, to=graphs.RESULT)
         outputs.append((graphs.RESULT, TensorProto.DOUBLE, ["n", len(schema.targets)]))
     else:
         index = graph.node(

@@ -174,7 +174,7 @@ class Prediction:
         if self.target.task == "classify":
             known = y >= 0
         else:
-            known = ~np.isnan(y.reshape(len(y), -1)).any(axis=1)
+            known = ~np.isnan(y.reshape(len(y), len(self.targets))).any(axis=1)
         self._scored.append((y[known], outputs[known]))
         if ends:
             low, high = (np.column_stack([pair[i] for pair in ends]) for i in (0, 1))

@@ -126,12 +126,13 @@ def _part(network: Network, j: int) -> Network:
     made = Network(
         [*network.sizes[:-1], 1], hidden=[layer.activation for layer in layers[:-1]],
         output=layers[-1].activation, loss=network.loss, biases=network.biases,
-        dtype=network.dtype.name, seed=network.seed, l2=network.l2,
+        dtype="float32" if network.dtype == np.float32 else "float64", seed=network.seed,
+        l2=network.l2,
         dropout=[layer.dropout for layer in layers[:-1]],
     )  # fmt: skip
     for layer, whole in zip(made.weighted_layers, layers, strict=True):
         rows = slice(j, j + 1) if whole is layers[-1] else slice(None)
         layer.W[...] = whole.W[rows]
-        if whole.b is not None:
+        if layer.b is not None and whole.b is not None:
             layer.b[...] = whole.b[rows]
     return made

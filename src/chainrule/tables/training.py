@@ -137,7 +137,7 @@ def standardised(schema: Schema, y: NDArray[Any]) -> NDArray[Any]:
     if schema.target.task == "classify":
         return y
     mean, scale = np.array([(target.mean, target.scale) for target in schema.targets]).T
-    return np.asarray((y.reshape(len(y), -1) - mean) / scale, dtype=np.float32)
+    return np.asarray((y.reshape(len(y), len(schema.targets)) - mean) / scale, dtype=np.float32)
 
 
 def prepare(

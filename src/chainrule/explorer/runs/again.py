@@ -101,6 +101,11 @@ def explain(desk: Desk, known: Known, asked: Asked) -> str:
 
 
 def _explained(desk: Desk, at: int, again: Any, target: str) -> str:
+    back = link("/again", f"Step {at:,} taken again", step=at)
+    if desk.run.about.get("kind") == "network":
+        text = escape(again.explain(target).text())
+        body = f'<h1>{escape(target)}</h1><pre class="wide" tabindex="0">{text}</pre>'
+        return pages.served(target, f"<p>{back}</p>{_explain_form(desk, at, target)}{body}")
     from chainrule.explorer.torch import pages as opened  # PyTorch is there: it took the step
     from chainrule.foreign.torch.overview import TorchGradients
 
@@ -121,5 +126,4 @@ def _explained(desk: Desk, at: int, again: Any, target: str) -> str:
         return f"/explain?{urlencode({'step': at, 'target': target})}"
 
     body = opened.explained(why, address)
-    back = link("/again", f"Step {at:,} taken again", step=at)
     return pages.served(why.target, f"<p>{back}</p>{_explain_form(desk, at, why.target)}{body}")

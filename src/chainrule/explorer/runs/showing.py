@@ -22,7 +22,8 @@ def explore_run(run: RunRecord | str | os.PathLike[str]) -> RunExplorer:
     Args:
         run: The folder that `watch` writes, or a `RunRecord` of it. One that `load_run` returned
             for a model can take steps again: the pages then say why each weight moved, and open a
-            spike. Without a model they do so for a run that was watched with ``dense=True``.
+            spike. Without a model they do so for a run of a network (``fit(watch=...)``), and for
+            one that was watched with ``dense=True``.
 
     Returns:
         The explorer: `RunExplorer.serve` opens it in a browser.

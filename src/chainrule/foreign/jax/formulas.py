@@ -25,14 +25,13 @@ class Bound:
         args: The numbers of each argument.
         out: The numbers of the result.
         params: What else the operation was told.
-        moved: Returns where each element of an argument stands in the result: its flat index, or
-            -1 for what is not of that argument.
+        moved: Returns the result where the elements of the argument in question are counted.
     """
 
     args: list[Any]
     out: Any
     params: Mapping[str, Any]
-    moved: Callable[[int], Any]
+    moved: Callable[[], Any]
 
     def at(self, k: int, index: Index) -> float:
         """Return one number of an argument."""
@@ -219,10 +218,12 @@ def _cumulated(b: Bound, k: int, i: Index, o: Index) -> Found:
 def _moved(b: Bound, k: int, i: Index, o: Index) -> Found:
     shape = b.args[k].shape
     flat = int(np.ravel_multi_index(i, shape)) if shape else 0
-    return ONE if int(b.moved(k)[o]) == flat else ZERO
+    return ONE if float(b.moved()[o]) == _FIRST + flat else ZERO
 
 
-_MOST_MOVED = 1 << 24  # elements that float32 can count
+# Elements are counted from here, so that no number of the program is one of them, and up to twice
+# as many, which float32 tells apart to a quarter.
+_FIRST, _MOST_MOVED = 2.0**20 + 0.25, 1 << 20
 _MOVES = (
     "broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", "rev", "slice",
     "concatenate", "pad", "gather", "dynamic_slice", "dynamic_update_slice", "split", "copy",
@@ -283,7 +284,7 @@ def local(
     ]
     which = operation.makes.index(out)
 
-    def moved(k: int) -> Any:
+    def moved() -> Any:
         return _places(operation, values, slot, which)
 
     bound = Bound(args, np.asarray(values[out]), operation.params, moved)
@@ -295,7 +296,7 @@ def local(
 
 
 def _places(operation: Operation, values: Sequence[Any], slot: int, which: int) -> Any:
-    """Return which element of a value stands at each place of a result; -1 where none does."""
+    """Return a result where the elements of a value are counted, from `_FIRST` on."""
     if (slot, which) not in operation.places:
         size = int(np.size(values[slot]))
         if size >= _MOST_MOVED or jnp.finfo(jnp.result_type(values[slot])).bits < 32:
@@ -304,7 +305,7 @@ def _places(operation: Operation, values: Sequence[Any], slot: int, which: int) 
         def counted(read: int | Constant) -> Any:
             value = read.value if isinstance(read, Constant) else values[read]
             if read == slot:
-                return jnp.arange(size, dtype=value.dtype).reshape(value.shape)
+                return _FIRST + jnp.arange(size, dtype=value.dtype).reshape(value.shape)
             return jnp.full_like(value, -1) if is_real(value) else value
 
         found = operation.run([counted(read) for read in operation.reads])

@@ -101,11 +101,20 @@ def load_run(
     loss_fn: Callable[..., Any] | None = None,
     clip_norm: float | None = None,
 ) -> RunRecord:
-    """Read the folder of a run of PyTorch, as `chainrule.load_run` does."""
+    """Read the folder of a run, as `chainrule.load_run` does.
+
+    The steps of a run of our own, too, can be taken again, on a `FeedForward`.
+    """
     from chainrule.diagnose.record import RunRecord
 
     path, about = about_of(folder)
-    source = None
+    source: Any = None
+    if about.get("kind") == "network":
+        from chainrule.equations.feedforward import FeedForward
+        from chainrule.explain.explanation import explain
+        from chainrule.training.watching.again import Source as Own
+
+        source = Own(FeedForward, explain, optimizer)
     if about.get("kind") == "torch" and (about.get("dense") or model is not None):
         needed("load_run")
         from chainrule.foreign.torch.targets import unwrapped

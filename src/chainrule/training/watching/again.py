@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from chainrule.diagnose.record import RunRecord
 from chainrule.diagnose.rules import Taken
 from chainrule.engines import Engine, Plan
 from chainrule.equations import data
-from chainrule.equations.backprop import Gradient
 from chainrule.equations.data import Samples
 from chainrule.equations.optimizers import Optimizer
 from chainrule.storage import models
@@ -69,8 +69,9 @@ class ReplayedStep:
         rows: NDArray[np.int64],
         rate: float,
         recorded: float,
+        explain: Callable[..., Any],
     ) -> None:
-        network = repeat.network
+        network, self._explain = repeat.network, explain
         self.step, self.recorded = repeat.step, recorded
         self.x, self.y, self.sample_weight, self.rows = batch.X, batch.y, batch.weights, rows
         self.network: Any = network.copy()
@@ -87,19 +88,28 @@ class ReplayedStep:
         return both_nan or self.loss == self.recorded
 
     @cached_property
-    def gradient(self) -> Gradient:
-        """Return the gradient of the batch before clipping, in float64, with its dropout masks."""
-        found: Gradient = self.network.gradient(self.x, self.y, **self._options())
+    def gradient(self) -> dict[str, NDArray[np.float64]]:
+        """Return the gradient of each array of parameters, before clipping, by name ("W[1]").
+
+        It is computed in float64, with the dropout masks of the step.
+        """
+        g = self.network.gradient(self.x, self.y, **self._options())
+        found = {}
+        for l in range(1, len(self.network.sizes)):
+            found[f"W[{l}]"] = g.dW[l]
+            if g.db[l] is not None:
+                found[f"b[{l}]"] = g.db[l]
         return found
 
     def explain(self, target: str, **options: Any) -> Any:
         """Explain one number of the step, as `Network.explain` does.
 
         Args:
-            target: What to explain, such as "w[1][3,7]".
+            target: What to explain, such as "w[1][3,7]" or, as a run names it, "W[1][3,7]".
             options: More for `Network.explain`, such as ``notation=``.
         """
-        return self.network.explain(target, self.x, self.y, **self._options(), **options)
+        target = re.sub(r"^W(?=\[\d+\]\[)", "w", target)
+        return self._explain(self.network, target, self.x, self.y, **self._options(), **options)
 
     def _options(self) -> dict[str, Any]:
         drops = any(layer.dropout for layer in self.network.layers)
@@ -118,6 +128,7 @@ class Source:
 
     Args:
         kind: The class of the network.
+        explain: Its method, or the function, that explains a number of it.
         optimizer: The optimiser, where it is a custom one.
         X: The inputs, where they were too large to be kept.
         custom: The custom activations and losses of the network.
@@ -126,11 +137,13 @@ class Source:
     def __init__(
         self,
         kind: type[Any],
-        optimizer: Optimizer | None,
-        X: ArrayLike | None,
-        custom: Sequence[Any],
+        explain: Callable[..., Any],
+        optimizer: Optimizer | None = None,
+        X: ArrayLike | None = None,
+        custom: Sequence[Any] = (),
     ) -> None:
-        self._kind, self._optimizer, self._X, self._custom = kind, optimizer, X, custom
+        self._kind, self._explain = kind, explain
+        self._optimizer, self._X, self._custom = optimizer, X, custom
 
     def replay(self, record: RunRecord, step: int) -> ReplayedStep:
         """Return a step, taken again."""
@@ -144,7 +157,8 @@ class Source:
             position = position_in(bundle, step)
             offset = record.about["offset"]
             again = Repeat.begin(network, position, batch, plan, engine, offset)
-            return ReplayedStep(again, batch, kept["rows"], float(kept["rate"][0]), line.loss)
+            rate = float(kept["rate"][0])
+            return ReplayedStep(again, batch, kept["rows"], rate, line.loss, self._explain)
         samples, rows = self._samples(record, network)
         first = record.segment_of(step)
         again, passes = self._begin(record, first, network, samples, plan, engine)
@@ -153,7 +167,8 @@ class Source:
         if again.step != step:
             raise ValueError(f"step is {step}, whose batch is not in {str(record.folder)!r}")
         index, rate = again.batch(passes)
-        return ReplayedStep(again, part_of(samples, index), rows[index], rate, line.loss)
+        batch = part_of(samples, index)
+        return ReplayedStep(again, batch, rows[index], rate, line.loss, self._explain)
 
     def kept(self, record: RunRecord, name: str, index: tuple[int, ...], step: int) -> Kept:
         """Return what each step up to ``step`` had and did, of one element of a parameter."""
@@ -221,7 +236,7 @@ class Source:
                     "the inputs of this run were too large to be kept. Pass them: "
                     "load_run(folder, X=X)"
                 )
-            X = data.in_dtype(data.inputs(self._X, network.sizes[0], network.dtype), network.dtype)
+            X = data.inputs(self._X, network.sizes[0], network.dtype, converted=True)
             if len(X) != len(y):
                 raise ValueError(f"X has {len(X)} samples; the run had {len(y)}")
             found = checkpoints.fingerprint(Samples(X, y, weights), network)

@@ -140,7 +140,7 @@ class WatchedRun(RunRecord):
     def flush(self) -> None:
         """Write all that has been recorded. Reading a run does so by itself."""
         if not self._closed:
-            arrays = self._row_losses()
+            arrays = self._losses_of_rows()
             self._writer.put(self._write_rows, arrays)
             self._writer.flush()
 
@@ -151,7 +151,7 @@ class WatchedRun(RunRecord):
     def finish(self) -> None:
         """Write what there is when the process ends, without a word."""
         if self.folder.is_dir() and not self._closed:
-            self._writer.put_quietly(self._write_rows, self._row_losses())
+            self._writer.put_quietly(self._write_rows, self._losses_of_rows())
             self._writer.put_quietly(self._spares.clear)
             self._writer.put_quietly(life.end, self.folder, life.error(at_exit=True))
             self._writer.wait()
@@ -202,7 +202,7 @@ class WatchedRun(RunRecord):
             self._groups = groups, found
         return self._groups[1]
 
-    def _row_losses(self) -> dict[str, NDArray[Any]]:
+    def _losses_of_rows(self) -> dict[str, NDArray[Any]]:
         """Return the losses of each row."""
         self._add_later()
         return self._rows.arrays()
@@ -335,7 +335,7 @@ class WatchedRun(RunRecord):
             self._writer.put(packing.save, path, watched.numbers, self._spares)
         self.steps_seen += 1
         if self.steps_seen >= self._rows_due:
-            arrays = self._row_losses()
+            arrays = self._losses_of_rows()
             size = sum(a.nbytes for a in arrays.values())
             self._rows_due = self.steps_seen + max(self.every, _SHORTEST, size // _ROWS_A_STEP)
             self._writer.put(self._write_rows, arrays)
