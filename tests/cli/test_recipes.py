@@ -35,7 +35,7 @@ def test_the_recipe_is_tuned_by_default(run: Run) -> None:
 
 @pytest.mark.parametrize("options", [
     ("--recipe", "plain"), ("--patience", "3"), ("--validation", "0.2"), ("--group", "id"),
-    ("--checkpoint", "run"), ("--members", "2"), ("--time", "joined"), ("--by", "colour"),
+    ("--checkpoint", "run"), ("--members", "2"), ("--time", "joined"),
 ])  # fmt: skip
 def test_what_the_tuned_recipe_has_not_makes_it_plain(options: tuple[str, str], run: Run) -> None:
     if options[0] != "--recipe":
@@ -47,6 +47,13 @@ def test_what_the_tuned_recipe_has_not_makes_it_plain(options: tuple[str, str], 
     assert code == 0
     assert "trained" in out
     assert loaded().network.sizes[1:] == (64, 32, 2)
+
+
+def test_groups_are_trained_plainly(run: Run) -> None:
+    code, _, err = run(*TUNED, *QUICK, "--recipe", "tuned", "--by", "colour")
+    assert code == 2
+    assert "--recipe tuned and --by contradict each other" in err
+    assert run(*TUNED, "--plain", "--epochs", "2", "--by", "colour")[0] == 0
 
 
 def test_settings_of_the_network_are_heard(run: Run) -> None:

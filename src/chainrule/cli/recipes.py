@@ -26,6 +26,7 @@ _OF_PLAIN = (
     "checkpoint",
     "members",
     "watch",
+    "by",
 )
 
 
