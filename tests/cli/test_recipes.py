@@ -23,7 +23,7 @@ def test_the_recipe_is_tuned_by_default(run: Run) -> None:
     assert (code, err) == (0, "")
     assert "192 for training, validated on five folds of them, 48 for the test" in out
     assert "recipe   5 members of " in out
-    assert ", the best of 6 candidates" in " ".join(out.split())
+    assert ", the best of 8 candidates" in " ".join(out.split())
     assert "the saved model has learned again, from all 240 rows" in " ".join(out.split())
     model = loaded()
     assert model.training["recipe"] == "tuned"
@@ -82,7 +82,7 @@ def test_json_has_what_was_chosen(run: Run) -> None:
     assert told["training"]["members"] == 5
     assert told["training"]["pieces"] in (True, False)
     ages = next(column for column in told["columns"] if column["name"] == "age")
-    assert ages["clip"] == 2.0
+    assert ages["clip"] == 3.0
 
 
 def test_far_values_predict_what_the_bounds_do(run: Run) -> None:

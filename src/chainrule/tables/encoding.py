@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from chainrule.tables.cells import Floats
 from chainrule.tables.schema import SMALLEST
 
-CLIP = 2.0  # no squeezed value is beyond it
+CLIP = 3.0  # no squeezed value is beyond it
 PIECES = 24  # of each number, between quantiles
 _NORMAL = 1.3489795003921634  # between the quartiles of a standard normal distribution
 _ROWS, _CELLS = 50_000, 1 << 25  # at most so many are kept for the quantiles
