@@ -216,6 +216,10 @@ def test_a_large_table_chooses_on_some_of_its_rows(monkeypatch: pytest.MonkeyPat
     assert len(made.found.best.networks) == FOLDS
     assert len(made.found.tried) == 8
     assert all(len(one.outputs[0]) == 20 for one in made.found.tried)
+    probed = min(
+        (one for one in made.found.tried if one.candidate.pieces), key=lambda one: one.loss
+    )
+    assert made.found.best.candidate.l2 == pytest.approx(probed.candidate.l2 / 3)
     assert made.found.best.candidate.pieces
 
 

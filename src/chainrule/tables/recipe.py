@@ -167,10 +167,14 @@ def search(task: Task, given: Sequence[Candidate]) -> Found:
     The same task and candidates give the same networks, bit for bit.
     """
     if len(given) > 1 and len(task.X) > _PROBED_ROWS:
-        probed = search(task.some(_PROBED_ROWS), given)
+        some = task.some(_PROBED_ROWS)
+        probed = search(some, given)
         if probed.interrupted:
             return probed
-        return replace(search(task, [probed.best.candidate]), tried=probed.tried)
+        best = probed.best.candidate
+        if len({of.l2 for of in given}) > 1:  # beside more rows a penalty counts for less
+            best = replace(best, l2=best.l2 * len(some.X) / len(task.X))
+        return replace(search(task, [best]), tried=probed.tried)
 
     def rank(one: Tried) -> float:
         """The loss, higher without pieces: they have bounds, and are given up for a clear gain."""
