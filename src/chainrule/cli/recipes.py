@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # What the recipe of one network has and the tuned one, which validates on folds, has not.
 _OF_PLAIN = (
     "validation", "validation_data", "group", "time", "patience", "checkpoint", "members", "watch",
-    "micro_batches",
+    "by", "micro_batches",
 )  # fmt: skip
 
 
