@@ -216,7 +216,14 @@ def begin(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> Path:
 
 
 def cut(path: Path, step: int) -> None:
-    """Take out of a run's folder what is of a step or of later ones, which will come again."""
+    """Take out of a run's folder what is of a step or of later ones, which will come again.
+
+    The run goes on, in this process.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path / END)
+    about = {**read_about(path), "writer": process.described()}
+    write_atomically(path / RUN, encoded(about).encode())
     for name in (STEPS, f"old-{SAMPLES}", SAMPLES):
         if (path / name).is_file():
             kept = [line for line in lines(path / name) if line["step"] < step]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.diagnose import folder as folders
+from chainrule.diagnose import life
 from chainrule.diagnose.rows import RowLosses, checked
 from chainrule.diagnose.spikes import Spikes
 from chainrule.engines import Engine, Epoch, EpochResult, Plan, Seen, State, go_on, noted
@@ -101,6 +102,7 @@ class Recorder(Callback):
         """Write what there is, and end the recording."""
         if self._folder is not None:
             self._write()
+            self._writer.put(life.end, self._folder, life.error())
             self._writer.close()
 
     def save_state(self) -> Mapping[str, Any]:
