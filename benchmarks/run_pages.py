@@ -3,9 +3,9 @@
     python -m benchmarks.run_pages
 
 The run is written as `chainrule.watch` writes it, norms in every 10th step. Each page is asked for
-three times over HTTP, and the least processor time counts, of server and client together, which other
-programs change little. "Again, 20 steps later" is what a page that follows the run costs, once every
-so many seconds.
+three times over HTTP, and the least processor time counts, of server and client together: other
+programs change it little. "Again, 20 steps later" is what a page that follows the run costs, once
+every so many seconds.
 """
 
 from __future__ import annotations
