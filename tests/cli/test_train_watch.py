@@ -94,6 +94,9 @@ def test_a_resumed_training_goes_on_with_its_recording(table: Path, tmp_path: Pa
         (["--watch", "FILE"], "which is a file. Choose another folder"),
         (["--watch", "FULL"], "which holds files but no watched run"),
         (["--watch", "same", "--checkpoint", "same"], "watch and checkpoint are both the folder"),
+        (["--watch", "same", "--members", "3"], "--watch and --members contradict each other"),
+        (["--watch", "same", "--by", "town"], "--watch and --by contradict each other"),
+        (["--watch", "same", "--recipe", "tuned"], "--recipe tuned and --watch contradict"),
     ],
 )
 def test_bad_options_are_one_line(

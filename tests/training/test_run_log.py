@@ -187,3 +187,25 @@ def test_bad_runs(run: Any, error: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(error, match=message):
         TensorBoardLogger(tmp_path / "logs").log_run(run)
     assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.needs("tensorboard", "mlflow")
+@pytest.mark.filterwarnings("ignore")
+def test_the_command_writes_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import mlflow
+
+    from chainrule import cli
+
+    run, uri = own(tmp_path / "run"), f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    logs = ["--tensorboard", str(tmp_path / "logs"), "--mlflow", "from the shell"]
+    assert cli.main(["watch", str(tmp_path / "run"), *logs]) == 0
+    assert capsys.readouterr().out == ""
+    found, _ = scalars(tmp_path / "logs" / "steps")
+    found.pop("noise_scale")
+    same(found, expected(run), 1e-6)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    there = client.search_runs([client.get_experiment_by_name("from the shell").experiment_id])
+    assert [one.data.params["model"] for one in there] == ["Network 4-5-2"]
