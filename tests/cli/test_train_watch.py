@@ -50,7 +50,7 @@ def test_a_training_on_a_table_is_recorded(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "model.safetensors"
-    assert train(table, tmp_path / "plain.safetensors") == 0
+    assert train(table, tmp_path / "plain.safetensors", "--recipe", "plain") == 0
     assert train(table, out, "--watch", str(run), "--watch-every", "2") == 0
     plain, recorded = cr.load(tmp_path / "plain.safetensors"), cr.load(out)
     assert recorded.parameters.tobytes() == plain.parameters.tobytes()
