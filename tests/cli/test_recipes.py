@@ -23,7 +23,7 @@ def test_the_recipe_is_tuned_by_default(run: Run) -> None:
     assert (code, err) == (0, "")
     assert "192 for training, validated on five folds of them, 48 for the test" in out
     assert "recipe   5 members of " in out
-    assert ", the best of 6 candidates" in " ".join(out.split())
+    assert ", the best of 8 candidates" in " ".join(out.split())
     assert "the saved model has learned again, from all 240 rows" in " ".join(out.split())
     model = loaded()
     assert model.training["recipe"] == "tuned"
@@ -47,6 +47,13 @@ def test_what_the_tuned_recipe_has_not_makes_it_plain(options: tuple[str, str], 
     assert code == 0
     assert "trained" in out
     assert loaded().network.sizes[1:] == (64, 32, 2)
+
+
+def test_groups_are_trained_plainly(run: Run) -> None:
+    code, _, err = run(*TUNED, *QUICK, "--recipe", "tuned", "--by", "colour")
+    assert code == 2
+    assert "--recipe tuned and --by contradict each other" in err
+    assert run(*TUNED, "--plain", "--epochs", "2", "--by", "colour")[0] == 0
 
 
 def test_settings_of_the_network_are_heard(run: Run) -> None:

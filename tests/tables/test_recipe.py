@@ -159,11 +159,11 @@ def test_members_become_one_network(sizes: list[int], output: str) -> None:
 def test_pieces_are_chosen_where_a_number_jumps(tuned: Tuned) -> None:
     assert tuned.found.best.candidate.pieces
     losses = {one.candidate: one.loss for one in tuned.found.tried}
-    assert len(losses) == 6
+    assert len(losses) == 8
     of = [min(losses[c] for c in losses if c.pieces == pieces) for pieces in (True, False)]
     assert of[0] < of[1]
     assert "pieces of numbers" in tuned.words()
-    assert "the best of 6 candidates" in tuned.words()
+    assert "the best of 8 candidates" in tuned.words()
     assert tuned.facts["pieces"] is True
 
 
@@ -214,8 +214,12 @@ def test_a_large_table_chooses_on_some_of_its_rows(monkeypatch: pytest.MonkeyPat
     made = tuning.tune(prepared(steps()))
     assert len(made.found.folds) == 300
     assert len(made.found.best.networks) == FOLDS
-    assert len(made.found.tried) == 6
+    assert len(made.found.tried) == 8
     assert all(len(one.outputs[0]) == 20 for one in made.found.tried)
+    probed = min(
+        (one for one in made.found.tried if one.candidate.pieces), key=lambda one: one.loss
+    )
+    assert made.found.best.candidate.l2 == pytest.approx(probed.candidate.l2 / 3)
     assert made.found.best.candidate.pieces
 
 
@@ -257,7 +261,7 @@ def test_the_same_rows_give_the_same_network(tuned: Tuned) -> None:
 
 
 def test_candidates_follow_from_what_there_is() -> None:
-    assert len(candidates(True, None)) == 6
+    assert len(candidates(True, None)) == 8
     assert candidates(False, 0.5) == [Candidate(False, 0.5)]
 
 
@@ -322,7 +326,7 @@ def test_a_model_comes_back_and_explains_what_it_takes(tuned: Tuned, tmp_path: P
 
 def test_files_say_what_they_need(tuned: Tuned) -> None:
     about = tuned.prepared.schema.to_dict()
-    assert about["columns"][0]["clip"] == 3.0
+    assert about["columns"][0]["clip"] == encoding.CLIP
     plain = prepared(steps(), recipe="plain").schema
     assert not {"clip", "bins"} & set(plain.to_dict()["columns"][0])
     assert type(plain).from_dict(plain.to_dict()) == plain

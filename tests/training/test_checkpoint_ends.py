@@ -46,9 +46,9 @@ def test_ctrl_c_ends_with_a_checkpoint(
     passes: list[int], whole_epochs: int, every: Any, tmp_path: Path
 ) -> None:
     """Of the last whole epoch; a second one raises, here before the epoch is measured."""
-    whole = net(hidden=CtrlC(), dropout=0)
+    whole = net(engine="reference", hidden=CtrlC(), dropout=0)
     history = fit(whole)
-    part = net(hidden=CtrlC(*passes), dropout=0)
+    part = net(engine="reference", hidden=CtrlC(*passes), dropout=0)
     if len(passes) == 1:
         cut = fit(part, checkpoint=tmp_path, every=every)
         assert cut.stop_reason == "interrupted"
@@ -56,7 +56,7 @@ def test_ctrl_c_ends_with_a_checkpoint(
         with pytest.raises(KeyboardInterrupt):
             fit(part, checkpoint=tmp_path, every=every)
     assert checkpoints.checkpoints(tmp_path)[-1][0] == whole_epochs
-    part = net(hidden=CtrlC(), dropout=0)
+    part = net(engine="reference", hidden=CtrlC(), dropout=0)
     resumed = fit(part, checkpoint=tmp_path, resume=True)
     assert same_history(resumed, history)
     assert part.parameters.tobytes() == whole.parameters.tobytes()
@@ -65,14 +65,16 @@ def test_ctrl_c_ends_with_a_checkpoint(
 def test_ctrl_c_in_a_long_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its epoch was not measured, so it is taken again."""
     data = np.tile(VALIDATION[0], (60, 1)), np.tile(VALIDATION[1], 60)
-    whole = net(hidden=CtrlC(), dropout=0)
+    whole = net(engine="reference", hidden=CtrlC(), dropout=0)
     history = fit(whole, validation_data=data)
     with monkeypatch.context() as patch:
         patch.setattr("chainrule.training.interrupt._PATIENCE", 0.0)
-        part = net(hidden=CtrlC(11), dropout=0)  # the first of the two passes of validation
+        part = net(
+            engine="reference", hidden=CtrlC(11), dropout=0
+        )  # the first of the two passes of validation
         fit(part, validation_data=data, checkpoint=tmp_path)
     assert checkpoints.checkpoints(tmp_path)[-1][0] == 1
-    part = net(hidden=CtrlC(), dropout=0)
+    part = net(engine="reference", hidden=CtrlC(), dropout=0)
     assert same_history(fit(part, validation_data=data, checkpoint=tmp_path, resume=True), history)
     assert part.parameters.tobytes() == whole.parameters.tobytes()
 

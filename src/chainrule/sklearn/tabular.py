@@ -408,7 +408,7 @@ class TabularRegressor(RegressorMixin, _Tabular):  # type: ignore[misc]
 
 
 def _check_labels(labels: Array) -> None:
-    """Raise ValueError for a class that is missing, or of a type that is no class."""
+    """Raise ValueError for a class that is missing, or of a type that classes do not have."""
     kinds = {type(label) for label in labels.tolist()}
     if not kinds <= {str} and not kinds <= {int, float, bool}:
         names = ", ".join(sorted(kind.__name__ for kind in kinds))

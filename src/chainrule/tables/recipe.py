@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from chainrule.training.history import History
 
 FOLDS = 5
-LAMBDAS = (1e-5, 1e-3, 1e-2)
-_HANDICAP = 1.1  # of candidates without pieces
+LAMBDAS = (1e-5, 1e-3, 1e-2, 5e-2)
+_HANDICAP = {"squared": 1.1, "log": 1.05}  # of the loss of candidates without pieces
 _PROBED = 2  # folds that all candidates are measured on; the best go on
 _PROBED_ROWS = 4000  # of a larger table, on which the candidate is chosen
 _FIRST, _FINAL = 2.0, 0.02  # of the learning rate: it falls along half a cosine, whose mean is one
@@ -119,14 +119,6 @@ class Tried:
         """The mean loss of the folds, on rows that their networks have not learned from."""
         return float(np.mean(list(self.losses.values())))
 
-    @property
-    def handicapped(self) -> float:
-        """The loss, higher without pieces, which are given up only for what is clearly better.
-
-        They have bounds, and so predict more safely for rows unlike those of the training.
-        """
-        return self.loss if self.candidate.pieces else self.loss * _HANDICAP
-
 
 @dataclass(frozen=True)
 class Found:
@@ -175,10 +167,20 @@ def search(task: Task, given: Sequence[Candidate]) -> Found:
     The same task and candidates give the same networks, bit for bit.
     """
     if len(given) > 1 and len(task.X) > _PROBED_ROWS:
-        probed = search(task.some(_PROBED_ROWS), given)
+        some = task.some(_PROBED_ROWS)
+        probed = search(some, given)
         if probed.interrupted:
             return probed
-        return replace(search(task, [probed.best.candidate]), tried=probed.tried)
+        best = probed.best.candidate
+        if len({of.l2 for of in given}) > 1:  # beside more rows a penalty counts for less
+            best = replace(best, l2=best.l2 * len(some.X) / len(task.X))
+        return replace(search(task, [best]), tried=probed.tried)
+
+    def rank(one: Tried) -> float:
+        """The loss, higher without pieces: they have bounds, and are given up for a clear gain."""
+        handicap = _HANDICAP["log" if task.y.ndim == 1 else "squared"]
+        return one.loss if one.candidate.pieces else one.loss * handicap
+
     fold = task.folds
     going = [Tried(candidate) for candidate in given]
     tried = tuple(going)
@@ -187,7 +189,7 @@ def search(task: Task, given: Sequence[Candidate]) -> Found:
     for stage in stages:
         for pieces in (False, True):
             _train(task, [one for one in going if one.candidate.pieces == pieces], fold, stage)
-        going = sorted(going, key=lambda one: one.handicapped)[:2]
+        going = sorted(going, key=rank)[:2]
         found = Found(going[0], tried, fold, task.inputs(going[0].candidate))
         if found.interrupted:
             break
