@@ -101,6 +101,35 @@ def test_batches_of_many_shapes_over_files_that_were_there_before(
         load_file(path)  # as safetensors reads them
 
 
+@pytest.mark.parametrize("at", [0, 3])
+def test_steps_after_one_that_failed_are_taken_again(at: int, tmp_path: Path) -> None:
+    """The one that failed had changed the statistics of the batch norm."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, momentum=0.9), nn.Linear(4, 1)).eval()
+    optimizer = torch.optim.Adam(model.parameters(), 0.1)
+    run = cr.watch(model, optimizer, nn.functional.mse_loss, folder=tmp_path / "run")
+
+    def step(fails: bool) -> None:
+        x, y = torch.randn(5, 3), torch.randn(5, 1)
+        with run.step(x, y):
+            optimizer.zero_grad()
+            if fails:
+                model[1].running_mean.add_(1)
+                raise KeyError("mine")
+            nn.functional.mse_loss(model(x), y).backward()
+            optimizer.step()
+
+    for _ in range(at):
+        step(False)
+    with pytest.raises(KeyError):
+        step(True)
+    for _ in range(3):
+        step(False)
+    assert [line["step"] for line in run.steps] == list(range(at + 3))
+    assert all(run.replay(k).same for k in range(at + 3))
+    assert run.why_moved("0.bias[1]").step == at + 2
+
+
 def test_a_batch_that_was_not_written_whole_is_not_there(tmp_path: Path) -> None:
     made = slots.Slots(tmp_path, 10, Spares(tmp_path / "spare"))
     made.write(4, {"x": torch.arange(3.0), "rows": np.arange(3)})

@@ -251,7 +251,8 @@ class Source:
         starts = record.segments()
         while first in starts and starts.index(first) and step - first < _FURTHEST:
             earlier = starts[starts.index(first) - 1]
-            if not slots.is_there(_segment(record, first - 1), first - 1):
+            follows = not record.line(first).found.get("apart")
+            if not follows or not slots.is_there(_segment(record, first - 1), first - 1):
                 break
             first = earlier
         kept = packing.load(_state(record, first))

@@ -86,7 +86,7 @@ class Block:
         run.inside = False
         self._stop()
         if error is not None:
-            run.wait()
+            run.failed_step()
             return
         if self.loss is None:
             raise ValueError(

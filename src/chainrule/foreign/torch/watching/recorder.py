@@ -66,6 +66,7 @@ class WatchedRun(RunRecord):
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self._next = 0  # the step before which a state is kept
         self._rows_due = _SHORTEST
+        self._failed = False  # whether an error ended the step before
         path = folders.begin(folder, self._about())
         super().__init__(path, Source(model, optimizer, loss_fn, clip_norm))
         self._writer = folders.Writer()
@@ -245,6 +246,11 @@ class WatchedRun(RunRecord):
         else:  # without waiting for the device
             self._writer.put(self._slots.write, step, packing.copied(batch))
 
+    def failed_step(self) -> None:
+        """Write all, and keep a state before the next step: what the error left is not known."""
+        self._next, self._failed = self.steps_seen, True
+        self._writer.wait()
+
     def _apart(self, watched: Block) -> int:
         """Return how many steps a state serves, from the sizes of the parameters and the batch."""
         model = sum(p.nbytes for p in self.trained.values())
@@ -316,6 +322,8 @@ class WatchedRun(RunRecord):
                 rest = [{k: v for k, v in g.items() if k != "lr"} for g in watched.settings]
                 if rest != self._rest:
                     line["settings"] = self._rest = rest
+        if self._failed:
+            line["apart"], self._failed = True, False  # no earlier state leads here
         if watched.spiked:
             line["spike"] = True
         if watched.autocast is not None:
