@@ -12,6 +12,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.tables import training
+from chainrule.tables.encoding import CLIP
 from chainrule.tables.frames import TableModel
 from chainrule.tables.opening import open_table
 from chainrule.tables.schema import Column, Schema, Target
@@ -169,7 +170,7 @@ def test_a_derivative_passes_through_squeezed_numbers_and_pieces(tmp_path: Path)
     checked = 0
     for name in ("size", "pay"):
         column = next(c for c in schema.columns if c.name == name)
-        assert column.clip == 3
+        assert column.clip == CLIP
         assert len(column.bins) > 10
         values = data[name] if name == "size" else data[name].str.strip("$").str.replace(",", "")
         cell = values.astype(float).to_numpy()
@@ -179,7 +180,7 @@ def test_a_derivative_passes_through_squeezed_numbers_and_pieces(tmp_path: Path)
         for moved in (cell + h, cell - h):
             inputs = X.copy()
             z = (moved - column.mean[0]) / column.scale[0]
-            inputs[:, schema.inputs.index(f"{name}, scaled")] = z / np.sqrt(1 + (z / 3) ** 2)
+            inputs[:, schema.inputs.index(f"{name}, scaled")] = z / np.sqrt(1 + (z / CLIP) ** 2)
             for place, low, high in zip(places, column.bins, column.bins[1:], strict=False):
                 inputs[:, place] = np.interp(moved, [low, high], [0, 1])
             inputs[np.isnan(inputs)] = 0

@@ -113,7 +113,8 @@ def test_planted_numbers_are_suspected(run: Run) -> None:
     data["y"] = (100 + 30 * data.a - 20 * data.b + rng.normal(size=500)).round(2)
     data.loc[[17, 301], "y"] *= 10
     data.to_csv("made.csv", index=False)
-    run("train", "made.csv", "--target", "y", "--out", "model", "--epochs", "80", "--no-plot")
+    run("train", "made.csv", "--target", "y", "--out", "model", "--epochs", "80", "--no-plot",
+        "--recipe", "plain")  # fmt: skip
     found = look(loaded(), open_table("made.csv"))
     assert {17, 301} <= {row.row for row in found.suspects}
     assert {row.row for row in found.wrong[:2]} == {17, 301}
