@@ -157,6 +157,12 @@ sanitize: $(READY)-test ## run the core's tests under sanitizers (memory, undefi
 installs: $(READY)-test ## install without a compiler, and without the core, and test what comes of it
 	@PYTHON=$(BIN)/python native/installs.sh
 
+.PHONY: cluster-torture
+cluster-torture: $(READY)-test ## kill workers of Dask and Ray at 50 random moments of a training each
+	@$(PIP) 'distributed>=2025.1' 'ray>=2.44' psutil
+	@$(BIN)/python -m tests.distributed.torture --on dask --kills 50
+	@$(BIN)/python -m tests.distributed.torture --on ray --kills 50
+
 .PHONY: torch-coverage
 torch-coverage: $(READY)-test ## print the share of the calls of PyTorch models that have a formula (bar: 95 %)
 	@$(BIN)/python -m pip install --disable-pip-version-check -qq torch==2.13.0 transformers

@@ -50,7 +50,7 @@ def measure(sizes: list[int], batch: int, epochs: int) -> None:
 def main() -> None:
     """Measure a network of MNIST's size and a small one."""
     print("One thread; ms a step, and how many plain steps")
-    measure([784, 512, 512, 10], 128, 15)
+    measure([784, 512, 512, 10], 128, 40)
     measure([64, 64, 32, 10], 64, 150)
 
 

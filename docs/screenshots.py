@@ -83,24 +83,24 @@ PICTURES: tuple[tuple[str, str, Any, Any], ...] = (
 
 
 def watched(folder: str) -> None:
-    """Train a network of PyTorch with two wrong labels and one batch of another scale."""
+    """Train a network of PyTorch with some wrong labels, and one batch with many."""
     import torch
     from torch import nn
 
     torch.manual_seed(0)
     X = torch.randn(1024, 8)
     y = (X[:, :4].sum(1) > 0).long()
-    y[[17, 99]] = 1 - y[[17, 99]]
+    y[:40] = 1 - y[:40]
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(),
                           nn.Linear(32, 2))  # fmt: skip
     optimizer, loss_fn = torch.optim.SGD(model.parameters(), 0.05), nn.CrossEntropyLoss()
     with cr.watch(model, optimizer, loss_fn, folder=folder, every=10) as run:
         for step in range(1200):
             rows = torch.randperm(1024)[:64]
-            x = X[rows] * (50 if step == 800 else 1)
-            with run.step(x, y[rows], rows=rows):
+            x, target = X[rows], 1 - y[rows] if step == 800 else y[rows]
+            with run.step(x, target, rows=rows):
                 optimizer.zero_grad()
-                loss_fn(model(x), y[rows]).backward()
+                loss_fn(model(x), target).backward()
                 optimizer.step()
 
 

@@ -53,6 +53,10 @@ def why_missing(tool: str) -> str | None:
             names = ("s3fs", "moto", "flask", "flask_cors")
             there = all(map(importlib.util.find_spec, names))
             hint = "pip install '.[s3]' 'moto[server]'"
+        case "spark":
+            found = importlib.util.find_spec("pyspark") is not None
+            there = found and shutil.which("java") is not None
+            hint = "pip install pyspark, with Java"
         case "transformers":
             there = importlib.util.find_spec("transformers") is not None
             hint = "pip install transformers"

@@ -9,7 +9,7 @@ python=${1:?the Python to install packages for}
 
 # torch is pinned: without the pin pip may take a build that brings gigabytes of GPU libraries.
 "$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard transformers \
-  moodle-xml-parser citolab-qti-convert nbgrader wasmtime skl2onnx ziglang mlflow 'moto[server]' \
+  moodle-xml-parser citolab-qti-convert nbgrader wasmtime skl2onnx ziglang mlflow 'moto[server]' pyspark \
   --editable '.[dask,jax,keras,tensorboard,mlflow,ray,s3,skops,worksheets]'
 
 # Models of torchvision and timm, apart from the environment (tests/foreign/vision.py says why).
@@ -31,6 +31,7 @@ has() {
 wanted=()
 has chromium chromium-browser google-chrome || wanted+=(chromium)
 has firefox firefox-esr || wanted+=(firefox-esr)
+has java || wanted+=(default-jre-headless)
 has pdflatex || wanted+=(texlive-latex-base)
 has arm-none-eabi-gcc || wanted+=(gcc-arm-none-eabi libnewlib-arm-none-eabi)
 has qemu-system-arm || wanted+=(qemu-system-arm)

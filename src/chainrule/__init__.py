@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.explain.findings import Diagnosis
-    from chainrule.explorer.runs.showing import explore_run
     from chainrule.explorer.torch.showing import explore_torch
     from chainrule.foreign.jax.explaining import explain_jax
     from chainrule.foreign.torch.diagnosing import diagnose
     from chainrule.foreign.torch.explaining import explain_torch
     from chainrule.foreign.torch.watch import watch
     from chainrule.loading import (
+        explore_run,
         from_keras,
         from_onnx,
         from_safetensors,
@@ -99,12 +99,12 @@ _MODULES = {
     "explain.array_explanation": ("ArrayExplanation",),
     "explain.findings": ("Diagnosis",),
     "foreign.torch.diagnosing": ("diagnose",),
-    "explorer.runs.showing": ("explore_run",),
     "explorer.torch.showing": ("explore_torch",),
     "foreign.jax.explaining": ("explain_jax",),
     "foreign.torch.explaining": ("explain_torch",),
     "foreign.torch.watch": ("watch",),
     "loading": (
+        "explore_run",
         "from_keras",
         "from_onnx",
         "from_safetensors",

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from chainrule.diagnose.record import RunRecord
+    from chainrule.explorer.runs.showing import RunExplorer
 
 __all__ = [
-    "from_keras", "from_onnx", "from_safetensors", "from_sklearn", "from_torch", "load", "load_run",
+    "explore_run", "from_keras", "from_onnx", "from_safetensors", "from_sklearn", "from_torch",
+    "load", "load_run",
 ]  # fmt: skip
 
 
@@ -135,6 +137,42 @@ def load_run(
     from chainrule.training.watching.again import Source
 
     return RunRecord(path, Source(Network, Network.explain, optimizer, X, custom))
+
+
+def explore_run(run: RunRecord | str | os.PathLike[str]) -> RunExplorer:
+    """Look at a recorded run in the browser: its curves, each step, its samples and weights.
+
+    The pages follow the run while it is recorded, by this process or another one. They take steps
+    again to say why a weight moved, and to open a spike: those of a `Network` by themselves, those
+    of a PyTorch model if `load_run` was given the model, or of a run with ``dense=True``. A
+    `WatchedRun` of this process is read from its folder, so that nothing of its loop changes.
+
+    Args:
+        run: The folder that `watch` or ``fit(watch=...)`` writes, or a `RunRecord` of it.
+
+    Returns:
+        The explorer: `RunExplorer.serve` opens it in a browser.
+
+    Raises:
+        TypeError: The run is neither a folder nor a record.
+        ValueError: The folder holds no watched run.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> cr.explore_run("run").serve()  # doctest: +SKIP
+    """
+    from chainrule.diagnose.record import RunRecord
+    from chainrule.explorer.runs.showing import RunExplorer
+
+    if isinstance(run, RunRecord):
+        records = hasattr(run, "step")  # a loop may go on while its pages are looked at
+        return RunExplorer(load_run(run.folder) if records else run)
+    if not isinstance(run, str | os.PathLike):
+        raise TypeError(
+            f"run is a {type(run).__name__}; expected the folder of a watched run, or what "
+            "load_run returns"
+        )
+    return RunExplorer(load_run(run))
 
 
 def from_onnx(path: str | os.PathLike[str]) -> Network:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from chainrule.tables import folder as kept
@@ -145,6 +146,34 @@ def test_what_is_wrong_with_a_file_leaves_the_others(parts: Run) -> None:
     Path("data/part-0.csv").write_text("\n".join(lines))
     code, _, err = parts("predict", "model", "data/part-[0-3]*", "--out", "out")
     assert "1 file predicted, 30 rows; 2 files done before" in err
+
+
+def test_a_large_file_becomes_several(parts: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = people(300, seed=5)
+    whole.loc[250, "age"] = 1e300
+    whole.to_parquet("data/big.parquet", row_group_size=40, index=False)
+    assert pq.ParquetFile("data/big.parquet").num_row_groups == 8
+    big = ("predict", "model", "data/big.parquet", "--keep", "id")
+    code, _, err = parts(*big, "--format", "csv", "--out", "out")
+    assert (code, err.count("data/big.parquet, row 250, column 2 (age)")) == (2, 1)
+    whole.loc[250, "age"] = 30.0
+    whole.to_parquet("data/big.parquet", row_group_size=40, index=False)
+    assert parts(*big, "--out", "one.parquet")[0] == 0
+    size = pq.ParquetFile("data/big.parquet").metadata.row_group(0).total_byte_size
+    monkeypatch.setattr(kept, "LARGE", int(3.5 * size))
+    whole.loc[250, "age"] = 1e300
+    whole.to_parquet("data/bad.parquet", row_group_size=40, index=False)
+    code, _, err = parts(*big, "data/bad.parquet", "--out", "several")
+    assert code == 2
+    assert "data/bad.parquet, row 250, column 2 (age)" in err
+    names = sorted(name for name in outputs("several") if name.startswith("big"))
+    assert names == [f"big-0000{i}-of-00003.parquet" for i in range(3)]
+    frames = [pd.read_parquet(f"several/{name}") for name in names]
+    pd.testing.assert_frame_equal(
+        pd.concat(frames, ignore_index=True), pd.read_parquet("one.parquet")
+    )
+    err = parts(*big, "data/bad.parquet", "--out", "several")[2]
+    assert "0 files predicted, 0 rows; 5 files done before" in err
 
 
 def test_a_kill_leaves_whole_outputs_which_are_not_made_again(

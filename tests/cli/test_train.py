@@ -226,3 +226,22 @@ def test_resume_refuses_other_data(run: Run) -> None:
     assert code == 2
     assert "run" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.needs("dask")
+def test_micro_batches_here_and_on_workers(run: Run) -> None:
+    """The same file, whoever computes the micro-batches."""
+    how = (*TRAIN[:-1], "m", "--micro-batches", "8", "--epochs", "3", "--no-plot")
+    assert run(*how)[0] == 0
+    here = Path("m").read_bytes()
+    assert run(*how, "--workers", "dask://local:2")[0] == 0
+    assert Path("m").read_bytes() == here
+    for more, words in (
+        (("--micro-batches", "7"), "batch_size must be a multiple of micro_batches, got 32 and 7"),
+        (("--micro-batches", "8", "--members", "2"), "--members and --micro-batches contradict"),
+        (("--micro-batches", "8", "--by", "town"), "--by and --micro-batches contradict"),
+        (("--workers", "dask://local:2"), "or --micro-batches M to train there"),
+    ):
+        status, _, said = run(*TRAIN, "--no-plot", *more)
+        assert status == 2
+        assert words in said

@@ -50,7 +50,7 @@ def test_a_training_on_a_table_is_recorded(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "model.safetensors"
-    assert train(table, tmp_path / "plain.safetensors") == 0
+    assert train(table, tmp_path / "plain.safetensors", "--recipe", "plain") == 0
     assert train(table, out, "--watch", str(run), "--watch-every", "2") == 0
     plain, recorded = cr.load(tmp_path / "plain.safetensors"), cr.load(out)
     assert recorded.parameters.tobytes() == plain.parameters.tobytes()
@@ -94,6 +94,9 @@ def test_a_resumed_training_goes_on_with_its_recording(table: Path, tmp_path: Pa
         (["--watch", "FILE"], "which is a file. Choose another folder"),
         (["--watch", "FULL"], "which holds files but no watched run"),
         (["--watch", "same", "--checkpoint", "same"], "watch and checkpoint are both the folder"),
+        (["--watch", "same", "--members", "3"], "--watch and --members contradict each other"),
+        (["--watch", "same", "--by", "town"], "--watch and --by contradict each other"),
+        (["--watch", "same", "--recipe", "tuned"], "--recipe tuned and --watch contradict"),
     ],
 )
 def test_bad_options_are_one_line(

@@ -68,7 +68,11 @@ for k in range(31):
     assert all(run.replay(step).same for step in (20, 29))
 
 
-def test_batches_of_many_shapes_over_files_that_were_there_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_batches_of_many_shapes_over_files_that_were_there_before(
+    on_cpu: bool, tmp_path: Path
+) -> None:
+    """In the step itself, and in the thread that takes batches of a device."""
     torch.manual_seed(0)
     model = nn.Linear(3, 1)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.5)

@@ -9,6 +9,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.network import Network
+from tests.tools import start_ray
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(120, 3))
@@ -51,7 +52,7 @@ def test_a_grid_search_on_dask() -> None:
 def ray() -> Any:
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    start_ray()
     yield ray
     ray.shutdown()
 

@@ -14,6 +14,7 @@ import chainrule as cr
 from chainrule import cli
 from chainrule.ray import Predictor
 from tests.cli.people import TRAIN, people
+from tests.tools import start_ray
 
 DATA = people(90, seed=1).drop(columns=["label", "empty"])
 
@@ -64,7 +65,7 @@ def test_a_dataset_of_ray(form: str, model: str, tmp_path: Path) -> None:
 
     DATA.to_parquet(tmp_path / "data.parquet")
     if not ray.is_initialized():
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        start_ray()
     dataset = ray.data.read_parquet(str(tmp_path / "data.parquet")).repartition(3)
     options: dict[str, Any] = {"batch_format": form, "concurrency": 1}
     found = dataset.map_batches(

@@ -69,7 +69,9 @@ def test_ctrl_c_in_a_long_validation(tmp_path: Path, monkeypatch: pytest.MonkeyP
     history = fit(whole, validation_data=data)
     with monkeypatch.context() as patch:
         patch.setattr("chainrule.training.interrupt._PATIENCE", 0.0)
-        part = net(engine="reference", hidden=CtrlC(11), dropout=0)  # the first of the two passes of validation
+        part = net(
+            engine="reference", hidden=CtrlC(11), dropout=0
+        )  # the first of the two passes of validation
         fit(part, validation_data=data, checkpoint=tmp_path)
     assert checkpoints.checkpoints(tmp_path)[-1][0] == 1
     part = net(engine="reference", hidden=CtrlC(), dropout=0)

@@ -17,6 +17,7 @@ import chainrule as cr
 from chainrule.network import Network
 from chainrule.training import placed, progress
 from chainrule.training.callbacks import Run
+from tests.tools import start_ray
 
 N = 60
 X = np.random.default_rng(0).normal(size=(N, 3))
@@ -69,9 +70,7 @@ def on(places: dict[str, Any], request: pytest.FixtureRequest) -> Any:
             cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
             places[name] = Client(cluster, set_as_default=False)
         else:
-            import ray
-
-            places[name] = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+            places[name] = start_ray()
     return places[name]
 
 

@@ -159,11 +159,10 @@ def test_mlflow_has_each_step(make: Any, tmp_path: Path) -> None:
 
 @pytest.mark.needs("mlflow")
 @pytest.mark.filterwarnings("ignore")
-def test_an_active_run_of_mlflow_is_joined(tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_active_run_of_mlflow_is_joined(tmp_path: Path) -> None:
     import mlflow
 
     own(tmp_path / "run")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
     try:
@@ -187,3 +186,27 @@ def test_bad_runs(run: Any, error: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(error, match=message):
         TensorBoardLogger(tmp_path / "logs").log_run(run)
     assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.needs("tensorboard", "mlflow")
+@pytest.mark.filterwarnings("ignore")
+def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import mlflow
+
+    from chainrule import cli
+
+    run, uri = own(tmp_path / "run"), f"sqlite:///{tmp_path}/mlflow.db"
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    logs = ["--tensorboard", str(tmp_path / "logs"), "--mlflow", "from the shell"]
+    try:
+        assert cli.main(["watch", str(tmp_path / "run"), *logs]) == 0
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert capsys.readouterr().out == ""
+    found, _ = scalars(tmp_path / "logs" / "steps")
+    found.pop("noise_scale")
+    same(found, expected(run), 1e-6)
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    there = client.search_runs([client.get_experiment_by_name("from the shell").experiment_id])
+    assert [one.data.params["model"] for one in there] == ["Network 4-5-2"]

@@ -116,8 +116,11 @@ def open_table(path: str, reading: dict[str, Any]) -> Source:
 
 
 @contextmanager
-def on_workers(source: Source, address: str | None) -> Iterator[None]:
-    """Take the statistics of a table in many files on the workers of a place, in this block."""
+def on_workers(source: Source, address: str | None, trains_there: bool) -> Iterator[None]:
+    """Take the statistics of a table in many files on the workers of a place, in this block.
+
+    One file is read here, if the workers have to do with the training.
+    """
     if address is None:
         yield
         return
@@ -125,9 +128,12 @@ def on_workers(source: Source, address: str | None) -> Iterator[None]:
     from chainrule.tables.many_files import Files
 
     if not isinstance(source, Files):
+        if trains_there:
+            yield
+            return
         raise click.UsageError(
             "--workers shares files out; expected a pattern in quotes as DATA, such as "
-            "'data/*.parquet'"
+            "'data/*.parquet', or --micro-batches M to train there"
         )
     try:
         with opened(address, "--workers") as place, source.on(place):

@@ -18,16 +18,9 @@ if TYPE_CHECKING:
 
 # What the recipe of one network has and the tuned one, which validates on folds, has not.
 _OF_PLAIN = (
-    "validation",
-    "validation_data",
-    "group",
-    "time",
-    "patience",
-    "checkpoint",
-    "members",
-    "watch",
-    "by",
-)
+    "validation", "validation_data", "group", "time", "patience", "checkpoint", "members", "watch",
+    "by", "micro_batches",
+)  # fmt: skip
 
 
 def recipe_option(command: Callable[..., Any]) -> Callable[..., Any]:

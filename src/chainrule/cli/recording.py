@@ -30,17 +30,11 @@ def check_watch(given: dict[str, Any]) -> None:
         if given["watch_every"] is not None:
             raise click.UsageError("--watch-every needs --watch FOLDER, which the run goes to")
         return
-    for name in ("by", "members"):
-        if given[name] is not None:
-            raise click.UsageError(
-                f"--watch and --{name} cannot be combined: networks that are trained side by side "
-                "are not recorded. Leave one of them out."
-            )
     if given["members"] > 1 or given["by"] is not None:
         other = "--members" if given["members"] > 1 else "--by"
         raise click.UsageError(
             f"--watch and {other} contradict each other: networks that are trained side by side "
-            "are not recorded. Leave one of them out"
+            "are not recorded. Leave one of them out."
         )
     from chainrule.training.watching import settings
 

@@ -159,8 +159,11 @@ class _Every(ParamType["int | timedelta"]):
               "fewer from 67,000 rows on]")  # fmt: skip
 @read_options
 @click.option("--workers", metavar="ADDRESS",
-              help="Look through the files of a pattern on a cluster: dask://local:2, ray://auto, "
-              "dask://HOST:PORT, ...")  # fmt: skip
+              help="Look through the files of a pattern on a cluster, and with --micro-batches "
+              "train there: dask://local:2, ray://auto, dask://HOST:PORT, ...")  # fmt: skip
+@click.option("--micro-batches", type=click.IntRange(1), metavar="M",
+              help="Add up each batch from so many parts, whose result does not depend on who "
+              "computes them.")  # fmt: skip
 @click.option("--checkpoint", metavar="FOLDER", help="Save the run in this folder, to resume it.")
 @click.option("--every", type=_Every(), default="1", show_default=True,
               help="Epochs or time (30s, 10m) between checkpoints.")  # fmt: skip
@@ -196,7 +199,10 @@ def train(data: str, out: str, **given: Any) -> int:
         return 0 if done else _interrupted(given["checkpoint"])
     from chainrule.tables import training
 
-    with page.working(f"reading {data}"), on_workers(source, given["workers"]):
+    with (
+        page.working(f"reading {data}"),
+        on_workers(source, given["workers"], given["micro_batches"] is not None),
+    ):
         prepared = training.prepare(source, settings, watched)
     tell_table(page, prepared)
     _check_memory(prepared)
@@ -252,10 +258,12 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
     if given["by"] is not None and len(targets) > 1:
         raise click.UsageError("--by takes one --target; train a model for each")
     if given["by"] is not None:
-        for option in ("validation_data", "plot"):
+        for option in ("validation_data", "plot", "micro_batches"):
             if _is_said(option) and given[option]:
                 name = option.replace("_", "-")
                 raise click.UsageError(f"--by and --{name} contradict each other; leave one out")
+    if given["members"] > 1 and given["micro_batches"] is not None:
+        raise click.UsageError("--members and --micro-batches contradict each other; leave one out")
     if given["group"] is not None and given["time"] is not None:
         raise click.UsageError("--group and --time contradict each other; split by one of them")
     for path in written:
@@ -376,7 +384,9 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 
 def _keeping(given: dict[str, Any]) -> dict[str, Any]:
-    if given["checkpoint"] is None:
-        return watching(given)
-    kept = {name: given[name] for name in ("checkpoint", "every", "keep", "resume")}
-    return kept | watching(given)
+    options = watching(given)
+    if given["checkpoint"] is not None:
+        options |= {name: given[name] for name in ("checkpoint", "every", "keep", "resume")}
+    if given["micro_batches"] is not None:
+        options |= {"micro_batches": given["micro_batches"], "on": given["workers"]}
+    return options

@@ -104,13 +104,14 @@ def _open(
 ) -> int:
     """Serve the pages of a run until Ctrl-C."""
     from chainrule.explorer import load
+    from chainrule.loading import explore_run
 
     for name in ("why", "suspects", "html", "tensorboard", "mlflow", "as_json"):
         if _given(context, name):
             option = "--json" if name == "as_json" else f"--{name}"
             raise click.UsageError(f"--open and {option} exclude each other; choose one")
     load("runs.host")  # says which packages are missing, before anything is read
-    explorer = load("runs.showing").explore_run(folder)
+    explorer = explore_run(folder)
     warn_of_others(address)
     explorer.serve(port, browser, address)
     click.echo("Stopped.")

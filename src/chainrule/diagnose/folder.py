@@ -218,7 +218,7 @@ def begin(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> Path:
 def cut(path: Path, step: int) -> None:
     """Take out of a run's folder what is of a step or of later ones, which will come again.
 
-    The run goes on in this process.
+    The run goes on, in this process.
     """
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path / END)

@@ -45,6 +45,14 @@ svg.bar rect { fill: var(--bar); }
 """
 
 
+_INSIDE = {  # what a derivation is inside a page: without a style, and scrolled by the keyboard
+    f"<style>{STYLE}</style>": "",
+    "<h1 ": '<h2 class="top" tabindex="0" ',
+    "</h1>": "</h2>",
+    '<div class="formula wide">': '<div class="formula wide" tabindex="0">',
+    '<pre class="wide">': '<pre class="wide" tabindex="0">',
+}
+
 NO_TOKEN = (
     "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>chainrule</title>"
     "<h1>The token is missing</h1><p>Open the whole address that was printed. It ends in "
@@ -75,6 +83,13 @@ def served(title: str, header: str, body: str, script: str = "") -> str:
         head += f'\n<script type="module" src="{script}"></script>'
     inside = f"<header>{header}</header>\n<main>\n{body}\n</main>"
     return document(f"{title} - chainrule", inside, head)
+
+
+def inside(derivation: str) -> str:
+    """Return a derivation that stands inside a page."""
+    for old, new in _INSIDE.items():
+        derivation = derivation.replace(old, new)
+    return derivation
 
 
 def style() -> str:

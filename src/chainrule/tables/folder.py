@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from chainrule.places import Place
 from chainrule.tables import files
+from chainrule.tables.arrow_source import RowGroups, large_parts
 from chainrule.tables.grouped_prediction import REFUSE, prediction_of
 from chainrule.tables.groups import GroupedModel
 from chainrule.tables.prediction import FORMATS, writer
-from chainrule.tables.source import Reading, TableError
+from chainrule.tables.source import Reading, Source, TableError
 
 if TYPE_CHECKING:
     from chainrule.tables.measures import Measured
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 RECORD = ".chainrule-predict.json"  # in the folder: what each output was made from
 _VERSION = 1
+LARGE = 1 << 28  # bytes of a Parquet file, decoded, that are one task; larger ones become several
 _PAUSE = 1.0  # seconds between two writes of the record
 _COMPRESSED = (".gz", ".zst", ".bz2", ".lz4")
 _SAME = {".ndjson": ".jsonl", ".json": ".jsonl", ".ipc": ".arrow", ".pq": ".parquet"}
@@ -51,6 +53,7 @@ class Job:
     state: list[Any]
     name: str  # below the folder, with slashes
     out: str
+    groups: tuple[int, int] | None = None  # the row groups of a part of a large Parquet file
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,17 @@ class Folder:
 
     def jobs(self, inputs: Sequence[str], form: str | None) -> list[Job]:
         """Return what is to do for some files, those included that are done."""
-        named = zip(inputs, names(inputs, form), strict=True)
-        return [
-            Job(file, files.state_of(file), name, files.joined(self.path, name))
-            for file, name in named
-        ]
+        jobs = []
+        for file, name in zip(inputs, names(inputs, form), strict=True):
+            state = files.state_of(file)
+            parts = [] if files.is_remote(file) else large_parts(file, LARGE)
+            if not parts:
+                jobs.append(Job(file, state, name, files.joined(self.path, name)))
+            stem, ending = os.path.splitext(name)
+            for i, groups in enumerate(parts):
+                part = f"{stem}-{i:05d}-of-{len(parts):05d}{ending}"
+                jobs.append(Job(file, state, part, files.joined(self.path, part), groups))
+        return jobs
 
     def is_done(self, job: Job) -> bool:
         """Return whether an output is there, and was made from the file as it is now."""
@@ -202,7 +211,11 @@ def _with_threads(model: Any, threads: int | None) -> Any:
 def _predicted(model: TableModel | GroupedModel, how: How, job: Job) -> Done:
     if files.state_of(job.file) != job.state:
         raise TableError(f"{job.file} changed since it was listed. Start again")
-    source = files.opened(job.file, how.reading)
+    source: Source = (
+        files.opened(job.file, how.reading)
+        if job.groups is None
+        else RowGroups(job.file, *job.groups)
+    )
     form = os.path.splitext(job.name)[1]
     marked = form == ".jsonl"
     prediction = prediction_of(

@@ -18,6 +18,7 @@ from chainrule.network import Network
 from chainrule.storage import models
 from chainrule.tables import measures, profile, rows, several
 from chainrule.tables import target as targets
+from chainrule.tables.elsewhere import fit_of
 from chainrule.tables.encoding import PIECES
 from chainrule.tables.fitting import Fitting
 from chainrule.tables.measures import Measured
@@ -286,7 +287,7 @@ def make_network(
 
 def fit(network: Network, prepared: Prepared, **options: Any) -> History:
     """Train the network, stopping early; it returns to its best epoch on the validation rows."""
-    return train(network.fit, prepared, **options)
+    return train(fit_of(network, options), prepared, **options)
 
 
 def train(
@@ -328,7 +329,7 @@ def refit(
         options["checkpoint"] = os.path.join(checkpoint, f"refit-{epochs}")
     network = make_network(prepared)
     options |= {"epochs": epochs, "optimizer": optimizer}
-    return network, train_again(network.fit, prepared, **options)
+    return network, train_again(fit_of(network, options), prepared, **options)
 
 
 def train_again(fit: Callable[..., T], prepared: Prepared, **options: Any) -> T:
@@ -388,12 +389,10 @@ def model(
         "optimizer": "Adam",
         "learning_rate": settings.learning_rate,
         "batch_size": batch_size(settings, len(prepared.X[TRAIN])),
-        "patience": settings.patience,
-        "balanced": settings.balanced,
-        "seed": settings.seed,
-        "refit_rows": refit_rows,
+        "patience": settings.patience, "balanced": settings.balanced,
+        "seed": settings.seed, "refit_rows": refit_rows,
         "engine": network.engine,
-    }
+    }  # fmt: skip
     roles = settings.roles
     said = {"loss": settings.loss, "weight": roles.weight, "split_by": roles.group or roles.time}
     facts |= {name: column for name, column in said.items() if column is not None}

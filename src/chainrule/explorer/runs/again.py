@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -9,6 +10,9 @@ from urllib.parse import urlencode
 import numpy as np
 
 from chainrule.diagnose.curves import Known
+from chainrule.diagnose.elements import element
+from chainrule.explain import page_html
+from chainrule.explorer import paper
 from chainrule.explorer.paper import number
 from chainrule.explorer.runs import pages, weights
 from chainrule.explorer.runs.asked import Asked
@@ -29,9 +33,9 @@ def step(desk: Desk, known: Known, asked: Asked) -> str:
 
 
 def _not(desk: Desk, at: int, title: str, error: ValueError) -> str:
-    reason = escape(str(error)[:1].upper() + str(error)[1:])
+    reason = pages.sentence(str(error))
     body = (
-        f"<h1>{escape(title)}</h1><p>This step cannot be taken again: {reason}.</p>"
+        f"<h1>{escape(title)}</h1><p>This cannot be shown. {reason}</p>"
         f"{weights.in_python(desk)}<p>Back to step {step_link(at)}.</p>"
     )
     return pages.served(title, body)
@@ -43,7 +47,7 @@ def _taken(desk: Desk, at: int, again: Any, asked: Asked, title: str) -> str:
         if again.same
         else f"Not the same bits: the run had {number(again.recorded)}"
     )
-    sizes = {name: float(np.linalg.norm(_numbers(g))) for name, g in again.gradient.items()}
+    sizes = {name: float(np.linalg.norm(_numbers(g))) for name, g in _gradients(again)}
     rows = [
         [link("/weight", name, name=name, step=at), number(size)]
         for name, size in sorted(sizes.items(), key=lambda item: -item[1])
@@ -55,6 +59,17 @@ def _taken(desk: Desk, at: int, again: Any, asked: Asked, title: str) -> str:
         f"<h2>Gradients</h2>{table('Norms of the gradients', ['parameter', 'gradient norm'], rows)}"
     )
     return pages.served(title, body)
+
+
+def _gradients(again: Any) -> Iterator[tuple[str, Any]]:
+    """Return the gradient of each parameter, of a model of PyTorch or of a `Network`."""
+    if isinstance(again.gradient, Mapping):
+        yield from again.gradient.items()
+        return
+    for l in range(1, len(again.network.layers)):
+        yield f"W[{l}]", again.gradient.dW[l]
+        if again.gradient.db[l] is not None:
+            yield f"b[{l}]", again.gradient.db[l]
 
 
 def _numbers(tensor: Any) -> Any:
@@ -101,11 +116,12 @@ def explain(desk: Desk, known: Known, asked: Asked) -> str:
 
 
 def _explained(desk: Desk, at: int, again: Any, target: str) -> str:
-    back = link("/again", f"Step {at:,} taken again", step=at)
-    if desk.run.about.get("kind") == "network":
-        text = escape(again.explain(target).text())
-        body = f'<h1>{escape(target)}</h1><pre class="wide" tabindex="0">{text}</pre>'
-        return pages.served(target, f"<p>{back}</p>{_explain_form(desk, at, target)}{body}")
+    back = f"<p>{link('/again', f'Step {at:,} taken again', step=at)}</p>"
+    if desk.run.about["kind"] == "network":
+        name, index = element(target, desk.run.about["parameters"])
+        own = f"{name.lower()}[{','.join(map(str, index))}]"  # as a Network names one number
+        derived = f"<h1>{escape(own)}</h1>{paper.inside(page_html.fragment(again.explain(own), 1))}"
+        return pages.served(own, f"{back}{_explain_form(desk, at, own)}{derived}")
     from chainrule.explorer.torch import pages as opened  # PyTorch is there: it took the step
     from chainrule.foreign.torch.overview import TorchGradients
 
@@ -126,4 +142,4 @@ def _explained(desk: Desk, at: int, again: Any, target: str) -> str:
         return f"/explain?{urlencode({'step': at, 'target': target})}"
 
     body = opened.explained(why, address)
-    return pages.served(why.target, f"<p>{back}</p>{_explain_form(desk, at, why.target)}{body}")
+    return pages.served(why.target, f"{back}{_explain_form(desk, at, why.target)}{body}")

@@ -183,7 +183,7 @@ def _noise(known: Known) -> str:
 def _suspects(desk: Desk) -> str:
     found = desk.suspects()
     if isinstance(found, str):
-        return f"<p>{escape(found[:1].upper() + found[1:])}</p>"
+        return f"<p>{pages.sentence(found)}</p>"
     rows = []
     highs = [max(each.history) for each in found if each.history]
     reach = max(max(highs, default=1.0), 1e-30)

@@ -75,8 +75,13 @@ def served(title: str, body: str) -> str:
 
 def error(message: str) -> str:
     """Return the page that says why something can't be opened."""
-    text = escape(message[:1].upper() + message[1:])
-    return served("Not found", f"<h1>This can’t be opened</h1>\n<p>{text}</p>")
+    return served("Not found", f"<h1>This can’t be opened</h1>\n<p>{sentence(message)}</p>")
+
+
+def sentence(message: str) -> str:
+    """Return a message as a sentence, for HTML."""
+    end = "" if message.endswith((".", "?", "!")) else "."
+    return escape(f"{message[:1].upper()}{message[1:]}{end}")
 
 
 def live(name: str, body: str) -> str:

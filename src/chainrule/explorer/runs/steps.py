@@ -146,7 +146,7 @@ def _nearest(known: Known, step: int) -> str:
 def _samples(desk: Desk, step: int, asked: Asked) -> str:
     found = desk.samples(step)
     if isinstance(found, str):
-        return f"<h2>Samples</h2><p>{escape(found[:1].upper() + found[1:])}.</p>"
+        return f"<h2>Samples</h2><p>{pages.sentence(found)}</p>"
     if not len(_key(found, "sample")):
         return "<h2>Samples</h2><p>Nothing is known of the samples: the loss has none.</p>"
     by = asked.one_of("by", tuple(name for name in _ORDERS if _key(found, name) is not None))

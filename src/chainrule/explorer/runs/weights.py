@@ -109,8 +109,7 @@ def why(desk: Desk, known: Known, asked: Asked) -> str:
     try:
         move = desk.why_moved(target, step)
     except ValueError as error:
-        reason = escape(str(error)[:1].upper() + str(error)[1:])
-        body = f"{head}<p>This cannot be told: {reason}.</p>{in_python(desk)}"
+        body = f"{head}<p>This cannot be told. {pages.sentence(str(error))}</p>{in_python(desk)}"
         return pages.served(target, f"{body}{_ways(known, target, step)}{form(desk, step, target)}")
     rows = [
         [pages.words(escape(share.cause)), "earlier" if share.step is None else

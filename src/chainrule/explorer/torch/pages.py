@@ -20,14 +20,6 @@ ROWS, COLUMNS = 16, 8  # of a matrix that are shown at once
 _LARGEST = 10  # derivatives of a tensor, contributions of a call
 _DECADES = 8  # that the bar of a gradient's size spans
 
-_INSIDE = {  # what a derivation is inside a page: without a style, and scrolled by the keyboard
-    f"<style>{page_html.STYLE}</style>": "",
-    "<h1 ": '<h2 class="top" tabindex="0" ',
-    "</h1>": "</h2>",
-    '<div class="formula wide">': '<div class="formula wide" tabindex="0">',
-    '<pre class="wide">': '<pre class="wide" tabindex="0">',
-}
-
 
 def address(target: str) -> str:
     """Return the address at which a server opens a target."""
@@ -253,7 +245,7 @@ def opened(why: TorchExplanation, found: Tree, link: Link, proof: bool, depth: i
         return link(target) if found.tensor(target.partition("[")[0]) is not None else ""
 
     lines += _through(why, known)
-    lines.append(_inside(rendering.fragment(why, depth, proof)))
+    lines.append(paper.inside(rendering.fragment(why, depth, proof)))
     if not proof:
         proving = escape(f"{address(why.target)}&prove=1")
         lines.append(f'<p><a href="{proving}">Prove it</a>: forward mode and a difference.</p>')
@@ -268,12 +260,11 @@ def explained(why: Any, link: Link) -> str:
         link: Returns the address that opens a target, or "" for one that is not opened.
     """
     if not isinstance(why, TorchExplanation):
-        target = escape(str(why.target))
-        return f"<h1>{target}</h1>{_inside(page_html.fragment(why, 1))}"
+        return f"<h1>{escape(str(why.target))}</h1>{paper.inside(page_html.fragment(why, 1))}"
     parts = [
         _head(why, link),
         *_through(why, link),
-        _inside(rendering.fragment(why, 1, proof=True)),
+        paper.inside(rendering.fragment(why, 1, proof=True)),
     ]
     return "\n".join(parts)
 
@@ -282,12 +273,6 @@ def _head(why: TorchExplanation, link: Link) -> str:
     name = why.target.partition("[")[0]
     said = f"The number is {number(why.number)}, ∂C/∂· is {number(why.value)}."
     return f"<h1>{escape(why.target)}</h1>\n<p>{said} It stands in {_open(name, link)}.</p>"
-
-
-def _inside(derivation: str) -> str:
-    for old, new in _INSIDE.items():
-        derivation = derivation.replace(old, new)
-    return derivation
 
 
 def _through(why: TorchExplanation, link: Link) -> list[str]:

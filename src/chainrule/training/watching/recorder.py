@@ -275,15 +275,16 @@ class Recorder(Callback):
         }
 
     @staticmethod
-    def _samples_of(taken: _Taken, k: int) -> dict[str, Any]:
-        """Return the losses and norms of the samples of a recorded step."""
+    def _samples_of(taken: _Taken, k: int) -> str:
+        """Return the line with the losses and norms of the samples of a recorded step."""
         places = taken.samples(k, k + 1)
-        return {
-            "step": taken.first + k,
-            "rows": taken.rows[places].tolist(),
-            "losses": _short(taken.seen.losses[places]),
-            "norms": _short(taken.seen.norms[places]),
-        }
+        rows = folders.encoded(taken.rows[places].tolist())
+        losses, norms = (
+            folders.encoded_numbers(values[places].tolist())
+            for values in (taken.seen.losses, taken.seen.norms)
+        )
+        step = taken.first + k
+        return f'{{"step":{step},"rows":{rows},"losses":{losses},"norms":{norms}}}'
 
     # --- spikes -----------------------------------------------------------------------------------
 
@@ -385,12 +386,3 @@ class Recorder(Callback):
 
 def _write_text(name: str, text: str) -> None:
     Path(name).write_text(text, encoding="utf-8")
-
-
-def _short(values: NDArray[np.float64]) -> list[float]:
-    """Return numbers in nine digits, as many as float32 has, or a few more."""
-    with np.errstate(all="ignore"):
-        power = 10.0 ** (8 - np.floor(np.log10(np.abs(values))))
-        rounded = np.round(values * power) / power
-    found: list[float] = np.where(np.isfinite(rounded), rounded, values).tolist()
-    return found
