@@ -10,7 +10,7 @@ import pytest
 import chainrule as cr
 
 pytest.importorskip("fastapi")
-from tests.explorer.test_run_explorer import entered, said
+from tests.explorer.pages_of import entered, said
 
 
 def test_pages_open_moves_steps_and_numbers(tmp_path: Path) -> None:
