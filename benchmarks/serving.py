@@ -52,7 +52,7 @@ def trained(folder: Path) -> Path:
         writer.writeheader()
         writer.writerows(table)
     command = [sys.executable, "-m", "chainrule", "train", "flats.csv", "--target", "price",
-               "--epochs", "20", "--out", "flats.model"]  # fmt: skip
+               "--recipe", "plain", "--epochs", "20", "--out", "flats.model"]  # fmt: skip
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder / "flats.model"
 
