@@ -39,7 +39,7 @@ def test_map_in_pandas(spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     people()[["age", "colour", "label"]].to_csv("people.csv", index=False)
     assert cli.main([*TRAIN, "--epochs", "2", "--no-plot"]) == 0
     DATA.to_parquet("data.parquet", index=False)
-    spark.sparkContext.addFile("model")
+    spark.sparkContext.addFile(str(tmp_path / "model"))
 
     def predict(frames: Iterator[Any]) -> Iterator[Any]:
         from pyspark import SparkFiles

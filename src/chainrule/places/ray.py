@@ -109,14 +109,17 @@ def _local(workers: int) -> Iterator[RayPlace]:
     # Ray has sockets in its folder, whose paths may have 107 characters; TMPDIR may be long.
     folder = tempfile.mkdtemp(prefix="chainrule-", dir="/tmp" if os.path.isdir("/tmp") else None)
     try:
-        with _environment(CHAINRULE_NUM_THREADS=share(workers), RAY_USAGE_STATS_ENABLED="0"):
-            ray.init(
-                num_cpus=workers,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="error",
-                _temp_dir=folder,
-            )
+        try:
+            with _environment(CHAINRULE_NUM_THREADS=share(workers), RAY_USAGE_STATS_ENABLED="0"):
+                ray.init(
+                    num_cpus=workers,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="error",
+                    _temp_dir=folder,
+                )
+        except Exception as error:  # which is what Ray raises where its processes are too slow
+            raise ConnectionError(f"Ray did not start on this machine: {error}") from error
         yield RayPlace()
     finally:
         ray.shutdown()
