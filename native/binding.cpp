@@ -21,6 +21,7 @@
 #include "limits.h"
 #include "many.h"
 #include "orders.h"
+#include "pace.h"
 #include "pool.h"
 #include "reading.h"
 
@@ -527,6 +528,21 @@ NB_MODULE(_native, m) {
         .def("predict", &PredictorHandle::predict)
         .def("losses", &PredictorHandle::losses);
 
+    // For tests: how the number of threads is chosen.
+    nb::class_<Pace>(m, "Pace")
+        .def(
+            "__init__",
+            [](Pace* self, int most, int likely, bool choice) {
+                new (self) Pace;
+                self->prepare(most, likely, choice);
+            },
+            nb::arg("most"), nb::arg("likely"), nb::arg("choice") = true)
+        .def("steps", &Pace::steps)
+        .def("note", &Pace::note)
+        .def_prop_ro("threads", [](const Pace& p) { return p.threads[p.way]; })
+        .def_prop_ro("settled", [](const Pace& p) { return !p.trying; });
+    m.def("likely_threads", &likely_threads, nb::arg("flops"), nb::arg("meetings"), nb::arg("most"));
+    m.def("likely_seconds", &likely_seconds, nb::arg("flops"), nb::arg("meetings"), nb::arg("threads"));
     m.def("read", &read_array, nb::arg("given"), nb::arg("out").none(), nb::arg("single"));
     // Fills rows with the orders of as many epochs from one on.
     m.def("epoch_orders", [](std::uint64_t seed, std::uint64_t epoch, Table<std::int64_t, 2> orders) {

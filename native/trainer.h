@@ -68,6 +68,10 @@ public:
     bool parameters_finite() const override;
     double flops_per_step() const override { return flops_; }
     int most_threads() const override { return most_threads_; }
+    int likely_threads() const override {
+        const bool by_samples = parameters_ * sizeof(T) <= small_network;
+        return chainrule::likely_threads(flops_, by_samples ? 2 : 2 * L_ + 1, most_threads_);
+    }
     void use_threads(int threads) override {
         if (threads == threads_) return;
         threads_ = threads;
