@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -224,6 +225,11 @@ public:
         core_.reset(single ? isa.make_core_f32(spec_.network, plan) : isa.make_core_f64(spec_.network, plan));
     }
 
+    // For tests and benchmarks: no step with fewer.
+    void take_all_threads() {
+        core_->pace = {};
+        core_->pace.prepare(core_->most_threads(), core_->most_threads(), false);
+    }
     nb::tuple run_epoch(Flat theta, const std::vector<Flat>& slots, std::int64_t run_step, nb::handle X,
                         nb::handle y, std::optional<Reals> weights, std::optional<Integers> order,
                         Reals learning_rates, std::optional<nb::ndarray<nb::c_contig, nb::device::cpu>> outputs,
@@ -504,6 +510,7 @@ NB_MODULE(_native, m) {
              nb::arg("l2_per_sample"), nb::arg("largest_loss"), nb::arg("batch_size"), nb::arg("seed"),
              nb::arg("threads"), nb::arg("formulas") = nb::none(), nb::arg("output") = nb::none(),
              nb::arg("output_weights") = nb::none())
+        .def("take_all_threads", &TrainerHandle::take_all_threads)
         .def("run_epoch", &TrainerHandle::run_epoch, nb::arg("theta").noconvert(), nb::arg("slots").noconvert(),
              nb::arg("run_step"), nb::arg("X"), nb::arg("y"), nb::arg("weights").none(), nb::arg("order").none(),
              nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(),
@@ -528,6 +535,25 @@ NB_MODULE(_native, m) {
         .def("predict", &PredictorHandle::predict)
         .def("losses", &PredictorHandle::losses);
 
+    // For benchmarks: seconds that a meeting of so many threads takes, of as many meetings.
+    m.def("meeting_seconds", [](int threads, int count) {
+        require(threads >= 1 && threads <= thread_limit && count >= 1, "threads is from 1 to 1024");
+        struct Meetings {
+            Barrier barrier;
+            int count;
+        } meetings;
+        meetings.barrier.reset(threads), meetings.count = count;
+        nb::gil_scoped_release released;
+        const auto start = std::chrono::steady_clock::now();
+        run_on_threads(
+            threads,
+            [](void* given, int) {
+                auto& m = *static_cast<Meetings*>(given);
+                for (int i = 0; i < m.count; ++i) m.barrier.wait();
+            },
+            &meetings);
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / count;
+    });
     // For tests: how the number of threads is chosen.
     nb::class_<Pace>(m, "Pace")
         .def(

@@ -48,6 +48,7 @@ class Trainer:
         output: Program | None = None,
         output_weights: Sequence[float] | None = None,
     ) -> None: ...
+    def take_all_threads(self) -> None: ...
     def run_epoch(
         self,
         theta: NDArray[Any],
@@ -124,6 +125,8 @@ class Predictor:
         C: NDArray[np.float64],
         /,
     ) -> int: ...
+
+def meeting_seconds(threads: int, count: int) -> float: ...
 
 class Pace:
     def __init__(self, most: int, likely: int, choice: bool = True) -> None: ...
