@@ -30,13 +30,24 @@ def meetings(case: Case) -> int:
     return 2 if small else 2 * (len(case.sizes) - 1) + 1
 
 
+def handed_over(case: Case) -> float:
+    """Return the bytes that threads write and others read: W, W for the backward pass, dW's."""
+    pairs = list(zip(case.sizes, case.sizes[1:], strict=False))
+    W = [(m + 1) * n for m, n in pairs]
+    of_samples = case.batch * sum(m + n for m, n in pairs)
+    small = sum(W) * 4 <= SMALL
+    by_halves = small and of_samples / 2 > sum(W)  # as native/sums.h decides
+    numbers = (sum(W) if small else 0) + sum(W[1:]) + (sum(W) if by_halves else of_samples)
+    return 4.0 * numbers
+
+
 def show_meetings() -> None:
     """Print what a meeting of two and more threads costs: the least of many."""
-    print("A meeting, least and median of 200 rounds of 1,000:")
+    print("A meeting, least and median of 40 rounds of 200:")
     for threads in (2, 3, 4, 8):
         if threads > _native.default_threads():
             break
-        found = sorted(_native.meeting_seconds(threads, 1000) * 1e6 for _ in range(200))
+        found = sorted(_native.meeting_seconds(threads, 200) * 1e6 for _ in range(40))
         print(f"  {threads} threads: {found[0]:.2f} µs, {median(found):.2f} µs")
 
 
@@ -47,13 +58,13 @@ def show_model() -> None:
     for case in (*CASES, *SHAPES):
         if case.step_flops < 2.5e5:
             continue
-        m, cells = meetings(case), ""
-        alone = _native.likely_seconds(case.step_flops, m, 1)
+        costs, cells = (case.step_flops, handed_over(case), meetings(case)), ""
+        alone = _native.likely_seconds(*costs, 1)
         for most in CORES:
             n = most
             if case.step_flops <= 1e9:  # beyond, all threads without a choice
-                n = _native.likely_threads(case.step_flops, m, most)
-            cells += f"{n:>4}{alone / _native.likely_seconds(case.step_flops, m, n):>5.1f}×"
+                n = _native.likely_threads(*costs, most)
+            cells += f"{n:>4}{alone / _native.likely_seconds(*costs, n):>5.1f}×"
         print(f"{case.name:32}{cells}")
 
 

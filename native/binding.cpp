@@ -567,8 +567,18 @@ NB_MODULE(_native, m) {
         .def("note", &Pace::note)
         .def_prop_ro("threads", [](const Pace& p) { return p.threads[p.way]; })
         .def_prop_ro("settled", [](const Pace& p) { return !p.trying; });
-    m.def("likely_threads", &likely_threads, nb::arg("flops"), nb::arg("meetings"), nb::arg("most"));
-    m.def("likely_seconds", &likely_seconds, nb::arg("flops"), nb::arg("meetings"), nb::arg("threads"));
+    m.def(
+        "likely_threads",
+        [](double flops, double bytes, int meetings, int most) {
+            return likely_threads({flops, bytes, meetings}, most);
+        },
+        nb::arg("flops"), nb::arg("bytes"), nb::arg("meetings"), nb::arg("most"));
+    m.def(
+        "likely_seconds",
+        [](double flops, double bytes, int meetings, int threads) {
+            return likely_seconds({flops, bytes, meetings}, threads);
+        },
+        nb::arg("flops"), nb::arg("bytes"), nb::arg("meetings"), nb::arg("threads"));
     m.def("read", &read_array, nb::arg("given"), nb::arg("out").none(), nb::arg("single"));
     // Fills rows with the orders of as many epochs from one on.
     m.def("epoch_orders", [](std::uint64_t seed, std::uint64_t epoch, Table<std::int64_t, 2> orders) {

@@ -11,19 +11,22 @@ constexpr double trial = 0.001, trial_parts = 3, memory = 0.005; // seconds
 // after the start, and after each change for the worse, the others are tried every `soon`, later seldom.
 constexpr double soon = 0.012, eager_for = 0.25, try_every = 0.15, try_slow_every = 1;
 
-// Of one core, and of a meeting of n threads: first + each * n. Measured with two threads of AMD Zen 3 and 4 and
-// Intel Ice Lake; where it is wrong, trials correct it.
-constexpr double speed = 8e10, first_meeting = 0.4e-6, each_meeting = 0.15e-6;
+// Of one core; of what comes from another one's cache, bytes a second; of a meeting of n threads, first + each *
+// n. Measured with two threads of AMD Zen 4 (benchmarks/threads.py); where it is wrong, trials correct it.
+constexpr double speed = 8e10, handing_over = 8e9, first_meeting = 0.3e-6, each_meeting = 0.1e-6;
 
 } // namespace
 
-double likely_seconds(double flops, int meetings, int threads) {
-    return flops / (speed * threads) + (threads > 1 ? meetings * (first_meeting + each_meeting * threads) : 0);
+double likely_seconds(const StepCosts& step, int threads) {
+    if (threads == 1) return step.flops / speed;
+    const double others = double(threads - 1) / threads;
+    return step.flops / (speed * threads) + step.bytes * others / handing_over +
+           step.meetings * (first_meeting + each_meeting * threads);
 }
-int likely_threads(double flops, int meetings, int most) {
+int likely_threads(const StepCosts& step, int most) {
     int best = 1;
     for (int n = 2; n <= most; ++n)
-        if (likely_seconds(flops, meetings, n) < likely_seconds(flops, meetings, best)) best = n;
+        if (likely_seconds(step, n) < likely_seconds(step, best)) best = n;
     return best;
 }
 

@@ -32,10 +32,14 @@ private:
     int next(bool unknown_only);
 };
 
-// Seconds of a step of so many operations on so many threads, which meet `meetings` times: what is shared out,
-// and what each meeting costs (benchmarks/threads.py measures it).
-double likely_seconds(double flops, int meetings, int threads);
+// What a step is made of, as far as threads are concerned.
+struct StepCosts {
+    double flops; // which are shared out
+    double bytes; // that all threads together write and read: each gets the others' share from their caches
+    int meetings; // of all threads
+};
+double likely_seconds(const StepCosts& step, int threads);
 // As many threads, up to `most`, as make it the fastest.
-int likely_threads(double flops, int meetings, int most);
+int likely_threads(const StepCosts& step, int most);
 
 } // namespace chainrule
