@@ -74,10 +74,10 @@ class Run:
     def __init__(self, case: Case, engine: NativeEngine) -> None:
         rng = np.random.default_rng(0)
         n = case.batch * case.steps
-        draw = lambda units: rng.normal(size=(n, units)).astype(np.float32)  # noqa: E731
         self._net = Network(list(case.sizes), hidden=case.activation, dtype="float32", seed=0)
         rule = GradientDescent(1e-3)
-        samples = Samples(draw(case.sizes[0]), draw(case.sizes[-1]))
+        X, y = (rng.normal(size=(n, case.sizes[i])).astype(np.float32) for i in (0, -1))
+        samples = Samples(X, y)
         self._epoch = Epoch(samples, Plan(rule, case.batch), np.full(case.steps, 1e-3))
         self._state = State(slots=rule.start(self._net.parameters))
         self._engine, self.steps = engine, case.steps
