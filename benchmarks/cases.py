@@ -65,8 +65,8 @@ def _case(sizes: str, activation: str, batch: int, steps: int, **more: Any) -> C
 
 
 CASES = (
-    _case("2-2-1", "tanh", 1, 4096, ratio_bar=2.0, predict_bar=2.0),
-    _case("2-8-8-1", "tanh", 32, 1024, ratio_bar=4.0, predict_bar=2.0),
+    _case("2-2-1", "tanh", 1, 4096, ratio_bar=2.0, share_bar=0.002, predict_bar=2.0),
+    _case("2-8-8-1", "tanh", 32, 1024, ratio_bar=4.0, share_bar=0.07, predict_bar=2.0),
     _case("64-64-32-10", "tanh", 32, 256, ratio_bar=3.0, share_bar=0.35, predict_bar=2.0),
     _case("784-128-10", "relu", 128, 64, ratio_bar=2.5, share_bar=0.72, predict_bar=2.0),
     _case(
@@ -87,11 +87,17 @@ _DEEP = "-".join(["32"] * 21)
 SHAPES = (
     _case("13-37-5", "tanh", 32, 512),
     Case("32, 20 layers, tanh, 32", tuple(int(u) for u in _DEEP.split("-")), "tanh", 32, 128),
-    _case("64-64-32-10", "tanh", 1, 1024),
-    _case("64-64-32-10", "tanh", 4096, 8),
+    Case(
+        "32, 20 layers, tanh, 64", tuple(int(u) for u in _DEEP.split("-")), "tanh", 64, 128,
+        share_bar=0.60,
+    ),
+    _case("300-128-64-1", "relu", 64, 128, share_bar=0.70),
+    _case("100-256-256-1", "silu", 4096, 4, share_bar=0.80),
+    _case("64-64-32-10", "tanh", 1, 1024, ratio_bar=1.0),
+    _case("64-64-32-10", "tanh", 4096, 8, share_bar=0.75),
     *(_case("64-64-32-10", g, 32, 256) for g in ACTIVATIONS if g != "tanh"),
     Case("64-64-32-10 relu, softmax, 32", (64, 64, 32, 10), "relu", 32, 256, output="softmax"),
-)
+)  # fmt: skip
 
 
 def chosen(cases: tuple[Case, ...], only: str | None) -> list[Case]:

@@ -278,10 +278,15 @@ def _main_table(rows: list[Row]) -> str:
             cells.append(f"**{text}**" if peer == row.best else text)
         cells.append(tables.median(row.times["chainrule"]))
         cells += [f"{row.ratio.median:.2f}", tables.bar(case.ratio_bar, "{:g}")]
-        cells += [f"{row.share().median:.1%}", tables.bar(case.share_bar, "{:.0%}")]
+        cells += [f"{row.share().median:.1%}", tables.bar(case.share_bar, _share_format(case))]
         cells += [f"{row.share(row.best).median:.1%}", tables.verdict(row.met, row.unequal)]
         body.append(cells)
     return tables.markdown(head, body)
+
+
+def _share_format(case: Case) -> str:
+    """Return how a share is written, with a digit more where it is below 1 %."""
+    return "{:.0%}" if case.share_bar is None or case.share_bar >= 0.01 else "{:.1%}"
 
 
 def _spread_table(rows: list[Row]) -> str:

@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -21,6 +22,7 @@
 #include "limits.h"
 #include "many.h"
 #include "orders.h"
+#include "pace.h"
 #include "pool.h"
 #include "reading.h"
 
@@ -226,6 +228,11 @@ public:
         core_.reset(single ? isa.make_core_f32(spec_.network, plan) : isa.make_core_f64(spec_.network, plan));
     }
 
+    // For tests and benchmarks: no step with fewer.
+    void take_all_threads() {
+        core_->pace = {};
+        core_->pace.prepare(core_->most_threads(), core_->most_threads(), false);
+    }
     nb::tuple run_epoch(Flat theta, const std::vector<Flat>& slots, std::int64_t run_step, nb::handle X,
                         nb::handle y, std::optional<Reals> weights, std::optional<Integers> order,
                         Reals learning_rates, std::optional<nb::ndarray<nb::c_contig, nb::device::cpu>> outputs,
@@ -535,6 +542,7 @@ NB_MODULE(_native, m) {
              nb::arg("l2_per_sample"), nb::arg("largest_loss"), nb::arg("batch_size"), nb::arg("seed"),
              nb::arg("threads"), nb::arg("formulas") = nb::none(), nb::arg("output") = nb::none(),
              nb::arg("output_weights") = nb::none())
+        .def("take_all_threads", &TrainerHandle::take_all_threads)
         .def("run_epoch", &TrainerHandle::run_epoch, nb::arg("theta").noconvert(), nb::arg("slots").noconvert(),
              nb::arg("run_step"), nb::arg("X"), nb::arg("y"), nb::arg("weights").none(), nb::arg("order").none(),
              nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(),
@@ -565,6 +573,50 @@ NB_MODULE(_native, m) {
         .def("predict", &PredictorHandle::predict)
         .def("losses", &PredictorHandle::losses);
 
+    // For benchmarks: seconds that a meeting of so many threads takes, of as many meetings.
+    m.def("meeting_seconds", [](int threads, int count) {
+        require(threads >= 1 && threads <= thread_limit && count >= 1, "threads is from 1 to 1024");
+        struct Meetings {
+            Barrier barrier;
+            int count;
+        } meetings;
+        meetings.barrier.reset(threads), meetings.count = count;
+        nb::gil_scoped_release released;
+        const auto start = std::chrono::steady_clock::now();
+        run_on_threads(
+            threads,
+            [](void* given, int) {
+                auto& m = *static_cast<Meetings*>(given);
+                for (int i = 0; i < m.count; ++i) m.barrier.wait();
+            },
+            &meetings);
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / count;
+    });
+    // For tests: how the number of threads is chosen.
+    nb::class_<Pace>(m, "Pace")
+        .def(
+            "__init__",
+            [](Pace* self, int most, int likely, bool choice) {
+                new (self) Pace;
+                self->prepare(most, likely, choice);
+            },
+            nb::arg("most"), nb::arg("likely"), nb::arg("choice") = true)
+        .def("steps", &Pace::steps)
+        .def("note", &Pace::note)
+        .def_prop_ro("threads", [](const Pace& p) { return p.threads[p.way]; })
+        .def_prop_ro("settled", [](const Pace& p) { return !p.trying; });
+    m.def(
+        "likely_threads",
+        [](double flops, double bytes, int meetings, int most) {
+            return likely_threads({flops, bytes, meetings}, most);
+        },
+        nb::arg("flops"), nb::arg("bytes"), nb::arg("meetings"), nb::arg("most"));
+    m.def(
+        "likely_seconds",
+        [](double flops, double bytes, int meetings, int threads) {
+            return likely_seconds({flops, bytes, meetings}, threads);
+        },
+        nb::arg("flops"), nb::arg("bytes"), nb::arg("meetings"), nb::arg("threads"));
     m.def("read", &read_array, nb::arg("given"), nb::arg("out").none(), nb::arg("single"));
     // Fills rows with the orders of as many epochs from one on.
     m.def("epoch_orders", [](std::uint64_t seed, std::uint64_t epoch, Table<std::int64_t, 2> orders) {

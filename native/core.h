@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "pace.h"
+
 namespace chainrule {
 
 // What the core knows, by the names that Python calls it; written once, and exported by binding.cpp.
@@ -18,12 +20,14 @@ namespace chainrule {
 #define CR_OPTIMIZERS(X) X(gradient_descent) X(momentum) X(nesterov) X(adagrad) X(rmsprop) X(adam) X(adamw)
 
 // What a formula of a custom activation or loss is computed with, one after another.
-#define CR_OPERATIONS(X)                                                                                          \
-    X(number)                                                                                                     \
-    X(add)                                                                                                        \
-    X(subtract) X(multiply) X(divide) X(negate) X(above) X(at_least) X(choose) X(largest) X(smallest) X(power)    \
-        X(exp) X(expm1) X(ln) X(log1p) X(sqrt) X(abs) X(sign) X(sin) X(cos) X(atan) X(tanh) X(tanh_slope) X(sinh) \
-            X(cosh) X(ln_cosh) X(sigma) X(softplus) X(distribution) X(density)
+#define CR_OPERATIONS(X)                                                                                       \
+    X(number)                                                                                                  \
+    X(add)                                                                                                     \
+    X(subtract)                                                                                                \
+    X(multiply)                                                                                                \
+    X(divide) X(negate) X(above) X(at_least) X(choose) X(largest) X(smallest) X(power) X(exp) X(expm1) X(ln)   \
+        X(log1p) X(sqrt) X(abs) X(sign) X(sin) X(cos) X(atan) X(tanh) X(tanh_slope) X(sinh) X(cosh) X(ln_cosh) \
+            X(sigma) X(softplus) X(distribution) X(density)
 
 // The vector functions below them, for tests.
 #define CR_FUNCTIONS(X) X(exp) X(log) X(log1p) X(distribution) X(density) X(tanh_slope)
@@ -152,16 +156,8 @@ public:
     virtual int most_threads() const = 0;
     virtual void use_threads(int threads) = 0;
 
-    // How fast one thread (0) and all of them (1) are: seconds a step, kept from epoch to epoch.
-    struct Pace {
-        double of[2] = {0, 0};
-        int way = 1;          // the one in use
-        bool trying = true;   // to find out how fast it is
-        double spent = 0;     // seconds in this way so far
-        double patience = 0.15; // seconds until the other way is tried
-        double best = 0;      // of the trial; 0: none yet
-        bool begun = false;   // the trial's first stretch, which fills caches and wakes threads, is over
-    } pace;
+    virtual int likely_threads() const = 0; // before anything was measured
+    Pace pace; // kept from epoch to epoch
 };
 
 // One of many networks of one shape that are trained side by side. theta and slots as `Core` has them.

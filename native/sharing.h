@@ -63,7 +63,7 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     if (l2_ != 0) l2_parts_.resize(n_items_);
     if (clip_norm_ > 0) norm_parts_.resize(n_items_);
     scratch_.resize(std::size_t(threads_) * 2 * chunk_size<T>);
-    if (halves_ && threads_ == 2)
+    if (halves_ && threads_ >= 2)
         for (Array<T>& half : half_) half.resize(parameters_);
     if (gathers) columns_.resize(std::size_t(threads_) * n * chunk_rows_limit<T>);
     columns_of_.resize(threads_);

@@ -68,6 +68,18 @@ public:
     bool parameters_finite() const override;
     double flops_per_step() const override { return flops_; }
     int most_threads() const override { return most_threads_; }
+    int likely_threads() const override {
+        // W (where threads share samples, not units), W once more for the backward pass, and what dW needs.
+        const bool by_samples = parameters_ * sizeof(T) <= small_network;
+        double numbers = by_samples ? double(parameters_) : 0, of_samples = 0;
+        for (int l = 1; l <= L_; ++l) {
+            if (l > 1) numbers += double(layers_[l].B.size());
+            of_samples += double(batch_) * (layers_[l].in + layers_[l].out);
+        }
+        numbers += halves_ ? double(parameters_) : of_samples;
+        return chainrule::likely_threads({flops_, numbers * sizeof(T), by_samples ? 2 : 2 * L_ + 1},
+                                         most_threads_);
+    }
     void use_threads(int threads) override {
         if (threads == threads_) return;
         threads_ = threads;
@@ -78,8 +90,8 @@ private:
     // The batch of one step; each thread keeps its own copy.
     struct Batch {
         std::int64_t step, start; // of the epoch; the first sample's place in the order
-        std::uint32_t run_step;   // of the run: dropout's counter
-        int n, side;              // samples; which of x_, y_, shares_
+        std::uint32_t run_step; // of the run: dropout's counter
+        int n, side; // samples; which of x_, y_, shares_
     };
     Batch batch(std::int64_t step) const;
     std::int64_t row(std::int64_t place) const { return data_.order ? data_.order[place] : place; }
@@ -158,11 +170,11 @@ private:
     bool asks_ahead_ = false; // for rows of X and y, which the cache does not hold
     Array<T> x_[2], y_[2], shares_[2]; // this step's batch and the next one's; s_i / sum s
     struct Weight {
-        double sum;    // sum s of the batch
+        double sum; // sum s of the batch
         double scaled; // the same times a power of two, so that an epoch's sum of it does not overflow
     } weight_[2];
     int epoch_exponent_ = 0; // of the largest weight of the epoch: that power
-    Array<double> C_;                  // C_i of the batch
+    Array<double> C_; // C_i of the batch
     Array<double> l2_parts_, norm_parts_;
     Array<T> scratch_; // two chunks of dW for each thread
     Array<T> half_[2]; // dW of each half of the batch, where two threads take one each

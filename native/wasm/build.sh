@@ -21,7 +21,7 @@ compile() {
   "$place/venv/bin/python" -m ziglang c++ -target wasm32-wasi -mexec-model=reactor -std=c++20 -O2 -DNDEBUG \
     -ffp-contract=fast -fno-math-errno -fno-trapping-math -fvisibility=hidden "${@:2}" -DCR_ISA=baseline -Wall -Wextra \
     -s -Wl,--gc-sections -Wl,--max-memory=2147483648 \
-    native/wasm/api.cpp native/wasm/one_thread.cpp native/isa_unit.cpp native/dispatch.cpp native/epoch.cpp \
+    native/wasm/api.cpp native/wasm/one_thread.cpp native/isa_unit.cpp native/dispatch.cpp native/epoch.cpp native/pace.cpp \
     -o "$place/$1"
   mv "$place/$1" "$target"
   echo "$target/$1: $(stat -c %s "$target/$1" 2>/dev/null || stat -f %z "$target/$1") bytes"

@@ -38,8 +38,16 @@ class NativeEngine(CompiledEngine):
     name = "native"
     watches = True
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, exactly: bool = False) -> None:
+        """Use up to so many threads, or ``exactly`` as many, for tests and benchmarks."""
         super().__init__(_native, threads)
+        self._exactly = exactly
+
+    def _new_trainer(self, network: FeedForward, plan: Plan, key: tuple[Any, ...]) -> Any:
+        trainer = super()._new_trainer(network, plan, key)
+        if self._exactly:
+            trainer.take_all_threads()
+        return trainer
 
     def epoch_orders(self, seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
         """Return them from the core: NumPy takes 14 µs before it shuffles."""
