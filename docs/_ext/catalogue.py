@@ -117,6 +117,7 @@ GROUPS: tuple[Group, ...] = (
         "Estimators: chainrule.sklearn",
         "scikit-learn's multilayer perceptrons, trained by chainrule.",
         ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor",
+         "chainrule.sklearn.side_by_side",
          "chainrule.sklearn.trusted_types", "chainrule.sklearn.register_skl2onnx"),
     ),
     Group(

@@ -71,6 +71,7 @@ class Many:
         weight_decay: float,
         clip_norm: float,
         l2_per_sample: bool,
+        largest_loss: float,
         batch_size: int,
         threads: int,
     ) -> None: ...
@@ -88,6 +89,7 @@ class Many:
         seeds: NDArray[np.uint64],
         losses: NDArray[np.float64],
         outputs: NDArray[Any] | None,
+        step_losses: NDArray[np.float64] | None,
         trained: NDArray[np.bool_],
         on_progress: Callable[[int, float], bool],
     ) -> bool: ...

@@ -60,8 +60,8 @@ class Together:
     ``rates`` are (M, epochs, steps). ``orders``, (1 or M, epochs, n), are rows of the samples: the
     same for all networks, or each one's own, which may leave samples out or take them twice; None
     takes them as they come. ``outputs``, (M, n, units_L), if given receives a^(L) of the training
-    passes of the last epoch, in the order in which the samples were taken. ``step_losses``, (M, epochs,
-    steps, 2), if given receives what `Epoch` says of them.
+    passes of the last epoch, in the order in which the samples were taken. ``step_losses``, (M,
+    epochs, steps, 2), if given receives what `Epoch` says of them.
     """
 
     networks: Sequence[FeedForward]

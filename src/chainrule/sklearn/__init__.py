@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from chainrule.sklearn.onnx import register_skl2onnx
     from chainrule.sklearn.persistence import trusted_types
     from chainrule.sklearn.regressor import MLPRegressor
+    from chainrule.sklearn.together import side_by_side
 
-__all__ = ["MLPClassifier", "MLPRegressor", "explain_sklearn", "register_skl2onnx", "trusted_types"]
+__all__ = [
+    "MLPClassifier", "MLPRegressor", "explain_sklearn", "register_skl2onnx", "side_by_side",
+    "trusted_types",
+]  # fmt: skip
 
 
 # The estimators load scikit-learn; `chainrule.explain_sklearn` is found without it (PEP 562).
@@ -29,7 +33,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from chainrule.sklearn import classifier, onnx, persistence, regressor
+        from chainrule.sklearn import classifier, onnx, persistence, regressor, together
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"sklearn", "scipy"}:  # they come together
             raise
@@ -37,7 +41,10 @@ def __getattr__(name: str) -> Any:
             f"{name} needs scikit-learn 1.7 or newer: pip install 'chainrule[sklearn]'",
             name="sklearn",
         ) from error
-    modules = {"MLPClassifier": classifier, "MLPRegressor": regressor, "register_skl2onnx": onnx}
+    modules = {
+        "MLPClassifier": classifier, "MLPRegressor": regressor, "register_skl2onnx": onnx,
+        "side_by_side": together,
+    }  # fmt: skip
     module = modules.get(name, persistence)
     value = globals()[name] = getattr(module, name)
     return value
