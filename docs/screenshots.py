@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+import chainrule as cr
 from chainrule import Network
 from chainrule.explorer.hosts.server import Server
 from chainrule.explorer.place import Settings
@@ -79,6 +82,49 @@ PICTURES: tuple[tuple[str, str, Any, Any], ...] = (
 )
 
 
+def watched(folder: str) -> None:
+    """Train a network of PyTorch with two wrong labels and one batch of another scale."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    X = torch.randn(1024, 8)
+    y = (X[:, :4].sum(1) > 0).long()
+    y[[17, 99]] = 1 - y[[17, 99]]
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(),
+                          nn.Linear(32, 2))  # fmt: skip
+    optimizer, loss_fn = torch.optim.SGD(model.parameters(), 0.05), nn.CrossEntropyLoss()
+    with cr.watch(model, optimizer, loss_fn, folder=folder, every=10) as run:
+        for step in range(1200):
+            rows = torch.randperm(1024)[:64]
+            x = X[rows] * (50 if step == 800 else 1)
+            with run.step(x, y[rows], rows=rows):
+                optimizer.zero_grad()
+                loss_fn(model(x), y[rows]).backward()
+                optimizer.step()
+
+
+def of_run(browser: Any) -> None:
+    """Take the picture of the page of a watched run."""
+    with tempfile.TemporaryDirectory() as folder:
+        watched(f"{folder}/run")
+        explorer = cr.explore_run(f"{folder}/run")
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        page.goto(explorer.start())
+        page.wait_for_selector("[role=slider]")
+        take(page, "run")
+        explorer.stop()
+
+
+def take(page: Any, name: str) -> None:
+    """Write a picture."""
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(500)
+    file = HERE / f"explorer-{name}.png"
+    page.screenshot(path=file)
+    print(f"{file.relative_to(HERE.parent)}: {file.stat().st_size / 1000:.0f} kB")
+
+
 def main() -> None:
     make: list[Any] = []  # of the picture that is taken
     server = Server(lambda: make[0]())
@@ -99,11 +145,11 @@ def main() -> None:
             page.wait_for_selector(".network .unit")
             settled(page)
             act(page)
-            page.mouse.move(0, 0)
-            page.wait_for_timeout(500)
-            file = HERE / f"explorer-{name}.png"
-            page.screenshot(path=file)
-            print(f"{file.relative_to(HERE.parent)}: {file.stat().st_size / 1000:.0f} kB")
+            take(page, name)
+        if importlib.util.find_spec("torch") is None:
+            print("explorer-run.png stays as it is: its run needs PyTorch")
+        else:
+            of_run(browser)
         browser.close()
     server.stop()
     thread.join()

@@ -102,11 +102,13 @@ template <class T, class F> CR_INLINE void with_activation(Activation g, F&& f) 
     case Activation::softplus: return f(Softplus<T>{});
     case Activation::identity:
     case Activation::softmax: return f(Identity<T>{});
+    case Activation::custom: break; // formulas.h
     }
     __builtin_unreachable();
 }
 template <class T> bool derivative_from_a(Activation kind) {
     bool from_a = false;
+    if (kind == Activation::custom) return false;
     with_activation<T>(kind, [&](auto g) { from_a = DerivativeFromA<decltype(g), T>; });
     return from_a;
 }

@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -19,7 +20,9 @@
 #include "epoch.h"
 #include "limits.h"
 #include "many.h"
+#include "orders.h"
 #include "pool.h"
+#include "reading.h"
 
 namespace nb = nanobind;
 using namespace chainrule;
@@ -31,6 +34,11 @@ using Integers = nb::ndarray<const std::int64_t, nb::c_contig, nb::device::cpu, 
 using Reals = nb::ndarray<const double, nb::c_contig, nb::device::cpu, nb::ndim<1>>;
 using Layers = std::vector<std::tuple<int, int, double>>; // units, activation, dropout
 
+// A formula as engines/programs.py writes it: operation, register, three operands and a number of each
+// instruction; and the registers of the results.
+using Program = std::tuple<std::vector<std::tuple<int, int, int, int, int, double>>, std::vector<int>>;
+using Programs = std::vector<std::optional<std::tuple<Program, Program>>>; // value and both, of each layer
+
 void require(bool ok, const char* what) {
     if (!ok) throw nb::value_error(what);
 }
@@ -40,31 +48,84 @@ template <class Enum, std::size_t count> Enum item_of(const char* const (&)[coun
     return static_cast<Enum>(place);
 }
 
+struct OwnFormula {
+    std::vector<Instruction> instructions;
+    Formula formula{};
+
+    OwnFormula(const Program& program, int results) {
+        const auto& [given, found] = program;
+        const auto is_register = [](int r) { return r >= 0 && r < formula_registers; };
+        require(given.size() <= std::size_t(formula_limit), "a formula has too many instructions");
+        for (const auto& [operation, to, x, y, z, number] : given) {
+            require(is_register(to) && is_register(x) && is_register(y) && is_register(z),
+                    "there is no such register");
+            instructions.push_back({item_of<Operation>(operation_names, operation, "there is no such operation"),
+                                    to, x, y, z, number});
+        }
+        require(found.size() == std::size_t(results), "a formula has another number of results");
+        formula.instructions = instructions.data(), formula.count = static_cast<int>(instructions.size());
+        for (int i = 0; i < results; ++i) {
+            require(is_register(found[i]), "there is no such register");
+            formula.results[i] = found[i];
+        }
+    }
+};
+
 struct Specification {
     std::vector<LayerSpec> layers;
     NetworkSpec network;
+    std::vector<std::unique_ptr<OwnFormula>> formulas;
+    std::vector<double> output_weights;
 
-    Specification(const Layers& given, bool biases, int loss, double l2) {
+    const Formula* own(const Program& program, int results) {
+        formulas.push_back(std::make_unique<OwnFormula>(program, results));
+        return &formulas.back()->formula;
+    }
+
+    Specification(const Layers& given, bool biases, int loss, double l2,
+                  const std::optional<Programs>& programs = {}, const std::optional<Program>& output_program = {},
+                  const std::optional<std::vector<double>>& weights = {}) {
+        constexpr int custom_activation = int(Activation::custom), custom_loss = int(Loss::custom);
+        require(!programs || programs->size() + 1 == given.size(), "there is a formula or None for each layer");
         require(given.size() >= 2, "a network has an input and at least one layer");
         for (const auto& [units, g, dropout] : given) {
-            const auto activation = item_of<Activation>(activation_names, g, "there is no such activation");
+            const std::size_t l = layers.size();
+            const bool is_custom = g == custom_activation;
+            const auto activation = is_custom
+                                        ? Activation::custom
+                                        : item_of<Activation>(activation_names, g, "there is no such activation");
+            const bool has_formula = l > 0 && programs && (*programs)[l - 1];
+            require(!is_custom || l == 0 || has_formula, "a custom activation needs its formula");
             require(units >= 1, "a layer has at least one unit");
             require(dropout >= 0 && dropout < 1, "dropout is from 0 to below 1");
             require(activation != Activation::softmax || layers.size() + 1 == given.size(),
                     "softmax is for the output layer");
             layers.push_back({units, activation, dropout});
+            if (is_custom && has_formula) {
+                const auto& [value, both] = *(*programs)[l - 1];
+                layers.back().value = own(value, 1), layers.back().both = own(both, 2);
+            }
         }
         network = {layers.data(), static_cast<int>(layers.size()) - 1, biases,
-                   item_of<Loss>(loss_names, loss, "there is no such loss"), l2};
+                   loss == custom_loss ? Loss::custom : item_of<Loss>(loss_names, loss, "there is no such loss"),
+                   l2};
         require(l2 >= 0, "l2 is 0 or more");
+        if (weights) {
+            require(weights->size() == std::size_t(layers.back().units), "there is one weight for each output");
+            output_weights = *weights, network.output_weights = output_weights.data();
+        }
+        if (output_program)
+            network.output = own(*output_program, layers.back().activation == Activation::softmax ? 2 : 3);
+        require(output_program || (loss != custom_loss && layers.back().activation != Activation::custom),
+                "a custom loss or output needs its formula");
         // Losses that are computed from z, for which the kernels take these outputs for granted.
         const Activation output = layers.back().activation;
         require(network.loss != Loss::cross_entropy || output == Activation::softmax,
                 "cross_entropy needs a softmax output");
         require(network.loss != Loss::binary_cross_entropy || output == Activation::sigmoid,
                 "binary_cross_entropy needs a sigmoid output");
-        require(network.loss != Loss::poisson || output == Activation::sigmoid || output == Activation::softplus ||
-                    output == Activation::softmax,
+        require(network.loss != Loss::poisson || network.output || output == Activation::sigmoid ||
+                    output == Activation::softplus || (output == Activation::softmax && !network.output_weights),
                 "poisson needs a sigmoid, softplus or softmax output");
     }
     std::size_t parameters() const {
@@ -146,13 +207,18 @@ struct SampleArrays {
     }
 };
 
+template <class T, int dimensions>
+using Table = nb::ndarray<T, nb::c_contig, nb::device::cpu, nb::ndim<dimensions>>;
+
 class TrainerHandle {
 public:
     TrainerHandle(const Layers& layers, bool biases, int loss, double l2, bool single, int optimizer,
                   double momentum, double decay, double beta1, double beta2, double epsilon, double weight_decay,
                   double clip_norm, bool l2_per_sample, double largest_loss, std::int64_t batch_size,
-                  std::uint64_t seed, int threads)
-        : spec_(layers, biases, loss, l2), single_(single), batch_size_(batch_size) {
+                  std::uint64_t seed, int threads, const std::optional<Programs>& formulas,
+                  const std::optional<Program>& output, const std::optional<std::vector<double>>& output_weights)
+        : spec_(layers, biases, loss, l2, formulas, output, output_weights), single_(single),
+          batch_size_(batch_size) {
         const PlanSpec plan = plan_of(optimizer, momentum, decay, beta1, beta2, epsilon, weight_decay, clip_norm,
                                       l2_per_sample, largest_loss, batch_size, seed, threads);
         slots_ = slot_count(plan.optimizer);
@@ -163,8 +229,11 @@ public:
     nb::tuple run_epoch(Flat theta, const std::vector<Flat>& slots, std::int64_t run_step, nb::handle X,
                         nb::handle y, std::optional<Reals> weights, std::optional<Integers> order,
                         Reals learning_rates, std::optional<nb::ndarray<nb::c_contig, nb::device::cpu>> outputs,
-                        std::optional<nb::ndarray<double, nb::c_contig, nb::device::cpu, nb::ndim<2>>> step_losses,
-                        nb::callable on_progress) {
+                        std::optional<Table<double, 2>> step_losses, nb::callable on_progress, std::int64_t every,
+                        std::int64_t first_step, std::int64_t steps_before,
+                        std::optional<Table<double, 1>> sample_losses,
+                        std::optional<Table<double, 1>> sample_norms, std::optional<Table<double, 3>> layer_norms,
+                        std::int64_t traced, std::optional<Table<double, 2>> trace) {
         const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();
         const std::size_t parameters = spec_.parameters(), steps = learning_rates.shape(0);
         require(theta.dtype() == own && theta.shape(0) == parameters, "theta does not fit the network");
@@ -191,6 +260,28 @@ public:
         data.learning_rates = learning_rates.data();
         data.step_losses = step_losses ? step_losses->data() : nullptr;
         data.outputs = outputs ? outputs->data() : nullptr;
+        require(every >= 0 && first_step >= 0 && (every == 0 || (sample_losses && sample_norms && layer_norms)),
+                "every needs arrays for the norms of samples and layers");
+        const std::size_t L = spec_.layers.size() - 1, arrays = spec_.network.biases ? 2 * L : L;
+        const std::size_t noted =
+            every == 0 ? 0 : (first_step + steps + every - 1) / every - (first_step + every - 1) / every;
+        require((!sample_losses || sample_losses->shape(0) == n) && (!sample_norms || sample_norms->shape(0) == n),
+                "the losses or norms of samples do not fit X");
+        require(!layer_norms || (layer_norms->shape(0) == noted && layer_norms->shape(1) == arrays &&
+                                 layer_norms->shape(2) == 4),
+                "the norms of layers do not fit the network and the steps");
+        require(!trace || (trace->shape(0) == steps && trace->shape(1) == 4 && traced >= 0 &&
+                           std::size_t(traced) < parameters),
+                "the trace does not fit the steps or the parameters");
+        require(steps_before >= 0 && steps_before <= run_step, "steps_before does not fit the step of the run");
+        data.watch = {every,
+                      first_step,
+                      steps_before,
+                      sample_losses ? sample_losses->data() : nullptr,
+                      sample_norms ? sample_norms->data() : nullptr,
+                      layer_norms ? layer_norms->data() : nullptr,
+                      trace ? trace->data() : nullptr,
+                      traced};
 
         Asker asker{on_progress, {}};
         EpochOutcome outcome;
@@ -212,8 +303,6 @@ private:
 
 using Rows2 = nb::ndarray<nb::c_contig, nb::device::cpu, nb::ndim<2>>; // of either dtype
 using Rows3 = nb::ndarray<nb::c_contig, nb::device::cpu, nb::ndim<3>>;
-template <class T, int dimensions>
-using Table = nb::ndarray<T, nb::c_contig, nb::device::cpu, nb::ndim<dimensions>>;
 
 // Many networks of one shape, trained side by side.
 class ManyHandle {
@@ -309,8 +398,11 @@ enum Answer : int {
 
 class PredictorHandle {
 public:
-    PredictorHandle(const Layers& layers, bool biases, int loss, bool single, int threads)
-        : spec_(layers, biases, loss, 0), single_(single), isa_(&instruction_set()) {
+    PredictorHandle(const Layers& layers, bool biases, int loss, bool single, int threads,
+                    const std::optional<Programs>& formulas, const std::optional<Program>& output,
+                    const std::optional<std::vector<double>>& output_weights)
+        : spec_(layers, biases, loss, 0, formulas, output, output_weights), single_(single),
+          isa_(&instruction_set()) {
         require(threads >= 1 && threads <= thread_limit, "threads is from 1 to 1024");
         predictor_.reset(single ? isa_->make_predictor_f32(spec_.network, threads)
                                 : isa_->make_predictor_f64(spec_.network, threads));
@@ -358,6 +450,56 @@ private:
     std::mutex busy_;
 };
 
+// Whether all numbers of an array are finite, as floats or doubles, which `out` receives where it is not None.
+int read_array(nb::handle given, nb::handle out, bool single) {
+    const Buffer from(given, PyBUF_FORMAT | PyBUF_STRIDES);
+    MatrixView view;
+    if (!from.held() || !from.element(view.element) || from->itemsize == 0) return not_handled;
+    std::int64_t count = from->len / from->itemsize, rows = count, columns = 1, side_by_side = from->itemsize;
+    bool plain = true;
+    for (int i = from->ndim - 1; i >= 0; side_by_side *= from->shape[i--])
+        plain = plain && (from->shape[i] == 1 || from->strides[i] == side_by_side);
+    view.data = from->buf, view.column_stride = from->itemsize;
+    constexpr std::int64_t row = 4096; // numbers, of those that lie side by side
+    if (plain) {
+        columns = std::min(count, row), rows = columns ? count / columns : 0;
+        view.row_stride = columns * from->itemsize;
+    } else if (from->ndim == 2 && from->shape[1] <= std::numeric_limits<int>::max()) {
+        rows = from->shape[0], columns = from->shape[1];
+        view.row_stride = from->strides[0], view.column_stride = from->strides[1];
+    } else if (from->ndim == 1) {
+        view.row_stride = from->strides[0];
+    } else {
+        return not_handled;
+    }
+    std::optional<Buffer> into;
+    if (!out.is_none()) {
+        into.emplace(out, PyBUF_FORMAT | PyBUF_ND | PyBUF_WRITABLE);
+        if (!into->held() || into->type() != (single ? 'f' : 'd') || !into->is_aligned() ||
+            (*into)->len / (*into)->itemsize != count)
+            return not_handled;
+    }
+    char* const to = into ? static_cast<char*>((*into)->buf) : nullptr;
+    const auto all = [&] {
+        int threads = 1;
+        try {
+            threads = default_threads();
+        } catch (const std::invalid_argument&) { // training says what is wrong with the number
+        }
+        bool finite = read_numbers(view, rows, static_cast<int>(columns), single, to, threads);
+        if (const std::int64_t so_far = rows * columns; finite && so_far < count) { // left behind whole rows
+            MatrixView rest = view;
+            rest.data = static_cast<const char*>(view.data) + so_far * from->itemsize;
+            finite = read_numbers(rest, 1, static_cast<int>(count - so_far), single,
+                                  to ? to + so_far * (single ? 4 : 8) : nullptr, 1);
+        }
+        return finite ? done : not_finite;
+    };
+    if (double(count) < brief_prediction) return all();
+    nb::gil_scoped_release released;
+    return all();
+}
+
 template <class T> using Input = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
 template <class T> using Output = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
 
@@ -374,6 +516,9 @@ NB_MODULE(_native, m) {
     m.attr("losses") = names(loss_names);
     m.attr("optimizers") = names(optimizer_names);
     m.attr("functions") = names(function_names);
+    m.attr("operations") = names(operation_names);
+    m.attr("registers") = formula_registers;
+    m.attr("instructions") = formula_limit;
     m.attr("batch_limit") = batch_limit;
     m.attr("thread_limit") = thread_limit;
     m.attr("NOT_HANDLED") = int(not_handled);
@@ -382,16 +527,23 @@ NB_MODULE(_native, m) {
 
     nb::class_<TrainerHandle>(m, "Trainer")
         .def(nb::init<const Layers&, bool, int, double, bool, int, double, double, double, double, double, double,
-                      double, bool, double, std::int64_t, std::uint64_t, int>(),
+                      double, bool, double, std::int64_t, std::uint64_t, int, const std::optional<Programs>&,
+                      const std::optional<Program>&, const std::optional<std::vector<double>>&>(),
              nb::kw_only(), nb::arg("layers"), nb::arg("biases"), nb::arg("loss"), nb::arg("l2"),
              nb::arg("single"), nb::arg("optimizer"), nb::arg("momentum"), nb::arg("decay"), nb::arg("beta1"),
              nb::arg("beta2"), nb::arg("epsilon"), nb::arg("weight_decay"), nb::arg("clip_norm"),
              nb::arg("l2_per_sample"), nb::arg("largest_loss"), nb::arg("batch_size"), nb::arg("seed"),
-             nb::arg("threads"))
+             nb::arg("threads"), nb::arg("formulas") = nb::none(), nb::arg("output") = nb::none(),
+             nb::arg("output_weights") = nb::none())
         .def("run_epoch", &TrainerHandle::run_epoch, nb::arg("theta").noconvert(), nb::arg("slots").noconvert(),
              nb::arg("run_step"), nb::arg("X"), nb::arg("y"), nb::arg("weights").none(), nb::arg("order").none(),
              nb::arg("learning_rates"), nb::arg("outputs").none().noconvert(),
-             nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"));
+             nb::arg("step_losses").none().noconvert(), nb::arg("on_progress"), nb::arg("every") = 0,
+             nb::arg("first_step") = 0, nb::arg("steps_before") = 0,
+             nb::arg("sample_losses").none().noconvert() = nb::none(),
+             nb::arg("sample_norms").none().noconvert() = nb::none(),
+             nb::arg("layer_norms").none().noconvert() = nb::none(), nb::arg("traced") = 0,
+             nb::arg("trace").none().noconvert() = nb::none());
     nb::class_<ManyHandle>(m, "Many")
         .def(nb::init<const Layers&, bool, int, bool, int, double, double, double, double, double, double, double,
                       bool, double, std::int64_t, int>(),
@@ -405,11 +557,22 @@ NB_MODULE(_native, m) {
              nb::arg("outputs").none().noconvert(), nb::arg("step_losses").none().noconvert(),
              nb::arg("trained").noconvert(), nb::arg("on_progress"));
     nb::class_<PredictorHandle>(m, "Predictor")
-        .def(nb::init<const Layers&, bool, int, bool, int>(), nb::kw_only(), nb::arg("layers"), nb::arg("biases"),
-             nb::arg("loss"), nb::arg("single"), nb::arg("threads"))
+        .def(nb::init<const Layers&, bool, int, bool, int, const std::optional<Programs>&,
+                      const std::optional<Program>&, const std::optional<std::vector<double>>&>(),
+             nb::kw_only(), nb::arg("layers"), nb::arg("biases"), nb::arg("loss"), nb::arg("single"),
+             nb::arg("threads"), nb::arg("formulas") = nb::none(), nb::arg("output") = nb::none(),
+             nb::arg("output_weights") = nb::none())
         .def("predict", &PredictorHandle::predict)
         .def("losses", &PredictorHandle::losses);
 
+    m.def("read", &read_array, nb::arg("given"), nb::arg("out").none(), nb::arg("single"));
+    // Fills rows with the orders of as many epochs from one on.
+    m.def("epoch_orders", [](std::uint64_t seed, std::uint64_t epoch, Table<std::int64_t, 2> orders) {
+        require(orders.shape(1) <= std::size_t{1} << 32, "an order is of at most 2**32 samples");
+        for (std::size_t i = 0; i < orders.shape(0); ++i)
+            epoch_order(seed, epoch + i, static_cast<std::int64_t>(orders.shape(1)),
+                        orders.data() + i * orders.shape(1));
+    });
     m.def("instruction_set", [] { return std::string(instruction_set().name); });
     m.def("available_instruction_sets", [] {
         std::vector<std::string> names;
@@ -434,6 +597,32 @@ NB_MODULE(_native, m) {
     m.def("activation", [=](int kind, Input<double> z, Output<double> value, Output<double> a, Output<double> d) {
         activation(kind, z, value, a, d, instruction_set().activation_f64);
     });
+    const auto formula = [](const Program& program, const auto& inputs, const auto& results, auto f) {
+        const OwnFormula own(program, static_cast<int>(results.size()));
+        require(!inputs.empty() && !results.empty() && results.size() <= 3, "there is an input and a result");
+        std::vector<decltype(inputs[0].data())> from;
+        std::vector<decltype(results[0].data())> to;
+        const std::size_t n = inputs[0].size();
+        for (const auto& input : inputs) require(input.size() == n, "sizes differ"), from.push_back(input.data());
+        for (const auto& result : results)
+            require(result.size() == n, "sizes differ"), to.push_back(result.data());
+        f(own.formula, static_cast<std::int64_t>(n), from.data(), static_cast<int>(from.size()), to.data(),
+          static_cast<int>(to.size()));
+    };
+    m.def(
+        "formula",
+        [=](const Program& program, const std::vector<Input<float>>& inputs,
+            const std::vector<Output<float>>& results) {
+            formula(program, inputs, results, instruction_set().formula_f32);
+        },
+        nb::arg("program"), nb::arg("inputs").noconvert(), nb::arg("results").noconvert());
+    m.def(
+        "formula",
+        [=](const Program& program, const std::vector<Input<double>>& inputs,
+            const std::vector<Output<double>>& results) {
+            formula(program, inputs, results, instruction_set().formula_f64);
+        },
+        nb::arg("program"), nb::arg("inputs").noconvert(), nb::arg("results").noconvert());
     const auto function = [](int kind, auto x, auto y, auto f) {
         require(y.size() == x.size(), "sizes differ");
         f(item_of<Function>(function_names, kind, "there is no such function"),

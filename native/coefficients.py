@@ -6,7 +6,7 @@ Needs mpmath.
 from collections.abc import Callable
 from typing import Any
 
-from mpmath import atanh, chebyfit, erfc, exp, log, mp, mpf, nstr, pi, sqrt
+from mpmath import atanh, chebyfit, cos, erfc, exp, log, mp, mpf, nstr, pi, sin, sqrt
 
 Function = Callable[[Any], Any]
 
@@ -55,6 +55,16 @@ def above_half(t: Any) -> Any:
     return (f - mpf(1) / 2) / (1 + t)
 
 
+def sin_tail(u: Any) -> Any:
+    """Give (sin(r) / r - 1) / r^2 with u = r^2."""
+    return (sin(sqrt(u)) / sqrt(u) - 1) / u if u > mpf("1e-15") else u / 120 - mpf(1) / 6
+
+
+def cos_tail(u: Any) -> Any:
+    """Give (cos(r) - 1 + r^2 / 2) / r^4 with u = r^2."""
+    return (cos(sqrt(u)) - 1 + u / 2) / u**2 if u > mpf("1e-12") else mpf(1) / 24 - u / 720
+
+
 half_ln2 = log(2) / 2 * mpf("1.001")
 for name, terms, digits in (("float", 5, 10), ("double", 10, 19)):
     show(f"exp_tail, {name}", exp_tail, -half_ln2, half_ln2, terms, digits)
@@ -62,6 +72,9 @@ for name, terms, digits in (("float", 5, 10), ("double", 12, 20)):
     show(f"atanh_tail, {name}", atanh_tail, 0, mpf(1) / 9 * mpf("1.0001"), terms, digits)
 for name, terms, digits in (("float", 12, 10), ("double", 28, 19)):
     show(f"erfcx, {name}", erfcx, -1, 1, terms, digits)
-show("normal.py", above_half, -1, 1, 25, 17)
+show("sin_tail", sin_tail, 0, (pi / 4 * mpf("1.001")) ** 2, 6, 20)
+show("cos_tail", cos_tail, 0, (pi / 4 * mpf("1.001")) ** 2, 6, 20)
+for name, terms, digits in (("float", 10, 10), ("double, normal.py", 25, 17)):
+    show(f"above_half, {name}", above_half, -1, 1, terms, digits)
 # tanh z = z P(u) / Q(u), u = z^2: a linearised least-squares fit of relative error on [0, 9.02],
 # reweighted until the error is level (2e-8), both polynomials of degree 4.

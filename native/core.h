@@ -2,6 +2,8 @@
 // Every instruction set brings its own implementation of `Core` (see isa_unit.cpp); nothing in this
 // header may be an inline function of weight, since it is compiled with every set of flags.
 #pragma once
+#include "watch.h"
+
 #include <cstddef>
 #include <cstdint>
 
@@ -15,18 +17,29 @@ namespace chainrule {
     X(half_squared_error) X(absolute_error) X(huber) X(cross_entropy) X(binary_cross_entropy) X(poisson)
 #define CR_OPTIMIZERS(X) X(gradient_descent) X(momentum) X(nesterov) X(adagrad) X(rmsprop) X(adam) X(adamw)
 
+// What a formula of a custom activation or loss is computed with, one after another.
+#define CR_OPERATIONS(X)                                                                                          \
+    X(number)                                                                                                     \
+    X(add)                                                                                                        \
+    X(subtract) X(multiply) X(divide) X(negate) X(above) X(at_least) X(choose) X(largest) X(smallest) X(power)    \
+        X(exp) X(expm1) X(ln) X(log1p) X(sqrt) X(abs) X(sign) X(sin) X(cos) X(atan) X(tanh) X(tanh_slope) X(sinh) \
+            X(cosh) X(ln_cosh) X(sigma) X(softplus) X(distribution) X(density)
+
 // The vector functions below them, for tests.
 #define CR_FUNCTIONS(X) X(exp) X(log) X(log1p) X(distribution) X(density) X(tanh_slope)
 
 #define CR_ITEM(name) name,
 #define CR_TEXT_ITEM(name) #name,
-enum class Activation : int { CR_ACTIVATIONS(CR_ITEM) };
-enum class Loss : int { CR_LOSSES(CR_ITEM) };
+// `custom`: its formula stands beside it.
+enum class Activation : int { CR_ACTIVATIONS(CR_ITEM) custom };
+enum class Loss : int { CR_LOSSES(CR_ITEM) custom };
+enum class Operation : int { CR_OPERATIONS(CR_ITEM) };
 enum class Optimizer : int { CR_OPTIMIZERS(CR_ITEM) };
 enum class Function : int { CR_FUNCTIONS(CR_ITEM) };
 constexpr const char* activation_names[] = {CR_ACTIVATIONS(CR_TEXT_ITEM)};
 constexpr const char* loss_names[] = {CR_LOSSES(CR_TEXT_ITEM)};
 constexpr const char* optimizer_names[] = {CR_OPTIMIZERS(CR_TEXT_ITEM)};
+constexpr const char* operation_names[] = {CR_OPERATIONS(CR_TEXT_ITEM)};
 constexpr const char* function_names[] = {CR_FUNCTIONS(CR_TEXT_ITEM)};
 #undef CR_ITEM
 #undef CR_TEXT_ITEM
@@ -34,10 +47,26 @@ constexpr const char* function_names[] = {CR_FUNCTIONS(CR_TEXT_ITEM)};
 // Element types that a batch can be gathered from.
 enum class Element : int { f32, f64, i8, i16, i32, i64, u8, u16, u32, u64, boolean };
 
+// Register `to` becomes what the operation makes of others, or a number.
+struct Instruction {
+    Operation operation;
+    int to, x, y, z;
+    double number;
+};
+constexpr int formula_registers = 32, formula_limit = 512; // instructions
+// Its inputs are in the first registers.
+struct Formula {
+    const Instruction* instructions;
+    int count;
+    int results[3]; // in which registers
+};
+
 struct LayerSpec {
     int units;             // units_l; layer 0 is the input
     Activation activation; // g of the layer (ignored for layer 0)
     double dropout;        // p: probability that a unit's activation is dropped in training
+    const Formula* value = nullptr; // of a custom activation: z to a
+    const Formula* both = nullptr;  // and z to a, g'(z)
 };
 
 // Vectors like theta that a rule remembers from step to step.
@@ -56,6 +85,10 @@ struct NetworkSpec {
     bool biases;
     Loss loss;
     double l2;
+    // Where the activation of the output or the loss is custom: z, y to a, c(a, y), dc/dz, of one output; or
+    // after a softmax a, y to c, dc/da. Formulas and weights stay with the caller.
+    const Formula* output = nullptr;
+    const double* output_weights = nullptr; // u_j of C_i = sum_j u_j c(a_j, y_j), or null
 };
 
 struct PlanSpec {
@@ -87,6 +120,7 @@ struct EpochData {
     std::int64_t n_samples;
     double* step_losses;          // (steps, 2): each step's loss without its penalty, and that; or null
     void* outputs;                // (n, units_L) of the network's dtype, C-contiguous, or null
+    WatchData watch;
 };
 
 // Sums over the steps that were done; the epoch's loss is loss_sum / weight_sum. Both are in a unit of the
@@ -177,6 +211,10 @@ struct InstructionSet {
     // Null where they are left out. `single_bytes`: of the vectors in which a network alone is trained.
     Lanes* (*make_lanes_f32)(const NetworkSpec&, const PlanSpec&, int single_bytes);
     Lanes* (*make_lanes_f64)(const NetworkSpec&, const PlanSpec&, int single_bytes);
+    // Numbers as the core has them, into `out` if it is not null (row `first` at first * columns): false if one
+    // is not finite.
+    bool (*read_f32)(const MatrixView&, std::int64_t first, std::int64_t last, int columns, float* out);
+    bool (*read_f64)(const MatrixView&, std::int64_t first, std::int64_t last, int columns, double* out);
     // For tests: of n numbers g as predictions have it, g and g' as training has them, and a vector function;
     // C = A B (m x k times k x n, row-major, packed inside).
     void (*activation_f32)(Activation, std::int64_t n, const float* z, float* value, float* a, float* d);
@@ -185,6 +223,10 @@ struct InstructionSet {
     void (*function_f64)(Function, std::int64_t n, const double* x, double* y);
     void (*product_f32)(int m, int n, int k, const float* A, const float* B, float* C);
     void (*product_f64)(int m, int n, int k, const double* A, const double* B, double* C);
+    void (*formula_f32)(const Formula&, std::int64_t n, const float* const* inputs, int count,
+                        float* const* results, int n_results);
+    void (*formula_f64)(const Formula&, std::int64_t n, const double* const* inputs, int count,
+                        double* const* results, int n_results);
     void (*dropout_words)(std::uint64_t seed, std::uint32_t row, std::uint32_t layer, std::uint32_t step,
                           int units, std::uint32_t* words);
 };

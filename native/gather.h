@@ -64,5 +64,44 @@ template <class T> void gather(const MatrixView& from, std::int64_t row, int n, 
     }
 }
 
+// Rows first .. last - 1 as T: side by side into `out`, where they are asked for. False if one is not finite.
+template <class T>
+bool read_rows(const MatrixView& from, std::int64_t first, std::int64_t last, int columns, T* out) {
+    constexpr int piece = 1024; // numbers, which are looked at while they are in the cache
+    T read[piece];
+    Vec<T> sums[4] = {}; // 0 * x is 0 for every finite x, and NaN for the others
+    T rest = 0;
+    const bool in_place = is_plain<T>(from) && !out;
+    for (std::int64_t row = first; row < last; ++row)
+        for (int at = 0; at < columns; at += piece) {
+            const int n = smaller(columns - at, piece);
+            MatrixView part = from;
+            part.data = row_of(from, row) + at * from.column_stride;
+            const char* x = static_cast<const char*>(part.data);
+            if (!in_place) {
+                T* to = out ? out + row * columns + at : read;
+                gather<T>(part, 0, n, to);
+                x = reinterpret_cast<const char*>(to);
+            }
+            const auto vector = [x](int j) CR_LAMBDA_INLINE {
+                Vec<T> v;
+                std::memcpy(&v, x + j * sizeof(T), sizeof v);
+                return v;
+            };
+            int j = 0;
+            for (; j + 4 * lanes<T> <= n; j += 4 * lanes<T>)
+#pragma GCC unroll 4
+                for (int k = 0; k < 4; ++k) sums[k] += vector(j + k * lanes<T>) * T(0);
+            for (; j < n; ++j) {
+                T number;
+                std::memcpy(&number, x + j * sizeof(T), sizeof number);
+                rest += number * T(0);
+            }
+        }
+    const Vec<T> sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    for (int i = 0; i < lanes<T>; ++i) rest += sum[i];
+    return rest == T(0);
+}
+
 } // namespace CR_ISA
 } // namespace chainrule

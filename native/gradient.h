@@ -116,7 +116,7 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
             if (leaves_update(thread)) return;
             const T* dW = gradient(b, i, thread);
             note_penalty(i);
-            update_item(i, dW, T(1));
+            watched_update(b, i, dW, T(1), thread);
         });
         return;
     }
@@ -143,7 +143,7 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
     my_items(thread, [&](int i) {
         std::ptrdiff_t at;
         weights_of(items_[i], at);
-        update_item(i, layers_[items_[i].layer].dW.get() + at, scale);
+        watched_update(b, i, layers_[items_[i].layer].dW.get() + at, scale, thread);
     });
 }
 

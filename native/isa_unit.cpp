@@ -75,6 +75,19 @@ template <class T> void function(Function kind, std::int64_t n, const T* x, T* y
     }
 }
 
+template <class T>
+void formula(const Formula& of, std::int64_t n, const T* const* inputs, int count, T* const* results,
+             int n_results) {
+    Registers<T> registers;
+    for (std::int64_t i = 0; i < n; i += lanes<T>) {
+        const std::size_t bytes = sizeof(T) * (n - i < lanes<T> ? n - i : lanes<T>);
+        for (int k = 0; k < count; ++k)
+            registers.of[k][0] = Vec<T>{}, std::memcpy(registers.of[k], inputs[k] + i, bytes);
+        compute<T>(of, registers, 1);
+        for (int k = 0; k < n_results; ++k) std::memcpy(results[k] + i, registers.of[of.results[k]], bytes);
+    }
+}
+
 // C = A B by the path that training takes: B in panels, the result in padded rows.
 template <class T> void product(int m, int n, int k, const T* A, const T* B, T* C) {
     const Panels<T> panels{k, n};
@@ -106,9 +119,10 @@ void* allocate_bytes(std::size_t bytes) { return chainrule_allocate(bytes); }
 void release_bytes(void* p) { chainrule_release(p); }
 
 extern const InstructionSet table{
-    CR_TEXT(CR_ISA),        CR_VECTOR_BYTES,   make_core<float>,   make_core<double>, make_predictor<float>,
-    make_predictor<double>, make_lanes<float>, make_lanes<double>, activation<float>, activation<double>,
-    function<float>,        function<double>,  product<float>,     product<double>,   dropout_words};
+    CR_TEXT(CR_ISA),        CR_VECTOR_BYTES,    make_core<float>,   make_core<double>, make_predictor<float>,
+    make_predictor<double>, make_lanes<float>,  make_lanes<double>, read_rows<float>,  read_rows<double>,
+    activation<float>,      activation<double>, function<float>,    function<double>,  product<float>,
+    product<double>,        formula<float>,     formula<double>,    dropout_words};
 
 } // namespace CR_ISA
 } // namespace chainrule

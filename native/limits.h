@@ -10,6 +10,8 @@ namespace chainrule {
 constexpr double threads_pay_step = 2.5e5;       // operations of a step, whose threads are awake
 constexpr double threads_pay_prediction = 2e6;   // operations of a call, whose threads may be asleep
 constexpr std::ptrdiff_t threads_pay_packing = 200'000; // parameters that are brought into panels
+constexpr double threads_pay_reading = 1 << 19;            // numbers of an array that is checked
+constexpr std::int64_t numbers_at_once = 1 << 16;          // of it, to whoever comes
 // Of one sample reading the weights is what takes the time, and beyond one core's cache it takes long.
 constexpr std::size_t threads_pay_sample = 1 << 20; // bytes of parameters
 

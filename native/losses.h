@@ -1,6 +1,8 @@
 // Losses of one sample: C_i and delta^(L) = dC_i/dz^(L), as in losses.py.
 #pragma once
 #include "activations.h"
+#include "formulas.h"
+#include "layout.h"
 #include "sums.h"
 
 namespace chainrule {
@@ -81,6 +83,7 @@ template <class T, class F> CR_INLINE void with_loss(Loss loss, F&& f) {
     case Loss::poisson:
     case Loss::cross_entropy:
     case Loss::binary_cross_entropy: return; // from z
+    case Loss::custom: return;               // formulas.h
     }
     __builtin_unreachable();
 }
@@ -91,6 +94,12 @@ template <class T> struct RowLoss {
     int units, vectors; // units_L, and the vectors that hold them
     Loss loss;
     Activation activation;
+    const Formula* formula = nullptr; // of a custom activation or loss, as NetworkSpec has it
+    const T* weights = nullptr;       // of the outputs, in whole vectors; or null
+
+    // Cross-entropy is linear in y, which is where its outputs' weights are multiplied in.
+    bool weighs_targets() const { return weights && loss == Loss::cross_entropy; }
+    CR_INLINE Vec<T> weighted(Vec<T> x, int v) const { return weights ? x * load<T>(weights + v * lanes<T>) : x; }
 
     CR_INLINE IVec<T> inside(int v) const {
         return iota<T>() + static_cast<typename Simd<T>::Int>(v * lanes<T>) <
@@ -115,8 +124,8 @@ template <class T> struct RowLoss {
                 const Vec<T> d = load<T>(delta + v * lanes<T>);
                 decltype(cost)::both(load<T>(z + v * lanes<T>), load<T>(y + v * lanes<T>), c, dC_da);
                 const IVec<T> real = inside(v);
-                store<T>(delta + v * lanes<T>, select<T>(real, dC_da * d * share, Vec<T>{}));
-                sum += select<T>(real, c, Vec<T>{});
+                store<T>(delta + v * lanes<T>, select<T>(real, weighted(dC_da, v) * d * share, Vec<T>{}));
+                sum += select<T>(real, weighted(c, v), Vec<T>{});
             }
         });
         return sum_lanes<T>(sum);
@@ -130,9 +139,24 @@ template <class T> struct RowLoss {
             Cost::both(load<T>(z + v), load<T>(y + v), a, c, d);
             const IVec<T> real = inside(v / lanes<T>);
             store<T>(z + v, a);
-            store<T>(delta + v, select<T>(real, d * share, Vec<T>{}));
-            sum += select<T>(real, c, Vec<T>{});
+            store<T>(delta + v, select<T>(real, weighted(d, v / lanes<T>) * share, Vec<T>{}));
+            sum += select<T>(real, weighted(c, v / lanes<T>), Vec<T>{});
         }
+        return sum_lanes<T>(sum);
+    }
+
+    // Each unit alone, by the formula of a, c and dc/dz.
+    double by_its_formula(T* z, const T* y, T* delta, T share) const {
+        Vec<T> sum{};
+        by_formula<T, 2, 3>(
+            *formula, 1, vectors,
+            [=](int input, int, int v) CR_LAMBDA_INLINE { return load<T>((input ? y : z) + v * lanes<T>); },
+            [&](int, int v, const Vec<T>* found) CR_LAMBDA_INLINE {
+                const IVec<T> real = inside(v);
+                store<T>(z + v * lanes<T>, found[0]);
+                store<T>(delta + v * lanes<T>, select<T>(real, weighted(found[2], v) * share, Vec<T>{}));
+                sum += select<T>(real, weighted(found[1], v), Vec<T>{});
+            });
         return sum_lanes<T>(sum);
     }
 
@@ -199,13 +223,14 @@ template <class T> struct RowLoss {
 
     // softmax with a loss of a: delta_j = a_j (v_j - sum_m v_m a_m), v = dC/da. The v of the largest a is taken
     // off all of them, which changes no delta and spares that one's the cancellation.
-    template <class Cost> double after_softmax(T* z, const T* y, T* delta, T share) const {
+    template <class Cost> CR_INLINE double after_softmax(T* z, const T* y, T* delta, T share, Cost&& cost) const {
         const Vec<T> largest = splat<T>(1) / softmax(z).sum;
         Vec<T> sum{}, dots{}, of_largest = splat<T>(-__builtin_huge_val());
         for (int v = 0; v < vectors; ++v) {
             Vec<T> c, dC_da;
             const Vec<T> a = load<T>(z + v * lanes<T>);
-            Cost::both(a, load<T>(y + v * lanes<T>), c, dC_da);
+            cost(a, load<T>(y + v * lanes<T>), c, dC_da);
+            c = weighted(c, v), dC_da = weighted(dC_da, v);
             const IVec<T> real = inside(v);
             sum += select<T>(real, c, Vec<T>{});
             of_largest = (real & (a == largest) & (dC_da > of_largest)) ? dC_da : of_largest;
@@ -231,18 +256,42 @@ template <class T> struct RowLoss {
     double operator()(T* z, const T* y, T* delta, T share) const {
         if (loss == Loss::cross_entropy) return cross_entropy(z, y, delta, share);
         if (loss == Loss::binary_cross_entropy) return from_z<BinaryCrossEntropy<T>>(z, y, delta, share);
-        if (loss == Loss::poisson) {
+        if (loss == Loss::poisson && !formula) {
             if (activation == Activation::sigmoid) return from_z<PoissonOfSigmoid<T>>(z, y, delta, share);
             if (activation == Activation::softplus) return from_z<PoissonOfSoftplus<T>>(z, y, delta, share);
             return 1 + cross_entropy(z, y, delta, share); // sum a = 1, and the rest is the same
         }
+        if (formula) {
+            if (activation != Activation::softmax) return by_its_formula(z, y, delta, share);
+            Registers<T> registers;
+            return after_softmax(z, y, delta, share, [&](Vec<T> a, Vec<T> y_v, Vec<T>& c, Vec<T>& dC_da) {
+                registers.of[0][0] = a, registers.of[1][0] = y_v;
+                compute<T>(*formula, registers, 1);
+                c = registers.of[formula->results[0]][0], dC_da = registers.of[formula->results[1]][0];
+            });
+        }
         if (activation != Activation::softmax) return elementwise(z, y, delta, share);
         double C_i = 0;
-        with_loss<T>(loss,
-                     [&](auto cost) CR_LAMBDA_INLINE { C_i = after_softmax<decltype(cost)>(z, y, delta, share); });
+        with_loss<T>(loss, [&](auto cost) CR_LAMBDA_INLINE {
+            C_i = after_softmax(z, y, delta, share,
+                                [](Vec<T> a, Vec<T> y_v, Vec<T>& c, Vec<T>& dC_da)
+                                    CR_LAMBDA_INLINE { decltype(cost)::both(a, y_v, c, dC_da); });
+        });
         return C_i;
     }
 };
+
+// The loss of a network's rows; `weights` holds those of its outputs, in whole vectors.
+template <class T> RowLoss<T> row_loss_of(const NetworkSpec& network, Array<T>& weights) {
+    const LayerSpec& last = network.layers[network.n_layers];
+    const int vectors = round_up(last.units, lanes<T>) / lanes<T>;
+    if (network.output_weights) {
+        weights.resize(std::size_t(vectors) * lanes<T>);
+        for (int j = 0; j < last.units; ++j) weights[j] = static_cast<T>(network.output_weights[j]);
+    }
+    return {last.units,      vectors,        network.loss,
+            last.activation, network.output, network.output_weights ? weights.get() : nullptr};
+}
 
 } // namespace CR_ISA
 } // namespace chainrule

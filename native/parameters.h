@@ -75,6 +75,7 @@ template <class T> void Trainer<T>::begin_epoch(const EpochData& data) {
         return m.data ? data.n_samples * (m.row_stride < 0 ? -m.row_stride : m.row_stride) : 0;
     };
     asks_ahead_ = bytes(data.X) + bytes(data.y) > cached_data;
+    begin_watch();
 }
 
 template <class T> typename Trainer<T>::Batch Trainer<T>::batch(std::int64_t step) const {
@@ -141,6 +142,7 @@ template <class T> void Trainer<T>::gather_batch(const Batch& b, int thread, boo
         } else {
             gather<T>(data.y, sample, outputs, y);
         }
+        for (int j = 0; row_loss_.weighs_targets() && j < outputs; ++j) y[j] *= row_loss_.weights[j];
     }
 }
 

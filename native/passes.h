@@ -30,6 +30,7 @@ template <class T> void Trainer<T>::forward(const Batch& b, int l, Range samples
 template <class T> void Trainer<T>::activate(const Batch& b, int l, Range samples, int first_unit, int width) {
     const Layer<T>& layer = layers_[l];
     if (layer.g == Activation::identity && !layer.keeps_derivative) return;
+    if (layer.g == Activation::custom) return activate_by_formula(b, l, samples, first_unit, width);
     alignas(64) T m[panel_width<T>];
     with_activation<T>(layer.g, [&](auto g) CR_LAMBDA_INLINE {
         using G = decltype(g);
@@ -55,6 +56,40 @@ template <class T> void Trainer<T>::activate(const Batch& b, int l, Range sample
             }
         }
     });
+}
+
+template <class T>
+void Trainer<T>::activate_by_formula(const Batch& b, int l, Range samples, int first_unit, int width) {
+    const Layer<T>& layer = layers_[l];
+    const auto at = [&](const Array<T>& array, int i, int v) CR_LAMBDA_INLINE {
+        return const_cast<T*>(array.get()) + std::ptrdiff_t{samples.first + i} * layer.ld + first_unit +
+               v * lanes<T>;
+    };
+    alignas(64) T m[panel_width<T>];
+    int dropped = -1; // the sample that m belongs to
+    by_formula<T, 1, 2>(
+        *layer.both, samples.last - samples.first, width / lanes<T>,
+        [&](int, int i, int v) CR_LAMBDA_INLINE { return get<T>(at(layer.a, i, v)); },
+        [&](int i, int v, const Vec<T>* found) CR_LAMBDA_INLINE {
+            Vec<T> a = found[0], d = found[1];
+            // Behind the last unit z is 0, where a formula may be infinite.
+            const int left = layer.out - first_unit - v * lanes<T>;
+            if (left < lanes<T>) {
+                const IVec<T> real = iota<T>() < IVec<T>{} + static_cast<typename Simd<T>::Int>(left);
+                a = select<T>(real, a, Vec<T>{}), d = select<T>(real, d, Vec<T>{});
+            }
+            if (layer.dropout > 0) {
+                if (dropped != i)
+                    dropout_factors<T>(seed_, static_cast<std::uint32_t>(samples.first + i),
+                                       static_cast<std::uint32_t>(l), b.run_step, layer.dropout, first_unit, width,
+                                       m);
+                dropped = i;
+                const Vec<T> m_v = get<T>(m + v * lanes<T>);
+                a *= m_v, d *= m_v;
+            }
+            put<T>(at(layer.a, i, v), a);
+            put<T>(at(layer.d, i, v), d);
+        });
 }
 
 // --- loss: C_i, a^(L) and delta^(L), already times s_i / sum s --------------------------------------

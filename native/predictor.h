@@ -17,6 +17,7 @@ public:
             Weights& layer = layers_[l];
             layer.out = network.layers[l].units;
             layer.g = network.layers[l].activation;
+            layer.value = network.layers[l].value;
             layer.ld = row_length<T>(layer.out);
             widest = larger(widest, layer.ld);
             if (l == 0) continue;
@@ -30,7 +31,7 @@ public:
         }
         as_they_lie_ = as_they_lie_ && parameters_ > packing_pays_up_to;
         const Weights& last = layers_[L_];
-        row_loss_ = {last.out, round_up(last.out, lanes<T>) / lanes<T>, network.loss, last.g};
+        row_loss_ = row_loss_of(network, output_weights_);
         packed_.resize(parameters_);
         y_row_.resize(std::size_t(last.ld) * threads_);
         delta_.resize(std::size_t(last.ld) * threads_);
@@ -85,6 +86,7 @@ private:
         int in, out, ld;
         std::ptrdiff_t at; // of W in the flat parameters; b follows it
         Activation g;
+        const Formula* value; // of a custom g
         Panels<T> F;
         Array<T> Wf;
         bool ready = false; // Wf holds what the last call saw
@@ -130,6 +132,19 @@ private:
         return y_ && &layer == &layers_[L_] ? Activation::identity : layer.g;
     }
     void activate(const Weights& layer, T* z, int rows, int width, Vec<T>& zero) {
+        if (after(layer) == Activation::custom) {
+            const auto at = [&](int i, int v)
+                                CR_LAMBDA_INLINE { return z + std::ptrdiff_t{i} * layer.ld + v * lanes<T>; };
+            by_formula<T, 1, 1>(
+                *layer.value, rows, width / lanes<T>,
+                [&](int, int i, int v) CR_LAMBDA_INLINE {
+                    const Vec<T> z_v = get<T>(at(i, v));
+                    zero += z_v * T(0);
+                    return z_v;
+                },
+                [&](int i, int v, const Vec<T>* found) CR_LAMBDA_INLINE { put<T>(at(i, v), found[0]); });
+            return;
+        }
         with_activation<T>(after(layer), [&](auto g) CR_LAMBDA_INLINE {
             for (int j = 0; j < width; j += lanes<T>) {
                 Vec<T> even{}, odd{}; // two sums, since one would be waited for
@@ -158,6 +173,7 @@ private:
         if (y_) {
             T* y = y_row_.get() + std::ptrdiff_t{thread} * last.ld;
             copy_row<T>(reinterpret_cast<const char*>(y_ + sample * last.out), last.out, y);
+            for (int j = 0; row_loss_.weighs_targets() && j < last.out; ++j) y[j] *= row_loss_.weights[j];
             C_[sample] = row_loss_(a, y, delta_.get() + std::ptrdiff_t{thread} * last.ld, T(1));
         } else if (last.g == Activation::softmax) {
             (void)row_loss_.softmax(a);
@@ -301,6 +317,7 @@ private:
     const T* y_ = nullptr;
     double* C_ = nullptr;
     RowLoss<T> row_loss_;
+    Array<T> output_weights_;
     Array<T> y_row_, delta_; // for each thread: y of a row in whole vectors, and what C_i comes with
     std::atomic<std::int64_t> next_{0};
     std::atomic<int> next_layer_{0};

@@ -19,8 +19,7 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
 
     double weights = 0;
     parameters_ = 0;
-    const int outputs = network.layers[L_].units;
-    row_loss_ = {outputs, round_up(outputs, lanes<T>) / lanes<T>, network.loss, network.layers[L_].activation};
+    row_loss_ = row_loss_of(network, output_weights_);
     const Sums sums = sums_of(network, plan, lanes<T>, sizeof(T));
     tiny_ = sums.tiny, halves_ = sums.halves;
     for (int l = 0; l <= L_; ++l) {
@@ -30,6 +29,7 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
         if (l == 0) continue;
         layer.in = layers_[l - 1].out;
         layer.g = network.layers[l].activation;
+        layer.both = network.layers[l].both;
         layer.dropout = network.layers[l].dropout;
         layer.keeps_derivative = l < L_ && (layer.dropout > 0 || !derivative_from_a<T>(layer.g));
         layer.F = {layer.in + (biases_ ? 1 : 0), layer.out};

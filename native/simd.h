@@ -40,6 +40,7 @@ template <> struct Simd<float> {
     typedef float V __attribute__((vector_size(CR_VECTOR_BYTES)));
     typedef std::int32_t I __attribute__((vector_size(CR_VECTOR_BYTES)));
     typedef double Wide __attribute__((vector_size(CR_VECTOR_BYTES * 2))); // as many doubles
+    typedef std::int64_t WideI __attribute__((vector_size(CR_VECTOR_BYTES * 2)));
     typedef std::int32_t Int;
     static constexpr int lanes = CR_VECTOR_BYTES / 4;
 };
@@ -47,6 +48,7 @@ template <> struct Simd<double> {
     typedef double V __attribute__((vector_size(CR_VECTOR_BYTES)));
     typedef std::int64_t I __attribute__((vector_size(CR_VECTOR_BYTES)));
     typedef V Wide;
+    typedef I WideI;
     typedef std::int64_t Int;
     static constexpr int lanes = CR_VECTOR_BYTES / 8;
 };

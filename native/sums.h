@@ -26,7 +26,9 @@ inline Sums sums_of(const NetworkSpec& network, const PlanSpec& plan, int lanes,
     bool tiny = plan.clip_norm == 0 &&
                 !(loss_from_a(network.loss, layers[L].activation) && plan.largest_loss < __builtin_huge_val());
     std::int64_t parameters = 0, numbers_a_sample = 0;
+    tiny = tiny && !network.output && !network.output_weights;
     for (int l = 1; l <= L; ++l) {
+        tiny = tiny && layers[l].activation != Activation::custom;
         const int in = layers[l - 1].units, out = layers[l].units;
         tiny = tiny && out <= lanes && layers[l].dropout == 0;
         parameters += std::int64_t{in + (network.biases ? 1 : 0)} * ((out + lanes - 1) / lanes * lanes);

@@ -72,6 +72,10 @@ double Trainer<T>::tiny_samples(const Batch& b, const T* x, int ld_x, int first)
                 Vec<T> c, dC_da;
                 decltype(cost)::both(a[i], get<T>(y + i * last.ld), c, dC_da);
                 sum += c * share[i];
+                if (data_.watch.sample_losses) {
+                    C_[first + i] = 0;
+                    for (int j = 0; j < last.out; ++j) C_[first + i] += double(c[j]);
+                }
                 v[i] = select<T>(real, dC_da * (d[i] * share[i]), Vec<T>{});
             }
         });
@@ -149,6 +153,7 @@ CR_INLINE double Trainer<T>::tiny_update(const Batch& b, const T* x, int ld_x, R
         T* s1 = layer.s1.get();
         T* s2 = layer.s2.get();
         const T* dW = scratch_.get();
+        T* noted = notes_updates(b) ? watched_.get() + parameters_ + layer.first_parameter : nullptr;
         const bool few = b.n < 4; // then the sums are too short for the kernel
         if (!few) panel_block<T>(in, 1, b.n, a, 1, ld_a, delta, ld, scratch_.get(), n, false);
         for (int k = 0; k < in; ++k) {
@@ -164,6 +169,7 @@ CR_INLINE double Trainer<T>::tiny_update(const Batch& b, const T* x, int ld_x, R
                 g += l2 * w;
                 squares += w * w;
             }
+            if (noted) put<T>(noted + k * n, g);
             put<T>(W + k * n, updated<Rule::value, T>(w, g, s1 + k * n, s2 + k * n, hyper, rule));
         }
         if (biases_) {
@@ -171,6 +177,7 @@ CR_INLINE double Trainer<T>::tiny_update(const Batch& b, const T* x, int ld_x, R
             if (few)
                 for (int i = 1; i < b.n; ++i) g += get<T>(delta + i * ld);
             else g = sum_of_rows<T>(delta, ld, b.n);
+            if (noted) put<T>(noted + in * n, g);
             put<T>(W + in * n,
                    updated<Rule::value, T>(get<T>(W + in * n), g, s1 + in * n, s2 + in * n, hyper, rule));
         }
@@ -225,7 +232,11 @@ template <class T> void Trainer<T>::tiny_steps() {
             for (; i < b.n; ++i) loss += tiny_samples<1>(b, x, ld_x, i);
             batch_loss_ = told_loss_ = loss;
             if (!row_loss_.from_a()) sum_losses(b);
+            note_samples(b, {0, b.n}, x, ld_x);
+            const bool noting = notes_updates(b);
+            if (noting) keep_tiny();
             add_to_sums(b, tiny_update(b, x, ld_x, kind));
+            if (noting) note_tiny(b);
         }
     });
 }

@@ -38,6 +38,7 @@ template <class T> struct Layer {
     int in, out;       // units_{l-1}, units_l
     int ld;            // row length of a^(l) and delta^(l)
     Activation g;
+    const Formula* both; // of a custom g
     double dropout;
     bool keeps_derivative; // g' is stored in the forward pass (dropout's factor included)
     Panels<T> F, B;        // forward and backward panels
@@ -88,6 +89,7 @@ private:
     void weigh_batch(const Batch& b, Range mine, int thread);
     void forward(const Batch& b, int l, Range samples, Range panels, int thread);
     void activate(const Batch& b, int l, Range samples, int first_unit, int width);
+    void activate_by_formula(const Batch& b, int l, Range samples, int first_unit, int width);
     void losses(const Batch& b, Range samples);
     void backward(int l, Range samples, Range panels, int thread);
     template <class F> void my_items(int thread, F&& f) const;
@@ -112,6 +114,20 @@ private:
     template <int rows> double tiny_samples(const Batch& b, const T* x, int ld_x, int first);
     template <class Rule> double tiny_update(const Batch& b, const T* x, int ld_x, Rule rule);
 
+    // What is noted for somebody who watches the run (watching.h).
+    bool notes_norms(const Batch& b) const {
+        const WatchData& watch = data_.watch;
+        return watch.every && (watch.first_step + b.step) % watch.every == 0;
+    }
+    bool notes_updates(const Batch& b) const { return data_.watch.trace || notes_norms(b); }
+    void begin_watch();
+    void note_samples(const Batch& b, Range samples, const T* x, int ld_x) const;
+    void note_update(const Batch& b, const Item& item, double* parts, T* before, T* g, const T* after, T scale);
+    void watched_update(const Batch& b, int index, const T* dW, T scale, int thread);
+    void note_layers(const Batch& b) const;
+    void keep_tiny();
+    void note_tiny(const Batch& b);
+
     const T* a(const Batch& b, int l) const { return l ? layers_[l].a.get() : x_[b.side].get(); }
     Range panels_of(const Panels<T>& panels, int thread) const {
         return part_of(panels.count(), thread, threads_);
@@ -121,6 +137,7 @@ private:
     Layer<T>* layers_; // 0 .. L
     bool biases_;
     RowLoss<T> row_loss_;
+    Array<T> output_weights_;
     double l2_, l2_of_step_;
     bool l2_per_sample_;
     double largest_loss_;
@@ -151,6 +168,10 @@ private:
     Array<T> half_[2]; // dW of each half of the batch, where two threads take one each
     Array<T> columns_; // for each thread: the columns of a^(l-1) that a chunk is about, side by side
     Array<Item> columns_of_;
+    Array<T> watched_; // for each thread: a chunk of parameters before the update, and its gradient
+    Array<double> watched_parts_; // for each chunk: its part of the sums of squares in layer_norms
+    Item traced_; // the row that the traced parameter is in
+    int traced_column_;
 
     Step<T> rule_; // of the step being done
     double beta1_power_, beta2_power_;
@@ -261,6 +282,7 @@ template <class T> bool Trainer<T>::step(const Batch& b, int thread) {
     barrier_.wait();
     if (left_passes_) return false; // no parameter has moved yet
     if (thread == 0) sum_losses(b);
+    note_samples(b, mine, a(b, 0), layers_[0].ld);
     update_all(b, thread);
     if (b.step + 1 < first_ + count_) gather_batch(batch(b.step + 1), thread);
     if (thread == 0) left_update_ = abort_.load(std::memory_order_relaxed);
@@ -270,6 +292,7 @@ template <class T> bool Trainer<T>::step(const Batch& b, int thread) {
         double squares = 0;
         for (int i = 0; l2_ != 0 && i < n_items_; ++i) squares += l2_parts_[i];
         add_to_sums(b, squares);
+        note_layers(b);
     }
     return true;
 }
@@ -303,3 +326,4 @@ std::int64_t Trainer<T>::run(std::int64_t first, std::int64_t count, EpochSums& 
 #include "parameters.h"
 #include "passes.h"
 #include "sharing.h"
+#include "watching.h"

@@ -35,6 +35,7 @@ template <> struct Constants<float> {
     static constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f; // k times `high` is exact
 #endif
     static constexpr float exp_low = -106.0f; // 4 e^-106 rounds to 0
+    static constexpr float exp_high = 89.0f;  // and e^89 to infinity
     static constexpr int mantissa_bits = 23, exponent_bias = 127;
     static constexpr int lift = 64; // 2^(k + lift) is a normal number for every k of x >= exp_low
     static constexpr float unlift = 0x1p-64f, half_unlift = 0x1p-32f;
@@ -54,7 +55,7 @@ template <> struct Constants<double> {
     static constexpr double round_to_int = 6755399441055744.0; // 1.5 * 2^52
     static constexpr double log2_e = 1.4426950408889634074;
     static constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
-    static constexpr double exp_low = -748.0;
+    static constexpr double exp_low = -748.0, exp_high = 710.0;
     static constexpr int mantissa_bits = 52, exponent_bias = 1023;
     static constexpr int lift = 512;
     static constexpr double unlift = 0x1p-512, half_unlift = 0x1p-256;
@@ -196,6 +197,75 @@ template <class T> CR_INLINE void normal(Vec<T> z, Vec<T>& distribution, Vec<T>&
     const Vec<T> upper = T(0.5) * e * polynomial<T>(t, C::erfcx) / (x + x + T(1));
     distribution = z < T(0) ? upper : T(1) - upper;
     density = e * root_2pi_inverse;
+}
+
+// --- what only formulas of custom functions need (formulas.h) ---------------------------------------
+
+// e^x for any x: 2^k comes in two factors, since one alone may be no normal number.
+template <class T> CR_INLINE Vec<T> exp_of_any(Vec<T> x) {
+    using C = Constants<T>;
+    x = at_least(x, C::exp_low);
+    x = x > C::exp_high ? splat<T>(C::exp_high) : x;
+    const Vec<T> shifted = x * C::log2_e + C::round_to_int, n = shifted - C::round_to_int;
+    Vec<T> r = x - n * C::ln2_high;
+    if constexpr (C::ln2_low != 0) r = r - n * C::ln2_low;
+    const Vec<T> r2 = r * r, m = r + r2 * polynomial<T>(r, r2, C::exp_tail);
+    const IVec<T> k = bits<T>(shifted) - bits<T>(splat<T>(C::round_to_int)), half = k >> 1;
+    const Vec<T> one = from_bits<T>((half + C::exponent_bias) << C::mantissa_bits);
+    const Vec<T> other = from_bits<T>((k - half + C::exponent_bias) << C::mantissa_bits);
+    return (m * one + one) * other;
+}
+// e^x - 1 for any x: from 0 to 1 it is p / (1 - p) with p = 1 - e^-x.
+template <class T> CR_INLINE Vec<T> expm1_of_any(Vec<T> x) {
+    Vec<T> below, unused;
+    expm1<T>(minus_abs<T>(x), below, unused);
+    const Vec<T> near = -below / (T(1) + below), far = exp_of_any<T>(x) - T(1);
+    return x > T(1) ? far : x > T(0) ? near : below; // NaN stays
+}
+// sinh x and cosh x from p = 1 - e^-|x|; beyond 1 from e^(|x| / 2), whose square overflows where they do.
+template <class T> CR_INLINE void sinh_cosh(Vec<T> x, Vec<T>& sinh, Vec<T>& cosh) {
+    Vec<T> minus_p, e;
+    expm1<T>(minus_abs<T>(x), minus_p, e);
+    const Vec<T> root = exp_of_any<T>(abs<T>(x) * T(0.5)), half = root * T(0.5);
+    const Vec<T> near = -minus_p * (T(2) + minus_p) / (e + e), far = half * root - e * T(0.5);
+    sinh = with_sign<T>(abs<T>(abs<T>(x) > T(1) ? far : near), x);
+    cosh = half * root + e * T(0.5);
+}
+// ln cosh x = |x| + ln (1 + e^-2|x|) - ln 2
+template <class T> CR_INLINE Vec<T> ln_cosh(Vec<T> x) {
+    const Vec<T> size = abs<T>(x);
+    return size + (log1p_unit<T>(exp<T>(minus_abs<T>(x + x))) - T(0.69314718055994530942));
+}
+
+// sin x of doubles, or with `quarters` 1 cos x, by x = n pi / 2 + r; what is beyond a million goes to the C
+// library, number by number.
+template <class V, class I> CR_INLINE V sine(V x, std::int64_t quarters) {
+    constexpr double round = 6755399441055744.0, limit = 1e6; // n is of 20 bits, and the first parts of 33
+    constexpr double part[] = {0x1.921fb544p+0, 0x1.0b4611a6p-34, 0x1.3198a2e037073p-69};
+    constexpr double sin_tail[] = {-0.16666666666666664599, 0.0083333333333309245621,  -0.00019841269836722417756,
+                                   2.755731608381635861e-6, -2.5051127944014187575e-8, 1.5917848524808261007e-10};
+    constexpr double cos_tail[] = {0.041666666666666665373,    -0.0013888888888887382271,
+                                   0.000024801587298743069286, -2.7557317260008838164e-7,
+                                   2.0876143827993132496e-9,   -1.1382456778061305849e-11};
+    const V shifted = x * 0.63661977236758134308 + round, n = shifted - round;
+    const V r = ((x - n * part[0]) - n * part[1]) - n * part[2], u = r * r;
+    V s = V{} + sin_tail[5], c = V{} + cos_tail[5];
+    for (int i = 4; i >= 0; --i) s = s * u + sin_tail[i], c = c * u + cos_tail[i];
+    s = r + r * u * s, c = (1.0 - u * 0.5) + u * u * c;
+    const I k = (I)shifted + quarters;
+    V result = (k & 1) != 0 ? c : s;
+    result = (V)((I)result ^ ((k & 2) << 62));
+    const I far = (I)((x < -limit) | (x > limit) | (x != x));
+    std::int64_t any = 0;
+    for (std::size_t i = 0; i < sizeof(V) / sizeof(double); ++i) any |= far[i];
+    for (std::size_t i = 0; any && i < sizeof(V) / sizeof(double); ++i)
+        if (!(__builtin_fabs(x[i]) <= limit)) result[i] = quarters ? __builtin_cos(x[i]) : __builtin_sin(x[i]);
+    return result;
+}
+template <class T> CR_INLINE Vec<T> sine(Vec<T> x, std::int64_t quarters) {
+    using Wide = typename Simd<T>::Wide;
+    const Wide wide = __builtin_convertvector(x, Wide);
+    return __builtin_convertvector(sine<Wide, typename Simd<T>::WideI>(wide, quarters), Vec<T>);
 }
 
 } // namespace CR_ISA

@@ -43,9 +43,23 @@ def why_missing(tool: str) -> str | None:
         case "torch" | "jax":
             there = importlib.util.find_spec(tool) is not None
             hint = f"pip install '.[{tool}]'"
+        case "dask":  # the schedulers and workers, which are a package of their own
+            there = importlib.util.find_spec("distributed") is not None
+            hint = "pip install '.[dask]'"
+        case "ray":
+            there = importlib.util.find_spec("ray") is not None
+            hint = "pip install '.[ray]'"
+        case "s3":  # what reads and writes S3, and a server for tests
+            names = ("s3fs", "moto", "flask", "flask_cors")
+            there = all(map(importlib.util.find_spec, names))
+            hint = "pip install '.[s3]' 'moto[server]'"
         case "transformers":
             there = importlib.util.find_spec("transformers") is not None
             hint = "pip install transformers"
+        case "vision":  # models of torchvision and timm
+            folder = ROOT / "build" / "vision"
+            there = all((folder / name).is_dir() for name in ("torchvision", "timm"))
+            hint = f"pip install --no-deps --target {folder} torchvision==0.28.0 timm"
         case "tensorboard":  # tensorboardX writes, tensorboard reads
             there = all(map(importlib.util.find_spec, ("tensorboardX", "tensorboard")))
             hint = "pip install '.[tensorboard]' tensorboard"

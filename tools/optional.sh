@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what only some tests need, with the Python that is given: PyTorch, transformers, JAX, Keras, Typst,
-# MLflow, readers of quizzes and what loggers write to, Zig (pip), KaTeX, TypeScript, axe-core and a player of
+# Installs what only some tests need, with the Python that is given: PyTorch, transformers, timm, JAX, Keras, Typst,
+# MLflow, Dask, Ray, readers of quizzes and what loggers write to, Zig (pip), KaTeX, TypeScript, axe-core and a player of
 # quizzes (npm ci, by `make`), Python for the browser (Pyodide, into the user's cache), Chromium, Firefox, LaTeX,
 # and a compiler and an emulator for ARM (apt-get, which root alone may use).
 set -euo pipefail
@@ -9,8 +9,13 @@ python=${1:?the Python to install packages for}
 
 # torch is pinned: without the pin pip may take a build that brings gigabytes of GPU libraries.
 "$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard transformers \
-  moodle-xml-parser citolab-qti-convert nbgrader wasmtime skl2onnx ziglang mlflow \
-  --editable '.[jax,keras,tensorboard,mlflow,skops,worksheets]'
+  moodle-xml-parser citolab-qti-convert nbgrader wasmtime skl2onnx ziglang mlflow 'moto[server]' \
+  --editable '.[dask,jax,keras,tensorboard,mlflow,ray,s3,skops,worksheets]'
+
+# Models of torchvision and timm, apart from the environment (tests/foreign/vision.py says why).
+rm -rf build/vision
+"$python" -m pip install --quiet --disable-pip-version-check --no-deps --target build/vision \
+  torchvision==0.28.0 timm
 
 "$python" -c 'from chainrule.explorer.hosts import runtime; runtime.find(tell=print)'
 

@@ -24,8 +24,9 @@ the package:
 import chainrule as cr
 ```
 
-Four modules have names of their own: `chainrule.sklearn`, `chainrule.verify`,
-`chainrule.mlflow` and `chainrule.random`. Shapes use the letters of the
+Six modules have names of their own: `chainrule.sklearn`, `chainrule.verify`,
+`chainrule.mlflow`, `chainrule.distributed`, `chainrule.ray` and `chainrule.random`. Shapes use
+the letters of the
 [design page](../../design.md): n samples, units_l units in layer l, and layer 0 is the input.
 Indices start at 0, so `layers[2].W[1, 2]` is $w_{12}^{(2)}$.
 """
@@ -90,9 +91,10 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "Watched runs",
         "What a training loop did, step by step, and why each weight moved.",
-        ("chainrule.watch", "chainrule.load_run", "chainrule.RunRecord", "chainrule.Move",
-         "chainrule.Share", "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect",
-         "chainrule.LayerNorms"),
+        ("chainrule.watch", "chainrule.Watch", "chainrule.load_run", "chainrule.explore_run",
+         "chainrule.RunRecord", "chainrule.RunExplorer", "chainrule.ReplayedStep",
+         "chainrule.Move", "chainrule.Share", "chainrule.Spike",
+         "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms"),
     ),
     Group(
         "Tables",
@@ -115,8 +117,9 @@ GROUPS: tuple[Group, ...] = (
     ),
     Group(
         "Estimators: chainrule.sklearn",
-        "scikit-learn's multilayer perceptrons, trained by chainrule.",
+        "scikit-learn's multilayer perceptrons, trained by chainrule; estimators of dataframes.",
         ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor",
+         "chainrule.sklearn.TabularClassifier", "chainrule.sklearn.TabularRegressor",
          "chainrule.sklearn.side_by_side",
          "chainrule.sklearn.trusted_types", "chainrule.sklearn.register_skl2onnx"),
     ),
@@ -125,6 +128,16 @@ GROUPS: tuple[Group, ...] = (
         "Models in MLflow: saved, logged, loaded and served.",
         ("chainrule.mlflow.save_model", "chainrule.mlflow.log_model",
          "chainrule.mlflow.load_model"),
+    ),
+    Group(
+        "Clusters: chainrule.distributed",
+        "One network on several machines, to the bits of one.",
+        ("chainrule.distributed.fit",),
+    ),
+    Group(
+        "Ray Data: chainrule.ray",
+        "Predictions of a dataset, on a cluster.",
+        ("chainrule.ray.Predictor",),
     ),
     Group(
         "Random streams: chainrule.random",
@@ -148,7 +161,7 @@ MEMBERS = {
     "hessian_vector_product ggn_diagonal views_of "
     "to_torch to_sklearn to_keras copy penalty masks engine dtype weighted_layers",
     "chainrule.Layer": "units activation W b",
-    "chainrule.TableModel": "predict explain save",
+    "chainrule.TableModel": "predict explain importance partial_dependence sensitivity save",
     "chainrule.TableGroups": "predict save",
     "chainrule.GradientDescent": "",
     "chainrule.AdaGrad": "",
@@ -163,8 +176,8 @@ MEMBERS = {
     "chainrule.ReduceOnPlateau": "",
     "chainrule.EarlyStopping": "",
     "chainrule.CSVLogger": "",
-    "chainrule.TensorBoardLogger": "",
-    "chainrule.MLflowLogger": "",
+    "chainrule.TensorBoardLogger": "log_run",
+    "chainrule.MLflowLogger": "log_run",
     "chainrule.History": "best_epoch to_frame plot summary",
     "chainrule.Explanation": "value terms penalty samples products certificate paths text "
     "latex mathml html plot to_dict in_notation n_samples target_value",
@@ -179,11 +192,16 @@ MEMBERS = {
     "chainrule.CallCertificate": "passed text to_dict",
     "chainrule.TorchExplorer": "serve start stop save explain to_dict",
     "chainrule.WorkedExample": "losses sections setting text latex html to_dict",
-    "chainrule.RunRecord": "why_moved replay spikes samples suspects layers noise_scale "
-    "suggested_batch_size steps text html to_dict",
+    "chainrule.RunRecord": "why_moved replay spikes samples suspects row layers noise_scale "
+    "suggested_batch_size steps state text html to_dict",
+    "chainrule.RunExplorer": "serve start stop",
+    "chainrule.Watch": "",
+    "chainrule.ReplayedStep": "same gradient explain",
     "chainrule.Move": "value reason of earlier text html to_dict",
     "chainrule.sklearn.MLPClassifier": "fit partial_fit predict predict_proba explain network_",
     "chainrule.sklearn.MLPRegressor": "fit partial_fit predict explain network_",
+    "chainrule.sklearn.TabularClassifier": "fit predict predict_proba save network_",
+    "chainrule.sklearn.TabularRegressor": "fit predict save network_",
 }
 
 # Classes that users meet but do not make: their pages show no constructor.
@@ -200,7 +218,8 @@ NOT_MADE = {
     "chainrule.TorchExplanation", "chainrule.JaxExplanation", "chainrule.CallTerm",
     "chainrule.CallContribution", "chainrule.CallContributions", "chainrule.TorchGradients",
     "chainrule.CallCertificate", "chainrule.TorchExplorer",
-    "chainrule.RunRecord", "chainrule.Move", "chainrule.Share",
+    "chainrule.RunRecord", "chainrule.RunExplorer", "chainrule.ReplayedStep", "chainrule.Move",
+    "chainrule.Share",
     "chainrule.Spike", "chainrule.SampleNorms", "chainrule.Suspect", "chainrule.LayerNorms",
     "chainrule.TableGroups", "chainrule.TableModel",
 }  # fmt: skip

@@ -44,14 +44,40 @@ private:
     const double* at_;
 };
 
+struct OwnFormula {
+    std::vector<Instruction> instructions;
+    Formula formula{};
+};
+
 // A network and, where there is a plan, who trains it; else who predicts.
 struct Machine {
     std::vector<LayerSpec> layers;
+    std::vector<std::unique_ptr<OwnFormula>> formulas;
+    std::vector<double> output_weights;
     NetworkSpec network;
     std::unique_ptr<Core> core;
     std::unique_ptr<Predictor> predictor;
 
-    // biases, loss, l2, single, number of layers with the input, and units, activation, dropout of each
+    // How many instructions, each one's operation, register, three operands and number; how many results, and
+    // their registers.
+    const Formula* read_formula(Numbers& in) {
+        formulas.push_back(std::make_unique<OwnFormula>());
+        OwnFormula& own = *formulas.back();
+        own.instructions.resize(static_cast<std::size_t>(in.integer()));
+        for (Instruction& i : own.instructions) {
+            i.operation = in.item<Operation>();
+            for (int* place : {&i.to, &i.x, &i.y, &i.z}) *place = static_cast<int>(in.integer());
+            i.number = in.real();
+        }
+        own.formula.instructions = own.instructions.data();
+        own.formula.count = static_cast<int>(own.instructions.size());
+        const int results = static_cast<int>(in.integer());
+        for (int i = 0; i < results; ++i) own.formula.results[i] = static_cast<int>(in.integer());
+        return &own.formula;
+    }
+    // biases, loss, l2, single, number of layers with the input, and units, activation, dropout of each; of each
+    // layer that has a custom activation, two formulas; the number of weights of outputs, and these; whether there
+    // is a formula of the output, and that.
     bool read_network(Numbers& in) {
         const bool biases = in.integer() != 0;
         const Loss loss = in.item<Loss>();
@@ -66,6 +92,13 @@ struct Machine {
             layers.push_back(layer);
         }
         network = {layers.data(), n - 1, biases, loss, l2};
+        for (LayerSpec& layer : layers)
+            if (layer.activation == Activation::custom)
+                layer.value = read_formula(in), layer.both = read_formula(in);
+        output_weights.resize(static_cast<std::size_t>(in.integer()));
+        for (double& weight : output_weights) weight = in.real();
+        if (!output_weights.empty()) network.output_weights = output_weights.data();
+        if (in.integer()) network.output = read_formula(in);
         return single;
     }
 };
@@ -81,14 +114,15 @@ bool ask(void*, std::int64_t steps, double loss) { return host_ask(static_cast<d
 
 } // namespace
 
-// Zero-terminated: the names of activations, of losses and of optimizers, a line each, in their order, and what
-// the module was compiled for.
+// Zero-terminated: the names of activations, losses, optimizers and operations, a line each, in their order, and
+// what the module was compiled for.
 CR_EXPORT(names) const char* names() {
     static const std::string all = [] {
         std::string text;
         append(text, activation_names);
         append(text, loss_names);
         append(text, optimizer_names);
+        append(text, operation_names);
 #if defined(__wasm_relaxed_simd__)
         text += "relaxed-simd";
 #else

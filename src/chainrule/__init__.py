@@ -42,11 +42,12 @@ if TYPE_CHECKING:
     from chainrule.explain import Explanation, Notation, WorkedExample
     from chainrule.explain.array_explanation import ArrayExplanation
     from chainrule.explain.findings import Diagnosis
+    from chainrule.explorer.runs.showing import explore_run
     from chainrule.explorer.torch.showing import explore_torch
     from chainrule.foreign.jax.explaining import explain_jax
     from chainrule.foreign.torch.diagnosing import diagnose
     from chainrule.foreign.torch.explaining import explain_torch
-    from chainrule.foreign.torch.watch import load_run, watch
+    from chainrule.foreign.torch.watch import watch
     from chainrule.loading import (
         from_keras,
         from_onnx,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         from_sklearn,
         from_torch,
         load,
+        load_run,
     )
     from chainrule.network import Network
     from chainrule.sklearn.explaining import explain_sklearn
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from chainrule.training.history import History
     from chainrule.training.loggers import CSVLogger, MLflowLogger, TensorBoardLogger
     from chainrule.training.many import fit_many
+    from chainrule.training.watching.settings import Watch
 
 # A name is imported when it is first used (PEP 562), so that `import chainrule` is quick.
 _MODULES = {
@@ -96,10 +99,11 @@ _MODULES = {
     "explain.array_explanation": ("ArrayExplanation",),
     "explain.findings": ("Diagnosis",),
     "foreign.torch.diagnosing": ("diagnose",),
+    "explorer.runs.showing": ("explore_run",),
     "explorer.torch.showing": ("explore_torch",),
     "foreign.jax.explaining": ("explain_jax",),
     "foreign.torch.explaining": ("explain_torch",),
-    "foreign.torch.watch": ("load_run", "watch"),
+    "foreign.torch.watch": ("watch",),
     "loading": (
         "from_keras",
         "from_onnx",
@@ -107,6 +111,7 @@ _MODULES = {
         "from_sklearn",
         "from_torch",
         "load",
+        "load_run",
     ),
     "network": ("Network",),
     "sklearn.explaining": ("explain_sklearn",),
@@ -118,6 +123,7 @@ _MODULES = {
     "training.history": ("History",),
     "training.many": ("fit_many",),
     "training.loggers": ("CSVLogger", "MLflowLogger", "TensorBoardLogger"),
+    "training.watching.settings": ("Watch",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -158,6 +164,7 @@ __all__ = [
     "TensorBoardLogger",
     "UnitOutput",
     "WarmUp",
+    "Watch",
     "Weight",
     "WeightMatrix",
     "WorkedExample",
@@ -167,6 +174,7 @@ __all__ = [
     "explain_jax",
     "explain_sklearn",
     "explain_torch",
+    "explore_run",
     "explore_torch",
     "fit_many",
     "from_keras",

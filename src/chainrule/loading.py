@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from chainrule.equations.activations import Activation
 from chainrule.equations.losses import Loss
 from chainrule.network import Network
 from chainrule.storage import models
 
-__all__ = ["from_keras", "from_onnx", "from_safetensors", "from_sklearn", "from_torch", "load"]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from chainrule.diagnose.record import RunRecord
+
+__all__ = [
+    "from_keras", "from_onnx", "from_safetensors", "from_sklearn", "from_torch", "load", "load_run",
+]  # fmt: skip
 
 
 def from_torch(model: Any, loss: Any = None) -> Network:
@@ -78,6 +85,56 @@ def load(path: str | os.PathLike[str], custom: Sequence[Activation | Loss] = ())
         Network(2-3-1: tanh, identity; half_squared_error; 13 parameters, float64)
     """
     return models.load(path, custom, Network)
+
+
+def load_run(
+    folder: str | os.PathLike[str],
+    *,
+    model: Any = None,
+    optimizer: Any = None,
+    loss_fn: Callable[..., Any] | None = None,
+    clip_norm: float | None = None,
+    X: ArrayLike | None = None,
+    custom: Sequence[Activation | Loss] = (),
+) -> RunRecord:
+    """Read the folder of a recorded run, also of one that died.
+
+    The run of a `Network` (``fit(watch=...)``) is complete: `RunRecord.why_moved` and
+    `RunRecord.replay` take its steps again by themselves. That of a PyTorch model (`watch`) needs
+    the model, or tells what was recorded with ``dense=True``.
+
+    Args:
+        folder: The folder.
+        model: The PyTorch model that was watched, with any parameters; steps are taken again on a
+            copy.
+        optimizer: Its optimiser, made as for the run; of a network a custom one.
+        loss_fn: The loss of a PyTorch run.
+        clip_norm: As for `watch`.
+        X: The inputs that a network was trained on, if they are more than the 256 MB that a run
+            keeps.
+        custom: The activations and losses of your own that the network uses.
+
+    Raises:
+        OSError: The folder cannot be read.
+        ValueError: The folder holds no recorded run.
+
+    Examples:
+        >>> import chainrule as cr
+        >>> run = cr.load_run("run")  # doctest: +SKIP
+        >>> for spike in run.spikes():  # doctest: +SKIP
+        ...     print(spike)
+    """
+    from chainrule.foreign.torch import watch
+
+    path, about = watch.about_of(folder)
+    if about.get("kind") != "network":
+        return watch.load_run(
+            folder, model=model, optimizer=optimizer, loss_fn=loss_fn, clip_norm=clip_norm
+        )
+    from chainrule.diagnose.record import RunRecord
+    from chainrule.training.watching.again import Source
+
+    return RunRecord(path, Source(Network, Network.explain, optimizer, X, custom))
 
 
 def from_onnx(path: str | os.PathLike[str]) -> Network:

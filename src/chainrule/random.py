@@ -89,13 +89,14 @@ def dropout_mask(
     return mask
 
 
-def epoch_order(seed: int, epoch: int, n_samples: int) -> NDArray[np.int64]:
+def epoch_order(seed: int, epoch: int, n_samples: int, shard: int = 0) -> NDArray[np.int64]:
     """Return the order in which an epoch takes the samples.
 
     Args:
         seed: The seed of the network.
         epoch: The epoch, from 0.
         n_samples: How many samples there are.
+        shard: Which of several parts of the samples these are, each in an order of its own.
 
     Returns:
         A permutation of 0 to n_samples − 1.
@@ -105,11 +106,13 @@ def epoch_order(seed: int, epoch: int, n_samples: int) -> NDArray[np.int64]:
         >>> sorted(epoch_order(seed=0, epoch=3, n_samples=5).tolist())
         [0, 1, 2, 3, 4]
     """
-    order: NDArray[np.int64] = epoch_orders(seed, epoch, 1, n_samples)[0]
+    order: NDArray[np.int64] = epoch_orders(seed, epoch, 1, n_samples, shard)[0]
     return order
 
 
-def epoch_orders(seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
+def epoch_orders(
+    seed: int, epoch: int, count: int, n_samples: int, shard: int = 0
+) -> NDArray[np.int64]:
     """Return the orders of so many epochs from one on, as `epoch_order` does, (count, n_samples).
 
     Args:
@@ -117,6 +120,7 @@ def epoch_orders(seed: int, epoch: int, count: int, n_samples: int) -> NDArray[n
         epoch: The first epoch.
         count: How many epochs.
         n_samples: How many samples there are.
+        shard: Which of several parts of the samples these are.
 
     Returns:
         A permutation in each row.
@@ -126,7 +130,7 @@ def epoch_orders(seed: int, epoch: int, count: int, n_samples: int) -> NDArray[n
         >>> (epoch_orders(0, 3, 2, n_samples=5)[1] == epoch_order(0, 4, n_samples=5)).all()
         np.True_
     """
-    philox_of_epochs = np.random.Philox(key=seed, counter=[0, 0, 0, epoch])
+    philox_of_epochs = np.random.Philox(key=seed, counter=[0, 0, shard, epoch])
     generator = np.random.Generator(philox_of_epochs)
     start, orders = philox_of_epochs.state, np.empty((count, n_samples), np.int64)
     orders[...] = np.arange(n_samples)

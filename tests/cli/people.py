@@ -18,7 +18,8 @@ from chainrule.tables import model as models
 
 Result = tuple[int, str, str]
 Run = Callable[..., Result]
-TRAIN = ("train", "people.csv", "--target", "label", "--out", "model")
+TRAIN = ("train", "people.csv", "--recipe", "plain", "--target", "label", "--out", "model")
+TUNED = ("train", "people.csv", "--target", "label", "--out", "model")
 
 
 def people(n: int = 240, seed: int = 0) -> pd.DataFrame:

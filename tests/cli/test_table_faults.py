@@ -59,6 +59,34 @@ def test_a_class_that_is_called_none_is_named_and_kept(run: Run) -> None:
     assert "missing (" not in out
 
 
+def test_classes_that_all_look_like_no_value_are_named(run: Run) -> None:
+    frame = people()
+    for others, words in (
+        (["None", "NA"], "is yes in every row that has one (taken for no value: 'None' 160, 'NA' "),
+        (["None", "NA", "null"], "has no value in any row (taken for no value: 'None' 160, "),
+    ):
+        labels = [others[0]] * 160 + [others[1]] * 60 + [(*others, "yes")[2]] * 20
+        frame.assign(label=labels).to_csv("people.csv", index=False)
+        code, _, err = run(*TRAIN, "--epochs", "2", "--plain")
+        assert code == 2
+        assert words in err
+        assert "if they are classes, keep them with --missing '')" in err
+        assert run(*TRAIN, "--epochs", "2", "--plain", "--missing", "")[0] == 0
+
+
+def test_a_narrow_range_is_said_with_all_digits(run: Run) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=200), "c": 5 + rng.uniform(-1e-9, 1e-9, 200)})
+    frame.assign(y=3 * frame.a).to_csv("made.csv", index=False)
+    run("train", "made.csv", "--target", "y", "--out", "model", "--epochs", "2")
+    Path("new.csv").write_text("a,c\n0,5.1\n")
+    err = run("predict", "model", "new.csv")[2]
+    low, high = err.split("which hold ")[1].split(";")[0].split(" to ")
+    kept = next(column for column in loaded().schema.columns if column.name == "c")
+    assert (float(low), float(high)) == (kept.low[0], kept.high[0])
+    assert 4.999999998 < float(low) < float(high) < 5.000000002
+
+
 def test_predict_takes_new_texts_for_missing(run: Run) -> None:
     run(*TRAIN, "--epochs", "2", "--missing", "unknown")
     new = people(9, seed=1).astype({"age": object})
@@ -98,8 +126,10 @@ def test_far_cells_are_named(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["train", "people.csv", "--target", "label", "--out", "m", "--out", "n"],
+         "--out is given 2 times; give it once (see chainrule train --help)"),
         (["train", "people.csv", "--target", "label", "--target", "age", "--out", "m"],
-         "--target is given 2 times; give it once (see chainrule train --help)"),
+         "the target 'label' has classes; several targets have to be numbers. Train a model"),
         (["predict", "m", "people.csv", "--out", "a", "--out", "b", "--out", "c"],
          "--out is given 3 times"),
         (["check", "m", "--data", "a", "--header", "--no-header"],

@@ -94,12 +94,12 @@ def test_the_page_opens_steps(run: Any, tmp_path: Path) -> None:
         assert page.locator("#layers tbody tr").count() == 4
         assert page.locator("#samples tbody tr").count() == 16
         assert page.locator("#step").input_value() == "50"
-        page.locator("svg").first.click(position={"x": 12, "y": 20})
+        page.locator(".box").first.click(position={"x": 2, "y": 20})
         assert page.locator("#step").input_value() == "0"
         norms = page.locator("#samples tbody tr td:last-child").all_inner_texts()
         expected = sorted(run.samples(0).norms, reverse=True)
         assert [float(norm) for norm in norms] == pytest.approx(expected, rel=1e-3)
-        assert page.locator("circle.spike title").first.text_content() == "spike in step 50"
+        assert page.locator(".dot title").first.text_content() == "spike in step 50"
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
         assert errors == []
         browser.close()

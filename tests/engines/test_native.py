@@ -378,6 +378,8 @@ def test_auto_takes_the_native_engine() -> None:
 
 
 class Bent(cr.Activation):
+    """Whose code is not what its formula says."""
+
     name = "bent"
     formula = "z**3"
     derivative_formula = "3*z**2"
@@ -386,7 +388,7 @@ class Bent(cr.Activation):
         return z**3
 
     def derivative(self, z: Any, a: Any) -> Any:
-        return 3 * z**2
+        return 2 * z**2
 
 
 def test_own_activation_falls_back_and_says_so_once() -> None:

@@ -68,6 +68,45 @@ def test_two_python_threads_at_once() -> None:
     assert len(found) == 3
 
 
+def test_threads_that_train_predict_and_explain() -> None:
+    """Each has a network of its own and asks one that all share; nobody's numbers change."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(60, 9)), rng.normal(size=(60, 2))
+    shared = cr.Network([9, 12, 2], hidden="tanh", seed=1, threads=2)
+
+    def work(seed: int) -> tuple[Any, Any, float]:
+        own = cr.Network([9, 12, 2], hidden="tanh", seed=seed, threads=2)
+        own.fit(X, Y, epochs=5, batch_size=10, verbose=0)
+        why = shared.explain("w[1][3,7]", X[seed], Y[seed])
+        assert why.certificate.passed
+        return own.parameters.copy(), shared.predict(X[seed:]), float(why.value)
+
+    expected = [work(seed) for seed in range(4)]
+    start = threading.Barrier(4)
+    found: dict[int, list[Any]] = {seed: [] for seed in range(4)}
+
+    def run(seed: int) -> None:
+        start.wait()
+        found[seed].extend(work(seed) for _ in range(5))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        workers = [threading.Thread(target=run, args=(seed,)) for seed in found]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    finally:
+        sys.setswitchinterval(before)
+    for seed, (parameters, prediction, value) in enumerate(expected):
+        assert len(found[seed]) == 5
+        for p, predicted, v in found[seed]:
+            assert np.array_equal(p, parameters)
+            assert np.array_equal(predicted, prediction)
+            assert v == value
+
+
 def test_memory_map(tmp_path: Path) -> None:
     X = np.lib.format.open_memmap(tmp_path / "X.npy", mode="w+", dtype="float32", shape=(1000, 30))
     X[...] = np.random.default_rng(0).normal(size=X.shape)

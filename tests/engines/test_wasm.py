@@ -13,7 +13,9 @@ from chainrule.engines.base import Epoch, Plan, State
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.engines.wasm import WasmEngine
 from chainrule.equations import data
+from chainrule.equations.weighted import weighted
 from chainrule.random import epoch_orders
+from tests.engines.customs import MISH, SINE, SOFTSIGN, LogCosh
 from tests.engines.instances import MODULES, Wasmtime
 from tests.engines.runs import HIDDEN, LOSSES_AND_OUTPUTS, SMOOTH, agree_with_reference
 from tests.settings import DTYPES
@@ -47,6 +49,20 @@ def test_activations(engine: WasmEngine, hidden: str, dtype: str) -> None:
     for sizes in ([4, 7, 3], [13, 37, 5]):
         rule = cr.GradientDescent(0.01)
         agree(engine, sizes, dtype=dtype, hidden=hidden, output=output, optimizer=rule)
+
+
+@pytest.mark.parametrize("g", [SOFTSIGN, SINE, MISH, "step"], ids=str)
+def test_custom_functions(engine: WasmEngine, g: Any, dtype: str) -> None:
+    for sizes in ([4, 7, 3], [13, 37, 5]):
+        agree(engine, sizes, dtype=dtype, hidden=g, output=g, loss=LogCosh())
+    own = weighted(LogCosh(), np.array([1.0, 0.5, 2.0]))
+    for output in (g, "softmax"):
+        agree(engine, [4, 7, 3], dtype=dtype, hidden=g, output=output, loss=own)
+    X = np.random.default_rng(0).normal(size=(9, 4)).astype(dtype)
+    nets = [cr.Network([4, 7, 3], hidden=g, output=g, seed=0, dtype=dtype) for _ in range(2)]  # type: ignore[arg-type]
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    found = engine.predict(nets[0], X)
+    np.testing.assert_allclose(found, nets[1].predict(X), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(("loss", "output"), LOSSES_AND_OUTPUTS)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule import engines
 from chainrule.diagnose import health
 from chainrule.verify import certify
 
@@ -38,16 +37,14 @@ def test_nothing_behind_it_has_a_gradient_or_learns() -> None:
     assert not np.array_equal(net.parameters[behind:], before[behind:])
 
 
-def test_the_reference_engine_trains_it_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    native = pytest.importorskip("chainrule.engines._native", reason="a pure installation")
-    assert "step" not in native.activations
-    monkeypatch.setattr(engines, "_said", set())
-    net = network()
-    with pytest.warns(cr.EngineWarning, match="reference engine: .* activation 'step'"):
-        net.fit(X, Y, epochs=1, verbose=0)
-    forced = cr.Network([2, 2, 1], hidden="step", engine="native", seed=1)
-    with pytest.raises(ValueError, match=r"engine 'native' can't do this: .* activation 'step'"):
-        forced.fit(X, Y, epochs=1, verbose=0)
+def test_the_core_trains_it_by_its_formula() -> None:
+    pytest.importorskip("chainrule.engines._native", reason="a pure installation")
+    net, forced = network(), network()
+    forced.requested_engine = "reference"
+    assert (net.engine, forced.engine) == ("native", "reference")
+    for one in (net, forced):
+        one.fit(X, Y, epochs=3, verbose=0)
+    np.testing.assert_allclose(net.parameters, forced.parameters, rtol=1e-13)
 
 
 def test_the_derivation_says_why() -> None:

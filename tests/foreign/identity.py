@@ -17,9 +17,9 @@ def elements(value: Any) -> Iterator[tuple[int, ...]]:
         yield tuple(int(i) for i in at)
 
 
-def errors(run: Any, most: int | None = None) -> Iterator[tuple[float, str]]:
+def errors(run: Any, most: int | None = None, step: int = 1) -> Iterator[tuple[float, str]]:
     """The error of each value, in its size, and the calls that read it."""
-    for value in run.values[:most]:
+    for value in run.values[:most:step]:
         if value.grad is None or not value.users:
             continue
         for index in elements(value):

@@ -100,6 +100,16 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], tuple[int, ..
         lambda: nn.Sequential(nn.Conv1d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(24, 3)),
         numbers(3, 6), (3,),
     ),
+    "convolution of three dimensions": (
+        lambda: nn.Sequential(
+            nn.Conv3d(2, 4, 2, groups=2, stride=2), nn.Flatten(), nn.Linear(32, 3)
+        ),
+        numbers(2, 4, 4, 4), (3,),
+    ),
+    "convolution that runs twice": (
+        lambda: nn.Sequential(*[nn.Conv2d(2, 2, 3, padding=1)] * 2, nn.Flatten(), nn.Linear(32, 3)),
+        numbers(2, 4, 4), (3,),
+    ),
     "batch norm that is fitted": (
         lambda: nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)).eval(),
         numbers(6), (3,),

@@ -220,7 +220,7 @@ def test_a_full_disk_does_not_end_the_training(
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("chainrule.foreign.torch.watching.packing.save_file", full)
+    monkeypatch.setattr("chainrule.foreign.torch.watching.packing.write_over", full)
 
     def train() -> None:
         one(run, model, optimizer, loss_fn, torch.arange(8), X, y)

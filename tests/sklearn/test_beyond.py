@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 import sklearn.neural_network as theirs
 from scipy.special import xlogy
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_sample_weight
 
 import chainrule as cr
+from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations.losses import LOSSES
 from chainrule.sklearn import MLPClassifier, MLPRegressor
 from tests.sklearn.beyond import (
@@ -277,3 +280,28 @@ def test_dropout_leaves_the_draws_of_weights_alone_and_repeats_itself() -> None:
     np.testing.assert_array_equal(fits[1].predict_proba(IRIS), fits[2].predict_proba(IRIS))
     assert not np.array_equal(fits[0].predict_proba(IRIS), fits[1].predict_proba(IRIS))
     np.testing.assert_array_equal(fits[1].predict_proba(IRIS), fits[1].predict_proba(IRIS))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"loss": "poisson"}, {"loss": "poisson", "output_weight": [2.0]}, {"momentum": 1.0},
+     {"momentum": 1.0, "nesterovs_momentum": False}, {"output_weight": [2.0]}],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_nothing_is_left_to_numpy(
+    monkeypatch: pytest.MonkeyPatch, solver: str, options: dict[str, Any]
+) -> None:
+    pytest.importorskip("chainrule.engines._native", reason="a pure Python installation")
+
+    def refuse(*given: Any) -> None:
+        raise AssertionError("the reference engine trains")
+
+    monkeypatch.setattr(ReferenceEngine, "run_epoch", refuse)
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    made = MLPRegressor(
+        hidden_layer_sizes=(4,), solver=solver, learning_rate_init=1e-4, max_iter=3, **options
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert np.isfinite(made.fit(X, np.exp(X[:, 0])).loss_)

@@ -98,6 +98,7 @@ GRID = {
         (classifier(dropout=0.2, class_weight="balanced"), y),
         (classifier(shuffle=False), y),
         (classifier(loss="squared_error"), y),
+        (classifier(solver="sgd", momentum=0.0), y),
     ],
     ids=lambda value: None,
 )
@@ -192,6 +193,20 @@ def test_fits_that_differ_are_taken_as_well() -> None:
         with context:
             found.append(GridSearchCV(classifier(), grid, cv=3).fit(X, y).cv_results_)
     same_results(*found)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"output_weight": [1.0, 2.0, 0.5]}, {"solver": "sgd", "momentum": 1.0}, {"watch": True}],
+    ids=str,
+)
+def test_what_has_ways_of_its_own(more: dict[str, Any]) -> None:
+    found = []
+    for context in (side_by_side(), nullcontext()):
+        with context:
+            scores = cross_val_score(classifier(max_iter=4, **more), X, y, cv=10)
+            found.append(scores)
+    np.testing.assert_array_equal(*found)
 
 
 def test_what_diverges_scores_as_it_does_alone() -> None:

@@ -9,6 +9,7 @@ import io
 import math
 import shutil
 import subprocess
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -68,6 +69,10 @@ KINDS: dict[str, tuple[Column, list[str]]] = {
     "day": (date("day", "%d/%m/%Y"), ["31/12/2024", "1/2/24", " 1/ 2/2024", "31/02/2024"]),
     "moment": (date("moment", "%m/%d/%Y %H:%M:%S", ("days", "week cos")),
         ["12/31/2024 10:11:12", "1/2/24  3:4:61", "1/2/2024 10:11:62"]),
+    "robust": (replace(number("robust"), clip=2.5, bins=(-1.0, 0.5, 2.0, 7.25)),
+        ["12", "-3.5", "0.5", "2", "1.999", "7.25", "-1", "1e30", "-1e38", "NA", "", "4.1"]),
+    "pieces of days": (replace(date("pieces of days"), clip=3.0, bins=(-4e5, 0.0, 19000.0, 2e4)),
+        ["2024-02-29", "2022-01-08 06:00:00", "1900-03-01", "9999-12-31", "", "1970-01-01"]),
     "category": (Column("category", "category", True, rare=True,
             categories=("1", "2.5", "False", "True", "blue", "red é", "-3", "??=", "name_TYPE")),
         ["1", "1.0", "1.", "true", "TRUE", "False", "blue", "pink", "red é", "", "2.50", "2.5",

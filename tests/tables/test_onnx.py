@@ -26,7 +26,26 @@ COLUMNS = (
     Column("size", "number", True, ("value",), (3.0,), (4.0,), (2.0,)),
     Column("weight", "number", False, ("value",), (-1.0,), (0.25,), (0.5,)),
     Column(
-        "day", "date", True, DATE_PARTS, (1e4, *[0.1] * 6), (1e8, *[0.5] * 6), (1e4, *[0.7] * 6)
+        "day",
+        "date",
+        True,
+        DATE_PARTS,
+        (1e4, *[0.1] * 6),
+        (1e8, *[0.5] * 6),
+        (1e4, *[0.7] * 6),
+        clip=3.0,
+        bins=(-1e5, 0.0, 2e4),
+    ),
+    Column(
+        "robust",
+        "number",
+        True,
+        ("value",),
+        (3.0,),
+        (4.0,),
+        (2.0,),
+        clip=2.0,
+        bins=(-1.0, 0.5, 3.0, 4.25, 9.0),
     ),
     Column("colour", "category", True, categories=("blue", "red"), rare=True, rares=("pink",)),
     Column("plain", "category", categories=("False", "True")),
@@ -56,6 +75,9 @@ def frame(n: int = 400) -> pd.DataFrame:
         "colour": rng.choice(["blue", "red", "pink", "new", "NA", ""], n),
         "plain": rng.choice(["True", "true", "FALSE", "other", ""], n), "seconds": seconds,
     })  # fmt: skip
+    made["robust"] = np.round(rng.normal(3, 3, n), 3)
+    made.loc[4::7, "robust"] = np.nan
+    made.loc[5::70, "robust"] = 1e20
     made.loc[::7, "size"] = np.nan
     made.loc[1::7, "size"] = -999
     made.loc[3::9, "weight"] = np.nan

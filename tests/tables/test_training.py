@@ -411,7 +411,7 @@ def rewrite(trained: model.TableModel, path: Path, change: Callable[[dict[str, A
     ("change", "message"),
     [
         (lambda t: t.pop("version"), "has no version"),
-        (lambda t: t.update(version=4), "written by a newer chainrule, in format 4"),
+        (lambda t: t.update(version=5), "written by a newer chainrule, in format 5"),
         (lambda t: t.pop("measures"), "lacks 'measures'"),
         (lambda t: t.update(schema=[]), "lacks 'schema'"),
         (lambda t: t["schema"]["columns"].pop(), "1 inputs and 2 outputs; its network has 3 and 2"),

@@ -22,6 +22,7 @@ from chainrule.cli.export import export
 from chainrule.cli.flow import flow
 from chainrule.cli.inspect import inspect
 from chainrule.cli.predict import predict
+from chainrule.cli.report import report
 from chainrule.cli.shared import (
     EXIT_CODES,
     INTERRUPTED,
@@ -100,6 +101,7 @@ _HELP = """Train neural networks by backpropagation, and explain and prove every
     chainrule demo                                        start here
     chainrule train data.csv --target label --out model
     chainrule predict model new.csv --out predictions.csv
+    chainrule report model data.csv --out report.html
     chainrule explain net.safetensors 'w[2][1,2]' --data samples.csv --row 0
     chainrule check net.safetensors --data samples.csv
     chainrule diagnose net.safetensors --data samples.csv
@@ -132,7 +134,7 @@ def cli(context: click.Context) -> int:
 
 
 for _command in (
-    demo, train, predict, inspect, explain, check, diagnose, flow, explore, export, site, watch,
-    worksheet,
+    demo, train, predict, inspect, report, explain, check, diagnose, flow, explore, export, site,
+    watch, worksheet,
 ):  # fmt: skip
     cli.add_command(_command)

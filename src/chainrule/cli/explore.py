@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chainrule.cli.serving import serving_options, warn_of_others
 from chainrule.cli.shared import (
     dataset_option,
     header_option,
@@ -79,13 +80,7 @@ _MOST_ROWS = 10_000  # of a table
     metavar="η",
     help="Learning rate. [0.5 for classic samples, else 0.1]",
 )
-@click.option(
-    "--host", "address", default="127.0.0.1", show_default=True, help="The address to listen on."
-)
-@click.option(
-    "--port", type=click.IntRange(1, 65535), help="The port. [the first free one from 8765 on]"
-)
-@click.option("--browser/--no-browser", default=True, help="Whether to open a browser. [yes]")
+@serving_options
 def explore(
     model: str | None,
     sizes: str | None,
@@ -291,16 +286,11 @@ def _save(session: Session, save: str, steps: int) -> int:
 
 
 def _serve(make: Callable[[], Session], host: str, port: int | None, browser: bool) -> int:
-    from chainrule.explorer.hosts.server import Server, is_loopback
+    from chainrule.explorer.hosts.server import Server
 
     make()  # reports what is wrong with the data now, not in the page
     server = Server(make, host, port)
-    if not is_loopback(host):
-        click.echo(
-            f"Warning: other machines can reach {host}. Anyone with the address and its token can "
-            "use this computer's processor, and the connection is not encrypted.",
-            err=True,
-        )
+    warn_of_others(host)
     click.echo(f"The explorer is at\n\n    {server.url}\n\nPress Ctrl-C to stop it.")
     if browser:
         webbrowser.open(server.url)

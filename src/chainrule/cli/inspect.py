@@ -9,6 +9,7 @@ import click
 
 from chainrule.cli.loaded import load_tables
 from chainrule.cli.shared import Page, a_number, json_option, of_option, test_rows
+from chainrule.cli.told import tell_held_out
 from chainrule.storage.models import describe
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def data_of(network: Network, table: TableModel | None) -> dict[str, Any]:
         "inputs": table.schema.inputs,
         "training": table.training,
         "measures": table.measures,
+        "held_out": table.held_out.summary(),
         "chainrule": table.version,
     }
     return {"network": about, "table": told}
@@ -94,6 +96,8 @@ def tell(page: Page, table: TableModel) -> None:
     else:
         words = a_number(target)
     page.fact("target", f"{target.name}: {words}")
+    for other in schema.more:
+        page.fact("", f"{other.name}: {a_number(other)}")
     page.fact("columns", f"{len(schema.columns)}, which become {len(schema.inputs)} inputs")
     rows: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
     rows += [("left out", c.name, c.why) for c in schema.left_out]
@@ -114,8 +118,15 @@ def tell(page: Page, table: TableModel) -> None:
 
         page.fact("measures", f"on the {test_rows(counts.get('test', 0))}")
         whose = "largest class" if target.task == "classify" else "mean"
-        for line in lines(table.measures["model"], table.measures.get("baseline", {}), whose):
+        of_one = (
+            () if schema.more else (table.measures["model"], table.measures.get("baseline", {}))
+        )
+        for line in lines(*of_one, whose) if of_one else ():
             page.say(f"  {line}")
+        tell_held_out(page, table.held_out)
+    if (found := table.held_out.calibration) is not None:
+        for line in found.lines():
+            page.say(f"    {line}")
     page.fact("written", f"by chainrule {table.version}")
 
 

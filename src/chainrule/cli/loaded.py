@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,11 @@ def load_table(model: str, missing: Sequence[str] = (), of: str | None = None) -
 
 
 def open_table(path: str, reading: dict[str, Any]) -> Source:
-    """Open a table with the reading options of a command; "-" is the standard input."""
+    """Open a table with the reading options of a command; "-" is the standard input.
+
+    A pattern, such as data/*.parquet, is one table in many files.
+    """
+    from chainrule.tables import files
     from chainrule.tables.opening import open_stream
     from chainrule.tables.opening import open_table as open_source
     from chainrule.tables.source import Reading
@@ -99,11 +104,36 @@ def open_table(path: str, reading: dict[str, Any]) -> Source:
     _spare_pandas()
     names = ("header", "delimiter", "decimal", "encoding")
     said = Reading(**{name: reading[name] for name in names})
+    if path != "-" and (files.is_pattern(path) or files.is_remote(path)):
+        from chainrule.tables.many_files import Files
+
+        return Files(files.found([path]), said)
     if path != "-":
         return open_source(path, said)
     if sys.stdin is None:
         raise click.UsageError("the standard input is closed; pass the path of a file")
     return open_stream(sys.stdin.buffer, said, "the standard input")
+
+
+@contextmanager
+def on_workers(source: Source, address: str | None) -> Iterator[None]:
+    """Take the statistics of a table in many files on the workers of a place, in this block."""
+    if address is None:
+        yield
+        return
+    from chainrule.places import opened
+    from chainrule.tables.many_files import Files
+
+    if not isinstance(source, Files):
+        raise click.UsageError(
+            "--workers shares files out; expected a pattern in quotes as DATA, such as "
+            "'data/*.parquet'"
+        )
+    try:
+        with opened(address, "--workers") as place, source.on(place):
+            yield
+    except RuntimeError as error:  # of the workers
+        raise click.ClickException(str(error)) from error
 
 
 def _spare_pandas() -> None:

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chainrule.cli import predict_files as many
 from chainrule.cli.loaded import load_tables, open_table
-from chainrule.cli.shared import check_overwrite, note, read_options, rows_have
+from chainrule.cli.predict_files import Many
+from chainrule.cli.shared import Finite, check_overwrite, note, read_options, rows_have
 from chainrule.storage.atomic import atomic_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from chainrule.tables.groups import GroupedModel
-    from chainrule.tables.model import TableModel
     from chainrule.tables.prediction import Prediction
-    from chainrule.tables.source import Source
+
+FORMS = ("csv", "tsv", "jsonl", "parquet", "arrow", "feather")
 
 
 @click.command(
@@ -28,7 +27,14 @@ if TYPE_CHECKING:
       chainrule predict model new.csv --keep id --out predictions.csv
       chainrule predict model new.csv | head
       chainrule predict model new.csv.gz --missing n.a.
+      chainrule predict model new.csv --intervals 0.9
       some-program | chainrule predict model - --json
+      chainrule predict model 'data/*.parquet' --out predictions
+      chainrule predict model 'data/*.parquet' --workers dask://local --out predictions
+
+    Several files, or a pattern in quotes, have an output each in the folder --out, with the name of
+    the file. A second run does those that are missing, or whose file has changed. What is wrong
+    with a file is an error for that file; the others are done.
 
     A missing column that the model needs is an error. Anything else that is new is named on the
     standard error: columns, categories, missing values where the training rows had none, and
@@ -36,16 +42,28 @@ if TYPE_CHECKING:
     """
 )
 @click.argument("model")
-@click.argument("data")
+@click.argument("data", nargs=-1, required=True)
 @click.option(
     "--out", metavar="FILE",
-    help=".csv, .tsv, .jsonl, .parquet, .arrow or .feather, or - for the standard output. [-]",
+    help=".csv, .tsv, .jsonl, .parquet, .arrow or .feather, or - for the standard output [-]. For "
+    "several files a folder.",
+)  # fmt: skip
+@click.option("--format", "form", type=click.Choice(FORMS),
+              help="What to write of several files. [that of each file]")  # fmt: skip
+@click.option(
+    "--workers", metavar="ADDRESS",
+    help="Predict several files on a cluster: dask://local:2 (two processes), dask://HOST:PORT, "
+    "ray://auto, ... [this process]",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True,
               help="Write a line of JSON for each row in place of CSV.")  # fmt: skip
 @click.option(
     "--keep", multiple=True, metavar="COLUMN", help="A column of DATA to copy; may be repeated."
 )
+@click.option(
+    "--intervals", type=Finite(0, 1, min_open=True, max_open=True), metavar="LEVEL",
+    help="Add the columns lower and upper, which hold this share of new rows, such as 0.9.",
+)  # fmt: skip
 @click.option("--spread", is_flag=True,
               help="Add how far the networks of a model from train --members are apart: their "
               "standard deviation.")  # fmt: skip
@@ -55,17 +73,21 @@ if TYPE_CHECKING:
 @read_options
 def predict(
     model: str,
-    data: str,
+    data: tuple[str, ...],
     out: str | None,
+    form: str | None,
+    workers: str | None,
     as_json: bool,
     keep: tuple[str, ...],
+    intervals: float | None,
     spread: bool,
     new_groups: str,
     **reading: Any,
 ) -> None:
     """Predict the target for each row of the table DATA with the model of a table.
 
-    DATA is a file, or - for the standard input. Finds columns by their names, in any order. Writes
+    DATA is a file, or - for the standard input; several files, or a pattern in quotes; here, or at
+    an address such as s3://bucket/data. Finds columns by their names, in any order. Writes
     the probability of each class, too.
     """
     out = None if out == "-" else out
@@ -74,9 +96,17 @@ def predict(
         raise click.UsageError(
             f"{model} is a network without columns; expected a model from chainrule train"
         )
-    form = _form(out, (data, model), as_json)
-    source = open_table(data, reading)
-    prediction = prediction_of(table, source, keep, form == ".jsonl", spread, new_groups)
+    if len(data) > 1 or workers is not None or form is not None or many.is_many(data[0]):
+        how = Many(
+            model, out, ".jsonl" if as_json else form, workers, keep, spread, new_groups, intervals
+        )
+        many.predict(table, data, how, reading)
+        return
+    form = _form(out, (data[0], model), as_json)
+    source = open_table(data[0], reading)
+    from chainrule.tables.grouped_prediction import prediction_of
+
+    prediction = prediction_of(table, source, keep, form == ".jsonl", spread, new_groups, intervals)
     if unknown := prediction.unknown:
         note(f"columns that the model does not know are ignored: {', '.join(unknown)}")
     if out is None:
@@ -88,21 +118,6 @@ def predict(
     for line in prediction.words():
         note(line)
     _tell_score(prediction)
-
-
-def prediction_of(
-    table: TableModel | GroupedModel, source: Source, keep: Sequence[str], mark_far: bool,
-    spread: bool, new_groups: str,
-) -> Prediction:  # fmt: skip
-    """Return the predictions of a model, or of those of groups."""
-    from chainrule.tables.groups import GroupedModel
-    from chainrule.tables.prediction import Prediction
-
-    if isinstance(table, GroupedModel):
-        from chainrule.tables.grouped_prediction import GroupedPrediction
-
-        return GroupedPrediction(table, source, keep, mark_far, spread, new_groups)
-    return Prediction(table, source, keep, mark_far, spread)
 
 
 def _form(out: str | None, inputs: tuple[str, ...], as_json: bool) -> str:
@@ -144,3 +159,8 @@ def _tell_score(prediction: Prediction) -> None:
     if n:
         words = ", ".join(f"{NAMES[name]} {text(value)}" for name, value in measured.items())
         note(f"{rows_have(n)} the target; on these: {words}")
+        if prediction.level is not None:
+            ends = prediction.inside.tolist()
+            inside = " and ".join(f"{count:,}" for count in ends)
+            of = [f" of {own.name}" for own in prediction.targets] if len(ends) > 1 else [""]
+            note(f"{inside} of these {n:,} are inside their intervals{' and'.join(of)}")

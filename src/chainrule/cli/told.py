@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import math
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chainrule.cli.shared import Page, a_number, test_rows, without_target
 from chainrule.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
+    from chainrule.tables.held_out import HeldOut
     from chainrule.tables.model import TableModel
     from chainrule.tables.training import Prepared
     from chainrule.training.history import History
@@ -23,6 +26,7 @@ def learn(
 ) -> tuple[TableModel, list[History]] | None:
     """Train, measure and train again, and say so; return None if that was interrupted."""
     from chainrule.tables import members
+    from chainrule.tables.trust import of_test
 
     keeping = {"verbose": int(page.live), **keeping}
     networks = members.make_networks(prepared)
@@ -35,6 +39,8 @@ def learn(
         page.fact("trained", _each_trained(histories) if many else histories[0].summary())
     measured, beside = members.assess(networks, prepared)
     tell_measures(page, prepared, measured, beside)
+    held_out = of_test(networks, prepared)
+    tell_held_out(page, held_out)
     learned = 0
     if prepared.is_refit:
         networks, again = members.refit(prepared, histories, **keeping)
@@ -42,8 +48,9 @@ def learn(
             return None
         learned = prepared.n_own
         page.say()
-        page.fact("refit", _refit_words(learned, again, bool(measured)))
-    return members.model(networks, prepared, histories, measured, beside, learned), histories
+        page.fact("refit", refit_words(learned, again, bool(measured)))
+    model = members.model(networks, prepared, histories, measured, beside, learned)
+    return replace(model, held_out=held_out), histories
 
 
 def _each_trained(histories: list[History]) -> str:
@@ -64,7 +71,7 @@ def _range(numbers: list[int]) -> str:
     return str(least) if least == most else f"{least} to {most}"
 
 
-def _refit_words(rows: int, histories: list[History], measured: bool) -> str:
+def refit_words(rows: int, histories: list[History], measured: bool) -> str:
     """Return what the saved model has learned from, beside the one that was measured."""
     lengths = [len(history["epoch"]) for history in histories]
     epochs = f"{_range(lengths)} epoch{'s' * (max(lengths) != 1)}"
@@ -75,11 +82,15 @@ def _refit_words(rows: int, histories: list[History], measured: bool) -> str:
 def tell_table(page: Page, prepared: Prepared) -> None:
     """Print what became of a table: its target, columns and rows."""
     schema, target = prepared.schema, prepared.schema.target
-    n_columns = len(schema.columns) + len(schema.left_out) + 1
+    n_columns = len(schema.columns) + len(schema.left_out) + len(schema.targets)
     page.say(f"{prepared.path}: {prepared.n_rows:,} rows, {n_columns:,} columns", "bold")
     page.fact("target", f"{target.name}: {_target_words(prepared)}")
+    for other in schema.more:
+        page.fact("", f"{other.name}: {a_number(other)}")
     if prepared.without_target:
-        page.fact("", without_target(prepared.without_target) + _taken_for_missing(prepared))
+        from chainrule.tables.target import taken_for_none
+
+        page.fact("", without_target(prepared.without_target) + taken_for_none(prepared.none))
     kept: list[tuple[str, str, str]] = [(c.kind, c.name, c.words) for c in schema.columns]
     page.fact("columns", "")
     if len(kept) > _LISTED:
@@ -104,22 +115,16 @@ def tell_table(page: Page, prepared: Prepared) -> None:
         how = f"the latest by {roles.time} are the test"
     if prepared.own_validation:
         how += "; the validation is a file of its own"
+    watched = f"{counts['validation']:,} for validation, "
+    if prepared.settings.recipe == "tuned":
+        watched = "validated on five folds of them, "
     page.fact(
         "rows",
-        f"{counts['training']:,} for training, {counts['validation']:,} for validation, "
-        f"{counts['test']:,} for the test ({how})",
+        f"{counts['training']:,} for training, {watched}{counts['test']:,} for the test ({how})",
     )
     if prepared.single:
         shown = ", ".join(prepared.single[:5]) + (", ..." if len(prepared.single) > 5 else "")
         page.fact("", f"classes without a test row: {shown}")
-
-
-def _taken_for_missing(prepared: Prepared) -> str:
-    """Return which texts of the target were taken for no value, and how to keep them."""
-    if not prepared.none:
-        return ""
-    shown = ", ".join(f"{text!r} {count:,}" for text, count in prepared.none.most_common(5))
-    return f" (taken for no value: {shown}; if they are classes, keep them with --missing '')"
 
 
 def _target_words(prepared: Prepared) -> str:
@@ -145,8 +150,32 @@ def tell_measures(page: Page, prepared: Prepared, measured: Any, beside: Any) ->
     page.say()
     page.say(f"On the {test_rows(prepared.counts['test'])}", "bold")
     classify = prepared.schema.target.task == "classify"
+    if prepared.schema.more:
+        return  # what is said of each target says more
     for line in lines(measured, beside, "largest class" if classify else "mean"):
         page.say(f"  {line}")
+
+
+def tell_held_out(page: Page, held_out: HeldOut) -> None:
+    """Print how far predictions can be trusted: calibration, and the width of intervals."""
+    for name, words in held_out_words(held_out):
+        page.say(f"  {name}: {words}")
+    if held_out.several:
+        from chainrule.tables.measures import lines
+
+        for target, of in held_out.several.items():
+            page.say(f"  {target}")
+            for line in lines(of.model, of.baseline, "mean"):
+                page.say(f"    {line}")
+            page.say(f"    intervals: {of.intervals.words()}")
+
+
+def held_out_words(held_out: HeldOut) -> Iterator[tuple[str, str]]:
+    """Yield what held-out rows tell, each with its name."""
+    if held_out.calibration is not None:
+        yield "calibration", held_out.calibration.words()
+    if held_out.intervals is not None:
+        yield "intervals", held_out.intervals.words()
 
 
 def draw(histories: list[History], path: str, data: str) -> bool:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chainrule.cli.inspect import data_of
-from chainrule.cli.loaded import open_table
+from chainrule.cli.loaded import on_workers, open_table
+from chainrule.cli.recipes import learn_tuned, recipe_of, recipe_option
+from chainrule.cli.recording import check_watch, watch_options, watching
 from chainrule.cli.shared import (
     ABOVE_0,
     INTERRUPTED,
@@ -78,7 +80,9 @@ class _Every(ParamType["int | timedelta"]):
       chainrule train data.csv --target label --out model
       chainrule train data.parquet --target price --hidden 128,64 --out model
       chainrule train data.csv --target label --drop name --date 'born=%d.%m.%Y' --out model
+      chainrule train 'data/*.parquet' --target label --out model
       chainrule train data.csv --target label --members 8 --out model
+      chainrule train data.csv --target price --target rent --out model
       chainrule train sales.csv --target units --by store --out model
       chainrule train big.parquet --target label --checkpoint run --out model
       chainrule train big.parquet --target label --checkpoint run --resume --out model
@@ -87,7 +91,8 @@ class _Every(ParamType["int | timedelta"]):
     """
 )
 @click.argument("data")
-@click.option("--target", required=True, metavar="COLUMN", help="The column to predict.")
+@click.option("--target", "targets", required=True, multiple=True, metavar="COLUMN",
+              help="The column to predict. Repeat it for numbers to predict together.")  # fmt: skip
 @click.option("--out", required=True, metavar="FILE", help="The file for the model.")
 @click.option(
     "--task",
@@ -95,6 +100,7 @@ class _Every(ParamType["int | timedelta"]):
     default="auto",
     help="Whether the target holds classes or a number. [detected]",
 )
+@recipe_option
 @click.option(
     "--hidden", type=_Hidden(), default="64,32", show_default=True,
     help="Units of the hidden layers, or none.",
@@ -110,7 +116,8 @@ class _Every(ParamType["int | timedelta"]):
 )
 @click.option("--learning-rate", type=ABOVE_0, default=0.003, show_default=True,
               help="Learning rate of Adam at the start.")  # fmt: skip
-@click.option("--l2", type=Finite(0), help="λ of the L2 penalty. [3 / rows, at most 0.01]")
+@click.option("--l2", type=Finite(0), help="λ of the L2 penalty. [chosen by the recipe tuned; of "
+              "plain 3 / rows, at most 0.01]")  # fmt: skip
 @click.option("--dropout", type=_SHARE, default=0.0, show_default=True,
               help="Dropout rate of the hidden layers.")  # fmt: skip
 @click.option("--members", type=click.IntRange(1, 1000), default=1, show_default=True,
@@ -151,12 +158,16 @@ class _Every(ParamType["int | timedelta"]):
               help="The maximum number of categories; all others count as one. [by the rows: 1000, "
               "fewer from 67,000 rows on]")  # fmt: skip
 @read_options
+@click.option("--workers", metavar="ADDRESS",
+              help="Look through the files of a pattern on a cluster: dask://local:2, ray://auto, "
+              "dask://HOST:PORT, ...")  # fmt: skip
 @click.option("--checkpoint", metavar="FOLDER", help="Save the run in this folder, to resume it.")
 @click.option("--every", type=_Every(), default="1", show_default=True,
               help="Epochs or time (30s, 10m) between checkpoints.")  # fmt: skip
 @click.option("--keep", type=click.IntRange(1), default=2, show_default=True,
               help="Number of checkpoints to keep.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Resume from the newest checkpoint in that folder.")
+@watch_options
 @click.option("--plot/--no-plot", default=True, help="Draw the loss curves beside the model. [yes]")
 @plain_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, at the end.")
@@ -164,14 +175,16 @@ def train(data: str, out: str, **given: Any) -> int:
     """Train a network on the table DATA to predict one of its columns.
 
     DATA is a CSV, TSV, JSON Lines, Parquet or Arrow file of any size, also compressed, with a name
-    for each column, or - for the standard input. Prints what becomes of each column, trains, and
-    measures the model on held-out rows, beside a baseline. Numbers are standardised, categories
-    become one-hot, and dates are split into parts; the model file keeps all of this. --numeric,
+    for each column, - for the standard input, or a pattern in quotes for a table in many files.
+    Prints what becomes of each column, trains, and measures the model on held-out rows, beside a
+    baseline. Numbers are standardised, categories become one-hot, and dates are split into parts;
+    the model file keeps all of this. --numeric,
     --categorical, --date, --drop and --missing may be repeated.
     """
     page = Page(given["plain"], silent=given["as_json"])
     plot = _plot_path(out) if given["plot"] and given["by"] is None else None
     _check(data, out, plot, given)
+    check_watch(given)
     settings = _settings(given)
     source = open_table(data, given)
     watched = given["validation_data"]
@@ -183,11 +196,16 @@ def train(data: str, out: str, **given: Any) -> int:
         return 0 if done else _interrupted(given["checkpoint"])
     from chainrule.tables import training
 
-    with page.working(f"reading {data}"):
+    with page.working(f"reading {data}"), on_workers(source, given["workers"]):
         prepared = training.prepare(source, settings, watched)
     tell_table(page, prepared)
     _check_memory(prepared)
-    trained = learn(page, prepared, _keeping(given))
+    if prepared.settings.recipe == "tuned":
+        trained = learn_tuned(page, prepared)
+    else:
+        if settings.recipe == "tuned":
+            page.fact("recipe", "plain: the table is too large for the tuned one")
+        trained = learn(page, prepared, _keeping(given))
     if trained is None:
         return _interrupted(given["checkpoint"])
     model, histories = trained
@@ -228,6 +246,11 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
         raise click.UsageError("--validation and --validation-data contradict each other")
     if own == data == "-":
         raise click.UsageError("DATA and --validation-data are both -; name a file")
+    targets = given["targets"]
+    if twice := [name for name in targets if targets.count(name) > 1]:
+        raise click.UsageError(f"--target names the column {twice[0]!r} twice; name it once")
+    if given["by"] is not None and len(targets) > 1:
+        raise click.UsageError("--by takes one --target; train a model for each")
     if given["by"] is not None:
         for option in ("validation_data", "plot"):
             if _is_said(option) and given[option]:
@@ -337,13 +360,15 @@ def _settings(given: dict[str, Any]) -> Settings:
             raise click.UsageError(f"--date names the column {name!r} twice; name it once")
         dates[name] = match[2] if match else ""
     wishes = Wishes(given["numeric"], given["categorical"], dates, given["drop"])
+    first, *others = given["targets"]
     same = (
-        "target", "hidden", "activation", "epochs", "batch_size", "learning_rate", "l2", "dropout",
+        "hidden", "activation", "epochs", "batch_size", "learning_rate", "l2", "dropout",
         "patience", "test", "validation", "balanced", "loss", "refit",
         "max_categories", "seed", "members",
     )  # fmt: skip
     return Settings(
-        **{name: given[name] for name in same},
+        first, more_targets=tuple(others), **{name: given[name] for name in same},
+        recipe=recipe_of(given, _is_said),
         task=None if given["task"] == "auto" else given["task"],
         missing=missing_texts(given["missing"]), wishes=wishes,
         roles=Roles(given["weight"], given["group"], given["time"], given["by"]),
@@ -352,5 +377,6 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 def _keeping(given: dict[str, Any]) -> dict[str, Any]:
     if given["checkpoint"] is None:
-        return {}
-    return {name: given[name] for name in ("checkpoint", "every", "keep", "resume")}
+        return watching(given)
+    kept = {name: given[name] for name in ("checkpoint", "every", "keep", "resume")}
+    return kept | watching(given)

@@ -6,6 +6,10 @@
     rows.safetensors      the losses of each row, over the run
     segments/000120/      the state before step 120, and the batches from there on
     spikes/000133/        the state before a spike, and its batch
+    end.json              that the run has ended, and with which error
+    network.safetensors   the network as it was at first, of a run of our own
+    data.safetensors      its samples, which its batches are made of
+    spare/                files of segments that are no longer kept, to be written over
 
 All of it is bounded. Lines are JSON, arrays are safetensors; nothing is a pickle.
 """
@@ -16,29 +20,50 @@ import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
+from chainrule.diagnose import process
+from chainrule.diagnose.spares import Spares
 from chainrule.equations.checks import warn
 from chainrule.equations.numbers import plain
 from chainrule.storage.atomic import write_atomically
 
-VERSION = 1
+VERSION = 2
 RUN, STEPS, SAMPLES, ROWS = "run.json", "steps.jsonl", "samples.jsonl", "rows.safetensors"
-SEGMENTS, SPIKES = "segments", "spikes"
+END = "end.json"
+SEGMENTS, SPIKES, SPARE = "segments", "spikes", "spare"
+NETWORK, DATA = "network.safetensors", "data.safetensors"
 MOST_LINES = 50_000  # of steps.jsonl; then those of steps that were not recorded are thinned
 MOST_BYTES = 16 << 20  # of samples.jsonl, before it becomes the old one of two
+_STEP = re.compile(rb'^\{"step":(\d+),[^\n]*\n', re.MULTILINE)
 _WAITING = 64  # jobs that may wait; more hold the training up rather than fill the memory
+
+
+_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def encoded(value: Any) -> str:
     """Return strict JSON in one line: what is not finite is a text, as in `plain`."""
-    return json.dumps(_plain(value), separators=(",", ":"), allow_nan=False)
+    try:
+        return _encoder.encode(value)
+    except (TypeError, ValueError):  # numbers of NumPy, or some that are not finite
+        return _encoder.encode(_plain(value))
+
+
+def encoded_numbers(values: Sequence[float]) -> str:
+    """Return a list of numbers as strict JSON, to the nine digits that tell float32 apart."""
+    if not values:
+        return "[]"
+    if not math.isfinite(sum(values)):
+        return encoded([float(f"{v:.9g}") for v in values])
+    return f"[{('%.9g,' * len(values) % tuple(values))[:-1]}]"
 
 
 def _plain(value: Any) -> Any:
@@ -54,15 +79,101 @@ def number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return what ``run.json`` says of the run in a folder.
+
+    Raises ValueError where there is no run that this version reads.
+    """
+    path = folder / RUN
+    if not folder.exists():
+        raise ValueError(
+            f"folder is {str(folder)!r}, which does not exist and holds no watched run"
+        )
+    if not folder.is_dir():
+        raise ValueError(
+            f"folder is {str(folder)!r}, which is a file; expected the folder that watch has "
+            "written: it holds no watched run"
+        )
+    if not path.is_file():
+        raise ValueError(f"folder is {str(folder)!r}, which holds no watched run (no {RUN})")
+    about = _parsed(path.read_bytes())
+    if about is None:
+        raise ValueError(f"{path} is damaged: it is not a JSON object. watch writes it once, whole")
+    if about.get("version") != VERSION:
+        raise ValueError(
+            f"{folder} was written by another version of chainrule (format "
+            f"{about.get('version')}; expected {VERSION}). Read it with the version that wrote it"
+        )
+    return about
+
+
+def _parsed(text: str | bytes) -> dict[str, Any] | None:
+    """Return a JSON object, or None where a text is none."""
+    try:
+        found = json.loads(text)
+    except ValueError:  # UnicodeDecodeError is one
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Read a file of JSON lines; a last line that a kill has cut off is left out."""
+    """Read a file of JSON lines; a last line that a kill has cut off is left out.
+
+    Warns of lines that are damaged, and leaves them out.
+    """
     if not path.is_file():
         return
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            if not line.endswith("\n"):
-                return
-            yield json.loads(line)
+    damaged = []
+    with open(path, "rb") as file:
+        for i, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break
+            found = _parsed(line)
+            if found is None or not isinstance(found.get("step"), int):
+                damaged.append(i)
+            else:
+                yield found
+    if damaged:
+        some = f"{len(damaged)} lines are" if len(damaged) > 1 else "a line is"
+        warn(f"{some} damaged, from line {damaged[0]} of {path} on, and left out")
+
+
+def line_of(path: Path, step: int) -> dict[str, Any] | None:
+    """Return the line of a step, without reading the others into values; None if there is none."""
+    key, data = b'{"step":%d,' % step, _bytes(path)
+    start = 0 if data.startswith(key) else data.find(b"\n" + key) + 1
+    if start == 0 and not data.startswith(key):
+        return None
+    end = data.find(b"\n", start)
+    return None if end < 0 else _parsed(data[start:end])
+
+
+def steps_of(path: Path) -> list[int]:
+    """Return the steps that have a line in a file, in its order."""
+    return [int(found) for found in _STEP.findall(_bytes(path))]
+
+
+def last_of(path: Path, mark: bytes) -> dict[str, Any] | None:
+    """Return the last whole line that holds a mark; None if there is none."""
+    data = _bytes(path)
+    at = data.rfind(mark, 0, data.rfind(b"\n") + 1)
+    return None if at < 0 else _parsed(data[data.rfind(b"\n", 0, at) + 1 : data.find(b"\n", at)])
+
+
+def with_row(path: Path, row: int) -> Iterator[dict[str, Any]]:
+    """Read the lines of ``samples.jsonl`` whose rows hold a row, the last one first."""
+    held = re.compile(rb'"rows":\[(?:[\d,]*,)?%d[,\]]' % row)
+    for text in reversed(_bytes(path).splitlines(keepends=True)):
+        found = _parsed(text) if text.endswith(b"\n") and held.search(text) else None
+        if found is not None:
+            yield found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def name_of(step: int) -> str:
@@ -70,10 +181,10 @@ def name_of(step: int) -> str:
     return f"{step:08d}"
 
 
-def begin(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> Path:
-    """Make the folder of a run, in place of an earlier one.
+def check(folder: str | os.PathLike[str]) -> Path:
+    """Return the path of a folder that a run can be written to.
 
-    Raises ValueError where the folder holds anything else, which stays as it is.
+    Raises ValueError where the folder holds anything else than a run.
     """
     path = Path(folder)
     if path.exists() and not path.is_dir():
@@ -83,15 +194,45 @@ def begin(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> Path:
             f"folder is {str(path)!r}, which holds files but no watched run. Choose another "
             "folder, or empty it"
         )
+    return path
+
+
+def begin(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> Path:
+    """Make the folder of a run, in place of an earlier one.
+
+    Raises ValueError where the folder holds anything else, which stays as it is.
+    """
+    path = check(folder)
     path.mkdir(parents=True, exist_ok=True)
-    for name in (STEPS, SAMPLES, ROWS, f"old-{SAMPLES}"):
+    for name in (END, STEPS, SAMPLES, ROWS, f"old-{SAMPLES}", NETWORK, DATA):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path / name)
-    for name in (SEGMENTS, SPIKES):
+    for name in (SEGMENTS, SPIKES, SPARE):
         shutil.rmtree(path / name, ignore_errors=True)
         (path / name).mkdir()
-    write_atomically(path / RUN, encoded({"version": VERSION, **about}).encode())
+    about = {"version": VERSION, **about, "writer": process.described()}
+    write_atomically(path / RUN, encoded(about).encode())
     return path
+
+
+def cut(path: Path, step: int) -> None:
+    """Take out of a run's folder what is of a step or of later ones, which will come again.
+
+    The run goes on in this process.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path / END)
+    about = {**read_about(path), "writer": process.described()}
+    write_atomically(path / RUN, encoded(about).encode())
+    for name in (STEPS, f"old-{SAMPLES}", SAMPLES):
+        if (path / name).is_file():
+            kept = [line for line in lines(path / name) if line["step"] < step]
+            text = "".join(encoded(line) + "\n" for line in kept)
+            rename_over(path / name, lambda to, text=text: Path(to).write_text(text, "utf-8"))  # type: ignore[misc]
+    for kind in (SEGMENTS, SPIKES):
+        for each in (path / kind).glob("*"):
+            if not each.name.isdigit() or int(each.name) >= step:
+                shutil.rmtree(each, ignore_errors=True)
 
 
 def rename_over(path: Path, write: Callable[[str], object]) -> None:
@@ -120,6 +261,14 @@ class Writer:
     def put(self, job: Callable[..., object], *args: Any) -> None:
         """Hand over a job, with its arguments; warn if an earlier one has failed."""
         self.put_quietly(job, *args)
+        self.complain()
+
+    def attempt(self, job: Callable[..., object], *args: Any, **options: Any) -> None:
+        """Do a short job at once, in this thread; warn if it or an earlier one has failed."""
+        try:
+            job(*args, **options)
+        except Exception as error:
+            self._error = self._error or error
         self.complain()
 
     def put_quietly(self, job: Callable[..., object], *args: Any) -> None:
@@ -174,13 +323,13 @@ class Lines:
     """Append lines to ``steps.jsonl``, thinned where they become too many."""
 
     def __init__(self, path: Path, most: int = MOST_LINES) -> None:
-        self.path, self._most, self._count = path, most, 0
+        self.path, self._most = path, most
+        self._count = sum(1 for _ in lines(path))
 
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Append a line."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(encoded(line) + "\n")
-        self._count += 1
+    def add(self, *added: Mapping[str, Any]) -> None:
+        """Append lines."""
+        _append(self.path, "".join(encoded(line) + "\n" for line in added))
+        self._count += len(added)
         if self._count > self._most:
             self._thin()
 
@@ -202,21 +351,36 @@ class Rotated:
     """Append lines to ``samples.jsonl``, of which the last two files' worth are kept."""
 
     def __init__(self, path: Path, most: int = MOST_BYTES) -> None:
-        self.path, self._most, self._size = path, most, 0
+        self.path, self._most = path, most
+        self._size = path.stat().st_size if path.is_file() else 0
 
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Append a line."""
-        text = encoded(line) + "\n"
+    def add(self, *added: Mapping[str, Any] | str) -> None:
+        """Append lines, which may be JSON already."""
+        text = "".join((line if isinstance(line, str) else encoded(line)) + "\n" for line in added)
         if self._size + len(text) > self._most and self._size:
             os.replace(self.path, self.path.with_name(f"old-{self.path.name}"))
             self._size = 0
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(text)
+        _append(self.path, text)
         self._size += len(text)
 
 
-def prune(folder: Path, keep: int, first: int = 0) -> None:
-    """Delete folders of steps until ``keep`` are left, the ``first`` ones and the latest."""
+def _append(path: Path, text: str) -> None:
+    """Append a text by one write: `open` takes five times the time."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def prune(folder: Path, keep: int, first: int = 0, spares: Spares | None = None) -> None:
+    """Delete folders of steps until ``keep`` are left, the ``first`` ones and the latest.
+
+    Their files become spares, if there are any.
+    """
     names = sorted(each.name for each in folder.iterdir() if each.is_dir())
     for name in names[first : first + max(len(names) - keep, 0)]:
+        if spares is not None:
+            spares.refill(folder / name)
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import numpy as np
 
 from chainrule._exports import exported
 from chainrule.diagnose import folder as folders
-from chainrule.diagnose import noise, record_page, record_text
+from chainrule.diagnose import life, noise, record_page, record_text
+from chainrule.diagnose.curves import RECENT
 from chainrule.diagnose.elements import element
 from chainrule.diagnose.found import LayerNorms, Line, SampleNorms, Source, Spike, Suspect
 from chainrule.diagnose.moves import Move, split
@@ -20,7 +23,11 @@ from chainrule.diagnose.rows import history
 from chainrule.diagnose.rules import Taken
 from chainrule.equations.checks import whole
 
-_RECENT = 50  # recorded steps that the noise scale is taken over, as it changes in a run
+_RECORDED = b'"recorded":true'  # in a line of a step with norms
+_NEEDS_MODEL = (
+    "this run has to take steps again, which needs the model: "
+    "load_run(folder, model=model, optimizer=optimizer, loss_fn=loss_fn)"
+)
 
 
 @exported("chainrule")
@@ -39,12 +46,12 @@ class RunRecord:
 
     def __init__(self, folder: Path, source: Source | None) -> None:
         self.folder, self._source = folder, source
-        self.about: dict[str, Any] = json.loads((folder / folders.RUN).read_text("utf-8"))
-        if self.about.get("version") != folders.VERSION:
-            raise ValueError(
-                f"{folder} was written by another version of chainrule (format "
-                f"{self.about.get('version')}; expected {folders.VERSION})"
-            )
+        self.about = folders.read_about(folder)
+
+    @property
+    def state(self) -> str:
+        """Return "running", "ended", "died" (its process is gone), or "unknown"."""
+        return life.of_run(self.folder, self.about).state
 
     def flush(self) -> None:
         """Do nothing: what is read from a folder has been written."""
@@ -59,7 +66,11 @@ class RunRecord:
 
     def line(self, step: int) -> Line:
         """Return one step."""
-        found = next((x for x in self._lines() if x["step"] == step), None)
+        if self._cached_lines is None:
+            self.flush()
+            found = folders.line_of(self.folder / folders.STEPS, step)
+        else:
+            found = next((x for x in self._cached_lines if x["step"] == step), None)
         if found is None:
             raise ValueError(f"step is {step}; {self._has_steps()}")
         rates = found.get("rates")
@@ -114,7 +125,10 @@ class RunRecord:
         self.flush()
         found = []
         for path in sorted((self.folder / folders.SPIKES).glob("*/spike.json")):
-            about = json.loads(path.read_text("utf-8"))
+            try:
+                about = json.loads(path.read_text("utf-8"))
+            except FileNotFoundError:  # no longer kept
+                continue
             worst = tuple(
                 (each["sample"], each["row"], folders.number(each["loss"]))
                 for each in about.get("worst", ())
@@ -138,28 +152,28 @@ class RunRecord:
         """
         self.flush()
         path = self.folder / folders.SAMPLES
-        known = {}
-        for file in (path.with_name(f"old-{path.name}"), path):
-            for line in folders.lines(file):
-                known[line["step"]] = line
-        if not known:
-            raise ValueError("no step with norms has been recorded yet")
+        files = (path, path.with_name(f"old-{path.name}"))
         if step is None:
-            step = max(known)
-        if step not in known:
+            found = (folders.last_of(file, b'{"step":') for file in files)
+        else:
+            found = (folders.line_of(file, step) for file in files)
+        line = next(filter(None, found), None)
+        if line is None:
+            known = [each for file in files for each in folders.steps_of(file)]
+            if step is None or not known:
+                raise ValueError("no step with norms has been recorded yet")
             near = min(known, key=lambda k: (abs(k - step), k))
             raise ValueError(
                 f"step is {step}, in which samples were not recorded (every is "
                 f"{self.about['every']}). The nearest recorded step is {near}; every=1 records all"
             )
-        line = known[step]
 
         def array(key: str) -> Any:
             values = line[key]
             return None if values is None else np.array([folders.number(v) for v in values])
 
         rows = None if line["rows"] is None else np.array(line["rows"], dtype=np.int64)
-        return SampleNorms(step, rows, array("losses"), array("norms"))
+        return SampleNorms(line["step"], rows, array("losses"), array("norms"))
 
     def suspects(self, count: int = 20) -> list[Suspect]:
         """Return the rows with the largest mean loss over the run, from the largest on.
@@ -178,27 +192,53 @@ class RunRecord:
             samples over a run.
         """
         count = whole(count, "count")
+        with self._row_losses() as arrays:
+            sums, counts = arrays.get_tensor("sums"), arrays.get_tensor("counts")
+            with np.errstate(invalid="ignore", divide="ignore"):
+                means = np.where(counts > 0, sums / counts, -np.inf)
+            count = min(count, len(means))
+            least = np.partition(means, len(means) - count)[len(means) - count]
+            among = np.flatnonzero(means >= least)
+            order = among[np.argsort(-means[among], kind="stable")][:count]
+            return [self._row(arrays, int(row)) for row in order if counts[row]]
+
+    def row(self, row: int) -> Suspect:
+        """Return the losses of one row over the run.
+
+        Args:
+            row: The number of the row, from 0.
+
+        Raises:
+            ValueError: The loop did not say the rows of its samples, or never saw this one.
+        """
+        with self._row_losses() as arrays:
+            n = arrays.get_slice("counts").get_shape()[0]
+            if 0 <= row < n and arrays.get_slice("counts")[row : row + 1][0]:
+                return self._row(arrays, row)
+        raise ValueError(f"row is {row}, which this run did not see; its rows go up to {n - 1:,}")
+
+    @contextmanager
+    def _row_losses(self) -> Iterator[Any]:
+        """Open the losses of the rows; a row is read without the others."""
         self.flush()
         path = self.folder / folders.ROWS
         if not path.is_file():
             raise ValueError(
                 "no rows have been recorded. Pass the row of each sample: run.step(x, y, rows=rows)"
             )
-        from safetensors.numpy import load_file  # heavy for those who do not read a run
+        from safetensors import SafetensorError, safe_open  # heavy for those who do not read a run
 
-        arrays = load_file(path)
-        counts = arrays["counts"]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means = np.where(counts > 0, arrays["sums"] / counts, -np.inf)
-        order = np.argsort(-means, kind="stable")[:count]
-        return [
-            Suspect(
-                int(row), float(means[row]), int(counts[row]),
-                tuple(history(arrays["last"][row], int(counts[row]))),
-            )
-            for row in order
-            if counts[row]
-        ]  # fmt: skip
+        try:
+            with safe_open(path, framework="numpy") as arrays:
+                yield arrays
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged, and cannot be read: {error}") from None
+
+    def _row(self, arrays: Any, row: int) -> Suspect:
+        at = slice(row, row + 1)
+        total, count, last = (arrays.get_slice(name)[at][0] for name in ("sums", "counts", "last"))
+        found = tuple(history(last, int(count)))
+        return Suspect(row, float(total / count), int(count), found)
 
     @property
     def noise_scale(self) -> float:
@@ -207,7 +247,7 @@ class RunRecord:
         It is about the batch size up to which a larger batch still saves steps. Infinity says that
         the gradient cannot be told from noise.
         """
-        found = [line for line in self.steps if "noise" in line][-_RECENT:]
+        found = [line for line in self.steps if "noise" in line][-RECENT:]
         return noise.scale(
             (folders.number(x["noise"][0]), folders.number(x["noise"][1]), x["samples"])
             for x in found
@@ -230,14 +270,15 @@ class RunRecord:
         Raises:
             ValueError: Norms were not recorded in that step.
         """
-        known = {line["step"]: line for line in self.steps if line.get("recorded")}
-        if not known:
-            raise ValueError("no step with norms has been recorded yet")
-        step = max(known) if step is None else step
-        if step not in known:
+        self.flush()
+        path = self.folder / folders.STEPS
+        line = folders.last_of(path, _RECORDED) if step is None else folders.line_of(path, step)
+        if line is None or not line.get("recorded"):
+            known = [line["step"] for line in self.steps if line.get("recorded")]
+            if step is None or not known:
+                raise ValueError("no step with norms has been recorded yet")
             near = min(known, key=lambda k: (abs(k - step), k))
             raise ValueError(f"step is {step}, in which norms were not recorded; {near} was")
-        line = known[step]
         return [
             LayerNorms(
                 p["name"], folders.number(line["weights"][i]),
@@ -257,9 +298,11 @@ class RunRecord:
         """
         found = self.about["rule"]
         if found is None:
+            own = self.about["kind"] == "network"
+            known = "GradientDescent, AdaGrad, RMSProp" if own else "SGD, Adagrad, RMSprop"
             raise ValueError(
                 f"the optimiser is {self.about['optimizer'] or 'not known'}; why_moved can split "
-                "the steps of SGD, Adagrad, RMSprop, Adam and AdamW"
+                f"the steps of {known}, Adam and AdamW"
             )
         return str(found)
 
@@ -306,7 +349,7 @@ class RunRecord:
                     f"the optimiser took no step in step {step}: it only added up gradients"
                 )
             if self._source is None:
-                raise ValueError("why_moved needs PyTorch: pip install 'chainrule[torch]'")
+                raise ValueError(_NEEDS_MODEL)
             kept = self._source.kept(self, name, index, step)
         finally:
             self._cached_lines = None
@@ -327,7 +370,7 @@ class RunRecord:
                 the run.
         """
         if self._source is None:
-            raise ValueError("replay needs PyTorch: pip install 'chainrule[torch]'")
+            raise ValueError(_NEEDS_MODEL)
         self._cached_lines = self.steps
         try:
             return self._source.replay(self, step)

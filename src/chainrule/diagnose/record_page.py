@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
+from chainrule.diagnose import drawing
+from chainrule.diagnose.curves import Curves
 from chainrule.equations.numbers import format_number
 
-_POINTS = 2000  # of a curve; more do not show on a screen
 _ROWS = 20  # suspects, and samples of a step
 _STEPS = 60  # recorded steps whose samples and layers the page opens, the last ones
 
@@ -23,12 +24,9 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   max-width: 62rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 p.soft, caption, figcaption { color: var(--soft); text-align: left; }
-figure { margin: 1rem 0; } svg { width: 100%; height: auto; display: block; }
-.axis { stroke: var(--line); } .curve { fill: none; stroke: var(--curve); stroke-width: 1.5; }
-.spike { fill: var(--mark); }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-svg[data-first] { cursor: pointer; }
+.box { cursor: pointer; }
 th, td { padding: .2rem .8rem .2rem 0; text-align: right; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; }
 select { font: inherit; padding: .2rem .4rem; color: inherit; background: var(--back);
@@ -55,12 +53,12 @@ function open() {
   table("samples", ["sample", "row", "loss", "gradient norm"], found.samples);
 }
 if (choice) { choice.addEventListener("change", open); open(); }
-for (const curve of choice ? document.querySelectorAll("svg[data-first]") : [])
-  curve.addEventListener("click", (event) => {
-    const box = curve.getBoundingClientRect();
-    const { first, last, left, right } = curve.dataset;
-    const share = ((event.clientX - box.left) / box.width - left) / (right - left);
-    const step = +first + share * (last - first);
+for (const box of choice ? document.querySelectorAll(".box") : [])
+  box.addEventListener("click", (event) => {
+    const place = box.getBoundingClientRect();
+    const points = JSON.parse(box.dataset.points);
+    const first = points[0][0], last = points[points.length - 1][0];
+    const step = first + ((event.clientX - place.left) / place.width) * (last - first);
     const far = (option) => Math.abs(option.value - step);
     choice.value = [...choice.options].reduce((a, b) => (far(b) < far(a) ? b : a)).value;
     open();
@@ -72,13 +70,13 @@ for (const curve of choice ? document.querySelectorAll("svg[data-first]") : [])
 def page(run: Any) -> str:
     """Return the page of a `RunRecord`."""
     steps, about = run.steps, run.about
-    title = f"{about['model']}: {len(steps):,} steps"
+    title = f"{about['model']}: {steps[-1]['step'] + 1 if steps else 0:,} steps"
     parts = "\n".join(_parts(run, steps))
     opened = json.dumps({"steps": _opened(run, steps)}).replace("<", "\\u003c")
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{drawing.STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>{escape(title)}</h1>\n{parts}\n</main>\n"
         f'<script type="application/json" id="run">{opened}</script>\n'
         f"<script>{_SCRIPT}</script>\n</body>\n</html>\n"
@@ -89,16 +87,16 @@ def _parts(run: Any, steps: list[dict[str, Any]]) -> Iterator[str]:
     if not steps:
         yield "<p>No step has been recorded yet.</p>"
         return
+    known = Curves(run.folder, [p["name"] for p in run.about["parameters"]]).read()
     recorded = [line for line in steps if line.get("recorded")]
     spikes = run.spikes()
-    marks = [spike.step for spike in spikes]
     yield "<h2>Loss</h2>"
-    yield _curve("Loss of each batch", [(x["step"], x["loss"]) for x in steps], marks)
+    marks = [spike.step for spike in spikes]
+    yield drawing.figure("Loss of each batch", known.steps, known.losses, marks)
     if recorded:
         yield "<h2>Gradient</h2>"
-        yield _curve(
-            "Norm of the gradient in recorded steps", [(x["step"], x["norm"]) for x in recorded], []
-        )
+        title = "Norm of the gradient in recorded steps"
+        yield drawing.figure(title, known.recorded, known.norms)
     yield "<h2>Spikes</h2>"
     items = "".join(f"<li>{escape(str(spike))}</li>" for spike in spikes)
     yield f"<ul>{items}</ul>" if items else "<p>None.</p>"
@@ -179,43 +177,3 @@ def _json(value: float | None) -> Any:
     if value is None:
         return None
     return float(value) if math.isfinite(value) else repr(float(value))
-
-
-def _curve(label: str, points: list[tuple[int, Any]], marks: list[int]) -> str:
-    """Draw a curve; its height is logarithmic where all values are above 0."""
-    known = [(step, float(value)) for step, value in points]
-    finite = [(step, value) for step, value in known if math.isfinite(value)]
-    if not finite:
-        return "<p>No number is finite.</p>"
-    stride = -(-len(finite) // _POINTS)
-    kept = [finite[i] for i in range(len(finite)) if i % stride == 0 or finite[i][0] in marks]
-    logarithmic = all(value > 0 for _, value in kept)
-    heights = [math.log10(value) if logarithmic else value for _, value in kept]
-    low, high = min(heights), max(heights)
-    first, last = kept[0][0], kept[-1][0]
-    width, height, left, foot = 900, 240, 8, 8
-
-    def at(step: int, value: float) -> tuple[float, float]:
-        x = left + (width - left - 8) * (step - first) / max(last - first, 1)
-        y = 8 + (height - foot - 8) * (high - value) / ((high - low) or 1)
-        return round(x, 1), round(y, 1)
-
-    places = [at(step, h) for (step, _), h in zip(kept, heights, strict=True)]
-    line = " ".join(f"{x},{y}" for x, y in places)
-    spikes = "".join(
-        f'<circle class="spike" cx="{x}" cy="{y}" r="4">'
-        f"<title>spike in step {step}</title></circle>"
-        for (step, _), (x, y) in zip(kept, places, strict=True)
-        if step in marks
-    )
-    top, bottom = (10**high, 10**low) if logarithmic else (high, low)
-    reach = f"{format_number(bottom, 3)} to {format_number(top, 3)}, steps {first} to {last}"
-    scale = ", logarithmic" if logarithmic else ""
-    return (
-        f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}" '
-        f'data-first="{first}" data-last="{last}" data-left="{left / width:.4f}" '
-        f'data-right="{(width - 8) / width:.4f}">'
-        f'<path class="axis" d="M{left} 8V{height - foot}H{width - 8}" fill="none"/>'
-        f'<polyline class="curve" points="{line}"/>{spikes}</svg>'
-        f"<figcaption>{escape(label)}: {reach}{scale}</figcaption></figure>"
-    )

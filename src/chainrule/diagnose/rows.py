@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,8 @@ class RowLosses:
         if not len(rows):
             return
         self._reach(int(rows.max()) + 1)
-        if len(rows) > 1 and len(np.unique(rows)) < len(rows):  # a row twice in a batch
+        rising = (rows[1:] > rows[:-1]).all()
+        if not rising and len(np.unique(rows)) < len(rows):  # a row twice in a batch
             for row, loss in zip(rows.tolist(), losses.tolist(), strict=True):
                 self._add(np.array([row]), np.array([loss]))
         else:
@@ -52,6 +54,11 @@ class RowLosses:
             self.sums = np.concatenate([self.sums, np.zeros(more)])
             self.counts = np.concatenate([self.counts, np.zeros(more, dtype=np.int32)])
             self.last = np.concatenate([self.last, np.zeros((more, VISITS), dtype=np.float32)])
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what `arrays` returned."""
+        self.sums, self.counts = arrays["sums"].copy(), arrays["counts"].copy()
+        self.last, self._length = arrays["last"].copy(), len(arrays["sums"])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return copies of the arrays, without the room for more rows."""

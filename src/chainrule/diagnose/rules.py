@@ -191,7 +191,10 @@ def adam(memory: Memory, taken: Taken) -> Step:
     return Step(parts, factors, dict(squares))
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, Rule] = {  # by PyTorch's names, and by ours where they differ
+    "GradientDescent": gradient_descent,
+    "AdaGrad": adagrad,
+    "RMSProp": rmsprop,
     "SGD": gradient_descent,
     "Adagrad": adagrad,
     "RMSprop": rmsprop,

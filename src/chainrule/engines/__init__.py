@@ -15,11 +15,14 @@ from chainrule.engines.base import (
     EpochResult,
     Failure,
     Plan,
+    Seen,
     Shortcut,
     State,
     Together,
     go_on,
+    noted,
 )
+from chainrule.engines.micro import MicroBatches
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import data
 from chainrule.equations.arrays import numeric
@@ -35,12 +38,14 @@ __all__ = [
     "EpochResult",
     "Failure",
     "Plan",
+    "Seen",
     "Shortcut",
     "State",
     "Together",
     "check_name",
     "choose",
     "go_on",
+    "noted",
     "predict",
 ]
 
@@ -99,7 +104,7 @@ def choose(name: str, network: FeedForward, plan: Plan | None = None) -> Engine:
         engine = _ENGINES[name]
         if lack := engine.lacks(network, plan):
             raise ValueError(f"engine {name!r} can't do this: {lack}")
-        return engine
+        return _by_plan(engine, plan)
     reason = ""
     for engine in _ENGINES.values():
         lack = engine.lacks(network, plan)
@@ -109,7 +114,11 @@ def choose(name: str, network: FeedForward, plan: Plan | None = None) -> Engine:
     if reason and plan is not None and reason not in _said:
         _said.add(reason)
         warn(f"training with the {engine.name} engine: {reason}", EngineWarning)
-    return engine
+    return _by_plan(engine, plan)
+
+
+def _by_plan(engine: Engine, plan: Plan | None) -> Engine:
+    return engine if plan is None or plan.micro_batches is None else MicroBatches(engine)
 
 
 def predict(network: FeedForward, X: ArrayLike) -> NDArray[Any]:

@@ -10,11 +10,17 @@ activations: tuple[str, ...]
 losses: tuple[str, ...]
 optimizers: tuple[str, ...]
 functions: tuple[str, ...]
+operations: tuple[str, ...]
+registers: int
+instructions: int
 batch_limit: int
 thread_limit: int
 NOT_HANDLED: int
 DONE: int
 NOT_FINITE: int
+
+# Instructions (operation, to, x, y, z, number), and the registers of the results.
+Program = tuple[Sequence[tuple[int, int, int, int, int, float]], Sequence[int]]
 
 class Trainer:
     def __init__(
@@ -38,6 +44,9 @@ class Trainer:
         batch_size: int,
         seed: int,
         threads: int,
+        formulas: Sequence[tuple[Program, Program] | None] | None = None,
+        output: Program | None = None,
+        output_weights: Sequence[float] | None = None,
     ) -> None: ...
     def run_epoch(
         self,
@@ -52,6 +61,14 @@ class Trainer:
         outputs: NDArray[Any] | None,
         step_losses: NDArray[np.float64] | None,
         on_progress: Callable[[int, float], bool],
+        every: int = 0,
+        first_step: int = 0,
+        steps_before: int = 0,
+        sample_losses: NDArray[np.float64] | None = None,
+        sample_norms: NDArray[np.float64] | None = None,
+        layer_norms: NDArray[np.float64] | None = None,
+        traced: int = 0,
+        trace: NDArray[np.float64] | None = None,
     ) -> tuple[float, int, int, bool]: ...
 
 class Many:
@@ -103,6 +120,9 @@ class Predictor:
         loss: int,
         single: bool,
         threads: int,
+        formulas: Sequence[tuple[Program, Program] | None] | None = None,
+        output: Program | None = None,
+        output_weights: Sequence[float] | None = None,
     ) -> None: ...
     def predict(self, theta: NDArray[Any], X: NDArray[Any], out: NDArray[Any], /) -> int: ...
     def losses(
@@ -115,12 +135,17 @@ class Predictor:
         /,
     ) -> int: ...
 
+def read(given: NDArray[Any], out: NDArray[Any] | None, single: bool) -> int: ...
+def epoch_orders(seed: int, epoch: int, orders: NDArray[np.int64]) -> None: ...
 def instruction_set() -> str: ...
 def available_instruction_sets() -> list[str]: ...
 def force_instruction_set(name: str | None) -> None: ...
 def default_threads() -> int: ...
 def activation(
     kind: int, z: NDArray[Any], value: NDArray[Any], a: NDArray[Any], d: NDArray[Any]
+) -> None: ...
+def formula(
+    program: Program, inputs: Sequence[NDArray[Any]], results: Sequence[NDArray[Any]]
 ) -> None: ...
 def function(kind: int, x: NDArray[Any], y: NDArray[Any]) -> None: ...
 def product(A: NDArray[Any], B: NDArray[Any], C: NDArray[Any]) -> None: ...

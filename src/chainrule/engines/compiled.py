@@ -19,11 +19,14 @@ from chainrule.engines.base import (
     Failure,
     OneByOne,
     Plan,
+    Seen,
     Shortcut,
     State,
     check_state,
     go_on,
 )
+from chainrule.engines.custom import Compiler, Custom, NotCompiledError
+from chainrule.engines.programs import Program
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import activations, losses, optimizers
 from chainrule.equations.arrays import contiguous, is_mapped
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
 
 _REAL, _INTEGER = np.dtype(np.float64), np.dtype(np.int64)
-_READABLE = {np.dtype(t) for t in "bhiqBHIQ?fd"}
+_READABLE = "bhilqBHILQ?fd"
+_KEPT = 2  # trainers of a network: an epoch's last micro-batches may have another size
 _CONVERTED = 1 << 14  # rows of another dtype that are converted in one go
 
 
@@ -42,6 +46,7 @@ class CompiledEngine(OneByOne):
     """Trains in C++, with one call for each epoch. ``core`` is what `_native.pyi` describes."""
 
     name: str
+    watches = False  # whether the core notes what `Seen` asks for
 
     def __init__(self, core: Any, threads: int | None = None) -> None:
         self._core = core
@@ -49,7 +54,8 @@ class CompiledEngine(OneByOne):
         # In the order of the core's enumerations: what it knows as a number is its place here.
         self._activations = tuple(type(activations.ACTIVATIONS[name]) for name in core.activations)
         self._losses = tuple(type(losses.LOSSES[name]) for name in core.losses)
-        self._trainers: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
+        self._compiler = Compiler(self._activations, self._losses)
+        self._trainers: weakref.WeakKeyDictionary[FeedForward, list[tuple[Any, Any, Any]]]
         self._trainers = weakref.WeakKeyDictionary()
         self._predictors: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
         self._predictors = weakref.WeakKeyDictionary()
@@ -61,16 +67,15 @@ class CompiledEngine(OneByOne):
         self._trainers, self._predictors = weakref.WeakKeyDictionary(), weakref.WeakKeyDictionary()
 
     def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
-        """Name the first activation, loss or optimiser that is not one of the package's own."""
-        for l, layer in enumerate(network.weighted_layers, start=1):
-            if type(layer.activation) not in self._activations:
-                name = layer.activation.name
-                return f"the {self.name} engine does not know activation {name!r} (layer {l})"
-        if type(network.loss) not in self._losses:
-            return f"the {self.name} engine does not know loss {network.loss.name!r}"
+        """Name the first activation, loss or optimiser that the core does not compute."""
+        try:
+            self._compiler.of(network)
+        except NotCompiledError as error:
+            return f"the {self.name} engine {error}"
         if plan is not None:
-            self.threads_of(network), self._isa()  # which raise for what the environment says wrong
-            if type(plan.optimizer) not in _OPTIMIZERS:
+            # These raise for what the environment says wrong.
+            self.threads_of(network), self.instructions()
+            if _known(type(plan.optimizer)) is None:
                 rule = type(plan.optimizer).__name__
                 return f"the {self.name} engine does not know optimizer {rule}"
             if plan.batch_size > (limit := self._core.batch_limit):
@@ -85,17 +90,21 @@ class CompiledEngine(OneByOne):
         on_progress: Callable[[int, float], bool] = go_on,
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
-        samples, plan = epoch.samples, epoch.plan
+        samples, plan, seen = epoch.samples, epoch.plan, epoch.seen
         n = len(samples)
-        if any(not _is_read(part) and is_mapped(part) for part in (samples.X, samples.y)):
-            # To convert it whole would need the memory that the map is there to save.
+        if seen is not None and not self.watches:
+            return ReferenceEngine().run_epoch(network, epoch, state, on_progress)
+        X, y = samples.X, samples.y
+        if not (_is_read(X) and _is_read(y)) and any(
+            not _is_read(part) and is_mapped(part) for part in (X, y)
+        ):  # To convert it whole would need the memory that the map is there to save.
             return ReferenceEngine().run_epoch(network, epoch, state, on_progress)
         theta, rule = network.parameters, plan.optimizer
         check_state(rule, theta, state)
         trainer, busy = self._trainer(network, plan, n)
         dtype = theta.dtype
-        changed = [theta, *(state.slots[name] for name in rule.used_slots)]
-        moved = [plain(given, dtype) for given in changed]
+        changed = [theta, *[state.slots[name] for name in rule.used_slots]]
+        moved: list[Any] = [plain(given, dtype) for given in changed]
         a = None if epoch.outputs is None else plain(epoch.outputs, dtype)
         C = None if epoch.step_losses is None else plain(epoch.step_losses, _REAL)
         with busy:
@@ -104,24 +113,21 @@ class CompiledEngine(OneByOne):
                     moved[0],
                     moved[1:],
                     state.step,
-                    readable(samples.X, dtype),
-                    plain(samples.y, _INTEGER)
-                    if samples.y.ndim == 1
-                    else readable(samples.y, dtype),
+                    readable(X, dtype),
+                    plain(y, _INTEGER) if y.ndim == 1 else readable(y, dtype),
                     None if samples.weights is None else plain(samples.weights, _REAL),
                     None if epoch.order is None else plain(epoch.order, _INTEGER),
                     plain(epoch.learning_rates, _REAL),
                     a,
                     C,
                     on_progress,
+                    **({} if seen is None else _seen(seen)),
                 )
             finally:
-                for given, own in (
-                    (epoch.outputs, a),
-                    (epoch.step_losses, C),
-                    *zip(changed, moved, strict=True),
-                ):
-                    if own is not given and given is not None and own is not None:
+                changed += [part for part in (epoch.outputs, epoch.step_losses) if part is not None]
+                moved += [part for part in (a, C) if part is not None]
+                for given, own in zip(changed, moved, strict=True):
+                    if own is not given:
                         given[...] = own  # it lies in a way that the core can't write to
         result = self._result(network, epoch, state, outcome)
         if result.failure is None and not result.stopped:
@@ -187,77 +193,116 @@ class CompiledEngine(OneByOne):
 
     def _predictor(self, network: FeedForward) -> Any:
         """Return the core's predictor for this network: the last one, if nothing changed."""
-        loss = self._losses.index(type(network.loss))
+        custom = self._compiler.of(network)
         threads = self.threads_of(network)
         key = (
             self._layers(network),
             network.biases,
-            loss,
+            self._loss(network, custom),
             network.dtype.char,
             threads,
-            self._isa(),
+            self.instructions(),
+            custom,
         )
         with self._lock:
             held = self._predictors.get(network)
             if held is None or held[0] != key:
                 predictor = self._core.Predictor(
-                    layers=key[0], biases=key[1], loss=loss, single=key[3] == "f", threads=key[4]
+                    layers=key[0],
+                    biases=key[1],
+                    loss=key[2],
+                    single=key[3] == "f",
+                    threads=key[4],
+                    **self._written(custom),
                 )
                 held = self._predictors[network] = (key, predictor)
         return held[1]
 
     def _trainer(self, network: FeedForward, plan: Plan, n: int) -> tuple[Any, forks.Lock]:
-        """Return the core's trainer for this network and plan: the last one, if nothing changed."""
-        rule, loss, single = plan.optimizer, type(network.loss), network.dtype.char == "f"
-        shape = (self._layers(network), network.biases, loss, network.l2, single, network.seed)
-        numbers = self._numbers(rule)
-        how = (rule_of(rule), plan.clip_norm, plan.l2_per_sample, plan.largest_loss)
-        key = (shape, numbers, how, min(plan.batch_size, n), self.threads_of(network), self._isa())
+        """Return the core's trainer for this network and plan: one that is kept, if it fits."""
+        rule, theta = plan.optimizer, network.parameters
+        layers = network.layers  # which stay the objects that they are
+        custom = self._compiler.of(network)
+        key = (
+            (type(network.loss), network.l2, theta.dtype, network.seed),
+            (rule_of(rule), self._numbers(rule)),
+            (plan.clip_norm, plan.l2_per_sample, plan.largest_loss, min(plan.batch_size, n)),
+            [layer.dropout for layer in layers],
+            self.threads_of(network),
+            self.instructions(),
+            custom,
+        )
         with self._lock:
-            held = self._trainers.get(network)
-            if held is None or held[0] != key:
-                trainer = (self._new_trainer(*key[:-1]), forks.Lock())
-                held = self._trainers[network] = (key, trainer)
-        return held[1]
+            kept = self._trainers.setdefault(network, [])
+            for of, for_key, trainer in kept:
+                if of is layers and for_key == key:
+                    return trainer
+            made = self._new_trainer(network, plan, key), forks.Lock()
+            self._trainers[network] = [(layers, key, made), *kept[: _KEPT - 1]]
+            return made
 
     def threads_of(self, network: FeedForward) -> int:
         """See `chainrule.engines.base.Engine.threads_of`."""
         return self.threads or network.threads or self._core.default_threads()
 
-    def _isa(self) -> str:
+    def instructions(self) -> str:
+        """See `chainrule.engines.base.Engine.instructions`."""
         name: str = self._core.instruction_set()  # raises for a CHAINRULE_ISA that is not available
         return name
 
     def _numbers(self, rule: Optimizer) -> tuple[float, ...]:
-        return tuple(float(getattr(rule, name, 0.0)) for name in HYPERPARAMETERS)
+        return tuple([float(getattr(rule, name, 0.0)) for name in HYPERPARAMETERS])
 
     def _layers(self, network: FeedForward) -> list[tuple[int, int, float]]:
         weighted = (
-            (layer.units, self._activations.index(type(layer.activation)), layer.dropout)
+            (layer.units, _place(self._activations, layer.activation), layer.dropout)
             for layer in network.weighted_layers
         )
         return [(network.sizes[0], 0, 0.0), *weighted]
 
-    def _new_trainer(
-        self,
-        shape: tuple[Any, ...],
-        numbers: tuple[float, ...],
-        how: tuple[Any, ...],
-        batch_size: int,
-        threads: int,
-    ) -> Any:
-        layers, biases, loss, l2, single, seed = shape
-        rule, clip_norm, l2_per_sample, largest_loss = how
+    def _loss(self, network: FeedForward, custom: Custom | None) -> int:
+        weighted = custom is not None and custom.weights is not None
+        return _place(self._losses, network.loss.loss if weighted else network.loss)  # type: ignore[attr-defined]
+
+    def _written(self, custom: Custom | None) -> dict[str, Any]:
+        """Return what the core is told of custom functions."""
+        if custom is None:
+            return {}
+        place = {name: i for i, name in enumerate(self._core.operations)}
+
+        def written(program: Program) -> tuple[Any, ...]:
+            return [(place[name], *rest) for name, *rest in program.instructions], list(
+                program.results
+            )
+
+        return {
+            "formulas": [None if both is None else tuple(map(written, both))
+                         for both in custom.formulas],
+            "output": None if custom.output is None else written(custom.output),
+            "output_weights": None if custom.weights is None else list(custom.weights),
+        }  # fmt: skip
+
+    def _new_trainer(self, network: FeedForward, plan: Plan, key: tuple[Any, ...]) -> Any:
+        (
+            (_, l2, dtype, seed),
+            (rule, numbers),
+            (clip_norm, *_, batch_size),
+            _,
+            threads,
+            _,
+            custom,
+        ) = key
         return self._core.Trainer(
-            layers=layers,
-            biases=biases,
-            loss=self._losses.index(loss),
+            **self._written(custom),
+            layers=self._layers(network),
+            biases=network.biases,
+            loss=self._loss(network, custom),
             l2=float(l2),
-            single=single,
+            single=dtype.char == "f",
             optimizer=self._core.optimizers.index(rule),
             clip_norm=0.0 if clip_norm is None else float(clip_norm),
-            l2_per_sample=l2_per_sample,
-            largest_loss=largest_loss,
+            l2_per_sample=plan.l2_per_sample,
+            largest_loss=plan.largest_loss,
             batch_size=batch_size,
             seed=seed,
             threads=threads,
@@ -280,7 +325,33 @@ _OPTIMIZERS: dict[type, Callable[[Any], str]] = {
 
 def rule_of(optimizer: Optimizer) -> str:
     """Return the core's name of an optimiser that it knows."""
-    return _OPTIMIZERS[type(optimizer)](optimizer)
+    known = _known(type(optimizer))
+    assert known is not None
+    return _OPTIMIZERS[known](optimizer)
+
+
+def _known(kind: type) -> type | None:
+    """Return the optimiser that a class is: itself, or one whose steps it takes unchanged."""
+    if kind in _OPTIMIZERS:
+        return kind
+    own: Any = next((base for base in kind.__mro__ if base in _OPTIMIZERS), None)
+    same = ("update", "start", "used_slots", "slot_names")
+    return own if own and all(getattr(kind, n) is getattr(own, n) for n in same) else None
+
+
+def _place(known: tuple[type, ...], function: object) -> int:
+    """Return the place of a function's class; that behind the last one stands for a custom one."""
+    kind = type(function)
+    return known.index(kind) if kind in known else len(known)
+
+
+def _seen(seen: Seen) -> dict[str, Any]:
+    """Return what the core is to note, as it is asked for that."""
+    return {
+        "every": seen.every, "first_step": seen.first, "steps_before": seen.before,
+        "sample_losses": seen.losses, "sample_norms": seen.norms, "layer_norms": seen.layers,
+        "traced": seen.traced, "trace": seen.trace,
+    }  # fmt: skip
 
 
 def readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -291,11 +362,12 @@ def readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 def _converted(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return an ordinary array of the same kind of number, or of the dtype that is given."""
     own = array.dtype.newbyteorder("=")
-    return contiguous(array, own if own in _READABLE else dtype)
+    return contiguous(array, own if own.char in _READABLE else dtype)
 
 
 def _is_read(array: NDArray[Any]) -> bool:
-    return array.dtype in _READABLE and array.dtype.isnative
+    dtype = array.dtype
+    return dtype.char in _READABLE and dtype.isnative
 
 
 def plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

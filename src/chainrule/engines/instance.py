@@ -62,7 +62,8 @@ class Core:
         self._block, self._at, self._in_use = np.empty(0, np.uint8), 0, False
         self._instance.answer(self._answer)
         *lines, self._set = self._text(self._instance.call("names")).splitlines()
-        self.activations, self.losses, self.optimizers = (tuple(line.split()) for line in lines)
+        names = (tuple(line.split()) for line in lines)
+        self.activations, self.losses, self.optimizers, self.operations = names
 
     def default_threads(self) -> int:
         """Return 1: there are no others."""
@@ -354,10 +355,24 @@ def _network(
     loss: int,
     l2: float,
     single: bool,
+    formulas: Sequence[Any] = (),
+    output: Any = None,
+    output_weights: Sequence[float] | None = None,
     **other: Any,
 ) -> list[float]:
     """Return a network in the numbers that native/wasm/api.cpp reads."""
-    return [biases, loss, l2, single, len(layers), *itertools.chain.from_iterable(layers)]
+    numbers = [biases, loss, l2, single, len(layers), *itertools.chain.from_iterable(layers)]
+    for both in formulas:
+        numbers += [number for formula in both or () for number in _formula(formula)]
+    weights = output_weights or ()
+    own = [] if output is None else _formula(output)
+    return [*numbers, len(weights), *weights, output is not None, *own]
+
+
+def _formula(formula: tuple[Sequence[Sequence[float]], Sequence[int]]) -> list[float]:
+    instructions, results = formula
+    flat = itertools.chain.from_iterable(instructions)
+    return [len(instructions), *flat, len(results), *results]
 
 
 def _matrix(array: NDArray[Any], at: int) -> list[float]:

@@ -16,11 +16,13 @@ from chainrule.engines.base import (
     Failure,
     OneByOne,
     Plan,
+    Seen,
     State,
     check_state,
     go_on,
+    noted,
 )
-from chainrule.equations import backprop
+from chainrule.equations import backprop, per_sample
 from chainrule.equations.arrays import contiguous
 from chainrule.equations.backprop import Gradient
 from chainrule.equations.data import pieces
@@ -30,6 +32,8 @@ from chainrule.equations.overflow import Overflow
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
+
+Array = NDArray[Any]
 
 
 class ReferenceEngine(OneByOne):
@@ -50,6 +54,7 @@ class ReferenceEngine(OneByOne):
     ) -> EpochResult:
         """See `chainrule.engines.base.Engine.run_epoch`."""
         samples, plan, order, outputs = epoch.samples, epoch.plan, epoch.order, epoch.outputs
+        seen = epoch.seen
         check_state(plan.optimizer, network.parameters, state)
         n, units, dtype = len(samples), network.sizes[-1], network.dtype
         total, weight, done, steps = 0.0, 0.0, 0, 0
@@ -60,15 +65,22 @@ class ReferenceEngine(OneByOne):
             with np.errstate(all="ignore"):  # what is not finite is found below and named
                 passed = backprop.forward(network, X, network.masks(state.step))
                 batch_weight = float(stop - start if s is None else s.sum())
-                g = backprop.gradient(_penalised(network, plan, batch_weight), passed, y, s)
+                penalised = _penalised(network, plan, batch_weight)
+                g = backprop.gradient(penalised, passed, y, s)
+                if epoch.step_losses is not None:
+                    C = np.minimum(g.sample_losses, plan.largest_loss)
+                    epoch.step_losses[steps - 1] = g.shares @ C, g.penalty
+                before = None
+                if seen is not None:
+                    _see_samples(seen, g, seen.first + steps - 1, start)
+                    before = network.parameters.copy()
                 failure = _step(network, plan, state, g, float(epoch.learning_rates[steps - 1]))
             if failure is not None:
                 return EpochResult(_mean(total, weight), steps - 1, done, failure=failure)
+            if seen is not None and before is not None:
+                _see_update(seen, network, epoch, penalised.l2, g, before, steps - 1)
             if outputs is not None:
                 outputs[rows] = passed.a[-1]
-            if epoch.step_losses is not None:
-                C = np.minimum(g.sample_losses, plan.largest_loss)
-                epoch.step_losses[steps - 1] = g.shares @ C, g.penalty
             total, weight, done = total + batch_weight * g.loss, weight + batch_weight, stop
             if on_progress(steps, _mean(total, weight)) and stop < n:
                 return EpochResult(_mean(total, weight), steps, done, stopped=True)
@@ -124,33 +136,73 @@ def _step(
     """Update parameters and slots, or leave them as they were and say what is not finite."""
     if not math.isfinite(g.loss):
         return _failure_forward(state.step, g)
-    flat = np.concatenate(
-        [
-            part.ravel()
-            for dW, db in zip(g.dW, g.db, strict=True)
-            for part in (dW, db)
-            if part is not None
-        ]
-    )
-    if plan.clip_norm is not None:
-        norm = float(np.linalg.norm(flat.astype(np.float64)))  # squares overflow float32 early
-        if norm > plan.clip_norm:
-            flat *= flat.dtype.type(plan.clip_norm / norm)
+    return apply(network, plan, state, _flat(g), eta)
+
+
+def apply(
+    network: FeedForward, plan: Plan, state: State, flat: NDArray[Any], eta: float
+) -> Failure | None:
+    """Take the step of a gradient, which clipping shortens in place; see `_step`."""
+    flat = _clipped(flat, plan)
     theta = network.parameters.copy()
     slots = {name: values.copy() for name, values in state.slots.items()}
     plan.optimizer.update(theta, flat, slots, eta, state.step + 1)
     if not (np.isfinite(theta).all() and np.isfinite(flat).all()):
-        for l, (dW, (W, b)) in enumerate(zip(g.dW, network.views_of(theta), strict=True), start=1):
-            if not np.isfinite(dW).all():
-                return Failure(state.step, l, "gradient")
-            if not (np.isfinite(W).all() and (b is None or np.isfinite(b).all())):
-                return Failure(state.step, l, "parameters")
-        return Failure(state.step, len(g.dW), "gradient")
+        both = zip(network.views_of(flat), network.views_of(theta), strict=True)
+        for l, (gradients, parameters) in enumerate(both, start=1):
+            for what, parts in (("gradient", gradients), ("parameters", parameters)):
+                if not all(part is None or np.isfinite(part).all() for part in parts):
+                    return Failure(state.step, l, what)
     network.parameters[...] = theta
     for name, values in slots.items():
         state.slots[name][...] = values
     state.step += 1
     return None
+
+
+def _flat(g: Gradient) -> Array:
+    """Return the gradient as one vector, laid out as the parameters."""
+    pairs = zip(g.dW, g.db, strict=True)
+    return np.concatenate([part.ravel() for pair in pairs for part in pair if part is not None])
+
+
+def _clipped(flat: Array, plan: Plan) -> Array:
+    """Shorten a gradient, in place, whose norm is above the limit."""
+    if plan.clip_norm is not None:
+        norm = float(np.linalg.norm(flat.astype(np.float64)))  # squares overflow float32 early
+        if norm > plan.clip_norm:
+            flat *= flat.dtype.type(plan.clip_norm / norm)
+    return flat
+
+
+def _see_samples(seen: Seen, g: Gradient, step: int, start: int) -> None:
+    """Note the losses of the samples of a batch and, where it is time to, their norms."""
+    n = len(g.sample_losses)
+    seen.losses[start : start + n] = g.sample_losses
+    if seen.every and step % seen.every == 0:
+        delta, a = ([v.astype(np.float64) for v in part] for part in (g.delta, g.forward.a))
+        norms = per_sample.norms(delta, a[:-1], g.db[-1] is not None)
+        seen.norms[start : start + n] = n * g.shares * norms
+
+
+def _see_update(
+    seen: Seen, network: FeedForward, epoch: Epoch, l2: float, g: Gradient, before: Array, k: int
+) -> None:
+    """Note what step k of the epoch has done, right after it."""
+    after, flat, step = network.parameters, _flat(g), seen.first + k
+    if seen.trace is not None:
+        i, used = seen.traced, _clipped(flat.copy(), epoch.plan)
+        seen.trace[k] = before[i], flat[i], used[i], after[i]
+    if not seen.every or step % seen.every:
+        return
+    kinds = [network.views_of(v) for v in (before, flat, after - before, flat.copy())]
+    for (W, _), (dW, _) in zip(kinds[0], kinds[3], strict=True):
+        dW -= dW.dtype.type(l2) * W
+    place = noted(step, seen.every) - noted(seen.first, seen.every)
+    for kind, views in enumerate(kinds):
+        arrays = [array for pair in views for array in pair if array is not None]
+        with np.errstate(over="ignore"):
+            seen.layers[place, :, kind] = [np.linalg.norm(a.astype(np.float64)) for a in arrays]
 
 
 def _failure_forward(step: int, g: Gradient) -> Failure:

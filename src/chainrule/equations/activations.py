@@ -35,8 +35,8 @@ Array = NDArray[Any]
 class Activation(ABC):
     """State an activation function g and its derivative g'.
 
-    Derive from this class to write your own. It works everywhere: in training (by NumPy),
-    explanations, certificates and model files.
+    Derive from this class to write your own. It works everywhere: in training (by the compiled
+    core, where the code computes the formula), explanations, certificates and model files.
 
     Attributes:
         name: The name that is printed, and stored in model files.
@@ -310,8 +310,7 @@ class Step(Activation):
     """g(z) = 1 where z > 0, else 0; g'(z) = 0, and at the jump, where it has none, g'(0) = 0.
 
     Every gradient behind it is 0, so gradient descent cannot learn through it (Rosenblatt's
-    perceptron, 1958, whose units it is, learns by another rule). The native core leaves it to the
-    reference engine.
+    perceptron, 1958, whose units it is, learns by another rule).
     """
 
     name = "step"

@@ -23,6 +23,8 @@ def not_negative(value: float, name: str) -> None:
 
 def integer(value: int, need: str) -> int:
     """Return an integer, of Python's or NumPy's, or raise TypeError with what is needed."""
+    if type(value) is int:  # the usual case: an abstract class takes long to ask
+        return value
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{need}, got {value!r}")
     return int(value)
@@ -38,6 +40,8 @@ def whole(value: int, name: str, least: int = 1) -> int:
 
 def _number(value: float, name: str) -> bool:
     """Return whether a number is finite; TypeError for anything else."""
+    if type(value) is float:  # as above
+        return math.isfinite(value)
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return math.isfinite(value)

@@ -13,7 +13,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.equations.arrays import check_finite, chunks, contiguous, is_mapped, numeric
+from chainrule.equations.arrays import (
+    check_finite,
+    chunks,
+    contiguous,
+    finite_in,
+    numeric,
+)
 from chainrule.equations.checks import not_negative
 from chainrule.equations.losses import Loss
 
@@ -53,14 +59,6 @@ def pieces(n: int) -> Iterator[slice]:
     return (slice(start, start + _PIECE) for start in range(0, n, _PIECE))
 
 
-def in_dtype(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Return an array in C order and a dtype: as it is where it is so already, else one copy.
-
-    A memory map, which may be larger than the memory, stays as it is; `Samples.rows` converts it.
-    """
-    return array if is_mapped(array) else contiguous(array, dtype)
-
-
 def one_hot(y: Array, units: int, dtype: Any) -> Array:
     """Return targets as rows (n, units): integer classes (n,) as one-hot, rows as they are."""
     if y.ndim == 2:
@@ -70,8 +68,12 @@ def one_hot(y: Array, units: int, dtype: Any) -> Array:
     return rows
 
 
-def inputs(X: ArrayLike, units: int, dtype: Any = np.float64, name: str = "X") -> Array:
+def inputs(
+    X: ArrayLike, units: int, dtype: Any = np.float64, name: str = "X", converted: bool = False
+) -> Array:
     """Return the inputs as an array (n, units); a 1-D x of that many numbers is one sample.
+
+    It keeps its dtype, or is ``converted``; a memory map keeps it in any case.
 
     Raises ValueError for another shape, no samples, masked values, NaN, infinity, or a number too
     large for the dtype that it will be computed in; TypeError for what is not numeric.
@@ -90,14 +92,24 @@ def inputs(X: ArrayLike, units: int, dtype: Any = np.float64, name: str = "X") -
         raise ValueError(f"{name} has zero samples")
     if array.shape[1] != units:
         raise ValueError(f"{name} has {array.shape[1]} columns, the network expects {units}")
+    if converted:
+        return finite_in(array, name, dtype)
     check_finite(array, name, dtype)
     return array
 
 
 def targets(
-    y: ArrayLike, n_samples: int, units: int, loss: Loss, dtype: Any = np.float64, name: str = "y"
+    y: ArrayLike,
+    n_samples: int,
+    units: int,
+    loss: Loss,
+    dtype: Any = np.float64,
+    name: str = "y",
+    converted: bool = False,
 ) -> Array:
     """Return the targets as float rows (n, units), or integer classes (n,) where y was that.
+
+    Rows keep their dtype, or are ``converted``; a memory map keeps it in any case.
 
     Raises ValueError for another shape or length, classes out of range, masked values, or numbers
     that the loss or the dtype can't take; TypeError for what is not numeric.
@@ -118,10 +130,13 @@ def targets(
             f"{name} has shape {array.shape}; expected ({n_samples}, {units})"
             + (", or integer classes of shape (samples,)" if units > 1 else "")
         )
-    check_finite(array, name, dtype)
-    for rows in chunks(array):
-        loss.check_targets(np.asarray(array[rows], dtype=np.float64))
-    return array
+    found = finite_in(array, name, dtype) if converted else array
+    if not converted:
+        check_finite(array, name, dtype)
+    if type(loss).check_targets is not Loss.check_targets:
+        for rows in chunks(array):
+            loss.check_targets(np.asarray(array[rows], dtype=np.float64))
+    return found
 
 
 def weights(sample_weight: ArrayLike | None, n_samples: int) -> NDArray[np.float64] | None:
@@ -249,11 +264,13 @@ def samples(
     loss: Loss,
     sample_weight: ArrayLike | None = None,
     dtype: Any = np.float64,
+    converted: bool = False,
 ) -> Samples:
     """Check X, y and weights against a network's sizes and loss; see `inputs`, `targets`."""
-    X = inputs(X, sizes[0], dtype)
+    X = inputs(X, sizes[0], dtype, converted=converted)
     n = X.shape[0]
-    return Samples(X, targets(y, n, sizes[-1], loss, dtype), weights(sample_weight, n))
+    y = targets(y, n, sizes[-1], loss, dtype, converted=converted)
+    return Samples(X, y, weights(sample_weight, n))
 
 
 def _classes(array: Array, units: int, name: str) -> Array:

@@ -22,7 +22,7 @@ _LARGEST = 40.0  # e^(-x²/2) is 0 from 38.6 on; the formulas below must not mee
 _DENSITY_AT_0 = 0.39894228040143267794  # 1 / √(2π)
 
 # (f(x) - 1/2) / (1 + t), powers of t ascending; native/coefficients.py makes them.
-_COEFFICIENTS = (
+COEFFICIENTS = (
     -0.027946793490155317, -0.068756683836370516, 0.082756318560794984, -0.054155954507242168,
     0.021958117079213966, -0.0040220195995789698, -0.00098035899282112697, 0.00069473589498380981,
     1.612258812992816e-7, -9.4591476548175247e-5, 6.7381783728336448e-6, 1.4511827059888052e-5,
@@ -46,8 +46,8 @@ def cdf(z: Array) -> Array:
     square, rest = _square(x)
 
     t = (x - 4) / (x + 4)
-    polynomial = np.full_like(t, _COEFFICIENTS[-1])
-    for coefficient in reversed(_COEFFICIENTS[:-1]):
+    polynomial = np.full_like(t, COEFFICIENTS[-1])
+    for coefficient in reversed(COEFFICIENTS[:-1]):
         polynomial *= t
         polynomial += coefficient
 

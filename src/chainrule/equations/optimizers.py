@@ -52,7 +52,7 @@ class Optimizer(ABC):
         Args:
             theta: All parameters as one vector.
         """
-        return {name: np.zeros_like(theta) for name in self.used_slots}
+        return {name: np.zeros(theta.shape, theta.dtype) for name in self.used_slots}
 
     @abstractmethod
     def update(self, theta: Array, g: Array, slots: Slots, eta: float, t: int) -> None:

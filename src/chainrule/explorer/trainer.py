@@ -43,10 +43,10 @@ class Trainer:
 
     def __init__(self, network: FeedForward, dataset: Dataset, rule: Optimizer, batch_size: int):
         dtype = network.dtype
-        samples = data.samples(dataset.X, dataset.y, network.sizes, network.loss, None, dtype)
-        self._samples = data.Samples(data.in_dtype(samples.X, dtype),
-                                     data.in_dtype(samples.y, dtype))  # fmt: skip
-        self._network, self._n = network, len(samples)
+        self._samples = data.samples(
+            dataset.X, dataset.y, network.sizes, network.loss, None, dtype, converted=True
+        )
+        self._network, self._n = network, len(self._samples)
         self._plan = Plan(rule, min(batch_size, self._n))
         self._engine: Engine = engines.choose(network.requested_engine, network, self._plan)
         self._state = State(slots=rule.start(network.parameters))

@@ -97,8 +97,16 @@ class CallCertificate:
         return self.text()
 
 
-def central(loss: Callable[[float], float], step: float) -> tuple[float, float, bool]:
-    """Return a difference quotient of a shift, its own error, and whether 0 is a kink."""
+def central(
+    loss: Callable[[float], float], step: float, last_place: float = _EPS
+) -> tuple[float, float, bool]:
+    """Return a difference quotient of a shift, its own error, and whether 0 is a kink.
+
+    Args:
+        loss: The loss as a function of the shift.
+        step: The larger shift of two.
+        last_place: The relative spacing of the numbers in which the loss is computed.
+    """
     middle = loss(0.0)
     slopes: list[tuple[float, float]] = []
     for h in (step, step / 2):
@@ -107,7 +115,7 @@ def central(loss: Callable[[float], float], step: float) -> tuple[float, float, 
         slopes.append((left, right))
     wide, narrow = (sum(pair) / 2 for pair in slopes)
     gaps = [abs(right - left) for left, right in slopes]
-    noise = 64 * _EPS * abs(middle) / step
+    noise = 64 * last_place * abs(middle) / step
     kink = gaps[1] > 0.75 * gaps[0] and gaps[1] > 16 * noise + 1e-4 * abs(narrow)
     own = abs(wide - narrow) + noise
     return (4 * narrow - wide) / 3, own, kink

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from chainrule.sklearn.onnx import register_skl2onnx
     from chainrule.sklearn.persistence import trusted_types
     from chainrule.sklearn.regressor import MLPRegressor
+    from chainrule.sklearn.tabular import TabularClassifier, TabularRegressor
     from chainrule.sklearn.together import side_by_side
 
 __all__ = [
-    "MLPClassifier", "MLPRegressor", "explain_sklearn", "register_skl2onnx", "side_by_side",
-    "trusted_types",
+    "MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "explain_sklearn",
+    "register_skl2onnx", "side_by_side", "trusted_types",
 ]  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from chainrule.sklearn import classifier, onnx, persistence, regressor, together
+        from chainrule.sklearn import classifier, onnx, persistence, regressor, tabular, together
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"sklearn", "scipy"}:  # they come together
             raise
@@ -42,8 +43,8 @@ def __getattr__(name: str) -> Any:
             name="sklearn",
         ) from error
     modules = {
-        "MLPClassifier": classifier, "MLPRegressor": regressor, "register_skl2onnx": onnx,
-        "side_by_side": together,
+        "MLPClassifier": classifier, "MLPRegressor": regressor, "TabularClassifier": tabular,
+        "TabularRegressor": tabular, "register_skl2onnx": onnx, "side_by_side": together,
     }  # fmt: skip
     module = modules.get(name, persistence)
     value = globals()[name] = getattr(module, name)

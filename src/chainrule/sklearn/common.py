@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Real
 from typing import Any
 
@@ -10,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from chainrule.equations.activations import ACTIVATIONS, Activation
 from chainrule.sklearn.training import Training
+from chainrule.training.watching.settings import Watch
 
 # Without softmax, which is for outputs, and step, behind which nothing learns.
 _ACTIVATIONS = {"logistic", *ACTIVATIONS} - {"softmax", "step"}
@@ -18,6 +20,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
     "output_weight": ["array-like", None],
     "callbacks": [list, tuple, None],
+    "watch": [str, os.PathLike, Watch, None],
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ from chainrule.sklearn import weights
 from chainrule.sklearn.part import Part
 from chainrule.sklearn.reported import Report
 from chainrule.sklearn.solvers import Solver
+
+if TYPE_CHECKING:
+    from chainrule.training.watching.recorder import Recorder
+    from chainrule.training.watching.settings import Watch
 
 Array = NDArray[Any]
 
@@ -44,6 +48,7 @@ class Epochs:
         self._trained = copy.copy(network)  # shares everything but l2
         self._trained.l2 = weights.penalty(float(alpha), part.unit)
         self.engine = _engine(network, self.plan)
+        self._runner: Engine | Recorder = self.engine
         self._samples = part.samples(network) if part.is_dense else None
 
     @property
@@ -55,6 +60,24 @@ class Epochs:
     def trained(self) -> Network:
         """The network that is trained, with the penalty of one sample."""
         return self._trained
+
+    def recorded(self, watch: Watch, rows: NDArray[np.int64]) -> Recorder:
+        """Return who records the epochs from now on; ``rows`` are the samples' row numbers.
+
+        Raises ValueError for samples that are too many to be dense.
+        """
+        from chainrule.training.watching.recorder import Recorder
+
+        if self._samples is None:
+            raise ValueError(
+                f"watch needs a dense X, or a small sparse one; X is sparse, with shape "
+                f"{self.part.X.shape}. Train without watch, or on fewer rows"
+            )
+        self._runner = recorder = Recorder(
+            watch, self._trained, self.plan, self.engine, self._samples, rows=rows,
+            offset=self.solver.first, steady=self.solver.steady,
+        )  # fmt: skip
+        return recorder
 
     def run(self, order: Array | None) -> float:
         """Take one epoch in an order; return the mean of the batches' losses, weighted by rows.
@@ -88,7 +111,7 @@ class Epochs:
 
     def take(self, epoch: Epoch, engine: Engine | None = None) -> None:
         """Take an epoch; raise DivergedError if a number is not finite."""
-        result = (engine or self.engine).run_epoch(self._trained, epoch, self.solver.state)
+        result = (engine or self._runner).run_epoch(self._trained, epoch, self.solver.state)
         if result.failure is not None:
             raise DivergedError
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from chainrule.equations.activations import Activation, Softmax
 from chainrule.equations.arrays import taken
 from chainrule.equations.losses import Loss
+from chainrule.equations.weighted import weighted
 from chainrule.explain import Explanation
 from chainrule.network import Network
 from chainrule.sklearn import naming, networks, weights
@@ -119,7 +120,7 @@ class NetworkInside:
 
     def _loss(self) -> Loss:
         """Return the loss whose gradient is followed."""
-        return networks.weighted(self._plain_loss(), self._output_weights())
+        return weighted(self._plain_loss(), self._output_weights())
 
     def _output_weights(self) -> Array | None:
         if self.output_weight is None:

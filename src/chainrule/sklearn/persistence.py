@@ -16,6 +16,7 @@ from chainrule.sklearn.regressor import MLPRegressor
 from chainrule.sklearn.solvers import FullMomentum, Solver
 from chainrule.training.callbacks import EarlyStopping
 from chainrule.training.history import History
+from chainrule.training.watching.settings import Watch
 
 
 def trusted_types() -> list[str]:
@@ -34,7 +35,7 @@ def trusted_types() -> list[str]:
     """
     kinds: list[type] = [
         MLPClassifier, MLPRegressor, Solver, FullMomentum, GradientDescent, Adam, State, History,
-        EarlyStopping,
+        EarlyStopping, Watch,
     ]  # fmt: skip
     kinds += [type(one) for one in (*ACTIVATIONS.values(), *LOSSES.values())]
     return sorted({f"{kind.__module__}.{kind.__qualname__}" for kind in kinds})

@@ -66,6 +66,8 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
         dropout: The rate of the hidden layers, or a list with one for each.
         output_weight: The weight of each output in the loss.
         callbacks: As for `Network.fit`. `EarlyStopping` works in ``fit`` only.
+        watch: A folder or a `Watch`, in which ``fit`` records the run, as for `Network.fit`. Its
+            rows are those of X.
 
     Attributes:
         validation_loss_curve_: The loss on ``validation_data`` after each epoch.
@@ -120,6 +122,7 @@ class MLPRegressor(Training, neural_network.MLPRegressor):  # type: ignore[misc]
         dropout: float | Sequence[float] = 0.0,
         output_weight: Any = None,
         callbacks: Any = None,
+        watch: Any = None,
     ) -> None:
         keep(self, locals())
 

@@ -53,6 +53,16 @@ class Solver:
         self.state = State(self._first, self.rule.start(network.parameters))
 
     @property
+    def first(self) -> int:
+        """Return where the count of steps begins."""
+        return self._first
+
+    @property
+    def steady(self) -> bool:
+        """Return whether nothing but steps changes what the optimiser remembers."""
+        return self._schedule == "constant" or "v" not in self.state.slots
+
+    @property
     def nominal_rate(self) -> float:
         """η of the next epoch: by scikit-learn's schedule for sgd, constant for adam."""
         return self._initial if isinstance(self.rule, Adam) else self.learning_rate

@@ -120,7 +120,8 @@ class Turn:
 
     def defer(self, estimator: Any, epochs: Epochs, course: Course) -> None:
         """Leave the task at this fit, unless that goes on from an earlier one."""
-        if not estimator.warm_start and epochs.samples is not None:
+        free = not estimator.warm_start and estimator.watch is None
+        if free and epochs.samples is not None:
             raise _Deferred(Fit(estimator, self.given, epochs, course))
 
     def fitted(self, estimator: Any) -> None:

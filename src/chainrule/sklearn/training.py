@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight
 
+from chainrule.diagnose.rows import checked
 from chainrule.equations.arrays import taken
 from chainrule.network import Network
 from chainrule.sklearn import networks, together, weights
@@ -26,6 +27,7 @@ from chainrule.sklearn.warned import warn
 from chainrule.training import callbacks as callback_room
 from chainrule.training.callbacks import Callback, EarlyStopping, Run
 from chainrule.training.history import History
+from chainrule.training.watching import settings
 
 Array = NDArray[Any]
 _COLUMNS = ("epoch", "loss", "val_loss", "val_score", "learning_rate", "seconds")
@@ -85,7 +87,7 @@ class Training(NetworkInside):
                 "it: partial_fit(X, y, validation_data=(X_val, y_val))"
             )
         self._check_targets(y)
-        part, validation = self._parts(X, y, sample_weight)
+        part, validation, rows = self._parts(X, y, sample_weight)
         self._batch_size = self._size_of_batches(len(part))
         network = self._adopt()
         new = not incremental or not isinstance(getattr(self, "_optimizer", None), Solver)
@@ -97,20 +99,23 @@ class Training(NetworkInside):
             self.validation_scores_, self.best_validation_score_ = [], -np.inf
         if validation is not None and getattr(self, "validation_loss_curve_", None) is None:
             self.validation_loss_curve_ = []
+        recorder = None
+        if self.watch is not None:
+            recorder = epochs.recorded(settings.choose(self.watch), rows)
         run = self._new_run(network, validation, incremental)
         called = callback_room.check(self.callbacks or ())
         kinds = [type(callback).__name__ for callback in called]
         earlier = getattr(self, "_callback_states", None) if run.epoch else None
         states = earlier[1] if earlier and earlier[0] == kinds else [None] * len(called)
         self._callback_states = None
-        course = self._course(epochs, validation, run, called, kinds, states, incremental)
+        course = self._course(epochs, validation, run, called, kinds, states, incremental, recorder)
         if not incremental and (turn := together.TURN.get()) is not None:
             turn.defer(self, epochs, course)  # does not return
         together.run_alone(epochs, course)
 
     def _course(
         self, epochs: Epochs, validation: Validation | None, run: Run, called: list[Callback],
-        kinds: list[str], states: list[Any], incremental: bool,
+        kinds: list[str], states: list[Any], incremental: bool, recorder: Any,
     ) -> Course:  # fmt: skip
         """Make the run: yield the order of each epoch, and be sent its loss."""
         started = 0
@@ -122,6 +127,9 @@ class Training(NetworkInside):
                     if state is not None:  # partial_fit continues, like a resumed run
                         callback.load_state(state)
                     started += 1
+                if recorder is not None:
+                    recorder.on_start(run)
+                    ends.callback(recorder.on_end, run)
                 yield from self._run_epochs(epochs, validation, run, called, incremental)
         except KeyboardInterrupt:
             warn("Training interrupted by user.")
@@ -235,19 +243,20 @@ class Training(NetworkInside):
 
     def _parts(
         self, X: Any, y: Array, sample_weight: Array | None
-    ) -> tuple[Part, Validation | None]:
-        """Return the rows to train on, and the held-out rows."""
-        classes = self._weights_of_classes(y)
+    ) -> tuple[Part, Validation | None, Array]:
+        """Return the rows to train on, the held-out rows, and the numbers of the former."""
+        classes, numbers = self._weights_of_classes(y), self._row_numbers(X.shape[0])
         if self._given_validation is not None or not self.early_stopping:
             held = None if self._given_validation is None else self._validation()
-            return Part(X, y, *weights.multiplied(sample_weight, self._unit, classes)), held
+            part = Part(X, y, *weights.multiplied(sample_weight, self._unit, classes))
+            return part, held, numbers
         stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
-        columns = [c for c in (X, y, sample_weight, classes) if c is not None]
+        columns = [c for c in (X, y, numbers, sample_weight, classes) if c is not None]
         split = train_test_split(
             *columns, random_state=self._random_state, test_size=self.validation_fraction,
             stratify=stratify,
         )  # fmt: skip
-        X, X_held, y, y_held, *rest = split
+        X, X_held, y, y_held, numbers, _, *rest = split
         if X_held.shape[0] < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
@@ -259,7 +268,13 @@ class Training(NetworkInside):
         if classes is not None:
             classes = rest[0]
         held = Validation(Part(X_held, y_held, held_weight), self._labels(y_held))
-        return Part(X, y, *weights.multiplied(sample_weight, self._unit, classes)), held
+        part = Part(X, y, *weights.multiplied(sample_weight, self._unit, classes))
+        return part, held, numbers
+
+    def _row_numbers(self, n: int) -> Array:
+        """Return the row number of each sample that was passed, for a run that is recorded."""
+        given = None if self.watch is None else settings.choose(self.watch).rows
+        return np.arange(n) if given is None else checked(given, n)
 
     def _validation(self) -> Validation:
         """Return the checked ``validation_data``."""
@@ -296,7 +311,12 @@ class Training(NetworkInside):
             self._plain_loss().check_targets(np.asarray(y, dtype=np.float64))
 
     def _check_for_partial_fit(self) -> None:
-        """Raise ValueError for a callback that partial_fit, one epoch at a time, would restart."""
+        """Raise ValueError for what partial_fit, one epoch at a time, would restart."""
+        if self.watch is not None:
+            raise ValueError(
+                "watch does not work with partial_fit, where each call is a run of one epoch. Use "
+                "fit, or set_params(watch=None)"
+            )
         if any(isinstance(c, EarlyStopping) for c in callback_room.check(self.callbacks or ())):
             raise ValueError(
                 "callbacks: EarlyStopping does not work with partial_fit, where each call is a run "
@@ -310,10 +330,13 @@ class Training(NetworkInside):
         """Call scikit-learn's fit or partial_fit, while the validation data is kept."""
         X, y = taken(X, "X"), taken(y, "y")
         callback_room.check(self.callbacks or ())
+        if self.watch is not None:
+            settings.choose(self.watch)
         of_epochs = {
             "validation_data": validation_data is not None,
             "dropout": self._drops(),
             "callbacks": bool(self.callbacks),
+            "watch": self.watch is not None,
         }
         for name, given in of_epochs.items():
             if given and self.solver == "lbfgs":

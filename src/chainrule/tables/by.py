@@ -19,10 +19,12 @@ from chainrule.ensemble import Ensemble
 from chainrule.tables import measures, members, profile, training
 from chainrule.tables import target as targets
 from chainrule.tables.groups import GroupedModel, GroupRows, groups_of
+from chainrule.tables.held_out import HeldOut
 from chainrule.tables.measures import Measured
 from chainrule.tables.replayed import replayed
 from chainrule.tables.source import NothingToLearnError, Source, TableError
 from chainrule.tables.split import TEST, TRAIN
+from chainrule.tables.trust import of_test
 from chainrule.training.many import Call, fit_all
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Groups:
     n_rows: int
     networks: dict[str, list[Network]] = field(default_factory=dict)
     histories: dict[str, list[History]] = field(default_factory=dict)
+    held_out: dict[str, HeldOut] = field(default_factory=dict)
 
     @property
     def is_interrupted(self) -> bool:
@@ -164,6 +167,9 @@ def _train(groups: Groups, calls: dict[str, Call], verbose: int) -> dict[str, li
 
 def assess(groups: Groups) -> dict[str, tuple[Measured, Measured]]:
     """Return the measures of each group's networks and of its baseline, on its test rows."""
+    groups.held_out = {
+        name: of_test(groups.networks[name], prepared) for name, prepared in groups.prepared.items()
+    }
     return {
         name: members.assess(groups.networks[name], prepared)
         for name, prepared in groups.prepared.items()
@@ -180,6 +186,10 @@ def model(
             prepared.n_own if refitted and prepared.is_refit else 0,
         ) for name, prepared in groups.prepared.items()
     }  # fmt: skip
+    models = {
+        name: replace(one, held_out=groups.held_out.get(name, HeldOut()))
+        for name, one in models.items()
+    }
     return GroupedModel(groups.by, models, groups.left_out)
 
 

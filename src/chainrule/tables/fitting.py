@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.equations.checks import listed
-from chainrule.tables import cells
+from chainrule.tables import cells, encoding
 from chainrule.tables.cells import Floats
 from chainrule.tables.moments import Moments
 from chainrule.tables.notes import brief
@@ -34,7 +35,15 @@ _EXTREME = 10  # standard deviations from the mean that are worth a word
 class Fitting:
     """What the training rows teach about the columns, batch by batch."""
 
-    def __init__(self, source: Source, findings: Sequence[Finding], missing: Sequence[str]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        findings: Sequence[Finding],
+        missing: Sequence[str],
+        pieces: int = 0,
+    ) -> None:
+        self.pieces = pieces  # of the encoding of each number; 0: none, and nothing is squeezed
+        self.sample = encoding.Sample()
         self.source, self.missing, self.n = source, tuple(missing), 0
         self.findings = list(findings)
         self.numeric = [f for f in findings if f.kind in ("number", "date")]
@@ -66,6 +75,8 @@ class Fitting:
             ]  # fmt: skip
             X = np.column_stack(parts)[chosen]
             self.moments.see(X)
+            if self.pieces:
+                self.sample.see(X[:, self.starts[:-1]])
             self.low = np.fmin(self.low, np.fmin.reduce(X, axis=0))
             self.high = np.fmax(self.high, np.fmax.reduce(X, axis=0))
             for finding, first in zip(self.numeric, self.starts, strict=False):
@@ -83,6 +94,29 @@ class Fitting:
                 counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True
             ):
                 counts[value] += count
+
+    def fresh(self) -> Fitting:
+        """Return one that has seen nothing, for a file of the table, which becomes its source.
+
+        It knows the least and the largest numbers, for `see_again` takes off those of all files.
+        """
+        made = Fitting(self.source, self.findings, self.missing, self.pieces)
+        made.low, made.high = self.low, self.high
+        del made.source
+        return made
+
+    def join(self, later: Fitting) -> None:
+        """Take in what the next file has taught."""
+        self.n += later.n
+        self.moments.join(later.moments)
+        self.sample.join(later.sample)
+        self.low, self.high = np.fmin(self.low, later.low), np.fmax(self.high, later.high)
+        self.none += later.none
+        for own, others in ((self.none_texts, later.none_texts), (self.counts, later.counts)):
+            for name, counts in others.items():
+                own[name] += counts
+        for name, shifted in later._shifted.items():
+            self._shifted.setdefault(name, Moments()).join(shifted)
 
     @property
     def far_from_0(self) -> list[Finding]:
@@ -160,13 +194,28 @@ class Fitting:
             words += f", mean {brief(mean, finding, digits[1])}, std {deviation:.4g}"
             words += _extreme((low - mean) / deviation, (high - mean) / deviation)
         words += f"; {finding.words}" if finding.words else ""
-        return Column(
+        column = Column(
             name, "date" if finding.kind == "date" else "number", missing=n_none > 0,
             parts=tuple(names[i - first] for i in kept),
             mean=tuple(float(self.mean[i]) for i in kept),
             variance=tuple(float(self.variance[i]) for i in kept),
             scale=tuple(float(self.scale[i]) for i in kept),
             form=finding.form, words=words + self._none_words(name), low=(low,), high=(high,),
+        )  # fmt: skip
+        return self._encoded(column) if self.pieces and kept[0] == first else column
+
+    def _encoded(self, column: Column) -> Column:
+        """Return a column whose number is scaled robustly, squeezed, and cut into pieces."""
+        values = self.sample.rows[:, [f.name for f in self.numeric].index(column.name)]
+        values = values[~np.isnan(values)]
+        if not len(values):
+            return column
+        middle, scale = encoding.robust(values)
+        if scale < SMALLEST:
+            return column
+        return replace(
+            column, mean=(middle, *column.mean[1:]), scale=(scale, *column.scale[1:]),
+            clip=encoding.CLIP, bins=encoding.edges(values, self.pieces),
         )  # fmt: skip
 
     def _category(self, finding: Finding, most: int | None) -> Column | LeftOut:

@@ -3,129 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 from warnings import warn
 
+import numpy as np
+
 from chainrule._exports import exported
-from chainrule.equations.checks import listed
-from chainrule.tables import groups, notation
+from chainrule.equations.checks import listed, whole
+from chainrule.tables import groups, learned, notation, sensitivity
 from chainrule.tables import model as models
-from chainrule.tables.cells import family
 from chainrule.tables.grouped_prediction import EMPTY, REFUSE, GroupedPrediction
+from chainrule.tables.memory import Memory, alike, memory
 from chainrule.tables.naming import by_index, names
 from chainrule.tables.opening import need_packages
 from chainrule.tables.prediction import Prediction
-from chainrule.tables.source import BATCH, Source, TableError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from chainrule.explain import Explanation
-
-
-class Memory(Source):
-    """A table in memory."""
-
-    def __init__(self, table: pa.Table) -> None:
-        self.path, self._table = "the data", table
-        self.names = list(table.column_names)
-        self.unnamed = None
-
-    def place(self, row: int, column: str) -> str:
-        """Return where a cell is; see `Source`."""
-        return f"row {row}, column {column!r}"
-
-    def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        yield from self._table.select(list(columns)).to_batches(max_chunksize=BATCH)
-
-    def _check_state(self) -> None:
-        """A table in memory does not change."""
-
-
-def memory(data: Any, needed: Sequence[str]) -> Memory:
-    """Return a dataframe, or rows that are dictionaries, as a source.
-
-    Raises TypeError for another object; TableError for no rows, a row that lacks a column that is
-    needed, or a column that holds several kinds of values.
-    """
-    import narwhals as nw
-    import pyarrow as pa
-
-    if isinstance(data, Mapping):
-        data = [data]
-    if isinstance(data, list | tuple):
-        table = _of_rows(data, needed)
-    elif isinstance(data, pa.Table):
-        table = data
-    else:
-        try:
-            frame = nw.from_native(data, eager_only=True)
-        except TypeError:
-            raise TypeError(
-                f"data is a {type(data).__name__}; expected a dataframe of pandas, Polars or "
-                "PyArrow, or a list of dictionaries, one for each row"
-            ) from None
-        named = dict(zip(map(str, frame.columns), frame.columns, strict=True))
-        table = pa.table({
-            name: _column(name, frame.get_column(column).to_list())
-            if str(frame.schema[column]) == "Object"
-            else frame.get_column(column).to_arrow()
-            for name, column in named.items()
-        })  # fmt: skip
-    if not table.num_rows:
-        raise TableError("the data has no rows; expected at least one")
-    for field in table.schema:
-        if field.name in needed and family(field.type) == "other":
-            raise TableError(
-                f"column {field.name!r} holds values of type {field.type}; expected numbers, texts "
-                "or dates"
-            )
-    return Memory(table)
-
-
-def _of_rows(rows: Sequence[Any], needed: Sequence[str]) -> pa.Table:
-    import pyarrow as pa
-
-    for i, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            raise TypeError(
-                f"row {i} of data is a {type(row).__name__}; expected a dictionary with a value "
-                "for each column"
-            )
-        if missing := [name for name in needed if name not in row]:
-            raise TableError(
-                f"row {i} lacks {'column' if len(missing) == 1 else 'columns'} {listed(missing)}, "
-                f"which the model needs; it has {listed(list(row))}. Use None for no value"
-            )
-    every = dict.fromkeys(str(name) for row in rows for name in row)
-    return pa.table({name: _column(name, [row.get(name) for row in rows]) for name in every})
-
-
-def _column(name: str, values: list[Any]) -> pa.Array:
-    import pyarrow as pa
-
-    there = [value is not None and value == value for value in values]  # NaN is not
-    kinds = {type(value) for value, is_there in zip(values, there, strict=True) if is_there}
-    try:
-        if bool in kinds and len(kinds) > 1:  # which PyArrow takes for 0 and 1
-            raise TypeError
-        return pa.array(values, from_pandas=True)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        first = values[there.index(True)]
-        number = isinstance(first, int | float) and not isinstance(first, bool)
-        for i, value in enumerate(values):
-            alike = type(value) in (int, float) if number else isinstance(value, type(first))
-            if there[i] and not alike:
-                raise TableError(
-                    f"row {i}, column {name!r}: the value is {str(value)[:60]!r}, a "
-                    f"{type(value).__name__}; other rows have a {type(first).__name__}"
-                ) from None
-        raise TableError(
-            f"column {name!r} holds a {type(first).__name__} such as {str(first)[:60]!r}; expected "
-            "numbers, texts or dates"
-        ) from None
 
 
 def typical(model: models.TableModel) -> list[dict[str, Any]]:
@@ -145,24 +44,6 @@ def typical(model: models.TableModel) -> list[dict[str, Any]]:
     return [row]
 
 
-def _alike(result: pa.Table, data: Any) -> Any:
-    import narwhals as nw
-    import pyarrow as pa
-
-    if isinstance(data, pa.Table):
-        return result
-    if isinstance(data, list | tuple | Mapping):
-        return result.to_pylist()
-    frame = nw.from_native(data, eager_only=True)
-    if frame.implementation.is_pandas():
-        return result.to_pandas().set_index(data.index)
-    made = nw.from_dict(
-        {name: result[name].to_pylist() for name in result.column_names},
-        backend=frame.implementation,
-    )
-    return made.to_native()
-
-
 @exported("chainrule")
 class TableModel(models.TableModel):
     """The model of a table: a network, its columns and their preprocessing; see `load_table`.
@@ -174,6 +55,7 @@ class TableModel(models.TableModel):
         schema: The columns, the target, and what stands for no value.
         training: The settings and facts of its training.
         measures: The measures of the model and of the baseline on the rows held out for the test.
+        held_out: The calibration of its probabilities, or its intervals, from the same rows.
 
     Examples:
         >>> import chainrule as cr
@@ -181,7 +63,7 @@ class TableModel(models.TableModel):
         >>> model.predict(frame)  # doctest: +SKIP
     """
 
-    def predict(self, data: Any, *, spread: bool = False) -> Any:
+    def predict(self, data: Any, *, spread: bool = False, intervals: float | None = None) -> Any:
         """Return the prediction for each row, in a table of the same kind as the data.
 
         Args:
@@ -189,9 +71,13 @@ class TableModel(models.TableModel):
                 row. Columns are found by their names. A value that is missing is None or NaN.
             spread: Whether to add the standard deviation over the networks of the model: a column
                 ``spread``, or for classes ``spread_CLASS``, of its probability.
+            intervals: The level of intervals around a number, such as 0.9: that share of new rows
+                is inside, if they come from where the training rows came from.
 
         Returns:
-            The predicted target, and for classes a column ``probability_CLASS`` for each. A
+            The predicted target, and for classes a column ``probability_CLASS`` for each; with
+            ``intervals`` the columns ``lower`` and ``upper``, of several targets ``lower_TARGET``
+            and ``upper_TARGET`` for each. A
             dataframe of pandas keeps its index. After a list, a list of dictionaries.
 
         Warns:
@@ -199,13 +85,117 @@ class TableModel(models.TableModel):
                 values far outside, or missing values.
 
         Raises:
-            TypeError: ``data`` is another object.
+            TypeError: ``data`` is another object, or ``intervals`` is not a number.
             ValueError: A column is missing, there are no rows, or a cell does not fit its column;
                 the message names the row and the column. Or ``spread`` is asked of a model with one
-                network.
+                network, or the model has no intervals of this level: its target has classes, or too
+                few rows were held out.
         """
         source = memory(data, [column.name for column in self.schema.columns])
-        return _predicted(Prediction(self, source, spread=spread), data)
+        prediction = Prediction(self, source, spread=spread, level=intervals)
+        return _predicted(prediction, data)
+
+    def importance(self, data: Any, *, repeats: int = 5, seed: int = 0) -> Any:
+        """Return how much the loss rises if the cells of a column are shuffled among the rows.
+
+        The rows should be new to the model: on those that it has learned from, a column that it
+        knows by heart looks important. The loss is the one that the network minimises, without the
+        penalty: -ln of the probability of the class, or a loss of the standardised number.
+
+        Args:
+            data: The rows, as for `TableModel.predict`, with a column of the target. Rows without a
+                target are left out; of more than 10,000, so many are taken at random.
+            repeats: How often each column is shuffled.
+            seed: The seed of the shuffling.
+
+        Returns:
+            A table of the same kind as the data, the most important column first: ``column``, the
+            mean rise of the loss as ``importance``, and its standard ``deviation``.
+
+        Raises:
+            TypeError: ``data`` is another object, or a number is not whole.
+            ValueError: The data do not fit, or a number is too small.
+        """
+        whole(repeats, "repeats")
+        whole(seed, "seed", 0)
+        names = [column.name for column in self.schema.columns]
+        source = memory(data, [*names, *(target.name for target in self.schema.targets)])
+        n = sum(batch.num_rows for batch in source.batches(source.names[:1]))
+        _, y, batch, _ = self.samples(source, slice(0, n), leave_out=True)
+        if (chosen := learned.some_rows(len(y), seed)) is not None:
+            y, batch = y[chosen], batch.take(chosen)
+        transform, rng = learned.transform_of(self.schema, Memory), np.random.default_rng(seed)
+        found = {
+            column.name: learned.rises(
+                self.networks, transform, batch, y, column.name, repeats, rng
+            )
+            for column in self.schema.columns
+        }
+        return alike(learned.as_importance(found), data, new_rows=True)
+
+    def partial_dependence(self, data: Any, column: str, *, points: int = 20) -> Any:
+        """Return the mean prediction if all rows had the same value in a column.
+
+        Args:
+            data: The rows, as for `TableModel.predict`; of more than 10,000, so many are taken at
+                random.
+            column: The name of the column.
+            points: The maximum number of values of a number or date: quantiles from 5 % to 95 %.
+
+        Returns:
+            A table of the same kind as the data: the values of the column, all categories of the
+            model for a category; and the mean prediction for each, named as `predict` names it.
+
+        Raises:
+            TypeError: ``data`` is another object, or ``points`` is not a whole number.
+            ValueError: The data do not fit, the model has no such column, or ``points`` is below 2.
+        """
+        whole(points, "points", 2)
+        found, batch = learned.find(self.schema, column), self._columns_of(data)
+        if (chosen := learned.some_rows(batch.num_rows, 0)) is not None:
+            batch = batch.take(chosen)
+        transform = learned.transform_of(self.schema, Memory)
+        made = learned.partial_dependence(
+            self.networks, self.schema, transform, batch, Memory(batch), found, points
+        )
+        return alike(made, data, new_rows=True)
+
+    def sensitivity(self, data: Any) -> Any:
+        """Return what would change each prediction, by column, in the units of the column.
+
+        A number has the derivative of the prediction, exact through the preprocessing, which
+        ``change`` calls "per 1". A category has the change that each other category would bring, a
+        date those of one day and of 365 days later, a time of day that of one hour later, and a
+        missing number that of the mean.
+
+        Args:
+            data: The rows, as for `TableModel.predict`.
+
+        Returns:
+            A table of the same kind as the data, with a line for each row and change: ``row``
+            (from 0), ``column``, ``value``, ``change``, and the change of the prediction, named as
+            `predict` names it: of the number in its units, or of each probability.
+
+        Raises:
+            TypeError: ``data`` is another object.
+            ValueError: The data do not fit.
+        """
+        batch = self._columns_of(data)
+        transform = learned.transform_of(self.schema, Memory)
+        made = sensitivity.of_rows(self.networks, self.schema, transform, batch, Memory(batch))
+        return alike(made, data, new_rows=True)
+
+    def _columns_of(self, data: Any) -> pa.Table:
+        """Return the columns of the model from data, as one table."""
+        import pyarrow as pa
+
+        names = [column.name for column in self.schema.columns]
+        source = memory(data, names)
+        self.check_columns(source)
+        return pa.concat_tables(source.batches(names)).combine_chunks()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made, tuple(getattr(self, field.name) for field in fields(self))
 
     def explain(
         self,
@@ -224,7 +214,8 @@ class TableModel(models.TableModel):
                 the last layer.
             data: The rows, as for `TableModel.predict`, with a column of the target unless
                 ``label`` says it.
-            label: The target of all rows, if the data has none.
+            label: The target of all rows, if the data has none; of several targets, numbers with
+                commas between them.
             member: Which network to explain, from 0, if the model has several.
             **options: The options of `Network.explain`.
 
@@ -237,7 +228,7 @@ class TableModel(models.TableModel):
         """
         network = self.member(member).network
         needed = [column.name for column in self.schema.columns]
-        needed += [] if label is not None else [self.schema.target.name]
+        needed += [] if label is not None else [each.name for each in self.schema.targets]
         source = memory(data, needed)
         n = sum(batch.num_rows for batch in source.batches(source.names[:1]))
         X, y, batch, _ = self.samples(source, slice(0, n), label)
@@ -270,7 +261,12 @@ class TableGroups(groups.GroupedModel):
         return self.models[group]
 
     def predict(
-        self, data: Any, *, spread: bool = False, new_groups: Literal["refuse", "empty"] = "refuse"
+        self,
+        data: Any,
+        *,
+        spread: bool = False,
+        new_groups: Literal["refuse", "empty"] = "refuse",
+        intervals: float | None = None,
     ) -> Any:
         """Return the prediction for each row, by the model of its group, in the order of the rows.
 
@@ -279,6 +275,7 @@ class TableGroups(groups.GroupedModel):
             spread: As for `TableModel.predict`.
             new_groups: Whether a row whose group has no model is an error, or has an empty
                 prediction and is named in a warning.
+            intervals: As for `TableModel.predict`; each group has its own.
 
         Returns:
             As `TableModel.predict`. A class that a group never had has the probability 0 there.
@@ -296,7 +293,9 @@ class TableGroups(groups.GroupedModel):
             [self.by, *(c.name for model in self.values() for c in model.schema.columns)]
         )
         source = memory(data, list(needed))
-        prediction = GroupedPrediction(self, source, spread=spread, new_groups=new_groups)
+        prediction = GroupedPrediction(
+            self, source, spread=spread, new_groups=new_groups, level=intervals
+        )
         return _predicted(prediction, data)
 
 
@@ -309,7 +308,7 @@ def _predicted(prediction: Prediction, data: Any) -> Any:
         warn(f"columns that the model does not know are ignored: {listed(unknown)}", stacklevel=3)
     for line in prediction.words():
         warn(line, stacklevel=3)
-    return _alike(result, data)
+    return alike(result, data)
 
 
 def read(path: str | os.PathLike[str]) -> models.TableModel | groups.GroupedModel:
@@ -333,7 +332,7 @@ def read_one(
             f"{os.fspath(path)} has a model for each {model.by}; read it with chainrule.load_groups"
         )
     facts = model.training, model.measures, model.version
-    return TableModel(model.network, model.schema, *facts, model.others)
+    return TableModel(model.network, model.schema, *facts, model.others, model.held_out)
 
 
 def read_groups(
@@ -344,3 +343,8 @@ def read_groups(
         raise ValueError(f"{os.fspath(path)} has one model; read it with chainrule.load_table")
     own = {name: read_one(one, path) for name, one in model.items()}
     return TableGroups(model.by, own, model.left_out, model.measures, model.version)
+
+
+def _made(*of: Any) -> TableModel:
+    """Return the model of its fields, for pickle: the class is not found by its public name."""
+    return TableModel(*of)

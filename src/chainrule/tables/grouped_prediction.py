@@ -16,11 +16,13 @@ from chainrule.tables import target as targets
 from chainrule.tables.groups import GroupedModel, GroupRows, groups_of
 from chainrule.tables.measures import Measured
 from chainrule.tables.notes import Notes
-from chainrule.tables.prediction import OUTSIDE, Prediction, labels, spreads
+from chainrule.tables.prediction import LOWER, OUTSIDE, UPPER, Prediction, ends, labels, spreads
 from chainrule.tables.source import Source, TableError, counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from chainrule.tables.model import TableModel
 
 REFUSE, EMPTY = "refuse", "empty"
 
@@ -46,13 +48,20 @@ class GroupedPrediction(Prediction):
     def __init__(
         self, model: GroupedModel, source: Source, kept: Sequence[str] = (),
         mark_far: bool = False, spread: bool = False, new_groups: str = REFUSE,
+        level: float | None = None,
     ) -> None:  # fmt: skip
         if spread and not all(one.others for one in model.values()):
             raise TableError(
                 "the models have one network each, and the spread is over several. Train them with "
                 "--members 8 or the like"
             )
-        self._begin(model, model.target, source, kept, mark_far, spread)
+        for name, one in model.items() if level is not None else ():
+            try:
+                one.held_out.need_intervals(one.schema, level or 0.0)
+            except ValueError as error:
+                raise TableError(f"{model.by} {name}: {error}") from None
+        self.targets = (model.target,)
+        self._begin(model, model.target, source, kept, mark_far, spread, level)
         self.new_groups = new_groups
         self.without: Counter[str | None] = Counter()
         self._seen: dict[str, _Seen] = {}
@@ -70,6 +79,7 @@ class GroupedPrediction(Prediction):
         values = np.full(n, np.nan)  # of a target that is a number
         spread = np.full((n, wide), np.nan)
         known = np.zeros(n, np.bool_)
+        within = np.full((2, n), np.nan)  # the ends of intervals
         far: list[list[str] | None] = [None] * n
         _, firsts = np.unique(codes, return_index=True)
         for code in codes[np.sort(firsts)].tolist():  # so that the first error is the first row's
@@ -87,6 +97,8 @@ class GroupedPrediction(Prediction):
             outputs[rows] = model.spread_out(name, mean)
             if target.task == "regress":
                 values[rows] = labels(model[name].schema.target, mean).to_numpy()
+            if self.level is not None:
+                within[:, rows] = ends(model[name], each, self.level)
             if self.spread:
                 spread[rows] = model.spread_out(name, each).std(axis=0, dtype=np.float64)
             known[rows] = True
@@ -100,11 +112,14 @@ class GroupedPrediction(Prediction):
         for j, name in enumerate(target.classes):
             of_class = pa.array(outputs[:, j].astype(np.float32))
             columns[f"probability_{name}"] = self._empty(of_class, known)
+        for j, name in enumerate((LOWER, UPPER) if self.level is not None else ()):
+            columns[name] = self._empty(pa.array(within[j]), known)
         for j, name in enumerate(spreads(target) if self.spread else []):
             columns[name] = self._empty(pa.array(spread[:, j].astype(np.float32)), known)
         if self.mark_far:
             columns[OUTSIDE] = pa.array(far, pa.list_(pa.string()))
-        self._score(batch.filter(pa.array(known)), outputs[known])
+        inside = [(within[0][known], within[1][known])] if self.level is not None else []
+        self._score(batch.filter(pa.array(known)), outputs[known], inside)
         return pa.table(columns)
 
     def _of(self, name: str) -> _Seen:
@@ -137,7 +152,8 @@ class GroupedPrediction(Prediction):
             else pc.if_else(pa.array(known), column, pa.scalar(None, column.type))
         )
 
-    def _truth(self, column: pa.ChunkedArray) -> NDArray[Any]:
+    def _truth(self, batch: pa.Table) -> NDArray[Any]:
+        column = batch.column(self.target.name)
         return targets.encode(self.target, column, self.model.missing, self.others)
 
     def _measure(self, y: NDArray[Any], outputs: NDArray[Any]) -> Measured:
@@ -167,3 +183,13 @@ class _Columns:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.column_names = list(names)
+
+
+def prediction_of(
+    model: TableModel | GroupedModel, source: Source, kept: Sequence[str], mark_far: bool,
+    spread: bool, new_groups: str, level: float | None = None,
+) -> Prediction:  # fmt: skip
+    """Return the predictions of a model, or of those of groups."""
+    if isinstance(model, GroupedModel):
+        return GroupedPrediction(model, source, kept, mark_far, spread, new_groups, level)
+    return Prediction(model, source, kept, mark_far, spread, level)

@@ -9,9 +9,12 @@ others, one vector each, and ``members`` in the description the seeds of all.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from chainrule._forks import cached_property
 from chainrule._version import __version__
@@ -21,23 +24,24 @@ from chainrule.storage.atomic import write_atomically
 from chainrule.storage.container import OpenFile, harmless, opened
 from chainrule.tables import target as targets
 from chainrule.tables.cells import CellError
+from chainrule.tables.held_out import HeldOut
 from chainrule.tables.measures import NAMES
 from chainrule.tables.notes import Notes
 from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.rows import slice_of
-from chainrule.tables.schema import Schema
+from chainrule.tables.schema import Schema, Target
 from chainrule.tables.source import Source, TableError, missing_texts
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from chainrule.ensemble import Ensemble
     from chainrule.network import Network
 
-VERSION = 3  # increased when an older program would misread the description
-_OF_ONE = 2  # the version of a model with one network
+VERSION = 4  # increased when an older program would misread the description
+_ENCODED = 3  # the version of one with members, or with pieces of numbers
+_OF_ONE = 2  # the version of a model with one network, and numbers that are standardised
 _MEMBER = f"{models.TABLE}.members."  # and a number from 1: the name of a tensor
 
 
@@ -48,6 +52,7 @@ class TableModel:
     ``network`` is the first of them, and ``others`` are the rest: networks of the same shape.
     ``training`` holds the settings and facts of its training, ``measures`` the measures of the
     model and of the baseline on the held-out rows. Both are plain data, for people to read.
+    ``held_out`` is what these rows tell about how far the predictions can be trusted.
     """
 
     network: Network
@@ -56,6 +61,7 @@ class TableModel:
     measures: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
     others: tuple[Network, ...] = ()
+    held_out: HeldOut = field(default_factory=HeldOut)
 
     def __post_init__(self) -> None:
         for i, other in enumerate(self.others, start=1):
@@ -89,15 +95,24 @@ class TableModel:
         """
         write_atomically(path, self.content())
 
+    @property
+    def _format(self) -> int:
+        """The version of the description: older programs read what has nothing new."""
+        if self.schema.more:
+            return VERSION
+        return _ENCODED if self.others or self.schema.is_encoded else _OF_ONE
+
     def content(self) -> bytes:
         """Return the bytes of the model's file."""
         about = {
-            "version": VERSION if self.others else _OF_ONE,
+            "version": self._format,
             "chainrule": self.version,
             "schema": self.schema.to_dict(),
             "training": self.training,
             "measures": self.measures,
         }
+        if told := self.held_out.to_dict():
+            about["held_out"] = told
         if self.others:
             about["members"] = [network.seed for network in self.networks]
         for network in self.networks:
@@ -183,7 +198,8 @@ class TableModel:
                 f"{source.path} lacks {'column' if len(missing) == 1 else 'columns'} "
                 f"{listed(missing)}, which the model needs; it has {listed(source.names)}"
             )
-        known = {*needed, self.schema.target.name, *(c.name for c in self.schema.left_out)}
+        of_targets = (target.name for target in self.schema.targets)
+        known = {*needed, *of_targets, *(c.name for c in self.schema.left_out)}
         return [name for name in source.names if name not in known]
 
     def samples(
@@ -198,9 +214,9 @@ class TableModel:
         import pyarrow as pa
 
         self.check_columns(source)
-        target = self.schema.target
         names = [column.name for column in self.schema.columns]
-        if label is None:
+        said = None if label is None else self._said(label)
+        for target in self.schema.targets if said is None else ():
             if target.name not in source.names:
                 raise TableError(
                     f"{source.path} has no column {target.name!r}, the target, which the loss "
@@ -210,21 +226,16 @@ class TableModel:
         batch, n = slice_of(source, names, rows.start, rows.stop)
         if batch is None:
             raise TableError(f"no row is in {rows.start}:{rows.stop}; {source.path} has {n:,} rows")
-        column = batch.column(target.name) if label is None else pa.array([label] * len(batch))
         notes = Notes()
         X = self.preprocessing.transform(batch, source, rows.start, notes)
-        try:
-            y = targets.encode(target, column, self.schema.missing)
-            bad = y < 0 if target.task == "classify" else y != y
-            if bad.any() and not leave_out:
-                raise CellError(int(bad.argmax()), "")
-        except CellError as error:
-            where = (
-                source.place(rows.start + error.row, target.name) if label is None else "--label"
-            )
-            missing = "the target is missing; fill it in, or choose other rows"
-            words = targets.no_class(target, error.text) if error.text else missing
-            raise TableError(f"{where}: {words}") from None
+        each = []
+        for j, target in enumerate(self.schema.targets):
+            column = batch.column(target.name) if said is None else pa.array([said[j]] * len(batch))
+            place = partial(source.place, column=target.name) if said is None else None
+            each.append(self._encoded(target, column, place, rows.start, leave_out))
+        bad = np.any([y < 0 if t.task == "classify" else y != y
+                      for t, y in zip(self.schema.targets, each, strict=True)], axis=0)  # fmt: skip
+        y = np.column_stack(each) if self.schema.more else each[0]
         if bad.any():
             if bad.all():
                 raise TableError(
@@ -232,9 +243,30 @@ class TableModel:
                     "rows"
                 )
             X, y, batch = X[~bad], y[~bad], batch.filter(pa.array(~bad))
-        if target.task == "regress":
-            y = ((y - target.mean) / target.scale)[:, None]
+        if self.schema.target.task == "regress":
+            mean, scale = np.array([(t.mean, t.scale) for t in self.schema.targets]).T
+            y = (y.reshape(len(y), len(self.schema.targets)) - mean) / scale
         return X, y, batch, notes
+
+    def _said(self, label: str) -> list[str]:
+        return targets.labels_of(self.schema, label) if self.schema.more else [label]
+
+    def _encoded(
+        self, target: Target, column: Any, place: Callable[[int], str] | None, start: int,
+        leave_out: bool,
+    ) -> NDArray[Any]:  # fmt: skip
+        """Return cells of a target; raise TableError for one that does not fit, or is missing."""
+        try:
+            y = targets.encode(target, column, self.schema.missing)
+            bad = y < 0 if target.task == "classify" else y != y
+            if bad.any() and not leave_out:
+                raise CellError(int(bad.argmax()), "")
+        except CellError as error:
+            where = "--label" if place is None else place(start + error.row)
+            missing = "the target is missing; fill it in, or choose other rows"
+            words = targets.no_class(target, error.text) if error.text else missing
+            raise TableError(f"{where}: {words}") from None
+        return y
 
 
 def load(path: str | os.PathLike[str]) -> TableModel | None:
@@ -263,7 +295,8 @@ def read(about: Any, network: Network, others: tuple[Network, ...] = ()) -> Tabl
     check(about)
     schema = Schema.from_dict(about["schema"])
     facts = about["training"], about["measures"], about["chainrule"]
-    return TableModel(network, schema, *facts, others)
+    held_out = HeldOut.from_dict(about.get("held_out", {}))
+    return TableModel(network, schema, *facts, others, held_out)
 
 
 def _members(file: OpenFile, about: dict[str, Any], first: Network) -> tuple[Network, ...]:

@@ -26,12 +26,20 @@ class Moments:
         off = X - mean
         # what rounding left in the mean is taken out of the squares
         squares = np.nansum(off * off, axis=0) - np.nansum(off, axis=0) ** 2 / counted
+        self._take(n, mean, squares, squares / counted)
+
+    def join(self, later: Moments) -> None:
+        """Learn from what others have seen of more rows."""
+        if len(later.n):
+            self._take(later.n, later.mean, later.variance * later.n, later.variance)
+
+    def _take(self, n: Floats, mean: Floats, squares: Floats, variance: Floats) -> None:
         if not len(self.n):
-            self.mean, self.variance, self.n = mean, squares / counted, n
+            self.mean, self.variance, self.n = mean, variance, n
             return
         total = np.maximum(self.n + n, 1)
         step = mean - self.mean
-        squares += self.variance * self.n + step * step * (self.n * n / total)
+        squares = squares + self.variance * self.n + step * step * (self.n * n / total)
         self.mean = np.where(self.n > 0, self.mean + step * (n / total), mean)
         self.variance, self.n = squares / total, self.n + n
 

@@ -123,6 +123,20 @@ class Notations:
             row = int(np.argmax(strings.is_valid().to_numpy(zero_copy_only=False)))
             self.first.setdefault(("", ""), (start + row, strings[row].as_py()))
 
+    def join(self, later: Notations, rows: int) -> None:
+        """Take in the notations of the next file, which begins at a row."""
+        self.cells += later.cells
+        self.found += later.found
+        self.pairs += later.pairs
+        for pair, (row, text) in later.first.items():
+            if len(self.first) <= _MOST_PAIRS + 1:
+                self.first.setdefault(pair, (rows + row, text))
+        self.grouped = self.grouped or later.grouped
+        self.special = self.special or later.special
+        self.sure |= later.sure
+        self.times += later.times
+        self.durations += later.durations
+
     @property
     def form(self) -> str | None:
         """The form that all cells have, or None; plain numbers have none either."""

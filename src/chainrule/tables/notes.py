@@ -60,6 +60,8 @@ class Notes:
                 )
             if (far := self.far.get(column.name)) and far.count:
                 low, high = (brief(x[0], column) for x in (column.low, column.high))
+                if low == high:
+                    low, high = (brief(x[0], column, 17) for x in (column.low, column.high))
                 many = f"{counted(far.count, 'value')} far outside"
                 lines.append(
                     f"column {column.name!r} has {many} the training rows, which hold {low} to "

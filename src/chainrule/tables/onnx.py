@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -25,7 +26,7 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
 
     A number is a double, NaN where it is missing; a date the same, in seconds since 1970; a
     category a text as the model has it, empty where it is missing. The outputs are "label" and
-    "probabilities" for classes, "variable" for a number, in the units of the target.
+    "probabilities" for classes, "variable" for a number, in the units of the target, (n, targets).
 
     Raises ImportError without the package onnx, OSError if the file cannot be written, ValueError
     if a column is named as an output is.
@@ -42,17 +43,25 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
     ]
     values: list[Value] = []
     marks: list[Value] = []
+    pieces: list[Value] = []
     for column in schema.numeric:
         x = _without(graph, Value(graph, column.name), column, schema.missing)
         parts = [x] if column.kind == "number" else _dates(graph, x)
         every = ("value",) if column.kind == "number" else DATE_PARTS
         for part, mean, scale in zip(column.parts, column.mean, column.scale, strict=True):
             z = (parts[every.index(part)] - mean) / scale
+            if column.squeezed(part):
+                z = z / graph.node("Sqrt", (z / column.clip) * (z / column.clip) + 1.0)
             values.append(graph.node("Where", graph.node("IsNaN", z), 0.0, z))
         if column.missing:
             marks.append(_as(graph, graph.node("IsNaN", x), TensorProto.DOUBLE))
+        pieces += _pieces(graph, parts[0], column)
     categories = [_one_hot(graph, column, schema.missing) for column in schema.categorical]
-    X = _as(graph, graph.node("Concat", *values, *marks, *categories, axis=1), TensorProto.FLOAT)
+    X = _as(
+        graph,
+        graph.node("Concat", *values, *marks, *categories, *pieces, axis=1),
+        TensorProto.FLOAT,
+    )
     inner = graph.other(net.dtype.name)
     x = X if net.dtype == np.float32 else _as(inner, X, inner.kind)
     a = graphs.layers(inner, net, x)
@@ -63,8 +72,13 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
     target, outputs = schema.target, []
     if target.task == "regress":
         wide = _as(graph, a, TensorProto.DOUBLE)
-        graph.node("Add", wide * target.scale, target.mean, to=graphs.RESULT)
-        outputs.append((graphs.RESULT, TensorProto.DOUBLE, ["n", 1]))
+        per_unit: Any = target.scale
+        offset: Any = target.mean
+        if schema.more:
+            pairs = np.array([(each.scale, each.mean) for each in schema.targets])
+            per_unit, offset = graph.constant(pairs[:, 0]), graph.constant(pairs[:, 1])
+        graph.node("Add", wide * per_unit, offset, to=graphs.RESULT)
+        outputs.append((graphs.RESULT, TensorProto.DOUBLE, ["n", len(schema.targets)]))
     else:
         index = graph.node(
             "Reshape", graphs.classes(inner, a, net.sizes[-1]), graph.whole([-1]),
@@ -82,6 +96,17 @@ def to_onnx(model: TableModel, path: str | os.PathLike[str]) -> None:
             "table, and train again."
         )
     graphs.write(path, graph, inputs, [helper.make_tensor_value_info(*o) for o in outputs], net)
+
+
+def _pieces(graph: Graph, x: Value, column: Column) -> list[Value]:
+    """Return the inputs of the pieces of a number, (n, pieces), or nothing."""
+    if not column.bins:
+        return []
+    low = graph.constant(np.array([column.bins[:-1]]))
+    steps = graph.constant(np.array([[b - a for a, b in itertools.pairwise(column.bins)]]))
+    places = (x - low) / steps
+    bounded = graph.node("Min", graph.node("Max", places, 0.0), 1.0)
+    return [graph.node("Where", graph.node("IsNaN", places), 0.0, bounded)]
 
 
 def _as(graph: Graph, x: Value, kind: int) -> Value:

@@ -2,9 +2,9 @@
 
 Numbers and the parts of dates are standardised (`StandardScaler`). A missing one then becomes 0,
 the mean (`SimpleImputer`), and another input marks it (`MissingIndicator`). Categories are one-hot
-(`OneHotEncoder`). All of this is fitted on the training rows alone (`fitting`), and kept in the
-schema as plain numbers and texts. The inputs are those of scikit-learn to the bit, without it:
-importing it takes longer than predicting.
+(`OneHotEncoder`). What the recipe adds to numbers is in `encoding`. All of this is fitted on the
+training rows alone (`fitting`), and kept in the schema as plain numbers and texts. The inputs are
+those of scikit-learn to the bit, without it: importing it takes longer than predicting.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.tables import cells, notation
+from chainrule.tables import cells, encoding, notation
 from chainrule.tables.cells import CellError, Floats
 from chainrule.tables.notation import TIME
 from chainrule.tables.notes import Far, Notes
@@ -82,6 +82,9 @@ class Preprocessing:
         self.schema = schema
         self.mean = np.array([x for column in schema.numeric for x in column.mean])
         self.scale = np.array([x for column in schema.numeric for x in column.scale])
+        clips = [c.clip * c.squeezed(part) for c in schema.numeric for part in c.parts]
+        self.squeezed = np.flatnonzero(clips)
+        self.clip = np.array(clips)[self.squeezed]
         self.units = len(schema.inputs)
 
     def transform(
@@ -94,8 +97,9 @@ class Preprocessing:
         X = np.zeros((batch.num_rows, self.units), dtype=np.float32)
         missing, numeric = self.schema.missing, self.schema.numeric
         end = len(self.mean)
+        bases: list[Floats] = []  # the numbers, or the days
         if numeric:
-            parts, bases = [], []
+            parts = []
             for column in numeric:
                 values = numeric_parts(batch, source, start, column, missing)
                 bases.append(values[0])
@@ -108,6 +112,8 @@ class Preprocessing:
                     notes.none[column.name] += n_none
             scaled = (np.column_stack(parts) - self.mean) / self.scale
             self._check_range(scaled, source, start)
+            if len(self.squeezed):
+                scaled[:, self.squeezed] = encoding.squeeze(scaled[:, self.squeezed], self.clip)
             X[:, :end] = np.where(np.isnan(scaled), 0.0, scaled)
             for column, values_ in zip(numeric, bases, strict=True):
                 if column.missing:
@@ -119,6 +125,11 @@ class Preprocessing:
             here = place >= 0
             X[rows[here], end + place[here]] = 1
             end += len(levels(column))
+        for column, values_ in zip(numeric, bases, strict=True):
+            if column.bins:
+                pieces = encoding.piecewise(values_, column.bins)
+                X[:, end : end + pieces.shape[1]] = pieces
+                end += pieces.shape[1]
         return X
 
     def _check_range(self, scaled: Floats, source: Source, start: int) -> None:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -100,6 +101,47 @@ def look(
     import pyarrow as pa
 
     wishes.check(source.names, target, source.path)
+    task = partial(examine, target=target, missing=missing, wishes=wishes)
+    first, *others = source.each(task)
+    source.counts = [first.n, *(seen.n for seen in others)]
+    for seen in others:
+        first.join(seen)
+    if not first.n:
+        raise no_rows(source.path)
+    findings = {name: one.decide(source) for name, one in first.looks.items()}
+    for name in wishes.drop:
+        findings[name] = Finding(name, "left out", (why or {}).get(name, "as requested"))
+    ordered = tuple(findings[name] for name in source.names if name != target)
+    if len({part.type for part in first.labels}) > 1:
+        raise TableError(
+            f"the target {target!r} is a number in some files of {source.path} and a text in "
+            "others. Write it alike in all"
+        )
+    return Profile(ordered, pa.concat_arrays(first.labels), first.n, first.none)
+
+
+@dataclass
+class Seen:
+    """What has been seen of a table, or of one file of it."""
+
+    looks: dict[str, _Look]
+    labels: list[pa.Array]
+    none: Counter[str]
+    n: int
+
+    def join(self, later: Seen) -> None:
+        """Take in what has been seen of the next file."""
+        for name, look in later.looks.items():
+            self.looks[name].join(look)
+        self.labels += later.labels
+        self.none += later.none
+        self.n += later.n
+
+
+def examine(source: Source, _: object, target: str, missing: Sequence[str], wishes: Wishes) -> Seen:
+    """Read a table, or one file of it, once."""
+    import pyarrow as pa
+
     names = [name for name in source.names if name != target and name not in wishes.drop]
     looks = {name: _Look(source, name, missing, wishes) for name in names}
     labels: list[Any] = []
@@ -125,13 +167,9 @@ def look(
             place = source.place(n + error.row, target)
             raise TableError(f"{place}: {error.text!r} is not a finite number") from None
         n += batch.num_rows
-    if not n:
-        raise no_rows(source.path)
-    findings = {name: one.decide() for name, one in looks.items()}
-    for name in wishes.drop:
-        findings[name] = Finding(name, "left out", (why or {}).get(name, "as requested"))
-    ordered = tuple(findings[name] for name in source.names if name != target)
-    return Profile(ordered, pa.concat_arrays([pa.array(part) for part in labels]), n, none)
+    for look in looks.values():
+        del look.source  # which stays where the file is
+    return Seen(looks, [pa.array(part) for part in labels], none, n)
 
 
 class _Look:
@@ -147,7 +185,7 @@ class _Look:
         self.all_dates = True
         self.first_no_date: tuple[int, str] | None = None  # where most are dates
         self.no_dates = 0  # cells that look like dates, such as 2024-02-31
-        self.counter: float | None = None  # the next cell of a column that numbers the rows
+        self.counts_from: float | None = None  # the first cell of a column that numbers the rows
         self.counts = self.whole = True  # as far as has been seen
         self.written = Notations()
         self.codes = True  # all are digits, and some begin with 0
@@ -251,14 +289,45 @@ class _Look:
         self.whole = self.whole and bool((present == np.floor(present)).all())
         if not self.counts or not len(values):
             return
-        first = values[0] if self.counter is None else self.counter
-        self.counts = first in (0, 1) if self.counter is None else True
-        if self.counts:
-            self.counts = bool((values == first + np.arange(len(values))).all())
-            self.counter = first + len(values)
+        if self.counts_from is None:
+            self.counts_from = float(values[0])
+        first = self.counts_from + self.rows
+        self.counts = bool((values == first + np.arange(len(values))).all())
 
-    def decide(self) -> Finding:
-        """Return what the column is."""
+    def join(self, later: _Look) -> None:
+        """Take in what has been seen of the column in the next file."""
+
+        def moved(place: tuple[int, str] | None) -> tuple[int, str] | None:
+            return None if place is None else (self.rows + place[0], place[1])
+
+        if self.counts_from is None:
+            self.counts_from = later.counts_from
+        elif later.counts_from is not None:
+            self.counts = self.counts and later.counts_from == self.counts_from + self.rows
+        self.counts = self.counts and later.counts
+        self.whole = self.whole and later.whole
+        self.family = self.family if later.family == "none" else later.family
+        self.first_text = self.first_text or moved(later.first_text)
+        self.first_no_date = self.first_no_date or moved(later.first_no_date)
+        self.all_dates = self.all_dates and later.all_dates
+        self.codes, self.code = self.codes and later.codes, self.code or later.code
+        self.code = self.code if self.codes else None
+        if self.distinct_rows is None:
+            self.distinct |= later.distinct
+            if later.distinct_rows is not None:
+                self.distinct_rows = self.values + later.distinct_rows
+            elif len(self.distinct) > _MOST_DISTINCT:
+                self.distinct_rows = self.values + later.values
+        self.written.join(later.written, self.rows)
+        self.rows += later.rows
+        self.values += later.values
+        self.numbers += later.numbers
+        self.dates += later.dates
+        self.no_dates += later.no_dates
+
+    def decide(self, source: Source) -> Finding:
+        """Return what the column of a table is."""
+        self.source = source
         name, wishes = self.name, self.wishes
         if name in wishes.categorical:
             return Finding(name, "category")
@@ -274,7 +343,7 @@ class _Look:
             return Finding(name, "left out", "it has no value in any row")
         numbers = self.family == "text" and self.numbers == self.values
         if self.family in ("number", "duration") or numbers:
-            if self.counts and self.rows > _FEW:
+            if self.counts and self.counts_from in (0, 1) and self.rows > _FEW:
                 return Finding(name, "left out", "it numbers the rows")
             if self._may_be_index() and self.whole and self._all_differ():
                 return Finding(name, "left out", "probably a dataframe's index: it has no name")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import mmap
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
@@ -148,19 +150,29 @@ def _map_of(array: Any) -> mmap.mmap | None:
 
 def fit(source: Source, fitting: Fitting, parts: NDArray[np.int8]) -> None:
     """Fit the preprocessing to the training rows of a table."""
-    _pass(source, fitting.see, None, parts)
+    chosen = parts == TRAIN
+    for of_file in source.each(partial(_fitted, fitting=fitting.fresh(), again=None), chosen):
+        fitting.join(of_file)
     if far := fitting.far_from_0:
-        _pass(source, fitting.see_again, [finding.name for finding in far], parts)
+        again = [finding.name for finding in far]
+        for of_file in source.each(partial(_fitted, fitting=fitting.fresh(), again=again), chosen):
+            fitting.join(of_file)
 
 
-def _pass(
-    source: Source, see: Callable[..., None], names: list[str] | None, parts: NDArray[np.int8]
-) -> None:
+def _fitted(
+    source: Source, chosen: NDArray[np.bool_], fitting: Fitting, again: list[str] | None
+) -> Fitting:
+    """Return what the chosen rows of a file teach, in the first pass or in that for some again."""
+    fitting = copy.deepcopy(fitting)  # in a cluster of threads others use it, too
+    fitting.source = source
+    see = fitting.see if again is None else fitting.see_again
     start = 0
-    for batch in source.batches(names):
-        see(batch, start, parts[start : start + batch.num_rows] == TRAIN)
+    for batch in source.batches(again):
+        see(batch, start, chosen[start : start + batch.num_rows])
         start += batch.num_rows
-    _check(source, start, len(parts))
+    _check(source, start, len(chosen))
+    del fitting.source  # which stays where the file is
+    return fitting
 
 
 def transform(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ DATE_PARTS = (
 LARGEST = 1e150  # beyond it, numbers have no variance in float64
 SMALLEST = 1e-100  # below it, dividing by a deviation overflows
 RARE, NONE = "(rare)", "(missing)"  # the inputs of rare and of missing categories
+STANDARDISED, SCALED = ", standardised", ", scaled"  # how a number has become an input
+BASES = ("value", "days")  # the parts that have no bounds of their own
 
 
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -37,6 +40,9 @@ class Column:
     ``missing``, one more input marks a missing value. ``words`` describe the column. ``low`` and
     ``high`` hold the least and the largest number, or day of a date, of the training rows, unless
     an older version wrote the file.
+
+    With a ``clip`` above 0, the number, or the days of a date, are squeezed between its negative
+    and itself after scaling. ``bins`` are the ends of pieces, each with an input (see `encoding`).
     """
 
     name: str
@@ -53,6 +59,8 @@ class Column:
     words: str = ""
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    clip: float = 0.0
+    bins: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind == "category":
@@ -62,6 +70,8 @@ class Column:
                 raise ValueError(f"column {self.name!r} has a category twice")
             if any(category.startswith("\0") for category in self.categories):
                 raise ValueError(f"column {self.name!r} has a category that begins with NUL")
+            if self.clip or self.bins:
+                raise ValueError(f"column {self.name!r} has categories, and pieces of numbers")
         else:
             known = ("value",) if self.kind == "number" else DATE_PARTS
             if not self.parts or any(
@@ -78,6 +88,23 @@ class Column:
                 raise ValueError(f"column {self.name!r} has a range that is malformed")
             for mean, scale in zip(self.mean, self.scale, strict=True):
                 _check_scale(f"column {self.name!r}", mean, scale)
+            self._check_encoding()
+
+    def _check_encoding(self) -> None:
+        if self.clip and not 0.01 <= self.clip <= 1e6:
+            raise ValueError(
+                f"column {self.name!r} is squeezed at {self.clip:.6g}; expected 0.01 to 1e6"
+            )
+        steps = [b - a for a, b in itertools.pairwise(self.bins)]
+        far = any(abs(end) > LARGEST for end in self.bins)
+        if len(self.bins) == 1 or far or not all(step >= SMALLEST for step in steps):
+            raise ValueError(
+                f"column {self.name!r} has pieces that are malformed; expected ends that rise"
+            )
+
+    def squeezed(self, part: str) -> bool:
+        """Return whether a part is bounded smoothly."""
+        return self.clip > 0 and part in BASES
 
 
 @dataclass(frozen=True)
@@ -130,14 +157,22 @@ class Schema:
     left_out: tuple[LeftOut, ...]
     target: Target
     missing: tuple[str, ...]  # the texts that stand for "no value"
+    more: tuple[Target, ...] = ()  # targets beside the first; all are numbers then
 
     def __post_init__(self) -> None:
+        if self.more and any(target.task == "classify" for target in self.targets):
+            raise ValueError("one of several targets has classes; expected numbers")
         names = [c.name for c in self.columns] + [c.name for c in self.left_out]
-        names.append(self.target.name)
+        names += [target.name for target in self.targets]
         if len(set(names)) < len(names):
             raise ValueError("two columns have the same name")
         if not self.columns:
             raise ValueError("no column is left to learn from")
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """All targets, in the order of the outputs; one alone may have an output for each class."""
+        return (self.target, *self.more)
 
     @property
     def numeric(self) -> list[Column]:
@@ -146,7 +181,7 @@ class Schema:
 
     @property
     def categorical(self) -> list[Column]:
-        """The categories, whose inputs come last."""
+        """The categories, whose inputs come after those of numbers."""
         return [column for column in self.columns if column.kind == "category"]
 
     @property
@@ -156,22 +191,38 @@ class Schema:
         for column in self.numeric:
             for part in column.parts:
                 of = "" if part == "value" else f" ({part})"
-                names.append(f"{column.name}{of}, standardised")
+                how = SCALED if column.squeezed(part) else STANDARDISED
+                names.append(f"{column.name}{of}{how}")
         names += [f"{column.name} is missing" for column in self.numeric if column.missing]
         for column in self.categorical:
             names += [f"{column.name}={category}" for category in levels(column)]
+        for column in self.numeric:
+            for low, high in itertools.pairwise(column.bins):
+                names.append(f"{column.name} from {low:.12g} to {high:.12g}")
         return names
 
     @property
     def outputs(self) -> list[str]:
         """The name of each output of the network."""
         if self.target.task == "regress":
-            return [f"{self.target.name}, standardised"]
+            return [f"{target.name}{STANDARDISED}" for target in self.targets]
         return [f"{self.target.name}={name}" for name in self.target.classes]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return asdict(self)
+        about = asdict(self)
+        for column in about["columns"]:  # older versions read those that need nothing new
+            for name in ("clip", "bins"):
+                if not column[name]:
+                    del column[name]
+        if not self.more:
+            del about["more"]
+        return about
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether a number is squeezed, or has pieces."""
+        return any(column.clip or column.bins for column in self.columns)
 
     @classmethod
     def from_dict(cls, about: Any) -> Schema:
@@ -182,6 +233,7 @@ class Schema:
             tuple(_read(LeftOut, item) for item in _items(about["left_out"], "left_out")),
             _read(Target, about["target"]),
             tuple(_text(item, "missing") for item in _items(about["missing"], "missing")),
+            tuple(_read(Target, item) for item in _items(about["more"], "more")),
         )
 
 
@@ -206,9 +258,10 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-_SINCE_2: Mapping[str, dict[str, Any]] = {  # what files of version 1 lack
-    "Column": {"low": (), "high": ()},
+_LATER: Mapping[str, dict[str, Any]] = {  # what files of versions 1 and 2 lack
+    "Column": {"low": (), "high": (), "clip": 0.0, "bins": ()},
     "Target": {"form": ""},
+    "Schema": {"more": ()},
 }
 
 
@@ -220,11 +273,11 @@ def _read(kind: type[Any], about: Any) -> Any:
         value = about[field.name]
         expected = str(field.type)
         if expected == "tuple[float, ...]":
-            value = tuple(_number(item, field.name) for item in _items(value, field.name))
+            value = tuple(finite(item, field.name) for item in _items(value, field.name))
         elif expected == "tuple[str, ...]":
             value = tuple(_text(item, field.name) for item in _items(value, field.name))
         elif expected == "float":
-            value = _number(value, field.name)
+            value = finite(value, field.name)
         elif expected == "bool":
             if not isinstance(value, bool):
                 raise ValueError(f"its {field.name} is {value!r}; expected true or false")
@@ -241,7 +294,7 @@ def _read(kind: type[Any], about: Any) -> Any:
 def _checked(kind: type[Any], about: Any) -> Any:
     names = {field.name for field in fields(kind)}
     if isinstance(about, dict):
-        about = {**_SINCE_2.get(kind.__name__, {}), **about}
+        about = {**_LATER.get(kind.__name__, {}), **about}
     if not isinstance(about, dict) or about.keys() != names:
         raise ValueError(
             f"its {kind.__name__.lower()} is malformed; expected the keys "
@@ -256,7 +309,8 @@ def _items(value: Any, name: str) -> Sequence[Any]:
     return value
 
 
-def _number(value: Any, name: str) -> float:
+def finite(value: Any, name: str) -> float:
+    """Return a finite number of JSON; raise ValueError, with its name, for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1000 else math.inf
     if not isinstance(value, float) or not math.isfinite(value):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
+T = TypeVar("T")
 BATCH = 1 << 16  # rows in a batch
 
 # What stands for "no value" in a text file: the marks of pandas, R and SQL, and a question mark.
@@ -69,6 +72,7 @@ class Source(ABC):
         self._state = _state_of(file)
         self.names: list[str] = []
         self.unnamed: str | None = None  # the name of the first column, if the file has none for it
+        self.counts: list[int] = []  # the rows of each file, once they have been counted
 
     @abstractmethod
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -95,6 +99,15 @@ class Source(ABC):
                     held, rows = table.slice(BATCH).to_batches(), rows - BATCH
             if rows:
                 yield pa.Table.from_batches(held)
+
+    def each(
+        self, task: Callable[[Source, Any], T], cut: NDArray[np.bool_] | None = None
+    ) -> Iterator[T]:
+        """Yield what a task returns for each file of the table, in order; see `Files`.
+
+        It is called with the file and, of something that is given for each row, what belongs to it.
+        """
+        yield task(self, cut)
 
     @contextmanager
     def _unchanged(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from chainrule.tables import cells
 from chainrule.tables.cells import CellError
 from chainrule.tables.notation import TIME, Notations, is_symbolic
 from chainrule.tables.profile import NUMBERS_FROM, quoted
-from chainrule.tables.schema import LARGEST, Labels, Target, Task
+from chainrule.tables.schema import LARGEST, Labels, Schema, Target, Task
 from chainrule.tables.source import NothingToLearnError, Source, TableError
 
 if TYPE_CHECKING:
@@ -25,14 +26,18 @@ _FEW_NUMBERS = 20  # whole numbers with this many values or fewer are classes
 
 
 def understand(
-    source: Source, name: str, column: pa.Array, task: Task | None
+    source: Source,
+    name: str,
+    column: pa.Array,
+    task: Task | None,
+    none: Mapping[str, int] | None = None,
 ) -> tuple[Target, NDArray[Any]]:
     """Return the target and its values: classes (n,) with -1, or numbers with NaN, where missing.
 
     If ``task`` is None, texts are classes; whole numbers are classes if they take 2 values, or up
     to 20 and no more than the square root of the rows; other numbers are a quantity.
-    Raises TableError if there is nothing to learn: no value, the same value in every row, or a
-    different class in each.
+    ``none`` counts the texts that were taken for no value. Raises TableError if there is nothing to
+    learn: no value, the same value in every row, or a different class in each.
     """
     numbers, form = _as_numbers(column), ""
     written = Notations()
@@ -42,7 +47,7 @@ def understand(
         if form and form != TIME:
             numbers = cells.numbers(column, (), form)
     elif task != "regress" and _has_codes(column):
-        return _classes(name, column, None)
+        return _classes(name, column, None, none)
     if numbers is None:
         if task != "classify":
             _check_texts(source, name, column, written)
@@ -59,20 +64,21 @@ def understand(
             )
         if task is None and cells.count_numbers(column) >= NUMBERS_FROM * _present(column):
             raise _mistake(source, name, column)
-        return _classes(name, column, numbers)
+        return _classes(name, column, numbers, none)
     present = numbers[~np.isnan(numbers)]
     if not len(present):
         raise NothingToLearnError(
-            f"the target {name!r} has no value in any row. Name another column with --target."
+            f"the target {name!r} has no value in any row{taken_for_none(none)}. Name another "
+            "column with --target."
         )
     distinct = np.unique(present)
     if len(distinct) == 1:
-        raise _constant(name, _written(float(distinct[0])))
+        raise _constant(name, _written(float(distinct[0])), none)
     if task is None:
         few = len(distinct) <= 2 or len(distinct) <= min(_FEW_NUMBERS, math.isqrt(len(present)))
         task = "classify" if few and (distinct == np.floor(distinct)).all() else "regress"
     if task == "classify":
-        return _classes(name, column, None if form else numbers)
+        return _classes(name, column, None if form else numbers, none)
     large = np.abs(numbers) > LARGEST
     if large.any():
         row = int(np.argmax(large))
@@ -113,7 +119,10 @@ def _check_texts(source: Source, name: str, column: pa.Array, written: Notations
 
 
 def _classes(
-    name: str, column: pa.Array, numbers: NDArray[np.float64] | None
+    name: str,
+    column: pa.Array,
+    numbers: NDArray[np.float64] | None,
+    none: Mapping[str, int] | None,
 ) -> tuple[Target, NDArray[np.int64]]:
     """Return the classes in order, and the class of each row."""
     kind: Labels
@@ -132,7 +141,7 @@ def _classes(
         inverse = ranks[coded.indices.to_numpy(zero_copy_only=False)]
         kind = "text"
     if len(labels) == 1:
-        raise _constant(name, labels[0])
+        raise _constant(name, labels[0], none)
     counts = np.bincount(inverse)
     advice = "" if numbers is None else ". If it is a quantity, add --task regress."
     if counts.max() == 1:
@@ -163,6 +172,16 @@ def _mistake(source: Source, name: str, column: pa.Array) -> TableError:
 
 def _present(column: pa.Array) -> int:
     return len(column) - int(column.null_count)
+
+
+def check_counts(source: Source, name: str, y: NDArray[Any]) -> None:
+    """Raise TableError unless the target can be a count: nowhere below 0."""
+    if (below := y < 0).any():
+        row = int(below.argmax())
+        raise TableError(
+            f"{source.place(row, name)}: the target is {y[row]:.6g}; --loss poisson needs counts, "
+            "0 or more"
+        )
 
 
 def encode(
@@ -253,18 +272,30 @@ def _written(value: float) -> str:
     return str(int(value)) if value == math.floor(value) and abs(value) < 2**53 else repr(value)
 
 
-def _constant(name: str, value: str) -> NothingToLearnError:
+def _constant(name: str, value: str, none: Mapping[str, int] | None) -> NothingToLearnError:
+    every = "every row that has one" if none else "every row"
     return NothingToLearnError(
-        f"the target {name!r} is {value} in every row, so there is nothing to learn. Name another "
-        "column with --target."
+        f"the target {name!r} is {value} in {every}{taken_for_none(none)}, so there is nothing to "
+        "learn. Name another column with --target."
     )
 
 
-def check_counts(source: Source, name: str, y: NDArray[Any]) -> None:
-    """Raise TableError unless the target can be a count: nowhere below 0."""
-    if (below := y < 0).any():
-        row = int(below.argmax())
+def taken_for_none(none: Mapping[str, int] | None) -> str:
+    """Return which texts of a target were taken for no value, and how to keep them, or nothing."""
+    if not none:
+        return ""
+    common = sorted(none.items(), key=lambda each: -each[1])[:5]
+    shown = ", ".join(f"{text!r} {count:,}" for text, count in common)
+    return f" (taken for no value: {shown}; if they are classes, keep them with --missing '')"
+
+
+def labels_of(schema: Schema, label: str) -> list[str]:
+    """Return the value of each target in a text such as 3.2,5."""
+    said = label.split(",")
+    if len(said) != len(schema.targets):
+        names = [target.name for target in schema.targets]
         raise TableError(
-            f"{source.place(row, name)}: the target is {y[row]:.6g}; --loss poisson needs counts, "
-            "0 or more"
+            f"--label is {label!r}; expected a number for each of {listed(names)}, in this order, "
+            "with commas between them"
         )
+    return said

@@ -7,27 +7,28 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.equations.checks import listed
 from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
 from chainrule.storage import models
-from chainrule.tables import measures, profile, rows
+from chainrule.tables import measures, profile, rows, several
 from chainrule.tables import target as targets
-from chainrule.tables.fitting import Fitting, mean_and_deviation
+from chainrule.tables.encoding import PIECES
+from chainrule.tables.fitting import Fitting
 from chainrule.tables.measures import Measured
 from chainrule.tables.model import TableModel
+from chainrule.tables.own_rows import own_rows
 from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.profile import Finding, Wishes
 from chainrule.tables.replayed import replayed
 from chainrule.tables.roles import Roles, collect
-from chainrule.tables.schema import SMALLEST, Schema, Task
-from chainrule.tables.source import MISSING, NothingToLearnError, Source, TableError, no_rows
+from chainrule.tables.schema import Schema, Task
+from chainrule.tables.source import MISSING, NothingToLearnError, Source, TableError
 from chainrule.tables.split import (
     PARTS,
     TEST,
@@ -37,6 +38,7 @@ from chainrule.tables.split import (
     split_by_group,
     split_by_time,
 )
+from chainrule.tables.watching import recorded
 from chainrule.training.callbacks import Callback, EarlyStopping
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ LOSSES = {
     "squared": "half_squared_error", "absolute": "absolute_error", "huber": "huber",
     "poisson": "poisson",
 }  # fmt: skip
+
+
+MOST_TUNED = 1_000_000  # cells of a table that the tuned recipe takes on; see `recipe`
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ class Settings:
     max_categories: int | None = None
     seed: int = 0
     members: int = 1  # networks, whose mean is the prediction
+    recipe: Literal["tuned", "plain"] = "plain"
+    more_targets: tuple[str, ...] = ()  # numbers that the same network predicts as well
     missing: tuple[str, ...] = MISSING
     wishes: Wishes = field(default_factory=Wishes)
     roles: Roles = field(default_factory=Roles)
@@ -95,6 +102,7 @@ class Prepared:
     none: Counter[str]  # the texts of the target that were taken for no value
     weight: dict[int, NDArray[np.float64]]  # of the rows of each part; empty if none are given
     own_validation: bool = False  # its rows are those of another file
+    numbers: dict[int, NDArray[np.int64]] = field(default_factory=dict)  # of each part's rows
 
     @property
     def is_refit(self) -> bool:
@@ -121,11 +129,15 @@ class Prepared:
 
     def targets(self, part: int) -> NDArray[Any]:
         """Return the targets of a part as the network takes them."""
-        target = self.schema.target
-        if target.task == "classify":
-            return self.y[part]
-        scaled = (self.y[part] - target.mean) / target.scale
-        return np.asarray(scaled, dtype=np.float32)[:, None]
+        return standardised(self.schema, self.y[part])
+
+
+def standardised(schema: Schema, y: NDArray[Any]) -> NDArray[Any]:
+    """Return classes as they are, or numbers of one or more targets as the network takes them."""
+    if schema.target.task == "classify":
+        return y
+    mean, scale = np.array([(target.mean, target.scale) for target in schema.targets]).T
+    return np.asarray((y.reshape(len(y), len(schema.targets)) - mean) / scale, dtype=np.float32)
 
 
 def prepare(
@@ -146,59 +158,65 @@ def prepare(
             "learn from. If another character separates its columns, name it with --delimiter."
         )
     roles, wishes = settings.roles, settings.wishes
-    wishes.check(source.names, settings.target, source.path)
-    roles.check(source.names, settings.target, wishes, source.path)
-    dropped = replace(wishes, drop=(*wishes.drop, *roles.left_out))
+    for name in (settings.target, *settings.more_targets):
+        wishes.check(source.names, name, source.path)
+        roles.check(source.names, name, wishes, source.path)
+    dropped = replace(wishes, drop=(*wishes.drop, *roles.left_out, *settings.more_targets))
     if findings is not None:  # only the target is read
         dropped = Wishes(drop=tuple(name for name in source.names if name != settings.target))
     found = profile.look(source, settings.target, settings.missing, dropped, roles.left_out)
     given = collect(source, roles, settings.missing, wishes)
-    target, y = targets.understand(source, settings.target, found.target, settings.task)
+    target, y = targets.understand(source, settings.target, found.target, settings.task, found.none)
     classes = target.task == "classify"
+    all_targets, Y = [target], y[:, None]
+    if settings.more_targets:
+        several.check_number(target)
+        more = [
+            several.another(source, name, settings.task, settings.missing)
+            for name in settings.more_targets
+        ]
+        all_targets += [each for each, _ in more]
+        Y = np.column_stack([y, *(values for _, values in more)])
+        y = np.where(np.isnan(Y).any(axis=1), np.nan, y)  # a row has all targets, or is left out
     if settings.balanced and not classes:
         raise TableError(
             f"the target {target.name!r} is a number; --balanced needs classes (--task classify)"
         )
-    shares = settings.test, 0.0 if validation is not None else settings.validation
+    if found.n_rows * len(found.findings) > MOST_TUNED:
+        settings = replace(settings, recipe="plain")
+    tuned = settings.recipe == "tuned"  # on folds, without rows for validation alone
+    shares = settings.test, 0.0 if tuned or validation is not None else settings.validation
     if given.group is not None:
         parts = split_by_group(y, classes, *shares, settings.seed, given.group)
     elif given.time is not None:
         parts = split_by_time(y, classes, *shares, given.time)
     else:
         parts = split(y, classes, *shares, settings.seed)
-    fitting = Fitting(source, findings or found.findings, settings.missing)
+    known = findings or [f for f in found.findings if f.name not in settings.more_targets]
+    fitting = Fitting(source, known, settings.missing, PIECES if tuned else 0)
     rows.fit(source, fitting, parts)
     columns, left_out = fitting.finish(settings.max_categories)
     if not classes:
-        learned = y[parts == TRAIN]
-        mean, scale = mean_and_deviation(learned)
-        if learned.min() == learned.max():
-            raise NothingToLearnError(
-                f"the target {target.name!r} is the same in every training row, so there is "
-                "nothing to learn. Name another column with --target."
-            )
-        if scale < SMALLEST:
-            raise NothingToLearnError(
-                f"the target {target.name!r} varies too little, by {np.ptp(learned):.3g}. Write it "
-                "in a smaller unit."
-            )
-        if settings.loss == "poisson":  # an output above 0, in units of the mean
-            targets.check_counts(source, target.name, y)
-            mean, scale = 0.0, float(np.mean(learned))
-        target = replace(target, mean=mean, scale=scale)
+        learned = parts == TRAIN
+        all_targets = [
+            several.scaled(source, each, Y[:, j], Y[learned, j], settings.loss)
+            for j, each in enumerate(all_targets)
+        ]
     elif settings.loss is not None:
         raise TableError(
             f"the target {target.name!r} has classes, whose loss is cross-entropy; --loss needs a "
             "number (--task regress)"
         )
-    schema = Schema(tuple(columns), tuple(left_out), target, settings.missing)
+    schema = Schema(
+        tuple(columns), tuple(left_out), all_targets[0], settings.missing, tuple(all_targets[1:])
+    )
     if not models.fits({models.TABLE: schema.to_dict()}):
         raise TableError(
             f"{source.path} has {len(columns):,} columns that make {len(schema.inputs):,} inputs, "
             "too many for a model file. Leave some out with --drop, or lower --max-categories."
         )
     X, order = rows.transform(source, Preprocessing(schema), parts, settings.seed)
-    values = {part: y[parts == part] for part in PARTS.values()}
+    values = {part: (Y if schema.more else y)[parts == part] for part in PARTS.values()}
     weight = {}
     if given.weight is not None:
         weight = {part: given.weight[parts == part] for part in PARTS.values()}
@@ -210,7 +228,7 @@ def prepare(
                 )
     counts = {name: int((parts == part).sum()) for name, part in PARTS.items()}
     if validation is not None:
-        X[VALIDATION], values[VALIDATION], own = _of_file(validation, schema, settings)
+        X[VALIDATION], values[VALIDATION], own = own_rows(validation, schema, roles, wishes)
         counts["validation"] = len(X[VALIDATION])
         if own is not None:
             weight[VALIDATION] = own
@@ -218,41 +236,16 @@ def prepare(
         values[TRAIN] = values[TRAIN][order]
         if weight:
             weight[TRAIN] = weight[TRAIN][order]
+    numbers = {part: np.flatnonzero(parts == part) for part in PARTS.values()}
+    numbers[TRAIN] = numbers[TRAIN] if order is None else numbers[TRAIN][order]
     single: tuple[str, ...] = ()
     if classes and settings.test:
         absent = np.setdiff1d(np.arange(len(target.classes)), y[parts == TEST])
         single = tuple(target.classes[i] for i in absent)
     return Prepared(
         settings, source.path, schema, X, values, order is not None, len(parts),
-        counts, single, found.none, weight, validation is not None,
+        counts, single, found.none, weight, validation is not None, numbers,
     )  # fmt: skip
-
-
-def _of_file(
-    source: Source, schema: Schema, settings: Settings
-) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float64] | None]:
-    """Return the inputs, targets and weights of all rows of a validation file."""
-    roles, target = settings.roles, schema.target
-    for name in (target.name, roles.weight, *(column.name for column in schema.columns)):
-        if name is not None and name not in source.names:
-            raise TableError(
-                f"{source.path} lacks column {name!r}; a validation file needs the columns of the "
-                f"table, and has {listed(source.names)}"
-            )
-    preprocessing = Preprocessing(schema)
-    y: list[NDArray[Any]] = []
-    start = 0
-    with rows.Rows(preprocessing.units) as kept:
-        for batch in source.batches():
-            kept.append(preprocessing.transform(batch, source, start))
-            y.append(targets.encode_all(target, batch, source, start, schema.missing))
-            start += batch.num_rows
-        if not start:
-            raise no_rows(source.path)
-        X = kept.finish()
-    only = replace(roles, group=None, time=None)
-    weight = collect(source, only, settings.missing, settings.wishes).weight
-    return X, np.concatenate(y), weight
 
 
 _BATCHES = ((5_000, 32), (50_000, 128), (500_000, 512), (math.inf, 1024))  # by training rows
@@ -270,8 +263,13 @@ def penalty(settings: Settings, n: int) -> float:
     return min(0.01, 3 / n) if settings.l2 is None else settings.l2
 
 
-def make_network(prepared: Prepared, member: int = 0) -> Network:
-    """Return the network before training; members differ in their seeds, which count up."""
+def make_network(
+    prepared: Prepared, member: int = 0, *, inputs: int | None = None, l2: float | None = None
+) -> Network:
+    """Return the network before training; members differ in their seeds, which count up.
+
+    ``inputs`` and ``l2`` replace what the table and the settings say.
+    """
     settings, schema = prepared.settings, prepared.schema
     output, loss = "identity", LOSSES[settings.loss or "squared"]
     if schema.target.task == "classify":
@@ -279,10 +277,10 @@ def make_network(prepared: Prepared, member: int = 0) -> Network:
     elif settings.loss == "poisson":
         output = "softplus"
     return Network(
-        [len(schema.inputs), *settings.hidden, len(schema.outputs)],
+        [inputs or len(schema.inputs), *settings.hidden, len(schema.outputs)],
         hidden=settings.activation, output=output, loss=loss, dtype="float32",
         seed=(settings.seed + member) % 2**63, dropout=settings.dropout,
-        l2=penalty(settings, prepared.counts["training"]),
+        l2=penalty(settings, prepared.counts["training"]) if l2 is None else l2,
     )  # fmt: skip
 
 
@@ -311,7 +309,8 @@ def train(
             validation_data=validation if watched else None,
             sample_weight=prepared.weight.get(TRAIN),
             class_weight="balanced" if settings.balanced else None,
-            callbacks=[*stop, *callbacks], verbose=verbose, **options,
+            callbacks=[*stop, *callbacks], verbose=verbose,
+            **recorded(options, prepared.numbers[TRAIN]),
         )  # fmt: skip
 
 
@@ -322,7 +321,7 @@ def refit(
 
     It begins with the same weights and has the same settings, and the learning rate of each epoch
     is that of `fit`; so it needs no validation rows. Its own checkpoints are in a folder inside
-    ``checkpoint``.
+    ``checkpoint``, and its recording in one inside that of ``watch``.
     """
     epochs, optimizer = replayed(history)
     if checkpoint is not None:
@@ -342,6 +341,8 @@ def train_again(fit: Callable[..., T], prepared: Prepared, **options: Any) -> T:
     weight = None
     if prepared.weight:
         weight = np.concatenate([prepared.weight[part] for part in parts])
+    numbers = np.concatenate([prepared.numbers[part] for part in parts])
+    options = recorded(options, numbers if order is None else numbers[order], "refit")
     with rows.released([X]):
         return fit(
             X, y if order is None else y[order],
@@ -354,12 +355,17 @@ def train_again(fit: Callable[..., T], prepared: Prepared, **options: Any) -> T:
 
 def assess(network: Network | Ensemble, prepared: Prepared) -> tuple[Measured, Measured]:
     """Measure the network and the baseline on the test rows; return nothing if there are none."""
-    target, y = prepared.schema.target, prepared.y[TEST]
+    schema, y = prepared.schema, prepared.y[TEST]
+    target = schema.target
     if not len(y):
         return {}, {}
     with rows.released([prepared.X[TEST]]):
         outputs = network.predict(prepared.X[TEST])
     weight = prepared.weight.get(TEST)
+    if schema.more:
+        learned, of_learned = prepared.y[TRAIN], prepared.weight.get(TRAIN)
+        beside = several.baseline(schema, learned, y, of_learned, weight)
+        return several.measure(schema, y, outputs, weight), beside
     beside = measures.baseline(target, prepared.y[TRAIN], y, prepared.weight.get(TRAIN), weight)
     return measures.measure(target, y, outputs, weight), beside
 

@@ -240,6 +240,8 @@ class AtEpochEnd(Callback):
 
 def check(callbacks: object) -> list[Callback]:
     """Return the callbacks, plain functions as ones that are called at each epoch's end."""
+    if callbacks == ():
+        return []
     if isinstance(callbacks, Callback | str) or not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks must be a list, got {callbacks!r}")
     checked: list[Callback] = []

@@ -188,7 +188,11 @@ def _build(
     for i, state in enumerate(about["callbacks"]):
         arrays = {key: tensors[f"callbacks.{i}.{key}"] for key in state["arrays"]}
         callbacks.append((state["name"], {**state["values"], **arrays}))
-    settings = {**{key: about["settings"][key] for key in _SETTINGS}, "network": network}
+    settings = {
+        **{key: about["settings"][key] for key in _SETTINGS},
+        "micro_batches": about["settings"].get("micro_batches"),  # older files lack it
+        "network": network,
+    }
     if not isinstance(settings["optimizer"], dict):
         raise ValueError(f"its optimizer is {settings['optimizer']!r}")
     best = None if about["best"] is None else (about["best"][0], about["best"][1])
@@ -258,7 +262,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             for part in {**b, **a}
             if a.get(part) != b.get(part)
         ]
-    for key in ("batch_size", "clip_norm", "shuffle", "samples"):
+    for key in ("batch_size", "clip_norm", "micro_batches", "shuffle", "samples"):
         if old[key] != new[key]:
             found.append(f"{key} {_short(old[key])} there, {_short(new[key])} here")
     for name in [name for name in old["columns"] if name not in new["columns"]]:

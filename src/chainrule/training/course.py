@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chainrule.engines import Epoch, EpochResult, Failure
 from chainrule.equations import data
-from chainrule.random import epoch_order
+from chainrule.equations.optimizers import Optimizer
 from chainrule.training.callbacks import Callback, Run
 from chainrule.training.errors import where
 from chainrule.training.history import Epochs
@@ -36,11 +36,13 @@ class Course:
     failed: tuple[Failure, float] | None = field(
         init=False, default=None
     )  # and the rate of its step
+    _same: tuple[float, NDArray[np.float64]] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        shape = (len(self.task.samples), self.run.network.sizes[-1])
-        dtype = self.run.network.dtype
-        self.outputs = np.empty(shape, dtype=dtype) if self.task.measures else None
+        self.outputs = None
+        if self.task.measures:
+            network = self.run.network
+            self.outputs = np.empty((len(self.task.samples), network.sizes[-1]), network.dtype)
 
     @property
     def goes_on(self) -> bool:
@@ -52,6 +54,12 @@ class Course:
 
         ``known``: whatever the losses are.
         """
+        optimizer = self.task.plan.optimizer
+        rate = optimizer.learning_rate
+        if type(rate) is float and rate > 0 and type(optimizer).schedule is Optimizer.schedule:
+            if self._same is None or self._same[0] != rate:  # the usual case: the same all along
+                self._same = rate, np.full(self.task.steps, rate)
+            return self._same[1]
         monitored = "loss" if self.task.validation is None else "val_loss"
         losses = [] if known else self.run.history[monitored]
         return _learning_rates(self.task, self.run.epoch + ahead, losses)
@@ -60,8 +68,10 @@ class Course:
         """Return the next epoch, which begins now."""
         self.begun = perf_counter()
         task, seed = self.task, self.run.network.seed
-        order = epoch_order(seed, self.run.epoch, len(task.samples)) if task.shuffle else None
-        return Epoch(task.samples, task.plan, self.rates(), order, self.outputs)
+        order = task.order(seed, self.run.epoch) if task.shuffle else None
+        return Epoch(
+            task.samples, task.plan, self.rates(), order, self.outputs, number=self.run.epoch
+        )
 
     def take(self, epoch: Epoch, result: EpochResult) -> dict[str, float]:
         """Measure what the engine made of the epoch, and tell callbacks and keeper.

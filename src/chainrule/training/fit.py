@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chainrule.engines import State
+from chainrule.engines import Engine, State
 from chainrule.equations.checks import whole
 from chainrule.equations.optimizers import Optimizer
 from chainrule.training import callbacks as callback_room
@@ -28,6 +29,8 @@ from chainrule.training.task import Task, check_type
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
+    from chainrule.training.watching.recorder import Recorder
+    from chainrule.training.watching.settings import Watch
 
 
 def fit(
@@ -43,12 +46,14 @@ def fit(
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[int, float] | Literal["balanced"] | None = None,
     clip_norm: float | None = None,
+    micro_batches: int | None = None,
     metrics: Sequence[str | Metric] | None = None,
     callbacks: Sequence[Callback | Callable[..., object]] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     every: int | timedelta = 1,
     keep: int = 2,
     resume: bool = False,
+    watch: str | os.PathLike[str] | Watch | None = None,
     verbose: int = 1,
 ) -> History:
     """Train the network on samples.
@@ -73,6 +78,10 @@ def fit(
             or "balanced" for n / (number of classes · samples of the class). Multiplied with
             ``sample_weight``.
         clip_norm: Shorten a gradient whose norm, over all parameters, is above this to it.
+        micro_batches: Cut each batch into so many parts, and add the sums of their gradients as one
+            fixed tree: the bits of `chainrule.distributed.fit`, on this machine alone. The samples
+            are then cut into as many shards of consecutive rows, each shuffled on its own, and a
+            batch takes as many rows from each. ``batch_size`` must be a multiple.
         metrics: What to measure besides the loss: "accuracy", "mean_squared_error",
             "mean_absolute_error", "r2", or functions (y_true, y_pred) -> float. None measures the
             accuracy after a cross-entropy, and else nothing.
@@ -85,6 +94,9 @@ def fit(
         resume: Continue from the newest checkpoint in the folder, to the same bits as a run that
             was never interrupted. In an empty folder the run begins; a finished run is left as it
             is.
+        watch: A folder, or a `Watch`, in which the run is recorded: losses of all samples, norms,
+            spikes, and what every weight's moves are told from. `load_run` reads it. The network
+            ends with the same bits as without.
         verbose: 0 draws no progress bar. None is drawn where nobody sees a terminal or a notebook.
 
     Returns:
@@ -93,7 +105,8 @@ def fit(
     Raises:
         TypeError: An argument has the wrong type. Nothing has been changed.
         ValueError: An argument has an impossible value, data do not fit the network, or the folder
-            holds another run or only damaged checkpoints. Nothing has been changed.
+            holds another run or only damaged checkpoints, or the folder of ``watch`` holds
+            something else than a run. Nothing has been changed.
         NonFiniteError: A number stopped being finite. The network has the parameters from before
             that step, or the best ones with `EarlyStopping`.
         OSError: A checkpoint cannot be written.
@@ -101,6 +114,7 @@ def fit(
     Warns:
         CheckpointWarning: The newest checkpoint is damaged, and the run continues from an older
             one.
+        UserWarning: The recording cannot be written. The training goes on.
         EngineWarning: The compiled core lacks what is asked, and NumPy trains.
 
     Examples:
@@ -114,31 +128,74 @@ def fit(
     network.check_parameters()
     task = Task.check(
         network, X, y, sample_weight, class_weight, validation_data, optimizer, batch_size,
-        clip_norm, shuffle, metrics,
+        clip_norm, shuffle, metrics, micro_batches,
     )  # fmt: skip
+    if watch is not None and micro_batches is not None:
+        raise ValueError(
+            "watch and micro_batches cannot be combined: what a batch of micro-batches does is not "
+            "recorded. Leave one of them out"
+        )
+    return run(
+        task, epochs=epochs, callbacks=callbacks, checkpoint=checkpoint, every=every, keep=keep,
+        resume=resume, watch=watch, verbose=verbose,
+    )  # fmt: skip
+
+
+def run(
+    task: Task,
+    *,
+    epochs: int,
+    callbacks: Sequence[Callback | Callable[..., object]],
+    checkpoint: str | os.PathLike[str] | None,
+    every: int | timedelta,
+    keep: int,
+    resume: bool,
+    verbose: int,
+    watch: object = None,
+    computing: AbstractContextManager[Engine] | None = None,
+) -> History:
+    """Train as `fit` does; ``computing``, entered after all checks, gives another engine."""
+    network = task.network
     epochs = whole(epochs, "epochs")
     called = callback_room.check(callbacks)
     keeper = keepers.choose(checkpoint, every, keep, resume)
+    recorder = _recorder(watch, task, checkpoint)
+    if recorder is not None:
+        called.append(recorder)
     check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
 
     state = State(slots=task.plan.optimizer.start(network.parameters))
-    run = Run(network, History(task.columns), epochs, state, _describe=task.settings)
+    this = Run(network, History(task.columns), epochs, state, _describe=task.settings)
     shape = (epochs, task.steps, task.plan.batch_size, len(task.samples))
     screen = progress.screen(bool(verbose), *shape)
     with (
+        nullcontext(task.engine) if computing is None else computing as engine,
         Interrupt(screen.stopping) as interrupt,
-        keeper.keeping(run, called) as found,
-        screen.showing(run.history),
+        keeper.keeping(this, called) as found,
+        screen.showing(this.history),
     ):
-        course = Course(task, run, called, interrupt, keeper)
-        with started(called, run, found):
-            _epochs(course, screen)
+        if computing is not None:
+            task = replace(task, engine=engine)
+        course = Course(task, this, called, interrupt, keeper)
+        with started(called, this, found) if called or found else nullcontext():
+            _epochs(course, screen, engine if recorder is None else recorder)
         if course.failed is not None:
-            raise error_of(run, *course.failed)
-    return run.history
+            raise error_of(this, *course.failed)
+    return this.history
 
 
-def _epochs(course: Course, screen: progress.Screen) -> None:
+def _recorder(
+    watch: object, task: Task, checkpoint: str | os.PathLike[str] | None
+) -> Recorder | None:
+    if watch is None:
+        return None
+    from chainrule.training.watching import recorder, settings  # for runs that are watched
+
+    chosen = settings.choose(watch, checkpoint)
+    return recorder.Recorder(chosen, task.network, task.plan, task.engine, task.samples)
+
+
+def _epochs(course: Course, screen: progress.Screen, engine: Engine | Recorder) -> None:
     """Train epoch by epoch until the end or a reason to stop."""
     run, interrupt = course.run, course.interrupt
 
@@ -149,7 +206,7 @@ def _epochs(course: Course, screen: progress.Screen) -> None:
     while course.goes_on:
         screen.begin(run.epoch + 1)
         epoch = course.next()
-        result = course.task.engine.run_epoch(run.network, epoch, run.state, on_progress)
+        result = engine.run_epoch(run.network, epoch, run.state, on_progress)
         screen.trained(result.samples)
         if row := course.take(epoch, result):
             screen.end(row)

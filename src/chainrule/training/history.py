@@ -225,6 +225,17 @@ class Epochs:
         }
 
 
+class Histories(list[History]):
+    """The histories of many runs, as the screen sees them."""
+
+    def summary(self) -> str:
+        """Return one line: how many, how long they took, and between what their losses are."""
+        count, losses = len(self), [h["loss"][-1] for h in self if h["loss"]]
+        seconds = sum(sum(h["seconds"]) for h in self)
+        between = f": loss {number(min(losses))} to {number(max(losses))}" if losses else ""
+        return f"{count} network{'s' * (count != 1)} in {duration(seconds)}{between}"
+
+
 def number(value: float) -> str:
     """Return a number in four digits."""
     return f"{value:#.4g}".rstrip(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # `signal` looks handlers up in an enumeration
 import signal
 import threading
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from time import perf_counter
 from types import FrameType
 from typing import Any
 
+_SIGINT, _IGNORED = int(signal.SIGINT), int(signal.SIG_IGN)
 _PATIENCE = 0.1  # seconds from Ctrl-C after which the epoch's validation is left
 
 
@@ -32,15 +34,15 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
-            previous = signal.getsignal(signal.SIGINT)
-            if previous not in (None, signal.SIG_IGN):
+            previous = _signal.getsignal(_SIGINT)
+            if previous is not None and previous != _IGNORED:
                 self._previous = previous
-                signal.signal(signal.SIGINT, self._handle)
+                _signal.signal(_SIGINT, self._handle)
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+            _signal.signal(_SIGINT, self._previous)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self.asked:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from time import monotonic, time_ns
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from chainrule._exports import exported
 from chainrule.equations.checks import warn
 from chainrule.storage.atomic import write_atomically
 from chainrule.training.callbacks import Callback, Run
+
+if TYPE_CHECKING:
+    from chainrule.diagnose.record import RunRecord
 
 _PAUSE = 1.0  # seconds between two deliveries of rows, so that short epochs are not slowed down
 _LONGEST = 500  # characters of a parameter, and 100 of them and 1,000 numbers at once: MLflow's own
@@ -152,7 +155,31 @@ class TensorBoardLogger(_Deliverer):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._writers: dict[str, Any] = {}
+        self._logged: dict[Path, int] = {}  # the last step of each recorded run
         _imported("tensorboardX", "TensorBoardLogger", "tensorboard")
+
+    def log_run(self, run: RunRecord | str | os.PathLike[str]) -> None:
+        """Write the steps of a recorded run as scalars; the step is that of the run.
+
+        They go into the run ``steps`` in the folder: the loss and learning rate of each step, and
+        where norms were recorded the gradient norm, the noise scale, and the norms of each
+        parameter ("W[1]" is called "W.1", as tags have no brackets). Spikes are texts. Another
+        call adds the steps that came since, so that it may be called while a run goes on.
+
+        Args:
+            run: What `watch` or `load_run` returns, or its folder.
+
+        Raises:
+            TypeError: ``run`` is neither.
+            ValueError: The folder holds no recorded run.
+            OSError: The log cannot be written.
+        """
+        from chainrule.training import run_log  # for runs that were recorded
+
+        record = run_log.record_of(run)
+        key = record.folder.resolve()
+        done = self._logged.get(key, -1)
+        self._logged[key] = run_log.to_tensorboard(self.folder / "steps", record, done)
 
     def on_start(self, run: Run) -> None:
         """Forget earlier runs."""
@@ -222,6 +249,32 @@ class MLflowLogger(_Deliverer):
         _imported("mlflow", "MLflowLogger", "mlflow")
         self._client: Any = None
         self._run_id: str | None = None
+        self._logged: dict[Path, tuple[str, int]] = {}  # MLflow's run and the last step of each
+
+    def log_run(self, run: RunRecord | str | os.PathLike[str]) -> None:
+        """Send the steps of a recorded run to MLflow, as metrics; the step is that of the run.
+
+        They are those of `TensorBoardLogger.log_run`. What was watched becomes parameters, and
+        spikes a tag. Another call adds the steps that came since to the same MLflow run.
+
+        Args:
+            run: What `watch` or `load_run` returns, or its folder.
+
+        Raises:
+            TypeError: ``run`` is neither.
+            ValueError: The folder holds no recorded run.
+        """
+        from chainrule.training import run_log  # for runs that were recorded
+
+        record = run_log.record_of(run)
+        key, joined = record.folder.resolve(), False
+        self._client = import_module("mlflow").MlflowClient(tracking_uri=self.tracking_uri)
+        run_id, done = self._logged.get(key, ("", -1))
+        if not run_id:
+            run_id, joined = self._created(_flat(run_log.about(record)))
+        self._logged[key] = run_id, run_log.to_mlflow(self._client, run_id, record, done)
+        if not joined:
+            self._client.set_terminated(run_id, "FINISHED")
 
     def on_start(self, run: Run) -> None:
         """Begin an MLflow run; one that is resumed goes on instead."""
@@ -258,18 +311,23 @@ class MLflowLogger(_Deliverer):
             warn(f"MLflowLogger could not end its run: {error}")
 
     def _begin(self, run: Run) -> None:
+        told = [*_flat(run.settings), ("epochs", str(run.epochs))]
+        self._run_id, self._joined = self._created(told)
+
+    def _created(self, told: Iterable[tuple[str, str]]) -> tuple[str, bool]:
+        """Return the MLflow run to log to, with these parameters, and whether it was active."""
         active = import_module("mlflow").active_run()
         own = (self.experiment, self.run_name, self.tracking_uri) != (None, None, None)
-        if active is not None and not own:
-            self._run_id, self._joined = active.info.run_id, True
-        else:
+        joined = active is not None and not own
+        begun = active if joined else None
+        if begun is None:
             begun = self._client.create_run(self._experiment_id(), run_name=self.run_name)
-            self._run_id = begun.info.run_id
+        run_id: str = begun.info.run_id
         entities = import_module("mlflow.entities")
-        params = [entities.Param(key, value) for key, value in _flat(run.settings)]
-        params.append(entities.Param("epochs", str(run.epochs)))
+        params = [entities.Param(key, value) for key, value in told]
         for start in range(0, len(params), _AT_ONCE[0]):
-            self._client.log_batch(self._run_id, params=params[start : start + _AT_ONCE[0]])
+            self._client.log_batch(run_id, params=params[start : start + _AT_ONCE[0]])
+        return run_id, joined
 
     def _experiment_id(self) -> str:
         name = self.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")

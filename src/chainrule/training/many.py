@@ -21,13 +21,14 @@ from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Adam, Optimizer
 from chainrule.training import callbacks as callback_room
 from chainrule.training import keeper as keepers
-from chainrule.training import progress
+from chainrule.training import placed, progress
 from chainrule.training.callbacks import AtEpochEnd, Callback
-from chainrule.training.errors import error_of
+from chainrule.training.errors import NonFiniteError, error_of
 from chainrule.training.fit import started
-from chainrule.training.history import History, duration, number
+from chainrule.training.history import Histories, History
 from chainrule.training.interrupt import Interrupt
 from chainrule.training.metrics import Metric
+from chainrule.training.placed import Members, Trained
 from chainrule.training.task import Task, check_type
 from chainrule.training.together import Member, Part, PartTask, Rows, train
 
@@ -53,6 +54,8 @@ def fit_many(
     every: int | timedelta = 1,
     keep: int = 2,
     resume: bool = False,
+    on: Any = None,
+    watch: None = None,
     verbose: int = 1,
 ) -> list[History]:
     """Train many networks in one call, each as its own `Network.fit` would.
@@ -92,6 +95,11 @@ def fit_many(
         every: As in `Network.fit`.
         keep: As in `Network.fit`.
         resume: As in `Network.fit`.
+        on: Where to train: "dask://HOST:PORT" or "ray://HOST:PORT" for a cluster, "dask://local:2"
+            or "ray://local:2" for two processes on this machine, a client of Dask, or what
+            ``ray.init()`` returned. None trains in this process. The networks end with the same
+            bits on processors of one kind.
+        watch: Has to be None: networks that are trained side by side are not recorded.
         verbose: 0 draws no progress bar.
 
     Returns:
@@ -102,9 +110,13 @@ def fit_many(
         ValueError: An argument has an impossible value, or data do not fit a network, which the
             message names. Nothing has been changed.
         OSError: A checkpoint cannot be written.
+        ImportError: The engine that ``on`` names is not installed.
+        ConnectionError: ``on`` names a cluster that does not answer, or that has no workers.
+        RuntimeError: The workers of ``on`` cannot run chainrule, or no network could be trained.
 
     Warns:
-        RuntimeWarning: Numbers of a network stopped being finite.
+        RuntimeWarning: Numbers of a network stopped being finite; or, with ``on``, it could not be
+            trained: its history is empty, and its ``stop_reason`` says why.
 
     Examples:
         >>> import chainrule as cr
@@ -114,11 +126,16 @@ def fit_many(
         >>> len(histories), sum(history.loss[-1] < 0.01 for history in histories) > 10
         (20, True)
     """
+    if watch is not None:
+        raise ValueError(
+            f"watch is {watch!r}; fit_many records no run, because networks are trained side by "
+            "side. Record a network of its own: network.fit(X, y, watch=...)"
+        )
     call = Call(
         networks, X, y, rows, optimizer, epochs, batch_size, shuffle, seeds, validation_data,
         sample_weight, class_weight, clip_norm, metrics, callbacks, checkpoint, every, keep, resume,
     )  # fmt: skip
-    return fit_all([call], verbose)[0]
+    return fit_all([call], verbose)[0] if on is None else _elsewhere(call, on, verbose)
 
 
 @dataclass(frozen=True)
@@ -161,6 +178,21 @@ class Call:
         ]  # fmt: skip
         return _Checked(tasks, seeds, epochs, called, kept, folder is not None)
 
+    def as_arrays(self) -> Call:
+        """Return what other processes can be sent: arrays in place of frames and maps of files."""
+
+        def array(values: Any, name: str) -> Any:
+            return None if values is None else np.array(numeric(values, name))
+
+        validation = self.validation_data
+        if validation is not None:
+            validation = tuple(map(array, validation, ("X", "y", "sample_weight")))
+        return replace(
+            self, networks=(), rows=None, optimizer=None, seeds=None, X=array(self.X, "X"),
+            y=array(self.y, "y"), sample_weight=array(self.sample_weight, "sample_weight"),
+            validation_data=validation,
+        )  # fmt: skip
+
     def task(self, network: FeedForward, optimizer: Optimizer, X: Any, y: Any, s: Any) -> Task:
         """Check what a network is trained on."""
         return Task.check(
@@ -189,10 +221,21 @@ def fit_all(calls: Sequence[Call], verbose: int = 1) -> list[list[History]]:
     """
     checked = [call.checked() for call in calls]
     check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
+    everything, errors = _fit(checked, verbose)
+    for i, error in errors.items():
+        warn(f"network {i}: {error}", RuntimeWarning)
+    histories = iter(everything)
+    return [[next(histories) for _ in call.tasks] for call in checked]
+
+
+def _fit(
+    checked: Sequence[_Checked], verbose: int
+) -> tuple[list[History], dict[int, NonFiniteError]]:
+    """Train; return the histories, and the errors of those whose numbers were not finite."""
     count = sum(len(call.tasks) for call in checked)
     most = max((epochs for call in checked for epochs in call.epochs), default=1)
     screen = progress.screen(bool(verbose), most, max(count, 1), 1, count)
-    everything, members = _Histories(), list[Member]()
+    everything, members = Histories(), list[Member]()
     names: dict[tuple[str, ...], tuple[str, ...]] = {}  # once for all
     with ExitStack() as stack:
         undo = stack.enter_context(ExitStack())  # until every run has started
@@ -218,21 +261,55 @@ def fit_all(calls: Sequence[Call], verbose: int = 1) -> list[list[History]]:
         undo.pop_all()
         stack.enter_context(screen.showing(everything))
         train(members, interrupt, screen)
-    for i, member in enumerate(members):
-        if (course := member.failed) is not None and course.failed is not None:
-            warn(f"network {i}: {error_of(course.run, *course.failed)}", RuntimeWarning)
-    histories = iter(everything)
-    return [[next(histories) for _ in call.tasks] for call in checked]
+    errors = {
+        i: error_of(course.run, *course.failed)
+        for i, member in enumerate(members)
+        if (course := member.failed) is not None and course.failed is not None
+    }
+    return list(everything), errors
 
 
-class _Histories(list[History]):
-    """The histories of many runs, as the screen sees them."""
+def _elsewhere(call: Call, on: Any, verbose: int) -> list[History]:
+    """Make a call on the workers of a place."""
+    checked = call.checked()
+    check_type((bool, int, np.bool_, np.integer), verbose, "verbose must be 0 or 1")
+    placed.check(checked.callbacks, checked.tasks, call.checkpoint)
+    members = Members(
+        [task.network for task in checked.tasks],
+        [task.plan.optimizer for task in checked.tasks],
+        checked.seeds, checked.epochs, None if call.rows is None else list(call.rows),
+    )  # fmt: skip
+    shared = replace(call.as_arrays(), callbacks=checked.callbacks)
+    return placed.train(on, _on_worker, shared, checked.tasks, members, bool(verbose))
 
-    def summary(self) -> str:
-        count, losses = len(self), [h["loss"][-1] for h in self if h["loss"]]
-        seconds = sum(sum(h["seconds"]) for h in self)
-        between = f": loss {number(min(losses))} to {number(max(losses))}" if losses else ""
-        return f"{count} network{'s' * (count != 1)} in {duration(seconds)}{between}"
+
+def _on_worker(shared: Call, members: Members, threads: int | None) -> list[Trained | str]:
+    """Train some networks; return what came of each, or for those that failed the error."""
+    try:
+        return _trained(shared, members, threads)
+    except Exception:  # once more one by one, to find out whose it is
+        found: list[Trained | str] = []
+        for i in range(len(members.networks)):
+            try:
+                found += _trained(shared, members.some([i]), threads)
+            except Exception as error:
+                found.append(f"{type(error).__name__}: {error}")
+        return found
+
+
+def _trained(shared: Call, members: Members, threads: int | None) -> list[Trained | str]:
+    networks = [network.copy() for network in members.networks]
+    for network in networks:
+        network.threads = network.threads or threads
+    call = replace(
+        shared, networks=networks, optimizer=members.optimizers, epochs=members.epochs,
+        rows=members.rows, seeds=None if None in members.seeds else members.seeds,
+    )  # fmt: skip
+    histories, errors = _fit([call.checked()], verbose=0)
+    return [
+        Trained(network.parameters, history, str(errors[i]) if i in errors else None)
+        for i, (network, history) in enumerate(zip(networks, histories, strict=True))
+    ]
 
 
 def _optimizers(given: Any, count: int) -> list[Optimizer]:

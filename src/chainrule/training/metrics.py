@@ -85,7 +85,9 @@ def choose(
     """
     entropies = (CrossEntropy, BinaryCrossEntropy)
     if metrics is None:
-        metrics = ["accuracy"] if isinstance(network.loss, entropies) else []
+        if not isinstance(network.loss, entropies):
+            return {}
+        metrics = ["accuracy"]
     if isinstance(metrics, str) or not isinstance(metrics, Sequence):
         raise TypeError(f"metrics must be a list such as ['accuracy'], got {metrics!r}")
     chosen: dict[str, Measure] = {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -80,10 +80,9 @@ class Screen:
     def stopping(self) -> None:
         """Show that the run ends after this step."""
 
-    @contextmanager
-    def showing(self, history: Summarised) -> Iterator[None]:
+    def showing(self, history: Summarised) -> AbstractContextManager[None]:
         """Show the run while it lasts, and what it came to if nothing went wrong."""
-        yield
+        return nullcontext()
 
 
 class _LiveScreen(Screen):

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from chainrule import engines
 from chainrule.engines import Engine, Plan
+from chainrule.engines.micro import Cut, up_to
 from chainrule.equations import data
 from chainrule.equations.checks import positive, whole
 from chainrule.equations.data import Samples
@@ -23,6 +24,9 @@ from chainrule.training.metrics import Measure, Metric
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
+
+
+_ADAM = Adam()
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,21 @@ class Task:
         clip_norm: float | None,
         shuffle: bool,
         metrics: Sequence[str | Metric] | None,
+        micro_batches: int | None = None,
     ) -> Task:
         """Check the arguments of `fit`; see there."""
-        optimizer = Adam() if optimizer is None else optimizer
+        optimizer = _ADAM if optimizer is None else optimizer
         check_type(
             (Optimizer,), optimizer, "optimizer must be one such as Adam(learning_rate=0.001)"
         )
         batch_size = whole(batch_size, "batch_size")
+        if micro_batches is not None:
+            micro_batches = whole(micro_batches, "micro_batches")
+            if batch_size % micro_batches:
+                raise ValueError(
+                    f"batch_size must be a multiple of micro_batches, got {batch_size} and "
+                    f"{micro_batches}"
+                )
         if clip_norm is not None:
             positive(clip_norm, "clip_norm")
         check_type((bool, np.bool_), shuffle, "shuffle must be True or False")
@@ -80,7 +92,12 @@ class Task:
             validation = _validation_samples(network, validation_data)
         both = [samples] if validation is None else [samples, validation]
         measures = metric_room.choose(metrics, network, both)
-        plan = Plan(optimizer, min(batch_size, len(samples)), clip_norm)
+        plan = Plan(
+            optimizer,
+            min(batch_size, up_to(len(samples), micro_batches or 1)),
+            clip_norm,
+            micro_batches=micro_batches,
+        )
         engine = engines.choose(network.requested_engine, network, plan)
         return cls(network, samples, validation, plan, engine, bool(shuffle), measures)
 
@@ -88,6 +105,14 @@ class Task:
     def steps(self) -> int:
         """The steps of an epoch."""
         return -(-len(self.samples) // self.plan.batch_size)
+
+    def order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Return the order in which an epoch takes the samples."""
+        n = len(self.samples)
+        if self.plan.micro_batches is None:
+            order: NDArray[np.int64] = self.engine.epoch_orders(seed, epoch, 1, n)[0]
+            return order
+        return Cut.of(n, self.plan).order(seed, epoch)
 
     @property
     def columns(self) -> list[str]:
@@ -110,6 +135,7 @@ class Task:
             "optimizer": checkpoints.plain(plan.optimizer),
             "batch_size": plan.batch_size,
             "clip_norm": checkpoints.plain(plan.clip_norm),
+            "micro_batches": plan.micro_batches,
             "shuffle": self.shuffle,
             "samples": len(self.samples),
             "data": checkpoints.fingerprint(self.samples, self.network),
@@ -120,9 +146,8 @@ class Task:
 
 def _samples(network: FeedForward, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
     """Check samples, and put X and y in the network's dtype now rather than in every epoch."""
-    samples = data.samples(X, y, network.sizes, network.loss, weight, network.dtype)
-    rows = samples.y if samples.y.ndim == 1 else data.in_dtype(samples.y, network.dtype)
-    return Samples(data.in_dtype(samples.X, network.dtype), rows, samples.weights)
+    dtype = network.dtype
+    return data.samples(X, y, network.sizes, network.loss, weight, dtype, converted=True)
 
 
 def check_type(types: tuple[type, ...], value: object, need: str) -> None:

@@ -9,17 +9,12 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from chainrule.explorer import paper
 from chainrule.explorer.hosts.guard import Guard
 from chainrule.explorer.torch import pages
 
 if TYPE_CHECKING:
     from chainrule.explorer.torch.desk import Desk
-
-_NO_TOKEN = (
-    "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>chainrule</title>"
-    "<h1>The token is missing</h1><p>Open the whole address that was printed. It ends in "
-    "<code>?token=…</code></p></html>"
-)
 
 
 def create_app(desk: Desk, token: str, port: int, names: Iterable[str]) -> Any:
@@ -29,11 +24,11 @@ def create_app(desk: Desk, token: str, port: int, names: Iterable[str]) -> Any:
 
     @app.get("/", include_in_schema=False)
     async def tree(request: Request) -> Response:
-        return guard.admit(request, _NO_TOKEN) or HTMLResponse(desk.tree())
+        return guard.admit(request, paper.NO_TOKEN) or HTMLResponse(desk.tree())
 
     @app.get("/style.css", include_in_schema=False)
     async def style() -> Response:
-        return Response(pages.style(), media_type="text/css; charset=utf-8")
+        return Response(paper.style(), media_type="text/css; charset=utf-8")
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def icon() -> Response:
@@ -41,7 +36,7 @@ def create_app(desk: Desk, token: str, port: int, names: Iterable[str]) -> Any:
 
     @app.get("/open", include_in_schema=False)
     async def opened(request: Request) -> Response:
-        instead = guard.admit(request, _NO_TOKEN)
+        instead = guard.admit(request, paper.NO_TOKEN)
         if instead is not None:
             return instead
         asked = dict(request.query_params)

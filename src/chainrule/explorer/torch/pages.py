@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from html import escape
+from typing import Any
 from urllib.parse import quote
 
-from chainrule.equations.numbers import format_number
-from chainrule.explain.page_html import STYLE
+from chainrule.explain import page_html
+from chainrule.explorer import paper
+from chainrule.explorer.paper import number
 from chainrule.explorer.torch.tree import Module, Tensor, Tree
 from chainrule.foreign import rendering
 from chainrule.foreign.torch.explanation import TorchExplanation
@@ -18,46 +20,8 @@ ROWS, COLUMNS = 16, 8  # of a matrix that are shown at once
 _LARGEST = 10  # derivatives of a tensor, contributions of a call
 _DECADES = 8  # that the bar of a gradient's size spans
 
-PAGE_STYLE = """
-:root { color-scheme: light dark; --line: #8886; --bar: #2f6fb2; }
-@media (prefers-color-scheme: dark) { :root { --bar: #6aa9e8; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 0 auto; }
-body { padding: 0 1rem 3rem; background: Canvas; color: CanvasText; }
-header { display: flex; flex-wrap: wrap; gap: .6rem 1.5rem; align-items: end; padding: .8rem 0; }
-header { border-bottom: 1px solid var(--line); }
-header p { margin: 0; }
-h1 { font-size: 1.5rem; font-weight: 600; overflow-wrap: anywhere; }
-h2 { font-size: 1.1rem; margin: 1.6em 0 .4em; }
-label { display: block; font-size: .85rem; }
-input, button { font: inherit; padding: .25em .6em; box-sizing: border-box; max-width: 100%; }
-input, button { color: CanvasText; background: Canvas; border: 1px solid #888; }
-::placeholder { color: CanvasText; opacity: .75; }
-a { color: LinkText; }
-input[name="target"] { width: 20rem; }
-input[type="number"] { width: 6rem; }
-form { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: end; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: .4em 0; }
-caption { text-align: left; font-weight: 600; padding: .4em 0; }
-th, td { padding: .15em .7em; text-align: right; font-variant-numeric: tabular-nums; }
-th { font-weight: 600; font-size: .85rem; }
-td.shape { white-space: nowrap; }
-th:first-child, td:first-child, td.words { text-align: left; }
-td.words { min-width: 16rem; }
-thead th { border-bottom: 1px solid var(--line); }
-details { margin: .2em 0 .2em .9rem; padding-left: .6rem; border-left: 2px solid var(--line); }
-summary::before { content: "▸"; } details[open] > summary::before { content: "▾"; }
-summary { cursor: pointer; display: flex; flex-wrap: wrap; gap: 0 1rem; align-items: center; }
-summary .name { font-weight: 600; overflow-wrap: anywhere; }
-summary .small, .small { font-size: .85rem; }
-svg.bar rect { fill: var(--bar); }
-.cell { display: block; }
-.chainrule h2.top { font-size: 1.3rem; font-weight: normal; overflow-x: auto; border: 0; }
-"""
-
-
 _INSIDE = {  # what a derivation is inside a page: without a style, and scrolled by the keyboard
-    f"<style>{STYLE}</style>": "",
+    f"<style>{page_html.STYLE}</style>": "",
     "<h1 ": '<h2 class="top" tabindex="0" ',
     "</h1>": "</h2>",
     '<div class="formula wide">': '<div class="formula wide" tabindex="0">',
@@ -73,15 +37,6 @@ def address(target: str) -> str:
 def nowhere(target: str) -> str:
     """Return no address, for a page that opens nothing."""
     return ""
-
-
-def document(title: str, body: str, style: str) -> str:
-    """Return a whole page; ``style`` is the element that brings its style."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        f"<title>{escape(title)}</title>\n{style}\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
 
 
 def element(body: str) -> str:
@@ -101,24 +56,19 @@ def text(words: str) -> str:
 def served(title: str, body: str) -> str:
     """Return a page of the server, with the way back and a box for any target."""
     head = (
-        '<header><p><a href="/">All modules</a></p><form action="/open">'
+        '<p><a href="/">All modules</a></p><form action="/open">'
         '<div><label for="target">Open a module, a tensor or a number</label>'
         '<input id="target" name="target" required placeholder="fc1.weight[3,7]" '
         'autocomplete="off" spellcheck="false" maxlength="300"/></div>'
-        "<button>Open</button></form></header>"
+        "<button>Open</button></form>"
     )
-    style = '<link rel="stylesheet" href="/style.css"/>'
-    return document(f"{title} - chainrule", f"{head}\n<main>\n{body}\n</main>", style)
+    return paper.served(title, head, body)
 
 
 def saved(title: str, body: str) -> str:
     """Return a page that needs no other file."""
-    return document(f"{title} - chainrule", f"<main>\n{body}\n</main>", f"<style>{style()}</style>")
-
-
-def style() -> str:
-    """Return the style of all pages."""
-    return PAGE_STYLE + STYLE
+    body, style = f"<main>\n{body}\n</main>", f"<style>{paper.style()}</style>"
+    return paper.document(f"{title} - chainrule", body, style)
 
 
 def error(message: str) -> str:
@@ -297,22 +247,60 @@ def _numbers(caption: str, rows: list[tuple[str, float]], link: Link) -> str:
 
 def opened(why: TorchExplanation, found: Tree, link: Link, proof: bool, depth: int = 1) -> str:
     """Return the derivation of a number, with what it is made of as links."""
+    lines = [_head(why, link)]
+
+    def known(target: str) -> str:
+        return link(target) if found.tensor(target.partition("[")[0]) is not None else ""
+
+    lines += _through(why, known)
+    lines.append(_inside(rendering.fragment(why, depth, proof)))
+    if not proof:
+        proving = escape(f"{address(why.target)}&prove=1")
+        lines.append(f'<p><a href="{proving}">Prove it</a>: forward mode and a difference.</p>')
+    return "\n".join(lines)
+
+
+def explained(why: Any, link: Link) -> str:
+    """Return the proven derivation of a number that stands alone, without its run's other pages.
+
+    Args:
+        why: A `TorchExplanation`, or the `Explanation` of a model that is a `Network`.
+        link: Returns the address that opens a target, or "" for one that is not opened.
+    """
+    if not isinstance(why, TorchExplanation):
+        target = escape(str(why.target))
+        return f"<h1>{target}</h1>{_inside(page_html.fragment(why, 1))}"
+    parts = [
+        _head(why, link),
+        *_through(why, link),
+        _inside(rendering.fragment(why, 1, proof=True)),
+    ]
+    return "\n".join(parts)
+
+
+def _head(why: TorchExplanation, link: Link) -> str:
     name = why.target.partition("[")[0]
     said = f"The number is {number(why.number)}, ∂C/∂· is {number(why.value)}."
-    lines = [
-        f"<h1>{escape(why.target)}</h1>",
-        f"<p>{said} It stands in {_open(name, link)}.</p>",
-    ]
+    return f"<h1>{escape(why.target)}</h1>\n<p>{said} It stands in {_open(name, link)}.</p>"
+
+
+def _inside(derivation: str) -> str:
+    for old, new in _INSIDE.items():
+        derivation = derivation.replace(old, new)
+    return derivation
+
+
+def _through(why: TorchExplanation, link: Link) -> list[str]:
+    """Return a table for each call that reads a number, of what it makes of it."""
+    lines = []
     for term in why.terms:
         parts, rest = term.contributions.largest(_LARGEST)
         rows = []
         for part in parts:
-            name = part.element.partition("[")[0]
-            where = link if found.tensor(name) is not None else nowhere
             sample = "" if part.sample is None else str(part.sample)
             cells = [sample, number(part.adjoint), number(part.local), number(part.value)]
             cells = [f"<td>{cell}</td>" for cell in cells]
-            rows.append(f"<tr><td>{_open(part.element, where)}</td>{''.join(cells)}</tr>")
+            rows.append(f"<tr><td>{_open(part.element, link)}</td>{''.join(cells)}</tr>")
         if left := len(term.contributions) - len(parts):
             rows.append(
                 f"<tr><td>the other {left}</td>{'<td></td>' * 3}<td>{number(rest)}</td></tr>"
@@ -329,14 +317,7 @@ def opened(why: TorchExplanation, found: Tree, link: Link, proof: bool, depth: i
             f"<caption>{caption}</caption><thead><tr>{heads}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table></div>"
         )
-    derivation = rendering.fragment(why, depth, proof)
-    for old, new in _INSIDE.items():
-        derivation = derivation.replace(old, new)
-    lines.append(derivation)
-    if not proof:
-        proving = escape(f"{address(why.target)}&prove=1")
-        lines.append(f'<p><a href="{proving}">Prove it</a>: forward mode and a difference.</p>')
-    return "\n".join(lines)
+    return lines
 
 
 def _open(target: str, link: Link) -> str:
@@ -346,8 +327,3 @@ def _open(target: str, link: Link) -> str:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape)) or "one number"
-
-
-def number(value: float) -> str:
-    """Write a number with 4 significant digits."""
-    return format_number(value, 4).replace("-", "−")

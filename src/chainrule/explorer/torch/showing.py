@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,6 +10,7 @@ from chainrule._exports import exported
 from chainrule.explain import notation as notations
 from chainrule.explain.notation import Notation
 from chainrule.explorer import load
+from chainrule.explorer.serving import Served
 from chainrule.foreign.torch.explaining import needed
 from chainrule.storage.atomic import write_atomically
 
@@ -61,7 +60,7 @@ def explore_torch(
 
 
 @exported("chainrule")
-class TorchExplorer:
+class TorchExplorer(Served):
     """A page about one run of a PyTorch model, which `explore_torch` makes.
 
     It lists all modules with their parameters, gradients and results; every tensor can be looked
@@ -74,9 +73,8 @@ class TorchExplorer:
     """
 
     def __init__(self, desk: Any) -> None:
+        super().__init__()
         self._desk = desk
-        self._server: Any = None
-        self._thread: threading.Thread | None = None
 
     def explain(self, target: str) -> Any:
         """Explain a number of this run, or the gradients of a module.
@@ -97,57 +95,8 @@ class TorchExplorer:
         found: dict[str, Any] = self._desk.found.root.to_dict()
         return found
 
-    def start(self, port: int | None = None) -> str:
-        """Serve the page to this machine in the background, and return its address.
-
-        Args:
-            port: The port; None takes the first free one from 8765 on.
-
-        Raises:
-            ImportError: The packages of ``chainrule[explorer]`` are not installed.
-            ValueError: The port is not free.
-        """
-        if self._server is None:
-            create_app = load("torch.host").create_app
-            serving = load("hosts.server").Serving
-            self._server = serving(lambda *known: create_app(self._desk, *known), port=port)
-            self._thread = threading.Thread(target=self._server.run, daemon=True)
-            self._thread.start()
-        url: str = self._server.url
-        return url
-
-    def stop(self) -> None:
-        """Stop serving."""
-        if self._server is not None and self._thread is not None:
-            self._server.stop()
-            self._thread.join(10)
-        self._server = self._thread = None
-
-    def serve(self, port: int | None = None, browser: bool = True) -> None:
-        """Serve the page to this machine until Ctrl-C.
-
-        Args:
-            port: The port; None takes the first free one from 8765 on.
-            browser: Whether to open the page in the browser.
-
-        Raises:
-            ImportError: The packages of ``chainrule[explorer]`` are not installed.
-            ValueError: The port is not free.
-        """
-        import webbrowser
-
-        url = self.start(port)
-        sys.stdout.write(f"{url}\nPress Ctrl-C to stop.\n")
-        sys.stdout.flush()
-        if browser:
-            webbrowser.open(url)
-        try:
-            while self._thread is not None and self._thread.is_alive():
-                self._thread.join(0.5)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            self.stop()
+    def _make_app(self, *known: Any) -> Any:
+        return load("torch.host").create_app(self._desk, *known)
 
     def save(self, path: str | os.PathLike[str], targets: Iterable[str] = ()) -> None:
         """Write one HTML file with all modules, and the derivations of some numbers.

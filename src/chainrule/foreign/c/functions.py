@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from chainrule.equations import normal
+
 
 def _horner(coefficients: str, x: str) -> str:
     """Return a polynomial, powers ascending, as Horner's scheme."""
@@ -33,10 +35,9 @@ _CONSTANTS = {
             "0.5 0.1666657667 0.04166655421 0.008363232884 0.001392625083", "r"),
         "ATANH": _horner(
             "0.6666666732 0.3999970633 0.2859235799 0.217065758 0.2322432922", "s2"),
-        "ERFCX": _horner(
-            "1.276978391 -0.09276381574 -0.1660310904 0.1640504971 -0.05421199524 "
-            "-0.008024739103 0.008689252695 0.001230503217 -0.001395805088 -0.0003709284114 "
-            "0.0001608403463 6.807514759e-5", "t"),
+        "ABOVE_HALF": _horner(
+            "-0.0279467846 -0.06875666493 0.08275587249 -0.05415690288 0.02196175489 "
+            "-0.004014297058 -0.0009909772164 0.0006722485945 1.341677018e-5 -6.654942131e-5", "t"),
     },
     "float64": {
         "WORD": "uint64_t", "LOW": "-761.0", "LOG2_E": "1.4426950408889634074",
@@ -54,17 +55,7 @@ _CONSTANTS = {
             "0.22222222223333060497 0.18181818085922600213 0.15384620257534106314 "
             "0.13333176845154815784 0.11767999621908994712 0.10480378055059916646 "
             "0.099421746268553625476 0.063335142575231039087 0.15232286637463645911", "s2"),
-        "ERFCX": _horner(
-            "1.276978381552528718 -0.09276382658574601116 -0.1660303976152888362 "
-            "0.1640512800334416669 -0.05422000099207113883 -0.008034015082381490865 "
-            "0.008722653876530033307 0.001271338964933005977 -0.001456813956931684133 "
-            "-0.0004543408208269841468 0.0002063672802685968022 0.0001510391230618837701 "
-            "-1.510150925771987984e-6 -0.00003642318484214354175 -0.00001349187186640395527 "
-            "3.710456477895486875e-6 5.220886777056341933e-6 1.504090471146755503e-6 "
-            "-6.878048091518103378e-7 -8.34251590862639601e-7 -2.772830092070181001e-7 "
-            "1.358916720521425784e-7 1.800943602013930195e-7 3.084586816533899891e-8 "
-            "-4.522966395219402577e-8 -1.874418470245968757e-8 4.761857829888925545e-9 "
-            "2.811402672324179724e-9", "t"),
+        "ABOVE_HALF": _horner(" ".join(map(repr, normal.COEFFICIENTS)), "t"),
     },
 }  # fmt: skip
 
@@ -114,20 +105,41 @@ static inline real log_above(real u)
 """
 
 _NORMAL = """\
+/* What rounding took from the product p of a and b (Dekker). */
+static inline real rest_of(real a, real b, real p)
+{
+    const real as = R(SPLIT) * a, ah = as - (as - a), al = a - ah;
+    const real bs = R(SPLIT) * b, bh = bs - (bs - b), bl = b - bh;
+    return ((ah * bh - p) + ah * bl + al * bh) + al * bl;
+}
+
 /* f times the distribution function of the standard normal: together, since that may be denormal.
- * What rounding takes from z^2 is put back. */
+ * That of -x is e^(-x^2/2) (1/2 + p) / (1 + x). What rounding takes from x^2, sums and the quotient
+ * is put back. */
 static inline real normal(real z, real f)
 {
-    const real size = z < R(0.0) ? -z : z, w = size > R(LIMIT) ? R(LIMIT) : size;
-    const real split = R(SPLIT) * w, head = split - (split - w), end = w - head, square = w * w;
-    const real rest = ((head * head - square) + R(2.0) * head * end) + end * end;
-    const real x = w * R(0.70710678118654752440), t = (x - R(2.0)) / (x + R(2.0));
-    real lifted, m, upper;
+    const real size = z < R(0.0) ? -z : z, x = size > R(LIMIT) ? R(LIMIT) : size;
+    const real t = (x - R(4.0)) / (x + R(4.0)), p = (ABOVE_HALF) * ((x + x) / (x + R(4.0)));
+    const real top = R(0.5) + p, top_rest = p - (top - R(0.5));
+    const real under = R(1.0) + x;
+    const real under_rest = x < R(1.0) ? (R(1.0) - under) + x : (x - under) + R(1.0);
+    const real q = top / under, again = q * under;
+    const real q_rest = (((top - again) - rest_of(q, under, again))
+                         + (top_rest - q * under_rest)) / under;
+    const real square = x * x;
+    real lifted, m, e, tail, tail_rest, below, cut, above;
     m = power(square * R(-0.5), &lifted);
-    m = m - (R(1.0) + m) * (rest * R(0.5));
-    upper = (m * lifted + lifted) * ((ERFCX) / (x + x + R(1.0)) * R(0.5));
-    f = f > R(LIMIT) && z < R(0.0) ? R(LIMIT) : f < -R(LIMIT) ? -R(LIMIT) : f;
-    return z < R(0.0) ? upper * f * R(UNLIFT) : f * (R(1.0) - upper * R(UNLIFT));
+    m = m - (R(1.0) + m) * (rest_of(x, x, square) * R(0.5));
+    e = R(1.0) + m;
+    tail = e * q;
+    tail_rest = e * q_rest + (m - (e - R(1.0))) * q;
+    below = (f > R(LIMIT) ? R(LIMIT) : f < -R(LIMIT) ? -R(LIMIT) : f) * lifted;
+    below = (below * tail + below * tail_rest) * R(UNLIFT);
+    lifted *= R(UNLIFT);
+    cut = f * (tail * lifted);
+    above = f - cut;
+    above = above + (((f - above) - cut) - f * (tail_rest * lifted));
+    return z < R(0.0) ? below : above;
 }
 """
 

@@ -23,8 +23,9 @@ def explain_jax(
 
     The function is traced and its operations are computed once, in the dtype of the arguments.
     Numbers are JAX's: one reverse pass gives ∂C/∂ of every value, and forward mode on one operation
-    gives how its result moves. What is jitted is opened; a function with a derivative of its own
-    (custom_jvp, custom_vjp) and loops (scan, while, cond) are one operation each.
+    gives how its result moves. Most operations have their derivative in symbols, too; for others
+    the explanation says that there is none. What is jitted is opened; a function with a derivative
+    of its own (custom_jvp, custom_vjp) and loops (scan, while, cond) are one operation each.
 
     Args:
         loss: The function, as `jax.grad` takes it: from the arguments to one number.

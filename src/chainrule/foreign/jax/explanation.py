@@ -21,6 +21,7 @@ from chainrule.foreign import document
 from chainrule.foreign.asked import Asked, Index, check_index, listed, parse
 from chainrule.foreign.certificate import REVERSE, STEP, CallCertificate, central, verdict_of
 from chainrule.foreign.explanation import CallExplanation
+from chainrule.foreign.jax import formulas
 from chainrule.foreign.jax.tape import Operation, Tape, adjoints, column, is_real
 from chainrule.foreign.terms import (
     CallContribution,
@@ -113,8 +114,11 @@ class Run:
         found = dict(zip(real, jax.grad(loss)([self.leaves[i] for i in real]), strict=True))
         return [found.get(i) for i in range(len(self.leaves))]
 
-    def wide(self, slot: int, index: Index) -> Callable[[float], float] | None:
-        """Return the loss in float64 as a function of a shift, or None if it has none."""
+    def wide(self, slot: int, index: Index) -> tuple[Callable[[float], float], float] | None:
+        """Return the loss in float64 as a function of a shift, or None if it has none.
+
+        The second number is the spacing of the coarsest numbers on the way: a function may cast.
+        """
         with float64():
             leaves = [_widened(leaf) for leaf in self.leaves]
             tape = Tape(self.function, jax.tree_util.tree_unflatten(self._tree, leaves))
@@ -128,7 +132,14 @@ class Run:
             with float64():
                 return float(tape.run(leaves, change)[0])
 
-        return loss
+        with float64():
+            values = tape.run(leaves, lambda _, v: v)[1]
+        return loss, _coarsest(values)
+
+
+def _coarsest(values: list[Any]) -> float:
+    """Return the largest relative spacing of the numbers of values."""
+    return max(float(jnp.finfo(jnp.result_type(v)).eps) for v in values if is_real(v))
 
 
 def _part(key: Any) -> str:
@@ -205,12 +216,15 @@ class JaxExplanation(CallExplanation):
 
     def _terms(self, slot: int, index: Index) -> tuple[CallTerm, ...]:
         return tuple(
-            self._term(operation, out, moves)
+            self._term(operation, slot, index, out, moves)
             for operation in self._run.tape.readers(slot)
             for out, moves in column(operation, self._run.values, slot, index)
         )
 
-    def _term(self, operation: Operation, out: int, moves: Any) -> CallTerm:
+    def _term(
+        self, operation: Operation, slot: int, index: Index, out: int, moves: Any
+    ) -> CallTerm:
+        entry = formulas.find(operation)
         where = np.argwhere(moves) if moves.ndim else np.zeros((int(moves != 0), 0), dtype=int)
         at = tuple(where.T)
         local = moves[at] if moves.ndim else moves.reshape(-1)[: len(where)]
@@ -222,12 +236,15 @@ class JaxExplanation(CallExplanation):
             place = tuple(int(k) for k in where[i])
             return CallContribution(
                 self._element(out, place), None if samples is None else int(samples[i]),
-                float(behind[i]), float(local[i]), lambda: self._terms(out, place), lambda: None,
+                float(behind[i]), float(local[i]), lambda: self._terms(out, place),
+                lambda: formulas.local(operation, self._run.values, slot, index, out, place),
             )  # fmt: skip
 
         axis, rows = sample_axis(moves.shape, self.n_samples)
         return CallTerm(
-            operation.name, operation.scope, self._run.names[out], "", "", "forward mode",
+            operation.name, operation.scope, self._run.names[out],
+            "" if entry is None else entry.says, "" if entry is None else entry.depends,
+            "forward mode",
             CallContributions(behind * local, contribution), where, samples, axis, rows,
         )  # fmt: skip
 
@@ -253,27 +270,30 @@ class JaxExplanation(CallExplanation):
         run, number = self._run, self.value
         parts = [float(part) for term in self.terms for part in term.contributions.values]
         total, size = math.fsum(parts), math.fsum(map(abs, parts)) + abs(number)
-        kinds = [jnp.result_type(v) for v in run.values if is_real(v)]
-        last_place = max(float(jnp.finfo(kind).eps) for kind in kinds)
+        last_place = _coarsest(run.values)
         allowed = REVERSE * last_place * size
         if not self.terms:
             return CallCertificate(0.0, 0.0, None, 0.0, 0.0, "no gradient", (), "JAX")
-        loss = run.wide(self._slot, self._index)
-        if loss is None:
+        wide = run.wide(self._slot, self._index)
+        if wide is None:
             notes = ("in float64 the function has other operations, so nothing was differenced",)
             verdict = verdict_of(
                 number, abs(total - number), allowed, (number, 0.0, False), 0.0, last_place, size
             )
             return CallCertificate(number, total, None, 0.0, allowed, verdict, notes, "JAX")
-        step = STEP * max(1.0, abs(self.number))
-        found = central(loss, step)
-        of_loss = 64 * float(np.finfo(np.float64).eps) * abs(run.loss) / step
+        loss, eps = wide
+        coarser = eps / float(np.finfo(np.float64).eps)
+        step = STEP * max(1.0, abs(self.number)) * coarser ** (1 / 3)
+        found = central(loss, step, eps)
+        of_loss = 64 * eps * abs(run.loss) / step
         verdict = verdict_of(number, abs(total - number), allowed, found, of_loss, last_place, size)
         said: dict[str, tuple[str, ...]] = {
             "kink": ("a piece of the loss has a kink at this point; this is JAX's choice there",),
             "not resolved": ("the differences have no digits of this value",),
         }
         about = said.get(str(verdict), ())
+        if coarser > 1:
+            about += ("the function casts to coarser numbers: the difference has few digits",)
         return CallCertificate(number, total, found[0], found[1], allowed, verdict, about, "JAX")
 
     def explain(self, target: str) -> JaxExplanation:

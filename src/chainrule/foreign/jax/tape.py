@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -26,6 +26,11 @@ class Operation:
         function: Computes its results.
         reads: For each argument the slot of its value, or a constant.
         makes: The slots of its results.
+        arguments: The arguments as the primitive has them: again where one stands twice, and
+            numbers of the program.
+        params: What else the primitive was told.
+        custom: Whether it is a function with a derivative of its own.
+        places: What was found of where its elements go, by argument and result.
     """
 
     name: str
@@ -34,6 +39,10 @@ class Operation:
     function: Callable[..., Sequence[Any]]
     reads: list[int | Constant]
     makes: list[int]
+    arguments: list[int | Constant]
+    params: Mapping[str, Any]
+    custom: bool
+    places: dict[tuple[int, int], Any] = field(default_factory=dict)
 
     def run(self, values: Sequence[Any]) -> list[Any]:
         """Compute the results, as JAX does."""
@@ -84,7 +93,8 @@ class Tape:
                 known |= dict(zip(equation.outvars, made, strict=True))
                 continue
             name = equation.primitive.name
-            if name.startswith("custom_"):
+            custom = name.startswith("custom_")
+            if custom:
                 name = _name_of(equation) or name
             number = self._counts.get((scope, name), 0)
             self._counts[scope, name] = number + 1
@@ -98,8 +108,12 @@ class Tape:
             makes = list(range(self._slots, self._slots + len(kept)))
             self._slots += len(makes)
             known |= dict(zip(kept, makes, strict=True))
-            reads = [read(v) for v in given]
-            self.operations.append(Operation(name, scope, number, function, reads, makes))
+            unique = [read(v) for v in given]
+            self.operations.append(
+                Operation(
+                    name, scope, number, function, unique, makes, reads, equation.params, custom
+                )
+            )
         return [read(v) for v in jaxpr.outvars]
 
     def run(

@@ -5,6 +5,7 @@ A call without an entry still has its numbers, which are PyTorch's own.
 
 from __future__ import annotations
 
+from chainrule.foreign.entries import Index
 from chainrule.foreign.local import Local
 from chainrule.foreign.torch.calls import Call, Value
 from chainrule.foreign.torch.entries import (
@@ -17,7 +18,7 @@ from chainrule.foreign.torch.entries import (
     pools,
     reductions,
 )
-from chainrule.foreign.torch.entries.entry import Bound, Entry, Index
+from chainrule.foreign.torch.entries.entry import Bound, Entry
 
 __all__ = ["ENTRIES", "TABLE", "Local", "find", "local"]
 

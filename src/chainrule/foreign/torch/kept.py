@@ -81,14 +81,16 @@ def _is_lazy(t: torch.Tensor) -> bool:
     return isinstance(t, torch.nn.parameter.UninitializedTensorMixin)
 
 
-def generators() -> dict[str, Any]:
+def generators(
+    numpy: Callable[[], Any] = np.random.get_state,  # the global one, which models use
+) -> dict[str, Any]:
     """Return the states of the generators of PyTorch, NumPy and Python."""
     states = {
         "python": random.getstate(),
-        "numpy": np.random.get_state(),  # noqa: NPY002  # the global one, which models use
+        "numpy": numpy(),
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():
         states["cuda"] = torch.cuda.get_rng_state_all()
     return states
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -41,9 +40,10 @@ def watch(
         every: Record norms of samples and layers in every so many steps. Losses are recorded in
             all.
         folder: Where to write. It is made if it does not exist; an earlier run in it is replaced.
-        keep: How many states of the model and the optimiser stay on file, one every 20 steps (or
-            ``every``, if that is more), with the batches after them. `RunRecord.why_moved` and
-            `RunRecord.replay` reach back so far.
+        keep: How many states of the model and the optimiser stay on file, with the batches after
+            them: one every 20 to 100 steps, seldom where the model is large beside a batch, or
+            every ``every`` steps, if that is more. `RunRecord.why_moved` and `RunRecord.replay`
+            reach back so far.
         clip_norm: What the loop passes to ``clip_grad_norm_``, if it does, so that steps can be
             taken again.
         dense: Also record each step's parameters and gradients, as the optimiser was given them:
@@ -101,35 +101,20 @@ def load_run(
     loss_fn: Callable[..., Any] | None = None,
     clip_norm: float | None = None,
 ) -> RunRecord:
-    """Read the folder of a watched run, also of one that died.
+    """Read the folder of a run, as `chainrule.load_run` does.
 
-    Args:
-        folder: The folder.
-        model: The model that was watched, with any parameters: `RunRecord.why_moved` and
-            `RunRecord.replay` take steps again on a copy. Without it they can tell what was
-            recorded with ``dense=True``.
-        optimizer: Its optimiser, made as for the run.
-        loss_fn: The loss of the run.
-        clip_norm: As for `watch`.
-
-    Raises:
-        OSError: The folder cannot be read.
-        ValueError: The folder holds no watched run.
-
-    Examples:
-        >>> import chainrule as cr
-        >>> run = cr.load_run("run")  # doctest: +SKIP
-        >>> for spike in run.spikes():  # doctest: +SKIP
-        ...     print(spike)
+    The steps of a run of our own, too, can be taken again, on a `FeedForward`.
     """
-    from chainrule.diagnose import folder as folders
     from chainrule.diagnose.record import RunRecord
 
-    path = Path(folder)
-    if not (path / folders.RUN).is_file():
-        raise ValueError(f"folder is {str(path)!r}, which holds no watched run (no {folders.RUN})")
-    about = json.loads((path / folders.RUN).read_text("utf-8"))
-    source = None
+    path, about = about_of(folder)
+    source: Any = None
+    if about.get("kind") == "network":
+        from chainrule.equations.feedforward import FeedForward
+        from chainrule.explain.explanation import explain
+        from chainrule.training.watching.again import Source as Own
+
+        source = Own(FeedForward, explain, optimizer)
     if about.get("kind") == "torch" and (about.get("dense") or model is not None):
         needed("load_run")
         from chainrule.foreign.torch.targets import unwrapped
@@ -138,3 +123,14 @@ def load_run(
         model = None if model is None else unwrapped(model)
         source = Source(model, optimizer, loss_fn, clip_norm)
     return RunRecord(path, source)
+
+
+def about_of(folder: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
+    """Return the path of a run's folder, and what was watched.
+
+    Raises ValueError where the folder holds no run, or one that this version does not read.
+    """
+    from chainrule.diagnose import folder as folders
+
+    path = Path(folder)
+    return path, folders.read_about(path)

@@ -6,15 +6,13 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from chainrule.foreign.c import export as networks
 from chainrule.foreign.c.source import TYPES, Around, Settings, safe
 from chainrule.tables import cells, notation
 from chainrule.tables.c import program, reading
+from chainrule.tables.c.literals import array, literal, number, pair, quoted, texts
 from chainrule.tables.schema import DATE_PARTS, Column, Schema, Target, levels
 
 if TYPE_CHECKING:
@@ -49,9 +47,9 @@ int name_predict_row(const name_cell row[NAME_COLUMNS], TYPE y[NAME_OUTPUTS], in
 extern const char *const name_classes[NAME_OUTPUTS]; /* in UTF-8 */
 """
 _OF_NUMBERS = """
-/* Computes the target, {about}, in its units. Returns 0; or the place, from 1, of the first
- * column whose cell is not usable. */
-int name_predict_row(const name_cell row[NAME_COLUMNS], double *value);
+/* Computes {about}. Returns 0; or the place, from 1, of the first column whose cell is not
+ * usable. */
+int name_predict_row(const name_cell row[NAME_COLUMNS], double {values});
 """
 _PREDICT_CLASSES = """
 int name_predict_row(const name_cell row[NAME_COLUMNS], TYPE y[NAME_OUTPUTS], int *label)
@@ -68,21 +66,22 @@ int name_predict_row(const name_cell row[NAME_COLUMNS], TYPE y[NAME_OUTPUTS], in
 }
 """
 _PREDICT_NUMBER = """
-int name_predict_row(const name_cell row[NAME_COLUMNS], double *value)
+int name_predict_row(const name_cell row[NAME_COLUMNS], double VALUES)
 {
     TYPE x[NAME_INPUTS], y[NAME_OUTPUTS];
     const int bad = name_inputs(row, x);
-    double whole, big = 4503599627370496.0; /* 2^52: beyond it, all numbers are whole */
+    double whole, big; /* 2^52: beyond it, all numbers are whole */
     if (bad != 0)
         return bad;
     name_predict(x, y);
-    whole = ((double)y[0] * SCALE + MEAN) ROUNDED;
-    big = whole < 0.0 ? -big : big;
+EACH    return 0;
+}
+"""
+_EACH = """    whole = ((double)y[PLACE] * SCALE + MEAN) ROUNDED;
+    big = whole < 0.0 ? -4503599627370496.0 : 4503599627370496.0;
     if (whole > -4503599627370496.0 && whole < 4503599627370496.0)
         whole = (whole + big) - big;
-    *value = whole RESTORED;
-    return 0;
-}
+    value[PLACE] = whole RESTORED;
 """
 
 
@@ -131,8 +130,9 @@ def _check(schema: Schema) -> None:
             )
         for text in (column.name, *column.categories):
             _check_text(text, f"column {column.name!r}")
-    for text in (schema.target.name, *schema.target.classes):
-        _check_text(text, f"the target {schema.target.name!r}")
+    for target in schema.targets:
+        for text in (target.name, *target.classes):
+            _check_text(text, f"the target {target.name!r}")
     for text in schema.missing:
         _check_text(text, "what stands for no value")
 
@@ -162,21 +162,23 @@ def _around(schema: Schema, settings: Settings) -> Around:
         f" *   {i}: {safe(column.name)}, {_about(column)}"
         for i, column in enumerate(schema.columns)
     )
+    told, values = _told(schema.targets)
     header = named(_HEADER).format(
         n=len(schema.columns),
         columns=words,
-        target=named(_OF_CLASSES if many else _OF_NUMBERS).format(about=safe(target.name)),
+        target=named(_OF_CLASSES if many else _OF_NUMBERS).format(about=told, values=named(values)),
     )
-    code = _texts("name_columns", [column.name for column in schema.columns], "NAME_COLUMNS")
-    code += _texts("name_classes", target.classes, "NAME_OUTPUTS") if many else ""
+    code = texts("name_columns", [column.name for column in schema.columns], "NAME_COLUMNS")
+    code += texts("name_classes", target.classes, "NAME_OUTPUTS") if many else ""
     code += _readers(schema) + _inputs(schema)
-    code += _PREDICT_CLASSES if many else _predict_number(target)
-    columns = [target.name, *(f"probability_{name}" for name in target.classes)]
+    code += _PREDICT_CLASSES if many else _predict_numbers(schema.targets)
+    columns = [each.name for each in schema.targets]
+    columns += [f"probability_{name}" for name in target.classes]
     main = program.MAIN.replace("PREDICTION", program.CLASSES if many else program.NUMBER)
     main = main.replace("IS_FLOAT", str(int(settings.dtype == "float32")))
-    main = main.replace("HEADER", _literal(",".join(map(_quoted, columns))))
+    main = main.replace("HEADER", literal(",".join(map(quoted, columns))))
     labels = [_printed(target, text) for text in target.classes]
-    first = _texts("LABELS", labels, "NAME_OUTPUTS", "static ") if many else ""
+    first = texts("LABELS", labels, "NAME_OUTPUTS", "static ") if many else ""
     return Around(header, named(code), named(first + main))
 
 
@@ -194,16 +196,18 @@ def _about(column: Column) -> str:
 
 def _readers(schema: Schema) -> str:
     """Return the readers that the columns need, and what they know of missing values."""
-    wanted = ["scaled"] if schema.numeric else []
+    parts = [column.squeezed(part) for column in schema.numeric for part in column.parts]
+    wanted = [["scaled", "squeezed"][squeezed] for squeezed in sorted(set(parts))]
+    wanted += ["pieces"] if any(column.bins for column in schema.numeric) else []
     for column in schema.columns:
         wanted.append(_reader(column))
         wanted += ["calendar"] if column.kind == "date" else []
     none = cells.missing_numbers(schema.missing)
-    is_missing = " || ".join(f"value == {_number(value)}" for value in none) or "0"
-    pairs = ", ".join(_pair(sign * 2**i) for sign in (1, -1) for i in range(9))
+    is_missing = " || ".join(f"value == {number(value)}" for value in none) or "0"
+    pairs = ", ".join(pair(sign * 2**i) for sign in (1, -1) for i in range(9))
     code = reading.code(wanted).replace("IS_MISSING", is_missing)
     code = code.replace("POWERS_OF_TEN", pairs)
-    return _texts("MISSING", schema.missing, "", "static ", end="NULL") + code
+    return texts("MISSING", schema.missing, "", "static ", end="NULL") + code
 
 
 def _reader(column: Column) -> str:
@@ -223,6 +227,7 @@ def _inputs(schema: Schema) -> str:
     lines: list[str] = []
     values = 0
     marks = sum(len(column.parts) for column in schema.numeric)
+    behind = len(schema.inputs) - sum(max(len(c.bins) - 1, 0) for c in schema.numeric)
     places = {id(column): i for i, column in enumerate(schema.columns)}
     for column in schema.numeric:
         i = places[id(column)]
@@ -232,13 +237,25 @@ def _inputs(schema: Schema) -> str:
         puts = []
         for part, mean, scale in zip(column.parts, column.mean, column.scale, strict=True):
             what = f"parts[{DATE_PARTS.index(part)}]" if column.kind == "date" else "value"
-            puts.append(f"scaled(got, {what}, {_number(mean)}, {_number(scale)}, x + {values})")
+            how = f"{number(mean)}, {number(scale)}, "
+            if column.squeezed(part):
+                puts.append(f"squeezed(got, {what}, {how}{number(column.clip)}, x + {values})")
+            else:
+                puts.append(f"scaled(got, {what}, {how}x + {values})")
             values += 1
         passes = "\n        && ".join(puts)
         lines += [f"    if (!(got != BAD && {passes}))", f"        return {i + 1};"]
         if column.missing:
             lines.append(f"    x[{marks}] = (TYPE)(got == NONE);")
             marks += 1
+        if column.bins:
+            tables.append(
+                array(f"static const double ENDS_{i}[]", [number(end) for end in column.bins])
+            )
+            base = "parts[0]" if column.kind == "date" else "value"
+            n = len(column.bins) - 1
+            lines.append(f"    pieces(got, {base}, ENDS_{i}, {n}, x + {behind});")
+            behind += n
     at = marks
     for column in schema.categorical:
         i = places[id(column)]
@@ -272,11 +289,9 @@ def _call(column: Column, i: int) -> str:
     match _reader(column):
         case "number":
             prefix, grouped, unit = notation.parts(column.form)
-            return (
-                f"number(row + {i}, {_literal(prefix)}, {int(grouped)}, {_literal(unit)}, &value)"
-            )
+            return f"number(row + {i}, {literal(prefix)}, {int(grouped)}, {literal(unit)}, &value)"
         case "formed":
-            return f"date_of(row + {i}, {_literal(column.form)}, &value)"
+            return f"date_of(row + {i}, {literal(column.form)}, &value)"
         case "iso":
             return f"iso_date(row + {i}, &value)"
         case reader:
@@ -286,9 +301,9 @@ def _call(column: Column, i: int) -> str:
 def _levels(column: Column, i: int, missing: tuple[str, ...]) -> str:
     """Return the categories of a column in the order of their bytes, and those that are numbers."""
     keys = {text: j for j, text in enumerate(column.categories)}
-    pairs = [f"{{{_literal(text)}, {keys[text]}}}" for text in sorted(keys, key=str.encode)]
+    pairs = [f"{{{literal(text)}, {keys[text]}}}" for text in sorted(keys, key=str.encode)]
     k = len(keys)
-    text = _array(f"static const level LEVELS_{i}[]", pairs or ["{NULL, -1}"])
+    text = array(f"static const level LEVELS_{i}[]", pairs or ["{NULL, -1}"])
     none = k + column.rare if column.missing else k if column.rare else -1
     known = {**keys, **dict.fromkeys(missing, none)}
     counted = [
@@ -298,18 +313,34 @@ def _levels(column: Column, i: int, missing: tuple[str, ...]) -> str:
         if cells.number_text(value) == text_
     ]
     if counted:
-        numbers = [f"{{{_number(value)}, {j}}}" for value, j in counted]
-        text += _array(f"static const numbered NUMBERS_{i}[]", numbers)
+        numbers = [f"{{{number(value)}, {j}}}" for value, j in counted]
+        text += array(f"static const numbered NUMBERS_{i}[]", numbers)
     return text
+
+
+def _told(targets: Sequence[Target]) -> tuple[str, str]:
+    """Return what the header says of the prediction, and what holds it."""
+    names = safe(", ".join(target.name for target in targets))
+    if len(targets) == 1:
+        return f"the target, {names}, in its units", "*value"
+    return f"the targets, {names}, each in its units", "value[NAME_OUTPUTS]"
+
+
+def _predict_numbers(targets: Sequence[Target]) -> str:
+    _, values = _told(targets)
+    each = "".join(
+        _predict_number(target).replace("PLACE", str(j)) for j, target in enumerate(targets)
+    )
+    return _PREDICT_NUMBER.replace("VALUES", values).replace("EACH", each)
 
 
 def _predict_number(target: Target) -> str:
     digits = 7 - math.floor(math.log10(target.scale))  # as `prediction` rounds
-    factor = _number(10.0 ** abs(digits))
+    factor = number(10.0 ** abs(digits))
     there, back = ("*", "/") if digits >= 0 else ("/", "*")
     return (
-        _PREDICT_NUMBER.replace("SCALE", _number(target.scale))
-        .replace("MEAN", _number(target.mean))
+        _EACH.replace("SCALE", number(target.scale))
+        .replace("MEAN", number(target.mean))
         .replace("ROUNDED", f"{there} {factor}")
         .replace("RESTORED", f"{back} {factor}")
     )
@@ -318,54 +349,5 @@ def _predict_number(target: Target) -> str:
 def _printed(target: Target, text: str) -> str:
     """Return how `predict` prints a class in CSV."""
     if target.kind == "text":
-        return _quoted(text)
+        return quoted(text)
     return text if target.kind == "integer" else cells.number_text(float(text))
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
-
-
-def _pair(power: int) -> str:
-    """Return a power of ten as a double and what is left of it."""
-    exact = Fraction(10) ** power
-    high = float(exact)
-    low = float(exact - Fraction(high))
-    return f"{{{high!r}, {low!r}}}"
-
-
-def _number(value: float) -> str:
-    text = repr(float(np.float64(value)))
-    return text if value >= 0 else f"({text})"
-
-
-def _literal(text: str) -> str:
-    """Return a text as a literal of C: ASCII alone, without trigraphs and what is put in later."""
-    made = ""
-    taken = {m.start() for m in re.finditer(rb"(name|NAME)_|TYPE", text.encode())}
-    for i, byte in enumerate(text.encode()):
-        c = chr(byte)
-        made += (
-            f"\\{byte:03o}"
-            if i in taken or not 0x20 <= byte < 0x7F
-            else f"\\{c}"
-            if c in '"\\?'
-            else c
-        )
-    return f'"{made}"'
-
-
-def _texts(name: str, texts: Sequence[str], size: str, how: str = "", end: str = "") -> str:
-    """Return an array of texts."""
-    each = [_literal(text) for text in texts]
-    return _array(f"{how}const char *const {name}[{size}]", [*each, *([end] if end else [])])
-
-
-def _array(name: str, items: list[str]) -> str:
-    lines, line = [], "   "
-    for item in items:
-        if len(line) + len(item) > 97 and line.strip():
-            lines.append(line)
-            line = "   "
-        line += f" {item},"
-    return "\n".join([f"\n{name} = {{", *lines, line, "};\n"])

@@ -212,9 +212,14 @@ CLASSES = r"""{
         }"""
 
 NUMBER = r"""{
-            double value;
-            if ((bad = name_predict_row(row, &value)) != 0)
+            double value[NAME_OUTPUTS];
+            int j;
+            if ((bad = name_predict_row(row, value)) != 0)
                 stop("column %s: '%s' is not usable", name_columns[bad - 1], row[bad - 1].text);
-            print_number(value, 0);
+            for (j = 0; j < NAME_OUTPUTS; ++j) {
+                if (j > 0)
+                    putchar(',');
+                print_number(value[j], 0);
+            }
             putchar('\n');
         }"""

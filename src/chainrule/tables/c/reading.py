@@ -74,6 +74,40 @@ static int scaled(int got, double value, double mean, double scale, TYPE *x)
 }
 """
 
+_SQUEEZED = r"""
+/* As scaled, and bounded smoothly: z / sqrt(1 + (z / clip)^2). */
+static int squeezed(int got, double value, double mean, double scale, double clip, TYPE *x)
+{
+    const double z = (value - mean) / scale, part = z / clip, square = 1.0 + part * part;
+    double root = square, next = 0.5 * (square + 1.0);
+    *x = (TYPE)0;
+    if (got == NONE)
+        return 1;
+    if (!(z >= -(double)FLT_MAX && z <= (double)FLT_MAX))
+        return 0;
+    while (next < root) { /* Newton's steps fall towards the root */
+        root = next;
+        next = 0.5 * (root + square / root);
+    }
+    *x = (TYPE)(float)(z / root);
+    return 1;
+}
+"""
+
+_PIECES = r"""
+/* Inputs: of each piece between two ends, how much of it lies below the value. */
+static void pieces(int got, double value, const double *ends, int n, TYPE *x)
+{
+    int i;
+    for (i = 0; i < n; ++i) {
+        const double place = (value - ends[i]) / (ends[i + 1] - ends[i]);
+        x[i] = (TYPE)0;
+        if (got != NONE)
+            x[i] = (TYPE)(float)(place > 1.0 ? 1.0 : place > 0.0 ? place : 0.0);
+    }
+}
+"""
+
 # What each reader is, behind what it calls.
 PARTS = {
     "span": ((), numbers.SPAN),
@@ -92,6 +126,8 @@ PARTS = {
     ),
     "category": (("span",), _CATEGORY),
     "scaled": (("span",), _SCALED),
+    "squeezed": (("span",), _SQUEEZED),
+    "pieces": (("span",), _PIECES),
 }  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import math
 
 import torch
 
-from chainrule.foreign.torch.entries.entry import ZERO, Bound, Entry, Found, Index, number
+from chainrule.foreign.entries import ZERO, Found, Index
+from chainrule.foreign.torch.entries.entry import Bound, Entry, number
 
 
 def _weights(b: Bound, o: Index) -> tuple[torch.Tensor, float]:

@@ -5,59 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from chainrule.foreign.torch.entries.entry import (
-    ONE,
-    ZERO,
-    Bound,
-    Entry,
-    Found,
-    Index,
-    number,
-    spread,
-)
+from chainrule.foreign.entries import ONE, PLAIN, TWO, ZERO, Found, Index, spread
+from chainrule.foreign.torch.entries.entry import Bound, Entry, number
 
-# name: result, derivative; x is the element, a the result
-_PLAIN: dict[str, tuple[str, str]] = {
-    "relu": ("max(0, x)", "1 if x > 0 else 0"),
-    "sigmoid": ("1 / (1 + exp(-x))", "a * (1 - a)"),
-    "tanh": ("tanh(x)", "1 - a**2"),
-    "silu": ("x σ(x)", "sigma(x) * (1 + x * (1 - sigma(x)))"),
-    "softsign": ("x / (1 + |x|)", "1 / (1 + abs(x))**2"),
-    "logsigmoid": ("ln σ(x)", "1 - sigma(x)"),
-    "tanhshrink": ("x - tanh(x)", "tanh(x)**2"),
-    "relu6": ("min(max(0, x), 6)", "(1 if x < 6 else 0) if x > 0 else 0"),
-    "hardsigmoid": ("min(max(0, x / 6 + 1/2), 1)", "(1 / 6 if x < 3 else 0) if x > -3 else 0"),
-    "hardswish": (
-        "x min(max(0, x + 3), 6) / 6",
-        "((2 * x + 3) / 6 if x < 3 else 1) if x > -3 else 0",
-    ),
-    "selu": (
-        "1.0507 x if x > 0, else 1.758 (exp(x) - 1)",
-        "1.0507009873554805 if x > 0 else 1.7580993408473766 * exp(x)",
-    ),
-    "mish": ("x tanh(ln(1 + exp(x)))", "t + x * (1 - t**2) * sigma(x)"),
-    "exp": ("exp(x)", "exp(x) = a"),
-    "expm1": ("exp(x) - 1", "exp(x)"),
-    "log": ("ln x", "1 / x"),
-    "log1p": ("ln(1 + x)", "1 / (1 + x)"),
-    "log2": ("ln x / ln 2", "1 / (x * ln(2))"),
-    "log10": ("ln x / ln 10", "1 / (x * ln(10))"),
-    "sqrt": ("√x", "1 / (2 * sqrt(x)) = 1 / (2 * a)"),
-    "rsqrt": ("1 / √x", "-a / (2 * x)"),
-    "reciprocal": ("1 / x", "-a**2"),
-    "square": ("x²", "2 * x"),
-    "abs": ("|x|", "sign(x)"),
-    "neg": ("-x", "-1"),
-    "sin": ("sin x", "cos(x)"),
-    "cos": ("cos x", "-sin(x)"),
-    "erf": ("erf x", "2 * exp(-x**2) / sqrt(p)"),
-    "atan": ("atan x", "1 / (1 + x**2)"),
-    "sinh": ("sinh x", "cosh(x)"),
-    "cosh": ("cosh x", "sinh(x)"),
-    "sign": ("sign of x", "0"),
-    "floor": ("the largest whole number not above x", "0"),
-    "round": ("the nearest whole number", "0"),
-}
 _ALIASES = {
     "relu": ("relu_",), "sigmoid": ("sigmoid_",), "tanh": ("tanh_",),
     "neg": ("__neg__", "negative"), "abs": ("absolute", "__abs__"), "silu": ("silu_",),
@@ -65,7 +15,7 @@ _ALIASES = {
 
 
 def _plain(name: str) -> Entry:
-    result, derivative = _PLAIN[name]
+    result, derivative = PLAIN[name]
 
     def local(b: Bound, which: str, i: Index, o: Index) -> Found:
         if which != "input":
@@ -186,9 +136,7 @@ def _power(b: Bound, which: str, i: Index, o: Index) -> Found:
     if spread(o, b.data(which).shape) != i:
         return ZERO
     x, y = _operand(b, "input", o), _operand(b, "other", o)
-    if which == "input":
-        return "y * x**(y - 1)", {"x": x, "y": y}
-    return "x**y * ln(x)", {"x": x, "y": y}
+    return TWO["pow"][1 if which == "input" else 2], {"x": x, "y": y}
 
 
 def _arithmetic(calls: str, says: str, x: str, y: str, *, swapped: bool = False) -> Entry:
@@ -232,7 +180,7 @@ def _lerp(b: Bound, which: str, i: Index, o: Index) -> Found:
 
 
 ENTRIES: tuple[Entry, ...] = (
-    *(_plain(name) for name in _PLAIN),
+    *(_plain(name) for name in PLAIN),
     _entry("leaky_relu leaky_relu_", "input negative_slope", "a = x if x > 0, else s x", _leaky),
     _entry("elu elu_", "input alpha", "a = x if x > 0, else s (exp(x) - 1)", _elu),
     _entry("celu", "input alpha", "a = x if x > 0, else s (exp(x / s) - 1)", _celu),
@@ -247,10 +195,9 @@ ENTRIES: tuple[Entry, ...] = (
     _arithmetic("add add_ __add__ __iadd__ __radd__", "a = x + y", "1", "s"),
     _arithmetic("sub sub_ __sub__ __isub__ subtract", "a = x - y", "1", "-s"),
     _arithmetic("rsub __rsub__", "a = x - y", "1", "-s", swapped=True),
-    _arithmetic("mul mul_ __mul__ __imul__ __rmul__ multiply", "a = x y", "y", "x"),
-    _arithmetic("div div_ __truediv__ __itruediv__ true_divide divide __div__", "a = x / y",
-                "1 / y", "-x / y**2"),
-    _arithmetic("__rtruediv__ __rdiv__", "a = x / y", "1 / y", "-x / y**2", swapped=True),
+    _arithmetic("mul mul_ __mul__ __imul__ __rmul__ multiply", *TWO["mul"]),
+    _arithmetic("div div_ __truediv__ __itruediv__ true_divide divide __div__", *TWO["div"]),
+    _arithmetic("__rtruediv__ __rdiv__", *TWO["div"], swapped=True),
     Entry(("pow", "__pow__", "pow_"), ("input", "other"), "a = x to the power of y",
           "the elements of both arguments at its place", _power),
     Entry(("__rpow__",), ("other", "input"), "a = x to the power of y",

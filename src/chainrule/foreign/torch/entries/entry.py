@@ -8,12 +8,8 @@ from typing import Any
 
 import torch
 
+from chainrule.foreign.entries import Found, Index
 from chainrule.foreign.torch.calls import Call, Value, unflatten
-
-Index = tuple[int, ...]
-Found = tuple[str, dict[str, float]]  # a formula, and the numbers of its letters
-ZERO: Found = ("0", {})
-ONE: Found = ("1", {})
 
 
 class Bound:
@@ -71,12 +67,6 @@ class Entry:
     says: str
     depends: str
     local: Callable[[Bound, str, Index, Index], Found]
-
-
-def spread(out: Index, shape: Sequence[int]) -> Index:
-    """Return which element of a broadcast argument stands at a place of the result."""
-    tail = out[len(out) - len(shape) :] if shape else ()
-    return tuple(0 if size == 1 else i for i, size in zip(tail, shape, strict=True))
 
 
 def number(t: torch.Tensor, index: Index) -> float:

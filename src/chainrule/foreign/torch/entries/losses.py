@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from chainrule.foreign.torch.entries.entry import ZERO, Bound, Entry, Found, Index, number
+from chainrule.foreign.entries import ZERO, Found, Index
+from chainrule.foreign.torch.entries.entry import Bound, Entry, number
 
 
 def _count(b: Bound, o: Index) -> float:

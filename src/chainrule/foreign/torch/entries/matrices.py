@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
+from chainrule.foreign.entries import ONE, ZERO, Found, Index, spread
 from chainrule.foreign.torch import closed
-from chainrule.foreign.torch.entries.entry import (
-    ONE,
-    ZERO,
-    Bound,
-    Entry,
-    Found,
-    Index,
-    number,
-    spread,
-)
+from chainrule.foreign.torch.entries.entry import Bound, Entry, number
 
 
 def _linear(b: Bound, which: str, i: Index, o: Index) -> Found:

@@ -9,9 +9,10 @@ from functools import lru_cache
 
 import torch
 
+from chainrule.foreign.entries import ONE, ZERO, Found, Index
 from chainrule.foreign.torch.calls import Call, Value, tensors
 from chainrule.foreign.torch.columns import again
-from chainrule.foreign.torch.entries.entry import ONE, ZERO, Bound, Entry, Found, Index
+from chainrule.foreign.torch.entries.entry import Bound, Entry
 
 _CALLS = (
     "view", "reshape", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "transpose",

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from chainrule.foreign.entries import ONE, ZERO, Found, Index
 from chainrule.foreign.torch.columns import again
-from chainrule.foreign.torch.entries.entry import ONE, ZERO, Bound, Entry, Found, Index, number
+from chainrule.foreign.torch.entries.entry import Bound, Entry, number
 
 
 def _each(setting: Any, dims: int) -> list[int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainrule.foreign.torch.entries.entry import ONE, ZERO, Bound, Entry, Found, Index, number
+from chainrule.foreign.entries import ONE, ZERO, Found, Index
+from chainrule.foreign.torch.entries.entry import Bound, Entry, number
 
 
 def _dims(b: Bound, dims: int, name: str = "dim") -> list[int]:

@@ -19,7 +19,7 @@ from chainrule.diagnose.record import RunRecord
 from chainrule.diagnose.rules import Memory, Taken
 from chainrule.explain import notation as notations
 from chainrule.foreign.torch.asking import explain
-from chainrule.foreign.torch.watching import packing, state
+from chainrule.foreign.torch.watching import packing, slots, state
 from chainrule.foreign.torch.watching.losses import SampleLosses
 
 _HOOKS = (
@@ -183,7 +183,7 @@ class Source:
             state.put(model, optimizer, packing.load(_state(record, start)))
             for k in range(start, step):
                 self._step(record, k, model, optimizer)
-            batch = packing.load(_batch(record, step))
+            batch = slots.load(_segment(record, step), step)
         _set_modes(model, batch["modes"])
         return Replayed(step, model, self.loss_fn, batch, line.loss, line.autocast)
 
@@ -216,7 +216,7 @@ class Source:
         seen: Callable[[str], None] = lambda moment: None,
     ) -> None:
         """Take step k on the copies; ``seen`` is called before the update."""
-        line, batch = record.line(k), packing.load(_batch(record, k))
+        line, batch = record.line(k), slots.load(_segment(record, k), k)
         _set_modes(model, batch["modes"])
         with _generators(batch["random"]), torch.enable_grad():
             loss, _ = forward(model, SampleLosses(self.loss_fn), batch, line.autocast)
@@ -251,7 +251,7 @@ class Source:
         starts = record.segments()
         while first in starts and starts.index(first) and step - first < _FURTHEST:
             earlier = starts[starts.index(first) - 1]
-            if not _batch(record, first - 1).is_file():
+            if not slots.is_there(_segment(record, first - 1), first - 1):
                 break
             first = earlier
         kept = packing.load(_state(record, first))
@@ -266,7 +266,8 @@ class Source:
         self, record: RunRecord, name: str, index: tuple[int, ...], first: int, step: int
     ) -> Iterator[Taken | None]:
         for k in range(first, step + 1):
-            numbers = packing.load(_batch(record, k, "moves."))
+            name_of = f"{folders.name_of(k)}.moves.safetensors"
+            numbers = packing.load(_segment(record, k) / name_of)
             if name not in numbers["gradient"] or not numbers["stepped"]:
                 yield None
                 continue
@@ -305,10 +306,8 @@ def _state(record: RunRecord, start: int) -> Path:
     return record.folder / folders.SEGMENTS / folders.name_of(start) / "state.safetensors"
 
 
-def _batch(record: RunRecord, step: int, kind: str = "") -> Path:
-    segment = record.segment_of(step)
-    name = f"{folders.name_of(step)}.{kind}safetensors"
-    return record.folder / folders.SEGMENTS / folders.name_of(segment) / name
+def _segment(record: RunRecord, step: int) -> Path:
+    return record.folder / folders.SEGMENTS / folders.name_of(record.segment_of(step))
 
 
 def _set_modes(model: torch.nn.Module, modes: bool | list[bool]) -> None:
@@ -317,12 +316,6 @@ def _set_modes(model: torch.nn.Module, modes: bool | list[bool]) -> None:
         modules, [modes] * len(modules) if isinstance(modes, bool) else modes, strict=True
     ):
         module.training = mode
-
-
-def modes_of(model: torch.nn.Module) -> bool | list[bool]:
-    """Return which modules are in training mode: one truth value where all agree."""
-    found = [module.training for module in model.modules()]
-    return found[0] if len(set(found)) == 1 else found
 
 
 def _set_settings(optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]]) -> None:

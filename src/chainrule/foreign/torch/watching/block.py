@@ -10,9 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from chainrule.foreign.torch.kept import version
 from chainrule.foreign.torch.watching import state
-from chainrule.foreign.torch.watching.losses import SampleLosses
+from chainrule.foreign.torch.watching.losses import Each, whole_of
 from chainrule.foreign.torch.watching.norms import Capture, norms
+
+# Recorded steps between two in which gradients are compared by their norms. In the others a change
+# shows in the counter of writes, which a write through ``.data`` does not move.
+_COMPARED = 10
 
 
 class Block:
@@ -20,13 +25,14 @@ class Block:
 
     def __init__(self, run: Any, x: Any, y: Any, rows: Any, n: int) -> None:
         self.run, self.x, self.y, self.rows, self.n = run, x, y, rows, n
-        self.batch: dict[str, Any] = {}
         self.random: dict[str, Any] = {}
         self.buffers: dict[str, torch.Tensor] = {}
+        self.modes: bool | list[bool] = True
         self.loss: float | None = None
         self.losses: np.ndarray[Any, Any] | None = None
+        self.later: Each | None = None  # what the losses of samples follow from
         self.settings: list[dict[str, Any]] | None = None
-        self.samples: dict[str, Any] | None = None
+        self.samples: dict[str, np.ndarray[Any, Any] | None] | None = None
         self.measured: dict[str, Any] = {}
         self.numbers: dict[str, Any] | None = None
         self.spiked = False
@@ -35,7 +41,7 @@ class Block:
         self._capture: Capture | None = None
         self._sum = False
         self._raw: dict[str, torch.Tensor] = {}  # gradients as backward left them
-        self._versions: dict[str, int] = {}
+        self._versions: dict[str, tuple[int, int]] = {}
         self._norms: dict[str, torch.Tensor] = {}
         self._before: dict[str, torch.Tensor] = {}
         self._used: dict[str, torch.Tensor] = {}
@@ -50,7 +56,11 @@ class Block:
         if run.inside:
             raise ValueError("a step is still under way; leave its block before the next one")
         self.random = state.random_states()
-        self.buffers = {name: b.detach().clone() for name, b in run.model.named_buffers()}
+        modules = run.modules()
+        modes = [module.training for module in modules]
+        self.modes = modes[0] if len(set(modes)) == 1 else modes
+        if any(module._buffers for module in modules):
+            self.buffers = {name: b.detach().clone() for name, b in run.model.named_buffers()}
         run.begin_step(self)
         self._handles.append(run.model.register_forward_hook(self._ran))
         if run.optimizer is not None:
@@ -104,22 +114,25 @@ class Block:
         if self.loss is not None or not torch.is_grad_enabled():
             return
         run = self.run
-        device = next((p.device.type for p in run.trained.values()), "cpu")
-        if torch.is_autocast_enabled(device):
-            dtype = str(torch.get_autocast_dtype(device)).removeprefix("torch.")
-            self.autocast = (device, dtype)
-        whole, each = losses_of(run.sample_losses, output, self.y, self.n)
-        self.loss = float(whole)
-        if each is not None:
-            self._sum = run.sample_losses.counts_as_sum(whole, each)
-            self.losses = each.double().cpu().numpy()
-            if math.isfinite(self.loss) and not run.sample_losses.is_of_samples(whole, each):
+        if torch.is_autocast_enabled(run.device):
+            dtype = str(torch.get_autocast_dtype(run.device)).removeprefix("torch.")
+            self.autocast = (run.device, dtype)
+        each = Each(run.sample_losses, output, self.y, self.n)
+        self.loss = float(each.whole)
+        reason = run.spikes_of.see(self.loss)
+        if reason is None and not self.recorded and (self.rows is None or each.is_light):
+            self.later = None if self.rows is None else each.kept()
+            return
+        losses = each.losses()
+        if losses is not None:
+            self.losses = losses
+            self._sum, of_samples = whole_of(self.loss, losses)
+            if math.isfinite(self.loss) and not of_samples:
                 run.tell_once(
                     "mixed",
                     "the loss of the batch is neither the mean nor the sum of the losses of its "
                     "samples, so the loss of a sample is that of a batch of it alone",
                 )
-        reason = run.spikes_of.see(self.loss)
         if reason is not None:
             run.spike(self, reason)
 
@@ -130,19 +143,22 @@ class Block:
             if self.run.dense:
                 self._raw[name] = p.grad.detach().clone()
             self._norms[name] = torch.linalg.vector_norm(p.grad.detach())
+            self._versions[name] = (id(p.grad), version(p.grad))
 
         return keep
 
     def _stepping(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        self.settings = [
-            {k: v for k, v in state.settings_of(g).items() if k != "params"}
-            for g in optimizer.param_groups
-        ]
         run = self.run
+        self.settings = run.settings_now()
+        if not self.recorded and not run.dense:
+            return
         grads = {n: p.grad.detach() for n, p in run.trained.items() if p.grad is not None}
         if run.dense:
             self._used = {name: grad.clone() for name, grad in grads.items()}
         if self.recorded and grads and run.clip_norm is None and not run.dense:
+            now = {n: (id(p.grad), version(p.grad)) for n, p in run.trained.items() if n in grads}
+            if now == self._versions and run.steps_seen // run.every % _COMPARED:
+                return
             used = _total(_norms(list(grads.values())))
             raw = _total(list(self._norms.values()))
             if math.isfinite(raw) and abs(used - raw) > 1e-4 * raw:
@@ -159,18 +175,25 @@ class Block:
         run = self.run
         parameters = run.trained
         before, after = list(self._before.values()), [p.detach() for p in parameters.values()]
-        measured: dict[str, Any] = {"recorded": True, "samples": self.n}
-        measured["weights"] = torch.stack(_norms(before)).tolist()
+        weights = _norms(before)
         if run.dense:
             updates = torch._foreach_sub(after, before)
         else:  # the copy is needed no more
             updates = before
             torch._foreach_sub_(updates, after)
-        measured["updates"] = torch.stack(_norms(list(updates))).tolist()
-        gradients = [self._norms.get(name) for name in parameters]
-        measured["gradients"] = [None if t is None else float(t) for t in gradients]
-        norm = _total([t for t in gradients if t is not None])
-        measured["norm"] = norm
+        gradients = list(self._norms.values())
+        found = _numbers([*weights, *_norms(list(updates)), *gradients])
+        count = len(parameters)
+        sizes = dict(zip(self._norms, found[2 * count :], strict=True))
+        norm = math.sqrt(math.fsum(size**2 for size in sizes.values()))
+        measured: dict[str, Any] = {
+            "recorded": True,
+            "samples": self.n,
+            "weights": found[:count],
+            "updates": found[count : 2 * count],
+            "gradients": [sizes.get(name) for name in parameters],
+            "norm": norm,
+        }
         assert self._capture is not None
         found_norms = norms(self._capture, self.n)
         squares = found_norms.squares
@@ -183,13 +206,10 @@ class Block:
                 "sample; norms of samples leave them out",
             )
             measured["missing"] = len(found_norms.missing)
-        rows = None if self.rows is None else self.rows.tolist()
-        self.samples = {"rows": rows, "losses": None, "norms": None}
-        if self.losses is not None:
-            self.samples["losses"] = [float(f"{v:.9g}") for v in self.losses]
+        self.samples = {"rows": self.rows, "losses": self.losses, "norms": None}
         if squares is not None:
-            scaled = squares.cpu() * (1.0 if self._sum else float(self.n) ** 2)
-            self.samples["norms"] = [float(f"{v:.9g}") for v in scaled.sqrt().tolist()]
+            scaled = squares.cpu().numpy() * (1.0 if self._sum else float(self.n) ** 2)
+            self.samples["norms"] = np.sqrt(scaled)
             if not found_norms.missing:
                 factor = 1 / self.n**2 if self._sum else 1.0
                 measured["noise"] = [float(scaled.mean()), norm**2 * factor]
@@ -210,24 +230,16 @@ class Block:
         }
 
 
-def losses_of(
-    losses: SampleLosses, output: Any, y: Any, n: int
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return C and C_i of an output, without a trace in the graph and in the generators."""
-    before = torch.get_rng_state()
-    with torch.no_grad():
-        held = torch.utils._pytree.tree_map(
-            lambda t: t.detach() if isinstance(t, torch.Tensor) else t, output
-        )
-        found = losses.attached(held, y), losses.each(held, y, n)
-    if not torch.equal(before, torch.get_rng_state()):
-        torch.set_rng_state(before)
-    return found
-
-
 def _norms(found: list[torch.Tensor]) -> list[torch.Tensor]:
     return list(torch._foreach_norm(found))
 
 
+def _numbers(found: list[torch.Tensor]) -> list[float]:
+    """Return numbers that lie in tensors of one element, by one transfer for each device."""
+    if len({(t.device, t.dtype) for t in found}) == 1:
+        return [float(v) for v in torch.stack(found).tolist()]
+    return [float(t) for t in found]
+
+
 def _total(found: list[torch.Tensor]) -> float:
-    return math.sqrt(math.fsum(float(t) ** 2 for t in found))
+    return math.sqrt(math.fsum(v**2 for v in _numbers(found)))

@@ -7,11 +7,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils._pytree import tree_map
 
 from chainrule.foreign.torch.calls import tensors
 
+_LIGHT = 1 << 16  # numbers of an output and its targets that may be kept for a while
 _PER_SAMPLE = 1e-3  # how far a mean of C_i may be from C, as a share, and still be it
 
 
@@ -27,6 +29,11 @@ class SampleLosses:
         self.loss_fn = loss_fn
         self._each = _unreduced(loss_fn)
         self._sums = getattr(loss_fn, "reduction", "mean") == "sum"
+
+    @property
+    def known(self) -> bool:
+        """Return whether it is a loss of PyTorch's own, which draws no random numbers."""
+        return self._each is not None
 
     def attached(self, output: Any, y: Any) -> torch.Tensor:
         """Return C of the batch, with its graph. Hooks of the loss are not called."""
@@ -53,16 +60,6 @@ class SampleLosses:
                 rows = values.reshape(n, -1)
                 return rows.sum(1) if self._sums else rows.mean(1)
         return self._alone(output, y, n)
-
-    def counts_as_sum(self, whole: torch.Tensor, each: torch.Tensor) -> bool:
-        """Return whether C is the sum of C_i rather than their mean."""
-        total, mean = float(each.sum()), float(each.mean())
-        return abs(float(whole) - total) < abs(float(whole) - mean) and len(each) > 1
-
-    def is_of_samples(self, whole: torch.Tensor, each: torch.Tensor) -> bool:
-        """Return whether C is the mean or the sum of C_i, as a loss that mixes samples is not."""
-        near = min(abs(float(whole) - float(t)) for t in (each.sum(), each.mean()))
-        return near <= _PER_SAMPLE * max(abs(float(whole)), float(each.abs().mean()))
 
     def _masks(self, y: Any) -> bool:
         """Return whether the mean weighs the parts of a sample, so that C_i is not a plain mean."""
@@ -93,6 +90,91 @@ class SampleLosses:
                 one(_row(output, i), None if y is None else _row(y, i)).double() for i in range(n)
             ]
             return torch.stack(rows)
+
+
+class Each:
+    """The losses of a step, without a trace in the graph and in the generators.
+
+    Attributes:
+        whole: C of the batch.
+    """
+
+    def __init__(self, losses: SampleLosses, output: Any, y: Any, n: int) -> None:
+        self._losses, self._y, self._n = losses, y, n
+        with torch.no_grad():
+            if isinstance(output, torch.Tensor):
+                self._output: Any = output.detach()
+            else:
+                self._output = tree_map(_apart, output)
+            self.whole = self._quietly(lambda: losses.attached(self._output, y))
+
+    @property
+    def is_light(self) -> bool:
+        """Return whether output and targets can be kept, for the losses of many steps at once."""
+        output, y = self._output, self._y
+        return (
+            self._losses.known
+            and isinstance(output, torch.Tensor)
+            and isinstance(y, torch.Tensor)
+            and output.device.type == "cpu"
+            and len(output) == len(y) == self._n
+            and output.numel() + y.numel() <= _LIGHT
+            and (y.dim() == 1 or y.is_floating_point())
+            and getattr(self._losses.loss_fn, "weight", None) is None
+        )
+
+    def losses(self) -> np.ndarray[Any, Any] | None:
+        """Return C_i, (n,), float64, or None where the loss has none."""
+        with torch.no_grad():
+            each = self._quietly(lambda: self._losses.each(self._output, self._y, self._n))
+        return None if each is None else each.double().cpu().numpy()
+
+    def kept(self) -> Each:
+        """Return the same with copies of the output and the targets."""
+        self._output, self._y = self._output.clone(), self._y.clone()
+        return self
+
+    def fits(self, other: Each) -> bool:
+        """Return whether `joined` can take both."""
+        return all(
+            a.shape[1:] == b.shape[1:] and a.dtype == b.dtype
+            for a, b in ((self._output, other._output), (self._y, other._y))
+        )
+
+    @staticmethod
+    def joined(found: list[Each]) -> np.ndarray[Any, Any]:
+        """Return C_i of the samples of several steps, one after the other."""
+        output = torch.cat([each._output for each in found])
+        y = torch.cat([each._y for each in found])
+        with torch.no_grad():
+            losses = found[0]._losses.each(output, y, len(y))
+        assert losses is not None
+        return losses.double().numpy()
+
+    def _quietly(self, call: Callable[[], Any]) -> Any:
+        if self._losses.known:
+            return call()
+        before = torch.get_rng_state()
+        found = call()
+        if not torch.equal(before, torch.get_rng_state()):
+            torch.set_rng_state(before)
+        return found
+
+
+def _apart(t: Any) -> Any:
+    return t.detach() if isinstance(t, torch.Tensor) else t
+
+
+def whole_of(whole: float, each: np.ndarray[Any, Any]) -> tuple[bool, bool]:
+    """Return whether C is the sum of C_i rather than their mean, and whether it is one of the two.
+
+    A loss that mixes samples is neither.
+    """
+    total = float(each.sum())
+    mean = total / len(each)
+    apart = abs(whole - total), abs(whole - mean)
+    near = _PER_SAMPLE * max(abs(whole), float(np.abs(each).mean()))
+    return apart[0] < apart[1] and len(each) > 1, min(apart) <= near
 
 
 def _unreduced(loss_fn: Any) -> Callable[..., Any] | None:

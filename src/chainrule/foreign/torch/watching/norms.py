@@ -47,7 +47,9 @@ class Capture:
         made = [t for t in tensors(output) if t.requires_grad]
         if not made:
             return
-        use = Use(module, tree_map(_apart, args), tree_map(_apart, kwargs), [None] * len(made))
+        plain = len(args) == 1 and isinstance(args[0], torch.Tensor)
+        read = (args[0].detach(),) if plain else tree_map(_apart, args)
+        use = Use(module, read, tree_map(_apart, kwargs) if kwargs else {}, [None] * len(made))
         self.uses.append(use)
         for i, t in enumerate(made):
             self._handles.append(t.register_hook(_keeper(use, i)))
@@ -81,7 +83,6 @@ class Norms:
 
 def norms(capture: Capture, n: int) -> Norms:
     """Return the square norms of the parts of the gradient that each of n samples makes."""
-    names = {id(p): name for name, p in capture.model.named_parameters()}
     parts: dict[int, list[Part]] = {}
     odd: list[Use] = []
     for use in capture.uses:
@@ -97,11 +98,15 @@ def norms(capture: Capture, n: int) -> Norms:
     for part in known:
         parts.setdefault(id(part.parameter), []).append(part)
     total: torch.Tensor | None = None
+    known_squares: dict[int, torch.Tensor] = {}
     for key, found in parts.items():
         if key in unknown:
             continue
-        square = square_of(found, n)
+        square = square_of(found, n, known_squares)
         total = square if total is None else total + square
-    used = {id(p) for p in capture.model.parameters() if p.grad is not None and p.requires_grad}
-    missing = tuple(names[key] for key in names if key in (used - set(parts)) | unknown)
+    missing = tuple(
+        name
+        for name, p in capture.model.named_parameters()
+        if id(p) in unknown or (id(p) not in parts and p.grad is not None and p.requires_grad)
+    )
     return Norms(total, missing)

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
+from torch.nn import functional, grad
 
-_AT_ONCE = 1 << 24  # numbers of the gradients of samples that are in memory together
+_AT_ONCE = 1 << 22  # numbers of the gradients of samples that are in memory together
 
 
 @dataclass(eq=False)
@@ -35,22 +35,25 @@ class Part:
     """What each sample adds to a parameter's gradient, in the form in which it came.
 
     ``pair`` holds (a, δ), (n, T, in) and (n, T, out), whose product over T is the gradient (out,
-    in) of a sample; ``rows`` holds (indices, δ), (n, T) and (n, T, out), of an embedding; ``whole``
-    is the gradient itself, (n, ...).
+    in) of a sample, or (n, in) and (n, out) of one position; ``rows`` holds (indices, δ), (n, T)
+    and (n, T, out), of an embedding; ``make`` returns the gradients of some samples; ``whole`` is
+    the gradient itself, (n, ...).
     """
 
     parameter: nn.Parameter
     pair: tuple[torch.Tensor, torch.Tensor] | None = None
     rows: tuple[torch.Tensor, torch.Tensor] | None = None
+    make: Callable[[slice], torch.Tensor] | None = None
     whole: torch.Tensor | None = None
-    groups: int = 1
 
     def materialized(self, samples: slice) -> torch.Tensor:
         """Return the gradients of some samples, (m, number of elements)."""
         if self.whole is not None:
             return self.whole[samples].flatten(1)
+        if self.make is not None:
+            return self.make(samples)
         if self.pair is not None:
-            a, delta = (t[samples] for t in self.pair)
+            a, delta = (_positions(t)[samples] for t in self.pair)
             return torch.einsum("sti,stj->sji", a, delta).flatten(1)
         assert self.rows is not None
         index, delta = (t[samples] for t in self.rows)
@@ -59,15 +62,25 @@ class Part:
         return found.scatter_add_(1, at, delta).flatten(1)
 
 
-def square_of(parts: list[Part], n: int) -> torch.Tensor:
-    """Return the square norm of each sample's gradient of one parameter, (n,), float64."""
+def square_of(parts: list[Part], n: int, known: dict[int, torch.Tensor]) -> torch.Tensor:
+    """Return the square norm of each sample's gradient of one parameter, (n,), float64.
+
+    ``known`` keeps those of δ, which a weight and its bias have in common, by ``id``.
+    """
+    one = parts[0]
+    if len(parts) == 1 and one.whole is not None:
+        return _squares_once(one.whole, known)
+    if len(parts) == 1 and one.pair is not None and one.pair[0].dim() == 2:
+        return _squares(one.pair[0]) * _squares_once(one.pair[1], known)
     if all(p.pair is not None for p in parts):
-        pairs = [p.pair for p in parts if p.pair is not None]
+        pairs = [
+            (_positions(p.pair[0]), _positions(p.pair[1])) for p in parts if p.pair is not None
+        ]
         a = pairs[0][0] if len(pairs) == 1 else torch.cat([p[0] for p in pairs], 1)
         delta = pairs[0][1] if len(pairs) == 1 else torch.cat([p[1] for p in pairs], 1)
         positions, before, after = a.shape[1], a.shape[2], delta.shape[2]
         if positions == 1:
-            return a.square().sum((1, 2)).double() * delta.square().sum((1, 2)).double()
+            return _squares(a) * _squares(delta)
         if positions * (before + after) <= before * after:
             return _products(a, delta)
         parts = [Part(parts[0].parameter, pair=(a, delta))]
@@ -83,8 +96,25 @@ def square_of(parts: list[Part], n: int) -> torch.Tensor:
     for start in range(0, n, step):
         rows_of = [p.materialized(slice(start, start + step)) for p in parts]
         found.append(torch.stack(rows_of).sum(0) if len(rows_of) > 1 else rows_of[0])
-        found[-1] = found[-1].square().sum(1).double()
-    return torch.cat(found)
+        found[-1] = _squares(found[-1])
+    return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def _squares_once(t: torch.Tensor, known: dict[int, torch.Tensor]) -> torch.Tensor:
+    if id(t) not in known:
+        known[id(t)] = _squares(t)
+    return known[id(t)]
+
+
+def _positions(t: torch.Tensor) -> torch.Tensor:
+    """Return (n, T, units) also of what has one position, (n, units)."""
+    return t if t.dim() == 3 else t[:, None]
+
+
+def _squares(t: torch.Tensor) -> torch.Tensor:
+    """Return the square norm of each row, (n,), float64."""
+    wide = torch.float32 if t.dtype in (torch.float16, torch.bfloat16) else None
+    return torch.linalg.vector_norm(t.flatten(1), dim=1, dtype=wide).double().square_()
 
 
 def _products(a: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
@@ -126,6 +156,8 @@ def _runs_as(module: nn.Module, kind: Any) -> bool:
 def _linear(module: Any, a: torch.Tensor, delta: torch.Tensor) -> Iterable[Part] | None:
     if a.dim() < 2:
         return None
+    if a.dim() == 2:
+        return [Part(module.weight, pair=(a.to(delta.dtype), delta)), *_bias(module, delta)]
     n, delta = len(a), delta.reshape(len(a), -1, delta.shape[-1])
     a = a.reshape(n, -1, a.shape[-1]).to(delta.dtype)
     return [Part(module.weight, pair=(a, delta)), *_bias(module, delta.sum(1))]
@@ -136,32 +168,35 @@ def _bias(module: Any, whole: torch.Tensor) -> list[Part]:
 
 
 def _convolution(module: Any, a: torch.Tensor, delta: torch.Tensor) -> Iterable[Part] | None:
-    """Return a convolution as a linear layer of its patches, (n, positions, patch)."""
+    """Return a convolution as a linear layer of its patches where that is cheaper.
+
+    Otherwise the gradients of samples are those of one convolution in which each sample is a group
+    (Rochette et al., arXiv:1912.06015).
+    """
     dims = len(module.kernel_size)
-    if module.padding_mode != "zeros" or isinstance(module.padding, str) or dims > 2:
+    if module.padding_mode != "zeros" or isinstance(module.padding, str) or a.dim() != dims + 2:
         return None
-    if a.dim() != dims + 2:
-        return None
-    n, groups = len(a), module.groups
-    flat = (1,) * (2 - dims)
-    if dims == 1:
-        a, delta_4 = a[:, :, None], delta[:, :, None]
-    else:
-        delta_4 = delta
-    patches = functional.unfold(
-        a.to(delta.dtype),
-        (*flat, *module.kernel_size),
-        (*flat, *module.dilation),
-        (*((0,) * (2 - dims)), *module.padding),
-        (*flat, *module.stride),
-    )
-    d = delta_4.flatten(2)
+    a, d = a.to(delta.dtype), delta.flatten(2)
     bias = _bias(module, d.sum(2))
-    if groups == 1:
+    after, before, positions = module.out_channels, module.weight[0].numel(), d.shape[2]
+    if module.groups == 1 and dims == 2 and positions * (before + after) <= before * after:
+        patches = functional.unfold(
+            a, module.kernel_size, module.dilation, module.padding, module.stride
+        )
         return [Part(module.weight, pair=(patches.mT, d.mT)), *bias]
-    of_group = patches.reshape(n, groups, -1, patches.shape[2])
-    whole = d.reshape(n, groups, -1, d.shape[2]) @ of_group.mT
-    return [Part(module.weight, whole=whole.flatten(1)), *bias]
+    gradient: Any = (grad.conv1d_weight, grad.conv2d_weight, grad.conv3d_weight)[dims - 1]
+
+    def make(samples: slice) -> torch.Tensor:
+        x, y = a[samples], delta[samples]
+        m, shape = len(x), module.weight.shape
+        found: torch.Tensor = gradient(
+            x.reshape(1, -1, *x.shape[2:]), (m * shape[0], *shape[1:]),
+            y.reshape(1, -1, *y.shape[2:]), module.stride, module.padding, module.dilation,
+            m * module.groups,
+        )  # fmt: skip
+        return found.reshape(m, -1)
+
+    return [Part(module.weight, make=make), *bias]
 
 
 def _embedding(module: Any, a: torch.Tensor, delta: torch.Tensor) -> Iterable[Part] | None:
@@ -216,6 +251,7 @@ _KINDS: dict[type, Callable[[Any, torch.Tensor, torch.Tensor], Iterable[Part] | 
     nn.Linear: _linear,
     nn.Conv1d: _convolution,
     nn.Conv2d: _convolution,
+    nn.Conv3d: _convolution,
     nn.Embedding: _embedding,
     nn.LayerNorm: _layer_norm,
     nn.GroupNorm: _group_norm,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
+import random
+from array import array
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,25 +13,22 @@ import numpy as np
 import torch
 
 from chainrule.foreign.torch.kept import generators, restore_generators
-from chainrule.foreign.torch.watching.packing import copied
+
+_NUMPY = 624  # words of NumPy's Mersenne twister
 
 
-def of_model(model: torch.nn.Module) -> dict[str, Any]:
-    """Return copies of the parameters and buffers, by name."""
-    with torch.no_grad():
-        return {
-            "parameters": {name: p.detach().clone() for name, p in model.named_parameters()},
-            "buffers": {name: b.detach().clone() for name, b in model.named_buffers()},
-        }
-
-
-def of_optimizer(optimizer: torch.optim.Optimizer | None) -> dict[str, Any]:
-    """Return a copy of the optimiser's state and hyperparameters."""
-    if optimizer is None:
-        return {}
-    state = optimizer.state_dict()
-    groups = [settings_of(group) for group in state["param_groups"]]
-    return {"state": copied(state["state"]), "param_groups": groups}
+def now(model: torch.nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Any]:
+    """Return what a model and its optimiser hold: parameters and buffers by name, no copies."""
+    found: dict[str, Any] = {
+        "parameters": {name: p.detach() for name, p in model.named_parameters()},
+        "buffers": {name: b.detach() for name, b in model.named_buffers()},
+        "optimizer": {},
+    }
+    if optimizer is not None:
+        state = optimizer.state_dict()
+        groups = [settings_of(group) for group in state["param_groups"]]
+        found["optimizer"] = {"state": state["state"], "param_groups": groups}
+    return found
 
 
 def settings_of(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,10 +50,46 @@ def settings_of(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def random_states() -> dict[str, Any]:
-    """Return the states of the generators of PyTorch, NumPy and Python."""
-    states = generators()
-    version, words, gauss = states["python"]
-    return {**states, "python": (version, np.array(words, dtype=np.int64), gauss)}
+    """Return the states of the generators of PyTorch, NumPy and Python, in as few arrays as can be.
+
+    "words" holds the integers of Python's and NumPy's, then the bits of what each has left of a
+    pair of normal numbers, then those of PyTorch's.
+    """
+    states = generators(_numpy)
+    _, words, gauss = states.pop("python")
+    numpy = states.pop("numpy")
+    if not isinstance(numpy, tuple):  # not the generator that NumPy starts with
+        states["numpy"] = numpy
+        numpy = "", np.zeros(_NUMPY, dtype=np.uint32), 0, 0, 0.0
+    _, key, position, has_gauss, cached = numpy
+    state = states.pop("torch").numpy().view(np.int64)
+    n = len(words)
+    found = np.empty(n + _NUMPY + 4 + len(state), dtype=np.int64)
+    found[:n] = array("Q", words)
+    found[n : n + _NUMPY] = key
+    found[n + _NUMPY : n + _NUMPY + 2] = position, has_gauss
+    left = found[n + _NUMPY + 2 : n + _NUMPY + 4].view(np.float64)
+    left[:] = math.nan if gauss is None else gauss, cached
+    found[n + _NUMPY + 4 :] = state
+    return {"words": found, **states}
+
+
+_seen: tuple[bytes, Any] = b"", None  # the memory of NumPy's generator, and its state
+
+
+def _numpy() -> Any:
+    """Return the state of NumPy's generator, which takes longer to read than to see unchanged."""
+    global _seen
+    bits = np.random.get_bit_generator()  # type: ignore[attr-defined]  # NumPy's stubs lack it
+    if type(bits) is not np.random.MT19937:
+        return np.random.get_state()  # noqa: NPY002
+    memory = ctypes.string_at(
+        bits.ctypes.state_address, 4 * (_NUMPY + 1)
+    )  # words, then their place
+    # What it has left of a pair of normal numbers lies elsewhere, but comes of a draw that shows.
+    if memory != _seen[0] or _seen[1][3]:
+        _seen = memory, np.random.get_state()  # noqa: NPY002
+    return _seen[1]
 
 
 def put(
@@ -88,6 +125,17 @@ def put(
 
 
 def put_random(states: Mapping[str, Any]) -> None:
-    """Set the generators to states that were packed."""
-    version, words, gauss = states["python"]
-    restore_generators({**states, "python": (version, tuple(words.tolist()), gauss)})
+    """Set the generators to states that `random_states` returned."""
+    version, now, _ = random.getstate()
+    ends = np.cumsum([len(now), _NUMPY, 2, 2])
+    words, key, (position, has_gauss), left, torch_state = np.split(states["words"], ends)
+    gauss, cached = left.view(np.float64).tolist()
+    numpy = "MT19937", key.astype(np.uint32), int(position), int(has_gauss), cached
+    restore_generators(
+        {
+            "numpy": numpy,
+            **{key: value for key, value in states.items() if key != "words"},
+            "python": (version, tuple(words.tolist()), None if math.isnan(gauss) else gauss),
+            "torch": torch.from_numpy(torch_state.view(np.uint8)),
+        }
+    )

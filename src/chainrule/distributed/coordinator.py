@@ -1,0 +1,424 @@
+"""The coordinator of a training: who works, on which micro-batches, and from which step on.
+
+It is an engine to `chainrule.training.fit`, so that the loop over epochs, callbacks, validation,
+early stopping, checkpoints and errors are those of a fit on one machine, decided once, here. A
+place of Dask or Ray starts the workers, and starts those again that die; they connect to this
+process. Where one is gone, the others meet again without it, and go on from the last state that
+came here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
+from chainrule.distributed.worker import Job, serve
+from chainrule.engines import Engine, Epoch, EpochResult, Failure, Plan, State, go_on
+from chainrule.engines.base import OneByOne, Shortcut, check_state
+from chainrule.equations.data import Samples
+from chainrule.equations.feedforward import FeedForward
+from chainrule.places import Place
+
+Array = NDArray[Any]
+
+TIMEOUT = 30.0  # seconds without a sign of life, after which a worker is given up
+COMMIT = 1.0  # seconds between two states that the leader sends
+PATIENCE = 120.0  # seconds in which enough workers must have come
+_GRACE = 0.5  # seconds to wait for workers that may come at once, too
+_FAILED = 3  # tasks that end before they have come here, one after another
+
+
+class WorkersError(RuntimeError):
+    """There are not enough workers, or they cannot work."""
+
+
+@dataclass
+class _Worker:
+    sock: socket.socket
+    host: str
+    port: int
+    instructions: str
+    heard: float
+    shards: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _From:
+    """Where an epoch goes on: before step ``first``."""
+
+    first: int
+    loss: float
+    weight: float
+    step: int
+    theta: Array
+    slots: dict[str, Array]
+
+
+class Coordinator(OneByOne):
+    """Trains on workers, as `chainrule.engines.Engine`."""
+
+    def __init__(self, job: Job, inner: Engine, bounds: range, listener: socket.socket) -> None:
+        """``bounds``: from how many workers on there is training, and up to how many."""
+        self._job, self._inner, self._bounds, self._listener = job, inner, bounds, listener
+        self._workers: list[_Worker] = []
+        self._generation = 0
+        self._met: list[_Worker] = []
+        self.trouble: BaseException | None = None
+        self.restarts = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the engine of the workers."""
+        return self._inner.name
+
+    def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
+        """See `chainrule.engines.base.Engine.lacks`."""
+        return self._inner.lacks(network, plan)
+
+    def threads_of(self, network: FeedForward) -> int:
+        """See `chainrule.engines.base.Engine.threads_of`."""
+        return self._inner.threads_of(network)
+
+    def predict(self, network: FeedForward, inputs: Array) -> Array:
+        """See `chainrule.engines.base.Engine.predict`."""
+        return self._inner.predict(network, inputs)
+
+    def losses(
+        self, network: FeedForward, inputs: Array, y: Array, outputs: Array
+    ) -> NDArray[np.float64]:
+        """See `chainrule.engines.base.Engine.losses`."""
+        return self._inner.losses(network, inputs, y, outputs)
+
+    def shortcut(self, network: FeedForward) -> Shortcut | None:
+        """See `chainrule.engines.base.Engine.shortcut`."""
+        return self._inner.shortcut(network)
+
+    def run_epoch(
+        self,
+        network: FeedForward,
+        epoch: Epoch,
+        state: State,
+        on_progress: Callable[[int, float], bool] = go_on,
+    ) -> EpochResult:
+        """See `chainrule.engines.base.Engine.run_epoch`."""
+        check_state(epoch.plan.optimizer, network.parameters, state)
+        slots = {name: slot.copy() for name, slot in state.slots.items()}
+        start = _From(0, 0.0, 0.0, state.step, network.parameters.copy(), slots)
+        while True:
+            self._gather()
+            self._meet(epoch.samples)
+            try:
+                self._begin(network, epoch, start)
+                start, result = self._follow(epoch, start, on_progress)
+            except PeerError:
+                start, result = start, None
+            if result is not None:
+                network.parameters[...] = start.theta
+                for name, slot in start.slots.items():
+                    state.slots[name][...] = slot
+                state.step = start.step
+                return result
+            self.restarts += 1
+            self._call_off()
+
+    # --- who works ---------------------------------------------------------------------------
+
+    def _gather(self) -> None:
+        """Wait until there are enough workers, and a moment for more."""
+        began = last = monotonic()
+        while True:
+            self._look(0.0 if len(self._workers) >= self._bounds.start else 0.05)
+            count, now = len(self._workers), monotonic()
+            if count >= self._bounds.stop - 1 or (self._met and count >= self._bounds.start):
+                return
+            if self.trouble is not None:
+                raise self.trouble
+            if count < self._bounds.start:
+                last = now
+                if now - began > PATIENCE:
+                    raise WorkersError(
+                        f"{count} workers have come within {PATIENCE:g} s; expected at least "
+                        f"{self._bounds.start}. Start more, or ask for fewer: workers=1"
+                    )
+            elif now - last > _GRACE:
+                return
+
+    def _look(self, patience: float) -> None:
+        """Take in workers that have come, and give up those that are gone or silent."""
+        socks = [self._listener, *(worker.sock for worker in self._workers)]
+        for ready in select.select(socks, [], [], patience)[0]:
+            if ready is self._listener:
+                self._take_in()
+                continue
+            for worker in [w for w in self._workers if w.sock is ready]:
+                try:
+                    receive(worker.sock)  # a sign of life, or what came of a step called off
+                    worker.heard = monotonic()
+                except PeerError:
+                    self._give_up(worker)
+        for worker in list(self._workers):
+            if monotonic() - worker.heard > self._job.timeout:
+                self._give_up(worker)
+
+    def _take_in(self) -> None:
+        try:
+            sock, address = self._listener.accept()
+        except OSError:
+            return
+        try:
+            kind, fields, _ = receive(tuned(sock, self._job.timeout))
+            if kind != "hello" or not secrets.compare_digest(fields["secret"], self._job.secret):
+                raise PeerError("not of this training")
+            worker = _Worker(
+                sock, address[0], int(fields["port"]), str(fields["instructions"]), monotonic()
+            )
+        except (PeerError, KeyError, ValueError, TypeError):
+            sock.close()
+            return
+        self._workers.append(worker)
+
+    def _give_up(self, worker: _Worker) -> None:
+        worker.sock.close()
+        self._workers = [w for w in self._workers if w is not worker]
+
+    def _meet(self, samples: Samples) -> None:
+        """Share the micro-batches out, and send each worker the shards that it lacks."""
+        job, cut = self._job, self._job.cut
+        most = min(self._bounds.stop - 1, cut.micro_batches)
+        working = self._workers[:most]
+        if different := {w.instructions for w in working} - {working[0].instructions}:
+            names = " and ".join(sorted({working[0].instructions, *different}))
+            raise WorkersError(
+                f"the workers have different instruction sets, {names}, whose sums differ in the "
+                "last bits. Set CHAINRULE_ISA to one that all have, such as avx2, on every worker"
+            )
+        if working == self._met:
+            return
+        self._generation += 1
+        self._met = working
+        for worker, mine in zip(working, self._shares(), strict=True):
+            try:
+                if extra := sorted(worker.shards - set(mine)):
+                    send(worker.sock, "forget", shards=extra)
+                worker.shards &= set(mine)
+                for k in mine:
+                    if k not in worker.shards and len(cut.shard(k)):
+                        send(worker.sock, "shard", _shard(samples, cut.shard(k), job), k=k)
+                        worker.shards.add(k)
+            except PeerError:
+                self._give_up(worker)
+
+    def _shares(self) -> list[range]:
+        count, leaves = len(self._met), self._job.cut.micro_batches
+        return [range(r * leaves // count, (r + 1) * leaves // count) for r in range(count)]
+
+    def _call_off(self) -> None:
+        """Have all leave the step, and meet again."""
+        for worker in self._met:
+            if worker in self._workers:
+                try:
+                    send(worker.sock, "regroup")
+                except PeerError:
+                    self._give_up(worker)
+        self._met = []
+
+    # --- an epoch ----------------------------------------------------------------------------
+
+    def _begin(self, network: FeedForward, epoch: Epoch, start: _From) -> None:
+        if any(worker not in self._workers for worker in self._met):
+            raise PeerError("a worker is gone")
+        peers = [
+            [w.host, w.port, mine.start, mine.stop]
+            for w, mine in zip(self._met, self._shares(), strict=True)
+        ]
+        arrays = {f"slot.{name}": slot for name, slot in start.slots.items()}
+        arrays |= {"theta": start.theta, "rates": epoch.learning_rates}
+        for rank, worker in enumerate(self._met):
+            send(
+                worker.sock, "epoch", arrays, rank=rank, peers=peers, generation=self._generation,
+                epoch=epoch.number, first=start.first, loss=start.loss, weight=start.weight,
+                step=start.step, seed=network.seed, shuffle=epoch.order is not None,
+                outputs=epoch.outputs is not None,
+            )  # fmt: skip
+
+    def _follow(
+        self, epoch: Epoch, start: _From, on_progress: Callable[[int, float], bool]
+    ) -> tuple[_From, EpochResult | None]:
+        """Follow an epoch to its end, or until a worker is lost: the state then, and what came."""
+        asked = False
+        waiting = set(range(len(self._met))) if epoch.outputs is not None else set[int]()
+        done: tuple[_From, EpochResult] | None = None
+        while done is None or waiting:
+            socks = {w.sock: rank for rank, w in enumerate(self._met)}
+            ready = select.select([*socks, self._listener], [], [], 0.2)[0]
+            for sock in ready:
+                if sock is self._listener:
+                    self._take_in()
+                    continue
+                worker = self._met[socks[sock]]
+                try:
+                    kind, fields, arrays = receive(sock)
+                except PeerError:
+                    self._give_up(worker)
+                    return start, None
+                worker.heard = monotonic()
+                if fields.get("generation", self._generation) != self._generation:
+                    continue
+                if kind == "broken":
+                    self._find_dead()
+                    return start, None
+                if kind == "progress":
+                    if on_progress(fields["steps"], fields["mean"]) and not asked:
+                        asked = True
+                        send(self._met[0].sock, "stop")
+                elif kind == "commit":
+                    start = _state(fields, arrays, fields["first"])
+                elif kind == "outputs":
+                    self._place(epoch, arrays)
+                    waiting.discard(socks[sock])
+                elif kind == "done":
+                    done = _state(fields, arrays, fields["steps"]), self._result(fields, asked)
+            for worker in self._met:
+                if monotonic() - worker.heard > self._job.timeout:
+                    self._give_up(worker)
+                    return start, None
+        on_progress(done[1].steps, done[1].loss)
+        return done
+
+    def _find_dead(self) -> None:
+        """Take in that workers are gone, of which others have heard before this process did."""
+        for worker in list(self._workers):
+            with contextlib.suppress(OSError):
+                worker.sock.setblocking(False)
+                try:
+                    if not worker.sock.recv(1, socket.MSG_PEEK):
+                        self._give_up(worker)
+                        continue
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    self._give_up(worker)
+                    continue
+                worker.sock.settimeout(self._job.timeout)
+
+    def _place(self, epoch: Epoch, arrays: dict[str, Array]) -> None:
+        assert epoch.outputs is not None
+        for name, outputs in arrays.items():
+            shard = self._job.cut.shard(int(name.removeprefix("outputs.")))
+            epoch.outputs[shard.start : shard.stop] = outputs
+
+    def _result(self, fields: dict[str, Any], asked: bool) -> EpochResult:
+        cut, steps = self._job.cut, fields["steps"]
+        samples = sum(min(len(cut.shard(k)), steps * cut.rows) for k in range(cut.micro_batches))
+        mean = fields["loss"] / fields["weight"] if fields["weight"] else 0.0
+        failure = Failure(*fields["failure"]) if "failure" in fields else None
+        return EpochResult(mean, steps, samples, failure, asked and steps < cut.steps)
+
+    def end(self) -> None:
+        """Send the workers away."""
+        for worker in self._workers:
+            with contextlib.suppress(PeerError):
+                send(worker.sock, "end")
+            worker.sock.close()
+        self._workers, self._met = [], []
+
+
+def _shard(samples: Samples, rows: range, job: Job) -> dict[str, Array]:
+    """Return the samples of a shard, as arrays of a message."""
+    part, dtype = slice(rows.start, rows.stop), job.network.dtype
+    y = samples.y[part]
+    arrays = {
+        "X": np.ascontiguousarray(samples.X[part], dtype),
+        "y": y.astype(np.int64) if y.ndim == 1 else np.ascontiguousarray(y, dtype),
+    }
+    if samples.weights is not None:
+        arrays["weights"] = samples.weights[part]
+    return arrays
+
+
+def _state(fields: dict[str, Any], arrays: dict[str, Array], first: int) -> _From:
+    slots = {name[5:]: slot for name, slot in arrays.items() if name.startswith("slot.")}
+    return _From(first, fields["loss"], fields["weight"], fields["step"], arrays["theta"], slots)
+
+
+@contextmanager
+def coordinating(
+    place: Place, job: Job, inner: Engine, bounds: range, local: bool
+) -> Iterator[Coordinator]:
+    """Listen, have a place start the workers, and end all of it at the end of the block.
+
+    Args:
+        place: Where the workers run.
+        job: What the training is; its addresses and secret are set here.
+        inner: The engine for what is computed in this process.
+        bounds: From how many workers on there is training, and up to how many.
+        local: Whether all workers are on this machine.
+    """
+    closed = threading.Event()
+    with listening("127.0.0.1" if local else "") as listener:
+        port = listener.getsockname()[1]
+        job = replace(
+            job,
+            secret=secrets.token_hex(16),
+            addresses=tuple((host, port) for host in (["127.0.0.1"] if local else _hosts())),
+        )
+        coordinator = Coordinator(job, inner, bounds, listener)
+        threads = [
+            threading.Thread(target=_kept, args=(place, job, i, coordinator, closed), daemon=True)
+            for i in range(bounds.stop - 1)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield coordinator
+        finally:
+            closed.set()
+            coordinator.end()
+            for thread in threads:
+                thread.join(10.0)
+
+
+def _kept(
+    place: Place, job: Job, number: int, coordinator: Coordinator, closed: threading.Event
+) -> None:
+    """Keep one worker running, also where the engine no longer starts it again."""
+    failed = 0
+    while not closed.is_set():
+        began = monotonic()
+        try:
+            errors = [o.error for o in place.run(serve, job, [number], stop=closed.is_set)]
+            error = errors[0] if errors else None
+        except BaseException as trouble:
+            if not closed.is_set():
+                coordinator.trouble = trouble
+            return
+        failed = failed + 1 if error and monotonic() - began < 5.0 else 0
+        if failed >= _FAILED:
+            coordinator.trouble = WorkersError(f"a worker can't work: {error}")
+            return
+        closed.wait(0.05)
+
+
+def _hosts() -> list[str]:
+    """Return the addresses of this machine, the likeliest first."""
+    found = []
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # of documentation: nothing is sent
+        found.append(probe.getsockname()[0])
+    with contextlib.suppress(OSError):
+        found += [
+            info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+        ]
+    return list(dict.fromkeys([*map(str, found), "127.0.0.1"]))

@@ -1,0 +1,91 @@
+"""Messages between processes: a little JSON, and arrays as they lie in memory.
+
+Nothing is unpickled, so that a message can't run code. Whoever opens a connection first sends a
+secret that only the processes of one training know.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_HEAD = struct.Struct("<4sI")  # a mark, and the length of the JSON
+_MARK = b"crd1"
+_LONGEST = 1 << 24  # bytes of JSON
+_DTYPES = ("<f4", "<f8", "<i8")
+
+
+class PeerError(ConnectionError):
+    """A process of the training is gone, hangs, or says what does not belong here."""
+
+
+def send(
+    sock: socket.socket, kind: str, arrays: Mapping[str, Array] | None = None, **fields: Any
+) -> None:
+    """Send a message; PeerError if the other end is gone or does not take it in time."""
+    given = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    about = [[name, array.dtype.str, array.shape] for name, array in given.items()]
+    text = json.dumps({"kind": kind, "arrays": about, **fields}).encode()
+    try:
+        sock.sendall(_HEAD.pack(_MARK, len(text)) + text)
+        for array in given.values():
+            if array.size:
+                sock.sendall(array.data.cast("B"))
+    except OSError as error:
+        raise PeerError(f"sending failed: {error}") from error
+
+
+def receive(sock: socket.socket) -> tuple[str, dict[str, Any], dict[str, Array]]:
+    """Receive a message: its kind, fields and arrays. PeerError where none comes."""
+    mark, length = _HEAD.unpack(_exactly(sock, _HEAD.size))
+    if mark != _MARK or length > _LONGEST:
+        raise PeerError("this is not a process of the training")
+    fields = json.loads(_exactly(sock, length))
+    arrays = {}
+    for name, dtype, shape in fields.pop("arrays"):
+        if dtype not in _DTYPES:
+            raise PeerError(f"an array of {dtype}; expected {', '.join(_DTYPES)}")
+        arrays[name] = np.empty(shape, dtype)
+        if arrays[name].size:
+            fill(sock, arrays[name].data.cast("B"))
+    return fields.pop("kind"), fields, arrays
+
+
+def _exactly(sock: socket.socket, count: int) -> bytes:
+    buffer = bytearray(count)
+    fill(sock, memoryview(buffer))
+    return bytes(buffer)
+
+
+def fill(sock: socket.socket, to: memoryview) -> None:
+    """Receive as many bytes as there is room for."""
+    while len(to):
+        try:
+            count = sock.recv_into(to)
+        except OSError as error:
+            raise PeerError(f"receiving failed: {error}") from error
+        if not count:
+            raise PeerError("the connection was closed")
+        to = to[count:]
+
+
+def tuned(sock: socket.socket, timeout: float) -> socket.socket:
+    """Return a connection that sends at once, and on which nobody waits for ever."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.settimeout(timeout)
+    return sock
+
+
+def listening(host: str) -> socket.socket:
+    """Return a socket that listens at a free port, bound before anyone is told of it."""
+    sock = socket.create_server((host, 0))
+    sock.settimeout(1.0)
+    return sock

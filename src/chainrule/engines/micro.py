@@ -1,0 +1,264 @@
+"""Steps of micro-batches: sums that are added as one fixed tree, whoever computes them.
+
+The samples are cut into M shards of consecutive rows, and a batch takes as many rows from each: the
+micro-batch k of a step is of shard k. Each gives the sum of its gradients and that of its weights,
+and these sums are added as a binary tree over k, ((0 + 1) + (2 + 3)) + …, so that the result has
+the same bits wherever the micro-batches are computed. M belongs to the plan; how many workers there
+are does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.engines.base import (
+    Engine,
+    Epoch,
+    EpochResult,
+    Failure,
+    OneByOne,
+    Plan,
+    Shortcut,
+    State,
+    check_state,
+    go_on,
+)
+from chainrule.engines.reference import apply
+from chainrule.equations.data import Samples
+from chainrule.equations.optimizers import GradientDescent
+from chainrule.random import epoch_order
+
+if TYPE_CHECKING:
+    from chainrule.equations.feedforward import FeedForward
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+# v ← μ v + g is g where v was 0: so every engine tells a gradient, by a step of rate 0.
+_TELLS_GRADIENT = GradientDescent(momentum=0.5)
+
+
+def up_to(n: int, multiple: int) -> int:
+    """Return n, rounded up to a multiple."""
+    return -(-n // multiple) * multiple
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How n samples are cut into M shards, and a shard into the micro-batches of an epoch."""
+
+    n: int
+    micro_batches: int
+    rows: int  # of a micro-batch
+
+    @classmethod
+    def of(cls, n: int, plan: Plan) -> Cut:
+        """Return the cut of n samples for a plan of micro-batches."""
+        parts = plan.micro_batches or 1
+        return cls(n, parts, plan.batch_size // parts)
+
+    @property
+    def steps(self) -> int:
+        """The steps of an epoch."""
+        return -(-self._shard // self.rows)
+
+    @property
+    def _shard(self) -> int:
+        return -(-self.n // self.micro_batches)
+
+    def shard(self, k: int) -> range:
+        """Return the rows of shard k; the last shards may have fewer, or none."""
+        first = min(k * self._shard, self.n)
+        return range(first, min(first + self._shard, self.n))
+
+    def part(self, k: int, step: int) -> slice:
+        """Return which places of shard k's order a step takes."""
+        n = len(self.shard(k))
+        return slice(min(step * self.rows, n), min((step + 1) * self.rows, n))
+
+    def taken(self, step: int) -> list[int]:
+        """Return the micro-batches of a step that have rows; the first one always has."""
+        return [k for k in range(self.micro_batches) if len(self.shard(k)) > step * self.rows]
+
+    def shard_order(self, seed: int, epoch: int, k: int) -> NDArray[np.int64]:
+        """Return the order in which an epoch takes the rows of shard k."""
+        shard = self.shard(k)
+        return shard.start + epoch_order(seed, epoch, len(shard), shard=k)
+
+    def order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Return the order in which an epoch takes all rows: micro-batch by micro-batch."""
+        orders = [self.shard_order(seed, epoch, k) for k in range(self.micro_batches)]
+        return self._laid_out(orders)
+
+    def in_turn(self) -> NDArray[np.int64]:
+        """Return the order of an epoch that takes the rows of each shard as they come."""
+        return self._laid_out([np.array(self.shard(k)) for k in range(self.micro_batches)])
+
+    def _laid_out(self, orders: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+        parts = [o[self.part(k, t)] for t in range(self.steps) for k, o in enumerate(orders)]
+        return np.concatenate(parts).astype(np.int64)
+
+
+@dataclass
+class Sums:
+    """What micro-batches come to: the sums of weights, weighted losses and weighted gradients.
+
+    ``failure`` is the first one, of the lowest k.
+    """
+
+    weight: float
+    loss: float
+    g: Array
+    failure: Failure | None = None
+
+    def add(self, other: Sums) -> Sums:
+        """Return the sum; the array of this one is taken for it."""
+        self.g += other.g
+        return Sums(
+            self.weight + other.weight,
+            self.loss + other.loss,
+            self.g,
+            self.failure or other.failure,
+        )
+
+
+def folded(
+    nodes: Mapping[int, T], leaves: int, add: Callable[[T, T], T], mine: range | None = None
+) -> dict[int, T]:
+    """Add what is known by leaf as the binary tree over so many leaves, as far as it is mine.
+
+    A leaf that is not there, because its shard has no rows left, counts as 0. Of the leaves in
+    ``mine`` those subtrees are added that lie in it whole, so that folding what all have folded
+    gives the sum at leaf 0 in the same order.
+    """
+    mine = range(leaves) if mine is None else mine
+    nodes, apart = dict(nodes), 1
+    while apart < leaves:
+        for k in range(0, leaves, 2 * apart):
+            if k < mine.start or min(k + 2 * apart, leaves) > mine.stop:
+                continue
+            if (right := nodes.pop(k + apart, None)) is not None:
+                nodes[k] = add(nodes[k], right) if k in nodes else right
+        apart *= 2
+    return nodes
+
+
+def tree_sum(sums: Mapping[int, Sums], leaves: int) -> Sums:
+    """Return the sum of all micro-batches of a step."""
+    return folded(sums, leaves, Sums.add)[0]
+
+
+def micro_batch(
+    engine: Engine,
+    network: FeedForward,
+    samples: Samples,
+    plan: Plan,
+    draw: int,
+    outputs: Array | None = None,
+) -> Sums:
+    """Return the sums of one micro-batch, and leave the network as it is.
+
+    ``draw`` numbers the dropout masks. ``outputs``, (n, units_L), if given receives a^(L).
+    """
+    part = Plan(_TELLS_GRADIENT, plan.batch_size)
+    state = State(draw, _TELLS_GRADIENT.start(network.parameters))
+    result = engine.run_epoch(network, Epoch(samples, part, np.zeros(1), outputs=outputs), state)
+    g, weight = state.slots["v"], samples.weight
+    g *= g.dtype.type(weight)
+    return Sums(weight, weight * result.loss, g, result.failure)
+
+
+def update(
+    network: FeedForward, plan: Plan, state: State, sums: Sums, eta: float
+) -> Failure | None:
+    """Take the step of a batch, or leave all as it was and say what is not finite."""
+    if sums.failure is not None:
+        return Failure(state.step, sums.failure.layer, sums.failure.what)
+    if sums.weight:
+        sums.g /= sums.g.dtype.type(sums.weight)
+    return apply(network, plan, state, sums.g, eta)
+
+
+class MicroBatches(OneByOne):
+    """Takes steps of micro-batches, whose sums another engine computes one after another.
+
+    The dropout masks of micro-batch k at step t are those of step t·M + k.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def name(self) -> str:
+        """The name of the engine that computes the micro-batches."""
+        return self._engine.name
+
+    def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
+        """See `chainrule.engines.base.Engine.lacks`."""
+        return self._engine.lacks(network, plan)
+
+    def alone(self) -> Engine:
+        """See `chainrule.engines.base.Engine.alone`."""
+        return MicroBatches(self._engine.alone())
+
+    def threads_of(self, network: FeedForward) -> int:
+        """See `chainrule.engines.base.Engine.threads_of`."""
+        return self._engine.threads_of(network)
+
+    def run_epoch(
+        self,
+        network: FeedForward,
+        epoch: Epoch,
+        state: State,
+        on_progress: Callable[[int, float], bool] = go_on,
+    ) -> EpochResult:
+        """See `chainrule.engines.base.Engine.run_epoch`. An order is that of `Cut.order`."""
+        samples, plan = epoch.samples, epoch.plan
+        check_state(plan.optimizer, network.parameters, state)
+        cut = Cut.of(len(samples), plan)
+        order = cut.in_turn() if epoch.order is None else epoch.order
+        loss, weight, done = 0.0, 0.0, 0
+        for step in range(cut.steps):
+            sums, before = dict[int, Sums](), done
+            for k in cut.taken(step):
+                part = cut.part(k, step)
+                rows = order[done : done + part.stop - part.start]
+                done += len(rows)
+                a = None if epoch.outputs is None else np.empty_like(epoch.outputs[: len(rows)])
+                draw = state.step * cut.micro_batches + k
+                sums[k] = micro_batch(self._engine, network, _taken(samples, rows), plan, draw, a)
+                if epoch.outputs is not None:
+                    epoch.outputs[rows] = a
+            total = tree_sum(sums, cut.micro_batches)
+            failure = update(network, plan, state, total, float(epoch.learning_rates[step]))
+            if failure is not None:
+                mean = loss / weight if weight else 0.0
+                return EpochResult(mean, step, before, failure=failure)
+            loss, weight = loss + total.loss, weight + total.weight
+            if on_progress(step + 1, loss / weight if weight else 0.0) and done < len(samples):
+                return EpochResult(loss / weight if weight else 0.0, step + 1, done, stopped=True)
+        return EpochResult(loss / weight if weight else 0.0, cut.steps, done)
+
+    def predict(self, network: FeedForward, inputs: Array) -> Array:
+        """See `chainrule.engines.base.Engine.predict`."""
+        return self._engine.predict(network, inputs)
+
+    def losses(
+        self, network: FeedForward, inputs: Array, y: Array, outputs: Array
+    ) -> NDArray[np.float64]:
+        """See `chainrule.engines.base.Engine.losses`."""
+        return self._engine.losses(network, inputs, y, outputs)
+
+    def shortcut(self, network: FeedForward) -> Shortcut | None:
+        """See `chainrule.engines.base.Engine.shortcut`."""
+        return self._engine.shortcut(network)
+
+
+def _taken(samples: Samples, rows: NDArray[np.int64]) -> Samples:
+    weights = None if samples.weights is None else samples.weights[rows]
+    return Samples(samples.X[rows], samples.y[rows], weights)

@@ -1,0 +1,1 @@
+"""Watching: a recorder for the runs of our own networks."""
