@@ -1,7 +1,7 @@
 """How long a grid search over MLPClassifier takes: side by side, and by scikit-learn's own means.
 
 ``python -m benchmarks.grid [--quick] [--json FILE]``. Each search runs in a process of its own,
-which is started anew and ends with it; its time on the clock and its processor time, with that of
+which is started for it and ends with it; its time on the clock and its processor time, with that of
 all processes it has started, are taken from outside. Exit status 1 says that the searches did not
 come to the same scores.
 """

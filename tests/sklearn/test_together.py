@@ -19,6 +19,7 @@ from sklearn.model_selection import (
     RandomizedSearchCV,
     cross_val_predict,
     cross_val_score,
+    cross_validate,
 )
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
@@ -141,6 +142,19 @@ def test_every_fit_is_that_of_the_estimator_alone(packs: list[int]) -> None:
     np.testing.assert_array_equal(bag.predict_proba(X), alone.predict_proba(X))
     for k, one in enumerate(many.estimators_):
         same_network(one, regressor().fit(Z, t[:, k]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("targets", [y, BINARY], ids=["three", "two"])
+def test_losses_are_those_of_the_fit_alone(targets: Any, dtype: str, packs: list[int]) -> None:
+    folds = [(np.arange(130), np.arange(130, 150))] * 16
+    data = X.astype(dtype)
+    with side_by_side():
+        found = cross_validate(classifier(), data, targets, cv=folds, return_estimator=True)
+    assert packs == [16] * 15
+    alone = classifier().fit(data[:130], targets[:130])
+    for one in found["estimator"]:
+        same_network(one, alone)
 
 
 @pytest.mark.parametrize("what", ["random", "scores", "predict", "bagging", "stacking", "sparse"])
