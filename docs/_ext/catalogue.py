@@ -120,6 +120,7 @@ GROUPS: tuple[Group, ...] = (
         "scikit-learn's multilayer perceptrons, trained by chainrule; estimators of dataframes.",
         ("chainrule.sklearn.MLPClassifier", "chainrule.sklearn.MLPRegressor",
          "chainrule.sklearn.TabularClassifier", "chainrule.sklearn.TabularRegressor",
+         "chainrule.sklearn.side_by_side",
          "chainrule.sklearn.trusted_types", "chainrule.sklearn.register_skl2onnx"),
     ),
     Group(

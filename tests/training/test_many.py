@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
+import pickle
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -268,3 +272,51 @@ def test_each_network_has_its_own_number_of_epochs() -> None:
     with pytest.raises(ValueError, match=r"epochs\[1\]"):
         cr.fit_many(together[:2], X, Y, epochs=[1, 0])
     assert [len(history.epoch) for history in of_many] == lengths
+
+
+MEASURE = """
+import tracemalloc
+import numpy as np
+import chainrule as cr
+
+M = 3000
+rng = np.random.default_rng(0)
+X = rng.normal(size=(100, 2)).astype("float32")
+y = np.sin(X[:, :1])
+networks = [cr.Network([2, 8, 8, 1], seed=s, dtype="float32") for s in range(M)]
+rows = [np.sort(rng.permutation(100)[:90]) for _ in range(M)] if ROWS else None
+lists = 0 if rows is None else sum(map(np.size, rows)) * 8
+cr.fit_many(networks[:9], X, y, epochs=1, metrics=[])
+tracemalloc.start()
+histories = cr.fit_many(networks, X, y, epochs=20, seeds=SEEDS, rows=rows, metrics=[])
+peak = tracemalloc.get_traced_memory()[1]
+parameters = M * networks[0].parameters.nbytes
+share = (parameters + peak - lists) / (3 * parameters)
+print(share, histories[7].loss == histories[7]["loss"])
+"""
+
+
+@pytest.mark.parametrize(("seeds", "rows"), [("0", "False"), ("None", "False"), ("None", "True")])
+def test_memory(seeds: str, rows: str) -> None:
+    """At most twice the parameters and slots, for what is on the way and what is kept of it."""
+    code = MEASURE.replace("SEEDS", seeds).replace("ROWS", rows)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    share, same = done.stdout.split()
+    assert same == "True"
+    # Twice, and what a block of 512 networks takes, which 3000 small ones are too few to hide.
+    assert float(share) < 2 + 12e6 / (3000 * 12 * 105)
+
+
+def test_many_blocks_and_the_copies_of_histories(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chainrule.training.together._BLOCK", 17)
+    monkeypatch.setattr("chainrule.training.together._BYTES", 17 * 8 * 70 * 2)
+    together, alone = networks(60), networks(60)
+    of_many = cr.fit_many(together, X, Y, epochs=7, metrics=[])
+    of_each = [net.fit(X, Y, epochs=7, metrics=[]) for net in alone]
+    assert_same(together, alone, copy.deepcopy(of_many), of_each)
+    assert_same(together, alone, pickle.loads(pickle.dumps(of_many)), of_each)
+    assert_same(together, alone, of_many, of_each)
+    assert repr(of_many[3]).startswith("History(7 epochs in ")
+    assert of_many[3].best_epoch is None

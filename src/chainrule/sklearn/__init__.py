@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from chainrule.sklearn.persistence import trusted_types
     from chainrule.sklearn.regressor import MLPRegressor
     from chainrule.sklearn.tabular import TabularClassifier, TabularRegressor
+    from chainrule.sklearn.together import side_by_side
 
 __all__ = [
     "MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "explain_sklearn",
-    "register_skl2onnx", "trusted_types",
+    "register_skl2onnx", "side_by_side", "trusted_types",
 ]  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from chainrule.sklearn import classifier, onnx, persistence, regressor, tabular
+        from chainrule.sklearn import classifier, onnx, persistence, regressor, tabular, together
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"sklearn", "scipy"}:  # they come together
             raise
@@ -43,7 +44,7 @@ def __getattr__(name: str) -> Any:
         ) from error
     modules = {
         "MLPClassifier": classifier, "MLPRegressor": regressor, "TabularClassifier": tabular,
-        "TabularRegressor": tabular, "register_skl2onnx": onnx,
+        "TabularRegressor": tabular, "register_skl2onnx": onnx, "side_by_side": together,
     }  # fmt: skip
     module = modules.get(name, persistence)
     value = globals()[name] = getattr(module, name)

@@ -51,6 +51,16 @@ class Epochs:
         self._runner: Engine | Recorder = self.engine
         self._samples = part.samples(network) if part.is_dense else None
 
+    @property
+    def samples(self) -> Samples | None:
+        """The rows as an engine reads them; None if they are made dense piece by piece."""
+        return self._samples
+
+    @property
+    def trained(self) -> Network:
+        """The network that is trained, with the penalty of one sample."""
+        return self._trained
+
     def recorded(self, watch: Watch, rows: NDArray[np.int64]) -> Recorder:
         """Return who records the epochs from now on; ``rows`` are the samples' row numbers.
 
@@ -87,19 +97,31 @@ class Epochs:
 
     def _run(self, part: Part, samples: Samples, order: Array | None) -> float:
         """Take the steps; return the sum of the batches' losses, each times its rows."""
-        n, size = len(samples), self.batch_size
-        rates = self.solver.rates(-(-n // size))
-        losses = np.empty((len(rates), 2))
+        epoch = self.planned(samples, order)
+        self.take(epoch)
+        return self.total(part, epoch)
+
+    def planned(self, samples: Samples, order: Array | None) -> Epoch:
+        """Return the next epoch of some rows, with arrays for what is to be reported."""
+        rates = self.solver.rates(-(-len(samples) // self.batch_size))
         a = None
         if self.report.needs_outputs:
-            a = np.empty((n, self.network.sizes[-1]), self.network.dtype)
-        epoch = Epoch(samples, self.plan, rates, order, a, losses)
-        result = self._runner.run_epoch(self._trained, epoch, self.solver.state)
+            a = np.empty((len(samples), self.network.sizes[-1]), self.network.dtype)
+        return Epoch(samples, self.plan, rates, order, a, np.empty((len(rates), 2)))
+
+    def take(self, epoch: Epoch, engine: Engine | None = None) -> None:
+        """Take an epoch; raise DivergedError if a number is not finite."""
+        result = (engine or self._runner).run_epoch(self._trained, epoch, self.solver.state)
         if result.failure is not None:
             raise DivergedError
-        counts = np.full(len(rates), size)
-        counts[-1] = n - size * (len(rates) - 1)
-        return self.report.total(losses, counts, part, order, a)
+
+    def total(self, part: Part, epoch: Epoch) -> float:
+        """Return the sum of the batches' losses of an epoch that was taken, each times its rows."""
+        losses, steps = epoch.step_losses, len(epoch.learning_rates)
+        assert losses is not None
+        counts = np.full(steps, self.batch_size)
+        counts[-1] = len(part) - self.batch_size * (steps - 1)
+        return self.report.total(losses, counts, part, epoch.order, epoch.outputs)
 
 
 def _engine(network: Network, plan: Plan) -> Engine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import ExitStack
 from time import perf_counter
 from typing import Any
@@ -13,17 +12,18 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
-from sklearn.neural_network import _multilayer_perceptron as theirs
 from sklearn.utils.validation import _check_sample_weight
 
 from chainrule.diagnose.rows import checked
 from chainrule.equations.arrays import taken
 from chainrule.network import Network
-from chainrule.sklearn import networks, weights
-from chainrule.sklearn.epochs import DivergedError, Epochs, loss_and_gradient
+from chainrule.sklearn import networks, together, weights
+from chainrule.sklearn.epochs import Epochs, loss_and_gradient
 from chainrule.sklearn.inside import NetworkInside
 from chainrule.sklearn.part import Part
 from chainrule.sklearn.solvers import Solver
+from chainrule.sklearn.together import Course
+from chainrule.sklearn.warned import warn
 from chainrule.training import callbacks as callback_room
 from chainrule.training.callbacks import Callback, EarlyStopping, Run
 from chainrule.training.history import History
@@ -108,6 +108,16 @@ class Training(NetworkInside):
         earlier = getattr(self, "_callback_states", None) if run.epoch else None
         states = earlier[1] if earlier and earlier[0] == kinds else [None] * len(called)
         self._callback_states = None
+        course = self._course(epochs, validation, run, called, kinds, states, incremental, recorder)
+        if not incremental and (turn := together.TURN.get()) is not None:
+            turn.defer(self, epochs, course)  # does not return
+        together.run_alone(epochs, course)
+
+    def _course(
+        self, epochs: Epochs, validation: Validation | None, run: Run, called: list[Callback],
+        kinds: list[str], states: list[Any], incremental: bool, recorder: Any,
+    ) -> Course:  # fmt: skip
+        """Make the run: yield the order of each epoch, and be sent its loss."""
         started = 0
         try:
             with ExitStack() as ends:
@@ -120,9 +130,9 @@ class Training(NetworkInside):
                 if recorder is not None:
                     recorder.on_start(run)
                     ends.callback(recorder.on_end, run)
-                self._run_epochs(epochs, validation, run, called, incremental)
+                yield from self._run_epochs(epochs, validation, run, called, incremental)
         except KeyboardInterrupt:
-            _warn("Training interrupted by user.")
+            warn("Training interrupted by user.")
         if started == len(called):
             self._callback_states = kinds, [callback.save_state() for callback in called]
         if self.early_stopping:
@@ -137,7 +147,7 @@ class Training(NetworkInside):
     def _run_epochs(
         self, epochs: Epochs, validation: Validation | None, run: Run, called: list[Callback],
         incremental: bool,
-    ) -> None:  # fmt: skip
+    ) -> Course:  # fmt: skip
         n, solver = len(epochs.part), self._optimizer
         order = np.arange(n)
         self.n_iter_, self.stopped_ = 0, False
@@ -145,7 +155,7 @@ class Training(NetworkInside):
             begun, rate = perf_counter(), solver.nominal_rate
             if self.shuffle:
                 self._random_state.shuffle(order)
-            loss = self._epoch(epochs, order if self.shuffle else None)
+            loss = yield order if self.shuffle else None
             self.loss_ = np.float64(loss)  # scikit-learn's kind of number
             self.n_iter_ += 1
             self.t_ += n
@@ -171,21 +181,11 @@ class Training(NetworkInside):
             if incremental or self.stopped_:
                 break
             if self.n_iter_ == self.max_iter:
-                _warn(
+                warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                     "optimization hasn't converged yet.",
                     ConvergenceWarning,
                 )
-
-    def _epoch(self, epochs: Epochs, order: Array | None) -> float:
-        """Take an epoch; if a number is not finite, parameters and loss become NaN and stay so."""
-        parameters = epochs.network.parameters
-        try:
-            if not np.isnan(parameters[-1]):
-                return epochs.run(order)
-        except DivergedError:
-            parameters[...] = np.nan
-        return float("nan")
 
     def _look_at(self, validation: Validation | None, epochs: Epochs, row: dict[str, Any]) -> None:
         """Record the loss and, if it decides about stopping, the score of the held-out rows."""
@@ -301,7 +301,7 @@ class Training(NetworkInside):
         if self.batch_size == "auto":
             return min(200, n)
         if self.batch_size > n:
-            _warn(
+            warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             )
         return int(np.clip(self.batch_size, 1, n))
@@ -341,12 +341,17 @@ class Training(NetworkInside):
         for name, given in of_epochs.items():
             if given and self.solver == "lbfgs":
                 raise ValueError(f"{name} needs solver='adam' or 'sgd'; 'lbfgs' has no epochs")
+        turn = together.TURN.get()
+        if turn is not None and turn.takes_over(self, (X, y, sample_weight, validation_data)):
+            return
         sample_weight, self._unit = weights.scaled(sample_weight)
         self._given_validation = validation_data
         try:
             fit(X, y, sample_weight=sample_weight, **more)
         finally:
             del self._given_validation, self._unit
+        if turn is not None:
+            turn.fitted(self)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the mean accuracy, or R², on X, (n, features), and y, as in scikit-learn."""
@@ -355,16 +360,6 @@ class Training(NetworkInside):
             scaled = _check_sample_weight(scaled, X)
         score: float = super().score(X, taken(y, "y"), sample_weight=scaled)  # type: ignore[misc]
         return score
-
-
-def _warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn from where scikit-learn does, so that filters of its module apply."""
-    place = vars(theirs)
-    line = theirs.BaseMultilayerPerceptron._fit_stochastic.__code__.co_firstlineno
-    warnings.warn_explicit(
-        message, category, theirs.__file__, line, theirs.__name__,
-        registry=place.setdefault("__warningregistry__", {}), module_globals=place,
-    )  # fmt: skip
 
 
 def _unpacked(packed: Array, network: Network) -> tuple[list[Array], list[Array]]:

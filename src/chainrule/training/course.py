@@ -14,6 +14,7 @@ from chainrule.equations import data
 from chainrule.equations.optimizers import Optimizer
 from chainrule.training.callbacks import Callback, Run
 from chainrule.training.errors import where
+from chainrule.training.history import Epochs
 from chainrule.training.interrupt import Interrupt
 from chainrule.training.keeper import Keeper
 from chainrule.training.task import Task
@@ -48,8 +49,11 @@ class Course:
         """Whether there is another epoch."""
         return self.run.epoch < self.run.epochs and self.run.history.stop_reason is None
 
-    def rates(self, ahead: int = 0) -> NDArray[np.float64]:
-        """Return the learning rates of the steps of the next epoch, or of one after it."""
+    def rates(self, ahead: int = 0, known: bool = False) -> NDArray[np.float64]:
+        """Return the learning rates of the steps of the next epoch, or of one after it.
+
+        ``known``: whatever the losses are.
+        """
         optimizer = self.task.plan.optimizer
         rate = optimizer.learning_rate
         if type(rate) is float and rate > 0 and type(optimizer).schedule is Optimizer.schedule:
@@ -57,7 +61,8 @@ class Course:
                 self._same = rate, np.full(self.task.steps, rate)
             return self._same[1]
         monitored = "loss" if self.task.validation is None else "val_loss"
-        return _learning_rates(self.task, self.run.epoch + ahead, self.run.history[monitored])
+        losses = [] if known else self.run.history[monitored]
+        return _learning_rates(self.task, self.run.epoch + ahead, losses)
 
     def next(self) -> Epoch:
         """Return the next epoch, which begins now."""
@@ -95,20 +100,10 @@ class Course:
             self.keeper.epoch_ended(run)
         return row
 
-    def take_plain(
-        self, losses: NDArray[np.float64], rates: NDArray[np.float64], seconds: float
-    ) -> None:
+    def take_plain(self, epochs: Epochs, row: int) -> None:
         """Take epochs of which nobody wants to know more than the loss: `take` for all of them."""
-        first, count = self.run.epoch + 1, len(losses)
-        self.run.epoch += count
-        self.run.history.extend(
-            {
-                "epoch": list(range(first, first + count)),
-                "loss": losses.tolist(),
-                "learning_rate": rates.tolist(),
-                "seconds": [seconds] * count,
-            }
-        )
+        self.run.epoch += epochs.losses.shape[1]
+        self.run.history.extend(epochs, row)
         if self.interrupt.asked:
             self.run.stop("interrupted", finished=False)
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from chainrule._exports import exported
 
@@ -42,16 +46,29 @@ class History(Mapping[str, list[float]]):
     """
 
     def __init__(self, columns: Sequence[str]) -> None:
-        self._columns: dict[str, list[float]] = {name: [] for name in columns}
+        self._names = tuple(columns)
+        self._lists: dict[str, list[float]] | None = None
+        self._later: list[tuple[Epochs, int]] | None = None  # what is not in the lists yet
         self._best_epoch: int | None = None
         self.stop_reason: str | None = None
+
+    @property
+    def _columns(self) -> dict[str, list[float]]:
+        """The columns; they are made when somebody looks at them."""
+        if self._lists is None:
+            self._lists = {name: [] for name in self._names}
+        later, self._later = self._later, None
+        for epochs, row in later or ():
+            for name, numbers in epochs.of(row).items():
+                self._lists[name].extend(numbers)
+        return self._lists
 
     @property
     def best_epoch(self) -> int | None:
         """The number, from 1, of the best epoch, or None where none is known."""
         if self._best_epoch is not None:
             return self._best_epoch
-        losses = self._columns.get("val_loss", [])
+        losses = self._columns["val_loss"] if "val_loss" in self._names else []
         known = [(loss, i) for i, loss in enumerate(losses, start=1) if not math.isnan(loss)]
         return min(known)[1] if known else None
 
@@ -68,10 +85,15 @@ class History(Mapping[str, list[float]]):
         for name, column in self._columns.items():
             column.append(row[name])
 
-    def extend(self, rows: Mapping[str, Sequence[float]]) -> None:
-        """Add epochs: as many numbers for each column."""
-        for name, column in self._columns.items():
-            column.extend(rows[name])
+    def extend(self, epochs: Epochs, row: int) -> None:
+        """Add epochs that are kept together with those of other networks."""
+        if self._later is None:
+            self._later = []
+        self._later.append((epochs, row))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle holds: the numbers of this run alone."""
+        return {**self.__dict__, "_lists": self._columns, "_later": None}
 
     def _take(self, other: History, epochs: int) -> None:
         """Take the first epochs of a history with the same columns in place of those here."""
@@ -80,34 +102,37 @@ class History(Mapping[str, list[float]]):
 
     def _head(self, epochs: int) -> History:
         """Return a copy of the first epochs, with what is known of the run."""
-        copy = History(list(self._columns))
+        copy = History(self._names)
         copy._take(self, epochs)
         copy._best_epoch, copy.stop_reason = self._best_epoch, self.stop_reason
         return copy
 
     def __getitem__(self, name: str) -> list[float]:
-        if name not in self._columns:
+        if name not in self._names:
             raise KeyError(self._unknown(name))
         return list(self._columns[name])
 
     def __getattr__(self, name: str) -> list[float]:
         if name.startswith("_"):  # also while a copy has no columns yet
             raise AttributeError(name)
-        if name not in self._columns:
+        if name not in self._names:
             raise AttributeError(self._unknown(name))
         return list(self._columns[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._columns)
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._columns]
+        return [*super().__dir__(), *self._names]
 
     def _unknown(self, name: str) -> str:
-        return f"no column {name!r}; this history has {', '.join(self._columns)}"
+        return f"no column {name!r}; this history has {', '.join(self._names)}"
 
     def to_frame(self, backend: str = "pandas") -> Any:
         """Return a dataframe with a row for each epoch.
@@ -178,6 +203,26 @@ class History(Mapping[str, list[float]]):
 
     def __repr__(self) -> str:
         return f"History({self.summary()})"
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """Epochs of many networks, in arrays: losses, (M, epochs), and rates, (1 or M, epochs)."""
+
+    first: int  # counted from 1
+    losses: NDArray[np.float64]
+    rates: NDArray[np.float64]
+    seconds: float  # of each
+
+    def of(self, row: int) -> dict[str, Sequence[float]]:
+        """Return the columns of one network."""
+        count = self.losses.shape[1]
+        return {
+            "epoch": range(self.first, self.first + count),
+            "loss": self.losses[row].tolist(),
+            "learning_rate": self.rates[row % len(self.rates)].tolist(),
+            "seconds": [self.seconds] * count,
+        }
 
 
 class Histories(list[History]):

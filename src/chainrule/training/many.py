@@ -14,17 +14,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from chainrule.engines import Plan, State
+from chainrule.engines import Plan
 from chainrule.equations.arrays import numeric
 from chainrule.equations.checks import warn, whole
-from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Adam, Optimizer
 from chainrule.training import callbacks as callback_room
 from chainrule.training import keeper as keepers
 from chainrule.training import placed, progress
-from chainrule.training.callbacks import AtEpochEnd, Callback, Run
-from chainrule.training.course import Course
+from chainrule.training.callbacks import AtEpochEnd, Callback
 from chainrule.training.errors import NonFiniteError, error_of
 from chainrule.training.fit import started
 from chainrule.training.history import Histories, History
@@ -32,7 +30,7 @@ from chainrule.training.interrupt import Interrupt
 from chainrule.training.metrics import Metric
 from chainrule.training.placed import Members, Trained
 from chainrule.training.task import Task, check_type
-from chainrule.training.together import Member, Rows, train
+from chainrule.training.together import Member, Part, PartTask, Rows, train
 
 
 def fit_many(
@@ -207,7 +205,7 @@ class Call:
 class _Checked:
     """A call that has been checked: something for each network, and the callbacks of all."""
 
-    tasks: list[_PartTask]
+    tasks: list[PartTask]
     seeds: list[int | None]
     epochs: list[int]
     callbacks: list[Callback]
@@ -238,6 +236,7 @@ def _fit(
     most = max((epochs for call in checked for epochs in call.epochs), default=1)
     screen = progress.screen(bool(verbose), most, max(count, 1), 1, count)
     everything, members = Histories(), list[Member]()
+    names: dict[tuple[str, ...], tuple[str, ...]] = {}  # once for all
     with ExitStack() as stack:
         undo = stack.enter_context(ExitStack())  # until every run has started
         for call in checked:
@@ -249,23 +248,23 @@ def _fit(
         for call in checked:
             for task, keeper, epochs in zip(call.tasks, call.keepers, call.epochs, strict=True):
                 own = [_copy(callback) for callback in call.callbacks]
-                state = State(slots=task.plan.optimizer.start(task.network.parameters))
-                describe = task.settings if call.is_kept else dict
-                run = Run(task.network, History(task.columns), epochs, state, _describe=describe)
+                columns = tuple(task.columns)
+                history = History(names.setdefault(columns, columns))
+                simple = not (own or call.is_kept or task.validation or task.measures)
+                member = Member(task, history, epochs, own, keeper, interrupt, simple, call.is_kept)
                 if own or call.is_kept:
+                    run = member.course.run
                     found = stack.enter_context(keeper.keeping(run, own))
                     stack.enter_context(started(own, run, found))
-                course = Course(task, run, own, interrupt, keeper)
-                simple = not (own or call.is_kept or task.validation or task.measures)
-                members.append(Member(course, task.rows, task.whole, simple))
-                everything.append(run.history)
+                members.append(member)
+                everything.append(history)
         undo.pop_all()
         stack.enter_context(screen.showing(everything))
         train(members, interrupt, screen)
     errors = {
-        i: error_of(member.course.run, *member.course.failed)
+        i: error_of(course.run, *course.failed)
         for i, member in enumerate(members)
-        if member.course.failed is not None
+        if (course := member.failed) is not None and course.failed is not None
     }
     return list(everything), errors
 
@@ -311,14 +310,6 @@ def _trained(shared: Call, members: Members, threads: int | None) -> list[Traine
         Trained(network.parameters, history, str(errors[i]) if i in errors else None)
         for i, (network, history) in enumerate(zip(networks, histories, strict=True))
     ]
-
-
-@dataclass(frozen=True)
-class _PartTask(Task):
-    """The task of a network that learns from some rows of what all share."""
-
-    rows: Rows | None = None
-    whole: Samples | None = None
 
 
 def _optimizers(given: Any, count: int) -> list[Optimizer]:
@@ -388,7 +379,7 @@ def _tasks(
     call: Call,
     optimizers: list[Optimizer],
     rows: Sequence[ArrayLike] | None,
-) -> list[_PartTask]:
+) -> list[PartTask]:
     """Check everything. Networks of one kind share the samples that have been checked once."""
     seen: set[int] = set()
     for i, network in enumerate(networks):
@@ -398,9 +389,10 @@ def _tasks(
             raise ValueError(f"networks[{i}] is in the list twice; every network is trained once")
         seen.add(id(network))
     shared: dict[Any, Task] = {}
+    plans: dict[Any, Plan] = {}
     weighted = call.sample_weight is not None or call.class_weight is not None
     lists = None if rows is None else _rows(rows, len(networks), len(numeric(call.X, "X")))
-    tasks = []
+    tasks = list[PartTask]()
     for i, (network, optimizer) in enumerate(zip(networks, optimizers, strict=True)):
         own = None if lists is None else lists[i]
         try:
@@ -410,7 +402,7 @@ def _tasks(
                 s = call.sample_weight
                 s = None if s is None else numeric(s, "sample_weight")[own]
                 task = call.task(network, optimizer, X, y, s)
-                tasks.append(_PartTask(**vars(task)))
+                tasks.append(PartTask(**vars(task)))
                 continue
             kind = (network.sizes[0], network.sizes[-1], type(network.loss), network.dtype.char,
                     type(network.layers[-1].activation), network.requested_engine)  # fmt: skip
@@ -421,11 +413,17 @@ def _tasks(
                     known = replace(known, samples=same[0].samples, validation=same[0].validation)
                 shared[kind, type(optimizer)] = known
             n = len(known.samples) if own is None else len(own)
-            plan = Plan(optimizer, min(call.batch_size, n), call.clip_norm)
+            if (plan := plans.get((id(optimizer), n))) is None:
+                plan = Plan(optimizer, min(call.batch_size, n), call.clip_norm)
+                plans[id(optimizer), n] = plan
             whole = known.samples
-            part = whole if own is None else Samples(whole.X[own], whole.y[own])
-            task = replace(known, network=network, plan=plan, samples=part)
-            tasks.append(_PartTask(**vars(task), rows=own, whole=whole))
+            part = whole if own is None else Part(whole, own)
+            tasks.append(
+                PartTask(
+                    network, part, known.validation, plan, known.engine, known.shuffle,
+                    known.measures, own, whole,
+                )
+            )  # fmt: skip
         except (TypeError, ValueError) as error:
             raise type(error)(
                 f"networks[{i}]: {error}" if len(networks) > 1 else str(error)
