@@ -20,14 +20,12 @@ namespace chainrule {
 #define CR_OPTIMIZERS(X) X(gradient_descent) X(momentum) X(nesterov) X(adagrad) X(rmsprop) X(adam) X(adamw)
 
 // What a formula of a custom activation or loss is computed with, one after another.
-#define CR_OPERATIONS(X)                                                                                       \
-    X(number)                                                                                                  \
-    X(add)                                                                                                     \
-    X(subtract)                                                                                                \
-    X(multiply)                                                                                                \
-    X(divide) X(negate) X(above) X(at_least) X(choose) X(largest) X(smallest) X(power) X(exp) X(expm1) X(ln)   \
-        X(log1p) X(sqrt) X(abs) X(sign) X(sin) X(cos) X(atan) X(tanh) X(tanh_slope) X(sinh) X(cosh) X(ln_cosh) \
-            X(sigma) X(softplus) X(distribution) X(density)
+// clang-format off
+#define CR_OPERATIONS(X) \
+    X(number) X(add) X(subtract) X(multiply) X(divide) X(negate) X(above) X(at_least) X(choose) X(largest) \
+    X(smallest) X(power) X(exp) X(expm1) X(ln) X(log1p) X(sqrt) X(abs) X(sign) X(sin) X(cos) X(atan) X(tanh) \
+    X(tanh_slope) X(sinh) X(cosh) X(ln_cosh) X(sigma) X(softplus) X(distribution) X(density)
+// clang-format on
 
 // The vector functions below them, for tests.
 #define CR_FUNCTIONS(X) X(exp) X(log) X(log1p) X(distribution) X(density) X(tanh_slope)
