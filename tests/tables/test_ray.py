@@ -59,6 +59,7 @@ def test_refusals(model: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("ray")
+@pytest.mark.filterwarnings("ignore")  # those of Ray Data itself
 @pytest.mark.parametrize("form", ["pyarrow", "pandas", "numpy"])
 def test_a_dataset_of_ray(form: str, model: str, tmp_path: Path) -> None:
     import ray
