@@ -393,7 +393,7 @@ class Training:
     def end(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.process.wait(60)
+        self.process.wait(600)
 
 
 @pytest.fixture
@@ -534,10 +534,10 @@ def test_the_command_serves_until_ctrl_c_and_leaves_no_trace(folder: Path) -> No
     assert process.stdout is not None
     url = process.stdout.readline().strip()
     assert process.stdout.readline() == "Press Ctrl-C to stop.\n"
-    with httpx.Client(follow_redirects=True, timeout=60) as client:
+    with httpx.Client(follow_redirects=True, timeout=600) as client:
         assert "160 steps with SGD" in said(client.get(url))
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=600)
     assert (process.returncode, error) == (0, "")
     assert out == "Stopped.\n"
     assert contents() == before

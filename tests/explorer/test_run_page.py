@@ -168,7 +168,7 @@ def test_a_page_follows_a_run_of_another_process(
         expect(page.locator("#live-sum")).to_contain_text(f"{SPIKE + 22} steps with SGD")
         expect(page.locator(".dot title").first).to_have_text(f"spike in step {SPIKE}")
         training.process.kill()
-        training.process.wait(60)
+        training.process.wait(600)
         expect(page.locator("#live-state")).to_have_text(re.compile("The run died: its process"))
         expect(page.locator("#news")).to_contain_text("The run died")
     explorer.stop()
