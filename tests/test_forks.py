@@ -144,7 +144,7 @@ def test_predictors_and_trainers_of_the_native_engine() -> None:
 
     with held_by_a_thread(engine._lock):
         in_child(work)
-    _, busy = engine._trainers[known][1]
+    _, busy = engine._trainers[known][0][2]
     with held_by_a_thread(busy):
         in_child(work)
     work()

@@ -250,7 +250,8 @@ if __name__ == "__main__":
     distributed.fit(net, (X, X), on=sys.argv[1], epochs=2, batch_size=8, micro_batches=4, verbose=0)
     me = psutil.Process()
     _, alive = psutil.wait_procs(me.children(recursive=True), timeout=30)
-    print([p.cmdline() for p in alive])
+    own = [p for p in alive if "resource_tracker" not in " ".join(p.cmdline())]  # of Python
+    print([p.cmdline() for p in own])
     print([c for c in me.net_connections() if c.status == "LISTEN"])
     print([t.name for t in threading.enumerate() if "_kept" in t.name])
 """

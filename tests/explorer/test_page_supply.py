@@ -223,7 +223,7 @@ def test_a_step_function_says_why_it_cannot_learn(person: Person) -> None:
     expect(page.locator(".panel")).to_contain_text("flat on both sides of its jump")
     page.click(".health summary")
     expect(page.locator(".health")).to_contain_text("the step function of layer 1 has derivative 0")
-    expect(page.locator("[aria-label='Network settings']")).to_contain_text("reference engine")
+    expect(page.locator("[aria-label='Network settings']")).to_contain_text("native engine")
 
 
 @pytest.mark.needs("axe-core")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -211,10 +212,13 @@ def test_fits_that_differ_are_taken_as_well() -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{"output_weight": [1.0, 2.0, 0.5]}, {"solver": "sgd", "momentum": 1.0}, {"watch": True}],
+    [{"output_weight": [1.0, 2.0, 0.5]}, {"solver": "sgd", "momentum": 1.0}, {"watch": "run"}],
     ids=str,
 )
-def test_what_has_ways_of_its_own(more: dict[str, Any]) -> None:
+def test_what_has_ways_of_its_own(
+    more: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where one fit records after the other
     found = []
     for context in (side_by_side(), nullcontext()):
         with context:

@@ -165,6 +165,7 @@ def test_an_active_run_of_mlflow_is_joined(tmp_path: Path) -> None:
     own(tmp_path / "run")
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_experiment("tests")
     try:
         with mlflow.start_run() as mine:
             MLflowLogger().log_run(tmp_path / "run")

@@ -12,6 +12,7 @@ from time import sleep
 from typing import Any
 
 import dask
+from dask import config
 from distributed import Client, KilledWorker, LocalCluster
 from distributed.protocol import pickle
 
@@ -119,6 +120,7 @@ def _local(workers: int) -> Iterator[Client]:
         )
     with (
         tempfile.TemporaryDirectory(prefix="chainrule-", ignore_cleanup_errors=True) as folder,
+        config.set({"temporary_directory": folder}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

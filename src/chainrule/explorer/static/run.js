@@ -80,7 +80,7 @@ function choose(box, place, shown = true) {
 const placeOf = (box) => nearest(points(box), (p) => p[0], Number(box.getAttribute("aria-valuenow")));
 
 /** @param {HTMLElement} box */
-function open(box) {
+function visit(box) {
   location.href = `/step?step=${box.getAttribute("aria-valuenow")}`;
 }
 
@@ -103,7 +103,7 @@ function point(event) {
 document.addEventListener("pointermove", point);
 document.addEventListener("click", (event) => {
   const box = point(event);
-  if (box) open(box);
+  if (box) visit(box);
 });
 document.addEventListener("keydown", (event) => {
   const box = boxOf(event);
@@ -120,7 +120,7 @@ document.addEventListener("keydown", (event) => {
     Home: 0,
     End: last,
   };
-  if (event.key === "Enter") open(box);
+  if (event.key === "Enter") visit(box);
   else if (event.key in moves) choose(box, moves[/** @type {keyof typeof moves} */ (event.key)]);
   else return;
   event.preventDefault();
