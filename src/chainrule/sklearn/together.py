@@ -55,7 +55,7 @@ def side_by_side() -> Iterator[None]:
         >>> from chainrule.sklearn import MLPRegressor, side_by_side
         >>> X = [[x / 10] for x in range(40)]
         >>> y = [x * x / 200 for x in range(40)]
-        >>> model = MLPRegressor(hidden_layer_sizes=(8,), max_iter=20, tol=0, random_state=0)
+        >>> model = MLPRegressor(hidden_layer_sizes=(8,), max_iter=9000, random_state=0)
         >>> search = GridSearchCV(model, {"learning_rate_init": [0.001, 0.1]})
         >>> with side_by_side():
         ...     best = search.fit(X, y).best_params_
