@@ -57,7 +57,8 @@ def disagreements(function: Callable[..., Any], *inputs: Any) -> tuple[list[str]
 def check(name: str, function: Callable[..., Any], *inputs: Any) -> None:
     wrong, covered = disagreements(function, *inputs)
     assert wrong == []
-    assert covered[name], covered
+    # Older JAX has no primitive of its own for a square.
+    assert covered[name] or (name == "square" and covered["integer_pow"]), covered
     assert not covered[f"not {name}"], covered
 
 

@@ -285,6 +285,9 @@ def test_a_run_is_theirs_to_1e_6(setting: dict[str, Any]) -> None:
             raise
         run(b, setting)
         return
+    # Where an output rounds to 0 or infinity, its loss of counts is 0 ln 0; ours stays a number.
+    losses = getattr(a, "loss_curve_", [0.0])
+    assume(setting["kind"] != "counts" or np.isfinite(losses).all())
     b, said_by_ours = run(b, setting)
     apart = distance(numbers(a, setting), numbers(b, setting))
     ended, expected = (b.n_iter_, b.t_, said_by_ours), (a.n_iter_, a.t_, said)

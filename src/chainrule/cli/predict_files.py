@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,15 +73,20 @@ def predict(
         note("the predictions in the folder are of another model or other options; all are made")
     waiting = [job for job in jobs if not kept.is_done(job)]
     results: list[tuple[Job, Done]] = []
-    bar: Any = click.progressbar(
-        length=len(waiting), label="files", file=sys.stderr, hidden=not sys.stderr.isatty()
-    )
+    shown = sys.stderr.isatty()
+    bar: Any = click.progressbar(length=len(waiting), label="files", file=sys.stderr)
+
+    def told(done: int) -> None:
+        if shown:
+            bar.update(1)
+
     try:
         if waiting:
-            with places.opened(options.workers, "--workers") as place, bar:
-                results += folder.predict(
-                    place, table, kept, waiting, how, lambda done: bar.update(1)
-                )
+            with (
+                places.opened(options.workers, "--workers") as place,
+                bar if shown else nullcontext(),
+            ):
+                results += folder.predict(place, table, kept, waiting, how, told)
     except RuntimeError as error:  # of the workers
         raise click.ClickException(str(error)) from error
     _tell(results, len(jobs) - len(waiting))
