@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
 from chainrule.distributed.worker import Job, serve
-from chainrule.engines import Engine, Epoch, EpochResult, Failure, Plan, State, go_on
-from chainrule.engines.base import OneByOne, Shortcut, check_state
+from chainrule.engines import Engine, Epoch, EpochResult, Failure, State, go_on
+from chainrule.engines.base import Through, check_state, mean_loss
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.places import Place
@@ -66,44 +66,17 @@ class _From:
     slots: dict[str, Array]
 
 
-class Coordinator(OneByOne):
+class Coordinator(Through):
     """Trains on workers, as `chainrule.engines.Engine`."""
 
     def __init__(self, job: Job, inner: Engine, bounds: range, listener: socket.socket) -> None:
         """``bounds``: from how many workers on there is training, and up to how many."""
-        self._job, self._inner, self._bounds, self._listener = job, inner, bounds, listener
+        super().__init__(inner)
+        self._job, self._bounds, self._listener = job, bounds, listener
         self._workers: list[_Worker] = []
         self._generation = 0
         self._met: list[_Worker] = []
         self.trouble: BaseException | None = None
-        self.restarts = 0
-
-    @property
-    def name(self) -> str:
-        """The name of the engine of the workers."""
-        return self._inner.name
-
-    def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
-        """See `chainrule.engines.base.Engine.lacks`."""
-        return self._inner.lacks(network, plan)
-
-    def threads_of(self, network: FeedForward) -> int:
-        """See `chainrule.engines.base.Engine.threads_of`."""
-        return self._inner.threads_of(network)
-
-    def predict(self, network: FeedForward, inputs: Array) -> Array:
-        """See `chainrule.engines.base.Engine.predict`."""
-        return self._inner.predict(network, inputs)
-
-    def losses(
-        self, network: FeedForward, inputs: Array, y: Array, outputs: Array
-    ) -> NDArray[np.float64]:
-        """See `chainrule.engines.base.Engine.losses`."""
-        return self._inner.losses(network, inputs, y, outputs)
-
-    def shortcut(self, network: FeedForward) -> Shortcut | None:
-        """See `chainrule.engines.base.Engine.shortcut`."""
-        return self._inner.shortcut(network)
 
     def run_epoch(
         self,
@@ -123,14 +96,13 @@ class Coordinator(OneByOne):
                 self._begin(network, epoch, start)
                 start, result = self._follow(epoch, start, on_progress)
             except PeerError:
-                start, result = start, None
+                result = None
             if result is not None:
                 network.parameters[...] = start.theta
                 for name, slot in start.slots.items():
                     state.slots[name][...] = slot
                 state.step = start.step
                 return result
-            self.restarts += 1
             self._call_off()
 
     # --- who works ---------------------------------------------------------------------------
@@ -322,7 +294,7 @@ class Coordinator(OneByOne):
     def _result(self, fields: dict[str, Any], asked: bool) -> EpochResult:
         cut, steps = self._job.cut, fields["steps"]
         samples = sum(min(len(cut.shard(k)), steps * cut.rows) for k in range(cut.micro_batches))
-        mean = fields["loss"] / fields["weight"] if fields["weight"] else 0.0
+        mean = mean_loss(fields["loss"], fields["weight"])
         failure = Failure(*fields["failure"]) if "failure" in fields else None
         return EpochResult(mean, steps, samples, failure, asked and steps < cut.steps)
 

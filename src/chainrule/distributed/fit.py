@@ -17,7 +17,6 @@ from chainrule.distributed.coordinator import COMMIT, TIMEOUT, Coordinator, coor
 from chainrule.distributed.worker import Job
 from chainrule.engines.micro import Cut
 from chainrule.equations.checks import positive, whole
-from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Optimizer
 from chainrule.places import opened
@@ -153,8 +152,7 @@ def _pays(task: Task, cut: Cut, workers: int, local: bool) -> str:
     """Return what a step will cost, found from one micro-batch here."""
     rows = cut.shard(0)[: cut.rows]
     part = slice(rows.start, rows.stop)
-    weights = None if task.samples.weights is None else task.samples.weights[part]
-    samples = Samples(task.samples.X[part], task.samples.y[part], weights)
+    samples = task.samples.some(part)
     engine = engines.choose(task.network.requested_engine, task.network).alone()
     micro, moved = cost.measured(engine, task.network, task.plan, samples)
     size, bandwidth = cost.bytes_of(task.network), cost.HERE if local else cost.NETWORK

@@ -19,6 +19,7 @@ from chainrule._forks import Lock
 from chainrule.distributed.exchange import CalledOffError, Mesh, Peer
 from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
 from chainrule.engines import Plan, State
+from chainrule.engines.base import mean_loss
 from chainrule.engines.micro import Cut, Sums, micro_batch, update
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
@@ -208,7 +209,7 @@ class _Worker:
                     raise CalledOffError
                 now = monotonic()
                 if now - told > _TOLD:
-                    self._say("progress", steps=step, mean=loss / weight if weight else 0.0)
+                    self._say("progress", steps=step, mean=mean_loss(loss, weight))
                     told = now
                 if now - committed > job.commit and not about["outputs"]:
                     self._tell("commit", state, first=step, loss=loss, weight=weight)
@@ -248,8 +249,7 @@ class _Worker:
 
     def _part(self, k: int, rows: Array, state: State, outputs: Array | None) -> Sums:
         shard, job = self._shards[k], self._job
-        weights = None if shard.weights is None else shard.weights[rows]
-        samples = Samples(shard.X[rows], shard.y[rows], weights)
+        samples = shard.some(rows)
         a = None if outputs is None else np.empty((len(rows), outputs.shape[1]), outputs.dtype)
         draw = state.step * job.cut.micro_batches + k
         sums = micro_batch(self._engine, self._network, samples, job.plan, draw, a)

@@ -259,6 +259,49 @@ class OneByOne(ABC):
         return results
 
 
+def mean_loss(total: float, weight: float) -> float:
+    """Return the mean of a weighted sum of losses: 0 where nothing counts."""
+    return total / weight if weight else 0.0
+
+
+class Through(OneByOne):
+    """Runs epochs in a way of its own, and leaves all else to another engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def name(self) -> str:
+        """The name of the other engine."""
+        return self._engine.name
+
+    def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
+        """See `Engine.lacks`."""
+        return self._engine.lacks(network, plan)
+
+    def threads_of(self, network: FeedForward) -> int:
+        """See `Engine.threads_of`."""
+        return self._engine.threads_of(network)
+
+    def instructions(self) -> str:
+        """See `Engine.instructions`."""
+        return self._engine.instructions()
+
+    def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
+        """See `Engine.predict`."""
+        return self._engine.predict(network, inputs)
+
+    def losses(
+        self, network: FeedForward, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """See `Engine.losses`."""
+        return self._engine.losses(network, inputs, y, outputs)
+
+    def shortcut(self, network: FeedForward) -> Shortcut | None:
+        """See `Engine.shortcut`."""
+        return self._engine.shortcut(network)
+
+
 class Engine(Protocol):
     """Computes epochs; every engine gives the reference's result to rounding."""
 

@@ -30,7 +30,6 @@ from chainrule.engines.programs import Program
 from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import activations, losses, optimizers
 from chainrule.equations.arrays import contiguous, is_mapped
-from chainrule.equations.data import Samples
 from chainrule.equations.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -384,9 +383,7 @@ def _find(network: FeedForward, epoch: Epoch, state: State, step: int) -> Failur
     rows: Any = slice(step * size, (step + 1) * size)
     if epoch.order is not None:
         rows = epoch.order[rows]
-    batch = Samples(
-        samples.X[rows], samples.y[rows], None if samples.weights is None else samples.weights[rows]
-    )
+    batch = samples.some(rows)
     theta = network.parameters.copy()
     copy = State(state.step, {name: values.copy() for name, values in state.slots.items()})
     one_step = Epoch(batch, epoch.plan, epoch.learning_rates[step : step + 1])

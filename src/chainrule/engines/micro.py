@@ -21,12 +21,12 @@ from chainrule.engines.base import (
     Epoch,
     EpochResult,
     Failure,
-    OneByOne,
     Plan,
-    Shortcut,
     State,
+    Through,
     check_state,
     go_on,
+    mean_loss,
 )
 from chainrule.engines.reference import apply
 from chainrule.equations.data import Samples
@@ -184,31 +184,15 @@ def update(
     return apply(network, plan, state, sums.g, eta)
 
 
-class MicroBatches(OneByOne):
+class MicroBatches(Through):
     """Takes steps of micro-batches, whose sums another engine computes one after another.
 
     The dropout masks of micro-batch k at step t are those of step t·M + k.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    @property
-    def name(self) -> str:
-        """The name of the engine that computes the micro-batches."""
-        return self._engine.name
-
-    def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
-        """See `chainrule.engines.base.Engine.lacks`."""
-        return self._engine.lacks(network, plan)
-
     def alone(self) -> Engine:
         """See `chainrule.engines.base.Engine.alone`."""
         return MicroBatches(self._engine.alone())
-
-    def threads_of(self, network: FeedForward) -> int:
-        """See `chainrule.engines.base.Engine.threads_of`."""
-        return self._engine.threads_of(network)
 
     def run_epoch(
         self,
@@ -231,34 +215,14 @@ class MicroBatches(OneByOne):
                 done += len(rows)
                 a = None if epoch.outputs is None else np.empty_like(epoch.outputs[: len(rows)])
                 draw = state.step * cut.micro_batches + k
-                sums[k] = micro_batch(self._engine, network, _taken(samples, rows), plan, draw, a)
+                sums[k] = micro_batch(self._engine, network, samples.some(rows), plan, draw, a)
                 if epoch.outputs is not None:
                     epoch.outputs[rows] = a
             total = tree_sum(sums, cut.micro_batches)
             failure = update(network, plan, state, total, float(epoch.learning_rates[step]))
             if failure is not None:
-                mean = loss / weight if weight else 0.0
-                return EpochResult(mean, step, before, failure=failure)
+                return EpochResult(mean_loss(loss, weight), step, before, failure=failure)
             loss, weight = loss + total.loss, weight + total.weight
-            if on_progress(step + 1, loss / weight if weight else 0.0) and done < len(samples):
-                return EpochResult(loss / weight if weight else 0.0, step + 1, done, stopped=True)
-        return EpochResult(loss / weight if weight else 0.0, cut.steps, done)
-
-    def predict(self, network: FeedForward, inputs: Array) -> Array:
-        """See `chainrule.engines.base.Engine.predict`."""
-        return self._engine.predict(network, inputs)
-
-    def losses(
-        self, network: FeedForward, inputs: Array, y: Array, outputs: Array
-    ) -> NDArray[np.float64]:
-        """See `chainrule.engines.base.Engine.losses`."""
-        return self._engine.losses(network, inputs, y, outputs)
-
-    def shortcut(self, network: FeedForward) -> Shortcut | None:
-        """See `chainrule.engines.base.Engine.shortcut`."""
-        return self._engine.shortcut(network)
-
-
-def _taken(samples: Samples, rows: NDArray[np.int64]) -> Samples:
-    weights = None if samples.weights is None else samples.weights[rows]
-    return Samples(samples.X[rows], samples.y[rows], weights)
+            if on_progress(step + 1, mean_loss(loss, weight)) and done < len(samples):
+                return EpochResult(mean_loss(loss, weight), step + 1, done, stopped=True)
+        return EpochResult(mean_loss(loss, weight), cut.steps, done)

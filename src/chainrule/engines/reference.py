@@ -20,6 +20,7 @@ from chainrule.engines.base import (
     State,
     check_state,
     go_on,
+    mean_loss,
     noted,
 )
 from chainrule.equations import backprop, per_sample
@@ -76,15 +77,15 @@ class ReferenceEngine(OneByOne):
                     before = network.parameters.copy()
                 failure = _step(network, plan, state, g, float(epoch.learning_rates[steps - 1]))
             if failure is not None:
-                return EpochResult(_mean(total, weight), steps - 1, done, failure=failure)
+                return EpochResult(mean_loss(total, weight), steps - 1, done, failure=failure)
             if seen is not None and before is not None:
                 _see_update(seen, network, epoch, penalised.l2, g, before, steps - 1)
             if outputs is not None:
                 outputs[rows] = passed.a[-1]
             total, weight, done = total + batch_weight * g.loss, weight + batch_weight, stop
-            if on_progress(steps, _mean(total, weight)) and stop < n:
-                return EpochResult(_mean(total, weight), steps, done, stopped=True)
-        return EpochResult(_mean(total, weight), steps, done)
+            if on_progress(steps, mean_loss(total, weight)) and stop < n:
+                return EpochResult(mean_loss(total, weight), steps, done, stopped=True)
+        return EpochResult(mean_loss(total, weight), steps, done)
 
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
         """See `chainrule.engines.base.Engine.predict`."""
@@ -213,7 +214,3 @@ def _failure_forward(step: int, g: Gradient) -> Failure:
         if not np.isfinite(a).all():
             return Failure(step, l, "a")
     return Failure(step, len(g.forward.z), "loss")
-
-
-def _mean(total: float, weight: float) -> float:
-    return total / weight if weight else 0.0

@@ -47,6 +47,11 @@ class Samples:
         """The sum of the weights, or the number of samples without them."""
         return float(len(self) if self.weights is None else self.weights.sum())
 
+    def some(self, index: Any) -> Samples:
+        """Return some of the samples, as they are."""
+        weights = None if self.weights is None else self.weights[index]
+        return Samples(self.X[index], self.y[index], weights)
+
     def rows(self, index: Any, units: int, dtype: Any) -> tuple[Array, Array, Array | None]:
         """Return X and y (classes as one-hot rows) of some samples, and their weights."""
         X = contiguous(self.X[index], dtype)
