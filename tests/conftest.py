@@ -6,13 +6,14 @@ import importlib.util
 import os
 import shutil
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
+from tests.clusters import Clusters
 from tests.tools import PROGRAMS, find_chromium, find_firefox
 
 ROOT = Path(__file__).parent.parent
@@ -195,6 +196,20 @@ def chromium(tmp_path: Path) -> list[str]:
         "--no-first-run",
         f"--user-data-dir={tmp_path / 'chromium'}",
     ]
+
+
+@pytest.fixture(scope="module")
+def clusters() -> Iterator[Clusters]:
+    """Clusters of this machine, for all tests of a file."""
+    clusters = Clusters()
+    yield clusters
+    clusters.stop()
+
+
+@pytest.fixture
+def on(clusters: Clusters, request: pytest.FixtureRequest) -> Any:
+    """The cluster of an engine; with ``@pytest.mark.parametrize("on", ENGINES, indirect=True)``."""
+    return clusters[request.param]
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import Any
 
 # Programs of this Python's packages are found, too, where its folder is not on PATH.
 PROGRAMS = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
@@ -25,13 +24,3 @@ def find_firefox() -> str | None:
 def uncounted() -> dict[str, str]:
     """The environment of a child that coverage leaves alone: its modules and files are measured."""
     return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
-
-
-def start_ray() -> Any:
-    """A cluster of Ray with two workers, which wait for no other process: theirs is niceness 15."""
-    import ray
-
-    return ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False,
-        _system_config={"worker_niceness": 0},
-    )  # fmt: skip

@@ -16,6 +16,7 @@ import pytest
 
 from chainrule.tables import folder as kept
 from tests.cli.people import TRAIN, Run, folder, people, run  # noqa: F401
+from tests.clusters import ENGINES
 
 COUNT = 4
 
@@ -74,12 +75,6 @@ def test_the_measures_of_all_files_are_those_of_one(parts: Run) -> None:
         assert one is not None
         assert other is not None
         assert one[1] == other[1]
-
-
-ENGINES = [
-    pytest.param("dask", marks=pytest.mark.needs("dask")),
-    pytest.param("ray", marks=pytest.mark.needs("ray")),
-]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 import chainrule as cr
 from chainrule import distributed
 from chainrule.distributed import coordinator
+from tests.clusters import ENGINES
 from tests.distributed.workers import working
 from tests.settings import DTYPES
 
@@ -26,49 +26,11 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(N, 5)), RNG.normal(size=(N, 2))
 WEIGHTS = RNG.uniform(0, 2, size=N)
 WEIGHTS[:60] = 0
-ENGINES = [
-    pytest.param("dask", marks=pytest.mark.needs("dask")),
-    pytest.param("ray", marks=pytest.mark.needs("ray")),
-]
 OPTIMIZERS = [
     cr.GradientDescent(0.05), cr.GradientDescent(0.05, momentum=0.9),
     cr.GradientDescent(0.05, momentum=0.9, nesterov=True), cr.AdaGrad(0.05), cr.RMSProp(0.01),
     cr.Adam(0.01), cr.AdamW(cr.Cosine(0.01, epochs=3)),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def clusters() -> Iterator[dict[str, Any]]:
-    """Four workers of each engine, started when a test first asks for them."""
-    started: dict[str, Any] = {}
-    yield started
-    if "dask" in started:
-        cluster = started["dask"].cluster
-        started["dask"].close()
-        cluster.close()
-    if "ray" in started:
-        import ray
-
-        ray.shutdown()
-
-
-@pytest.fixture
-def on(clusters: dict[str, Any], request: pytest.FixtureRequest) -> Any:
-    """What a user has: a client of Dask, or the context of Ray."""
-    name = request.param
-    if name not in clusters:
-        if name == "dask":
-            from distributed import Client, LocalCluster
-
-            cluster = LocalCluster(
-                n_workers=4, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-            )
-            clusters[name] = Client(cluster, set_as_default=False)
-        else:
-            import ray
-
-            clusters[name] = ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-    return clusters[name]
 
 
 def network(sizes: tuple[int, ...] = (5, 7, 2), **more: Any) -> cr.Network:

@@ -22,6 +22,7 @@ import numpy as np
 
 import chainrule as cr
 from chainrule import distributed
+from tests.clusters import start_dask, start_ray
 from tests.distributed.workers import working
 
 
@@ -74,17 +75,7 @@ def main() -> int:
         return cr.Network([12, 32, 2], hidden="tanh", seed=5, dropout=0.1, dtype="float32")
 
     net = network()
-    if given.on == "dask":
-        from distributed import Client, LocalCluster
-
-        cluster = LocalCluster(
-            n_workers=given.workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-        )
-        on: Any = Client(cluster, set_as_default=False)
-    else:
-        import ray
-
-        on = ray.init(num_cpus=given.workers, include_dashboard=False, log_to_driver=False)
+    on = {"dask": start_dask, "ray": start_ray}[given.on](given.workers)
     killer = Killer(on, given.kills, given.seed)
     history = distributed.fit(
         net, (X, Y), on=on, workers=(1, given.workers), epochs=10**9, callbacks=[killer],

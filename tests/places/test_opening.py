@@ -17,6 +17,7 @@ from chainrule import places
 from chainrule.network import Network
 from chainrule.places import opening
 from chainrule.training.callbacks import Run
+from tests.clusters import ENGINES, Clusters
 
 X = np.random.default_rng(0).normal(size=(30, 3))
 Y = np.sin(X[:, :1])
@@ -134,13 +135,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize(
-    "engine",
-    [
-        pytest.param("dask", marks=pytest.mark.needs("dask")),
-        pytest.param("ray", marks=pytest.mark.needs("ray")),
-    ],
-)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_local_cluster_leaves_nothing_behind(engine: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(LEFT)
@@ -168,3 +163,24 @@ def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
     )  # fmt: skip
     assert ran.returncode != 0
     assert "Put the call under `if __name__ == '__main__':`" in ran.stderr
+
+
+@pytest.mark.needs("ray")
+def test_a_closed_connection_to_ray_starts_no_cluster(clusters: Clusters) -> None:
+    """Ray itself would start one for whatever is asked of it."""
+    import ray
+
+    assert clusters["ray"]
+    with places.opened("ray://local") as place:
+        going = place.run(_echo, None, range(100))
+        assert next(going).error is None
+        clusters.stop()
+        with pytest.raises(ConnectionError, match="Ray is not connected"):
+            next(going)
+        with pytest.raises(ConnectionError, match="Ray is not connected"):
+            place.count()
+    assert not ray.is_initialized()
+
+
+def _echo(shared: None, item: int, threads: int | None) -> int:
+    return item

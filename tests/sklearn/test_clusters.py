@@ -9,7 +9,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.network import Network
-from tests.tools import start_ray
+from tests.clusters import start_ray
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(120, 3))

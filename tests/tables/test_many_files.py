@@ -20,6 +20,7 @@ from chainrule.tables.many_files import Files
 from chainrule.tables.opening import open_table
 from chainrule.tables.source import BATCH, MISSING, Reading, Source, TableError
 from tests.cli.people import Run, folder, run  # noqa: F401
+from tests.clusters import ENGINES
 
 SETTINGS = training.Settings("label", epochs=1)
 
@@ -95,13 +96,7 @@ def test_whoever_looks_at_a_file(form: str, tmp_path: Path) -> None:
             assert schema(source) == expected
 
 
-@pytest.mark.parametrize(
-    "engine",
-    [
-        pytest.param("dask", marks=pytest.mark.needs("dask")),
-        pytest.param("ray", marks=pytest.mark.needs("ray")),
-    ],
-)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_on_workers(engine: str, tmp_path: Path) -> None:
     from chainrule import places
 

@@ -14,7 +14,7 @@ import chainrule as cr
 from chainrule import cli
 from chainrule.ray import Predictor
 from tests.cli.people import TRAIN, people
-from tests.tools import start_ray
+from tests.clusters import start_ray
 
 DATA = people(90, seed=1).drop(columns=["label", "empty"])
 

@@ -6,7 +6,6 @@ import copy
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,11 @@ import chainrule as cr
 from chainrule.network import Network
 from chainrule.training import placed, progress
 from chainrule.training.callbacks import Run
-from tests.tools import start_ray
+from tests.clusters import ENGINES
 
 N = 60
 X = np.random.default_rng(0).normal(size=(N, 3))
 Y = np.sin(X[:, :1])
-ENGINES = [
-    pytest.param("dask", marks=pytest.mark.needs("dask")),
-    pytest.param("ray", marks=pytest.mark.needs("ray")),
-]
 
 
 def networks(count: int = 40, sizes: tuple[int, ...] = (3, 5, 1), **settings: Any) -> list[Network]:
@@ -42,36 +37,6 @@ def mixed() -> list[Network]:
         ][i % 3]
         for i in range(24)
     ]
-
-
-@pytest.fixture(scope="module")
-def places() -> Iterator[dict[str, Any]]:
-    """The workers of each engine, started when a test first asks for them."""
-    started: dict[str, Any] = {}
-    yield started
-    if "dask" in started:
-        cluster = started["dask"].cluster
-        started["dask"].close()
-        cluster.close()
-    if "ray" in started:
-        import ray
-
-        ray.shutdown()
-
-
-@pytest.fixture
-def on(places: dict[str, Any], request: pytest.FixtureRequest) -> Any:
-    """What a user has: a client of two processes of Dask, or the context of as many of Ray."""
-    name = request.param
-    if name not in places:
-        if name == "dask":
-            from distributed import Client, LocalCluster
-
-            cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
-            places[name] = Client(cluster, set_as_default=False)
-        else:
-            places[name] = start_ray()
-    return places[name]
 
 
 def assert_same(one: list[Network], other: list[Network], a: list[Any], b: list[Any]) -> None:

@@ -39,6 +39,7 @@ class RayPlace(Cluster):
 
     def count(self) -> int:
         """Return the processors of all nodes."""
+        _check_connected()
         return int(ray.cluster_resources().get("CPU", 0))
 
     def pickled(self, thing: object) -> bytes:
@@ -46,15 +47,19 @@ class RayPlace(Cluster):
         return cloudpickle.dumps(thing)
 
     def _put(self, shared: object) -> Any:
+        _check_connected()
         return ray.put(shared)
 
     def _submit(self, task: Task, held: Any, item: Any) -> Any:
+        _check_connected()
         return self._call.remote(task, held, item, __version__)
 
     def _ready(self, going: list[Any]) -> list[Any]:
+        _check_connected()
         return ray.wait(going, num_returns=1, timeout=_PAUSE)[0]
 
     def _take(self, ready: Any) -> tuple[Any, str | None]:
+        _check_connected()
         try:
             return ray.get(ready)
         except _DIED as error:
@@ -68,15 +73,20 @@ class RayPlace(Cluster):
             raise self._foreign(error) from error
 
     def _cancel(self, going: list[Any]) -> None:
-        for task in going:
+        for task in going if ray.is_initialized() else ():
             ray.cancel(task, force=True)
 
 
 def given() -> RayPlace:
     """Return the place of the connection that the user has made, which stays."""
+    _check_connected()
+    return RayPlace()
+
+
+def _check_connected() -> None:
+    """Refuse where the connection is closed: Ray would start a cluster of its own, unasked."""
     if not ray.is_initialized():
         raise ConnectionError("Ray is not connected. Call ray.init() first")
-    return RayPlace()
 
 
 @contextmanager
