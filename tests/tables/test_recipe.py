@@ -267,6 +267,34 @@ def test_a_large_table_chooses_on_some_of_its_rows(monkeypatch: pytest.MonkeyPat
     assert made.found.best.candidate.pieces == probed.candidate.pieces
 
 
+def test_work_is_counted() -> None:
+    """Three multiplications for each weight and sample: the output, and two derivatives."""
+    task = of_classes(np.arange(100) % 2)
+    given = [Candidate(False, 0.0)] * 2
+    assert task.work(given) == 2 * 3 * 4 * (80 * 150)  # 4 parameters, 80 rows, 150 epochs
+
+
+def test_a_search_that_takes_too_long_tries_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "_WORK", 1.0)
+    made = tuning.tune(prepared(steps()))
+    assert len(made.found.tried) == 4
+    assert {one.candidate.l2 for one in made.found.tried} == {1e-3, 1e-2}
+    assert sorted(len(one.losses) for one in made.found.tried) == [2, 2, 5, 5]
+    given = [Candidate(False, 0.3), Candidate(True, 0.3)]  # a λ that the user has set
+    assert len(tuning.tune(prepared(steps()), given).found.tried) == 2
+
+
+def test_a_large_table_that_takes_too_long_has_few_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "_PROBED_ROWS", 100)
+    monkeypatch.setattr(recipe, "_WORK", 1.0)
+    first = tuning.tune(prepared(steps(), test=0.2))
+    assert len(first.histories) == 3
+    assert first.facts["members"] == 3
+    again = tuning.tune_again(first)
+    assert len(again.histories) == 3
+    assert again.network.sizes == first.network.sizes
+
+
 def test_each_class_is_in_every_fold() -> None:
     y = np.array([0] * 50 + [1] * 7)
     task = of_classes(y, seed=3)

@@ -28,10 +28,12 @@ from chainrule.training.many import fit_many
 if TYPE_CHECKING:
     from chainrule.training.history import History
 
-FOLDS = 5
+FOLDS, FEW_FOLDS = 5, 3  # the members of a candidate; fewer where five take too long
 LAMBDAS = (1e-5, 1e-3, 1e-2, 5e-2)
+FEW_LAMBDAS = (1e-3, 1e-2)  # where a search with all takes too long
 _PROBED, _GO_ON = 2, 4  # folds that all candidates are measured on; so many then go on
 _PROBED_ROWS = 4000  # of a larger table, on which the candidate is chosen
+_WORK = 1.5e11  # multiplications of a search, and of what follows on a larger table: about 2 s
 _FIRST, _FINAL = 2.0, 0.02  # of the learning rate: it falls along half a cosine, whose mean is one
 Rows = NDArray[np.int64]
 
@@ -92,6 +94,12 @@ class Task:
         fold = np.empty(len(self.X), dtype=np.int64)
         fold[self.order] = np.arange(len(fold)) % FOLDS
         return fold
+
+    def work(self, candidates: Sequence[Candidate]) -> float:
+        """Return how many multiplications the training of a network for each takes, roughly."""
+        samples = self.epochs * len(self.X) * (FOLDS - 1) / FOLDS
+        sizes = [self.make(len(self.inputs(c)), 0, c.l2).parameters.size for c in candidates]
+        return 3 * samples * sum(sizes)  # the outputs, and two derivatives
 
     def some(self, count: int) -> Task:
         """Return the task of at most so many rows; every class has its share."""
@@ -173,27 +181,42 @@ def candidates(pieces: bool, l2: float | None) -> list[Candidate]:
 def search(task: Task, given: Sequence[Candidate]) -> Found:
     """Try candidates on a few folds, and the better ones on the others; return the best.
 
-    These are two if their mean is better than each. The same task and candidates give the same
-    networks, bit for bit.
+    These are two if their mean is better than each. What takes too long is left out: candidates,
+    the second of the best, members. The same task and candidates give the same networks, bit for
+    bit.
     """
     if len(given) == 1:
         return learn(task, given)
-    if len(task.X) > _PROBED_ROWS:
-        some = task.some(_PROBED_ROWS)
-        probed = search(some, given)
-        if probed.interrupted:
-            return probed
-        chosen = [one.candidate for one in probed.chosen]
-        if len({of.l2 for of in given}) > 1:  # beside more rows a penalty counts for less
-            share = len(some.X) / len(task.X)
-            chosen = [replace(one, l2=one.l2 * share) for one in chosen]
-        return replace(learn(task, chosen), tried=probed.tried)
+    if len(task.X) <= _PROBED_ROWS:
+        return _search(task, given)
+    some = task.some(_PROBED_ROWS)
+    probed = _search(some, given)
+    if probed.interrupted:
+        return probed
+    chosen = [one.candidate for one in probed.chosen]
+    if len({of.l2 for of in given}) > 1:  # beside more rows a penalty counts for less
+        share = len(some.X) / len(task.X)
+        chosen = [replace(one, l2=one.l2 * share) for one in chosen]
+    if FOLDS * task.work(chosen) > _WORK:
+        chosen = chosen[:1]
+    folds = FOLDS if FOLDS * task.work(chosen) <= _WORK else FEW_FOLDS
+    return replace(learn(task, chosen, folds), tried=probed.tried)
+
+
+def _search(task: Task, given: Sequence[Candidate]) -> Found:
+    """Search on all rows of a task."""
+    folds, go_on, few = _PROBED, _GO_ON, [one for one in given if one.l2 in FEW_LAMBDAS]
+    share = (folds + (FOLDS - folds) * min(1.0, go_on / len(given))) * task.work(given)
+    if few and share > _WORK:
+        given, go_on = few, _GO_ON // 2
     going = [Tried(candidate) for candidate in given]
     tried = tuple(going)
-    for stage in (range(_PROBED), range(_PROBED, FOLDS)):
+    found = Found(tried[:1], tried, task)
+    for stage in (range(folds), range(folds, FOLDS)):
         _train(task, going, stage)
-        going = sorted(going, key=lambda one: one.loss)[:_GO_ON]
-        if (found := Found((going[0],), tried, task)).interrupted:
+        going = sorted(going, key=lambda one: one.loss)[:go_on]
+        found = Found((going[0],), tried, task)
+        if found.interrupted:
             return found
     pairs = list(itertools.combinations(going, 2))
     losses = [_loss_of_both(task, *pair) for pair in pairs]
@@ -202,10 +225,10 @@ def search(task: Task, given: Sequence[Candidate]) -> Found:
     return found
 
 
-def learn(task: Task, given: Sequence[Candidate]) -> Found:
-    """Train the networks of candidates, all of which are chosen."""
+def learn(task: Task, given: Sequence[Candidate], folds: int = FOLDS) -> Found:
+    """Train the networks of candidates on the first folds; all are chosen."""
     tried = tuple(Tried(candidate) for candidate in given)
-    _train(task, tried, range(FOLDS))
+    _train(task, tried, range(folds))
     return Found(tried, tried, task)
 
 

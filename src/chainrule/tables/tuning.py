@@ -78,7 +78,8 @@ def tune_again(tuned: Tuned, *, callbacks: Callbacks = (), verbose: int = 0) -> 
     prepared = tuned.prepared
     values = len(_without_pieces(prepared).schema.inputs)
     task = task_of(prepared, [TRAIN, TEST], values, callbacks, verbose)
-    found = recipe.learn(task, [one.candidate for one in tuned.found.chosen])
+    chosen, folds = tuned.found.chosen, len(tuned.found.best.networks)
+    found = recipe.learn(task, [one.candidate for one in chosen], folds)
     return Tuned(prepared, found.network(len(prepared.schema.inputs)), found)
 
 
