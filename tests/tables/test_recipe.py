@@ -20,6 +20,7 @@ from chainrule.tables.frames import TableModel
 from chainrule.tables.many_files import Files
 from chainrule.tables.memory import memory
 from chainrule.tables.opening import open_table
+from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.recipe import FOLDS, Candidate, Task, candidates, learn, search
 from chainrule.tables.roles import Roles
 from chainrule.tables.source import Reading
@@ -417,6 +418,18 @@ def test_files_say_what_they_need(tuned: Tuned) -> None:
     assert not {"clip", "bins"} & set(plain.to_dict()["columns"][0])
     assert type(plain).from_dict(plain.to_dict()) == plain
     assert type(plain).from_dict(about) == tuned.prepared.schema
+
+
+def test_files_with_another_bound_are_read_as_they_are(tuned: Tuned) -> None:
+    """Models were once written with a bound of 3."""
+    about = tuned.prepared.schema.to_dict()
+    for column in about["columns"]:
+        column.update({"clip": 3.0} if "clip" in column else {})
+    schema = type(tuned.prepared.schema).from_dict(about)
+    rows = steps()[:3].assign(x=[-1e30, 1e30, 0.0])
+    source = memory(rows, [])
+    X = Preprocessing(schema).transform(next(source.batches()), source, 0)
+    assert X[:2, schema.inputs.index("x, scaled")].tolist() == [-3.0, 3.0]
 
 
 # --- tables in many files -------------------------------------------------------------------------
