@@ -21,7 +21,7 @@ from chainrule.engines.micro import micro_batch, update
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 
-SHORT = 1 << 16  # bytes of a vector that goes from everyone to everyone
+_SHORT = 3 << 16  # bytes that a worker sends at most, where whole vectors go to all others
 HERE = 1e9  # bytes a second between two processes of a machine
 NETWORK = 1.25e9  # bytes a second of a network of 10 Gbit/s
 _MEETING = 150e-6  # seconds of an exchange besides its bytes: Python, system calls, waking up
@@ -52,13 +52,19 @@ class Cost:
         return self.alone / self.step
 
 
+def in_one(workers: int, size: int) -> bool:
+    """Return whether vectors of so many bytes go whole from everyone to everyone."""
+    return (workers - 1) * size <= _SHORT
+
+
 def exchange(workers: int, size: int, bandwidth: float) -> float:
     """Return the seconds in which so many workers add vectors of so many bytes."""
     if workers == 1:
         return 0.0
     others = workers - 1
-    moved = others * size if size <= SHORT else 2 * others * size / workers
-    swaps = 1 if size <= SHORT else 2
+    whole = in_one(workers, size)
+    moved = others * size if whole else 2 * others * size / workers
+    swaps = 1 if whole else 2
     return swaps * (_MEETING + others * _PEER) + moved / bandwidth
 
 
