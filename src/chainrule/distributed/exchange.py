@@ -1,10 +1,10 @@
 """The sum over all workers, as one fixed tree: each pair is connected, and all get the same bits.
 
 A short vector goes from everyone to everyone. Of a long one each worker adds a slice: it gets that
-slice from all, and sends the sum to all. All arrays are used again in the next step: touching fresh
-memory takes longer than sending it to another process. What a worker sends are the sums of the whole subtrees of
+slice from all, and sends the sum to all. What a worker sends are the sums of the whole subtrees of
 micro-batches that are its own (`chainrule.engines.micro.folded`), so that the result does not
-depend on who has computed what.
+depend on who has computed what. Arrays are used again in each step, because touching fresh memory
+takes longer than sending it to another process.
 """
 
 from __future__ import annotations
