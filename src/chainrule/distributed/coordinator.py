@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
+from chainrule.distributed.messages import PeerError, greeted, listening, receive, send, tuned
 from chainrule.distributed.worker import Job, serve
 from chainrule.engines import Engine, Epoch, EpochResult, Failure, State, go_on
 from chainrule.engines.base import Through, check_state, mean_loss
@@ -150,7 +150,8 @@ class Coordinator(Through):
         except OSError:
             return
         try:
-            kind, fields, _ = receive(tuned(sock, self._job.timeout))
+            kind, fields = greeted(sock)
+            tuned(sock, self._job.timeout)
             if kind != "hello" or not secrets.compare_digest(fields["secret"], self._job.secret):
                 raise PeerError("not of this training")
             worker = _Worker(
