@@ -51,7 +51,7 @@ class Clusters:
         if client := self._started.pop("dask", None):
             client.close()
             client.cluster.close()
-        if self._started.pop("ray", None):
+        if self._started.pop("ray", None) is not None:
             import ray
 
             ray.shutdown()

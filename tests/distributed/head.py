@@ -69,8 +69,9 @@ class Watched(coordinator.Coordinator):
         for worker in self._workers:
             if not any(worker is old for old in before):
                 self.pids[id(worker)] = pid_at(worker.port)
-                self.proxies[id(worker)] = Proxy(worker.host, worker.port)
-                worker.port = self.proxies[id(worker)].port
+                with contextlib.suppress(OSError):  # it is on another host
+                    self.proxies[id(worker)] = Proxy(worker.host, worker.port)
+                    worker.port = self.proxies[id(worker)].port
 
     def _give_up(self, worker: Any) -> None:
         if proxy := self.proxies.pop(id(worker), None):
@@ -80,7 +81,8 @@ class Watched(coordinator.Coordinator):
     def _begin(self, *given: Any) -> None:
         if self.said != self._generation:
             self.said = self._generation
-            say("met", generation=self._generation, pids=[self.pids[id(w)] for w in self._met])
+            say("met", generation=self._generation, pids=[self.pids[id(w)] for w in self._met],
+                hosts=[w.host for w in self._met])  # fmt: skip
         super()._begin(*given)
 
     def run_epoch(self, network: Any, epoch: Any, state: Any, on_progress: Any) -> Any:
@@ -134,6 +136,7 @@ class Faults(cr.Callback):
 
             def act() -> None:
                 proxy.cut() if word == "cut" else proxy.hold()
+                threading.Timer(5.0, proxy.release).start()
                 say("planted")
 
             proxy.after(MIDDLE, act)

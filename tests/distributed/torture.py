@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +67,18 @@ def plan(count: int, chance: random.Random) -> list[str]:
 class Torture:
     """A training and what is done to it."""
 
-    def __init__(self, cluster: live.Live, workers: int, seed: int, folder: Path) -> None:
-        self.cluster, self.workers, self.folder = cluster, workers, folder
+    def __init__(
+        self, cluster: live.Live, workers: int, seed: int, folder: Path, within: Sequence[str] = ()
+    ) -> None:
+        """``within``: the beginning of the head's command."""
+        self.cluster, self.workers, self.folder, self.within = cluster, workers, folder, within
         self.chance = random.Random(seed)
         self.took: dict[str, list[float]] = defaultdict(list)
         self.furthest = (0, 0)
         self.written = 0
         self.generation = 0
         self.met: list[int] = []
+        self.hosts: list[str] = []
         self.stepped = 0.0
         self.start()
 
@@ -89,8 +93,8 @@ class Torture:
             on, env = "ray://auto", env | {"RAY_ADDRESS": self.cluster.inside}
         with self.log.open("ab") as log:
             self.head = subprocess.Popen(
-                [sys.executable, "-m", "tests.distributed.head", on, str(self.workers),
-                 str(self.folder / "checkpoints"), str(TIMEOUT)],
+                [*self.within, sys.executable, "-m", "tests.distributed.head", on,
+                 str(self.workers), str(self.folder / "checkpoints"), str(TIMEOUT)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=env,
             )  # fmt: skip
         self.said: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -117,6 +121,7 @@ class Torture:
             raise StuckError from None
         if said["what"] == "met":
             self.met, self.generation = said["pids"], said["generation"]
+            self.hosts = said["hosts"]
         elif said["what"] == "written":
             self.written = said["epoch"]
         elif said["what"] == "step":
