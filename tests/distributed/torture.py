@@ -98,13 +98,23 @@ class Torture:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=env,
             )  # fmt: skip
         self.said: queue.Queue[dict[str, Any]] = queue.Queue()
-        threading.Thread(target=self._read, args=(self.head, self.said), daemon=True).start()
+        self.reader = threading.Thread(target=self._read, args=(self.head, self.said), daemon=True)
+        self.reader.start()
+
+    def close(self) -> None:
+        """End the head."""
+        self.head.kill()
+        self.head.wait()
+        assert self.head.stdin is not None
+        self.head.stdin.close()
+        self.reader.join(10.0)
 
     @staticmethod
     def _read(process: Any, said: queue.Queue[dict[str, Any]]) -> None:
-        for line in process.stdout:
-            if line.startswith("{"):
-                said.put(json.loads(line))
+        with process.stdout:
+            for line in process.stdout:
+                if line.startswith("{"):
+                    said.put(json.loads(line))
         said.put({"what": "gone", "at": time.monotonic()})
 
     def tell(self, word: str) -> None:
@@ -175,7 +185,7 @@ class Torture:
         at, after = self.act(kind)
         if self.head.poll() is not None or kind.startswith("the head"):
             again = True
-            self.head.wait()
+            self.close()
             self.start()
         said = self.wait(
             lambda said: said["what"] == "step" and said["new"] and said["at"] > at
@@ -296,8 +306,7 @@ def torture(engine: str, kills: int, workers: int, seed: int) -> bool:
                 run.hurt(kind)
             epochs, found = run.end()
         finally:
-            run.head.kill()
-            run.head.wait()
+            run.close()
     same = found == alone(epochs)
     print(run.report())
     print(
