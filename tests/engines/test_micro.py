@@ -125,6 +125,21 @@ def test_a_step_has_the_same_bits_for_any_number_of_threads(threads: int) -> Non
     np.testing.assert_array_equal(*found)
 
 
+@NEEDS_CORE
+def test_arrays_that_lie_otherwise_take_the_same_step() -> None:
+    """Those that come from another process need not be aligned."""
+    found = []
+    for aligned in (True, False):
+        net, rule = network("float64"), cr.Adam()
+        state = State(0, rule.start(net.parameters))
+        for name, slot in state.slots.items() if not aligned else ():
+            state.slots[name] = np.zeros(slot.nbytes + 1, np.uint8)[1:].view(slot.dtype)
+        g = np.random.default_rng(0).normal(size=net.parameters.shape)
+        engines.choose("native", net).apply(net, Plan(rule, 8), state, Sums(3.0, 1.0, g), 0.1)
+        found.append(np.array(net.parameters))
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize("leaves", [1, 2, 3, 5, 8, 13, 16])
 @pytest.mark.parametrize("seed", range(6))
 def test_sums_that_come_one_by_one_are_added_as_the_same_tree(leaves: int, seed: int) -> None:

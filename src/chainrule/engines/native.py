@@ -80,18 +80,23 @@ class NativeEngine(CompiledEngine):
         self, network: FeedForward, plan: Plan, state: State, sums: Sums, eta: float
     ) -> Failure | None:
         """See `chainrule.engines.base.Engine.apply`."""
-        theta, rule, g = network.parameters, plan.optimizer, sums.g
-        slots = [state.slots[name] for name in rule.used_slots]
-        own = all(plain(array, theta.dtype) is array for array in (theta, g, *slots))
-        if sums.failure is None and own:
+        rule, g = plan.optimizer, sums.g
+        if sums.failure is None:
             scale = 1 / sums.weight if sums.weight else 1.0
             if plan.clip_norm is not None:  # squares overflow float32 early
                 norm = scale * float(np.linalg.norm(g.astype(np.float64)))
                 scale *= min(1.0, plan.clip_norm / norm) if norm else 1.0
+            changed = [network.parameters, *[state.slots[name] for name in rule.used_slots]]
+            moved = [plain(array, network.dtype) for array in changed]
             core, busy = self._rule(network, plan)
             with busy:
-                done = core.apply(theta, slots, g, state.step + 1, eta, scale)
+                done = core.apply(
+                    moved[0], moved[1:], plain(g, network.dtype), state.step + 1, eta, scale
+                )
             if done:
+                for given, own in zip(changed, moved, strict=True):
+                    if own is not given:
+                        given[...] = own  # it lies in a way that the core can't write to
                 state.step += 1
                 return None
         return super().apply(network, plan, state, sums, eta)  # which names what is not finite
