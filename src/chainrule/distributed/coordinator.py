@@ -23,7 +23,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from chainrule.distributed.found import Found, WorkersError, refusal
-from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
+from chainrule.distributed.messages import (
+    PeerError,
+    greeted,
+    hosts,
+    listening,
+    receive,
+    send,
+    tuned,
+)
 from chainrule.distributed.states import Start, shard_of, state_of
 from chainrule.distributed.worker import Job, serve
 from chainrule.engines import Engine, Epoch, EpochResult, Failure, State, go_on
@@ -62,6 +70,7 @@ class Coordinator(Through):
         self._generation = 0
         self._met: list[_Worker] = []
         self.trouble: BaseException | None = None
+        self._broken = 0.0  # seconds of meetings that came to no step, since there was one
         self.found = Found(job.cut)
 
     def load(self) -> None:
@@ -149,7 +158,8 @@ class Coordinator(Through):
         except OSError:
             return
         try:
-            kind, fields, _ = receive(tuned(sock, self._job.timeout))
+            kind, fields = greeted(sock)
+            tuned(sock, self._job.timeout)
             if kind != "hello" or not secrets.compare_digest(fields["secret"], self._job.secret):
                 raise PeerError("not of this training")
             worker = _Worker(
@@ -249,7 +259,7 @@ class Coordinator(Through):
         self, epoch: Epoch, start: Start, on_progress: Callable[[int, float], bool]
     ) -> tuple[Start, EpochResult | None]:
         """Follow an epoch to its end, or until a worker is lost: the state then, and what came."""
-        asked = False
+        asked, began = False, monotonic()
         waiting = set(range(len(self._met))) if epoch.outputs is not None else set[int]()
         done: tuple[Start, EpochResult] | None = None
         while done is None or waiting:
@@ -269,8 +279,16 @@ class Coordinator(Through):
                 if fields.get("generation", self._generation) != self._generation:
                     continue
                 if kind == "broken":
+                    self._broken += monotonic() - began
+                    if self._broken > PATIENCE:
+                        raise WorkersError(
+                            f"the workers have done no step together for {PATIENCE:g} s "
+                            f"({fields['why']}). Let them reach each other at all ports"
+                        )
                     self._find_dead()
                     return start, None
+                if kind in ("progress", "commit", "done"):
+                    self._broken, began = 0.0, monotonic()
                 if kind == "progress":
                     if on_progress(fields["steps"], fields["mean"]) and not asked:
                         asked = True
@@ -346,7 +364,7 @@ def coordinating(
         job = replace(
             job,
             secret=secrets.token_hex(16),
-            addresses=tuple((host, port) for host in (["127.0.0.1"] if local else _hosts())),
+            addresses=tuple((host, port) for host in (["127.0.0.1"] if local else hosts())),
         )
         coordinator = Coordinator(job, inner, bounds, listener)
         threads = [
@@ -383,16 +401,3 @@ def _kept(
             coordinator.trouble = WorkersError(f"a worker can't work: {error}")
             return
         closed.wait(0.05)
-
-
-def _hosts() -> list[str]:
-    """Return the addresses of this machine, the likeliest first."""
-    found = []
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # of documentation: nothing is sent
-        found.append(probe.getsockname()[0])
-    with contextlib.suppress(OSError):
-        found += [
-            info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
-        ]
-    return list(dict.fromkeys([*map(str, found), "127.0.0.1"]))

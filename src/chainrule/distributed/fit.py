@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from chainrule import engines
 from chainrule.distributed import cost
 from chainrule.distributed.coordinator import COMMIT, TIMEOUT, Coordinator, coordinating
 from chainrule.distributed.dataset import Dataset
@@ -24,7 +24,7 @@ from chainrule.engines.micro import Cut
 from chainrule.equations.checks import positive, whole
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Optimizer
-from chainrule.places import opened
+from chainrule.places import Place, opened, processors
 from chainrule.training.callbacks import Callback
 from chainrule.training.fit import run
 from chainrule.training.history import History
@@ -160,8 +160,8 @@ def _on(
         if bounds is None:
             bounds = range(1, 1 + max(1, min(place.count(), micro_batches)))
         if verbose:
-            most = min(bounds.stop - 1, place.count())
-            sys.stderr.write(f"{_pays(task, cut, most, local)}\n")
+            most = max(1, min(bounds.stop - 1, place.count()))
+            sys.stderr.write(f"{_pays(place, task, cut, most, local)}\n")
         with coordinating(place, job, task.engine, bounds, local) as coordinator:
             if isinstance(task, ReadTask):
                 coordinator.found.targets = task.targets
@@ -170,16 +170,19 @@ def _on(
             yield coordinator
 
 
-def _pays(task: Task, cut: Cut, workers: int, local: bool) -> str:
-    """Return what a step will cost, found from one micro-batch here."""
+def _pays(place: Place, task: Task, cut: Cut, workers: int, local: bool) -> str:
+    """Return what a step will cost, found from steps that the workers and this process try."""
+    network, plan, parts = task.network, task.plan, cut.micro_batches
     rows = cut.shard(0)[: cut.rows]
-    part = slice(rows.start, rows.stop)
-    samples = task.samples.some(part)
-    engine = engines.choose(task.network.requested_engine, task.network).alone()
-    micro, moved = cost.measured(engine, task.network, task.plan, samples)
-    size, bandwidth = cost.bytes_of(task.network), cost.HERE if local else cost.NETWORK
-    found = cost.predicted(micro, moved, cut.micro_batches, max(1, workers), size, bandwidth)
-    return cost.said(task.network, task.plan, max(1, workers), found)
+    samples = task.samples.some(np.arange(rows.start, rows.stop))
+    trial = cost.Trial(network, plan, network.requested_engine, samples, -(-parts // workers))
+    alone = cost.tried(replace(trial, micro_batches=parts))
+    there = [o.result for o in place.run(cost.tried, trial, range(workers)) if o.error is None]
+    found = cost.predicted(
+        cost.Parts.mean(there or [alone]), parts, workers, cost.bytes_of(network),
+        cost.HERE if local else cost.NETWORK, processors() if local else None, alone,
+    )  # fmt: skip
+    return cost.said(network, plan, workers, found)
 
 
 def _bounds(workers: int | tuple[int, int] | None, micro_batches: int) -> range | None:
