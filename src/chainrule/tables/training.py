@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
 from chainrule.storage import mapped, models
+from chainrule.storage.addresses import joined
 from chainrule.tables import measures, profile, rows, several
 from chainrule.tables import target as targets
 from chainrule.tables.elsewhere import fit_of
@@ -326,7 +326,7 @@ def refit(
     """
     epochs, optimizer = replayed(history)
     if checkpoint is not None:
-        options["checkpoint"] = os.path.join(checkpoint, f"refit-{epochs}")
+        options["checkpoint"] = joined(checkpoint, f"refit-{epochs}")
     network = make_network(prepared)
     options |= {"epochs": epochs, "optimizer": optimizer}
     return network, train_again(fit_of(network, options), prepared, **options)
