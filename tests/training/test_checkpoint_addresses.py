@@ -134,7 +134,9 @@ def test_a_bucket_that_does_not_exist(s3: Any) -> None:
 
 def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.delitem(fsspec.registry._registry, "s3", raising=False)  # imported before
+    monkeypatch.delitem(
+        sys.modules["fsspec.registry"]._registry, "s3", raising=False
+    )  # imported before
     with pytest.raises(ImportError, match=r"s3://bucket/run: .*s3fs"):
         network().fit(X, Y, checkpoint="s3://bucket/run", **HOW)
     monkeypatch.setitem(sys.modules, "fsspec", None)

@@ -204,7 +204,8 @@ def train(data: str, out: str, **given: Any) -> int:
         page.working(f"reading {data}"),
         on_workers(source, given["workers"], given["micro_batches"] is not None),
     ):
-        prepared = training.prepare(source, settings, watched)
+        apart = given["micro_batches"] is not None  # its rows are read by whoever trains with them
+        prepared = training.prepare(source, settings, watched, apart=apart)
     tell_table(page, prepared)
     _check_memory(prepared)
     if prepared.settings.recipe == "tuned":
