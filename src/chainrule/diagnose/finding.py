@@ -17,6 +17,7 @@ CODES = {
     "wrong-target-range": "targets that the loss or the output cannot reach",
     "target-broadcast": "output and target of shapes that broadcast to all pairs",
     "double-softmax": "a softmax or sigmoid before a loss that applies its own",
+    "wrong-backward": "a custom backward that is not the derivative of its forward",
     "missing-zero-grad": "gradients of earlier batches in .grad",
     "frozen-or-unregistered": "parameters that no step changes",
     "mixed-samples": "outputs that depend on other samples of the batch",

@@ -22,9 +22,9 @@ _ALWAYS: tuple[Rule, ...] = (
     steps.registered, gradients.unused, samples.unscaled_input,
 )  # fmt: skip
 _FINITE: tuple[Rule, ...] = (
-    loss.sum_not_mean, steps.zero_grad, steps.updates, gradients.reach, units.dead,
-    units.saturated, units.identical, units.bias_before_norm, samples.constant_output,
-    samples.mixed, samples.suspect_labels,
+    loss.sum_not_mean, steps.zero_grad, steps.updates, gradients.reach, gradients.wrong_backward,
+    units.dead, units.saturated, units.identical, units.bias_before_norm,
+    samples.constant_output, samples.mixed, samples.suspect_labels,
 )  # fmt: skip
 
 
