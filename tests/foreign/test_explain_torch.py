@@ -89,7 +89,7 @@ def test_a_plain_sequential_says_why_a_derivative_is_zero() -> None:
         model[0].bias[1] = -100
     x, y = torch.randn(5, 3).double(), torch.randn(5, 2).double()
     why = cr.explain_torch(model, nn.MSELoss(), x, y, "0.weight[1,2]")
-    assert isinstance(why, cr.Explanation)
+    assert type(why).__name__ == "TorchNetworkExplanation"
     assert (why.value, why.kind) == (0, "zero")
     assert "relu in 1 is flat at its input" in why.reason
     alive = cr.explain_torch(model, nn.MSELoss(), x, y, "2.bias[0]")

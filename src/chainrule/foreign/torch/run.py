@@ -116,7 +116,9 @@ class Run:
                 "Take its mean or sum, or use reduction='mean'"
             )
         if not loss.requires_grad:
-            last = said_of_cuts(self.tape.cuts[-1:])
+            cuts = self.tape.cuts
+            made = {each for cut in cuts for each in cut.makes}  # by a cut: cut off already
+            last = said_of_cuts([cut for cut in cuts if not made.issuperset(cut.reads)][-1:])
             raise ValueError(
                 "the loss has no gradient: it does not depend on any parameter that requires one. "
                 + (f"The last call that cuts it off is {last}. " if last else "")
