@@ -170,6 +170,32 @@ def classes_as_floats() -> Case:
     return model, loss, x, c.float()
 
 
+def one_hot_integers() -> Case:
+    import torch
+
+    model, loss, x, c = classification()
+    return model, loss, x, torch.nn.functional.one_hot(c, 3)
+
+
+def all_keys_masked() -> Case:
+    """A sample whose sequence is padding alone has nothing to attend to."""
+    import torch
+    from torch import nn
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x: Any, mask: Any) -> Any:
+            return self.head(self.attention(x, x, x, key_padding_mask=mask)[0].mean(1))
+
+    x, mask = torch.randn(16, 5, 8), torch.zeros(16, 5, dtype=torch.bool)
+    mask[7] = True
+    return Attention(), nn.CrossEntropyLoss(), (x, mask), torch.arange(16) % 3
+
+
 def half_precision() -> Case:
     """Squares beyond 65,504 in float16."""
     import torch
@@ -484,6 +510,13 @@ MISTAKES: dict[Callable[[], Case], tuple[str, dict[str, Any]]] = {
     no_zero_grad: ("missing-zero-grad", {"level": "warning"}),
     no_zero_grad_of_minibatches: ("missing-zero-grad", {"level": "warning"}),
     backward_without_a_factor: ("wrong-backward", {"level": "warning", "where": "Square in 1"}),
+    one_hot_integers: (
+        "wrong-target-range", {"advice": "Pass y.float(), or the classes y.argmax(1)."}
+    ),
+    all_keys_masked: ("nan-origin", {
+        "where": "softmax in attention",
+        "advice": "Leave at least one element of each row unmasked.",
+    }),
     classes_as_floats: ("wrong-target-range", {"advice": "Pass y.long()."}),
     half_precision: ("nan-origin", {"rows": (11,), "advice": "Compute this call in float32, use "
                                     "bfloat16, or make the numbers that it reads smaller."}),

@@ -105,7 +105,10 @@ def _forward(trial: Trial) -> Finding | None:
     out = next(v for v in call.outs if bool(spoils(v.data).any()))
     at = _at(spoils(out.data))
     if nan:  # inf − inf, 0 · inf: the infinity is what went wrong
+        masked = _ALIKE.get(call.name, call.name) == "softmax"  # −inf stands for what is left out
         for value in (v for v in call.args if isinstance(v, Value)):
+            if masked and not bool(torch.isposinf(value.data).any()):
+                continue
             if value.maker is not None and bool(torch.isinf(value.data).any()):
                 earlier = _first(value, torch.isinf)
                 if earlier is not None and earlier.name not in ("masked_fill", "masked_fill_"):

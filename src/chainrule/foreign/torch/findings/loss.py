@@ -226,6 +226,12 @@ def failed_loss(trial: Trial) -> Iterator[Finding]:
     if y.is_floating_point():
         yield from _floats(trial, output, y)
         return
+    if y.shape == output.shape and output.dim() > 1 and "floating point" in str(trial.failed):
+        yield _of_wrong_dtype(
+            trial, y, f"as many integers as the output has numbers, {_shape(tuple(y.shape))}",
+            "probabilities of classes as floats", "Pass y.float(), or the classes y.argmax(1).",
+        )  # fmt: skip
+        return
     classes = output.shape[1] if output.dim() > 1 else output.shape[0]
     ignored = int(getattr(trial.loss_fn, "ignore_index", -100))
     bad = ((y < 0) | (y >= classes)) & (y != ignored)
@@ -248,11 +254,17 @@ def _floats(trial: Trial, output: torch.Tensor, y: torch.Tensor) -> Iterator[Fin
     if not fits or "Long" not in str(trial.failed) or bool((y != y.round()).any()):
         return
     dtype = str(y.dtype).removeprefix("torch.")
-    yield Finding(
+    yield _of_wrong_dtype(
+        trial, y, f"whole numbers from {float(y.min()):.4g} to {float(y.max()):.4g} in {dtype}",
+        "class numbers as integers", "Pass y.long().",
+    )  # fmt: skip
+
+
+def _of_wrong_dtype(trial: Trial, y: torch.Tensor, holds: str, takes: str, advice: str) -> Finding:
+    return Finding(
         "wrong-target-range", "error", "loss",
-        f"The targets hold whole numbers from {float(y.min()):.4g} to {float(y.max()):.4g} in "
-        f"{dtype}; the loss takes class numbers as integers, and raised an error: {trial.failed}.",
-        "C: −ln a of a class, whose number is an index.", "Pass y.long().",
+        f"The targets hold {holds}; the loss takes {takes}, and raised an error: {trial.failed}.",
+        "C: −ln a of a class, whose number is an index, or its mean over probabilities.", advice,
         {"smallest": float(y.min()), "largest": float(y.max())},
     )  # fmt: skip
 
