@@ -501,6 +501,12 @@ def _train(model: Any, loss: Any, x: Any, y: Any, steps: int) -> Any:
     return optimizer
 
 
+def never_in_training_mode() -> Case:
+    """The running statistics are those of the start."""
+    model, loss, x, y = convolution()
+    return model.eval(), loss, x, y
+
+
 MISTAKES: dict[Callable[[], Case], tuple[str, dict[str, Any]]] = {
     log_of_zero: ("nan-origin", {"where": "log", "rows": (17,)}),
     root_of_zero: ("nan-origin", {"where": "sqrt", "rows": (5,)}),
@@ -548,6 +554,7 @@ MISTAKES: dict[Callable[[], Case], tuple[str, dict[str, Any]]] = {
     batch_first_forgotten: ("mixed-samples", {"where": "lstm"}),
     flipped_labels: ("suspect-labels", {"rows": {7, 30}}),
     a_decimal_mark: ("suspect-labels", {"rows": (41,)}),
+    never_in_training_mode: ("norm-mode", {"level": "warning", "where": "1"}),
     bias_before_norm: ("bias-before-norm", {"level": "note", "where": "0.bias"}),
 }  # fmt: skip
 
@@ -962,6 +969,28 @@ def test_the_model_is_left_as_it_was() -> None:
     numpy_state = np.random.get_state()  # noqa: NPY002
     assert (numpy_state[1] == drawn[2]).all()
     assert len(model[0]._forward_hooks) == 1
+
+
+def test_a_batch_norm_that_takes_its_batch_is_said_where_nothing_is_trained() -> None:
+    import copy
+
+    import torch
+
+    torch.manual_seed(0)
+    model, loss, x, y = convolution()
+    optimizer = _train(model, loss, x, y, 20)
+    (found,) = cr.diagnose(model, loss, x, y)["norm-mode"]
+    assert found.level == "note"
+    for name, twin in (("loss", copy.deepcopy(model)),
+                       ("loss in eval mode", copy.deepcopy(model).eval())):  # fmt: skip
+        assert found.numbers[name] == pytest.approx(float(loss(twin(x), y)), rel=1e-6)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    cr.diagnose(model, loss, x, y)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert not cr.diagnose(model, loss, x, y, optimizer)["norm-mode"]
+    model.eval()
+    assert not cr.diagnose(model, loss, x, y)["norm-mode"]
+    assert not model.training
 
 
 def test_rows_are_those_of_the_caller() -> None:

@@ -31,6 +31,7 @@ CODES = {
     "loss-sum-not-mean": "a loss that grows with the size of the batch",
     "unused-parameters": "parameters without a gradient",
     "suspect-labels": "samples whose label the model contradicts with confidence",
+    "norm-mode": "batch norm in the mode of training, or of prediction",
     "bias-before-norm": "a bias whose gradient is 0 by construction",
 }
 _LEVELS: tuple[Level, ...] = ("error", "warning", "note")
