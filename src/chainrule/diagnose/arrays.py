@@ -73,7 +73,7 @@ def suspect_classes(probabilities: Array, labels: Array) -> list[tuple[int, int,
 
 
 def _falls_short(outputs: Array, targets: Array) -> Array:
-    """Return where a target is no outlier among targets, and the output lies on its side, (n,).
+    """Return where a target is not an outlier among targets, and the output lies on its side, (n,).
 
     A model that has not learned all stays too near the middle where targets are far from it.
     """
