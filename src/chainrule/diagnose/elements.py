@@ -28,8 +28,8 @@ def element(target: object, parameters: Sequence[dict[str, Any]]) -> tuple[str, 
     if name not in shapes:
         close = difflib.get_close_matches(name, shapes, 3, 0.4) or list(shapes)[:3]
         raise ValueError(
-            f"target is {target!r}; there is no parameter {name!r} that the run trained. "
-            f"Did you mean {' or '.join(close)}?"
+            f"target is {target!r}; there is no parameter {name!r}. Did you mean "
+            f"{' or '.join(close)}? Frozen ones are not recorded"
         )
     index, shape = tuple(int(part) for part in match["index"].split(",")), shapes[name]
     fits = len(index) == len(shape) and all(-n <= i < n for i, n in zip(index, shape, strict=True))
