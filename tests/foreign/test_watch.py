@@ -227,7 +227,7 @@ def test_a_weight_that_is_frozen_is_none_of_the_run(tmp_path: Path) -> None:
     x, y = torch.randn(4, 3), torch.zeros(4, dtype=torch.long)
     with run.step(x, y):
         nn.functional.cross_entropy(model(x), y).backward()
-    with pytest.raises(ValueError, match="no parameter 'weight'.* Frozen ones are not recorded"):
+    with pytest.raises(ValueError, match=r"no parameter 'weight'.* Frozen ones are not recorded"):
         run.why_moved("weight[0,0]", 0)
 
 
