@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import socket
+import struct
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,46 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule.distributed import exchange
+from chainrule.distributed import exchange, messages
+from chainrule.distributed.cost import in_one
 from chainrule.distributed.exchange import CalledOffError, Mesh, Peer
 from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
 from chainrule.engines import Failure
 from chainrule.engines.micro import Sums, folded, tree_sum
-
-SECRET = "known to all"
-
-
-def some(leaves: list[int], size: int, dtype: str = "float32") -> dict[int, Sums]:
-    rng = np.random.default_rng(7)
-    numbers = {k: rng.normal(size=size) * 10.0 ** rng.integers(-6, 6) for k in range(64)}
-    return {k: Sums(k + 0.1, k * 1.7, numbers[k].astype(dtype)) for k in leaves}
-
-
-def together(
-    count: int, leaves: int, size: int, act: Callable[[Mesh, range, int], Any], **more: Any
-) -> list[Any]:
-    """Return what each of so many connected workers makes of its mesh."""
-    listeners = [listening("127.0.0.1") for _ in range(count)]
-    shares = [range(r * leaves // count, (r + 1) * leaves // count) for r in range(count)]
-    peers = [
-        Peer("127.0.0.1", sock.getsockname()[1], mine)
-        for sock, mine in zip(listeners, shares, strict=True)
-    ]
-    how = {"timeout": 20.0, "like": np.empty(size, "float32"), **more}
-
-    def work(rank: int) -> Any:
-        mesh = Mesh(rank, peers, listeners[rank], SECRET, 1, **how)
-        try:
-            return act(mesh, shares[rank], rank)
-        finally:
-            mesh.close()
-
-    try:
-        with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(work, range(count)))
-    finally:
-        for sock in listeners:
-            sock.close()
+from tests.distributed.meshes import SECRET, Between, some, together
 
 
 @given(st.integers(1, 40), st.data())
@@ -74,23 +42,34 @@ def test_folding_the_parts_gives_the_bits_of_the_whole(leaves: int, data: st.Dat
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("leaves", [7, 8, 13])
-@pytest.mark.parametrize("size", [1, 5000, 40_001])
-def test_all_get_the_bits_of_one_machine(count: int, leaves: int, size: int) -> None:
-    taken = list(range(leaves - 2))  # the last shards have no rows left
-    expected = tree_sum(some(taken, size), leaves)
+@pytest.mark.parametrize(
+    ("size", "dtype"), [(1, "f8"), (5000, "f4"), (60_001, "f4"), (40_001, "f8")]
+)
+def test_all_get_the_bits_of_one_machine(count: int, leaves: int, size: int, dtype: str) -> None:
+    # Shards end one after another: fewer micro-batches in each step, at last one of all workers.
+    steps = [list(range(k)) for k in (leaves - 2, leaves - 2, 2, 1)]
 
     def act(mesh: Mesh, mine: range, rank: int) -> Any:
-        sums = some([k for k in taken if k in mine], size)
-        first = mesh.sum(sums, taken, leaves, 5, stop=rank == count - 1)
-        again = mesh.sum(some([k for k in taken if k in mine], size), taken, leaves, 6)
-        return first, again
+        found = []
+        for step, taken in enumerate(steps):
+            sums = some([k for k in taken if k in mine], size, dtype, seed=step)
+            total, stop = mesh.sum(sums, taken, leaves, step, stop=step == 0 and rank == count - 1)
+            found.append((total.g.copy(), total.weight, total.loss, stop))
+        return found
 
-    for (total, stop), (again, goes_on) in together(count, leaves, size, act):
-        assert stop
-        assert not goes_on
-        assert (total.g == expected.g).all()
-        assert (again.g == expected.g).all()
-        assert (total.weight, total.loss) == (expected.weight, expected.loss)
+    for found in together(count, leaves, size, act, like=np.empty(size, dtype)):
+        for step, (g, weight, loss, stop) in enumerate(found):
+            expected = tree_sum(some(steps[step], size, dtype, seed=step), leaves)
+            assert stop is (step == 0)
+            assert g.dtype == dtype
+            assert (g == expected.g).all()
+            assert (weight, loss) == (expected.weight, expected.loss)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4, 8])
+def test_what_is_tried_has_both_ways_of_the_exchange(workers: int) -> None:
+    ways = {in_one(workers, size * np.dtype(d).itemsize) for size, d in ((1, "f8"), (60_001, "f4"))}
+    assert ways == {True, False}
 
 
 def test_the_first_failure_is_told_to_all() -> None:
@@ -129,6 +108,84 @@ def test_a_worker_that_is_silent() -> None:
     assert together(2, 2, 100, act, timeout=0.2) == [True, True]
 
 
+# Of worker 1's bytes the first 80 or so greet; half of the 60,001 numbers follows, and half a sum.
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("after", [150, 50_000, 119_000, 130_000, 225_000])
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_connection_that_is_cut_or_hangs(after: int, hangs: bool, dtype: str) -> None:
+    def act(mesh: Mesh, mine: range, rank: int) -> Any:
+        try:
+            return mesh.sum(some(list(mine), 60_001, dtype), range(4), 4, 0)[0].g
+        except PeerError as error:
+            return str(error)
+
+    like = np.empty(60_001, dtype)
+    with Between(after * like.itemsize // 4, hangs=hangs) as between:
+        found = together(2, 4, 60_001, act, between, like=like, timeout=0.5)
+    assert isinstance(found[0], str)  # worker 0 lacks bytes
+    expected = tree_sum(some([0, 1, 2, 3], 60_001, dtype), 4).g
+    for rank, result in enumerate(found):
+        if isinstance(result, str):
+            assert f"worker {1 - rank}" in result
+        else:
+            assert (result == expected).all()
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_connection_that_is_cut_before_it_says_whose(hangs: bool) -> None:
+    def act(mesh: Mesh, mine: range, rank: int) -> None:
+        with pytest.raises(PeerError, match="worker 0"):
+            mesh.sum(some(list(mine), 3), range(2), 2, 0)
+
+    with (
+        Between(5, hangs=hangs) as between,
+        pytest.raises(PeerError, match="not all workers have come within"),
+    ):
+        together(2, 2, 3, act, between, timeout=0.5)
+
+
+@pytest.mark.parametrize("after", [96, 130, 20_000])
+def test_garbage_in_the_middle(after: int) -> None:
+    def act(mesh: Mesh, mine: range, rank: int) -> None:
+        def steps() -> None:
+            for step in range(3):  # numbers may be anything, but not the head of the next step
+                mesh.sum(some(list(mine), 60_001), range(2), 2, step)
+
+        with pytest.raises(PeerError, match="worker"):
+            steps()
+
+    with Between(after, hangs=True, garbage=True) as between:
+        together(2, 2, 60_001, act, between, timeout=0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((1, 0, 0, 1.0, 1.0, 0, 0), None),
+        ((2, 0, 0, 1.0, 1.0, 0, 0), "worker 1 is at step 0 of generation 2"),
+        ((1, 7, 0, 1.0, 1.0, 0, 0), "worker 1 is at step 7 of generation 1"),
+        ((1, 0, 0, 1.0, 1.0, 0, 6), "worker 1 says what does not belong here"),
+        ((1, 0, 0, 1.0, 1.0, 0, -1), "worker 1 says what does not belong here"),
+    ],
+)
+def test_what_a_worker_says(words: tuple[Any, ...], expected: str | None) -> None:
+    with listening("127.0.0.1") as listener:
+        port = listener.getsockname()[1]
+        with tuned(socket.create_connection(("127.0.0.1", port)), 5.0) as other:
+            send(other, "peer", rank=1, secret=SECRET, generation=1)
+            other.sendall(struct.pack("<qqqddqq", *words) + np.ones(3).tobytes())
+            peers = [Peer("127.0.0.1", port, range(1)), Peer("127.0.0.1", 1, range(1, 2))]
+            mesh = Mesh(0, peers, listener, SECRET, 1, 5.0, np.empty(3))
+            mine = {0: Sums(1.0, 2.0, np.arange(3.0))}
+            if expected is None:
+                total, _ = mesh.sum(mine, range(2), 2, 0)
+                assert (total.weight, total.loss, list(total.g)) == (2.0, 3.0, [1.0, 2.0, 3.0])
+            else:
+                with pytest.raises(PeerError, match=expected):
+                    mesh.sum(mine, range(2), 2, 0)
+            mesh.close()
+
+
 def test_a_worker_at_another_step() -> None:
     def act(mesh: Mesh, mine: range, rank: int) -> Any:
         with pytest.raises(PeerError, match="at step"):
@@ -156,28 +213,83 @@ def test_a_step_that_is_called_off() -> None:
     assert found == [True, True]
 
 
-def test_strangers_are_sent_away() -> None:
-    """Another secret, an earlier meeting, and what is no message at all."""
-    with listening("127.0.0.1") as listener:
+def message(text: str | bytes, mark: bytes = b"crd1") -> bytes:
+    data = text.encode() if isinstance(text, str) else text
+    return mark + struct.pack("<I", len(data)) + data
+
+
+def hello(**fields: Any) -> bytes:
+    known = {"kind": "peer", "arrays": [], "rank": 1, "secret": SECRET, "generation": 2}
+    return message(json.dumps(known | fields))
+
+
+STRANGERS = {
+    "another secret": hello(secret="guessed"),
+    "an earlier meeting": hello(generation=1),
+    "a later meeting": hello(generation=3),
+    "a rank that is not awaited": hello(rank=0),
+    "a rank that there is not": hello(rank=2),
+    "an infinite rank": hello(rank=float("inf")),
+    "no rank": hello(rank=None),
+    "a field too many": hello(host="here"),
+    "an array that fills the memory": hello(arrays=[["a", "<f8", [1 << 40]]]),
+    "another kind": hello(kind="hello"),
+    "no kind": message("{}"),
+    "a list": message("[1, 2]"),
+    "a number": message("1"),
+    "a deep list": message("[" * 4000),
+    "too long": message("[" * 5000),
+    "half a message": hello()[:20],
+    "nothing": b"",
+    "no text": message(b"\xff\xfe"),
+    "HTTP": b"GET / HTTP/1.1\r\n\r\n",
+    "another mark": message("{}", b"crd9"),
+}
+
+
+def test_strangers_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the worker that knocks after all of them is let in."""
+    monkeypatch.setattr(messages, "_PATIENCE", 0.1)
+    with listening("127.0.0.1") as listener, contextlib.ExitStack() as opened:
         port = listener.getsockname()[1]
-        strangers = []
-        for secret, generation in (("guessed", 2), (SECRET, 1)):
-            sock = tuned(socket.create_connection(("127.0.0.1", port)), 5.0)
-            send(sock, "peer", rank=1, secret=secret, generation=generation)
-            strangers.append(sock)
-        sock = tuned(socket.create_connection(("127.0.0.1", port)), 5.0)
-        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        strangers.append(sock)
-        friend = tuned(socket.create_connection(("127.0.0.1", port)), 5.0)
-        send(friend, "peer", rank=1, secret=SECRET, generation=2)
+
+        def knocking(data: bytes) -> socket.socket:
+            sock = opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+            tuned(sock, 5.0).sendall(data)
+            return sock
+
+        strangers = {name: knocking(data) for name, data in STRANGERS.items()}
+        knocking(hello())
         peers = [Peer("127.0.0.1", port, range(1)), Peer("127.0.0.1", 1, range(1, 2))]
-        mesh = Mesh(0, peers, listener, SECRET, 2, 5.0, np.empty(1))
+        mesh = Mesh(0, peers, listener, SECRET, 2, 20.0, np.empty(1))
         mesh.close()
-        for sock in strangers:
-            with pytest.raises(PeerError):
-                receive(sock)
-            sock.close()
-        friend.close()
+        for name, sock in strangers.items():
+            try:
+                answer = sock.recv(1)
+            except ConnectionError:
+                continue
+            assert answer == b"", name
+
+
+def test_a_stranger_that_says_little_by_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "_PATIENCE", 0.2)
+    ours, theirs = socket.socketpair()
+    over = threading.Event()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError):
+            for byte in itertools.cycle(hello()[:100]):
+                theirs.send(bytes([byte]))
+                if over.wait(0.01):
+                    return
+
+    thread = threading.Thread(target=drip)
+    with ours, theirs:
+        thread.start()
+        with pytest.raises(PeerError):
+            messages.greeted(ours)
+        over.set()
+        thread.join()
 
 
 def test_nobody_listens() -> None:

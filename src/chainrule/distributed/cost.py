@@ -1,32 +1,53 @@
-"""What a step costs on one machine and on several: a model with a few measured constants.
+"""What a step costs on one machine and on several: a model of a step that was taken here.
 
 A step computes its micro-batches, exchanges their sums, and moves the parameters. With N workers
-each computes M / N micro-batches. Of a short vector every worker sends all to all others, of a
-long one twice its share: 2 (N - 1) / N vectors. `python -m benchmarks.cluster` measures the
-constants, holds the model against real runs, and draws it further.
+each computes M / N micro-batches and adds their sums. Of a short vector every worker sends all to
+all others, of a long one twice its share: 2 (N - 1) / N vectors. Workers that share processors take
+turns. `python -m benchmarks.cluster` measures the constants, holds the model against real runs, and
+draws it further.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from time import perf_counter
 
 import numpy as np
 
-from chainrule.engines import Engine
+from chainrule.engines import choose
 from chainrule.engines.base import Plan, State
-from chainrule.engines.micro import micro_batch, update
+from chainrule.engines.micro import Sums, micro_batch, update
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 
-SHORT = 1 << 16  # bytes of a vector that goes from everyone to everyone
-HERE = 1e9  # bytes a second between two processes of a machine
+HERE = 1.8e9  # bytes a second between two processes of a machine
 NETWORK = 1.25e9  # bytes a second of a network of 10 Gbit/s
-_MEETING = 150e-6  # seconds of an exchange besides its bytes: Python, system calls, waking up
-_PEER = 25e-6  # seconds for each other worker
+_SHORT = 3 << 16  # bytes that a worker sends at most, where whole vectors go to all others
+_MEETING = 80e-6  # seconds of an exchange besides its bytes: Python, system calls, waking up
+_PEER = 100e-6  # seconds for each other worker
 _WORTH = 1.2  # times as fast as one machine
+_WHILE = 0.2  # seconds in which steps are tried
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Seconds of the parts of a step: a micro-batch, the addition of two sums, the update."""
+
+    micro: float
+    addition: float
+    update: float
+
+    @classmethod
+    def mean(cls, several: Sequence[Parts]) -> Parts:
+        """Return the mean of several."""
+        return cls(*np.mean([astuple(parts) for parts in several], axis=0).tolist())
+
+    def alone(self, micro_batches: int) -> float:
+        """Return the seconds of a step of so many micro-batches without other workers."""
+        return micro_batches * self.micro + (micro_batches - 1) * self.addition + self.update
 
 
 @dataclass(frozen=True)
@@ -52,49 +73,95 @@ class Cost:
         return self.alone / self.step
 
 
-def exchange(workers: int, size: int, bandwidth: float) -> float:
-    """Return the seconds in which so many workers add vectors of so many bytes."""
+def in_one(workers: int, size: int) -> bool:
+    """Return whether vectors of so many bytes go whole from everyone to everyone."""
+    return (workers - 1) * size <= _SHORT
+
+
+def exchange(workers: int, size: int, bandwidth: float, addition: float = 0.0) -> float:
+    """Return the seconds in which so many workers add vectors of so many bytes.
+
+    ``addition`` are the seconds in which one adds two of them.
+    """
     if workers == 1:
         return 0.0
     others = workers - 1
-    moved = others * size if size <= SHORT else 2 * others * size / workers
-    swaps = 1 if size <= SHORT else 2
-    return swaps * (_MEETING + others * _PEER) + moved / bandwidth
+    whole = in_one(workers, size)
+    moved = others * size if whole else 2 * others * size / workers
+    added = others if whole else others / workers
+    swaps = 1 if whole else 2
+    return swaps * (_MEETING + others * _PEER) + moved / bandwidth + added * addition
 
 
 def predicted(
-    micro: float, moved: float, micro_batches: int, workers: int, size: int, bandwidth: float
+    parts: Parts,
+    micro_batches: int,
+    workers: int,
+    size: int,
+    bandwidth: float,
+    processors: int | None = None,
+    alone: Parts | None = None,
 ) -> Cost:
     """Return what a step costs.
 
     Args:
-        micro: Seconds of a micro-batch.
-        moved: Seconds of an update.
+        parts: Seconds of the parts of a step on a worker, while all workers compute.
         micro_batches: M.
         workers: N.
         size: Bytes of the parameters.
         bandwidth: Bytes a second between two workers.
+        processors: How many the workers share in the exchange; None if each has its own.
+        alone: Seconds of the parts on one machine, if those are others.
     """
-    compute = math.ceil(micro_batches / workers) * micro
-    alone = micro_batches * micro + moved
-    return Cost(compute, exchange(workers, size, bandwidth), moved, alone)
+    most = math.ceil(micro_batches / workers)
+    turns = max(1.0, workers / (processors or workers))
+    return Cost(
+        most * parts.micro + (most - 1) * parts.addition,
+        turns * exchange(workers, size, bandwidth, parts.addition),
+        parts.update,
+        (alone or parts).alone(micro_batches),
+    )
 
 
-def measured(
-    engine: Engine, network: FeedForward, plan: Plan, samples: Samples
-) -> tuple[float, float]:
-    """Return the seconds of a micro-batch and of an update, on a copy; the shortest of a few."""
-    copied = deepcopy(network)
-    state = State(slots=plan.optimizer.start(copied.parameters))
-    micro, moved = [], []
-    for _ in range(5):
-        begun = perf_counter()
-        sums = micro_batch(engine, copied, samples, plan, 0)
-        then = perf_counter()
-        update(copied, plan, state, sums, 0.0)
-        micro.append(then - begun)
-        moved.append(perf_counter() - then)
-    return min(micro), min(moved)
+@dataclass(frozen=True)
+class Trial:
+    """Steps to try, of so many micro-batches; ``samples`` are those of one micro-batch."""
+
+    network: FeedForward
+    plan: Plan
+    engine: str
+    samples: Samples
+    micro_batches: int
+
+
+def tried(trial: Trial, _: object = None, threads: int | None = None) -> Parts:
+    """Return the seconds of the parts of a step, means of the steps of a while: a task of a place.
+
+    Steps are taken as a worker takes them, on a copy, with rows in a new order and the sums of all
+    micro-batches in memory. ``threads`` are those of a step, by default the network's.
+    """
+    network, rows = deepcopy(trial.network), len(trial.samples)
+    network.threads = threads or network.threads
+    plain = Plan(trial.plan.optimizer, trial.plan.batch_size, trial.plan.clip_norm)
+    engine = choose(trial.engine, network, plain)
+    state = State(slots=trial.plan.optimizer.start(network.parameters))
+    samples = trial.samples.some(np.tile(np.arange(rows), trial.micro_batches))
+    orders = np.random.default_rng(0).permutation(len(samples)).reshape(-1, rows)
+    found, begun = list[tuple[float, float, float]](), perf_counter()
+    while len(found) < 2 or perf_counter() - begun < _WHILE:
+        sums, start = list[Sums](), perf_counter()
+        for k, order in enumerate(orders):
+            sums.append(micro_batch(engine, network, samples.some(order), trial.plan, k))
+        computed = perf_counter()
+        total = sums[0]
+        for other in sums[1:]:
+            total = total.add(other)
+        added = perf_counter()
+        update(network, trial.plan, state, total, 0.0)
+        ended = perf_counter()
+        adding = (added - computed) / max(1, len(sums) - 1)
+        found.append(((computed - start) / len(sums), adding, ended - added))
+    return Parts.mean([Parts(*parts) for parts in found[1:]])  # the first one wakes all up
 
 
 def said(network: FeedForward, plan: Plan, workers: int, cost: Cost) -> str:

@@ -3,7 +3,8 @@
 A short vector goes from everyone to everyone. Of a long one each worker adds a slice: it gets that
 slice from all, and sends the sum to all. What a worker sends are the sums of the whole subtrees of
 micro-batches that are its own (`chainrule.engines.micro.folded`), so that the result does not
-depend on who has computed what.
+depend on who has computed what. Arrays are used again in each step, because touching fresh memory
+takes longer than sending it to another process.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import select
 import selectors
 import socket
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -20,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.distributed.cost import SHORT
-from chainrule.distributed.messages import PeerError, receive, send, tuned
+from chainrule.distributed.cost import in_one
+from chainrule.distributed.messages import PeerError, greeted, send, tuned
 from chainrule.engines import Failure
 from chainrule.engines.micro import Sums, folded
 
@@ -30,7 +31,6 @@ Array = NDArray[Any]
 _STEP = struct.Struct("<qqq")  # generation, step of the run, whether to stop
 _NODE = struct.Struct("<ddqq")  # weight, loss, layer and kind of a failure
 _KINDS = ("", "z", "a", "loss", "gradient", "parameters")
-_PATIENCE = 2.0  # seconds for whoever knocks to say who it is
 _LAID = 64  # bytes: slices begin at multiples
 
 
@@ -79,6 +79,8 @@ class Mesh:
         self._coordinator, self._called_off = coordinator, called_off
         self._size, self._dtype = like.size, like.dtype
         self._socks: dict[int, socket.socket] = {}
+        self._rooms: dict[tuple[int, int], Array] = {}
+        self._starts: tuple[tuple[int, ...], list[list[int]]] = (), []
         hello: dict[str, Any] = {"secret": secret, "generation": generation}
         try:
             for other, peer in enumerate(peers[:rank]):
@@ -88,7 +90,8 @@ class Mesh:
             until = monotonic() + timeout
             while len(self._socks) < len(peers) - 1:
                 if self._knocks(listener, until):
-                    other, sock = _accepted(listener, hello, timeout)
+                    awaited = set(range(rank + 1, len(peers))) - set(self._socks)
+                    other, sock = _accepted(listener, hello, awaited, timeout)
                     if sock is not None:
                         self._socks[other] = sock
         except (OSError, CalledOffError) as error:
@@ -126,60 +129,74 @@ class Mesh:
         """Return the sum of all workers' micro-batches, and whether one of them wants to stop.
 
         Args:
-            mine: The sums of this worker's micro-batches, by k; their arrays are taken for it.
+            mine: The sums of this worker's micro-batches, by k. Their arrays are taken for it, and
+                one of them holds the result.
             taken: Which micro-batches of the step have rows, on all workers.
             leaves: How many micro-batches a step has.
             step: The step of the run, from 0.
             stop: Whether this worker wants to stop after the step.
 
+        Returns:
+            The sum, whose array the next call may take again, and whether to stop.
+
         Raises:
-            PeerError: A worker is gone, or silent for too long.
+            PeerError: A worker is gone, silent for too long, or says what does not belong here.
             CalledOffError: The coordinator has called the step off.
         """
         peers = self.peers
         nodes = folded(mine, leaves, Sums.add, peers[self._rank].mine)
         if len(peers) == 1:
             return nodes[0], stop
-        # Which subtrees the others send: those that they get by folding the same leaves.
-        starts = [
-            sorted(folded({k: k for k in taken if k in p.mine}, leaves, min, p.mine)) for p in peers
-        ]
-        size, dtype = self._size, self._dtype
-        whole = size * dtype.itemsize <= SHORT
-        cuts = [0] * len(peers) + [size] if whole else _cuts(size, dtype.itemsize, len(peers))
-        own = slice(0, size) if whole else slice(cuts[self._rank], cuts[self._rank + 1])
-        head = _STEP.pack(self._generation, step, stop) + b"".join(
-            _packed(nodes[k]) for k in starts[self._rank]
+        starts = self._sent(tuple(taken), leaves)
+        size, itemsize = self._size, self._dtype.itemsize
+        whole = in_one(len(peers), size * itemsize)
+        cuts = [0] * len(peers) + [size] if whole else _cuts(size, itemsize, len(peers))
+        parts = [slice(0, size) if whole else slice(*cuts[r : r + 2]) for r in range(len(peers))]
+        own = parts[self._rank]
+        told = [nodes[k] for k in starts[self._rank]]
+        head = memoryview(
+            _STEP.pack(self._generation, step, stop) + b"".join(_packed(node) for node in told)
         )
         heads = {r: bytearray(_STEP.size + _NODE.size * len(starts[r])) for r in self._socks}
-        came = {r: [np.empty(own.stop - own.start, dtype) for _ in starts[r]] for r in self._socks}
-        out, into = {}, {}
-        for r in self._socks:
-            part = slice(0, size) if whole else slice(cuts[r], cuts[r + 1])
-            vectors = [_bytes(nodes[k].g[part]) for k in starts[self._rank]]
-            out[r] = [memoryview(head), *vectors]
-            into[r] = [memoryview(heads[r]), *map(_bytes, came[r])]
-        self._swap(out, into)
+        came = {r: [self._room(r, i, own) for i in range(len(starts[r]))] for r in self._socks}
+        self._swap(
+            {r: [head, *(_bytes(node.g[parts[r]]) for node in told)] for r in self._socks},
+            {r: [memoryview(heads[r]), *map(_bytes, came[r])] for r in self._socks},
+        )
         sums = {k: Sums(s.weight, s.loss, s.g[own], s.failure) for k, s in nodes.items()}
-        for r, told in heads.items():
-            generation, at, wants = _STEP.unpack_from(told)
+        for r, data in heads.items():
+            generation, at, wants = _STEP.unpack_from(data)
             if (generation, at) != (self._generation, step):
                 raise PeerError(f"worker {r} is at step {at} of generation {generation}")
             stop = stop or bool(wants)
             for i, k in enumerate(starts[r]):
-                sums[k] = _unpacked(told, _STEP.size + i * _NODE.size, came[r][i])
+                sums[k] = _unpacked(data, _STEP.size + i * _NODE.size, came[r][i], r)
         total = folded(sums, leaves, Sums.add)[0]
-        if whole:
-            return total, stop
-        g = np.empty(size, dtype)
-        g[own] = total.g
-        result = _bytes(g)
-        at = [c * dtype.itemsize for c in cuts]
-        self._swap(
-            {r: [result[at[self._rank] : at[self._rank + 1]]] for r in self._socks},
-            {r: [result[at[r] : at[r + 1]]] for r in self._socks},
-        )
+        g = told[0].g if told else self._room(self._rank, 0, slice(0, size))
+        if not np.may_share_memory(g, total.g):
+            g[own] = total.g
+        if not whole:
+            # A slice comes only after its worker has all parts of it, so g may be written to.
+            ready = [_bytes(g[part]) for part in parts]
+            self._swap({r: [ready[self._rank]] for r in self._socks},
+                       {r: [ready[r]] for r in self._socks})  # fmt: skip
         return Sums(total.weight, total.loss, g, total.failure), stop
+
+    def _sent(self, taken: tuple[int, ...], leaves: int) -> list[list[int]]:
+        """Return which subtrees each worker sends: those that it gets by folding its leaves."""
+        if self._starts[0] != taken:
+            found = [
+                sorted(folded({k: k for k in taken if k in p.mine}, leaves, min, p.mine))
+                for p in self.peers
+            ]
+            self._starts = taken, found
+        return self._starts[1]
+
+    def _room(self, rank: int, i: int, part: slice) -> Array:
+        """Return where subtree i of a worker is received, the same array in each step."""
+        if (rank, i) not in self._rooms:
+            self._rooms[rank, i] = np.empty(part.stop - part.start, self._dtype)
+        return self._rooms[rank, i]
 
     def _swap(self, out: dict[int, list[memoryview]], into: dict[int, list[memoryview]]) -> None:
         """Send and receive all at once, so that no pair waits for another."""
@@ -242,16 +259,16 @@ class Mesh:
 
 
 def _accepted(
-    listener: socket.socket, hello: dict[str, Any], timeout: float
+    listener: socket.socket, hello: dict[str, Any], awaited: Set[int], timeout: float
 ) -> tuple[int, socket.socket | None]:
     """Accept a worker of this generation; what else knocks is sent away."""
     sock, _ = listener.accept()
     try:
-        kind, fields, _ = receive(tuned(sock, min(timeout, _PATIENCE)))
-        rank = int(fields.pop("rank", -1))
-        if kind == "peer" and fields == hello:
+        kind, fields = greeted(sock)
+        rank = fields.pop("rank", None)
+        if kind == "peer" and fields == hello and isinstance(rank, int) and rank in awaited:
             return rank, tuned(sock, timeout)
-    except (PeerError, ValueError, KeyError):
+    except PeerError:
         pass
     sock.close()
     return -1, None
@@ -273,7 +290,9 @@ def _packed(sums: Sums) -> bytes:
     return _NODE.pack(sums.weight, sums.loss, layer, kind)
 
 
-def _unpacked(data: bytearray, at: int, g: Array) -> Sums:
+def _unpacked(data: bytearray, at: int, g: Array, rank: int) -> Sums:
     weight, loss, layer, kind = _NODE.unpack_from(data, at)
+    if not 0 <= kind < len(_KINDS):
+        raise PeerError(f"worker {rank} says what does not belong here")
     failure = Failure(0, layer, _KINDS[kind]) if kind else None
     return Sums(weight, loss, g, failure)

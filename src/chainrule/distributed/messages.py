@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ Array = NDArray[Any]
 _HEAD = struct.Struct("<4sI")  # a mark, and the length of the JSON
 _MARK = b"crd1"
 _LONGEST = 1 << 24  # bytes of JSON
+_GREETING = 1 << 12  # bytes of the JSON of a greeting
+_PATIENCE = 2.0  # seconds for whoever knocks to say who it is
 _DTYPES = ("<f4", "<f8", "<i8")
 
 
@@ -61,15 +64,35 @@ def receive(sock: socket.socket) -> tuple[str, dict[str, Any], dict[str, Array]]
     return fields.pop("kind"), fields, arrays
 
 
-def _exactly(sock: socket.socket, count: int) -> bytes:
+def greeted(sock: socket.socket) -> tuple[str, dict[str, Any]]:
+    """Receive the first message of somebody unknown: short, without arrays, and soon.
+
+    PeerError for everything else, so that a stranger can neither block this process nor fill it.
+    """
+    until = monotonic() + _PATIENCE
+    mark, length = _HEAD.unpack(_exactly(sock, _HEAD.size, until))
+    if mark != _MARK or length > _GREETING:
+        raise PeerError("this is not a process of the training")
+    try:
+        fields = json.loads(_exactly(sock, length, until))
+        if fields.pop("arrays"):
+            raise PeerError("a greeting has no arrays")
+        return str(fields.pop("kind")), fields
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise PeerError("this is not a process of the training") from error
+
+
+def _exactly(sock: socket.socket, count: int, until: float | None = None) -> bytes:
     buffer = bytearray(count)
-    fill(sock, memoryview(buffer))
+    fill(sock, memoryview(buffer), until)
     return bytes(buffer)
 
 
-def fill(sock: socket.socket, to: memoryview) -> None:
-    """Receive as many bytes as there is room for."""
+def fill(sock: socket.socket, to: memoryview, until: float | None = None) -> None:
+    """Receive as many bytes as there is room for, in time if there is a time."""
     while len(to):
+        if until is not None:
+            sock.settimeout(max(1e-3, until - monotonic()))
         try:
             count = sock.recv_into(to)
         except OSError as error:
