@@ -324,6 +324,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end what has been started
     return 0 if torture(given.on, given.kills, given.workers, given.seed) else 1
 
 
