@@ -50,6 +50,9 @@ def why_missing(tool: str) -> str | None:
         case "ray":
             there = importlib.util.find_spec("ray") is not None
             hint = "pip install '.[ray]'"
+        case "ray-client":
+            there = all(map(importlib.util.find_spec, ("ray", "grpc")))
+            hint = "pip install 'ray[client]'"
         case "s3":  # what reads and writes S3, and a server for tests
             names = ("s3fs", "moto", "flask", "flask_cors")
             there = all(map(importlib.util.find_spec, names))
