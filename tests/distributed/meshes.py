@@ -93,6 +93,7 @@ def together(
     size: int,
     act: Callable[[Mesh, range, int], Any],
     between: Between | None = None,
+    kind: type[Mesh] = Mesh,
     **more: Any,
 ) -> list[Any]:
     """Return what each of so many connected workers makes of its mesh.
@@ -108,7 +109,7 @@ def together(
     how = {"timeout": 20.0, "like": np.empty(size, "float32"), **more}
 
     def work(rank: int) -> Any:
-        mesh = Mesh(rank, peers, listeners[rank], SECRET, 1, **how)
+        mesh = kind(rank, peers, listeners[rank], SECRET, 1, **how)
         try:
             return act(mesh, shares[rank], rank)
         finally:
