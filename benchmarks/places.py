@@ -3,11 +3,12 @@
     python -m benchmarks.places [--workers 2] [--rounds 5] [--engines dask,ray]
 
 Each engine has a local cluster of so many processes with one thread each, which is started before
-the clock. Beside it stands one process with one thread. They take turns; the speed-up is the median
-of the ratios within each round, and the efficiency is that by the number of workers. The processor
-time of the one, by that of all processes of the other, is what is left of the engine's costs on a
-busy machine, too. Files are Parquet of 25 float32 columns without compression, where decoding is
-not the limit.
+the clock. Beside it stand one process with one thread, and as many processes as workers that no
+engine leads, each with its own share of the work: what this machine has to give. They take turns;
+the speed-up is the median of the ratios within each round, and the efficiency is that by the number
+of workers. The processor time of the one, by that of all processes of the other, is what is left of
+the engine's costs on a busy machine, too. Files are Parquet of 25 float32 columns without
+compression, where decoding is not the limit.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +31,11 @@ import numpy as np
 FILES, ROWS, COLUMNS = 32, 65_536, 25
 NETWORKS = 1024
 
-Run = Callable[[Any], int]  # of a place, or of None for this process; returns how much was done
+# Of a place, or of None for this process, and which part of so many; returns how much was done.
+Run = Callable[[Any, int, int], int]
 
 
-def networks() -> Run:
+def networks(_: str) -> Run:
     """Return a run that trains small networks."""
     import chainrule as cr
 
@@ -41,22 +46,20 @@ def networks() -> Run:
         cr.Network([2, 8, 8, 1], hidden="tanh", seed=i, dtype="float32") for i in range(NETWORKS)
     ]
 
-    def run(on: Any) -> int:
-        cr.fit_many(given, X, y, seeds=0, epochs=50, metrics=[], verbose=0, on=on)
-        return NETWORKS
+    def run(on: Any, part: int = 0, parts: int = 1) -> int:
+        mine = given[part::parts]
+        cr.fit_many(mine, X, y, seeds=0, epochs=50, metrics=[], verbose=0, on=on)
+        return len(mine)
 
     return run
 
 
-def files(folder: str) -> Run:
-    """Return a run that predicts files."""
+def write_files(folder: str) -> None:
+    """Write a model, and files to predict."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from chainrule import cli, places
-    from chainrule.tables import folder as kept
-    from chainrule.tables import model as models
-    from chainrule.tables.source import Reading
+    from chainrule import cli
 
     rng = np.random.default_rng(0)
     names = [f"x{i}" for i in range(COLUMNS)]
@@ -68,31 +71,40 @@ def files(folder: str) -> Run:
     for i in range(FILES):
         pq.write_table(table, f"{folder}/data/{i:02d}.parquet", compression="none",
                        use_dictionary=False)  # fmt: skip
-    arguments = [
-        "--target",
-        "y",
-        "--epochs",
-        "2",
-        "--hidden",
-        "256,256",
-        "--no-plot",
-        "--recipe",
-        "plain",
-    ]
-    model_file = f"{folder}/model"
-    assert cli.main(["train", f"{folder}/train.parquet", *arguments, "--out", model_file]) == 0
-    model = models.load(model_file)
+    how = ["--epochs", "2", "--hidden", "256,256", "--recipe", "plain", "--no-plot"]
+    arguments = ["train", f"{folder}/train.parquet", "--target", "y", *how, "--out"]
+    assert cli.main([*arguments, f"{folder}/model"]) == 0
+
+
+def files(folder: str) -> Run:
+    """Return a run that predicts the files."""
+    from chainrule import places
+    from chainrule.tables import folder as kept
+    from chainrule.tables import model as models
+    from chainrule.tables.source import Reading
+
+    model = models.load(f"{folder}/model")
     assert model is not None
     inputs = sorted(str(path) for path in Path(folder, "data").iterdir())
 
-    def run(on: Any) -> int:
+    def run(on: Any, part: int = 0, parts: int = 1) -> int:
+        mine = inputs[part::parts]
         with tempfile.TemporaryDirectory(dir=folder) as out, places.opened(on) as place:
             how = kept.How(Reading())
             into = kept.Folder(out, b"", how)
-            done = kept.predict(place, model, into, into.jobs(inputs, None), how)
+            done = kept.predict(place, model, into, into.jobs(mine, None), how)
             return sum(each.rows for _, each in done)
 
     return run
+
+
+@cache
+def _made(what: str, folder: str) -> Run:
+    return {"networks": networks, "rows of files": files}[what](folder)
+
+
+def _alone(what: str, folder: str, part: int, parts: int) -> int:
+    return _made(what, folder)(None, part, parts)
 
 
 def processor_time() -> float:
@@ -127,13 +139,23 @@ def main() -> None:
                 num_cpus=given.workers, include_dashboard=False, log_to_driver=False
             )
             stack.callback(ray.shutdown)
-        for what, run in (("networks", networks()), ("rows of files", files(folder))):
+        pool = ProcessPoolExecutor(given.workers, get_context("spawn"))
+        places["no engine"] = stack.enter_context(pool)
+        write_files(folder)
+
+        def shared(what: str) -> int:
+            parts = range(given.workers)
+            going = [pool.submit(_alone, what, folder, i, given.workers) for i in parts]
+            return sum(each.result() for each in going)
+
+        for what in ("networks", "rows of files"):
+            run = _made(what, folder)
             speeds: dict[str, list[float]] = {name: [] for name in places}
             spent: dict[str, list[float]] = {name: [] for name in places}
             for number in range(given.rounds + 1):  # the first warms up
                 for name, on in places.items():
                     before, begun = processor_time(), time.perf_counter()
-                    done = run(on)
+                    done = shared(what) if on is pool else run(on, 0, 1)
                     if number:
                         spent[name].append(processor_time() - before)
                         speeds[name].append(done / (time.perf_counter() - begun))

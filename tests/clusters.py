@@ -48,10 +48,12 @@ class Clusters:
 
     def stop(self) -> None:
         """End what has been started."""
-        if client := self._started.pop("dask", None):
+        if "dask" in self._started:
+            client = self._started.pop("dask")
             client.close()
             client.cluster.close()
-        if self._started.pop("ray", None):
+        if "ray" in self._started:
             import ray
 
+            del self._started["ray"]
             ray.shutdown()

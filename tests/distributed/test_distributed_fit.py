@@ -17,8 +17,9 @@ import pytest
 
 import chainrule as cr
 from chainrule import distributed
-from chainrule.distributed import coordinator
+from chainrule.distributed import coordinator, messages
 from tests.clusters import ENGINES
+from tests.distributed.proxy import Proxy
 from tests.distributed.workers import working
 from tests.settings import DTYPES
 
@@ -64,7 +65,7 @@ def test_any_number_of_workers_gives_the_bits_of_one_machine(
     assert_as_here(net, history, here, alone)
 
 
-@pytest.mark.parametrize("on", ENGINES[:1], indirect=True)
+@pytest.mark.parametrize("on", ENGINES, indirect=True)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_every_optimizer(optimizer: Any, on: Any) -> None:
     here, net = network(), network()
@@ -215,6 +216,32 @@ def test_too_few_workers(on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (net.parameters == before).all()
 
 
+@pytest.mark.parametrize("on", ENGINES[:1], indirect=True)
+def test_workers_that_reach_the_head_and_not_each_other(
+    on: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that says so, not meeting after meeting for ever."""
+
+    class Walled(coordinator.Coordinator):
+        def _take_in(self) -> None:
+            before = len(self._workers)
+            super()._take_in()
+            for worker in self._workers[before:]:
+                proxy = Proxy(worker.host, worker.port)
+                proxy.hold()
+                worker.port = proxy.port
+
+    monkeypatch.setattr(coordinator, "Coordinator", Walled)
+    monkeypatch.setattr(coordinator, "PATIENCE", 3.0)
+    net = network()
+    before = net.parameters.copy()
+    with pytest.raises(
+        RuntimeError, match=r"no step together for 3 s \(.*Let them reach each other"
+    ):
+        distributed.fit(net, (X, Y), on=on, workers=2, timeout=1.0, **HOW)
+    assert (net.parameters == before).all()
+
+
 LEAVES = """
 import os, sys, threading
 import numpy as np, psutil
@@ -269,5 +296,5 @@ def test_two_trainings_at_once_do_not_meet(on: Any) -> None:
 
 
 def test_addresses() -> None:
-    for host in coordinator._hosts():
+    for host in messages.hosts():
         socket.inet_aton(host)

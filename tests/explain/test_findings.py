@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.diagnose import arrays
-from chainrule.diagnose.finding import CODES
+from chainrule.diagnose.finding import CODES, Finding, grouped
 
 Case = tuple[Any, Any, Any]
 R = np.random.default_rng(0)
@@ -196,6 +197,59 @@ def test_errors_stand_before_warnings_and_notes() -> None:
     assert levels == sorted(levels, key=["error", "warning", "note"].index)
     assert len(report) == len(report.findings) == len(levels)
     assert "identical-units" in report.codes
+
+
+def deep(dead: Sequence[int], width: int = 10) -> cr.Network:
+    """Return a network whose layer l has its first ``dead[l - 1]`` units 0 on any sample."""
+    net = cr.Network([3, *[width] * len(dead), 1], hidden="relu", seed=0)
+    for l, count in enumerate(dead, start=1):
+        net.layers[l].W[:] = np.abs(net.layers[l].W) / 4
+        net.layers[l].b[count:], net.layers[l].b[:count] = 1, -1e6
+    return net
+
+
+def test_many_layers_with_one_fault_are_one_finding() -> None:
+    dead = [2, 9, 3, 1, 3, 2, 8, 4]
+    report = deep(dead).diagnose(np.abs(X), Y)
+    (found,) = report["dead-units"]
+    assert len(report) == 1
+    assert found.numbers == {"places": 8, "units": sum(dead), "of": 80}
+    by_share = sorted(range(8), key=lambda k: -dead[k])
+    assert [part.where for part in found.parts] == [f"layer {k + 1}" for k in by_share]
+    assert [part.units for part in found.parts] == [tuple(range(dead[k])) for k in by_share]
+    assert found.words == (
+        "8 places, 32 of 80 units in all. 9 of the 10 units of layer 2 (relu) are 0 on all 64 "
+        "samples: 0, 1, 2, 3, 4, 5 and 3 more. Then layer 7 (8 of 10 units), layer 8 (4 of 10 "
+        "units), layer 3 (3 of 10 units), layer 5 (3 of 10 units), layer 1 (2 of 10 units) and 2 "
+        "more (3 of 20 units)."
+    )
+    assert found.where == "layer 2, layer 7 and 6 more"
+    text, page, told = report.text(), report.html(), report.to_dict()["findings"][0]
+    assert "The rest: layer 6 (2 of 10 units); layer 4 (1 of 10 units)." in " ".join(text.split())
+    for k, count in enumerate(dead, start=1):
+        assert f"layer {k} ({count} of 10 units)" in " ".join(text.split()) or k == 2
+        assert f"of the 10 units of layer {k} (relu)" in page
+        (part,) = (part for part in told["parts"] if part["where"] == f"layer {k}")
+        assert part["units"] == list(range(count))
+
+
+def test_up_to_three_layers_stand_each_for_itself() -> None:
+    report = deep([2, 9, 3]).diagnose(np.abs(X), Y)
+    assert [f.where for f in report["dead-units"]] == ["layer 1", "layer 2", "layer 3"]
+    assert all(f.parts == () for f in report)
+
+
+def test_findings_of_one_code_with_other_advice_or_level_stay_apart() -> None:
+    """Rows of samples are united, each once, and a place without numbers is named alone."""
+    alike = [Finding("nan-origin", "error", f"p{k}", f"Words {k}.", "w", "Look.", rows=(k % 3,))
+             for k in range(4)]  # fmt: skip
+    other = replace(alike[0], advice="Do.")
+    note = replace(alike[0], level="note")
+    found = grouped([*alike, other, note])
+    assert len(found) == 3
+    assert found[0].rows == (0, 1, 2)
+    assert found[0].words == "4 places. Words 0. Then p1, p2, p3."
+    assert found[1:] == [other, note]
 
 
 def test_rows_name_samples_and_must_fit() -> None:

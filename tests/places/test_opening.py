@@ -170,8 +170,7 @@ def test_a_closed_connection_to_ray_starts_no_cluster(clusters: Clusters) -> Non
     """Ray itself would start one for whatever is asked of it."""
     import ray
 
-    assert clusters["ray"]
-    with places.opened("ray://local") as place:
+    with places.opened(clusters["ray"]) as place:
         going = place.run(_echo, None, range(100))
         assert next(going).error is None
         clusters.stop()

@@ -9,7 +9,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.network import Network
-from tests.clusters import start_ray
+from tests.clusters import Clusters
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(120, 3))
@@ -48,13 +48,9 @@ def test_a_grid_search_on_dask() -> None:
     assert_same(here, there)
 
 
-@pytest.fixture(scope="module")
-def ray() -> Any:
-    import ray
-
-    start_ray()
-    yield ray
-    ray.shutdown()
+@pytest.fixture
+def ray(clusters: Clusters) -> Any:
+    return clusters["ray"]
 
 
 @pytest.mark.needs("ray")

@@ -14,7 +14,7 @@ import chainrule as cr
 from chainrule import cli
 from chainrule.ray import Predictor
 from tests.cli.people import TRAIN, people
-from tests.clusters import start_ray
+from tests.clusters import Clusters
 
 DATA = people(90, seed=1).drop(columns=["label", "empty"])
 
@@ -61,12 +61,11 @@ def test_refusals(model: str, tmp_path: Path) -> None:
 @pytest.mark.needs("ray")
 @pytest.mark.filterwarnings("ignore")  # those of Ray Data itself
 @pytest.mark.parametrize("form", ["pyarrow", "pandas", "numpy"])
-def test_a_dataset_of_ray(form: str, model: str, tmp_path: Path) -> None:
+def test_a_dataset_of_ray(form: str, model: str, clusters: Clusters, tmp_path: Path) -> None:
     import ray
 
     DATA.to_parquet(tmp_path / "data.parquet")
-    if not ray.is_initialized():
-        start_ray()
+    assert clusters["ray"] is not None
     dataset = ray.data.read_parquet(str(tmp_path / "data.parquet")).repartition(3)
     options: dict[str, Any] = {"batch_format": form, "concurrency": 1}
     found = dataset.map_batches(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 from sklearn.preprocessing import RobustScaler
 
 import chainrule as cr
@@ -19,7 +20,8 @@ from chainrule.tables.frames import TableModel
 from chainrule.tables.many_files import Files
 from chainrule.tables.memory import memory
 from chainrule.tables.opening import open_table
-from chainrule.tables.recipe import FOLDS, Candidate, Task, candidates, search
+from chainrule.tables.preprocessing import Preprocessing
+from chainrule.tables.recipe import FOLDS, Candidate, Task, candidates, learn, search
 from chainrule.tables.roles import Roles
 from chainrule.tables.source import Reading
 from chainrule.tables.tuning import Tuned
@@ -71,6 +73,17 @@ def test_numbers_are_scaled_by_median_and_quartiles() -> None:
 ])  # fmt: skip
 def test_numbers_that_are_mostly_one(values: list[float], expected: tuple[float, float]) -> None:
     assert encoding.robust(np.array(values)) == pytest.approx(expected)
+
+
+def test_few_wild_values_do_not_decide_the_scale() -> None:
+    values = np.random.default_rng(0).normal(size=300)
+    mean, deviation = float(values.mean()), float(values.std())
+    assert encoding.scaling(values, mean, deviation) == (mean, deviation)
+    wild = np.concatenate([values, [1000.0] * 3])
+    middle, scale = encoding.scaling(wild, float(wild.mean()), float(wild.std()))
+    assert middle == pytest.approx(np.median(wild))
+    quartiles = np.subtract(*np.quantile(wild, [0.75, 0.25])) / (2 * norm.ppf(0.75))
+    assert scale == pytest.approx(3 * quartiles)
 
 
 def test_far_numbers_are_squeezed() -> None:
@@ -158,6 +171,7 @@ def test_members_become_one_network(sizes: list[int], output: str) -> None:
 
 def test_pieces_are_chosen_where_a_number_jumps(tuned: Tuned) -> None:
     assert tuned.found.best.candidate.pieces
+    assert tuned.found.pieces
     losses = {one.candidate: one.loss for one in tuned.found.tried}
     assert len(losses) == 8
     of = [min(losses[c] for c in losses if c.pieces == pieces) for pieces in (True, False)]
@@ -177,15 +191,47 @@ def test_pieces_that_are_not_chosen_are_not_inputs() -> None:
 
 def test_each_row_is_predicted_by_a_network_that_has_not_learned_from_it(tuned: Tuned) -> None:
     found, X = tuned.found, np.asarray(tuned.prepared.X[0])
-    assert sorted(np.bincount(found.folds).tolist()) == [60] * FOLDS
-    outputs = found.outputs(1)
-    for k, network in found.best.networks.items():
-        rows = found.folds == k
-        np.testing.assert_allclose(outputs[rows], network.predict(X[rows]), rtol=1e-6)
-        loss = np.mean((outputs[rows] - tuned.prepared.targets(0)[rows]) ** 2) / 2
-        assert found.best.losses[k] == pytest.approx(loss, rel=1e-5)
-    mean = np.mean([n.predict(X) for n in found.best.networks.values()], axis=0)
+    assert sorted(np.bincount(found.task.folds).tolist()) == [60] * FOLDS
+    outputs = []
+    for one in found.chosen:
+        of = X[:, found.task.inputs(one.candidate)]
+        for k, network in one.networks.items():
+            rows = found.task.folds == k
+            wrong = network.predict(of[rows]) - tuned.prepared.targets(0)[rows]
+            assert one.losses[k] == pytest.approx(np.mean(wrong**2) / 2, rel=1e-5)
+            outputs.append(network.predict(of))
+    mean = np.mean(outputs, axis=0)
     np.testing.assert_allclose(tuned.network.predict(X), mean, rtol=1e-4, atol=1e-5)
+
+
+def test_two_candidates_are_averaged_if_that_is_better(tuned: Tuned) -> None:
+    found, y = tuned.found, tuned.prepared.targets(0)
+    fold = found.task.folds
+    last = [one for one in found.tried if len(one.losses) == FOLDS]
+    assert len(last) == 4
+    outputs = []
+    for one in last:
+        of = found.task.X[:, found.task.inputs(one.candidate)]
+        made = np.empty_like(y)
+        for k, network in one.networks.items():
+            made[fold == k] = network.predict(np.ascontiguousarray(of[fold == k]))
+        outputs.append(made)
+    losses = {
+        (i, j): np.mean(((outputs[i] + outputs[j]) / 2 - y) ** 2)
+        for i in range(4) for j in range(i, 4)
+    }  # fmt: skip
+    best = min(losses, key=lambda pair: losses[pair])
+    assert {one.candidate for one in found.chosen} == {last[i].candidate for i in best}
+    assert len(tuned.histories) == 5 * len(found.chosen)
+
+
+def test_one_candidate_alone_is_chosen_if_no_mean_is_better() -> None:
+    """The others do not learn: a penalty of 1e4 keeps them at the mean."""
+    given = [Candidate(False, 1e-3), Candidate(False, 1e4), Candidate(True, 1e4)]
+    made = tuning.tune(prepared(steps()), given)
+    assert [one.candidate for one in made.found.chosen] == given[:1]
+    assert made.found.best.losses.keys() == set(range(FOLDS))
+    assert not any(column.bins for column in made.prepared.schema.columns)
 
 
 def of_classes(y: np.ndarray, seed: int = 0) -> Task:
@@ -212,15 +258,42 @@ def test_some_rows_have_the_shares_of_all() -> None:
 def test_a_large_table_chooses_on_some_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "_PROBED_ROWS", 100)
     made = tuning.tune(prepared(steps()))
-    assert len(made.found.folds) == 300
+    assert len(made.found.task.X) == 300
     assert len(made.found.best.networks) == FOLDS
     assert len(made.found.tried) == 8
-    assert all(len(one.outputs[0]) == 20 for one in made.found.tried)
     probed = min(
-        (one for one in made.found.tried if one.candidate.pieces), key=lambda one: one.loss
+        (one for one in made.found.tried if len(one.losses) == FOLDS), key=lambda one: one.loss
     )
     assert made.found.best.candidate.l2 == pytest.approx(probed.candidate.l2 / 3)
-    assert made.found.best.candidate.pieces
+    assert made.found.best.candidate.pieces == probed.candidate.pieces
+
+
+def test_work_is_counted() -> None:
+    """Three multiplications for each weight and sample: the output, and two derivatives."""
+    task = of_classes(np.arange(100) % 2)
+    given = [Candidate(False, 0.0)] * 2
+    assert task.work(given) == 2 * 3 * 4 * (80 * 150)  # 4 parameters, 80 rows, 150 epochs
+
+
+def test_a_search_that_takes_too_long_tries_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "_WORK", 1.0)
+    made = tuning.tune(prepared(steps()))
+    assert len(made.found.tried) == 4
+    assert {one.candidate.l2 for one in made.found.tried} == {1e-3, 1e-2}
+    assert sorted(len(one.losses) for one in made.found.tried) == [2, 2, 5, 5]
+    given = [Candidate(False, 0.3), Candidate(True, 0.3)]  # a λ that the user has set
+    assert len(tuning.tune(prepared(steps()), given).found.tried) == 2
+
+
+def test_a_large_table_that_takes_too_long_has_few_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "_PROBED_ROWS", 100)
+    monkeypatch.setattr(recipe, "_WORK", 1.0)
+    first = tuning.tune(prepared(steps(), test=0.2))
+    assert len(first.histories) == 3
+    assert first.facts["members"] == 3
+    again = tuning.tune_again(first)
+    assert len(again.histories) == 3
+    assert again.network.sizes == first.network.sizes
 
 
 def test_each_class_is_in_every_fold() -> None:
@@ -295,10 +368,24 @@ def test_balanced_classes_count_the_same() -> None:
 def test_all_rows_are_learned_from_again() -> None:
     first = tuning.tune(prepared(steps(), test=0.2), [Candidate(True, 1e-3)])
     again = tuning.tune_again(first)
-    assert len(first.found.folds) == 240
-    assert len(again.found.folds) == 300
+    assert len(first.found.task.X) == 240
+    assert len(again.found.task.X) == 300
     assert again.found.best.candidate == first.found.best.candidate
     assert again.network.sizes == first.network.sizes
+
+
+def test_both_candidates_learn_from_all_rows_again() -> None:
+    first = tuning.tune(prepared(steps(), test=0.2), [Candidate(False, 1e-3)])
+    whole = prepared(steps(), test=0.2)
+    both = [Candidate(True, 1e-3), Candidate(False, 1e-2)]
+    task = tuning.task_of(whole, [0], first.network.sizes[0], (), 0)
+    found = learn(task, both)
+    again = tuning.tune_again(Tuned(whole, found.network(task.X.shape[1]), found))
+    assert [one.candidate for one in again.found.chosen] == both
+    assert again.network.sizes == (task.X.shape[1], 10 * 64, 10 * 32, 1)
+    assert len(again.found.task.X) == 300
+    assert again.facts["members"] == 10
+    assert ", and numbers alone, λ = 0.01" in again.words()
 
 
 # --- models --------------------------------------------------------------------------------------
@@ -331,6 +418,18 @@ def test_files_say_what_they_need(tuned: Tuned) -> None:
     assert not {"clip", "bins"} & set(plain.to_dict()["columns"][0])
     assert type(plain).from_dict(plain.to_dict()) == plain
     assert type(plain).from_dict(about) == tuned.prepared.schema
+
+
+def test_files_with_another_bound_are_read_as_they_are(tuned: Tuned) -> None:
+    """Models were once written with a bound of 3."""
+    about = tuned.prepared.schema.to_dict()
+    for column in about["columns"]:
+        column.update({"clip": 3.0} if "clip" in column else {})
+    schema = type(tuned.prepared.schema).from_dict(about)
+    rows = steps()[:3].assign(x=[-1e30, 1e30, 0.0])
+    source = memory(rows, [])
+    X = Preprocessing(schema).transform(next(source.batches()), source, 0)
+    assert X[:2, schema.inputs.index("x, scaled")].tolist() == [-3.0, 3.0]
 
 
 # --- tables in many files -------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from sklearn import datasets, metrics
 import chainrule
 from chainrule.cli.inspect import tell
 from chainrule.cli.shared import Page
-from chainrule.storage import models
+from chainrule.storage import mapped, models
 from chainrule.storage.container import opened
 from chainrule.tables import measures, model, rows, training
 from chainrule.tables.measures import of_classes, of_numbers
@@ -311,14 +311,14 @@ def test_large_training_rows_are_shuffled_once(
 
 
 def test_maps_are_released_while_they_are_read(tmp_path: Path) -> None:
-    X = rows.Rows(1024)
+    X = mapped.Rows(1024)
     block = np.ones((4096, 1024), dtype=np.float32)
     for i in range(6):
         X.append(block * i)
-    mapped = X.finish()
-    with rows.released([mapped, block]):
-        assert mapped.sum(dtype=np.float64) == 15 * block.size
-        assert mapped[-1, -1] == 5
+    made = X.finish()
+    with mapped.released([made, block]):
+        assert made.sum(dtype=np.float64) == 15 * block.size
+        assert made[-1, -1] == 5
 
 
 # --- measures -------------------------------------------------------------------------------------

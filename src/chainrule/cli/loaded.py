@@ -96,7 +96,7 @@ def open_table(path: str, reading: dict[str, Any]) -> Source:
 
     A pattern, such as data/*.parquet, is one table in many files.
     """
-    from chainrule.tables import files
+    from chainrule.storage import addresses
     from chainrule.tables.opening import open_stream
     from chainrule.tables.opening import open_table as open_source
     from chainrule.tables.source import Reading
@@ -104,10 +104,10 @@ def open_table(path: str, reading: dict[str, Any]) -> Source:
     _spare_pandas()
     names = ("header", "delimiter", "decimal", "encoding")
     said = Reading(**{name: reading[name] for name in names})
-    if path != "-" and (files.is_pattern(path) or files.is_remote(path)):
+    if path != "-" and (addresses.is_pattern(path) or addresses.is_remote(path)):
         from chainrule.tables.many_files import Files
 
-        return Files(files.found([path]), said)
+        return Files(addresses.found([path]), said)
     if path != "-":
         return open_source(path, said)
     if sys.stdin is None:

@@ -23,9 +23,9 @@ _MOST_NOTES = 10  # files whose notes are printed
 
 def is_many(data: str) -> bool:
     """Return whether a path is a pattern, or an address, whose predictions go into a folder."""
-    from chainrule.tables import files
+    from chainrule.storage import addresses
 
-    return data != "-" and (files.is_pattern(data) or files.is_remote(data))
+    return data != "-" and (addresses.is_pattern(data) or addresses.is_remote(data))
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ def predict(
 ) -> None:
     """Predict files into a folder; raise ClickException at the end if some could not be."""
     from chainrule import places
-    from chainrule.tables import files, folder
+    from chainrule.storage import addresses
+    from chainrule.tables import folder
     from chainrule.tables.source import Reading
 
     out, form = options.out, options.form
@@ -66,7 +67,7 @@ def predict(
     with open(options.model, "rb") as file:
         content = file.read() + repr(reading["missing"]).encode()
     kept = folder.Folder(out, content, how)
-    jobs = kept.jobs(files.found(data), form)
+    jobs = kept.jobs(addresses.found(data), form)
     for job in jobs:
         check_overwrite(out, [job.out], [job.file, options.model])
     if kept.of_others:

@@ -28,7 +28,7 @@ def recipe_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--recipe", type=click.Choice(["tuned", "plain"]),
         help="tuned: try several ways to encode numbers and to train on folds of the rows, and "
-        "average the five networks of the best. plain: one network. [tuned; plain with "
+        "average the networks of the best. plain: one network. [tuned; plain with "
         f"{', '.join(map(_flag, _OF_PLAIN))}, and for large tables]",
     )(command)  # fmt: skip
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from chainrule._exports import exported
-from chainrule.equations.numbers import plain
+from chainrule.equations.numbers import format_number, plain
 
 Level = Literal["error", "warning", "note"]
 
@@ -33,6 +33,8 @@ CODES = {
     "bias-before-norm": "a bias whose gradient is 0 by construction",
 }
 _LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+MOST_ALIKE = 3  # findings of one cause that stand each for itself; more make one
+LISTED = 6  # places that its sentence names, of which `parts` has all
 
 
 @exported("chainrule")
@@ -50,6 +52,8 @@ class Finding:
         numbers: The numbers of the sentence by name.
         units: The units or columns, from 0.
         rows: The row numbers of the samples.
+        parts: The findings that this one sums up, the most severe first, if more than three places
+            have the same fault: one for each, with its own units and numbers. Else it is empty.
 
     Examples:
         >>> import chainrule as cr
@@ -68,6 +72,16 @@ class Finding:
     numbers: Mapping[str, Any] = field(default_factory=dict)
     units: tuple[int, ...] = ()
     rows: tuple[Any, ...] = ()
+    parts: tuple[Finding, ...] = ()
+
+    @property
+    def brief(self) -> str:
+        """Return the place with its numbers, in a few words."""
+        numbers = dict(self.numbers)
+        said = [f"{name} {shown(value)}" for name, value in numbers.items()]
+        if _counts_units(self):
+            said = [f"{numbers['units']:,} of {times(numbers['of'], 'unit')}"]
+        return f"{self.where} ({', '.join(said)})" if said else self.where
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data for JSON."""
@@ -76,6 +90,7 @@ class Finding:
             "factor": self.factor, "advice": self.advice,
             "numbers": {name: plain(value) for name, value in self.numbers.items()},
             "units": list(self.units), "rows": list(self.rows),
+            "parts": [part.to_dict() for part in self.parts],
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -86,6 +101,62 @@ def by_weight(found: list[Finding]) -> tuple[Finding, ...]:
     """Return findings with errors first, then by the order of the codes."""
     order = list(CODES)
     return tuple(sorted(found, key=lambda f: (_LEVELS.index(f.level), order.index(f.code))))
+
+
+def grouped(found: Sequence[Finding]) -> list[Finding]:
+    """Return findings with those of one cause as one: of the same code, level and advice."""
+    causes: dict[tuple[str, str, str], list[Finding]] = {}
+    for each in found:
+        causes.setdefault((each.code, each.level, each.advice), []).append(each)
+    return [
+        one
+        for parts in causes.values()
+        for one in (parts if len(parts) <= MOST_ALIKE else [_sum_of(parts)])
+    ]
+
+
+def _sum_of(found: list[Finding]) -> Finding:
+    """Return one finding about several places."""
+    parts = sorted(found, key=_severity, reverse=True)
+    worst, rest = parts[0], parts[LISTED:]
+    then = ", ".join(part.brief for part in parts[1:LISTED])
+    if rest:
+        then += f" and {len(rest):,} more{_units_in(rest, ' ({})')}"
+    numbers: dict[str, Any] = {"places": len(parts)}
+    if all(map(_counts_units, parts)):
+        numbers |= {name: sum(part.numbers[name] for part in parts) for name in ("units", "of")}
+    return Finding(
+        worst.code, worst.level, some((part.where for part in parts), 2),
+        f"{len(parts):,} places{_units_in(parts, ', {} in all')}. {worst.words} Then {then}.",
+        worst.factor, worst.advice, numbers,
+        rows=tuple(dict.fromkeys(row for part in parts for row in part.rows)), parts=tuple(parts),
+    )  # fmt: skip
+
+
+def _counts_units(finding: Finding) -> bool:
+    return "units" in finding.numbers and "of" in finding.numbers
+
+
+def _severity(finding: Finding) -> float:
+    """Return the share of a layer's units, or else the number of samples."""
+    if _counts_units(finding):
+        return float(finding.numbers["units"] / finding.numbers["of"])
+    return float(len(finding.rows))
+
+
+def _units_in(found: Sequence[Finding], around: str) -> str:
+    """Return how many units of how many some findings are about, or "" if about something else."""
+    if not all(map(_counts_units, found)):
+        return ""
+    units, of = (sum(each.numbers[name] for each in found) for name in ("units", "of"))
+    return around.format(f"{units:,} of {times(of, 'unit')}")
+
+
+def shown(value: Any) -> str:
+    """Return a number of a finding as text."""
+    if isinstance(value, float):
+        return format_number(value, 6)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def some(items: Any, most: int = 6) -> str:

@@ -16,14 +16,23 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from time import monotonic
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.distributed.messages import PeerError, greeted, listening, receive, send, tuned
+from chainrule.distributed.found import Found, WorkersError, refusal
+from chainrule.distributed.messages import (
+    PeerError,
+    greeted,
+    hosts,
+    listening,
+    receive,
+    send,
+    tuned,
+)
+from chainrule.distributed.states import Start, shard_of, state_of
 from chainrule.distributed.worker import Job, serve
 from chainrule.engines import Engine, Epoch, EpochResult, Failure, State, go_on
 from chainrule.engines.base import Through, check_state, mean_loss
@@ -40,10 +49,6 @@ _GRACE = 0.5  # seconds to wait for workers that may come at once, too
 _FAILED = 3  # tasks that end before they have come here, one after another
 
 
-class WorkersError(RuntimeError):
-    """There are not enough workers, or they cannot work."""
-
-
 @dataclass
 class _Worker:
     sock: socket.socket
@@ -52,18 +57,6 @@ class _Worker:
     instructions: str
     heard: float
     shards: set[int] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class _From:
-    """Where an epoch goes on: before step ``first``."""
-
-    first: int
-    loss: float
-    weight: float
-    step: int
-    theta: Array
-    slots: dict[str, Array]
 
 
 class Coordinator(Through):
@@ -77,6 +70,17 @@ class Coordinator(Through):
         self._generation = 0
         self._met: list[_Worker] = []
         self.trouble: BaseException | None = None
+        self._broken = 0.0  # seconds of meetings that came to no step, since there was one
+        self.found = Found(job.cut)
+
+    def load(self) -> None:
+        """Have the workers read the dataset, each its own shards."""
+        while True:
+            self._gather()
+            self._meet(None)
+            if self.found.is_whole:
+                return
+            self._call_off()
 
     def run_epoch(
         self,
@@ -88,7 +92,7 @@ class Coordinator(Through):
         """See `chainrule.engines.base.Engine.run_epoch`."""
         check_state(epoch.plan.optimizer, network.parameters, state)
         slots = {name: slot.copy() for name, slot in state.slots.items()}
-        start = _From(0, 0.0, 0.0, state.step, network.parameters.copy(), slots)
+        start = Start(0, 0.0, 0.0, state.step, network.parameters.copy(), slots)
         while True:
             self._gather()
             self._meet(epoch.samples)
@@ -136,10 +140,14 @@ class Coordinator(Through):
                 continue
             for worker in [w for w in self._workers if w.sock is ready]:
                 try:
-                    receive(worker.sock)  # a sign of life, or what came of a step called off
-                    worker.heard = monotonic()
+                    message = receive(worker.sock)
                 except PeerError:
                     self._give_up(worker)
+                    continue
+                worker.heard = monotonic()
+                if message[0] in ("read", "refused"):
+                    self._note(worker, *message)
+                # else a sign of life, or what came of a step called off
         for worker in list(self._workers):
             if monotonic() - worker.heard > self._job.timeout:
                 self._give_up(worker)
@@ -166,7 +174,7 @@ class Coordinator(Through):
         worker.sock.close()
         self._workers = [w for w in self._workers if w is not worker]
 
-    def _meet(self, samples: Samples) -> None:
+    def _meet(self, samples: Samples | None) -> None:
         """Share the micro-batches out, and send each worker the shards that it lacks."""
         job, cut = self._job, self._job.cut
         most = min(self._bounds.stop - 1, cut.micro_batches)
@@ -186,12 +194,33 @@ class Coordinator(Through):
                 if extra := sorted(worker.shards - set(mine)):
                     send(worker.sock, "forget", shards=extra)
                 worker.shards &= set(mine)
-                for k in mine:
-                    if k not in worker.shards and len(cut.shard(k)):
-                        send(worker.sock, "shard", _shard(samples, cut.shard(k), job), k=k)
+                for k in self._lacking(worker, mine):
+                    if job.dataset is not None:
+                        send(worker.sock, "read", k=k, targets=self.found.wants(k))
+                    elif samples is not None:
+                        send(worker.sock, "shard", shard_of(samples, cut.shard(k), job), k=k)
                         worker.shards.add(k)
             except PeerError:
                 self._give_up(worker)
+        while job.dataset is not None and any(
+            worker in self._workers and self._lacking(worker, mine)
+            for worker, mine in zip(working, self._shares(), strict=True)
+        ):
+            if self.trouble is not None:
+                raise self.trouble
+            self._look(0.2)
+
+    def _lacking(self, worker: _Worker, mine: range) -> list[int]:
+        """Return which of its shards a worker does not have yet."""
+        return [k for k in mine if k not in worker.shards and len(self._job.cut.shard(k))]
+
+    def _note(
+        self, worker: _Worker, kind: str, fields: dict[str, Any], arrays: dict[str, Array]
+    ) -> None:
+        """Take in what a worker has found in its files."""
+        if kind == "refused":
+            raise refusal(fields, worker.host)
+        worker.shards.add(self.found.take(fields, arrays))
 
     def _shares(self) -> list[range]:
         count, leaves = len(self._met), self._job.cut.micro_batches
@@ -209,7 +238,7 @@ class Coordinator(Through):
 
     # --- an epoch ----------------------------------------------------------------------------
 
-    def _begin(self, network: FeedForward, epoch: Epoch, start: _From) -> None:
+    def _begin(self, network: FeedForward, epoch: Epoch, start: Start) -> None:
         if any(worker not in self._workers for worker in self._met):
             raise PeerError("a worker is gone")
         peers = [
@@ -223,16 +252,16 @@ class Coordinator(Through):
                 worker.sock, "epoch", arrays, rank=rank, peers=peers, generation=self._generation,
                 epoch=epoch.number, first=start.first, loss=start.loss, weight=start.weight,
                 step=start.step, seed=network.seed, shuffle=epoch.order is not None,
-                outputs=epoch.outputs is not None,
+                outputs=epoch.outputs is not None, weighing=asdict(self.found.weighing),
             )  # fmt: skip
 
     def _follow(
-        self, epoch: Epoch, start: _From, on_progress: Callable[[int, float], bool]
-    ) -> tuple[_From, EpochResult | None]:
+        self, epoch: Epoch, start: Start, on_progress: Callable[[int, float], bool]
+    ) -> tuple[Start, EpochResult | None]:
         """Follow an epoch to its end, or until a worker is lost: the state then, and what came."""
-        asked = False
+        asked, began = False, monotonic()
         waiting = set(range(len(self._met))) if epoch.outputs is not None else set[int]()
-        done: tuple[_From, EpochResult] | None = None
+        done: tuple[Start, EpochResult] | None = None
         while done is None or waiting:
             socks = {w.sock: rank for rank, w in enumerate(self._met)}
             ready = select.select([*socks, self._listener], [], [], 0.2)[0]
@@ -250,19 +279,27 @@ class Coordinator(Through):
                 if fields.get("generation", self._generation) != self._generation:
                     continue
                 if kind == "broken":
+                    self._broken += monotonic() - began
+                    if self._broken > PATIENCE:
+                        raise WorkersError(
+                            f"the workers have done no step together for {PATIENCE:g} s "
+                            f"({fields['why']}). Let them reach each other at all ports"
+                        )
                     self._find_dead()
                     return start, None
+                if kind in ("progress", "commit", "done"):
+                    self._broken, began = 0.0, monotonic()
                 if kind == "progress":
                     if on_progress(fields["steps"], fields["mean"]) and not asked:
                         asked = True
                         send(self._met[0].sock, "stop")
                 elif kind == "commit":
-                    start = _state(fields, arrays, fields["first"])
+                    start = state_of(fields, arrays, fields["first"])
                 elif kind == "outputs":
                     self._place(epoch, arrays)
                     waiting.discard(socks[sock])
                 elif kind == "done":
-                    done = _state(fields, arrays, fields["steps"]), self._result(fields, asked)
+                    done = state_of(fields, arrays, fields["steps"]), self._result(fields, asked)
             for worker in self._met:
                 if monotonic() - worker.heard > self._job.timeout:
                     self._give_up(worker)
@@ -308,24 +345,6 @@ class Coordinator(Through):
         self._workers, self._met = [], []
 
 
-def _shard(samples: Samples, rows: range, job: Job) -> dict[str, Array]:
-    """Return the samples of a shard, as arrays of a message."""
-    part, dtype = slice(rows.start, rows.stop), job.network.dtype
-    y = samples.y[part]
-    arrays = {
-        "X": np.ascontiguousarray(samples.X[part], dtype),
-        "y": y.astype(np.int64) if y.ndim == 1 else np.ascontiguousarray(y, dtype),
-    }
-    if samples.weights is not None:
-        arrays["weights"] = samples.weights[part]
-    return arrays
-
-
-def _state(fields: dict[str, Any], arrays: dict[str, Array], first: int) -> _From:
-    slots = {name[5:]: slot for name, slot in arrays.items() if name.startswith("slot.")}
-    return _From(first, fields["loss"], fields["weight"], fields["step"], arrays["theta"], slots)
-
-
 @contextmanager
 def coordinating(
     place: Place, job: Job, inner: Engine, bounds: range, local: bool
@@ -345,7 +364,7 @@ def coordinating(
         job = replace(
             job,
             secret=secrets.token_hex(16),
-            addresses=tuple((host, port) for host in (["127.0.0.1"] if local else _hosts())),
+            addresses=tuple((host, port) for host in (["127.0.0.1"] if local else hosts())),
         )
         coordinator = Coordinator(job, inner, bounds, listener)
         threads = [
@@ -382,16 +401,3 @@ def _kept(
             coordinator.trouble = WorkersError(f"a worker can't work: {error}")
             return
         closed.wait(0.05)
-
-
-def _hosts() -> list[str]:
-    """Return the addresses of this machine, the likeliest first."""
-    found = []
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # of documentation: nothing is sent
-        found.append(probe.getsockname()[0])
-    with contextlib.suppress(OSError):
-        found += [
-            info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
-        ]
-    return list(dict.fromkeys([*map(str, found), "127.0.0.1"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal
@@ -15,7 +15,11 @@ from numpy.typing import ArrayLike
 
 from chainrule.distributed import cost
 from chainrule.distributed.coordinator import COMMIT, TIMEOUT, Coordinator, coordinating
+from chainrule.distributed.dataset import Dataset
+from chainrule.distributed.files import Files
+from chainrule.distributed.read_task import ReadTask, reading_here
 from chainrule.distributed.worker import Job
+from chainrule.engines import Engine
 from chainrule.engines.micro import Cut
 from chainrule.equations.checks import positive, whole
 from chainrule.equations.feedforward import FeedForward
@@ -30,7 +34,7 @@ from chainrule.training.task import Task
 
 def fit(
     network: FeedForward,
-    dataset: tuple[ArrayLike, ...],
+    dataset: tuple[ArrayLike, ...] | Files | Dataset,
     *,
     on: Any = None,
     workers: int | tuple[int, int] | None = None,
@@ -65,7 +69,8 @@ def fit(
     Args:
         network: What is trained, in place.
         dataset: (X, y) or (X, y, sample_weight), as for `Network.fit`: arrays or memory maps. Each
-            worker gets the rows of its own micro-batches, once.
+            worker gets the rows of its own micro-batches, once. Or `Files`, of which each worker
+            reads those rows itself.
         on: Where: "dask://local:2", "dask://HOST:PORT", "ray://local", "ray://HOST:PORT", a
             ``dask.distributed.Client``, or what ``ray.init()`` returned. None trains here.
         workers: How many: a number, or from how many on and up to how many. None takes what there
@@ -111,24 +116,34 @@ def fit(
         True
     """
     network.check_parameters()
-    given: object = dataset
-    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-        raise TypeError("dataset must be (X, y) or (X, y, sample_weight)")
-    parts: tuple[Any, ...] = (*dataset, None)
-    X, y, weight = parts[:3]
     micro_batches = whole(micro_batches, "micro_batches")
     bounds = _bounds(workers, micro_batches)
     positive(timeout, "timeout")
-    task = Task.check(
-        network, X, y, weight, class_weight, validation_data, optimizer, batch_size, clip_norm,
-        shuffle, metrics, micro_batches,
+    how = (
+        class_weight, validation_data, optimizer, batch_size, clip_norm, shuffle, metrics,
+        micro_batches,
     )  # fmt: skip
+    if isinstance(dataset, Files):
+        dataset = dataset.described(network)
+    if isinstance(dataset, Dataset):
+        task: Task = ReadTask.of(network, dataset, *how)
+    else:
+        given: object = dataset
+        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+            raise TypeError("dataset must be (X, y), (X, y, sample_weight) or Files")
+        X, y, weight, *_ = (*dataset, None)
+        task = Task.check(network, X, y, weight, *how)
     return run(
         task, epochs=epochs, callbacks=callbacks, checkpoint=checkpoint, every=every, keep=keep,
         resume=resume, verbose=verbose,
-        computing=None if on is None else _on(on, task, bounds, micro_batches, float(timeout),
-            bool(verbose)),
+        computing=_here(task) if on is None else _on(on, task, bounds, micro_batches,
+            float(timeout), bool(verbose)),
     )  # fmt: skip
+
+
+def _here(task: Task) -> AbstractContextManager[Engine] | None:
+    """Return who reads the samples in this process; None where they are here."""
+    return reading_here(task) if isinstance(task, ReadTask) else None
 
 
 @contextmanager
@@ -138,6 +153,8 @@ def _on(
     """Open the place, and have its workers compute."""
     cut = Cut.of(len(task.samples), task.plan)
     job = Job(task.network, task.plan, task.network.requested_engine, cut, (), "", timeout, COMMIT)
+    if isinstance(task, ReadTask):
+        job = replace(job, dataset=task.dataset, weighed=task.weighed)
     local = isinstance(on, str) and on.partition("://")[2].startswith("local")
     with opened(on) as place:
         if bounds is None:
@@ -146,6 +163,10 @@ def _on(
             most = max(1, min(bounds.stop - 1, place.count()))
             sys.stderr.write(f"{_pays(place, task, cut, most, local)}\n")
         with coordinating(place, job, task.engine, bounds, local) as coordinator:
+            if isinstance(task, ReadTask):
+                coordinator.found.targets = task.targets
+                coordinator.load()
+                task.settle(coordinator.found)
             yield coordinator
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from chainrule import engines
 from chainrule._forks import Lock
+from chainrule.distributed.dataset import Dataset, Kept, Weighing, weigh
 from chainrule.distributed.exchange import CalledOffError, Mesh, Peer
 from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
 from chainrule.engines import Plan, State
@@ -36,7 +37,8 @@ class Job:
 
     ``addresses`` are those at which the coordinator may be reached, ``timeout`` is the time after
     which a silent process is given up, and ``commit`` that after which the state of the run is sent
-    to the coordinator, both in seconds.
+    to the coordinator, both in seconds. ``dataset`` is what workers read themselves; None where
+    the coordinator sends the samples. ``weighed`` says whether its rows get weights.
     """
 
     network: FeedForward
@@ -47,6 +49,8 @@ class Job:
     secret: str
     timeout: float
     commit: float
+    dataset: Dataset | None = None
+    weighed: bool = False
 
 
 def serve(job: Job, number: int, threads: int | None) -> None:
@@ -89,6 +93,8 @@ class _Worker:
         plain = Plan(job.plan.optimizer, job.plan.batch_size, job.plan.clip_norm)
         self._engine = engines.choose(job.engine, job.network, plain)
         self._shards: dict[int, Samples] = {}
+        self._kept = Kept(job.dataset.memory if job.dataset else 0)
+        self._unweighed = set[int]()
         self._mesh: Mesh | None = None
         self._meeting: tuple[int, int] | None = None
         self._said: list[tuple[str, dict[str, Any], dict[str, Array]]] = []
@@ -110,13 +116,16 @@ class _Worker:
                 kind, fields, arrays = self._said.pop(0) if self._said else self._heard()
                 if kind == "end":
                     return
-                if kind == "shard":
+                if kind == "read":
+                    self._read(fields["k"], fields["targets"])
+                elif kind == "shard":
                     self._shards[fields["k"]] = Samples(
                         arrays["X"], arrays["y"], arrays.get("weights")
                     )
                 elif kind == "forget":
                     for k in fields["shards"]:
                         self._shards.pop(k, None)
+                        self._kept.forget(k)
                 elif kind == "epoch":
                     self._epoch(fields, arrays)
         except PeerError:
@@ -133,6 +142,32 @@ class _Worker:
     def _say(self, kind: str, arrays: dict[str, Array] | None = None, **fields: Any) -> None:
         with self._sending:
             send(self._sock, kind, arrays or {}, **fields)
+
+    def _read(self, k: int, targets: bool) -> None:
+        """Read a shard of the dataset, and say what there is to know of it, or what is wrong."""
+        dataset, units = self._job.dataset, self._network.sizes[-1]
+        assert dataset is not None
+        try:
+            shard, (facts,) = self._kept.read(
+                k, dataset, [self._job.cut.shard(k)], units, self._job.weighed, self._still
+            )
+        except PeerError:
+            raise
+        except (ValueError, OSError, ImportError, MemoryError) as error:
+            self._say("refused", why=str(error), data=isinstance(error, ValueError))
+            return
+        self._shards[k] = shard
+        if self._job.weighed:
+            self._unweighed.add(k)
+        arrays = {"y": shard.y} if targets else {}
+        if targets and shard.weights is not None:
+            arrays["weights"] = shard.weights
+        self._say("read", arrays, k=k, **facts.plain())
+
+    def _still(self) -> None:
+        """Raise PeerError where the training has ended while a shard is read."""
+        if self._called_off() and self._said and self._said[-1][0] == "end":
+            raise PeerError("the training has ended")
 
     def alive(self) -> _Beating:
         """Return what says, while a block runs, that the process lives."""
@@ -194,6 +229,9 @@ class _Worker:
         network.parameters[...] = arrays["theta"]
         slots = {name[5:]: array for name, array in arrays.items() if name.startswith("slot.")}
         state, rates = State(about["step"], slots), arrays["rates"]
+        for k in self._unweighed.intersection(mine):
+            weigh(self._shards[k], Weighing(**about["weighing"]), network.sizes[-1])
+            self._unweighed.discard(k)
         orders = {k: self._order(about, k) for k in mine if k in self._shards}
         outputs = {
             k: np.zeros((len(shard.X), network.sizes[-1]), network.dtype)

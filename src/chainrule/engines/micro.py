@@ -76,6 +76,11 @@ class Cut:
         first = min(k * self._shard, self.n)
         return range(first, min(first + self._shard, self.n))
 
+    @property
+    def filled(self) -> int:
+        """The number of shards that have rows; they are the first ones."""
+        return sum(len(self.shard(k)) > 0 for k in range(self.micro_batches))
+
     def part(self, k: int, step: int) -> slice:
         """Return which places of shard k's order a step takes."""
         n = len(self.shard(k))

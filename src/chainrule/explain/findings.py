@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike
 
 from chainrule._exports import exported
 from chainrule.diagnose import checkup
-from chainrule.diagnose.finding import CODES, Finding, by_weight, times
+from chainrule.diagnose.finding import CODES, LISTED, Finding, by_weight, grouped, shown, times
 from chainrule.equations import data
 from chainrule.equations.feedforward import FeedForward
-from chainrule.equations.numbers import format_number, plain
+from chainrule.equations.numbers import plain
 from chainrule.explain.words import setting_of
 
 _HEADS = {"error": "Error", "warning": "Warning", "note": "Note"}
@@ -27,7 +27,8 @@ class Diagnosis:
     """The findings about a model. It is true if nothing is wrong.
 
     Attributes:
-        findings: The findings, errors first, then warnings, then notes.
+        findings: The findings, errors first, then warnings, then notes. Where more than three
+            places have the same fault they are one finding, with `Finding.parts`.
         setting: What was looked at, in words.
         loss: The loss of the samples.
         n_samples: The number of samples.
@@ -43,7 +44,7 @@ class Diagnosis:
     def __init__(
         self, findings: Sequence[Finding], setting: str, loss: float, n_samples: int
     ) -> None:
-        self.findings = by_weight(list(findings))
+        self.findings = by_weight(grouped(findings))
         self.setting, self.loss, self.n_samples = setting, loss, n_samples
 
     @property
@@ -91,6 +92,8 @@ class Diagnosis:
         for number, finding in enumerate(self.findings, start=1):
             lines += ["", *_wrapped(f"{number}. {_title(finding)}", width, "", "   ")]
             lines += _wrapped(finding.words, width, "   ", "   ")
+            if rest := "; ".join(part.brief for part in finding.parts[LISTED:]):
+                lines += _wrapped(f"The rest: {rest}.", width, "   ", "     ")
             for name, title in _PARTS:
                 if text := getattr(finding, name):
                     lines += _wrapped(f"{title}: {text}", width, "   ", "     ")
@@ -116,13 +119,9 @@ class Diagnosis:
             for name, title in _PARTS:
                 if text := getattr(finding, name):
                     lines.append(f"<p><strong>{title}:</strong> {escape(text)}</p>")
-            if finding.numbers:
-                lines += ['<div class="wide" tabindex="0"><table><tbody>']
-                lines += [
-                    f'<tr><th scope="row">{escape(name)}</th><td>{escape(_number(value))}</td></tr>'
-                    for name, value in finding.numbers.items()
-                ]
-                lines.append("</tbody></table></div>")
+            told = [(name, shown(value)) for name, value in finding.numbers.items()]
+            for rows in (told, [(part.where, part.words) for part in finding.parts]):
+                lines += _table(rows)
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -142,8 +141,17 @@ def _title(finding: Finding) -> str:
     return f"{_HEADS[finding.level]}: {finding.code}{where}"
 
 
-def _number(value: Any) -> str:
-    return format_number(value, 6) if isinstance(value, float) else str(value)
+def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
+    if not rows:
+        return []
+    return [
+        '<div class="wide" tabindex="0"><table><tbody>',
+        *(
+            f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>'
+            for name, text in rows
+        ),
+        "</tbody></table></div>",
+    ]
 
 
 def _wrapped(text: str, width: int, first: str, rest: str) -> list[str]:

@@ -181,7 +181,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):  # type: ignore[misc]
 
     Args:
         recipe: "tuned" tries several ways to encode numbers and to train on folds of the rows, and
-            averages the five networks of the best. "plain" trains one network.
+            averages the networks of the best. "plain" trains one network.
         hidden: The units of the hidden layers.
         activation: The activation of the hidden layers.
         epochs: The maximum number of epochs.

@@ -1,10 +1,10 @@
 """Encoding: a number as a bounded value, and as its place between quantiles.
 
 A network learns from one standardised input what is nearly straight in a number; steps and bends,
-which trees find at once, take it many epochs. So the recipe scales a number robustly, by its median
-and quartiles, squeezes what is far out smoothly (Holzmüller et al., arXiv:2407.04491), and adds an
-input for each piece between two quantiles, which rises from 0 to 1 along the piece (Gorishniy et
-al., arXiv:2203.05556).
+which trees find at once, take it many epochs. So the recipe scales a number such that a few wild
+values do not count, squeezes what is far out smoothly (Holzmüller et al., arXiv:2407.04491), and
+adds an input for each piece between two quantiles, which rises from 0 to 1 along the piece
+(Gorishniy et al., arXiv:2203.05556).
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from chainrule.tables.cells import Floats
 from chainrule.tables.schema import SMALLEST
 
-CLIP = 3.0  # no squeezed value is beyond it
+CLIP = 6.0  # no squeezed value is beyond it
 PIECES = 24  # of each number, between quantiles
+WILD = 3.0  # times the deviation of the quartiles: a larger one is due to few values
 _NORMAL = 1.3489795003921634  # between the quartiles of a standard normal distribution
 _ROWS, _CELLS = 50_000, 1 << 25  # at most so many are kept for the quantiles
 
@@ -65,6 +66,16 @@ def robust(values: Floats) -> tuple[float, float]:
         return middle, (high - low) / _NORMAL
     spread = float(np.ptp(values))
     return middle, spread / np.sqrt(12).item() if spread else 1.0
+
+
+def scaling(values: Floats, mean: float, deviation: float) -> tuple[float, float]:
+    """Return what to subtract from a number and to divide it by: its mean and deviation.
+
+    Where few values far out make the deviation more than `WILD` times that of the quartiles, it is
+    this many times that, and the median in place of the mean.
+    """
+    middle, scale = robust(values)
+    return (middle, WILD * scale) if deviation > WILD * scale else (mean, deviation)
 
 
 def squeeze(z: Floats, clip: Floats | float) -> Floats:

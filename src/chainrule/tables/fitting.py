@@ -205,12 +205,12 @@ class Fitting:
         return self._encoded(column) if self.pieces and kept[0] == first else column
 
     def _encoded(self, column: Column) -> Column:
-        """Return a column whose number is scaled robustly, squeezed, and cut into pieces."""
+        """Return a column whose number is squeezed and cut into pieces."""
         values = self.sample.rows[:, [f.name for f in self.numeric].index(column.name)]
         values = values[~np.isnan(values)]
         if not len(values):
             return column
-        middle, scale = encoding.robust(values)
+        middle, scale = encoding.scaling(values, *mean_and_deviation(values))
         if scale < SMALLEST:
             return column
         return replace(

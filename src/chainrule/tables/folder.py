@@ -14,10 +14,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from chainrule.places import Place
-from chainrule.tables import files
+from chainrule.storage import addresses
 from chainrule.tables.arrow_source import RowGroups, large_parts
 from chainrule.tables.grouped_prediction import REFUSE, prediction_of
 from chainrule.tables.groups import GroupedModel
+from chainrule.tables.opening import open_address
 from chainrule.tables.prediction import FORMATS, writer
 from chainrule.tables.source import Reading, Source, TableError
 
@@ -75,7 +76,7 @@ def names(inputs: Sequence[str], form: str | None) -> list[str]:
     Raises TableError where two inputs would have one output.
     """
     made = []
-    for name in files.below(inputs):
+    for name in addresses.below(inputs):
         stem, ending = os.path.splitext(name)
         if ending.lower() in _COMPRESSED:
             stem, ending = os.path.splitext(stem)
@@ -96,7 +97,7 @@ class Folder:
 
     def __init__(self, path: str, model: bytes, how: How) -> None:
         self.path = path
-        self._record = files.joined(path, RECORD)
+        self._record = addresses.joined(path, RECORD)
         self._about = {
             "version": _VERSION,
             "model": hashlib.sha256(model).hexdigest(),
@@ -105,7 +106,7 @@ class Folder:
         self._written = 0.0
         self.of_others = False  # whether there are outputs of another model, or made otherwise
         self._files: dict[str, dict[str, Any]] = {}
-        content = files.read(self._record)
+        content = addresses.read(self._record)
         if content is not None:
             try:
                 known = json.loads(content)
@@ -119,14 +120,14 @@ class Folder:
         """Return what is to do for some files, those included that are done."""
         jobs = []
         for file, name in zip(inputs, names(inputs, form), strict=True):
-            state = files.state_of(file)
-            parts = [] if files.is_remote(file) else large_parts(file, LARGE)
+            state = addresses.state_of(file)
+            parts = [] if addresses.is_remote(file) else large_parts(file, LARGE)
             if not parts:
-                jobs.append(Job(file, state, name, files.joined(self.path, name)))
+                jobs.append(Job(file, state, name, addresses.joined(self.path, name)))
             stem, ending = os.path.splitext(name)
             for i, groups in enumerate(parts):
                 part = f"{stem}-{i:05d}-of-{len(parts):05d}{ending}"
-                jobs.append(Job(file, state, part, files.joined(self.path, part), groups))
+                jobs.append(Job(file, state, part, addresses.joined(self.path, part), groups))
         return jobs
 
     def is_done(self, job: Job) -> bool:
@@ -135,7 +136,7 @@ class Folder:
         return (
             known is not None
             and (known["file"], known["state"]) == (job.file, job.state)
-            and files.size_of(job.out) == known["size"]
+            and addresses.size_of(job.out) == known["size"]
         )
 
     def note(self, job: Job, done: Done) -> None:
@@ -149,7 +150,7 @@ class Folder:
         if not self._files:
             return
         content = json.dumps({**self._about, "files": self._files}, indent=1)
-        with files.written(self._record) as file:
+        with addresses.written(self._record) as file:
             file.write(content.encode())
         self._written = monotonic()
 
@@ -209,10 +210,10 @@ def _with_threads(model: Any, threads: int | None) -> Any:
 
 
 def _predicted(model: TableModel | GroupedModel, how: How, job: Job) -> Done:
-    if files.state_of(job.file) != job.state:
+    if addresses.state_of(job.file) != job.state:
         raise TableError(f"{job.file} changed since it was listed. Start again")
     source: Source = (
-        files.opened(job.file, how.reading)
+        open_address(job.file, how.reading)
         if job.groups is None
         else RowGroups(job.file, *job.groups)
     )
@@ -221,7 +222,7 @@ def _predicted(model: TableModel | GroupedModel, how: How, job: Job) -> Done:
     prediction = prediction_of(
         model, source, how.kept, marked, how.spread, how.new_groups, how.level
     )
-    with files.written(job.out) as file:
+    with addresses.written(job.out) as file:
         batches = prediction.batches()
         first = next(batches)
         with writer(file, form, first.schema) as writing:
@@ -229,7 +230,7 @@ def _predicted(model: TableModel | GroupedModel, how: How, job: Job) -> Done:
             for batch in batches:
                 writing.write_table(batch)
         size = file.tell()
-        if files.state_of(job.file) != job.state:
+        if addresses.state_of(job.file) != job.state:
             raise TableError(f"{job.file} changed while it was being read. Start again")
     scored, measured = prediction.score()
     return Done(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chainrule.equations.checks import listed
 from chainrule.places import Place
 from chainrule.places.here import Here
-from chainrule.tables.files import opened
+from chainrule.tables.opening import open_address
 from chainrule.tables.source import Reading, Source, T, TableError, counted
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Files(Source):
     """A table in several files with the same columns, one after another."""
 
     def __init__(self, files: Sequence[str], reading: Reading) -> None:
-        first = opened(files[0], reading)
+        first = open_address(files[0], reading)
         more = len(files) - 1
         self.path = f"{files[0]} and {counted(more, 'more file')}" if more else files[0]
         self.names, self.unnamed = first.names, first.unnamed
@@ -116,7 +116,7 @@ def _of_file(
 
 def _opened(file: str, reading: Reading, names: list[str]) -> Source:
     """Open a file of a table; raise TableError unless it has the columns of the first."""
-    source = opened(file, reading)
+    source = open_address(file, reading)
     if set(source.names) != set(names):
         lacks = [name for name in names if name not in source.names]
         more = [name for name in source.names if name not in names]

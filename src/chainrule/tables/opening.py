@@ -9,10 +9,11 @@ import tempfile
 import weakref
 from typing import IO
 
+from chainrule.storage import addresses
+from chainrule.storage.mapped import enough_room
 from chainrule.tables.arrow_source import Arrow, ArrowStream, Parquet
 from chainrule.tables.csv_source import TextSource
 from chainrule.tables.json_source import JsonLines, is_json_lines
-from chainrule.tables.rows import enough_room
 from chainrule.tables.source import Reading, Source, TableError
 
 _SAVE = "Save the table as CSV or Parquet."
@@ -77,6 +78,15 @@ def open_table(
         source = JsonLines(file, name) if is_json_lines(line) else TextSource(file, reading, name)
     _check_names(source)
     return source
+
+
+def open_address(file: str, reading: Reading | None = None) -> Source:
+    """Open a table; one at an address is fetched into a temporary file, which goes with it."""
+    if not addresses.is_remote(file):
+        return open_table(file, reading)
+    system, path = addresses.system_of(file)
+    with system.open(path, "rb") as stream:
+        return open_stream(stream, reading, file)
 
 
 def open_stream(stream: IO[bytes], reading: Reading | None, called: str) -> Source:

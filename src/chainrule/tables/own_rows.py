@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.equations.checks import listed
-from chainrule.tables import rows
+from chainrule.storage.mapped import Rows
 from chainrule.tables import target as targets
 from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.profile import Wishes
@@ -35,7 +35,7 @@ def own_rows(
     preprocessing = Preprocessing(schema)
     y: list[NDArray[Any]] = []
     start = 0
-    with rows.Rows(preprocessing.units) as kept:
+    with Rows(preprocessing.units) as kept:
         for batch in source.batches():
             kept.append(preprocessing.transform(batch, source, start))
             each = [

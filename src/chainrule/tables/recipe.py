@@ -2,13 +2,14 @@
 
 What helps one table hurts another (see docs/reference/tables.md for what each part does alone): so
 every candidate, with pieces of numbers or without and with its own λ, is trained on all folds but
-one and measured on that one. The best goes into the model: the networks of its folds, each stopped
-where the rows that it left out were predicted best, are averaged.
+one and measured on that one. The best, or two whose mean is better, go into the model: the networks
+of all folds, each stopped where the rows that it left out were predicted best, are averaged.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,11 +28,12 @@ from chainrule.training.many import fit_many
 if TYPE_CHECKING:
     from chainrule.training.history import History
 
-FOLDS = 5
+FOLDS, FEW_FOLDS = 5, 3  # the members of a candidate; fewer where five take too long
 LAMBDAS = (1e-5, 1e-3, 1e-2, 5e-2)
-_HANDICAP = {"squared": 1.1, "log": 1.05}  # of the loss of candidates without pieces
-_PROBED = 2  # folds that all candidates are measured on; the best go on
+FEW_LAMBDAS = (1e-3, 1e-2)  # where a search with all takes too long
+_PROBED, _GO_ON = 2, 4  # folds that all candidates are measured on; so many then go on
 _PROBED_ROWS = 4000  # of a larger table, on which the candidate is chosen
+_WORK = 1.5e11  # multiplications of a search, and of what follows on a larger table: about 2 s
 _FIRST, _FINAL = 2.0, 0.02  # of the learning rate: it falls along half a cosine, whose mean is one
 Rows = NDArray[np.int64]
 
@@ -93,6 +95,12 @@ class Task:
         fold[self.order] = np.arange(len(fold)) % FOLDS
         return fold
 
+    def work(self, candidates: Sequence[Candidate]) -> float:
+        """Return how many multiplications the training of a network for each takes, roughly."""
+        samples = self.epochs * len(self.X) * (FOLDS - 1) / FOLDS
+        sizes = [self.make(len(self.inputs(c)), 0, c.l2).parameters.size for c in candidates]
+        return 3 * samples * sum(sizes)  # the outputs, and two derivatives
+
     def some(self, count: int) -> Task:
         """Return the task of at most so many rows; every class has its share."""
         rows = np.sort(self.order[:: -(-len(self.X) // count)])
@@ -106,12 +114,11 @@ class Task:
 
 @dataclass
 class Tried:
-    """What has come of a candidate: its networks, by their folds, and what they predict there."""
+    """What has come of a candidate: its networks, by the folds that they have not learned from."""
 
     candidate: Candidate
     networks: dict[int, Network] = field(default_factory=dict)
     histories: dict[int, History] = field(default_factory=dict)
-    outputs: dict[int, NDArray[Any]] = field(default_factory=dict)
     losses: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -122,12 +129,21 @@ class Tried:
 
 @dataclass(frozen=True)
 class Found:
-    """The candidate that was chosen, with its networks, and what the others came to."""
+    """The candidates that were chosen, the best first, with their networks; and all others."""
 
-    best: Tried
+    chosen: tuple[Tried, ...]
     tried: tuple[Tried, ...]
-    folds: NDArray[np.int64]
-    inputs: Units
+    task: Task
+
+    @property
+    def best(self) -> Tried:
+        """The best candidate."""
+        return self.chosen[0]
+
+    @property
+    def pieces(self) -> bool:
+        """Whether a candidate that was chosen takes the inputs of pieces."""
+        return any(one.candidate.pieces for one in self.chosen)
 
     @property
     def interrupted(self) -> bool:
@@ -136,21 +152,22 @@ class Found:
         return any(history.stop_reason == "interrupted" for history in histories)
 
     @property
+    def histories(self) -> list[History]:
+        """The history of each member."""
+        return [history for one in self.chosen for _, history in sorted(one.histories.items())]
+
+    @property
     def epochs(self) -> list[int]:
         """The best epoch of each member."""
-        return [history.best_epoch or 0 for history in self.best.histories.values()]
+        return [history.best_epoch or 0 for history in self.histories]
 
     def network(self, units: int) -> Network:
         """Return the members as one network of ``units`` inputs."""
-        members = [(network, self.inputs) for _, network in sorted(self.best.networks.items())]
+        members = [
+            (network, self.task.inputs(one.candidate))
+            for one in self.chosen for _, network in sorted(one.networks.items())
+        ]  # fmt: skip
         return as_one(members, units, members[0][0].seed)
-
-    def outputs(self, n_outputs: int) -> NDArray[np.float32]:
-        """Return what each row is predicted by the network that has not learned from it."""
-        made = np.empty((len(self.folds), n_outputs), dtype=np.float32)
-        for k, outputs in self.best.outputs.items():
-            made[self.folds == k] = outputs
-        return made
 
 
 def candidates(pieces: bool, l2: float | None) -> list[Candidate]:
@@ -164,42 +181,80 @@ def candidates(pieces: bool, l2: float | None) -> list[Candidate]:
 def search(task: Task, given: Sequence[Candidate]) -> Found:
     """Try candidates on a few folds, and the better ones on the others; return the best.
 
-    The same task and candidates give the same networks, bit for bit.
+    These are two if their mean is better than each. What takes too long is left out: candidates,
+    the second of the best, members. The same task and candidates give the same networks, bit for
+    bit.
     """
-    if len(given) > 1 and len(task.X) > _PROBED_ROWS:
-        some = task.some(_PROBED_ROWS)
-        probed = search(some, given)
-        if probed.interrupted:
-            return probed
-        best = probed.best.candidate
-        if len({of.l2 for of in given}) > 1:  # beside more rows a penalty counts for less
-            best = replace(best, l2=best.l2 * len(some.X) / len(task.X))
-        return replace(search(task, [best]), tried=probed.tried)
+    if len(given) == 1:
+        return learn(task, given)
+    if len(task.X) <= _PROBED_ROWS:
+        return _search(task, given)
+    some = task.some(_PROBED_ROWS)
+    probed = _search(some, given)
+    if probed.interrupted:
+        return probed
+    chosen = [one.candidate for one in probed.chosen]
+    if len({of.l2 for of in given}) > 1:  # beside more rows a penalty counts for less
+        share = len(some.X) / len(task.X)
+        chosen = [replace(one, l2=one.l2 * share) for one in chosen]
+    if FOLDS * task.work(chosen) > _WORK:
+        chosen = chosen[:1]
+    folds = FOLDS if FOLDS * task.work(chosen) <= _WORK else FEW_FOLDS
+    return replace(learn(task, chosen, folds), tried=probed.tried)
 
-    def rank(one: Tried) -> float:
-        """The loss, higher without pieces: they have bounds, and are given up for a clear gain."""
-        handicap = _HANDICAP["log" if task.y.ndim == 1 else "squared"]
-        return one.loss if one.candidate.pieces else one.loss * handicap
 
-    fold = task.folds
+def _search(task: Task, given: Sequence[Candidate]) -> Found:
+    """Search on all rows of a task."""
+    folds, go_on, few = _PROBED, _GO_ON, [one for one in given if one.l2 in FEW_LAMBDAS]
+    share = (folds + (FOLDS - folds) * min(1.0, go_on / len(given))) * task.work(given)
+    if few and share > _WORK:
+        given, go_on = few, _GO_ON // 2
     going = [Tried(candidate) for candidate in given]
     tried = tuple(going)
-    found = Found(going[0], tried, fold, task.inputs(going[0].candidate))
-    stages = [range(FOLDS)] if len(going) == 1 else [range(_PROBED), range(_PROBED, FOLDS)]
-    for stage in stages:
-        for pieces in (False, True):
-            _train(task, [one for one in going if one.candidate.pieces == pieces], fold, stage)
-        going = sorted(going, key=rank)[:2]
-        found = Found(going[0], tried, fold, task.inputs(going[0].candidate))
+    found = Found(tried[:1], tried, task)
+    for stage in (range(folds), range(folds, FOLDS)):
+        _train(task, going, stage)
+        going = sorted(going, key=lambda one: one.loss)[:go_on]
+        found = Found((going[0],), tried, task)
         if found.interrupted:
-            break
+            return found
+    pairs = list(itertools.combinations(going, 2))
+    losses = [_loss_of_both(task, *pair) for pair in pairs]
+    if min(losses) < going[0].loss:
+        found = replace(found, chosen=pairs[int(np.argmin(losses))])
     return found
 
 
-def _train(task: Task, tried: Sequence[Tried], fold: Rows, stage: Sequence[int]) -> None:
+def learn(task: Task, given: Sequence[Candidate], folds: int = FOLDS) -> Found:
+    """Train the networks of candidates on the first folds; all are chosen."""
+    tried = tuple(Tried(candidate) for candidate in given)
+    _train(task, tried, range(folds))
+    return Found(tried, tried, task)
+
+
+def _loss_of_both(task: Task, one: Tried, other: Tried) -> float:
+    """Return the mean loss of the mean of two candidates, on the rows left out."""
+    fold, losses = task.folds, []
+    for k in range(FOLDS):
+        rows = np.flatnonzero(fold == k)
+        members = [(of.networks[k], task.inputs(of.candidate)) for of in (one, other)]
+        both = as_one(members, task.X.shape[1])
+        weight = None if task.weight is None else task.weight[rows]
+        losses.append(_loss(both, both.predict(task.X[rows]), task.y[rows], weight))
+    return float(np.mean(losses))
+
+
+def _train(task: Task, tried: Sequence[Tried], stage: Sequence[int]) -> None:
+    """Train the networks of candidates on some folds: those with the same inputs in one call."""
+    for pieces in (False, True):
+        _train_alike(task, [one for one in tried if one.candidate.pieces == pieces], stage)
+
+
+def _train_alike(task: Task, tried: Sequence[Tried], stage: Sequence[int]) -> None:
     """Train the networks of some candidates with the same inputs on some folds, in one call."""
     if not tried:
         return
+    fold = task.folds
     inputs = task.inputs(tried[0].candidate)
     X = task.X if len(inputs) == task.X.shape[1] else np.ascontiguousarray(task.X[:, inputs])
     rate = task.learning_rate
@@ -216,7 +271,7 @@ def _train(task: Task, tried: Sequence[Tried], fold: Rows, stage: Sequence[int])
     )  # fmt: skip
     for (one, k), network, history in zip(runs, networks, histories, strict=True):
         one.networks[k], one.histories[k] = network, history
-        one.losses[k], one.outputs[k] = watch.best[id(network)]
+        one.losses[k] = watch.best[id(network)]
 
 
 class _LeftOut(Callback):
@@ -233,7 +288,7 @@ class _LeftOut(Callback):
     ) -> None:
         self.X, self.y, self.weight, self.fold = X, y, weight, fold
         self.fold_of, self.patience = fold_of, patience
-        self.best: dict[int, tuple[float, NDArray[Any]]] = {}  # by the network's id
+        self.best: dict[int, float] = {}  # the least loss, by the network's id
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _LeftOut:
         return copy.copy(self)  # with the same arrays
@@ -243,7 +298,7 @@ class _LeftOut(Callback):
         weight = None if self.weight is None else self.weight[rows]
         self.own = self.X[rows], self.y[rows], weight if weight is None or weight.any() else None
         self.least, self.epoch, self.parameters = math.inf, 0, run.network.parameters.copy()
-        self.best[id(run.network)] = math.inf, run.network.predict(self.own[0])
+        self.best[id(run.network)] = math.inf
 
     def on_epoch_end(self, run: Run) -> None:
         X, y, weight = self.own
@@ -259,7 +314,7 @@ class _LeftOut(Callback):
 
     def on_end(self, run: Run) -> None:
         run.network.parameters[...] = self.parameters
-        self.best[id(run.network)] = self.least, run.network.predict(self.own[0])
+        self.best[id(run.network)] = self.least
 
 
 def _loss(

@@ -3,66 +3,21 @@
 from __future__ import annotations
 
 import copy
-import mmap
-import tempfile
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.storage.mapped import Rows, released
 from chainrule.tables.fitting import Fitting
 from chainrule.tables.preprocessing import Preprocessing
 from chainrule.tables.source import Source, TableError
 from chainrule.tables.split import PARTS, TRAIN
 
 Array = NDArray[np.float32]
-
-
-class Rows:
-    """The inputs of some rows, (n, units), as a memory map of a file without a name.
-
-    The file is gone when the process ends, however it ends.
-    """
-
-    def __init__(self, units: int) -> None:
-        self.units, self.n = units, 0
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - until it is mapped
-
-    def append(self, X: Array) -> None:
-        """Add rows; raise OSError if the disk is full."""
-        with enough_room():
-            self._file.write(np.ascontiguousarray(X).data)
-        self.n += len(X)
-
-    def finish(self) -> Array:
-        """Return the rows that were added; no more can be added."""
-        with self:  # the map keeps the file open
-            with enough_room():
-                self._file.flush()
-            if not self.n:
-                return np.empty((0, self.units), dtype=np.float32)
-            return np.memmap(self._file, dtype=np.float32, mode="r", shape=(self.n, self.units))
-
-    def __enter__(self) -> Rows:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with suppress(OSError):  # already reported, or no longer of interest
-            self._file.close()
-
-
-@contextmanager
-def enough_room() -> Iterator[None]:
-    """Raise an OSError of the block again, with the folder of temporary files and what to do."""
-    try:
-        yield
-    except OSError as error:
-        reason = f"{error.strerror}; set TMPDIR to a folder with more room for temporary files"
-        raise OSError(error.errno, reason, tempfile.gettempdir()) from None
 
 
 class ShuffledRows:
@@ -109,43 +64,6 @@ _DEALT = 1 << 26  # bytes that are shuffled in memory at a time, unless that tak
 _MOST_FILES = 200
 _LARGE = 1 << 28  # bytes of rows; more are shuffled once, and read from the disk in that order
 _AT_ONCE = 1 << 16  # rows that are copied at a time
-_PAUSE = 0.02  # seconds; what is read in that time is small beside the memory
-
-
-@contextmanager
-def released(maps: Iterable[NDArray[Any]]) -> Iterator[None]:
-    """Release pages of large maps to the system repeatedly while the block reads them.
-
-    They stay in the system's cache as long as there is room. Without this, a pass over a map would
-    count all of it as memory of this process.
-    """
-    found = (_map_of(X) for X in maps if X.nbytes >= _LARGE // 4)
-    large = [pages for pages in found if pages is not None]
-    advice = getattr(mmap, "MADV_DONTNEED", None)
-    if advice is None or not large:
-        yield
-        return
-    done = threading.Event()
-
-    def release() -> None:
-        while not done.wait(_PAUSE):
-            for pages in large:
-                pages.madvise(advice)
-
-    thread = threading.Thread(target=release, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _map_of(array: Any) -> mmap.mmap | None:
-    """Return the memory map that an array reads from, or None."""
-    while isinstance(array, np.ndarray):
-        array = array.base
-    return array if isinstance(array, mmap.mmap) else None
 
 
 def fit(source: Source, fitting: Fitting, parts: NDArray[np.int8]) -> None:

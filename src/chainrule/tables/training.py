@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
-from chainrule.storage import models
+from chainrule.storage import mapped, models
 from chainrule.tables import measures, profile, rows, several
 from chainrule.tables import target as targets
 from chainrule.tables.elsewhere import fit_of
@@ -303,7 +303,7 @@ def train(
     rate = ReduceOnPlateau(settings.learning_rate, patience=max(1, settings.patience // 3))
     stop = [EarlyStopping(patience=settings.patience)] if watched else []
     X, validation = prepared.X[TRAIN], prepared.samples(VALIDATION)
-    with rows.released([X, validation[0]]):
+    with mapped.released([X, validation[0]]):
         return fit(
             X, prepared.targets(TRAIN), optimizer=Adam(learning_rate=rate), epochs=settings.epochs,
             batch_size=batch_size(settings, len(X)), shuffle=not prepared.shuffled,
@@ -344,7 +344,7 @@ def train_again(fit: Callable[..., T], prepared: Prepared, **options: Any) -> T:
         weight = np.concatenate([prepared.weight[part] for part in parts])
     numbers = np.concatenate([prepared.numbers[part] for part in parts])
     options = recorded(options, numbers if order is None else numbers[order], "refit")
-    with rows.released([X]):
+    with mapped.released([X]):
         return fit(
             X, y if order is None else y[order],
             sample_weight=weight if weight is None or order is None else weight[order],
@@ -360,7 +360,7 @@ def assess(network: Network | Ensemble, prepared: Prepared) -> tuple[Measured, M
     target = schema.target
     if not len(y):
         return {}, {}
-    with rows.released([prepared.X[TEST]]):
+    with mapped.released([prepared.X[TEST]]):
         outputs = network.predict(prepared.X[TEST])
     weight = prepared.weight.get(TEST)
     if schema.more:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.ensemble import Ensemble
-from chainrule.tables import held_out, measures, rows
+from chainrule.storage import mapped
+from chainrule.tables import held_out, measures
 from chainrule.tables.cells import Floats
 from chainrule.tables.held_out import HeldOut, OfTarget
 from chainrule.tables.schema import Target
@@ -28,7 +29,7 @@ def of_test(networks: Sequence[Network], prepared: Prepared) -> HeldOut:
     X, y = prepared.X[TEST], prepared.y[TEST]
     if not len(y):
         return HeldOut()
-    with rows.released([X]):
+    with mapped.released([X]):
         each = Ensemble(networks).outputs(X)
     weight, learned = prepared.weight.get(TEST), prepared.weight.get(TRAIN)
     least = 0.0 if prepared.settings.loss == "poisson" else None

@@ -30,14 +30,14 @@ class Tuned:
     @property
     def histories(self) -> list[History]:
         """The history of each member."""
-        return [history for _, history in sorted(self.found.best.histories.items())]
+        return self.found.histories
 
     @property
     def facts(self) -> dict[str, Any]:
         """What a model file says of it."""
         best = self.found.best.candidate
         return {
-            "recipe": "tuned", "members": len(self.found.epochs), "pieces": best.pieces,
+            "recipe": "tuned", "members": len(self.found.epochs), "pieces": self.found.pieces,
             "l2": best.l2, "candidates": len(self.found.tried),
             "best_epoch": round(float(np.mean(self.found.epochs))),
             "stopped": "each member at the best epoch on its fold",
@@ -49,7 +49,8 @@ class Tuned:
         low, high = min(found.epochs), max(found.epochs)
         epochs = f"{low} to {high} epochs" if low < high else f"{low} epochs"
         among = f", the best of {len(found.tried)} candidates" if len(found.tried) > 1 else ""
-        return f"{len(found.epochs)} members of {epochs}; {found.best.candidate}{among}"
+        chosen = ", and ".join(str(one.candidate) for one in found.chosen)
+        return f"{len(found.epochs)} members of {epochs}; {chosen}{among}"
 
 
 def tune(
@@ -67,19 +68,19 @@ def tune(
     has_pieces = values < len(prepared.schema.inputs)
     task = task_of(prepared, [TRAIN], values, callbacks, verbose)
     found = recipe.search(task, given or recipe.candidates(has_pieces, prepared.settings.l2))
-    if has_pieces and not found.best.candidate.pieces:
+    if has_pieces and not found.pieces:
         prepared = _without_pieces(prepared)
     return Tuned(prepared, found.network(len(prepared.schema.inputs)), found)
 
 
 def tune_again(tuned: Tuned, *, callbacks: Callbacks = (), verbose: int = 0) -> Tuned:
-    """Train the candidate that was chosen on all rows, also those of the test."""
-    prepared, best = tuned.prepared, tuned.found.best.candidate
-    values = len(prepared.schema.inputs)
+    """Train the candidates that were chosen on all rows, also those of the test."""
+    prepared = tuned.prepared
+    values = len(_without_pieces(prepared).schema.inputs)
     task = task_of(prepared, [TRAIN, TEST], values, callbacks, verbose)
-    found = recipe.search(task, [replace(best, pieces=False)])
-    found = replace(found, best=replace(found.best, candidate=best))
-    return Tuned(prepared, found.network(values), found)
+    chosen, folds = tuned.found.chosen, len(tuned.found.best.networks)
+    found = recipe.learn(task, [one.candidate for one in chosen], folds)
+    return Tuned(prepared, found.network(len(prepared.schema.inputs)), found)
 
 
 def task_of(

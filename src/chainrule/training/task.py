@@ -45,8 +45,8 @@ class Task:
     def check(
         cls,
         network: FeedForward,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: ArrayLike | Samples,
+        y: ArrayLike | None,
         sample_weight: ArrayLike | None,
         class_weight: Mapping[int, float] | Literal["balanced"] | None,
         validation_data: tuple[Any, ...] | None,
@@ -57,7 +57,7 @@ class Task:
         metrics: Sequence[str | Metric] | None,
         micro_batches: int | None = None,
     ) -> Task:
-        """Check the arguments of `fit`; see there."""
+        """Check the arguments of `fit`; see there. ``X`` may be all samples, checked before."""
         optimizer = _ADAM if optimizer is None else optimizer
         check_type(
             (Optimizer,), optimizer, "optimizer must be one such as Adam(learning_rate=0.001)"
@@ -79,7 +79,7 @@ class Task:
                 "a softmax of one unit is always 1, so that there is nothing to train; for two "
                 "classes take one unit with output='sigmoid', loss='binary_cross_entropy', or two"
             )
-        samples = _samples(network, X, y, sample_weight)
+        samples = X if isinstance(X, Samples) else _samples(network, X, y, sample_weight)
         if class_weight is not None:
             name = "(class_weight · sample_weight)"
             weights = data.class_weights(class_weight, samples.y, network.sizes[-1])
@@ -126,6 +126,10 @@ class Task:
         names = ["loss", *self.measures]
         return [] if self.validation is None else [f"val_{name}" for name in names]
 
+    def fingerprint(self) -> str | None:
+        """Return a digest of the samples."""
+        return checkpoints.fingerprint(self.samples, self.network)
+
     def settings(self) -> dict[str, Any]:
         """Return what is trained, on what, and how, in plain values."""
         plan, validation = self.plan, self.validation
@@ -138,13 +142,13 @@ class Task:
             "micro_batches": plan.micro_batches,
             "shuffle": self.shuffle,
             "samples": len(self.samples),
-            "data": checkpoints.fingerprint(self.samples, self.network),
+            "data": self.fingerprint(),
             "validation_data": checkpoints.fingerprint(validation, self.network),
             "columns": self.columns,
         }
 
 
-def _samples(network: FeedForward, X: ArrayLike, y: ArrayLike, weight: ArrayLike | None) -> Samples:
+def _samples(network: FeedForward, X: ArrayLike, y: Any, weight: ArrayLike | None) -> Samples:
     """Check samples, and put X and y in the network's dtype now rather than in every epoch."""
     dtype = network.dtype
     return data.samples(X, y, network.sizes, network.loss, weight, dtype, converted=True)

@@ -1,4 +1,4 @@
-"""Files: those that patterns name, here or at an address of fsspec (s3://...), read and written."""
+"""Addresses: files here, or at an address of fsspec (s3://...), opened and written in one way."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from chainrule.storage.atomic import atomic_file
-from chainrule.tables.opening import open_stream, open_table
-from chainrule.tables.source import Reading, Source, TableError
 
-_PATTERN = frozenset("*?[")
 # A write to one of these is seen whole or not at all; elsewhere a file is renamed at the end.
 _OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss"})
+_PATTERN = frozenset("*?[")
 _FACTS = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "generation")
 
 
@@ -33,12 +31,12 @@ def is_remote(path: str) -> bool:
 def found(patterns: Sequence[str]) -> list[str]:
     """Return the files that paths and patterns name, in order, each once.
 
-    Raises TableError for a pattern that fits no file, and FileNotFoundError.
+    Raises ValueError for a pattern that fits no file, and FileNotFoundError.
     """
     files: dict[str, None] = {}
     for pattern in patterns:
         if is_remote(pattern):
-            system, path = _system(pattern)
+            system, path = system_of(pattern)
             paths = system.glob(path) if not _PATTERN.isdisjoint(path) else [path]
             named = [system.unstrip_protocol(p) for p in sorted(paths) if not _hidden(p)]
         elif is_pattern(pattern):
@@ -47,7 +45,7 @@ def found(patterns: Sequence[str]) -> list[str]:
             os.stat(pattern)  # which raises
             named = [pattern]
         if not named:
-            raise TableError(f"no file fits {pattern}")
+            raise ValueError(f"no file fits {pattern}")
         files |= dict.fromkeys(named)
     return list(files)
 
@@ -57,7 +55,7 @@ def state_of(file: str) -> list[Any]:
     if not is_remote(file):
         now = os.stat(file)
         return [now.st_size, now.st_mtime_ns]
-    system, path = _system(file)
+    system, path = system_of(file)
     system.invalidate_cache()
     info = system.info(path)
     return [str(info[name]) for name in _FACTS if info.get(name) is not None]
@@ -68,7 +66,7 @@ def size_of(file: str) -> int | None:
     try:
         if not is_remote(file):
             return os.path.getsize(file)
-        system, path = _system(file)
+        system, path = system_of(file)
         system.invalidate_cache()
         return int(system.info(path)["size"])
     except FileNotFoundError:
@@ -81,19 +79,22 @@ def read(file: str) -> bytes | None:
         if not is_remote(file):
             with open(file, "rb") as opened:
                 return opened.read()
-        system, path = _system(file)
+        system, path = system_of(file)
         return bytes(system.cat_file(path))
     except FileNotFoundError:
         return None
 
 
-def opened(file: str, reading: Reading) -> Source:
-    """Open a table; one at an address is fetched into a temporary file, which goes with it."""
+@contextmanager
+def opened(file: str) -> Iterator[IO[bytes]]:
+    """Open a file for reading."""
     if not is_remote(file):
-        return open_table(file, reading)
-    system, path = _system(file)
-    with system.open(path, "rb") as stream:
-        return open_stream(stream, reading, file)
+        with open(file, "rb") as local:
+            yield local
+        return
+    system, path = system_of(file)
+    with system.open(path, "rb") as remote:
+        yield remote
 
 
 @contextmanager
@@ -104,7 +105,7 @@ def written(file: str) -> Iterator[IO[bytes]]:
         with atomic_file(file) as opened:
             yield opened
         return
-    system, path = _system(file)
+    system, path = system_of(file)
     with tempfile.TemporaryDirectory(prefix="chainrule-") as folder:
         temporary = os.path.join(folder, "file")
         with open(temporary, "wb") as opened:
@@ -141,7 +142,7 @@ def below(files: Sequence[str]) -> list[str]:
     return ["/".join(part[common:]) for part in parts]
 
 
-def _system(address: str) -> tuple[Any, str]:
+def system_of(address: str) -> tuple[Any, str]:
     """Return the file system of an address, and the path in it."""
     try:
         import fsspec
@@ -152,7 +153,7 @@ def _system(address: str) -> tuple[Any, str]:
     except ImportError as error:  # which names the package
         raise ImportError(f"{address}: {error}") from error
     except ValueError as error:
-        raise TableError(f"{address}: {error}") from None
+        raise ValueError(f"{address}: {error}") from None
     return system, path
 
 

@@ -1,0 +1,179 @@
+"""A training in a process of its own, whose faults are planted by `torture.py`.
+
+It says on its standard output what happens, a line of JSON each, and does what it reads from its
+standard input: `cut`, `hold` and `release` the connections to a worker in the middle of a vector,
+`drop` the head's connection to one, `checkpoint` (stop in the middle of writing one), `stop`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import chainrule as cr
+from chainrule import distributed
+from chainrule.distributed import coordinator
+from chainrule.training import keeper
+from tests.distributed.proxy import Proxy
+
+MIDDLE = 50_000  # bytes: less than a slice of the gradient that one worker sends to another
+SETTINGS: dict[str, Any] = {"batch_size": 64, "micro_batches": 8, "verbose": 0}
+_saying = threading.Lock()
+
+
+def network() -> cr.Network:
+    """What is trained."""
+    return cr.Network([12, 200, 200, 2], hidden="tanh", seed=5, dropout=0.1, dtype="float32")
+
+
+def data() -> tuple[Any, Any]:
+    """What it is trained on."""
+    X = np.random.default_rng(1).normal(size=(2000, 12))
+    return X, np.sin(X[:, :2])
+
+
+def digest(net: cr.Network, losses: list[float]) -> str:
+    """Return what must be the same at the end."""
+    return hashlib.sha256(net.parameters.tobytes() + repr(losses).encode()).hexdigest()
+
+
+def say(what: str, **more: Any) -> None:
+    """Write a line."""
+    with _saying:
+        print(json.dumps({"what": what, "at": time.monotonic(), **more}), flush=True)
+
+
+class Watched(coordinator.Coordinator):
+    """Says who works and how far it is, and leads the workers' connections through proxies."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.proxies: dict[int, Proxy] = {}
+        self.pids: dict[int, int] = {}
+        self.said = -1
+        Faults.of = self
+
+    def _take_in(self) -> None:
+        before = list(self._workers)
+        super()._take_in()
+        for worker in self._workers:
+            if not any(worker is old for old in before):
+                self.pids[id(worker)] = pid_at(worker.port)
+                with contextlib.suppress(OSError):  # it is on another host
+                    self.proxies[id(worker)] = Proxy(worker.host, worker.port)
+                    worker.port = self.proxies[id(worker)].port
+
+    def _give_up(self, worker: Any) -> None:
+        if proxy := self.proxies.pop(id(worker), None):
+            proxy.close()
+        super()._give_up(worker)
+
+    def _begin(self, *given: Any) -> None:
+        if self.said != self._generation:
+            self.said = self._generation
+            say("met", generation=self._generation, pids=[self.pids[id(w)] for w in self._met],
+                hosts=[w.host for w in self._met])  # fmt: skip
+        super()._begin(*given)
+
+    def run_epoch(self, network: Any, epoch: Any, state: Any, on_progress: Any) -> Any:
+        def seen(steps: int, loss: float) -> bool:
+            say("step", generation=self._generation, epoch=epoch.number, step=steps)
+            return bool(on_progress(steps, loss))
+
+        return super().run_epoch(network, epoch, state, seen)
+
+
+def pid_at(port: int) -> int:
+    """Return the process of this machine that listens at a port."""
+    import psutil
+
+    for each in psutil.net_connections("tcp"):
+        if each.status == "LISTEN" and each.laddr.port == port and each.pid:
+            return int(each.pid)
+    return 0
+
+
+class Faults(cr.Callback):
+    """Does what it is told."""
+
+    of: Watched
+
+    def __init__(self) -> None:
+        self.ending = self.in_checkpoint = False
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def on_epoch_end(self, run: Any) -> None:
+        """End the run, if that was asked for."""
+        if self.ending:
+            run.stop("enough")
+
+    def listen(self) -> None:
+        """Read what to do; without anybody to say it, end."""
+        for line in sys.stdin:
+            with contextlib.suppress(Exception):
+                self.act(line.strip())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def act(self, word: str) -> None:
+        """Do one thing."""
+        met = list(self.of._met)
+        if word == "stop":
+            self.ending = True
+        elif word == "checkpoint":
+            self.in_checkpoint = True
+        elif word in ("cut", "hold"):
+            proxy = self.of.proxies[id(met[0])]  # all others are connected to it through this
+
+            def act() -> None:
+                proxy.cut() if word == "cut" else proxy.hold()
+                threading.Timer(5.0, proxy.release).start()
+                say("planted")
+
+            proxy.after(MIDDLE, act)
+        elif word == "release":
+            for proxy in list(self.of.proxies.values()):
+                proxy.release()
+        elif word == "drop":
+            say("planted")
+            met[-1].sock.shutdown(2)
+
+    def write(self, path: Path, content: bytes, prefix: str) -> None:
+        """Write a checkpoint, or half of it."""
+        if self.in_checkpoint and path.name.startswith("epoch-"):
+            (path.parent / f"{prefix}half.tmp").write_bytes(content[: len(content) // 2])
+            say("planted")
+            signal.pause()
+        written(path, content, prefix)
+        if path.name.startswith("epoch-"):
+            say("written", epoch=int(path.name[6:12]))
+
+
+written = keeper.write_atomically
+
+
+def main() -> None:
+    """Train, from where the last one left off."""
+    on, workers, folder, timeout = sys.argv[1:]
+    faults = Faults()
+    coordinator.Coordinator = Watched  # type: ignore[misc]
+    keeper.write_atomically = faults.write  # type: ignore[assignment]
+    net = network()
+    history = distributed.fit(
+        net, data(), on=on, workers=(1, int(workers)), epochs=10**9, callbacks=[faults],
+        checkpoint=folder, resume=True, timeout=float(timeout), **SETTINGS,
+    )  # fmt: skip
+    say("end", epochs=len(history.loss), digest=digest(net, history.loss))
+
+
+if __name__ == "__main__":
+    main()
