@@ -2,11 +2,12 @@
 
     python -m benchmarks.cluster [--quick]
 
-First, processes of this machine add vectors: ours in tree order, and torch.distributed with gloo
-where PyTorch is installed. Then `chainrule.distributed.fit` trains on 1, 2 and 4 processes of Dask,
-beside what the model (`chainrule.distributed.cost`) says of them; a machine with fewer processors
-shares them. Last, the model from 2 to 1,024 workers, each with a processor of its own, at 1, 10 and
-100 Gbit/s: how many times as fast as one, and where 80 % of that ends. Times are medians.
+First, processes of this machine add vectors, in turn: ours in tree order, and torch.distributed
+with gloo where PyTorch is installed. Then `chainrule.distributed.fit` trains on 1, 2 and 4
+processes of Dask, beside what the model (`chainrule.distributed.cost`) says of them; a machine with
+fewer processors shares them. Last, the model from 2 to 1,024 workers, each with a processor of its
+own, at 1, 10 and 100 Gbit/s: with the rows of a worker fixed, with those of a batch fixed, and
+where 80 % of so many times the speed of one worker ends. Times are medians.
 """
 
 from __future__ import annotations
@@ -15,20 +16,22 @@ import argparse
 import os
 import statistics
 import time
+from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
 import chainrule as cr
-from benchmarks.measure import environment
-from chainrule import distributed, engines
+from benchmarks.measure import machine
+from chainrule import distributed
 from chainrule.distributed import cost
 from chainrule.distributed.exchange import Mesh, Peer
 from chainrule.distributed.messages import listening
 from chainrule.engines import Plan
 from chainrule.engines.base import Sums
 from chainrule.equations.data import Samples
+from chainrule.places import Place, opened, processors
 
 NETWORKS = (  # sizes, batch
     ((2, 8, 8, 1), 1024),
@@ -41,76 +44,96 @@ NETWORKS = (  # sizes, batch
 MICRO = 16
 SIZES = (10_000, 1_000_000, 10_000_000)  # numbers of a vector, float32
 SPEEDS = (1, 10, 100)  # Gbit/s
+COUNTS = tuple(2**i for i in range(1, 11))
+OWN_ROWS, BATCH = 1024, 65_536  # rows of a worker, and of a batch, where they are fixed
+ENOUGH = 0.8
 
 
-def _ours(rank: int, ports: Any, size: int, rounds: int, answers: Any) -> None:
-    listener = listening("127.0.0.1")
-    ports.put((rank, listener.getsockname()[1]))
-    while True:
-        known = answers.get()
-        if known[0] == rank:
-            break
-        answers.put(known)
-    count = len(known[1])
-    peers = [Peer("127.0.0.1", known[1][r], range(r, r + 1)) for r in range(count)]
-    mesh = Mesh(rank, peers, listener, "", 0, 60.0, np.empty(size, "f4"))
-    vector, times = np.ones(size, "f4"), []
-    for step in range(rounds):
-        begun = time.perf_counter()
-        mesh.sum({rank: Sums(1.0, 1.0, vector.copy())}, range(count), count, step)
-        times.append(time.perf_counter() - begun)
-    ports.put((rank, statistics.median(times[rounds // 5 :])))
-    mesh.close()
-    listener.close()
+# --- the exchange --------------------------------------------------------------------------------
 
 
-def _gloo(rank: int, port: int, count: int, size: int, rounds: int, answers: Any) -> None:
-    import torch
-    import torch.distributed as dist
+def _adding(
+    rank: int, count: int, sizes: tuple[int, ...], port: int, gloo: bool, pipe: Any
+) -> None:
+    """Add vectors with both in turn, and send the seconds of each for each size."""
+    theirs = _Gloo(rank, count, port) if gloo else None
+    for size in sizes:
+        vector = np.empty(size, "f4")
+        with listening("127.0.0.1") as listener:
+            pipe.send(listener.getsockname()[1])
+            peers = [Peer("127.0.0.1", p, range(r, r + 1)) for r, p in enumerate(pipe.recv())]
+            mesh = Mesh(rank, peers, listener, "", 0, 60.0, vector)
+        ours, beside = list[float](), list[float]()
+        for step in range(20 if size > 10**6 else 100):
+            vector[:] = 1.0
+            if theirs is not None:
+                theirs.meet()
+            begun = time.perf_counter()
+            mesh.sum({rank: Sums(1.0, 1.0, vector)}, range(count), count, step)
+            ours.append(time.perf_counter() - begun)
+            if theirs is not None:
+                vector[:] = 1.0
+                theirs.meet()
+                begun = time.perf_counter()
+                theirs.add(vector)
+                beside.append(time.perf_counter() - begun)
+        mesh.close()
+        pipe.send([statistics.median(t[len(t) // 5 :]) for t in (ours, beside) if t])
+    if theirs is not None:
+        theirs.close()
 
-    torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    dist.init_process_group("gloo", rank=rank, world_size=count)
-    vector, times = torch.ones(size), []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        dist.all_reduce(vector.clone())
-        times.append(time.perf_counter() - begun)
-    answers.put((rank, statistics.median(times[rounds // 5 :])))
-    dist.destroy_process_group()
+
+class _Gloo:
+    def __init__(self, rank: int, count: int, port: int) -> None:
+        import torch
+        import torch.distributed
+
+        torch.set_num_threads(1)
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        torch.distributed.init_process_group("gloo", rank=rank, world_size=count)
+        self._torch: Any = torch
+
+    def meet(self) -> None:
+        self._torch.distributed.barrier()
+
+    def add(self, vector: Any) -> None:
+        self._torch.distributed.all_reduce(self._torch.from_numpy(vector))
+
+    def close(self) -> None:
+        self._torch.distributed.destroy_process_group()
 
 
-def exchange(count: int, size: int, rounds: int) -> tuple[float, float | None]:
-    """Return the seconds of our exchange, and of gloo's where PyTorch is there."""
-    context = get_context("spawn")
-    ports, answers = context.Queue(), context.Queue()
-    group = [
-        context.Process(target=_ours, args=(r, ports, size, rounds, answers)) for r in range(count)
-    ]
-    for process in group:
-        process.start()
-    known = dict(ports.get() for _ in group)
-    for rank in known:
-        answers.put((rank, known))
-    ours = max(ports.get()[1] for _ in group)
-    for process in group:
-        process.join()
+def show_exchange(sizes: tuple[int, ...]) -> None:
+    """Print what the sum of a vector takes, the slowest process of each."""
     try:
         import torch  # noqa: F401
+
+        gloo = True
     except ImportError:
-        return ours, None
-    with listening("127.0.0.1") as free:
-        port = free.getsockname()[1]
-    group = [
-        context.Process(target=_gloo, args=(r, port, count, size, rounds, answers))
-        for r in range(count)
-    ]
-    for process in group:
-        process.start()
-    gloo = max(answers.get()[1] for _ in group)
-    for process in group:
-        process.join()
-    return ours, gloo
+        gloo = False
+    print("\nsum of float32 vectors, ms    ours    gloo" + ("" if gloo else " (not installed)"))
+    context = get_context("spawn")
+    for count in (2, 4):
+        with listening("127.0.0.1") as free:
+            port = free.getsockname()[1]
+        pipes = [context.Pipe() for _ in range(count)]
+        group = [
+            context.Process(target=_adding, args=(r, count, sizes, port, gloo, pipes[r][1]))
+            for r in range(count)
+        ]
+        for process in group:
+            process.start()
+        for size in sizes:
+            ports = [ours.recv() for ours, _ in pipes]
+            for ours, _ in pipes:
+                ours.send(ports)
+            found = np.max([ours.recv() for ours, _ in pipes], axis=0) * 1e3
+            print(f"{count} x {size:>10,}   " + " ".join(f"{ms:13.3f}" for ms in found))
+        for process in group:
+            process.join()
+
+
+# --- real runs beside the model ------------------------------------------------------------------
 
 
 class _Stopwatch(cr.Callback):
@@ -121,79 +144,152 @@ class _Stopwatch(cr.Callback):
         self.ends.append(time.perf_counter())
 
 
+def _network(sizes: tuple[int, ...]) -> cr.Network:
+    return cr.Network(sizes, hidden="tanh", dtype="float32", seed=0, threads=1)
+
+
+def _rows(sizes: tuple[int, ...], n: int) -> tuple[Any, Any]:
+    X = np.random.default_rng(0).normal(size=(n, sizes[0])).astype("f4")
+    return X, np.sin(X[:, :1]) * np.ones((1, sizes[-1]), "f4")
+
+
 def real(sizes: tuple[int, ...], batch: int, client: Any, workers: int, steps: int) -> float:
     """Return the seconds of a step of a real run."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(batch * steps, sizes[0])).astype("f4")
-    Y = np.sin(X[:, :1]) * np.ones((1, sizes[-1]), "f4")
     watch = _Stopwatch()
-    net = cr.Network(sizes, hidden="tanh", dtype="float32", seed=0, threads=1)
     distributed.fit(
-        net, (X, Y), on=client, workers=workers, epochs=4, batch_size=batch, micro_batches=MICRO,
-        metrics=[], callbacks=[watch], verbose=0,
+        _network(sizes), _rows(sizes, batch * steps), on=client, workers=workers, epochs=4,
+        batch_size=batch, micro_batches=MICRO, metrics=[], callbacks=[watch], verbose=0,
     )  # fmt: skip
     return statistics.median(np.diff(watch.ends)) / steps
 
 
-def parts(sizes: tuple[int, ...], batch: int) -> tuple[float, float, int]:
-    """Return the seconds of a micro-batch and of an update on one thread, and the bytes."""
-    net = cr.Network(sizes, hidden="tanh", dtype="float32", seed=0, threads=1)
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(batch // MICRO, sizes[0])).astype("f4")
-    samples = Samples(X, np.sin(X[:, :1]) * np.ones((1, sizes[-1]), "f4"))
-    plan = Plan(cr.Adam(), batch, micro_batches=MICRO)
-    engine = engines.choose("auto", net).alone()
-    micro, moved = cost.measured(engine, net, plan, samples)
-    return micro, moved, cost.bytes_of(net)
+def tried(
+    sizes: tuple[int, ...], rows: int, micro_batches: int, held: int, place: Place, workers: int
+) -> cost.Parts:
+    """Return the seconds of the parts of a step, found on so many workers at a time."""
+    samples, plan = Samples(*_rows(sizes, rows)), Plan(cr.Adam(), rows * MICRO, micro_batches=MICRO)
+    trial = cost.Trial(_network(sizes), plan, "auto", samples, micro_batches, held)
+    outcomes = list(place.run(cost.tried, trial, range(workers)))
+    if errors := [outcome.error for outcome in outcomes if outcome.error]:
+        raise RuntimeError(errors[0])
+    return cost.Parts.mean([outcome.result for outcome in outcomes])
+
+
+def show_real(networks: Any, client: Any, place: Place) -> None:
+    """Print what steps took, and what the model says of them."""
+    print(f"\nms a step, float32, Adam, {MICRO} micro-batches: real (model)")
+    for sizes, batch in networks:
+        size, texts = cost.bytes_of(_network(sizes)), []
+        steps = max(4, min(100, 20_000_000 // batch // max(sizes)))
+        for workers in (1, 2, 4):
+            parts = tried(
+                sizes, batch // MICRO, MICRO // workers, batch * steps // workers, place,
+                min(workers, processors()),
+            )  # fmt: skip
+            taken = real(sizes, batch, client, workers, steps)
+            model = cost.predicted(parts, MICRO, workers, size, cost.HERE, processors())
+            texts.append(f"{workers}: {taken * 1e3:7.2f} ({model.step * 1e3:7.2f})")
+        print(f"{'-'.join(map(str, sizes)):>18}, batch {batch:>6,}  " + "   ".join(texts))
+
+
+# --- further -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Line:
+    """A step on one worker by its rows: ``fixed`` seconds, and ``row`` seconds for each."""
+
+    fixed: float
+    row: float
+    addition: float
+    size: int
+
+    @classmethod
+    def of(cls, sizes: tuple[int, ...], place: Place) -> Line:
+        """Measure steps of one micro-batch of few and of many rows, on one worker."""
+        few, many = (tried(sizes, rows, 1, 16 * rows, place, 1) for rows in (16, OWN_ROWS))
+        row = max(0.0, many.micro - few.micro) / (OWN_ROWS - 16)
+        fixed = max(0.0, few.micro - 16 * row) + many.update
+        return cls(fixed, row, many.addition, cost.bytes_of(_network(sizes)))
+
+    def efficiency(self, workers: int, own: float, before: float, speed: float) -> float:
+        """Return how many times as fast as one worker, for each worker.
+
+        ``own`` are the rows of a worker, ``before`` those that one has for as much work.
+        """
+        parts = cost.Parts(self.fixed + own * self.row, self.addition, 0.0)
+        step = cost.predicted(parts, workers, workers, self.size, speed * 1e9 / 8).step
+        return (self.fixed + before * self.row) / step / (before / own if before > own else 1)
+
+    def rows_needed(self, workers: int, speed: float) -> int | None:
+        """Return from how many rows of a worker on it is efficient; None where it never is."""
+        for rows in (2**i for i in range(21)):
+            if self.efficiency(workers, rows, rows, speed) >= ENOUGH:
+                return rows
+        return None
+
+
+def _end(found: list[float]) -> str:
+    """Return up to how many workers it is efficient."""
+    good = [n for n, share in zip(COUNTS, found, strict=True) if share >= ENOUGH]
+    return f"{good[-1]:,}" if good else "1"
+
+
+def show_further(networks: Any, place: Place) -> None:
+    """Print the efficiency of up to 1,024 workers, and where it ends."""
+    shapes = list(dict.fromkeys(sizes for sizes, _ in networks))
+    lines = {sizes: Line.of(sizes, place) for sizes in shapes}
+    titles = (
+        f"each worker has {OWN_ROWS:,} rows of a batch",
+        f"a batch has {BATCH:,} rows, shared out",
+    )
+    for fixed_batch, title in enumerate(titles):
+        print(f"\nmodel, each worker with a processor of its own; {title}:")
+        print("efficiency, %, by workers; up to how many it is 80 %")
+        print(f"{'':>18} Gbit/s " + "".join(f"{count:>7,}" for count in COUNTS) + "    80 %")
+        for sizes, line in lines.items():
+            for speed in SPEEDS:
+                found = [
+                    line.efficiency(n, BATCH / n, BATCH, speed)
+                    if fixed_batch
+                    else line.efficiency(n, OWN_ROWS, OWN_ROWS, speed)
+                    for n in COUNTS
+                ]
+                texts = "".join(f"{share:>7.0%}".replace("%", " ") for share in found)
+                print(f"{'-'.join(map(str, sizes)):>18} {speed:>6} {texts} {_end(found):>7}")
+    counts = (2, 8, 64, 1024)
+    print("\nrows of a worker and batch from which on the efficiency is 80 %")
+    print(f"{'':>18} Gbit/s " + "".join(f"{f'{count:,} workers':>18}" for count in counts))
+    for sizes, line in lines.items():
+        for speed in SPEEDS:
+            needed = [line.rows_needed(count, speed) for count in counts]
+            texts = "".join(
+                f"{'over a million' if rows is None else f'{rows:,}':>18}" for rows in needed
+            )
+            print(f"{'-'.join(map(str, sizes)):>18} {speed:>6} {texts}")
 
 
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and networks")
-    given = parser.parse_args()
-    print(environment())
-    print("\nsum of vectors, ms      ours    gloo")
-    for count in (2, 4):
-        for size in SIZES[: 2 if given.quick else 3]:
-            ours, gloo = exchange(count, size, 20 if given.quick or size > 10**6 else 100)
-            beside = "not installed" if gloo is None else f"{gloo * 1e3:7.3f}"
-            print(f"{count} x {size:>10,}  {ours * 1e3:10.3f} {beside}")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes and networks")
+    quick = parser.parse_args().quick
+    for name, value in machine().items():
+        print(f"{name}: {value}")
+    show_exchange(SIZES[: 2 if quick else 3])
 
     from distributed import Client, LocalCluster
 
-    print("\nms a step, float32, Adam, 16 micro-batches: real (model)")
+    networks = NETWORKS[:4] if quick else NETWORKS
     with (
         LocalCluster(
             n_workers=4, threads_per_worker=1, dashboard_address=":0", silence_logs=50
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
+        opened(client) as place,
     ):
-        for sizes, batch in NETWORKS[:4] if given.quick else NETWORKS:
-            micro, moved, size = parts(sizes, batch)
-            texts = []
-            for workers in (1, 2, 4):
-                taken = real(sizes, batch, client, workers, 20 if batch < 10_000 else 4)
-                model = cost.predicted(micro, moved, MICRO, workers, size, cost.HERE)
-                texts.append(f"{workers}: {taken * 1e3:7.2f} ({model.step * 1e3:7.2f})")
-            print(f"{'-'.join(map(str, sizes)):>18}, batch {batch:>6,}  " + "   ".join(texts))
-
-    print("\nmodel, a processor for each worker, as many micro-batches as workers, 64 rows each:")
-    print("times as fast as one; * where it falls below 80 % of the workers")
-    counts = [2**i for i in range(1, 11)]
-    print(f"{'':>18} Gbit/s " + "".join(f"{count:>8,}" for count in counts))
-    for sizes, _ in NETWORKS[:5]:
-        micro, moved, size = parts(sizes, 64 * MICRO)
-        for speed in SPEEDS:
-            found = [
-                cost.predicted(micro, moved, count, count, size, speed * 1e9 / 8).speedup
-                for count in counts
-            ]
-            texts = [
-                f"{times:>7.1f}{'*' if times < 0.8 * count else ' '}"
-                for times, count in zip(found, counts, strict=True)
-            ]
-            print(f"{'-'.join(map(str, sizes)):>18} {speed:>6} " + "".join(texts))
+        show_real(networks, client, place)
+        show_further(networks, place)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ class Proxy:
         self._going = threading.Event()
         self._going.set()
         self._socks: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
 
     def after(self, count: int, act: Callable[[], None]) -> None:
         """Act after so many more bytes, before the next ones go on."""
@@ -44,9 +45,19 @@ class Proxy:
 
     def close(self) -> None:
         """Cut all connections, and let in no others."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
         self.cut()
         self.release()
+        for thread in self._threads:
+            thread.join(10.0)
+        for sock in self._socks:
+            sock.close()
+
+    def _start(self, target: Callable[..., None], *args: socket.socket) -> None:
+        self._threads.append(threading.Thread(target=target, args=args, daemon=True))
+        self._threads[-1].start()
 
     def _accept(self) -> None:
         while True:
@@ -63,7 +74,7 @@ class Proxy:
             self._socks = [s for s in self._socks if s.fileno() >= 0] + [here, there]
             for pair in ((here, there), (there, here)):
                 pair[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self._pump, args=pair, daemon=True).start()
+                self._start(self._pump, *pair)
 
     def _pump(self, source: socket.socket, to: socket.socket) -> None:
         with suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -71,6 +72,20 @@ def test_every_optimizer(optimizer: Any, on: Any) -> None:
     alone = here.fit(X, Y, optimizer=optimizer, **HOW)
     history = distributed.fit(net, (X, Y), on=on, workers=3, optimizer=optimizer, **HOW)
     assert_as_here(net, history, here, alone)
+
+
+@pytest.mark.parametrize("on", ENGINES, indirect=True)
+def test_what_a_step_costs_is_said_first(on: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    here, net = network(dropout=0.2), network(dropout=0.2)
+    alone = here.fit(X, Y, sample_weight=WEIGHTS, **HOW)
+    history = distributed.fit(net, (X, Y, WEIGHTS), on=on, workers=2, **{**HOW, "verbose": 1})
+    assert_as_here(net, history, here, alone)  # trying steps changes nothing
+    said = capsys.readouterr().err
+    assert re.match(
+        r"5-7-2, batch 24, 2 workers: about [\d.,]+ ms a step, of which the exchange takes "
+        r"\d+%; one machine would take [\d.,]+ ms",
+        said,
+    ), said
 
 
 @pytest.mark.parametrize("on", ENGINES[:1], indirect=True)

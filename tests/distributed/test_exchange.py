@@ -22,7 +22,8 @@ from chainrule.distributed.messages import PeerError, listening, receive, send, 
 from chainrule.engines import Failure
 from chainrule.engines.base import Sums
 from chainrule.engines.tree import folded, tree_sum
-from tests.distributed.meshes import SECRET, Between, some, together
+from tests.distributed.meshes import SECRET, some, together
+from tests.distributed.proxy import Proxy
 
 
 @given(st.integers(1, 40), st.data())
@@ -109,11 +110,11 @@ def test_a_worker_that_is_silent() -> None:
     assert together(2, 2, 100, act, timeout=0.2) == [True, True]
 
 
-# Of worker 1's bytes the first 80 or so greet; half of the 60,001 numbers follows, and half a sum.
+# Of the bytes of both workers the first 80 or so greet; halves of 60,001 numbers follow, and sums.
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("after", [150, 50_000, 119_000, 130_000, 225_000])
-@pytest.mark.parametrize("hangs", [False, True])
-def test_a_connection_that_is_cut_or_hangs(after: int, hangs: bool, dtype: str) -> None:
+@pytest.mark.parametrize("after", [20_000, 100_000, 238_000, 260_000, 450_000])
+@pytest.mark.parametrize("way", ["cut", "hold"])
+def test_a_connection_that_is_cut_or_hangs(after: int, way: str, dtype: str) -> None:
     def act(mesh: Mesh, mine: range, rank: int) -> Any:
         try:
             return mesh.sum(some(list(mine), 60_001, dtype), range(4), 4, 0)[0].g
@@ -121,9 +122,13 @@ def test_a_connection_that_is_cut_or_hangs(after: int, hangs: bool, dtype: str) 
             return str(error)
 
     like = np.empty(60_001, dtype)
-    with Between(after * like.itemsize // 4, hangs=hangs) as between:
-        found = together(2, 4, 60_001, act, between, like=like, timeout=0.5)
-    assert isinstance(found[0], str)  # worker 0 lacks bytes
+    count = after * like.itemsize // 4
+
+    def between(proxy: Proxy) -> None:
+        proxy.after(count, getattr(proxy, way))
+
+    found = together(2, 4, 60_001, act, between, like=like, timeout=0.5)
+    assert any(isinstance(result, str) for result in found)
     expected = tree_sum(some([0, 1, 2, 3], 60_001, dtype), 4).g
     for rank, result in enumerate(found):
         if isinstance(result, str):
@@ -132,31 +137,47 @@ def test_a_connection_that_is_cut_or_hangs(after: int, hangs: bool, dtype: str) 
             assert (result == expected).all()
 
 
-@pytest.mark.parametrize("hangs", [False, True])
-def test_a_connection_that_is_cut_before_it_says_whose(hangs: bool) -> None:
+@pytest.mark.parametrize("way", ["cut", "hold"])
+def test_a_connection_that_is_cut_before_it_says_whose(way: str) -> None:
     def act(mesh: Mesh, mine: range, rank: int) -> None:
         with pytest.raises(PeerError, match="worker 0"):
             mesh.sum(some(list(mine), 3), range(2), 2, 0)
 
-    with (
-        Between(5, hangs=hangs) as between,
-        pytest.raises(PeerError, match="not all workers have come within"),
-    ):
-        together(2, 2, 3, act, between, timeout=0.5)
+    with pytest.raises(PeerError, match="not all workers have come within"):
+        together(2, 2, 3, act, lambda p: p.after(5, getattr(p, way)), timeout=0.5)
 
 
-@pytest.mark.parametrize("after", [96, 130, 20_000])
-def test_garbage_in_the_middle(after: int) -> None:
-    def act(mesh: Mesh, mine: range, rank: int) -> None:
-        def steps() -> None:
-            for step in range(3):  # numbers may be anything, but not the head of the next step
-                mesh.sum(some(list(mine), 60_001), range(2), 2, step)
+@pytest.mark.parametrize("size", [3, 60_001])
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"\xff" * 1_000_000, "worker 1 is at step -1 of generation -1"),
+        (b"\xff" * 10, "worker 1 is gone"),
+        (b"", "worker 1 is gone"),
+    ],
+    ids=["garbage", "half a head", "nothing"],
+)
+def test_a_worker_that_greets_and_then(data: bytes, expected: str, size: int) -> None:
+    with listening("127.0.0.1") as listener:
+        port = listener.getsockname()[1]
+        other = tuned(socket.create_connection(("127.0.0.1", port)), 5.0)
 
-        with pytest.raises(PeerError, match="worker"):
-            steps()
+        def talk() -> None:
+            with other, contextlib.suppress(OSError):
+                send(other, "peer", rank=1, secret=SECRET, generation=1)
+                other.sendall(data)
+                other.shutdown(socket.SHUT_WR)
+                while other.recv(4096):
+                    pass
 
-    with Between(after, hangs=True, garbage=True) as between:
-        together(2, 2, 60_001, act, between, timeout=0.5)
+        thread = threading.Thread(target=talk)
+        thread.start()
+        peers = [Peer("127.0.0.1", port, range(1)), Peer("127.0.0.1", 1, range(1, 2))]
+        mesh = Mesh(0, peers, listener, SECRET, 1, 5.0, np.empty(size))
+        with pytest.raises(PeerError, match=expected):
+            mesh.sum({0: Sums(1.0, 2.0, np.ones(size))}, range(2), 2, 0)
+        mesh.close()
+        thread.join()
 
 
 @pytest.mark.parametrize(

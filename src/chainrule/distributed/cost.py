@@ -26,9 +26,11 @@ from chainrule.equations.feedforward import FeedForward
 HERE = 1.8e9  # bytes a second between two processes of a machine
 NETWORK = 1.25e9  # bytes a second of a network of 10 Gbit/s
 _SHORT = 3 << 16  # bytes that a worker sends at most, where whole vectors go to all others
-_MEETING = 80e-6  # seconds of an exchange besides its bytes: Python, system calls, waking up
-_PEER = 100e-6  # seconds for each other worker
+_MEETING = 200e-6  # seconds of an exchange besides its bytes: Python, system calls, waking up
+_PEER = 45e-6  # seconds for each other worker
 _WORTH = 1.2  # times as fast as one machine
+_UNEVEN = 0.05  # of the time that workers compute, the first ones wait for the last
+_POOL = 1 << 26  # bytes of samples that a trial holds at most
 _WHILE = 0.2  # seconds in which steps are tried
 
 
@@ -105,51 +107,60 @@ def predicted(
     """Return what a step costs.
 
     Args:
-        parts: Seconds of the parts of a step on a worker, while all workers compute.
+        parts: Seconds of the parts of a step on a worker, while all processors compute.
         micro_batches: M.
         workers: N.
         size: Bytes of the parameters.
         bandwidth: Bytes a second between two workers.
-        processors: How many the workers share in the exchange; None if each has its own.
+        processors: How many the workers share; None if each has its own.
         alone: Seconds of the parts on one machine, if those are others.
     """
     most = math.ceil(micro_batches / workers)
     turns = max(1.0, workers / (processors or workers))
+    compute = turns * (most * parts.micro + (most - 1) * parts.addition)
+    waited = _UNEVEN * compute if workers > 1 else 0.0
     return Cost(
-        most * parts.micro + (most - 1) * parts.addition,
-        turns * exchange(workers, size, bandwidth, parts.addition),
-        parts.update,
+        compute,
+        turns * exchange(workers, size, bandwidth, parts.addition) + waited,
+        turns * parts.update,
         (alone or parts).alone(micro_batches),
     )
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Steps to try, of so many micro-batches; ``samples`` are those of one micro-batch."""
+    """Steps to try, of so many micro-batches, by a worker that holds so many rows.
+
+    ``samples`` are those of one micro-batch; others have as many rows, and cost as much.
+    """
 
     network: FeedForward
     plan: Plan
     engine: str
     samples: Samples
     micro_batches: int
+    held: int
 
 
 def tried(trial: Trial, _: object = None, threads: int | None = None) -> Parts:
     """Return the seconds of the parts of a step, means of the steps of a while: a task of a place.
 
-    Steps are taken as a worker takes them, on a copy, with rows in a new order and the sums of all
-    micro-batches in memory. ``threads`` are those of a step, by default the network's.
+    Steps are taken as a worker takes them, on a copy, with rows in a new order. ``threads`` are
+    those of a step, by default the network's.
     """
     network, rows = deepcopy(trial.network), len(trial.samples)
     network.threads = threads or network.threads
     plain = Plan(trial.plan.optimizer, trial.plan.batch_size, trial.plan.clip_norm)
     engine = choose(trial.engine, network, plain)
     state = State(slots=trial.plan.optimizer.start(network.parameters))
-    samples = trial.samples.some(np.tile(np.arange(rows), trial.micro_batches))
-    orders = np.random.default_rng(0).permutation(len(samples)).reshape(-1, rows)
+    most = _POOL // max(1, trial.samples.X[0].nbytes)
+    pool = max(rows, min(trial.held, most) // rows * rows)  # larger than a cache, if they are
+    samples = trial.samples.some(np.arange(pool) % rows)
+    rng = np.random.default_rng(0)
     found, begun = list[tuple[float, float, float]](), perf_counter()
-    tree = Tree(network.parameters, len(orders))
+    tree = Tree(network.parameters, trial.micro_batches)
     while len(found) < 2 or perf_counter() - begun < _WHILE:
+        orders = rng.integers(pool, size=(trial.micro_batches, rows))
         computing, start = 0.0, perf_counter()
         tree.begin()
         for k, order in enumerate(orders):
@@ -170,9 +181,9 @@ def said(network: FeedForward, plan: Plan, workers: int, cost: Cost) -> str:
     shape = "-".join(map(str, network.sizes))
     many = f"{workers} workers" if workers != 1 else "1 worker"
     text = (
-        f"{shape}, batch {plan.batch_size:,}, {many}: about {cost.step * 1e3:.2g} ms a step, of "
+        f"{shape}, batch {plan.batch_size:,}, {many}: about {_ms(cost.step)} ms a step, of "
         f"which the exchange takes {cost.exchange / cost.step:.0%}; one machine would take "
-        f"{cost.alone * 1e3:.2g} ms"
+        f"{_ms(cost.alone)} ms"
     )
     if workers > 1 and cost.speedup < _WORTH:
         text += (
@@ -180,6 +191,10 @@ def said(network: FeedForward, plan: Plan, workers: int, cost: Cost) -> str:
             f"{plan.micro_batches}) on one machine, which gives the same bits"
         )
     return text
+
+
+def _ms(seconds: float) -> str:
+    return f"{float(f'{seconds * 1e3:.2g}'):,g}"
 
 
 def bytes_of(network: FeedForward) -> int:

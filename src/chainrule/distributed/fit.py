@@ -175,12 +175,14 @@ def _pays(place: Place, task: Task, cut: Cut, workers: int, local: bool) -> str:
     network, plan, parts = task.network, task.plan, cut.micro_batches
     rows = cut.shard(0)[: cut.rows]
     samples = task.samples.some(np.arange(rows.start, rows.stop))
-    trial = cost.Trial(network, plan, network.requested_engine, samples, -(-parts // workers))
-    alone = cost.tried(replace(trial, micro_batches=parts))
-    there = [o.result for o in place.run(cost.tried, trial, range(workers)) if o.error is None]
+    trial = cost.Trial(network, plan, network.requested_engine, samples, parts, cut.n)
+    alone, shared = cost.tried(trial), processors() if local else None
+    trial = replace(trial, micro_batches=-(-parts // workers), held=cut.n // workers)
+    trying = range(min(workers, shared or workers))
+    there = [o.result for o in place.run(cost.tried, trial, trying) if o.error is None]
     found = cost.predicted(
         cost.Parts.mean(there or [alone]), parts, workers, cost.bytes_of(network),
-        cost.HERE if local else cost.NETWORK, processors() if local else None, alone,
+        cost.HERE if local else cost.NETWORK, shared, alone,
     )  # fmt: skip
     return cost.said(network, plan, workers, found)
 
