@@ -53,7 +53,7 @@ def table(run: Run) -> pd.DataFrame:
     ids=" ".join,
 )
 def test_the_same_model_whoever_reads_the_rows(
-    how: tuple[str, ...], table: pd.DataFrame, run: Run, monkeypatch: Any,  # noqa: F811
+    how: tuple[str, ...], table: pd.DataFrame, run: Run, monkeypatch: Any,
 ) -> None:  # fmt: skip
     how = (*how, "--micro-batches", "4", "--epochs", "3", "--no-plot", "--hidden", "5", "--out")
     whole = training.prepare
