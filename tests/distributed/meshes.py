@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.distributed.exchange import Mesh, Peer
 from chainrule.distributed.messages import listening
-from chainrule.engines.micro import Sums
+from chainrule.engines.base import Sums
 
 SECRET = "known to all"
 

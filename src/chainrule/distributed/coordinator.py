@@ -35,7 +35,8 @@ from chainrule.distributed.messages import (
 from chainrule.distributed.states import Start, shard_of, state_of
 from chainrule.distributed.worker import Job, serve
 from chainrule.engines import Engine, Epoch, EpochResult, Failure, State, go_on
-from chainrule.engines.base import Through, check_state, mean_loss
+from chainrule.engines.base import check_state, mean_loss
+from chainrule.engines.through import Through
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.places import Place

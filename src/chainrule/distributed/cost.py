@@ -18,8 +18,8 @@ from time import perf_counter
 import numpy as np
 
 from chainrule.engines import choose
-from chainrule.engines.base import Plan, State
-from chainrule.engines.micro import Sums, micro_batch, update
+from chainrule.engines.base import MicroBatch, Plan, State
+from chainrule.engines.tree import Tree
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 
@@ -148,19 +148,20 @@ def tried(trial: Trial, _: object = None, threads: int | None = None) -> Parts:
     samples = trial.samples.some(np.tile(np.arange(rows), trial.micro_batches))
     orders = np.random.default_rng(0).permutation(len(samples)).reshape(-1, rows)
     found, begun = list[tuple[float, float, float]](), perf_counter()
+    tree = Tree(network.parameters, len(orders))
     while len(found) < 2 or perf_counter() - begun < _WHILE:
-        sums, start = list[Sums](), perf_counter()
+        computing, start = 0.0, perf_counter()
+        tree.begin()
         for k, order in enumerate(orders):
-            sums.append(micro_batch(engine, network, samples.some(order), trial.plan, k))
-        computed = perf_counter()
-        total = sums[0]
-        for other in sums[1:]:
-            total = total.add(other)
-        added = perf_counter()
-        update(network, trial.plan, state, total, 0.0)
+            g, before = tree.array(), perf_counter()
+            sums = engine.gradient(network, MicroBatch(samples.some(order), rows, k), g)
+            computing += perf_counter() - before
+            tree.put(k, sums)
+        total, added = tree.nodes()[0], perf_counter()
+        engine.apply(network, trial.plan, state, total, 0.0)
         ended = perf_counter()
-        adding = (added - computed) / max(1, len(sums) - 1)
-        found.append(((computed - start) / len(sums), adding, ended - added))
+        adding = (added - start - computing) / max(1, len(orders) - 1)
+        found.append((computing / len(orders), adding, ended - added))
     return Parts.mean([Parts(*parts) for parts in found[1:]])  # the first one wakes all up
 
 
