@@ -121,7 +121,9 @@ def test_the_command_line(
 
 
 @pytest.mark.needs("s3")
-def test_a_bucket_that_does_not_exist(s3: Any) -> None:
+def test_a_bucket_that_does_not_exist(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     net = network()
     before = net.parameters.copy()
     called: list[Any] = []
@@ -130,6 +132,11 @@ def test_a_bucket_that_does_not_exist(s3: Any) -> None:
     assert not called
     np.testing.assert_array_equal(net.parameters, before)
     assert s3.ls("") == ["bucket"]
+    monkeypatch.chdir(tmp_path)
+    Path("data.csv").write_text("a,y\n" + "".join(f"{i},{i * i}\n" for i in range(60)))
+    command = ["train", "data.csv", "--target", "y", "--out", "m", "--checkpoint", "s3://none/run"]
+    assert main(command) == 2
+    assert "s3://none/run: The specified bucket does not exist" in capsys.readouterr().err
 
 
 def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ class Found:
         """Find how rows are weighed, and bring the targets here to it.
 
         Raises ValueError for weights that leave nothing to learn from, or are too far apart, and
-        for class weights of targets that are no classes.
+        for class weights of targets that are not classes.
         """
         facts = self._facts.values()
         most, least = max(f.most for f in facts), min(f.least for f in facts)

@@ -56,7 +56,11 @@ def listed(folder: str) -> list[str]:
     if is_remote(folder):
         system, path = system_of(folder)
         system.invalidate_cache()
-        return sorted(name[len(path) :].lstrip("/") for name in system.find(path))
+        try:
+            found = system.find(path)
+        except FileNotFoundError as error:  # of a bucket
+            raise FileNotFoundError(2, str(error), folder) from None
+        return sorted(name[len(path) :].lstrip("/") for name in found)
     return sorted(
         os.path.relpath(os.path.join(at, name), folder).replace(os.sep, "/") + mark
         for at, folders, files in os.walk(folder)

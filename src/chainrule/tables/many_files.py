@@ -17,7 +17,6 @@ from chainrule.tables.opening import open_address
 from chainrule.tables.source import Reading, Source, T, TableError, counted
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -63,7 +62,7 @@ class Files(Source):
                 count += batch.num_rows
 
     def each(
-        self, task: Callable[[Source, Any], T], cut: NDArray[np.bool_] | None = None
+        self, task: Callable[[Source, Any], T], cut: NDArray[Any] | None = None
     ) -> Iterator[T]:
         """Yield what a task returns for each file, in their order, from the workers."""
         ends = [0]

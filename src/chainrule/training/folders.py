@@ -33,7 +33,7 @@ class Folder(Protocol):
         ...
 
     def file(self, name: str) -> AbstractContextManager[str]:
-        """Give the path of a file on this machine; errors of the block name the file."""
+        """Open a file by its path on this machine; errors of the block name the file."""
         ...
 
     def write(self, name: str, content: bytes) -> None:

@@ -91,7 +91,8 @@ def fit_many(
         metrics: As in `Network.fit`; an empty list measures nothing, and is the fastest.
         callbacks: Callbacks, of which each network gets a copy of its own, and functions, which
             are called with the `Run` of each network after each of its epochs.
-        checkpoint: A folder in which the run of each network is kept, in a folder with its number.
+        checkpoint: A folder, or an address of fsspec such as "s3://bucket/run", in which the run of
+            each network is kept, in a folder with its number.
         every: As in `Network.fit`.
         keep: As in `Network.fit`.
         resume: As in `Network.fit`.
