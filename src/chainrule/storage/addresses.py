@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import posixpath
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
@@ -34,6 +32,8 @@ def found(patterns: Sequence[str]) -> list[str]:
 
     Raises ValueError for a pattern that fits no file, and FileNotFoundError.
     """
+    import glob
+
     files: dict[str, None] = {}
     for pattern in patterns:
         if is_remote(pattern):
@@ -125,6 +125,8 @@ def written(file: str) -> Iterator[IO[bytes]]:
             yield opened
         return
     system, path = system_of(file)
+    import tempfile  # for addresses
+
     with tempfile.TemporaryDirectory(prefix="chainrule-") as folder:
         temporary = os.path.join(folder, "file")
         with open(temporary, "wb") as opened:

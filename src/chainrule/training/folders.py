@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol
@@ -152,6 +151,8 @@ class _There:
         content = addresses.read(address)
         if content is None:
             raise FileNotFoundError(2, "No such file or directory", address)
+        import tempfile  # for addresses
+
         with tempfile.TemporaryDirectory(prefix="chainrule-") as folder:
             path = os.path.join(folder, name)
             with open(path, "wb") as file:
