@@ -23,6 +23,7 @@ from chainrule.equations.data import Samples
 
 SMALL = 192 * 1024  # bytes of parameters with which dW may be summed by halves of the batch
 CACHED = 1 << 20  # and up to which samples may be shared out
+PANEL = 64  # units, with AVX-512
 CORES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -39,7 +40,13 @@ def costs(case: Case, most: int) -> tuple[float, float, int]:
     if by_halves and most == 2:
         return case.step_flops, 4.0 * sum(W), 1
     handed = sum(W) + sum(W[1:])
-    by_samples = by_halves or (sum(W) * 4 <= CACHED and handed <= case.batch * sum(case.sizes[1:]))
+    wide = [n for n in case.sizes[1:] if n > PANEL]
+    even = bool(wide) and all(n % (2 * PANEL) == 0 for n in wide)
+    by_samples = (
+        by_halves
+        or (sum(W) * 4 <= SMALL and not even)
+        or (sum(W) * 4 <= CACHED and handed <= case.batch * sum(case.sizes[1:]))
+    )
     numbers = (sum(W) if by_samples else 0) + sum(W[1:]) + (sum(W) if by_halves else of_samples)
     return case.step_flops, 4.0 * numbers, 2 if by_samples else 2 * len(W) + 1
 

@@ -126,6 +126,20 @@ def test_one_thread_is_taken_while_cores_are_busy(most: int) -> None:
     assert machine.share(1, since) > 0.97
 
 
+@pytest.mark.parametrize("most", [2, 4])
+def test_good_moments_of_a_busy_machine_cost_little(most: int) -> None:
+    """A trial meets cores that are free, which they are not a moment later."""
+
+    def speed(threads: int, now: float) -> float:
+        free = now % 0.013 < 0.003
+        return 100e-6 if threads == 1 else 60e-6 if free else 650e-6
+
+    machine = Machine(speed, most, most).run(0.3)
+    started, begun = machine.steps, machine.now
+    machine.run(5.0)
+    assert (machine.steps - started) * 100e-6 / (machine.now - begun) > 0.7
+
+
 def test_a_moment_s_disturbance_changes_little() -> None:
     speed = ideal(100e-6, 2e-6)
     machine = Machine(speed, 4, 4, noise=0.05).run(0.3)
