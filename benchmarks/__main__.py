@@ -34,12 +34,20 @@ _SHAPES = """\
 
 The same by gradient descent, beside JAX and NumPy alone."""
 _PREDICTION = "## Prediction"
+_THREADS = """\
+## Two threads, and neighbours
+
+`python -m benchmarks.threads`: what a second thread gains, beside one thread and as a share of the
+matrix peak of the same round. `python -m benchmarks.neighbours`: steps right after another
+library's product in the same process. `python -m benchmarks.calls`: a call of `fit` beside its
+steps."""
+_OF_THREADS = ("threads", "neighbours", "calls")
 
 
-def explanations(quick: bool) -> tuple[str, int]:
-    """Measure explanations in a process of their own; give what it printed and its status."""
-    tables.progress("explanations")
-    command = [sys.executable, "-m", "benchmarks.explain", *(["--quick"] if quick else [])]
+def printed(module: str, *options: str) -> tuple[str, int]:
+    """Measure in a process of its own; return what it printed and its status."""
+    tables.progress(module)
+    command = [sys.executable, "-m", f"benchmarks.{module}", *options]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return (ended.stdout or ended.stderr).rstrip(), ended.returncode
 
@@ -49,7 +57,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure everything.")
     tables.add_options(parser)
     given = parser.parse_args()
-    explained, status = explanations(given.quick)
+    explained, status = printed("explain", *(["--quick"] if given.quick else []))
     trained = training.measure(training.Options(given.quick, given.only))
     predicted = prediction.measure(given.quick, given.only)
     measured = [trained]
@@ -57,6 +65,7 @@ def main() -> int:
     if not (given.quick or given.only):
         measured.append(training.measure(training.Options(shapes=True)))
         parts += [_SHAPES, training.report(measured[1])]
+        parts += [_THREADS, *(f"```text\n{printed(name)[0]}\n```" for name in _OF_THREADS)]
     fitted = estimators.measure(given.quick, given.only)
     parts += ["## In place of scikit-learn", estimators.report(fitted)]
     parts += ["## Explanations", f"```text\n{explained}\n```"]

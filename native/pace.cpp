@@ -47,7 +47,9 @@ std::int64_t Pace::steps(double guess) const {
     const double pace = of[way];
     const double count = pace == 0            ? first_stretch / guess
                          : trying && ways > 1 ? trial / trial_parts / pace
-                                              : stretch / pace;
+                         // on a busy machine what a trial found may be over already
+                         : spent < stretch && ways > 1 ? first_stretch / pace
+                                                       : stretch / pace;
     return count < 1 ? 1 : count > most_steps ? std::int64_t(most_steps) : static_cast<std::int64_t>(count);
 }
 

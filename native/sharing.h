@@ -58,11 +58,16 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
     // By samples threads meet twice a step, and hand each other W; by units they meet at each layer, keep to
     // their own units' parameters, and hand each other a and delta.
     double handed = 0, of_samples = 0;
+    bool wide = false, even = true; // layers of several panels; which two threads share evenly
     for (int l = 1; l <= L_; ++l) {
+        wide = wide || layers_[l].F.count() > 1;
+        even = even && (layers_[l].F.count() == 1 || layers_[l].out % (2 * panel_width<T>) == 0);
         handed += double(layers_[l].F.size()) + (l > 1 ? double(layers_[l].B.size()) : 0);
         of_samples += double(n) * layers_[l].out;
     }
-    by_samples_ = halves_ || (parameters_ * sizeof(T) <= cached_network && handed <= of_samples);
+    const std::size_t bytes = parameters_ * sizeof(T);
+    by_samples_ = halves_ || (bytes <= small_network && !(wide && even)) ||
+                  (bytes <= cached_network && handed <= of_samples);
 
     most_threads_ = threads_ = tiny_ || flops_ < threads_pay_step ? 1 : larger(1, plan.threads);
     share_out();

@@ -71,8 +71,8 @@ public:
     int most_threads() const override { return most_threads_; }
     int likely_threads() const override {
         // W (where threads share samples, not units), W once more for the backward pass, and what dW needs.
-        if (halves_ && most_threads_ == 2) // half of dW, as it lies; each has parameters of its own
-            return chainrule::likely_threads({flops_, parameters_ * sizeof(T) * 0.5, 1}, 2);
+        if (halves_ && most_threads_ == 2) // dW alone; each has parameters of its own
+            return chainrule::likely_threads({flops_, double(parameters_) * sizeof(T), 1}, 2);
         double numbers = by_samples_ ? double(parameters_) : 0, of_samples = 0;
         for (int l = 1; l <= L_; ++l) {
             if (l > 1) numbers += double(layers_[l].B.size());
