@@ -95,6 +95,7 @@ def test_an_address_gives_the_bits_of_this_process(way: str, cluster: Live, file
         on, env = "ray://auto", {"RAY_ADDRESS": cluster.inside}
     run = called(cluster, on, files, **env)
     assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout.splitlines()[-1]) == {"codes": [0], "digests": digests(None)}
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found == {"codes": [0], "digests": digests(None)}, run.stderr
     out = {file.name: len(pd.read_csv(file)) for file in (files / "out").glob("*.csv")}
     assert out == {"0.csv": 30, "1.csv": 30}
