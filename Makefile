@@ -158,7 +158,7 @@ installs: $(READY)-test ## install without a compiler, and without the core, and
 	@PYTHON=$(BIN)/python native/installs.sh
 
 .PHONY: cluster-torture
-cluster-torture: $(READY)-test ## kill workers of Dask and Ray at 50 random moments of a training each
+cluster-torture: $(READY)-test ## make 50 faults of every kind in a training on Dask, and on Ray, and look at its bits
 	@$(PIP) 'distributed>=2025.1' 'ray>=2.44' psutil
 	@$(BIN)/python -m tests.distributed.torture --on dask --kills 50
 	@$(BIN)/python -m tests.distributed.torture --on ray --kills 50

@@ -29,7 +29,7 @@ from chainrule.distributed import cost
 from chainrule.distributed.exchange import Mesh, Peer
 from chainrule.distributed.messages import listening
 from chainrule.engines import Plan
-from chainrule.engines.micro import Sums
+from chainrule.engines.base import Sums
 from chainrule.equations.data import Samples
 from chainrule.places import Place, opened, processors
 

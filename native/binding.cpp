@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "applying.h"
 #include "arrays.h"
 #include "core.h"
 #include "epoch.h"
@@ -308,6 +309,37 @@ private:
     std::unique_ptr<Core> core_;
 };
 
+// The rule of an optimiser, for gradients that others have computed.
+class RuleHandle {
+public:
+    RuleHandle(bool single, int optimizer, double momentum, double decay, double beta1, double beta2,
+               double epsilon, double weight_decay, int threads)
+        : single_(single), plan_(plan_of(optimizer, momentum, decay, beta1, beta2, epsilon, weight_decay, 0, false,
+                                         std::numeric_limits<double>::infinity(), 1, 0, threads)),
+          applying_(plan_, single, instruction_set()) {}
+
+    bool apply(Flat theta, const std::vector<Flat>& slots, Flat g, std::int64_t t, double eta, double scale) {
+        const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();
+        const std::size_t n = theta.shape(0);
+        require(theta.dtype() == own && g.dtype() == own && g.shape(0) == n, "theta and g do not fit");
+        require(slots.size() == std::size_t(slot_count(plan_.optimizer)),
+                "the number of slots is not that of the optimizer");
+        require(t >= 1, "steps are counted from 1");
+        void* slot_pointers[2] = {nullptr, nullptr};
+        for (std::size_t i = 0; i < slots.size(); ++i) {
+            require(slots[i].dtype() == own && slots[i].shape(0) == n, "a slot does not fit theta");
+            slot_pointers[i] = slots[i].data();
+        }
+        nb::gil_scoped_release released;
+        return applying_.run(t, eta, scale, static_cast<std::int64_t>(n), theta.data(), slot_pointers, g.data());
+    }
+
+private:
+    bool single_;
+    PlanSpec plan_;
+    Applying applying_;
+};
+
 using Rows2 = nb::ndarray<nb::c_contig, nb::device::cpu, nb::ndim<2>>; // of either dtype
 using Rows3 = nb::ndarray<nb::c_contig, nb::device::cpu, nb::ndim<3>>;
 
@@ -532,6 +564,12 @@ NB_MODULE(_native, m) {
     m.attr("DONE") = int(done);
     m.attr("NOT_FINITE") = int(not_finite);
 
+    nb::class_<RuleHandle>(m, "Rule")
+        .def(nb::init<bool, int, double, double, double, double, double, double, int>(), nb::kw_only(),
+             nb::arg("single"), nb::arg("optimizer"), nb::arg("momentum"), nb::arg("decay"), nb::arg("beta1"),
+             nb::arg("beta2"), nb::arg("epsilon"), nb::arg("weight_decay"), nb::arg("threads"))
+        .def("apply", &RuleHandle::apply, nb::arg("theta").noconvert(), nb::arg("slots").noconvert(),
+             nb::arg("g").noconvert(), nb::arg("t"), nb::arg("eta"), nb::arg("scale"));
     nb::class_<TrainerHandle>(m, "Trainer")
         .def(nb::init<const Layers&, bool, int, double, bool, int, double, double, double, double, double, double,
                       double, bool, double, std::int64_t, std::uint64_t, int, const std::optional<Programs>&,

@@ -53,7 +53,7 @@ template <class T> std::ptrdiff_t Trainer<T>::place(const Item& item) const {
 // All of dW over one half of the batch, by the thread that carried it through the layers.
 template <class T> void Trainer<T>::gradient_of_half(const Batch& b, int half) {
     for (int i = 0; i < n_items_ && !abort_.load(std::memory_order_relaxed); ++i)
-        gradient_chunk(b, items_[i], part_of(b.n, half, 2), half_[half].get() + place(items_[i]), half);
+        gradient_chunk(b, items_[i], part_of(b.n, half, 2), half_[b.side][half].get() + place(items_[i]), half);
 }
 // A chunk of dW over the whole batch.
 template <class T> const T* Trainer<T>::gradient(const Batch& b, int index, int thread) {
@@ -66,7 +66,7 @@ template <class T> const T* Trainer<T>::gradient(const Batch& b, int index, int 
     const T* halves[2];
     for (int half = 0; half < 2; ++half) {
         T* to = dW + half * chunk_size<T>;
-        halves[half] = threads_ == 2 ? half_[half].get() + place(item) : to;
+        halves[half] = threads_ == 2 ? half_[b.side][half].get() + place(item) : to;
         if (threads_ != 2) gradient_chunk(b, item, part_of(b.n, half, 2), to, thread);
     }
     const std::ptrdiff_t count =
@@ -77,24 +77,32 @@ template <class T> const T* Trainer<T>::gradient(const Batch& b, int index, int 
 }
 
 template <class T> void Trainer<T>::update_item(int index, const T* dW, T scale) {
+    const T l2 = static_cast<T>(clip_norm_ > 0 ? 0 : l2_of_step_); // with clipping it is in dW already
     const Item& item = items_[index];
-    Layer<T>& layer = layers_[item.layer];
+    const auto own = held(layers_[item.layer], 0);
+    update_item(item, own, [&](T* w, T* s1, T* s2, std::ptrdiff_t from, std::ptrdiff_t n, bool decays) {
+        update<T>(w, s1, s2, dW + from, n, scale, decays ? l2 : T(0), hyper_, rule_);
+    });
+}
+// Calls f(w, s1, s2, from, count, are weights) for the weights of a chunk and for its biases.
+template <class T>
+template <class F>
+CR_INLINE void Trainer<T>::update_item(const Item& item, const Held& held, F&& f) {
+    const Layer<T>& layer = layers_[item.layer];
     const int width = layer.F.width(item.panel);
     const std::ptrdiff_t at = layer.F.offset(item.panel) + std::ptrdiff_t{item.first_row} * width;
     const int weight_rows = smaller(item.last_row, layer.in) - item.first_row;
     const std::ptrdiff_t weights = std::ptrdiff_t{weight_rows} * width;
     const std::ptrdiff_t biases = std::ptrdiff_t{item.last_row - item.first_row - weight_rows} * width;
-    T* w = layer.Wf.get() + at;
-    T* s1 = layer.s1.get() + at;
-    T* s2 = layer.s2.get() + at;
-    const T l2 = static_cast<T>(clip_norm_ > 0 ? 0 : l2_of_step_); // with clipping it is in dW already
-    update<T>(w, s1, s2, dW, weights, scale, l2, hyper_, rule_);
-    if (biases)
-        update<T>(w + weights, s1 + weights, s2 + weights, dW + weights, biases, scale, T(0), hyper_, rule_);
+    T* w = held.Wf + at;
+    T* s1 = held.s1 + at;
+    T* s2 = held.s2 + at;
+    f(w, s1, s2, std::ptrdiff_t{0}, weights, true);
+    if (biases) f(w + weights, s1 + weights, s2 + weights, weights, biases, false);
     if (item.layer > 1)
-        refresh_backward<T>(layer.Wf.get() + layer.F.offset(item.panel), width, layer.F.real(item.panel),
+        refresh_backward<T>(held.Wf + layer.F.offset(item.panel), width, layer.F.real(item.panel),
                             item.panel * panel_width<T>, item.first_row, item.first_row + weight_rows, layer.B,
-                            layer.Wb.get());
+                            held.Wb);
 }
 
 template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {

@@ -31,6 +31,33 @@ template <class T> Lanes* make_lanes(const NetworkSpec& network, const PlanSpec&
 template <class T> Lanes* make_lanes(const NetworkSpec&, const PlanSpec&, int) { return nullptr; }
 #endif
 
+template <class T>
+bool rule_step(const PlanSpec& plan, std::int64_t t, double eta, double scale, std::int64_t n, T* w, T* s1, T* s2,
+               const T* g) {
+    const Hyper<T> hyper = hyper_of<T>(plan);
+    const double root = 1 - __builtin_pow(plan.beta2, double(t));
+    const Step<T> step{static_cast<T>(eta), static_cast<T>(eta / (1 - __builtin_pow(plan.beta1, double(t)))),
+                       static_cast<T>(1 / __builtin_sqrt(root)), static_cast<T>(1 - eta * plan.weight_decay)};
+    constexpr int some = 16 * lanes<T>; // numbers: the arrays may lie anywhere, a rule takes whole vectors
+    alignas(64) T own[4][some] = {};
+    T* const given[3] = {w, s1, s2};
+    Vec<T> zero{}; // 0 * x is 0 for every finite x, and NaN for the others
+    for (std::int64_t i = 0; i < n; i += some) {
+        const std::size_t bytes = sizeof(T) * (n - i < some ? n - i : some);
+        for (int k = 0; k < 3; ++k)
+            if (given[k]) std::memcpy(own[k], given[k] + i, bytes);
+        std::memcpy(own[3], g + i, bytes);
+        update<T>(own[0], own[1], own[2], own[3], some, static_cast<T>(scale), T(0), hyper, step);
+        for (int k = 0; k < some; k += lanes<T>)
+            zero += load<T>(own[0] + k) * T(0) + load<T>(own[3] + k) * T(0);
+        for (int k = 0; k < 3; ++k)
+            if (given[k]) std::memcpy(given[k] + i, own[k], bytes);
+    }
+    for (int i = 0; i < lanes<T>; ++i)
+        if (!(zero[i] == T(0))) return false;
+    return true;
+}
+
 // Calls f(x, y) on one vector after another, where y are as many vectors as there are results.
 template <class T, int results, class F> CR_INLINE void on_vectors(std::int64_t n, const T* x,
                                                                    T* const (&to)[results], F&& f) {
@@ -121,6 +148,7 @@ void release_bytes(void* p) { chainrule_release(p); }
 extern const InstructionSet table{
     CR_TEXT(CR_ISA),        CR_VECTOR_BYTES,    make_core<float>,   make_core<double>, make_predictor<float>,
     make_predictor<double>, make_lanes<float>,  make_lanes<double>, read_rows<float>,  read_rows<double>,
+    rule_step<float>,       rule_step<double>,
     activation<float>,      activation<double>, function<float>,    function<double>,  product<float>,
     product<double>,        formula<float>,     formula<double>,    dropout_words};
 

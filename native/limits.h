@@ -26,7 +26,11 @@ constexpr int few_samples = 4;
 constexpr double long_step = 1e9; // operations
 constexpr int rows_between_polls = 4096; // that are gathered, or carried through a tiny network
 
+constexpr std::int64_t applied_at_once = 1 << 14; // parameters, where a gradient comes from elsewhere
+constexpr double threads_pay_applying = 1e5;      // parameters
+
 constexpr std::size_t small_network = 192 * 1024; // bytes of parameters that fit into every core's cache
+constexpr std::size_t cached_network = 1 << 20;   // and into what each has for itself in all
 constexpr std::int64_t cached_data = 512 * 1024;  // bytes of X and y that a second-level cache holds
 // Columns of a^(l-1) are gathered for dW where it has so many rows that lie so far apart in all.
 constexpr int gathered_rows = 512;

@@ -70,17 +70,30 @@ template <class F> CR_INLINE void with_optimizer(Optimizer kind, F&& f) {
     }
 }
 
-// w, s1, s2 and g are whole vectors long; the gradient is scale * g (+ l2 * w on weights).
-template <class T, class N>
-void update(T* w, T* s1, T* s2, const T* g, std::ptrdiff_t count, N scale, N l2, const Hyper<T>& h,
-            const Step<N>& step) {
+// w, s1, s2 and what g(i) reads are whole vectors long; the gradient is scale * g(i) (+ l2 * w on weights).
+template <class T, class N, class G>
+CR_INLINE void update_by(T* w, T* s1, T* s2, G&& g, std::ptrdiff_t count, N scale, N l2, const Hyper<T>& h,
+                         const Step<N>& step) {
     with_optimizer(h.kind, [&](auto kind) CR_LAMBDA_INLINE {
         for (std::ptrdiff_t i = 0; i < count; i += lanes<T>) {
             const Vec<T> w_i = load<T>(w + i);
-            const Vec<T> g_i = load<T>(g + i) * scale + l2 * w_i;
+            const Vec<T> g_i = g(i) * scale + l2 * w_i;
             store<T>(w + i, updated<decltype(kind)::value, T>(w_i, g_i, s1 + i, s2 + i, h, step));
         }
     });
+}
+template <class T, class N>
+void update(T* w, T* s1, T* s2, const T* g, std::ptrdiff_t count, N scale, N l2, const Hyper<T>& h,
+            const Step<N>& step) {
+    const auto at = [g](std::ptrdiff_t i) CR_LAMBDA_INLINE { return load<T>(g + i); };
+    update_by<T>(w, s1, s2, at, count, scale, l2, h, step);
+}
+// The gradient is that of two parts.
+template <class T, class N>
+void update(T* w, T* s1, T* s2, const T* g, const T* more, std::ptrdiff_t count, N scale, N l2, const Hyper<T>& h,
+            const Step<N>& step) {
+    const auto at = [g, more](std::ptrdiff_t i) CR_LAMBDA_INLINE { return load<T>(g + i) + load<T>(more + i); };
+    update_by<T>(w, s1, s2, at, count, scale, l2, h, step);
 }
 
 } // namespace CR_ISA

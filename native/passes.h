@@ -14,10 +14,11 @@ template <class T> void Trainer<T>::forward(const Batch& b, int l, Range samples
     if (rows <= 0) return;
     const T* a_below = a(b, l - 1) + std::ptrdiff_t{samples.first} * below;
     T* z = layer.a.get() + std::ptrdiff_t{samples.first} * layer.ld;
+    const T* W = held(layer, thread).Wf;
     for (int p = panels.first; p < panels.last; ++p) {
         const int width = layer.F.width(p), unit = p * panel_width<T>;
-        panel_product<T>(rows, width / lanes<T>, layer.F.rows, a_below, below, 1,
-                         layer.Wf.get() + layer.F.offset(p), width, z + unit, layer.ld);
+        panel_product<T>(rows, width / lanes<T>, layer.F.rows, a_below, below, 1, W + layer.F.offset(p), width,
+                         z + unit, layer.ld);
         if (l < L_) activate(b, l, samples, unit, width);
         if (poll_ && poll_says_stop(thread)) return;
     }
@@ -98,8 +99,8 @@ template <class T> void Trainer<T>::losses(const Batch& b, Range samples) {
     const Layer<T>& last = layers_[L_];
     for (int i = samples.first; i < samples.last; ++i) {
         T* z = last.a.get() + std::ptrdiff_t{i} * last.ld;
-        C_[i] = row_loss_(z, y_[b.side].get() + std::ptrdiff_t{i} * last.ld,
-                          last.delta.get() + std::ptrdiff_t{i} * last.ld, shares_[b.side][i]);
+        C(b)[i] = row_loss_(z, y_[b.side].get() + std::ptrdiff_t{i} * last.ld,
+                            last.delta.get() + std::ptrdiff_t{i} * last.ld, shares_[b.side][i]);
         if (data_.outputs) {
             std::memcpy(static_cast<T*>(data_.outputs) + row(b.start + i) * last.out, z, sizeof(T) * last.out);
         }
@@ -115,10 +116,11 @@ template <class T> void Trainer<T>::backward(int l, Range samples, Range panels,
     if (rows <= 0) return;
     const T* delta = layer.delta.get() + std::ptrdiff_t{samples.first} * layer.ld;
     T* delta_below = below.delta.get() + std::ptrdiff_t{samples.first} * below.ld;
+    const T* W = held(layer, thread).Wb;
     for (int q = panels.first; q < panels.last; ++q) {
         const int width = layer.B.width(q), unit = q * panel_width<T>;
-        panel_product<T>(rows, width / lanes<T>, layer.out, delta, layer.ld, 1, layer.Wb.get() + layer.B.offset(q),
-                         width, delta_below + unit, below.ld);
+        panel_product<T>(rows, width / lanes<T>, layer.out, delta, layer.ld, 1, W + layer.B.offset(q), width,
+                         delta_below + unit, below.ld);
         const T* kept = (below.keeps_derivative ? below.d.get() : below.a.get()) +
                         std::ptrdiff_t{samples.first} * below.ld + unit;
         T* to = delta_below + unit;

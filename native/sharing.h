@@ -55,16 +55,24 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
         gathers = gathers || layers_[l].gathers;
     }
 
+    // By samples threads meet twice a step, and hand each other W; by units they meet at each layer, keep to
+    // their own units' parameters, and hand each other a and delta.
+    double handed = 0, of_samples = 0;
+    for (int l = 1; l <= L_; ++l) {
+        handed += double(layers_[l].F.size()) + (l > 1 ? double(layers_[l].B.size()) : 0);
+        of_samples += double(n) * layers_[l].out;
+    }
+    by_samples_ = halves_ || (parameters_ * sizeof(T) <= cached_network && handed <= of_samples);
+
     most_threads_ = threads_ = tiny_ || flops_ < threads_pay_step ? 1 : larger(1, plan.threads);
     share_out();
 
     make_side(0);
-    C_.resize(n);
+    C_.resize(2 * std::size_t(n));
     if (l2_ != 0) l2_parts_.resize(n_items_);
     if (clip_norm_ > 0) norm_parts_.resize(n_items_);
     scratch_.resize(std::size_t(threads_) * 2 * chunk_size<T>);
-    if (halves_ && threads_ >= 2)
-        for (Array<T>& half : half_) half.resize(parameters_);
+    if (halves_ && threads_ >= 2) make_own();
     if (gathers) columns_.resize(std::size_t(threads_) * n * chunk_rows_limit<T>);
     columns_of_.resize(threads_);
     barrier_.reset(threads_);
@@ -73,9 +81,7 @@ template <class T> Trainer<T>::Trainer(const NetworkSpec& network, const PlanSpe
 // Decides which thread does what.
 template <class T> void Trainer<T>::share_out() {
     const int n = static_cast<int>(batch_);
-    // Small networks are shared out by samples: two meetings a step, and all layers' parameters fit
-    // into every core's cache. In large ones each thread keeps to its own units' parameters.
-    const bool by_samples = n >= 2 * threads_ && parameters_ * sizeof(T) <= small_network;
+    const bool by_samples = n >= 2 * threads_ && by_samples_;
     all_by_samples_ = true;
     int n_items = 0;
     for (int l = 1; l <= L_; ++l) {

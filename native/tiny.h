@@ -73,8 +73,8 @@ double Trainer<T>::tiny_samples(const Batch& b, const T* x, int ld_x, int first)
                 decltype(cost)::both(a[i], get<T>(y + i * last.ld), c, dC_da);
                 sum += c * share[i];
                 if (data_.watch.sample_losses) {
-                    C_[first + i] = 0;
-                    for (int j = 0; j < last.out; ++j) C_[first + i] += double(c[j]);
+                    C(b)[first + i] = 0;
+                    for (int j = 0; j < last.out; ++j) C(b)[first + i] += double(c[j]);
                 }
                 v[i] = select<T>(real, dC_da * (d[i] * share[i]), Vec<T>{});
             }
@@ -86,7 +86,7 @@ double Trainer<T>::tiny_samples(const Batch& b, const T* x, int ld_x, int first)
     } else {
         for (int i = 0; i < rows; ++i) {
             put<T>(z + i * last.ld, v[i]);
-            C_[first + i] = row_loss_(z + i * last.ld, y + i * last.ld, delta + i * last.ld, share[i]);
+            C(b)[first + i] = row_loss_(z + i * last.ld, y + i * last.ld, delta + i * last.ld, share[i]);
         }
     }
     if (data_.outputs)

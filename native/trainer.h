@@ -44,6 +44,7 @@ template <class T> struct Layer {
     Panels<T> F, B;        // forward and backward panels
     Array<T> Wf, Wb;       // W^T over b; W (not for l = 1, whose input needs no gradient)
     Array<T> s1, s2;       // the optimiser's slots, laid out as Wf
+    Array<T> own_Wf, own_Wb, own_s1, own_s2; // the same, of thread 1 where each has its own (alike.h)
     Array<T> dW;           // only if the gradient's norm is needed before the update
     Array<T> a, delta, d;  // a^(l); delta^(l); m g'(z^(l)) where keeps_derivative
     Split forward, backward; // who computes a^(l); who computes delta^(l-1)
@@ -70,14 +71,15 @@ public:
     int most_threads() const override { return most_threads_; }
     int likely_threads() const override {
         // W (where threads share samples, not units), W once more for the backward pass, and what dW needs.
-        const bool by_samples = parameters_ * sizeof(T) <= small_network;
-        double numbers = by_samples ? double(parameters_) : 0, of_samples = 0;
+        if (halves_ && most_threads_ == 2) // half of dW, as it lies; each has parameters of its own
+            return chainrule::likely_threads({flops_, parameters_ * sizeof(T) * 0.5, 1}, 2);
+        double numbers = by_samples_ ? double(parameters_) : 0, of_samples = 0;
         for (int l = 1; l <= L_; ++l) {
             if (l > 1) numbers += double(layers_[l].B.size());
             of_samples += double(batch_) * (layers_[l].in + layers_[l].out);
         }
         numbers += halves_ ? double(parameters_) : of_samples;
-        return chainrule::likely_threads({flops_, numbers * sizeof(T), by_samples ? 2 : 2 * L_ + 1},
+        return chainrule::likely_threads({flops_, numbers * sizeof(T), by_samples_ ? 2 : 2 * L_ + 1},
                                          most_threads_);
     }
     void use_threads(int threads) override {
@@ -94,6 +96,9 @@ private:
         int n, side; // samples; which of x_, y_, shares_
     };
     Batch batch(std::int64_t step) const;
+    struct Held { // what a thread reads and updates of a layer
+        T *Wf, *Wb, *s1, *s2;
+    };
     std::int64_t row(std::int64_t place) const { return data_.order ? data_.order[place] : place; }
 
     // The parts of a step; `thread` is who asks. Ranges of samples are of rows of the batch.
@@ -111,10 +116,24 @@ private:
     const T* gradient(const Batch& b, int index, int thread);
     std::ptrdiff_t place(const Item& item) const;
     void update_item(int index, const T* dW, T scale);
+    template <class F> void update_item(const Item& item, const Held& held, F&& f);
     void update_all(const Batch& b, int thread);
     bool step(const Batch& b, int thread);
     void make_side(int side);
+    // Each of two threads with parameters of its own (alike.h).
+    void make_own();
+    void bring_own();
+    void step_alike(const Batch& b, int thread);
+    void gradient_alike(const Batch& b, int thread);
+    double update_alike(const Batch& b, int thread);
+    Held held(const Layer<T>& layer, int thread) const {
+        if (alike_ && thread == 1)
+            return {layer.own_Wf.get(), layer.own_Wb.get(), layer.own_s1.get(), layer.own_s2.get()};
+        return {layer.Wf.get(), layer.Wb.get(), layer.s1.get(), layer.s2.get()};
+    }
+
     void prepare_step(const Batch& b);
+    double* C(const Batch& b) const { return C_.get() + b.side * batch_; }
     void sum_losses(const Batch& b);
     void add_to_sums(const Batch& b, double squares);
     bool poll_says_stop(int thread);
@@ -160,6 +179,7 @@ private:
     std::int64_t batch_, parameters_;
     int threads_, most_threads_;
     bool tiny_, all_by_samples_;
+    bool by_samples_; // the layers of several threads' steps, where there are samples enough
     bool halves_; // dW is the sum over the batch's first half plus that over its second
     double flops_;
     Array<Item> items_;
@@ -174,10 +194,11 @@ private:
         double scaled; // the same times a power of two, so that an epoch's sum of it does not overflow
     } weight_[2];
     int epoch_exponent_ = 0; // of the largest weight of the epoch: that power
-    Array<double> C_; // C_i of the batch
+    Array<double> C_; // C_i of the batch, and of the next one
     Array<double> l2_parts_, norm_parts_;
     Array<T> scratch_; // two chunks of dW for each thread
-    Array<T> half_[2]; // dW of each half of the batch, where two threads take one each
+    Array<T> half_[2][2]; // by side: dW of each half of the batch, where two threads take one each
+    bool alike_ = false;  // two threads keep parameters of their own
     Array<T> columns_; // for each thread: the columns of a^(l-1) that a chunk is about, side by side
     Array<Item> columns_of_;
     Array<T> watched_; // for each thread: a chunk of parameters before the update, and its gradient
@@ -186,6 +207,10 @@ private:
     int traced_column_;
 
     Step<T> rule_; // of the step being done
+    struct StepRule {
+        Step<T> step;
+        T l2;
+    } rules_[2]; // by side, where a thread may be a step ahead of the other
     double beta1_power_, beta2_power_;
     double batch_loss_, told_loss_; // without the penalty; with each C_i at most largest_loss_
     std::int64_t run_step_; // steps of the run when `run` was called
@@ -230,10 +255,11 @@ template <class T> void Trainer<T>::prepare_step(const Batch& b) {
 
 template <class T> void Trainer<T>::sum_losses(const Batch& b) {
     batch_loss_ = told_loss_ = 0;
+    const double* of = C(b);
     for (int i = 0; i < b.n; ++i) {
         const double share = shares_[b.side][i];
-        batch_loss_ += share * C_[i];
-        told_loss_ += share * (C_[i] > largest_loss_ ? largest_loss_ : C_[i]);
+        batch_loss_ += share * of[i];
+        told_loss_ += share * (of[i] > largest_loss_ ? largest_loss_ : of[i]);
     }
 }
 
@@ -263,6 +289,7 @@ template <class T> bool Trainer<T>::step(const Batch& b, int thread) {
             losses(b, block);
             for (int l = L_; l > 1; --l) backward(l, block, {0, layers_[l].B.count()}, thread);
         }
+        if (alike_) return step_alike(b, thread), true;
         if (halves_ && threads_ == 2) gradient_of_half(b, thread);
     } else {
         // Threads meet between two parts unless both are shared out by samples.
@@ -319,11 +346,15 @@ std::int64_t Trainer<T>::run(std::int64_t first, std::int64_t count, EpochSums& 
     } else {
         const auto job = [](void* self, int thread) {
             Trainer& t = *static_cast<Trainer*>(self);
+            if (t.alike_ && thread == 1) t.bring_own();
             t.gather_batch(t.batch(t.first_), thread, true);
             t.barrier_.wait();
             for (std::int64_t s = t.first_; s < t.first_ + t.count_; ++s)
                 if (!t.step(t.batch(s), thread)) return;
         };
+        // Whoever watches, or leaves a step in its middle, needs both threads at one place.
+        const WatchData& watch = data_.watch;
+        alike_ = halves_ && threads_ == 2 && !poll_ && !watch.sample_losses && !watch.every && !watch.trace;
         barrier_.reset(threads_);
         run_on_threads(threads_, job, this);
     }
@@ -334,6 +365,7 @@ std::int64_t Trainer<T>::run(std::int64_t first, std::int64_t count, EpochSums& 
 } // namespace CR_ISA
 } // namespace chainrule
 
+#include "alike.h"
 #include "gradient.h"
 #include "parameters.h"
 #include "passes.h"

@@ -53,7 +53,7 @@ template <class T> void Trainer<T>::begin_watch() {
 // The gradient norm is that of n s_i / (sum s) C_i, whose mean over the batch is the loss without penalty.
 template <class T> void Trainer<T>::note_samples(const Batch& b, Range samples, const T* x, int ld_x) const {
     if (!data_.watch.sample_losses) return;
-    for (int i = samples.first; i < samples.last; ++i) data_.watch.sample_losses[b.start + i] = C_[i];
+    for (int i = samples.first; i < samples.last; ++i) data_.watch.sample_losses[b.start + i] = C(b)[i];
     if (!notes_norms(b)) return;
     for (int i = samples.first; i < samples.last; ++i) {
         double total = 0;

@@ -50,6 +50,9 @@ def why_missing(tool: str) -> str | None:
         case "ray":
             there = importlib.util.find_spec("ray") is not None
             hint = "pip install '.[ray]'"
+        case "ray-client":
+            there = all(map(importlib.util.find_spec, ("ray", "grpc")))
+            hint = "pip install 'ray[client]'"
         case "s3":  # what reads and writes S3, and a server for tests
             names = ("s3fs", "moto", "flask", "flask_cors")
             there = all(map(importlib.util.find_spec, names))
@@ -210,6 +213,29 @@ def clusters() -> Iterator[Clusters]:
 def on(clusters: Clusters, request: pytest.FixtureRequest) -> Any:
     """The cluster of an engine; with ``@pytest.mark.parametrize("on", ENGINES, indirect=True)``."""
     return clusters[request.param]
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A server of S3 in this process, with an empty bucket; with ``@pytest.mark.needs("s3")``."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    system = s3fs.S3FileSystem()
+    system.mkdir("bucket")
+    yield system
+    system.rm("bucket", recursive=True)
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
 
 
 @pytest.fixture

@@ -71,9 +71,11 @@ class Command:
             )  # fmt: skip
 
     def says(self, words: str) -> None:
-        """Wait until it has said something."""
+        """Wait until it has said something; AssertionError if it ends without."""
         wait_for(lambda: words in self.text() or self.process.poll() is not None, repr(words))
-        assert words in self.text(), self.text()
+        if words not in self.text():
+            self.kill()
+            raise AssertionError(self.text())
 
     def text(self) -> str:
         """What it has said."""
@@ -107,7 +109,11 @@ class Live:
         self.env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
         self.nodes: list[Command] = []
         self._started = 0
-        self.leader = self.lead(within)
+        try:
+            self.leader = self.lead(within)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
 
     @property
     def address(self) -> str:
@@ -182,13 +188,11 @@ class LiveRay(Live):
     def lead(self, within: Sequence[str] = ()) -> Command:
         """See `Live.lead`."""
         self.gcs = free_port()
-        command = self.command(
+        return self._begun(
             [*within, *self._start(self.host, 0), "--head", "--port", str(self.gcs),
              "--ray-client-server-port", str(self.port), "--include-dashboard", "false",
              "--temp-dir", str(self.folder), "--system-config", '{"worker_niceness": 0}']
         )  # fmt: skip
-        command.says("Ray runtime started.")
-        return command
 
     @property
     def inside(self) -> str:
@@ -197,11 +201,20 @@ class LiveRay(Live):
 
     def work(self, within: Sequence[str] = (), host: str | None = None) -> Command:
         """See `Live.work`."""
-        command = self.command(
-            [*within, *self._start(host or self.host, 1), "--address", self.inside]
-        )
-        self.nodes.append(command)
-        command.says("Ray runtime started.")
+        words = [*within, *self._start(host or self.host, 1), "--address", self.inside]
+        self.nodes.append(self._begun(words))
+        return self.nodes[-1]
+
+    def _begun(self, words: Sequence[str]) -> Command:
+        """Start a node; once more where the machine was so busy that Ray gave it up after 30 s."""
+        for left in (2, 1, 0):
+            command = self.command(words)
+            try:
+                command.says("Ray runtime started.")
+                break
+            except AssertionError:
+                if not left:
+                    raise
         return command
 
     def _start(self, host: str, cpus: int) -> list[str]:

@@ -11,7 +11,7 @@ python=${1:?the Python to install packages for}
 # aiobotocore keeps pip from trying one version after another, and those of botocore with each.
 "$python" -m pip install --quiet --disable-pip-version-check torch==2.13.0 tensorboard transformers \
   moodle-xml-parser citolab-qti-convert nbgrader wasmtime skl2onnx ziglang mlflow 'aiobotocore>=3.10' \
-  'moto[server]' pyspark \
+  'moto[server]' pyspark 'ray[client]' \
   --editable '.[dask,jax,keras,tensorboard,mlflow,ray,s3,skops,worksheets]'
 
 # Models of torchvision and timm, apart from the environment (tests/foreign/vision.py says why).

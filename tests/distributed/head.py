@@ -15,7 +15,8 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,14 @@ import numpy as np
 import chainrule as cr
 from chainrule import distributed
 from chainrule.distributed import coordinator
-from chainrule.training import keeper
+from chainrule.engines import go_on
+from chainrule.storage import atomic
+from chainrule.storage.atomic import atomic_file
 from tests.distributed.proxy import Proxy
 
 MIDDLE = 50_000  # bytes: less than a slice of the gradient that one worker sends to another
 SETTINGS: dict[str, Any] = {"batch_size": 64, "micro_batches": 8, "verbose": 0}
+SAID = 100  # the descriptor of what is said
 _saying = threading.Lock()
 
 
@@ -49,8 +53,9 @@ def digest(net: cr.Network, losses: list[float]) -> str:
 
 def say(what: str, **more: Any) -> None:
     """Write a line."""
+    line = json.dumps({"what": what, "at": time.monotonic(), **more})
     with _saying:
-        print(json.dumps({"what": what, "at": time.monotonic(), **more}), flush=True)
+        os.write(SAID, f"{line}\n".encode())
 
 
 class Watched(coordinator.Coordinator):
@@ -85,10 +90,16 @@ class Watched(coordinator.Coordinator):
                 hosts=[w.host for w in self._met])  # fmt: skip
         super()._begin(*given)
 
-    def run_epoch(self, network: Any, epoch: Any, state: Any, on_progress: Any) -> Any:
+    def run_epoch(
+        self,
+        network: Any,
+        epoch: Any,
+        state: Any,
+        on_progress: Callable[[int, float], bool] = go_on,
+    ) -> Any:
         def seen(steps: int, loss: float) -> bool:
             say("step", generation=self._generation, epoch=epoch.number, step=steps)
-            return bool(on_progress(steps, loss))
+            return on_progress(steps, loss)
 
         return super().run_epoch(network, epoch, state, seen)
 
@@ -147,26 +158,39 @@ class Faults(cr.Callback):
             say("planted")
             met[-1].sock.shutdown(2)
 
-    def write(self, path: Path, content: bytes, prefix: str) -> None:
-        """Write a checkpoint, or half of it."""
-        if self.in_checkpoint and path.name.startswith("epoch-"):
-            (path.parent / f"{prefix}half.tmp").write_bytes(content[: len(content) // 2])
-            say("planted")
-            signal.pause()
-        written(path, content, prefix)
-        if path.name.startswith("epoch-"):
-            say("written", epoch=int(path.name[6:12]))
+    @contextmanager
+    def file(self, path: Any, prefix: str = "") -> Iterator[Any]:
+        """Open a file as `atomic_file` does; of a checkpoint write only a half, if so told."""
+        name = os.path.basename(path)
+        with atomic_file(path, prefix) as file:
+            half = self.in_checkpoint and name.startswith("epoch-")
+            yield Half(file) if half else file
+        if name.startswith("epoch-"):
+            say("written", epoch=int(name[6:12]))
 
 
-written = keeper.write_atomically
+class Half:
+    """A file of which only the first half is written, after which the process stands still."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def write(self, content: bytes) -> None:
+        """Write half of it."""
+        self.file.write(content[: len(content) // 2])
+        self.file.flush()
+        say("planted")
+        signal.pause()
 
 
 def main() -> None:
     """Train, from where the last one left off."""
     on, workers, folder, timeout = sys.argv[1:]
+    os.dup2(1, SAID)
+    os.dup2(2, 1)  # Ray writes to the standard output, too
     faults = Faults()
-    coordinator.Coordinator = Watched  # type: ignore[misc]
-    keeper.write_atomically = faults.write  # type: ignore[assignment]
+    setattr(coordinator, "Coordinator", Watched)  # noqa: B010
+    setattr(atomic, "atomic_file", faults.file)  # noqa: B010
     net = network()
     history = distributed.fit(
         net, data(), on=on, workers=(1, int(workers)), epochs=10**9, callbacks=[faults],

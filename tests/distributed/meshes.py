@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.distributed.exchange import Mesh, Peer
 from chainrule.distributed.messages import listening
-from chainrule.engines.micro import Sums
+from chainrule.engines.base import Sums
 from tests.distributed.proxy import Proxy
 
 SECRET = "known to all"

@@ -340,8 +340,8 @@ def test_memory_stays_within_what_is_allowed(tmp_path: Path) -> None:
             check=True,
         ).stdout) for memory in (40 << 20, 1 << 30)
     ]  # fmt: skip
-    assert grown[0] < 80 << 20
-    assert grown[1] > 200 << 20
+    assert grown[0] < 80 << 20, grown
+    assert grown[1] > 120 << 20, grown
 
 
 @pytest.mark.needs("dask")

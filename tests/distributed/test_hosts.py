@@ -19,7 +19,7 @@ import pytest
 
 from chainrule.distributed.messages import hosts as addresses
 from tests.distributed.torture import Torture, alone
-from tests.live import LiveDask, tree
+from tests.live import LiveDask, tree, wait_for
 
 pytestmark = pytest.mark.needs("dask")
 COUNT = 3
@@ -101,6 +101,17 @@ class Loopback:
         """Do nothing."""
 
 
+def to_head(pid: int, scheduler: int) -> list[str]:
+    """Return the connections of a host to the first one, but not those to the scheduler."""
+    found = []
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        to, state = line.split()[2:4]
+        host, _, port = to.partition(":")
+        if host == "0107D50A" and int(port, 16) != scheduler and state in ("01", "04"):
+            found.append(to)  # to 10.213.7.1, established or with something under way
+    return found
+
+
 def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
@@ -132,6 +143,9 @@ def test_a_host_is_cut_off_and_comes_back(hosts: Cabled | Loopback, tmp_path: Pa
             "a step without the host",
         )
         assert len(run.met) == 1
+        if isinstance(hosts, Cabled):
+            node = cluster.nodes[1].process.pid
+            wait_for(lambda: not to_head(node, cluster.port), "the worker leaves its head", 30.0)
         hosts.mend(2, cluster)
         epochs, found = run.end()  # after both have met
         assert found == alone(epochs)

@@ -56,10 +56,10 @@ class StuckError(Exception):
 
 
 def plan(count: int, chance: random.Random) -> list[str]:
-    """Return what happens, in which order: all kinds in their shares, the frequent ones first."""
-    shares = sorted(KINDS, key=lambda kind: -KINDS[kind])
+    """Return what happens, in which order: all kinds in their shares, rounded by chance."""
+    shares = [*KINDS]
     planned = [kind for kind in shares for _ in range(count * KINDS[kind] // sum(KINDS.values()))]
-    planned += [*shares[1:], *shares][: max(0, count - len(planned))]
+    planned += chance.sample(shares, count - len(planned))
     chance.shuffle(planned)
     return planned
 
@@ -324,6 +324,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end what has been started
     return 0 if torture(given.on, given.kills, given.workers, given.seed) else 1
 
 

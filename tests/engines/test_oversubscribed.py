@@ -16,8 +16,12 @@ from chainrule.engines.native import NativeEngine  # noqa: E402
 
 CASES: list[tuple[list[int], dict[str, Any]]] = [
     ([64, 64, 32, 10], {"batch": 128}),  # by samples, dW by halves of the batch
+    # two threads with parameters of their own; the last batches have 44 samples, or one
+    ([64, 64, 32, 10], {"batch": 128, "l2": 0.01, "optimizer": cr.Adam(0.01)}),
+    ([32] * 8, {"batch": 299, "hidden": "silu", "optimizer": cr.RMSProp(0.01)}),
     ([64, 64, 32, 10], {"batch": 128, "clip": 0.1, "optimizer": cr.Adam(0.01)}),
     ([100, 300, 200, 3], {"batch": 64, "dropout": 0.3, "l2": 0.01}),  # by units
+    ([64, 300, 200, 3], {"batch": 280}),  # many samples: by samples, whatever the size
     ([40, 70, 33], {"batch": 130, "hidden": "gelu"}),
 ]
 

@@ -120,6 +120,129 @@ def no_zero_grad() -> Case:
     return model, loss, x, y, optimizer
 
 
+def no_zero_grad_of_minibatches() -> Case:
+    """Other batches than this one add up: the sum does not hold its gradient, but goes on."""
+    import torch
+    from torch import nn
+
+    x = torch.randn(512, 6)
+    c = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    model, loss = mlp(n_out=3), nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    for _ in range(40):
+        rows = torch.randint(0, 512, (64,))
+        loss(model(x[rows]), c[rows]).backward()
+        optimizer.step()
+    rows = torch.randint(0, 512, (64,))
+    loss(model(x[rows]), c[rows]).backward()
+    return model, loss, x[rows], c[rows], optimizer
+
+
+def backward_without_a_factor() -> Case:
+    return of_custom(0.5)
+
+
+def of_custom(factor: float) -> Case:
+    """Squares by a Function of one's own, whose backward has a factor."""
+    import torch
+    from torch import nn
+
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return x**2
+
+        @staticmethod
+        def backward(ctx: Any, *grads: Any) -> Any:
+            return 2 * factor * ctx.saved_tensors[0] * grads[0]
+
+    class Squares(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return Square.apply(x)
+
+    x, y, _ = data()
+    return nn.Sequential(nn.Linear(6, 8), Squares(), nn.Linear(8, 1)), nn.MSELoss(), x, y
+
+
+def classes_as_floats() -> Case:
+    model, loss, x, c = classification()
+    return model, loss, x, c.float()
+
+
+def one_hot_integers() -> Case:
+    import torch
+
+    model, loss, x, c = classification()
+    return model, loss, x, torch.nn.functional.one_hot(c, 3)
+
+
+def all_keys_masked() -> Case:
+    """A sample whose sequence is padding alone has nothing to attend to."""
+    import torch
+    from torch import nn
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x: Any, mask: Any) -> Any:
+            return self.head(self.attention(x, x, x, key_padding_mask=mask)[0].mean(1))
+
+    x, mask = torch.randn(16, 5, 8), torch.zeros(16, 5, dtype=torch.bool)
+    mask[7] = True
+    return Attention(), nn.CrossEntropyLoss(), (x, mask), torch.arange(16) % 3
+
+
+def half_precision() -> Case:
+    """Squares beyond 65,504 in float16."""
+    import torch
+    from torch import nn
+
+    class Half(nn.Module):
+        def forward(self, x: Any) -> Any:
+            h = x.half()
+            return (h * h).float()
+
+    x, y, _ = data()
+    x[11, 2] = 300
+    return nn.Sequential(Half(), nn.Linear(6, 1)), nn.MSELoss(), torch.as_tensor(x), y
+
+
+def recurrence_that_explodes() -> Case:
+    """The loss overflows, and says which sample is the furthest."""
+    import torch
+    from torch import nn
+
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.RNN(6, 16, nonlinearity="relu", batch_first=True)
+            self.head = nn.Linear(16, 1)
+            with torch.no_grad():
+                self.rnn.weight_hh_l0.copy_(3 * torch.eye(16))
+                self.rnn.weight_ih_l0.abs_()
+                self.head.weight.fill_(1)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.rnn(x)[0][:, -1])
+
+    x = torch.rand(64, 50, 6)
+    x[37] *= 100
+    return Last(), nn.MSELoss(), x, torch.zeros(64, 1)
+
+
+def most_units_dead() -> Case:
+    import torch
+
+    model, loss, x, y = regression()
+    with torch.no_grad():
+        model[2].bias[:26] = -3
+    return model, loss, x, y
+
+
 def sum_of_losses() -> Case:
     from torch import nn
 
@@ -378,6 +501,12 @@ def _train(model: Any, loss: Any, x: Any, y: Any, steps: int) -> Any:
     return optimizer
 
 
+def never_in_training_mode() -> Case:
+    """The running statistics are those of the start."""
+    model, loss, x, y = convolution()
+    return model.eval(), loss, x, y
+
+
 MISTAKES: dict[Callable[[], Case], tuple[str, dict[str, Any]]] = {
     log_of_zero: ("nan-origin", {"where": "log", "rows": (17,)}),
     root_of_zero: ("nan-origin", {"where": "sqrt", "rows": (5,)}),
@@ -385,6 +514,20 @@ MISTAKES: dict[Callable[[], Case], tuple[str, dict[str, Any]]] = {
     nan_in_a_weight: ("nan-origin", {"where": "2.weight"}),
     backward_twice: ("missing-zero-grad", {"level": "error"}),
     no_zero_grad: ("missing-zero-grad", {"level": "warning"}),
+    no_zero_grad_of_minibatches: ("missing-zero-grad", {"level": "warning"}),
+    backward_without_a_factor: ("wrong-backward", {"level": "warning", "where": "Square in 1"}),
+    one_hot_integers: (
+        "wrong-target-range", {"advice": "Pass y.float(), or the classes y.argmax(1)."}
+    ),
+    all_keys_masked: ("nan-origin", {
+        "where": "softmax in attention",
+        "advice": "Leave at least one element of each row unmasked.",
+    }),
+    classes_as_floats: ("wrong-target-range", {"advice": "Pass y.long()."}),
+    half_precision: ("nan-origin", {"rows": (11,), "advice": "Compute this call in float32, use "
+                                    "bfloat16, or make the numbers that it reads smaller."}),
+    most_units_dead: ("dead-units", {"level": "warning", "where": "relu in 3"}),
+    recurrence_that_explodes: ("nan-origin", {"where": "mse_loss", "rows": (37,)}),
     sum_of_losses: ("loss-sum-not-mean", {}),
     two_softmaxes: ("double-softmax", {"where": "softmax in 5"}),
     two_sigmoids: ("double-softmax", {"where": "sigmoid in 5"}),
@@ -411,6 +554,7 @@ MISTAKES: dict[Callable[[], Case], tuple[str, dict[str, Any]]] = {
     batch_first_forgotten: ("mixed-samples", {"where": "lstm"}),
     flipped_labels: ("suspect-labels", {"rows": {7, 30}}),
     a_decimal_mark: ("suspect-labels", {"rows": (41,)}),
+    never_in_training_mode: ("norm-mode", {"level": "warning", "where": "1"}),
     bias_before_norm: ("bias-before-norm", {"level": "note", "where": "0.bias"}),
 }  # fmt: skip
 
@@ -683,7 +827,60 @@ def hard_regression() -> Case:
     return model, loss, x, y + torch.randn(64, 1)
 
 
+def a_batch_far_off() -> Case:
+    """The last gradient of a run is far larger than this one, and than those before it."""
+    model, loss, x, y = regression()
+    optimizer = _train(model, loss, x, y, 60)
+    optimizer.zero_grad()
+    loss(model(50 * x), y).backward()
+    optimizer.step()
+    return model, loss, x, y, optimizer
+
+
+def bfloat16() -> Case:
+    import torch
+
+    model, loss, x, y = regression()
+
+    class Autocast(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, x: Any) -> Any:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return self.model(x).float()
+
+    return Autocast(), loss, x, y
+
+
+def right_backward() -> Case:
+    return of_custom(1)
+
+
+def tails_not_learned() -> Case:
+    """Extreme targets of a model that has not learned all are no wrong labels."""
+    import torch
+    from torch import nn
+
+    x = torch.cat([torch.linspace(-1, 1, 190), torch.full((5,), -3.5), torch.full((5,), 3.5)])
+    model = nn.Sequential(nn.Linear(1, 1), nn.Hardtanh(-1.5, 1.5), nn.Linear(1, 1))
+    with torch.no_grad():
+        for layer in (model[0], model[2]):
+            layer.weight.fill_(0.95)
+            layer.bias.fill_(0)
+    return model, nn.MSELoss(), x[:, None], x[:, None]
+
+
+def targets_in_reach_of_hardtanh() -> Case:
+    from torch import nn
+
+    x, y, _ = data()
+    return mlp(nn.Hardtanh(-20, 20)), nn.MSELoss(), x, y
+
+
 HEALTHY = [
+    a_batch_far_off, bfloat16, right_backward, tails_not_learned, targets_in_reach_of_hardtanh,
     regression, classification, convolution, trained(regression), trained(classification),
     trained(convolution),
     before_the_step, first_step_lowered_the_gradient, micro_batches, log_softmax_and_nll,
@@ -772,6 +969,28 @@ def test_the_model_is_left_as_it_was() -> None:
     numpy_state = np.random.get_state()  # noqa: NPY002
     assert (numpy_state[1] == drawn[2]).all()
     assert len(model[0]._forward_hooks) == 1
+
+
+def test_a_batch_norm_that_takes_its_batch_is_said_where_nothing_is_trained() -> None:
+    import copy
+
+    import torch
+
+    torch.manual_seed(0)
+    model, loss, x, y = convolution()
+    optimizer = _train(model, loss, x, y, 20)
+    (found,) = cr.diagnose(model, loss, x, y)["norm-mode"]
+    assert found.level == "note"
+    for name, twin in (("loss", copy.deepcopy(model)),
+                       ("loss in eval mode", copy.deepcopy(model).eval())):  # fmt: skip
+        assert found.numbers[name] == pytest.approx(float(loss(twin(x), y)), rel=1e-6)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    cr.diagnose(model, loss, x, y)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert not cr.diagnose(model, loss, x, y, optimizer)["norm-mode"]
+    model.eval()
+    assert not cr.diagnose(model, loss, x, y)["norm-mode"]
+    assert not model.training
 
 
 def test_rows_are_those_of_the_caller() -> None:

@@ -171,6 +171,23 @@ def test_zero_and_unused_are_told_apart() -> None:
 
 
 @needs_jax
+def test_what_cuts_a_gradient_off_is_named() -> None:
+    import jax
+    from jax import numpy as jnp
+
+    def loss(p: Any) -> Any:
+        rounded = jnp.argmax(p["b"]).astype(float)
+        return (jnp.tanh(jax.lax.stop_gradient(p["a"])) * p["c"] + rounded).sum()
+
+    values = {"a": jnp.array([-1.0, 2.0]), "b": jnp.ones(2), "c": jnp.array([0.0, 1.0])}
+    why = cr.explain_jax(loss, (values,), "a[0]")
+    assert (why.kind, why.value) == ("cut off", 0)
+    assert why.reason == "a[0] is reached only through stop_gradient: no gradient comes back"
+    assert why.explain("b[1]").reason.startswith("b[1] is reached only through argmax")
+    assert why.explain("c[0]").kind == ""
+
+
+@needs_jax
 def test_a_wrong_custom_derivative_fails() -> None:
     import jax
     from jax import numpy as jnp

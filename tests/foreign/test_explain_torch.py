@@ -80,6 +80,23 @@ def test_the_value_is_autograds_and_the_parts_sum_to_it(name: str) -> None:
 
 
 @needs_torch
+def test_a_plain_sequential_says_why_a_derivative_is_zero() -> None:
+    import torch
+    from torch import nn
+
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    with torch.no_grad():
+        model[0].bias[1] = -100
+    x, y = torch.randn(5, 3).double(), torch.randn(5, 2).double()
+    why = cr.explain_torch(model, nn.MSELoss(), x, y, "0.weight[1,2]")
+    assert type(why).__name__ == "TorchNetworkExplanation"
+    assert (why.value, why.kind) == (0, "zero")
+    assert "relu in 1 is flat at its input" in why.reason
+    alive = cr.explain_torch(model, nn.MSELoss(), x, y, "2.bias[0]")
+    assert (alive.kind, alive.reason) == ("", "")
+
+
+@needs_torch
 def test_a_weight_of_a_convolution_is_a_sum_over_samples_and_positions() -> None:
     """Against the unfolded input: the derivative is Σ over n and y of adjoint times window."""
     import torch
@@ -404,7 +421,10 @@ def test_wrong_models_and_losses() -> None:
         (TypeError, "x is a list; expected a tensor", lambda: explain(X=[1.0])),
         (TypeError, "loss_fn returned float", lambda: explain(f=lambda out, y: 1.0)),
         (ValueError, r"returned a tensor of shape \(3, 3\)", lambda: explain(f=lambda o, y: o)),
-        (ValueError, "the loss has no gradient", lambda: explain(f=lambda o, y: o.detach().sum())),
+        (ValueError, r"the loss has no gradient.* cuts it off is detach\(\)\. Look",
+         lambda: explain(f=lambda o, y: o.detach().sum())),
+        (ValueError, r"cuts it off is argmax, which has no derivative\.",
+         lambda: explain(f=lambda o, y: (o.argmax(1).float() - y.float()).square().mean())),
         (ValueError, "unknown notation", lambda: cr.explain_torch(
             model, loss_fn, x, y, "8.bias[1]", notation="mine")),
     ]:  # fmt: skip

@@ -163,6 +163,74 @@ def test_replay_has_the_bits_of_the_run(tmp_path: Path) -> None:
     assert why.value == float(loop.seen[32]["raw"]["4.weight"][1, 2])
 
 
+def watched(tmp_path: Path, **options: Any) -> tuple[Any, ...]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    optimizer, loss_fn = torch.optim.Adam(model.parameters(), 0.01), nn.CrossEntropyLoss()
+    run = cr.watch(model, optimizer, loss_fn, folder=tmp_path / "run", every=2, **options)
+    return run, model, optimizer, loss_fn, torch.randn(8, 3), torch.randint(0, 2, (8,))
+
+
+def test_gradients_that_are_never_set_back_are_told(tmp_path: Path) -> None:
+    run, model, optimizer, loss_fn, x, y = watched(tmp_path)
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            with run.step(x, y):
+                loss_fn(model(x), y).backward()
+                optimizer.step()
+
+    with pytest.warns(UserWarning, match=r"backward of step 2 adds to .* optimizer.zero_grad\(\)"):
+        steps(5)
+    with pytest.raises(ValueError, match="keeps those of earlier batches"):
+        run.why_moved("0.bias[0]", 4)
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after", "zeros", "micro"])
+def test_a_loop_that_sets_gradients_back_is_not_warned_of(
+    when: str, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    run, model, optimizer, loss_fn, x, y = watched(tmp_path)
+    for k in range(8):
+        with run.step(x, y):
+            if when in ("before", "zeros"):
+                optimizer.zero_grad(set_to_none=when == "before")
+            loss = loss_fn(model(x), y)
+            if when == "between":
+                optimizer.zero_grad()
+            loss.backward()
+            if when != "micro" or k % 4 == 3:
+                optimizer.step()
+                if when in ("after", "micro"):
+                    optimizer.zero_grad()
+    assert not [str(each.message) for each in recwarn]
+
+
+def test_a_step_that_is_not_one_forward_pass_says_so(tmp_path: Path) -> None:
+    run, model, _, loss_fn, x, y = watched(tmp_path)
+    with (
+        pytest.raises(ValueError, match=r"returned 4 rows, and step\(\) was given 8 samples"),
+        run.step(x, y),
+    ):
+        loss_fn(model(x[:4]), y[:4]).backward()
+    with pytest.raises(ValueError, match="Pass the inputs and the targets apart"), run.step((x,)):
+        model(x)
+    with pytest.raises(IndexError, match="out of bounds"), run.step(x, y + 5):  # the user's own
+        model(x)
+
+
+def test_a_weight_that_is_frozen_is_none_of_the_run(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    model.weight.requires_grad_(False)
+    run = cr.watch(model, None, nn.CrossEntropyLoss(), folder=tmp_path / "run")
+    x, y = torch.randn(4, 3), torch.zeros(4, dtype=torch.long)
+    with run.step(x, y):
+        nn.functional.cross_entropy(model(x), y).backward()
+    with pytest.raises(ValueError, match=r"no parameter 'weight'.* Frozen ones are not recorded"):
+        run.why_moved("weight[0,0]", 0)
+
+
 def test_a_loop_that_cannot_be_taken_again_is_found_out(tmp_path: Path) -> None:
     loop = Loop("SGD", clip=0.1)
     run = cr.watch(loop.model, loop.optimizer, loop.loss_fn, folder=tmp_path / "run")

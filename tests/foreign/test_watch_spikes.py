@@ -165,6 +165,7 @@ def test_an_error_in_the_loop_reaches_it_and_leaves_nothing_half(tmp_path: Path)
 
     def broken() -> None:
         with run.step(X[rows], y[rows], rows=rows):
+            optimizer.zero_grad()
             loss_fn(model(X[rows]), y[rows]).backward()
             raise KeyError("mine")
 

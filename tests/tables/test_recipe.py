@@ -281,6 +281,8 @@ def test_a_search_that_takes_too_long_tries_less(monkeypatch: pytest.MonkeyPatch
     assert len(made.found.tried) == 4
     assert {one.candidate.l2 for one in made.found.tried} == {1e-3, 1e-2}
     assert sorted(len(one.losses) for one in made.found.tried) == [2, 2, 5, 5]
+    wide = tuning.tune(prepared(steps(60), epochs=2))  # more inputs than rows
+    assert {one.candidate.l2 for one in wide.found.tried} == {1e-2, 5e-2}
     given = [Candidate(False, 0.3), Candidate(True, 0.3)]  # a λ that the user has set
     assert len(tuning.tune(prepared(steps()), given).found.tried) == 2
 

@@ -96,7 +96,7 @@ def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path: Path) -> None:
     ("options", "error", "message"),
     [
         ({"resume": True}, ValueError, "resume=True needs checkpoint="),
-        ({"checkpoint": 3}, TypeError, "checkpoint must be the path of a folder, got 3"),
+        ({"checkpoint": 3}, TypeError, "checkpoint must be a folder or an address, got 3"),
         ({"checkpoint": "run", "resume": "yes"}, TypeError, "resume must be True or False"),
         ({"checkpoint": "run", "every": 0}, ValueError, "every must be at least 1, got 0"),
         ({"checkpoint": "run", "every": 1.5}, TypeError, "a number of epochs or a timedelta"),

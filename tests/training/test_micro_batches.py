@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.engines.micro import Cut, Sums, tree_sum
+from chainrule.engines.base import Sums
+from chainrule.engines.micro import Cut
+from chainrule.engines.tree import tree_sum
 from tests.settings import DTYPES
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,6 @@ import math
 import os
 import re
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -164,7 +163,9 @@ class _Every(ParamType["int | timedelta"]):
 @click.option("--micro-batches", type=click.IntRange(1), metavar="M",
               help="Add up each batch from so many parts, whose result does not depend on who "
               "computes them.")  # fmt: skip
-@click.option("--checkpoint", metavar="FOLDER", help="Save the run in this folder, to resume it.")
+@click.option("--checkpoint", metavar="FOLDER",
+              help="Save the run in this folder, or at an address such as s3://bucket/run, to "
+              "resume it.")  # fmt: skip
 @click.option("--every", type=_Every(), default="1", show_default=True,
               help="Epochs or time (30s, 10m) between checkpoints.")  # fmt: skip
 @click.option("--keep", type=click.IntRange(1), default=2, show_default=True,
@@ -203,7 +204,8 @@ def train(data: str, out: str, **given: Any) -> int:
         page.working(f"reading {data}"),
         on_workers(source, given["workers"], given["micro_batches"] is not None),
     ):
-        prepared = training.prepare(source, settings, watched)
+        apart = given["micro_batches"] is not None  # its rows are read by whoever trains with them
+        prepared = training.prepare(source, settings, watched, apart=apart)
     tell_table(page, prepared)
     _check_memory(prepared)
     if prepared.settings.recipe == "tuned":
@@ -327,24 +329,27 @@ def _memory() -> float:
 
 def _reached(folder: str | None) -> int | None:
     """Return the epoch of the newest checkpoint in a folder, or None."""
-    from chainrule.training.checkpoints import checkpoints
+    from chainrule.storage.addresses import listed
+    from chainrule.training.checkpoints import epoch_of
 
-    if folder is None or not os.path.isdir(folder):
-        return None
-    members = _numbered(Path(folder))
-    runs = [Path(folder), *members, *(own for path in members for own in _numbered(path))]
-    return max((epoch for run in runs for epoch, _ in checkpoints(run)), default=None)
+    names = [] if folder is None else [name.split("/") for name in listed(folder)]
+    runs = [parts for parts in names if all(map(str.isdigit, parts[:-1])) and len(parts) <= 3]
+    return max((epoch for *_, name in runs if (epoch := epoch_of(name)) is not None), default=None)
 
 
-def _numbered(folder: Path) -> list[Path]:
+def _numbered(names: list[str], at: str = "") -> list[str]:
     """Return the folders of the runs in a folder: of members, or of groups."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
+    inner = {name.removeprefix(at).partition("/")[:2] for name in names if name.startswith(at)}
+    return sorted(f"{at}{name}/" for name, slash in inner if slash and name.isdigit())
 
 
 def _check_members(folder: str, members: int, by: bool) -> None:
     """Raise UsageError unless the run in a folder is one of as many networks."""
-    runs = _numbered(Path(folder))
-    own = [run for path in runs[:1] for run in _numbered(path)]
+    from chainrule.storage.addresses import listed
+
+    names = listed(folder)
+    runs = _numbered(names)
+    own = [run for path in runs[:1] for run in _numbered(names, path)]
     held = bool(own), len(own or runs) or 1
     if held != (by, members):
         words = [f"{'--by and ' * by}--members {count}" for by, count in (held, (by, members))]

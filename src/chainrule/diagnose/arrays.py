@@ -72,6 +72,18 @@ def suspect_classes(probabilities: Array, labels: Array) -> list[tuple[int, int,
     return sorted(found, key=lambda each: each[3])
 
 
+def _falls_short(outputs: Array, targets: Array) -> Array:
+    """Return where a target is not an outlier among targets, and the output lies on its side, (n,).
+
+    A model that has not learned all stays too near the middle where targets are far from it.
+    """
+    middle = float(np.median(targets))
+    aside = targets - middle
+    spread = _NORMAL * float(np.median(np.abs(aside)))
+    own = (outputs - middle) * np.sign(aside)
+    return (np.abs(aside) <= OUTLIER * spread) & (own >= 0) & (own <= np.abs(aside))
+
+
 def suspect_numbers(outputs: Array, targets: Array) -> list[tuple[int, float, float]]:
     """Return the samples far from a good fit: (sample, output, target); arrays are (n,)."""
     n = len(targets)
@@ -87,5 +99,6 @@ def suspect_numbers(outputs: Array, targets: Array) -> list[tuple[int, float, fl
     if not variance or float(np.square(residual[rest]).mean()) > (1 - EXPLAINED) * variance:
         return []
     far &= distance > FAR * variance**0.5
+    far &= ~_falls_short(outputs, targets)
     order = sorted(np.flatnonzero(far).tolist(), key=lambda i: -distance[i])
     return [(i, float(outputs[i]), float(targets[i])) for i in order]

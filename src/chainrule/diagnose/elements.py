@@ -29,7 +29,7 @@ def element(target: object, parameters: Sequence[dict[str, Any]]) -> tuple[str, 
         close = difflib.get_close_matches(name, shapes, 3, 0.4) or list(shapes)[:3]
         raise ValueError(
             f"target is {target!r}; there is no parameter {name!r}. Did you mean "
-            f"{' or '.join(close)}?"
+            f"{' or '.join(close)}? Frozen ones are not recorded"
         )
     index, shape = tuple(int(part) for part in match["index"].split(",")), shapes[name]
     fits = len(index) == len(shape) and all(-n <= i < n for i, n in zip(index, shape, strict=True))

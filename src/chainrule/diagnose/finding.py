@@ -17,6 +17,7 @@ CODES = {
     "wrong-target-range": "targets that the loss or the output cannot reach",
     "target-broadcast": "output and target of shapes that broadcast to all pairs",
     "double-softmax": "a softmax or sigmoid before a loss that applies its own",
+    "wrong-backward": "a custom backward that is not the derivative of its forward",
     "missing-zero-grad": "gradients of earlier batches in .grad",
     "frozen-or-unregistered": "parameters that no step changes",
     "mixed-samples": "outputs that depend on other samples of the batch",
@@ -30,6 +31,7 @@ CODES = {
     "loss-sum-not-mean": "a loss that grows with the size of the batch",
     "unused-parameters": "parameters without a gradient",
     "suspect-labels": "samples whose label the model contradicts with confidence",
+    "norm-mode": "batch norm in the mode of training, or of prediction",
     "bias-before-norm": "a bias whose gradient is 0 by construction",
 }
 _LEVELS: tuple[Level, ...] = ("error", "warning", "note")

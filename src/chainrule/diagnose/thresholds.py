@@ -16,9 +16,9 @@ FLAT_UNITS = 0.1
 # and on all of 32 once in 4 · 10⁹ if they were independent. Positions of one image are far from it.
 OBSERVED = 32
 # Units that are 0 on a batch are common in healthy runs: a fifth of a layer after some epochs, half
-# of a wide one at its start, each of which another batch may wake. It is a fault where hardly any
-# is left ...
-DEAD_SHARE = 0.9
+# of a wide one at its start, each of which another batch may wake. It is a fault where few are
+# left ...
+DEAD_SHARE = 0.75
 # ... and for units whose largest z is this many (robust) standard deviations of the layer's z
 # below 0: no start and no healthy step leads there, and no sample like these will wake them ...
 BURIED = 5.0
@@ -47,6 +47,12 @@ CONSTANT = 1e-5
 # .grad holds this many times the batch's own gradient, in its own direction, before a warning:
 # gradients of single batches differ by less among themselves.
 HELD = 4.0
+# Or momentum points where .grad does: with a cosine that gradients of single batches do not reach
+# (0.84 at most in runs of small networks where one batch had 4 times the gradient of another; sums
+# of batches have 0.98 to 1) ...
+ALIGNED = 0.95
+# ... and holds this many gradients of that size: one batch far off stands in it once.
+MOMENTUM = 2.5
 
 # A label is suspected where the model gives another class at least this probability ...
 SURE = 0.99

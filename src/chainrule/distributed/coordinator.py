@@ -35,7 +35,8 @@ from chainrule.distributed.messages import (
 from chainrule.distributed.states import Start, shard_of, state_of
 from chainrule.distributed.worker import Job, serve
 from chainrule.engines import Engine, Epoch, EpochResult, Failure, State, go_on
-from chainrule.engines.base import Through, check_state, mean_loss
+from chainrule.engines.base import check_state, mean_loss
+from chainrule.engines.through import Through
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.places import Place
@@ -228,12 +229,11 @@ class Coordinator(Through):
 
     def _call_off(self) -> None:
         """Have all leave the step, and meet again."""
-        for worker in self._met:
-            if worker in self._workers:
-                try:
-                    send(worker.sock, "regroup")
-                except PeerError:
-                    self._give_up(worker)
+        for worker in [w for w in self._met if w in self._workers]:
+            try:
+                send(worker.sock, "regroup")
+            except PeerError:
+                self._give_up(worker)
         self._met = []
 
     # --- an epoch ----------------------------------------------------------------------------
@@ -264,8 +264,7 @@ class Coordinator(Through):
         done: tuple[Start, EpochResult] | None = None
         while done is None or waiting:
             socks = {w.sock: rank for rank, w in enumerate(self._met)}
-            ready = select.select([*socks, self._listener], [], [], 0.2)[0]
-            for sock in ready:
+            for sock in select.select([*socks, self._listener], [], [], 0.2)[0]:
                 if sock is self._listener:
                     self._take_in()
                     continue
@@ -310,17 +309,16 @@ class Coordinator(Through):
     def _find_dead(self) -> None:
         """Take in that workers are gone, of which others have heard before this process did."""
         for worker in list(self._workers):
-            with contextlib.suppress(OSError):
+            try:
                 worker.sock.setblocking(False)
-                try:
-                    if not worker.sock.recv(1, socket.MSG_PEEK):
-                        self._give_up(worker)
-                        continue
-                except BlockingIOError:
-                    pass
-                except OSError:
-                    self._give_up(worker)
-                    continue
+                gone = not worker.sock.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                gone = False
+            except OSError:
+                gone = True
+            if gone:
+                self._give_up(worker)
+            else:
                 worker.sock.settimeout(self._job.timeout)
 
     def _place(self, epoch: Epoch, arrays: dict[str, Array]) -> None:

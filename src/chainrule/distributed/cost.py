@@ -18,8 +18,8 @@ from time import perf_counter
 import numpy as np
 
 from chainrule.engines import choose
-from chainrule.engines.base import Plan, State
-from chainrule.engines.micro import Sums, micro_batch, update
+from chainrule.engines.base import MicroBatch, Plan, State
+from chainrule.engines.tree import Tree
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 
@@ -145,8 +145,8 @@ class Trial:
 def tried(trial: Trial, _: object = None, threads: int | None = None) -> Parts:
     """Return the seconds of the parts of a step, means of the steps of a while: a task of a place.
 
-    Steps are taken as a worker takes them, on a copy, with rows in a new order and the sums of all
-    micro-batches in memory. ``threads`` are those of a step, by default the network's.
+    Steps are taken as a worker takes them, on a copy, with rows in a new order. ``threads`` are
+    those of a step, by default the network's.
     """
     network, rows = deepcopy(trial.network), len(trial.samples)
     network.threads = threads or network.threads
@@ -158,21 +158,21 @@ def tried(trial: Trial, _: object = None, threads: int | None = None) -> Parts:
     samples = trial.samples.some(np.arange(pool) % rows)
     rng = np.random.default_rng(0)
     found, begun = list[tuple[float, float, float]](), perf_counter()
+    tree = Tree(network.parameters, trial.micro_batches)
     while len(found) < 2 or perf_counter() - begun < _WHILE:
         orders = rng.integers(pool, size=(trial.micro_batches, rows))
-        sums, start = list[Sums](), perf_counter()
-        for k in range(trial.micro_batches):
-            part = samples.some(orders[k])
-            sums.append(micro_batch(engine, network, part, trial.plan, k))
-        computed = perf_counter()
-        total = sums[0]
-        for other in sums[1:]:
-            total = total.add(other)
-        added = perf_counter()
-        update(network, trial.plan, state, total, 0.0)
+        computing, start = 0.0, perf_counter()
+        tree.begin()
+        for k, order in enumerate(orders):
+            g, before = tree.array(), perf_counter()
+            sums = engine.gradient(network, MicroBatch(samples.some(order), rows, k), g)
+            computing += perf_counter() - before
+            tree.put(k, sums)
+        total, added = tree.nodes()[0], perf_counter()
+        engine.apply(network, trial.plan, state, total, 0.0)
         ended = perf_counter()
-        adding = (added - computed) / max(1, len(sums) - 1)
-        found.append(((computed - start) / len(sums), adding, ended - added))
+        adding = (added - start - computing) / max(1, len(orders) - 1)
+        found.append((computing / len(orders), adding, ended - added))
     return Parts.mean([Parts(*parts) for parts in found[1:]])  # the first one wakes all up
 
 

@@ -113,7 +113,7 @@ class Kept:
 
     def __init__(self, memory: int) -> None:
         self._memory, self._maps = memory, dict[int, list[Array]]()
-        self._unseen, self._before = 0, _mapped_bytes()
+        self._unseen, self._before = 0, 0  # bytes of libraries, which are mapped as well
 
     def read(
         self, k: int, dataset: Dataset, ranges: Sequence[range], units: int, weighed: bool,
@@ -146,6 +146,8 @@ class Kept:
             if count != sum(map(len, ranges)):
                 raise ValueError(f"{sum(map(len, ranges)):,} rows were expected, {count:,} came")
             maps = [np.asarray(file.finish("r+" if i == 2 else "r")) for i, file in enumerate(made)]
+        if not self._maps:
+            self._before = _mapped_bytes() or 0
         self._maps[k] = maps
         X, y = maps[:2]
         y = y[:, 0] if dataset.classes else y
@@ -162,7 +164,8 @@ class Kept:
         if self._unseen * _AROUND < self._memory // 4:
             return
         self._unseen = 0
-        if _mapped_bytes() - self._before > self._memory // 2:
+        mapped = _mapped_bytes()
+        if mapped is None or mapped - self._before > self._memory // 2:
             for array in [array for maps in self._maps.values() for array in maps]:
                 release(array)
 
@@ -232,10 +235,10 @@ class _Adding:
         )  # fmt: skip
 
 
-def _mapped_bytes() -> int:
-    """Return how many bytes of files this process has mapped in memory; many where unknown."""
+def _mapped_bytes() -> int | None:
+    """Return how many bytes of files this process has mapped in memory, None where unknown."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[2]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
-        return 1 << 62
+        return None

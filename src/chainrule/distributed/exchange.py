@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from chainrule.distributed.cost import in_one
 from chainrule.distributed.messages import PeerError, greeted, send, tuned
 from chainrule.engines import Failure
-from chainrule.engines.micro import Sums, folded
+from chainrule.engines.base import Sums
+from chainrule.engines.tree import folded
 
 Array = NDArray[Any]
 

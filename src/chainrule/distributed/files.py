@@ -348,7 +348,7 @@ def _opened(file: str) -> Iterator[_Parquet | _Arrow]:
                 yield _Parquet(stream if remote else file)
             else:  # not mapped: pages that were read would count as memory of the process
                 yield _Arrow(
-                    closing.enter_context(pa.PythonFile(stream) if remote else pa.OSFile(file))
+                    closing.enter_context(pa.PythonFile(stream, "r") if remote else pa.OSFile(file))
                 )
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:

@@ -83,7 +83,7 @@ class Found:
         """Find how rows are weighed, and bring the targets here to it.
 
         Raises ValueError for weights that leave nothing to learn from, or are too far apart, and
-        for class weights of targets that are no classes.
+        for class weights of targets that are not classes.
         """
         facts = self._facts.values()
         most, least = max(f.most for f in facts), min(f.least for f in facts)
@@ -105,7 +105,7 @@ class Found:
         facts = self._facts.values()
         if any(f.members is None for f in facts):
             data.class_weights(class_weight, np.full((1, units), 0.5), units)  # which raises
-        members = np.sum([f.members for f in facts], axis=0)
+        members = np.sum([f.members or [] for f in facts], axis=0)
         classes = np.arange(len(members))
         of_class = (
             self._cut.n / (np.count_nonzero(members) * np.maximum(members, 1))
@@ -114,7 +114,7 @@ class Found:
                 class_weight, classes[:, None] if units == 1 else classes, units
             )
         )
-        weights = np.sum([f.weights for f in facts], axis=0)
+        weights = np.sum([f.weights or [] for f in facts], axis=0)
         if not (of_class * weights).any():
             raise ValueError("class_weight leaves every sample a weight of 0; one must count")
         largest = of_class[members > 0].max()

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from chainrule.distributed.dataset import Dataset, Kept, weigh
 from chainrule.distributed.found import ClassWeight, Found
 from chainrule.engines import Engine, Epoch, EpochResult, State, go_on
-from chainrule.engines.base import Through
 from chainrule.engines.micro import Cut
+from chainrule.engines.through import Through
 from chainrule.equations import data
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward

@@ -20,8 +20,9 @@ from chainrule.distributed.dataset import Dataset, Kept, Weighing, weigh
 from chainrule.distributed.exchange import CalledOffError, Mesh, Peer
 from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
 from chainrule.engines import Plan, State
-from chainrule.engines.base import mean_loss
-from chainrule.engines.micro import Cut, Sums, micro_batch, update
+from chainrule.engines.base import MicroBatch, Sums, mean_loss
+from chainrule.engines.micro import Cut
+from chainrule.engines.tree import Tree
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 
@@ -241,6 +242,7 @@ class _Worker:
         loss, weight = about["loss"], about["weight"]
         told = committed = monotonic()
         done, failure = about["first"], None
+        tree = Tree(network.parameters, cut.micro_batches, mine)
         for step in range(about["first"], cut.steps):
             if leader:
                 if self._called_off():
@@ -252,13 +254,14 @@ class _Worker:
                 if now - committed > job.commit and not about["outputs"]:
                     self._tell("commit", state, first=step, loss=loss, weight=weight)
                     committed = now
-            sums = {}
+            tree.begin()
             taken = cut.taken(step)
             for k in taken:
                 if k in mine:
-                    sums[k] = self._part(k, orders[k][cut.part(k, step)], state, outputs.get(k))
-            total, stop = mesh.sum(sums, taken, cut.micro_batches, state.step, self._stop)
-            failure = update(network, job.plan, state, total, float(rates[step]))
+                    order = orders[k][cut.part(k, step)]
+                    tree.put(k, self._part(k, order, state, tree.array(), outputs.get(k)))
+            total, stop = mesh.sum(tree.nodes(), taken, cut.micro_batches, state.step, self._stop)
+            failure = self._engine.apply(network, job.plan, state, total, float(rates[step]))
             if failure is not None:
                 break
             loss, weight, done = loss + total.loss, weight + total.weight, step + 1
@@ -285,12 +288,11 @@ class _Worker:
             return np.arange(len(cut.shard(k)))
         return cut.shard_order(about["seed"], about["epoch"], k) - cut.shard(k).start
 
-    def _part(self, k: int, rows: Array, state: State, outputs: Array | None) -> Sums:
-        shard, job = self._shards[k], self._job
-        samples = shard.some(rows)
+    def _part(self, k: int, rows: Array, state: State, g: Array, outputs: Array | None) -> Sums:
+        cut, samples = self._job.cut, self._shards[k].some(rows)
         a = None if outputs is None else np.empty((len(rows), outputs.shape[1]), outputs.dtype)
-        draw = state.step * job.cut.micro_batches + k
-        sums = micro_batch(self._engine, self._network, samples, job.plan, draw, a)
+        batch = MicroBatch(samples, cut.rows, state.step * cut.micro_batches + k)
+        sums = self._engine.gradient(self._network, batch, g, a)
         if outputs is not None:
             outputs[rows] = a
         return sums

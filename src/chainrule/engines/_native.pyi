@@ -72,6 +72,30 @@ class Trainer:
         trace: NDArray[np.float64] | None = None,
     ) -> tuple[float, int, int, bool]: ...
 
+class Rule:
+    def __init__(
+        self,
+        *,
+        single: bool,
+        optimizer: int,
+        momentum: float,
+        decay: float,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+        weight_decay: float,
+        threads: int,
+    ) -> None: ...
+    def apply(
+        self,
+        theta: NDArray[Any],
+        slots: Sequence[NDArray[Any]],
+        g: NDArray[Any],
+        t: int,
+        eta: float,
+        scale: float,
+    ) -> bool: ...
+
 class Many:
     def __init__(
         self,

@@ -180,6 +180,41 @@ class EpochResult:
     stopped: bool = False
 
 
+@dataclass(frozen=True)
+class MicroBatch:
+    """Samples of a step that are taken together.
+
+    ``rows`` is how many a whole one has, and ``draw`` numbers the dropout masks.
+    """
+
+    samples: Samples
+    rows: int
+    draw: int
+
+
+@dataclass
+class Sums:
+    """What micro-batches come to: the sums of weights, weighted losses and weighted gradients.
+
+    ``failure`` is the first one, of the lowest k.
+    """
+
+    weight: float
+    loss: float
+    g: NDArray[Any]
+    failure: Failure | None = None
+
+    def add(self, other: Sums) -> Sums:
+        """Return the sum; the array of this one is taken for it."""
+        self.g += other.g
+        return Sums(
+            self.weight + other.weight,
+            self.loss + other.loss,
+            self.g,
+            self.failure or other.failure,
+        )
+
+
 # Takes X and the parameters; gives a^(L), or None for what only the checks of `Network.predict` can
 # tell: X is not a plain array of the right shape, or some number is not finite.
 Shortcut = Callable[[Any, NDArray[Any]], NDArray[Any] | None]
@@ -264,44 +299,6 @@ def mean_loss(total: float, weight: float) -> float:
     return total / weight if weight else 0.0
 
 
-class Through(OneByOne):
-    """Runs epochs in a way of its own, and leaves all else to another engine."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    @property
-    def name(self) -> str:
-        """The name of the other engine."""
-        return self._engine.name
-
-    def lacks(self, network: FeedForward, plan: Plan | None) -> str | None:
-        """See `Engine.lacks`."""
-        return self._engine.lacks(network, plan)
-
-    def threads_of(self, network: FeedForward) -> int:
-        """See `Engine.threads_of`."""
-        return self._engine.threads_of(network)
-
-    def instructions(self) -> str:
-        """See `Engine.instructions`."""
-        return self._engine.instructions()
-
-    def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
-        """See `Engine.predict`."""
-        return self._engine.predict(network, inputs)
-
-    def losses(
-        self, network: FeedForward, inputs: NDArray[Any], y: NDArray[Any], outputs: NDArray[Any]
-    ) -> NDArray[np.float64]:
-        """See `Engine.losses`."""
-        return self._engine.losses(network, inputs, y, outputs)
-
-    def shortcut(self, network: FeedForward) -> Shortcut | None:
-        """See `Engine.shortcut`."""
-        return self._engine.shortcut(network)
-
-
 class Engine(Protocol):
     """Computes epochs; every engine gives the reference's result to rounding."""
 
@@ -325,6 +322,29 @@ class Engine(Protocol):
 
         ``on_progress(steps, loss)`` is called with the steps done and the mean loss so far, at
         least every 50 ms or once a step, and answers whether to stop.
+        """
+        ...
+
+    def gradient(
+        self,
+        network: FeedForward,
+        batch: MicroBatch,
+        g: NDArray[Any],
+        outputs: NDArray[Any] | None = None,
+    ) -> Sums:
+        """Return the sums of a micro-batch: of its weights, losses and gradients, times weights.
+
+        ``g`` receives the gradient, the penalty's included; ``outputs``,
+        (n, units_L), receives a^(L). The sums name what is not finite, at step 0.
+        """
+        ...
+
+    def apply(
+        self, network: FeedForward, plan: Plan, state: State, sums: Sums, eta: float
+    ) -> Failure | None:
+        """Take the step of a batch's sums, whose array may change.
+
+        Where a number is not finite, all is left as it was, and the failure says where.
         """
         ...
 

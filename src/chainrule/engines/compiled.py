@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from chainrule.engines.base import (
     Epoch,
     EpochResult,
     Failure,
+    MicroBatch,
     OneByOne,
     Plan,
     Seen,
     Shortcut,
     State,
+    Sums,
     check_state,
     go_on,
 )
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
 _REAL, _INTEGER = np.dtype(np.float64), np.dtype(np.int64)
 _READABLE = "bhilqBHILQ?fd"
-_KEPT = 2  # trainers of a network: an epoch's last micro-batches may have another size
+_KEPT = 3  # trainers of a network: an epoch's last micro-batches may have two other sizes
 _CONVERTED = 1 << 14  # rows of another dtype that are converted in one go
 
 
@@ -146,6 +149,30 @@ class CompiledEngine(OneByOne):
         done = min(steps * epoch.plan.batch_size, len(epoch.samples))
         failure = _find(network, epoch, state, failed) if failed >= 0 else None
         return EpochResult(loss, steps, done, failure=failure, stopped=stopped)
+
+    def gradient(
+        self,
+        network: FeedForward,
+        batch: MicroBatch,
+        g: NDArray[Any],
+        outputs: NDArray[Any] | None = None,
+    ) -> Sums:
+        """See `chainrule.engines.base.Engine.gradient`."""
+        samples, plan = batch.samples, Plan(_TELLS_GRADIENT, batch.rows)
+        g[...] = 0
+        state = State(batch.draw, {"v": g})
+        epoch = Epoch(samples, plan, np.zeros(1), outputs=outputs)
+        result = self.run_epoch(network, epoch, state)
+        weight = samples.weight
+        g *= g.dtype.type(weight)
+        failure = None if result.failure is None else replace(result.failure, step=0)
+        return Sums(weight, weight * result.loss, g, failure)
+
+    def apply(
+        self, network: FeedForward, plan: Plan, state: State, sums: Sums, eta: float
+    ) -> Failure | None:
+        """See `chainrule.engines.base.Engine.apply`."""
+        return ReferenceEngine().apply(network, plan, state, sums, eta)
 
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
         """Return a^(L) of checked inputs, (n, units_L), in the network's dtype."""
@@ -308,6 +335,9 @@ class CompiledEngine(OneByOne):
             **dict(zip(HYPERPARAMETERS, numbers, strict=True)),
         )
 
+
+# v ← μ v + g is g where v was 0: a step of rate 0 tells the gradient.
+_TELLS_GRADIENT = optimizers.GradientDescent(momentum=0.5)
 
 HYPERPARAMETERS = ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
 

@@ -9,9 +9,9 @@ are does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,27 +20,19 @@ from chainrule.engines.base import (
     Engine,
     Epoch,
     EpochResult,
-    Failure,
+    MicroBatch,
     Plan,
     State,
-    Through,
     check_state,
     go_on,
     mean_loss,
 )
-from chainrule.engines.reference import apply
-from chainrule.equations.data import Samples
-from chainrule.equations.optimizers import GradientDescent
+from chainrule.engines.through import Through
+from chainrule.engines.tree import Tree
 from chainrule.random import epoch_order
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
-
-Array = NDArray[Any]
-T = TypeVar("T")
-
-# v ← μ v + g is g where v was 0: so every engine tells a gradient, by a step of rate 0.
-_TELLS_GRADIENT = GradientDescent(momentum=0.5)
 
 
 def up_to(n: int, multiple: int) -> int:
@@ -109,86 +101,6 @@ class Cut:
         return np.concatenate(parts).astype(np.int64)
 
 
-@dataclass
-class Sums:
-    """What micro-batches come to: the sums of weights, weighted losses and weighted gradients.
-
-    ``failure`` is the first one, of the lowest k.
-    """
-
-    weight: float
-    loss: float
-    g: Array
-    failure: Failure | None = None
-
-    def add(self, other: Sums) -> Sums:
-        """Return the sum; the array of this one is taken for it."""
-        self.g += other.g
-        return Sums(
-            self.weight + other.weight,
-            self.loss + other.loss,
-            self.g,
-            self.failure or other.failure,
-        )
-
-
-def folded(
-    nodes: Mapping[int, T], leaves: int, add: Callable[[T, T], T], mine: range | None = None
-) -> dict[int, T]:
-    """Add what is known by leaf as the binary tree over so many leaves, as far as it is mine.
-
-    A leaf that is not there, because its shard has no rows left, counts as 0. Of the leaves in
-    ``mine`` those subtrees are added that lie in it whole, so that folding what all have folded
-    gives the sum at leaf 0 in the same order.
-    """
-    mine = range(leaves) if mine is None else mine
-    nodes, apart = dict(nodes), 1
-    while apart < leaves:
-        for k in range(0, leaves, 2 * apart):
-            if k < mine.start or min(k + 2 * apart, leaves) > mine.stop:
-                continue
-            if (right := nodes.pop(k + apart, None)) is not None:
-                nodes[k] = add(nodes[k], right) if k in nodes else right
-        apart *= 2
-    return nodes
-
-
-def tree_sum(sums: Mapping[int, Sums], leaves: int) -> Sums:
-    """Return the sum of all micro-batches of a step."""
-    return folded(sums, leaves, Sums.add)[0]
-
-
-def micro_batch(
-    engine: Engine,
-    network: FeedForward,
-    samples: Samples,
-    plan: Plan,
-    draw: int,
-    outputs: Array | None = None,
-) -> Sums:
-    """Return the sums of one micro-batch, and leave the network as it is.
-
-    ``draw`` numbers the dropout masks. ``outputs``, (n, units_L), if given receives a^(L).
-    """
-    part = Plan(_TELLS_GRADIENT, plan.batch_size)
-    state = State(draw, _TELLS_GRADIENT.start(network.parameters))
-    result = engine.run_epoch(network, Epoch(samples, part, np.zeros(1), outputs=outputs), state)
-    g, weight = state.slots["v"], samples.weight
-    g *= g.dtype.type(weight)
-    return Sums(weight, weight * result.loss, g, result.failure)
-
-
-def update(
-    network: FeedForward, plan: Plan, state: State, sums: Sums, eta: float
-) -> Failure | None:
-    """Take the step of a batch, or leave all as it was and say what is not finite."""
-    if sums.failure is not None:
-        return Failure(state.step, sums.failure.layer, sums.failure.what)
-    if sums.weight:
-        sums.g /= sums.g.dtype.type(sums.weight)
-    return apply(network, plan, state, sums.g, eta)
-
-
 class MicroBatches(Through):
     """Takes steps of micro-batches, whose sums another engine computes one after another.
 
@@ -212,19 +124,22 @@ class MicroBatches(Through):
         cut = Cut.of(len(samples), plan)
         order = cut.in_turn() if epoch.order is None else epoch.order
         loss, weight, done = 0.0, 0.0, 0
+        tree = Tree(network.parameters, cut.micro_batches)
         for step in range(cut.steps):
-            sums, before = dict[int, Sums](), done
+            before = done
+            tree.begin()
             for k in cut.taken(step):
                 part = cut.part(k, step)
                 rows = order[done : done + part.stop - part.start]
                 done += len(rows)
                 a = None if epoch.outputs is None else np.empty_like(epoch.outputs[: len(rows)])
-                draw = state.step * cut.micro_batches + k
-                sums[k] = micro_batch(self._engine, network, samples.some(rows), plan, draw, a)
+                batch = MicroBatch(samples.some(rows), cut.rows, state.step * cut.micro_batches + k)
+                tree.put(k, self._engine.gradient(network, batch, tree.array(), a))
                 if epoch.outputs is not None:
                     epoch.outputs[rows] = a
-            total = tree_sum(sums, cut.micro_batches)
-            failure = update(network, plan, state, total, float(epoch.learning_rates[step]))
+            total = tree.nodes()[0]
+            eta = float(epoch.learning_rates[step])
+            failure = self._engine.apply(network, plan, state, total, eta)
             if failure is not None:
                 return EpochResult(mean_loss(loss, weight), step, before, failure=failure)
             loss, weight = loss + total.loss, weight + total.weight

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule import _forks as forks
 from chainrule.engines import _native
-from chainrule.engines.base import Plan, SideBySide, Together, check_state, go_on
+from chainrule.engines.base import (
+    Failure,
+    Plan,
+    SideBySide,
+    State,
+    Sums,
+    Together,
+    check_state,
+    go_on,
+)
 from chainrule.engines.compiled import HYPERPARAMETERS, CompiledEngine, plain, readable, rule_of
 from chainrule.equations import arrays
 
@@ -42,6 +53,12 @@ class NativeEngine(CompiledEngine):
         """Use up to so many threads, or ``exactly`` as many, for tests and benchmarks."""
         super().__init__(_native, threads)
         self._exactly = exactly
+        self._rules: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
+        self._rules = weakref.WeakKeyDictionary()
+
+    def _forked(self) -> None:
+        super()._forked()
+        self._rules = weakref.WeakKeyDictionary()
 
     def _new_trainer(self, network: FeedForward, plan: Plan, key: tuple[Any, ...]) -> Any:
         trainer = super()._new_trainer(network, plan, key)
@@ -58,6 +75,46 @@ class NativeEngine(CompiledEngine):
     def alone(self) -> NativeEngine:
         """See `chainrule.engines.base.Engine.alone`."""
         return NativeEngine(1)
+
+    def apply(
+        self, network: FeedForward, plan: Plan, state: State, sums: Sums, eta: float
+    ) -> Failure | None:
+        """See `chainrule.engines.base.Engine.apply`."""
+        rule, g = plan.optimizer, sums.g
+        if sums.failure is None:
+            scale = 1 / sums.weight if sums.weight else 1.0
+            if plan.clip_norm is not None:  # squares overflow float32 early
+                norm = scale * float(np.linalg.norm(g.astype(np.float64)))
+                scale *= min(1.0, plan.clip_norm / norm) if norm else 1.0
+            changed = [network.parameters, *[state.slots[name] for name in rule.used_slots]]
+            moved = [plain(array, network.dtype) for array in changed]
+            core, busy = self._rule(network, plan)
+            with busy:
+                done = core.apply(
+                    moved[0], moved[1:], plain(g, network.dtype), state.step + 1, eta, scale
+                )
+            if done:
+                for given, own in zip(changed, moved, strict=True):
+                    if own is not given:
+                        given[...] = own  # it lies in a way that the core can't write to
+                state.step += 1
+                return None
+        return super().apply(network, plan, state, sums, eta)  # which names what is not finite
+
+    def _rule(self, network: FeedForward, plan: Plan) -> tuple[_native.Rule, forks.Lock]:
+        """Return the core's rule of a plan: the one that the network had last, if it fits."""
+        rule = plan.optimizer
+        of = (rule_of(rule), self._numbers(rule), network.dtype.char, self.threads_of(network),
+              self.instructions())  # fmt: skip
+        with self._lock:
+            kept = self._rules.get(network)
+            if kept is None or kept[0] != of:
+                made = _native.Rule(
+                    single=of[2] == "f", optimizer=self._core.optimizers.index(of[0]),
+                    threads=of[3], **dict(zip(HYPERPARAMETERS, of[1], strict=True)),
+                )  # fmt: skip
+                kept = self._rules[network] = (of, (made, forks.Lock()))
+        return kept[1]
 
     def side_by_side(self, network: FeedForward, plan: Plan) -> SideBySide | None:
         """See `chainrule.engines.base.Engine.side_by_side`."""

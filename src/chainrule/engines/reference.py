@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from chainrule.engines.base import (
     Epoch,
     EpochResult,
     Failure,
+    MicroBatch,
     OneByOne,
     Plan,
     Seen,
     State,
+    Sums,
     check_state,
     go_on,
     mean_loss,
@@ -87,6 +89,37 @@ class ReferenceEngine(OneByOne):
                 return EpochResult(mean_loss(total, weight), steps, done, stopped=True)
         return EpochResult(mean_loss(total, weight), steps, done)
 
+    def gradient(
+        self,
+        network: FeedForward,
+        batch: MicroBatch,
+        g: NDArray[Any],
+        outputs: NDArray[Any] | None = None,
+    ) -> Sums:
+        """See `chainrule.engines.base.Engine.gradient`."""
+        n, units, dtype = len(batch.samples), network.sizes[-1], network.dtype
+        X, y, s = batch.samples.rows(slice(0, n), units, dtype)
+        weight = float(n if s is None else s.sum())
+        with np.errstate(all="ignore"):  # what is not finite is named
+            passed = backprop.forward(network, X, network.masks(batch.draw))
+            found = backprop.gradient(network, passed, y, s)
+            np.multiply(_flat(found), dtype.type(weight), out=g)
+        if outputs is not None:
+            outputs[...] = passed.a[-1]
+        failure = None if math.isfinite(found.loss) else _failure_forward(0, found)
+        return Sums(weight, weight * found.loss, g, failure)
+
+    def apply(
+        self, network: FeedForward, plan: Plan, state: State, sums: Sums, eta: float
+    ) -> Failure | None:
+        """See `chainrule.engines.base.Engine.apply`."""
+        if sums.failure is not None:
+            return replace(sums.failure, step=state.step)
+        if sums.weight:
+            sums.g /= sums.g.dtype.type(sums.weight)
+        with np.errstate(all="ignore"):
+            return _apply(network, plan, state, sums.g, eta)
+
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
         """See `chainrule.engines.base.Engine.predict`."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
@@ -137,10 +170,10 @@ def _step(
     """Update parameters and slots, or leave them as they were and say what is not finite."""
     if not math.isfinite(g.loss):
         return _failure_forward(state.step, g)
-    return apply(network, plan, state, _flat(g), eta)
+    return _apply(network, plan, state, _flat(g), eta)
 
 
-def apply(
+def _apply(
     network: FeedForward, plan: Plan, state: State, flat: NDArray[Any], eta: float
 ) -> Failure | None:
     """Take the step of a gradient, which clipping shortens in place; see `_step`."""

@@ -119,9 +119,15 @@ class Diagnosis:
             for name, title in _PARTS:
                 if text := getattr(finding, name):
                     lines.append(f"<p><strong>{title}:</strong> {escape(text)}</p>")
-            told = [(name, shown(value)) for name, value in finding.numbers.items()]
-            for rows in (told, [(part.where, part.words) for part in finding.parts]):
-                lines += _table(rows)
+            if finding.parts:
+                lines += ["<ul>", *(f"<li>{escape(p.words)}</li>" for p in finding.parts), "</ul>"]
+            elif finding.numbers:
+                lines += ['<div class="wide" tabindex="0"><table><tbody>']
+                lines += [
+                    f'<tr><th scope="row">{escape(name)}</th><td>{escape(shown(value))}</td></tr>'
+                    for name, value in finding.numbers.items()
+                ]
+                lines.append("</tbody></table></div>")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -139,19 +145,6 @@ class Diagnosis:
 def _title(finding: Finding) -> str:
     where = f", {finding.where}" if finding.where else ""
     return f"{_HEADS[finding.level]}: {finding.code}{where}"
-
-
-def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
-    if not rows:
-        return []
-    return [
-        '<div class="wide" tabindex="0"><table><tbody>',
-        *(
-            f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>'
-            for name, text in rows
-        ),
-        "</tbody></table></div>",
-    ]
 
 
 def _wrapped(text: str, width: int, first: str, rest: str) -> list[str]:

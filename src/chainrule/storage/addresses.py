@@ -14,6 +14,7 @@ from chainrule.storage.atomic import atomic_file
 
 # A write to one of these is seen whole or not at all; elsewhere a file is renamed at the end.
 _OBJECTS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss"})
+BESIDE = ".chainrule-part-"  # how the names of files begin that are not whole yet
 _PATTERN = frozenset("*?[")
 _FACTS = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "generation")
 
@@ -48,6 +49,24 @@ def found(patterns: Sequence[str]) -> list[str]:
             raise ValueError(f"no file fits {pattern}")
         files |= dict.fromkeys(named)
     return list(files)
+
+
+def listed(folder: str) -> list[str]:
+    """Return the names of all files below a folder, with slashes; those of folders end in one."""
+    if is_remote(folder):
+        system, path = system_of(folder)
+        system.invalidate_cache()
+        try:
+            found = system.find(path)
+        except FileNotFoundError as error:  # of a bucket
+            raise FileNotFoundError(2, str(error), folder) from None
+        return sorted(name[len(path) :].lstrip("/") for name in found)
+    return sorted(
+        os.path.relpath(os.path.join(at, name), folder).replace(os.sep, "/") + mark
+        for at, folders, files in os.walk(folder)
+        for names, mark in ((folders, "/"), (files, ""))
+        for name in names
+    )
 
 
 def state_of(file: str) -> list[Any]:
@@ -114,7 +133,7 @@ def written(file: str) -> Iterator[IO[bytes]]:
             system.put_file(temporary, path)
             return
         system.makedirs(posixpath.dirname(path), exist_ok=True)
-        beside = posixpath.join(posixpath.dirname(path), f".chainrule-{os.path.basename(folder)}")
+        beside = posixpath.join(posixpath.dirname(path), BESIDE + os.path.basename(folder))
         try:
             system.put_file(temporary, beside)
             system.mv(beside, path)

@@ -7,7 +7,6 @@ classes, network and epochs, to the bit.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.ensemble import Ensemble
+from chainrule.storage.addresses import joined
 from chainrule.tables import measures, members, profile, training
 from chainrule.tables import target as targets
 from chainrule.tables.groups import GroupedModel, GroupRows, groups_of
@@ -148,7 +148,7 @@ def _call(networks: Sequence[Network], X: Any, y: Any, **options: Any) -> Call:
 
 
 def _folder(checkpoint: str | None, *parts: str) -> dict[str, Any]:
-    return {} if checkpoint is None else {"checkpoint": os.path.join(checkpoint, *parts)}
+    return {} if checkpoint is None else {"checkpoint": joined(checkpoint, "/".join(parts))}
 
 
 def _train(groups: Groups, calls: dict[str, Call], verbose: int) -> dict[str, list[History]]:

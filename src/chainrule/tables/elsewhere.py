@@ -6,22 +6,29 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from chainrule.tables.encoded import Encoded
 from chainrule.training.history import History
 
 if TYPE_CHECKING:
     from chainrule.network import Network
 
 
-def fit_of(network: Network, options: dict[str, Any]) -> Callable[..., History]:
-    """Return what trains the network, and take ``on`` out of the options: the workers, if any."""
+def fit_of(
+    network: Network, options: dict[str, Any], rows: Encoded | None = None
+) -> Callable[..., History]:
+    """Return what trains the network, and take ``on`` out of the options: the workers, if any.
+
+    ``rows`` are read by whoever trains, in place of the samples that it is called with.
+    """
     on = options.pop("on", None)
-    return network.fit if on is None else partial(_on, on, network)
+    return network.fit if on is None and rows is None else partial(_on, on, network, rows)
 
 
 def _on(
-    on: str, network: Network, X: Any, y: Any, *, sample_weight: Any = None, **options: Any
-) -> History:
+    on: str | None, network: Network, rows: Encoded | None, X: Any, y: Any, *,
+    sample_weight: Any = None, **options: Any,
+) -> History:  # fmt: skip
     from chainrule import distributed
 
     data = (X, y) if sample_weight is None else (X, y, sample_weight)
-    return distributed.fit(network, data, on=on, **options)
+    return distributed.fit(network, data if rows is None else rows, on=on, **options)

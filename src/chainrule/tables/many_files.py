@@ -17,7 +17,6 @@ from chainrule.tables.opening import open_address
 from chainrule.tables.source import Reading, Source, T, TableError, counted
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -30,7 +29,7 @@ class Files(Source):
         more = len(files) - 1
         self.path = f"{files[0]} and {counted(more, 'more file')}" if more else files[0]
         self.names, self.unnamed = first.names, first.unnamed
-        self._files, self._reading = list(files), reading
+        self.files, self.reading = tuple(files), reading
         self._place: Place = Here()
         self.counts = [0] * len(files)
 
@@ -45,25 +44,25 @@ class Files(Source):
 
     def place(self, row: int, column: str) -> str:
         """Return where a cell is, in its file; see `Source`."""
-        last = len(self._files) - 1
+        last = len(self.files) - 1
         for i, count in enumerate(self.counts):
             if row < count or i == last or not count:
-                return _opened(self._files[i], self._reading, self.names).place(row, column)
+                return open_one(self.files[i], self.reading, self.names).place(row, column)
             row -= count
         raise AssertionError
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the rows of each file in batches; see `Source`."""
-        for i, file in enumerate(self._files):
+        for i, file in enumerate(self.files):
             count = 0
-            source = _opened(file, self._reading, self.names)
+            source = open_one(file, self.reading, self.names)
             for batch in source.batches(self.names if columns is None else columns):
                 self.counts[i] = max(self.counts[i], count + batch.num_rows)
                 yield batch
                 count += batch.num_rows
 
     def each(
-        self, task: Callable[[Source, Any], T], cut: NDArray[np.bool_] | None = None
+        self, task: Callable[[Source, Any], T], cut: NDArray[Any] | None = None
     ) -> Iterator[T]:
         """Yield what a task returns for each file, in their order, from the workers."""
         ends = [0]
@@ -71,12 +70,12 @@ class Files(Source):
             ends.append(ends[-1] + count)
         items = [
             (file, None if cut is None else cut[ends[i] : ends[i + 1]])
-            for i, file in enumerate(self._files)
+            for i, file in enumerate(self.files)
         ]
         held: dict[int, T] = {}
         faults: dict[int, str] = {}
         following = 0
-        shared = task, self._reading, self.names
+        shared = task, self.reading, self.names
 
         def failed() -> bool:
             return following in faults
@@ -106,7 +105,7 @@ def _of_file(
     """Run a task on one file; return its result, or what is wrong with the file."""
     (task, reading, names), (file, cut) = shared, item
     try:
-        return task(_opened(file, reading, names), cut), None
+        return task(open_one(file, reading, names), cut), None
     except OSError as error:
         named = error.filename is not None and error.strerror
         return None, f"{error.filename}: {error.strerror}" if named else f"{file}: {error}"
@@ -114,7 +113,7 @@ def _of_file(
         return None, str(error)
 
 
-def _opened(file: str, reading: Reading, names: list[str]) -> Source:
+def open_one(file: str, reading: Reading, names: Sequence[str]) -> Source:
     """Open a file of a table; raise TableError unless it has the columns of the first."""
     source = open_address(file, reading)
     if set(source.names) != set(names):

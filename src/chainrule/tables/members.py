@@ -6,7 +6,6 @@ steps, each stopping by itself. Their mean is what is measured and predicted.
 
 from __future__ import annotations
 
-import os
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chainrule.ensemble import Ensemble
+from chainrule.storage.addresses import joined
 from chainrule.tables import training
 from chainrule.tables.replayed import replayed
 from chainrule.training.many import fit_many
@@ -57,7 +57,7 @@ def refit(
     runs = [replayed(history) for history in histories]
     epochs = [count for count, _ in runs]
     if checkpoint is not None:
-        options["checkpoint"] = os.path.join(checkpoint, refit_folder(epochs))
+        options["checkpoint"] = joined(checkpoint, refit_folder(epochs))
     networks = make_networks(prepared)
     options |= {"epochs": epochs, "optimizer": [optimizer for _, optimizer in runs]}
     return networks, training.train_again(partial(_fit_many, networks), prepared, **options)

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 FOLDS, FEW_FOLDS = 5, 3  # the members of a candidate; fewer where five take too long
 LAMBDAS = (1e-5, 1e-3, 1e-2, 5e-2)
-FEW_LAMBDAS = (1e-3, 1e-2)  # where a search with all takes too long
+# Where a search with all takes too long: on a table of more rows than inputs, and of fewer.
+FEW_LAMBDAS, STRONG_LAMBDAS = (1e-3, 1e-2), (1e-2, 5e-2)
 _PROBED, _GO_ON = 2, 4  # folds that all candidates are measured on; so many then go on
 _PROBED_ROWS = 4000  # of a larger table, on which the candidate is chosen
 _WORK = 1.5e11  # multiplications of a search, and of what follows on a larger table: about 2 s
@@ -205,7 +206,8 @@ def search(task: Task, given: Sequence[Candidate]) -> Found:
 
 def _search(task: Task, given: Sequence[Candidate]) -> Found:
     """Search on all rows of a task."""
-    folds, go_on, few = _PROBED, _GO_ON, [one for one in given if one.l2 in FEW_LAMBDAS]
+    lambdas = FEW_LAMBDAS if len(task.X) > task.X.shape[1] else STRONG_LAMBDAS
+    folds, go_on, few = _PROBED, _GO_ON, [one for one in given if one.l2 in lambdas]
     share = (folds + (FOLDS - folds) * min(1.0, go_on / len(given))) * task.work(given)
     if few and share > _WORK:
         given, go_on = few, _GO_ON // 2

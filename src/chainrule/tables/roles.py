@@ -89,7 +89,7 @@ def collect(source: Source, roles: Roles, missing: Sequence[str], wishes: Wishes
             column = batch.column(name)
             try:
                 if role == "weight":
-                    parts.append(_weights(column, missing))
+                    parts.append(weights(column, missing))
                 elif role == "group":
                     parts.append(_groups(column, missing))
                 else:
@@ -112,7 +112,8 @@ _EXPECTED = {
 }
 
 
-def _weights(column: pa.ChunkedArray, missing: Sequence[str]) -> Floats:
+def weights(column: pa.ChunkedArray, missing: Sequence[str]) -> Floats:
+    """Return the weights of a batch; raise CellError for one that is negative or missing."""
     values = cells.numbers(column, missing)
     bad = ~(values >= 0)
     if bad.any():

@@ -88,7 +88,7 @@ def _fitted(
     for batch in source.batches(again):
         see(batch, start, chosen[start : start + batch.num_rows])
         start += batch.num_rows
-    _check(source, start, len(chosen))
+    check_count(source, start, len(chosen))
     del fitting.source  # which stays where the file is
     return fitting
 
@@ -118,7 +118,7 @@ def transform(
             for part, rows in made.items():
                 rows.append(X[of_rows == part])
             start += batch.num_rows
-        _check(source, start, len(parts))
+        check_count(source, start, len(parts))
         finished = {part: rows.finish() for part, rows in made.items()}
     return finished, getattr(made[TRAIN], "order", None)
 
@@ -134,7 +134,8 @@ def joined(parts: Sequence[Array], seed: int) -> tuple[Array, NDArray[np.int64] 
         return whole.finish(), getattr(whole, "order", None)
 
 
-def _check(source: Source, rows: int, expected: int) -> None:
+def check_count(source: Source, rows: int, expected: int) -> None:
+    """Raise TableError where a table does not have the number of rows that it had."""
     if rows != expected:  # the file system may not have noticed
         raise TableError(
             f"{source.path} changed while it was being read: from {expected:,} rows to {rows:,}. "

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -101,7 +100,7 @@ class Source(ABC):
                 yield pa.Table.from_batches(held)
 
     def each(
-        self, task: Callable[[Source, Any], T], cut: NDArray[np.bool_] | None = None
+        self, task: Callable[[Source, Any], T], cut: NDArray[Any] | None = None
     ) -> Iterator[T]:
         """Yield what a task returns for each file of the table, in order; see `Files`.
 

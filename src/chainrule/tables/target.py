@@ -238,6 +238,14 @@ def encode_all(
     return y
 
 
+def standardised(schema: Schema, y: NDArray[Any]) -> NDArray[Any]:
+    """Return classes as they are, or numbers of one or more targets as the network takes them."""
+    if schema.target.task == "classify":
+        return y
+    mean, scale = np.array([(target.mean, target.scale) for target in schema.targets]).T
+    return np.asarray((y.reshape(len(y), len(schema.targets)) - mean) / scale, dtype=np.float32)
+
+
 def no_class(target: Target, text: str) -> str:
     """Return what is wrong with a text that is not a class of the target, or not a number."""
     if target.task == "regress":

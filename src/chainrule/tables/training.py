@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,11 +15,14 @@ from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
 from chainrule.storage import mapped, models
+from chainrule.storage.addresses import joined
 from chainrule.tables import measures, profile, rows, several
 from chainrule.tables import target as targets
 from chainrule.tables.elsewhere import fit_of
+from chainrule.tables.encoded import Encoded, held_back
 from chainrule.tables.encoding import PIECES
 from chainrule.tables.fitting import Fitting
+from chainrule.tables.many_files import Files
 from chainrule.tables.measures import Measured
 from chainrule.tables.model import TableModel
 from chainrule.tables.own_rows import own_rows
@@ -104,6 +106,7 @@ class Prepared:
     weight: dict[int, NDArray[np.float64]]  # of the rows of each part; empty if none are given
     own_validation: bool = False  # its rows are those of another file
     numbers: dict[int, NDArray[np.int64]] = field(default_factory=dict)  # of each part's rows
+    encoded: Encoded | None = None  # who trains reads the training rows, which X then lacks
 
     @property
     def is_refit(self) -> bool:
@@ -123,6 +126,11 @@ class Prepared:
             if not (self.own_validation and part == "validation")
         )  # fmt: skip
 
+    @property
+    def own_parts(self) -> list[int]:
+        """The parts that are rows of the table, in the order in which a refit takes them."""
+        return [part for part in PARTS.values() if not (self.own_validation and part == VALIDATION)]
+
     def samples(self, part: int) -> tuple[NDArray[Any], ...]:
         """Return the inputs, the targets and, if there are any, the weights of a part."""
         weight = (self.weight[part],) if self.weight else ()
@@ -130,15 +138,7 @@ class Prepared:
 
     def targets(self, part: int) -> NDArray[Any]:
         """Return the targets of a part as the network takes them."""
-        return standardised(self.schema, self.y[part])
-
-
-def standardised(schema: Schema, y: NDArray[Any]) -> NDArray[Any]:
-    """Return classes as they are, or numbers of one or more targets as the network takes them."""
-    if schema.target.task == "classify":
-        return y
-    mean, scale = np.array([(target.mean, target.scale) for target in schema.targets]).T
-    return np.asarray((y.reshape(len(y), len(schema.targets)) - mean) / scale, dtype=np.float32)
+        return targets.standardised(self.schema, self.y[part])
 
 
 def prepare(
@@ -146,11 +146,13 @@ def prepare(
     settings: Settings,
     validation: Source | None = None,
     findings: Sequence[Finding] | None = None,
+    apart: bool = False,
 ) -> Prepared:
     """Profile the table, split its rows, fit the preprocessing, and transform all rows.
 
     ``validation`` is a table of its own whose rows decide when to stop. ``findings`` are what the
-    columns are, where that is known. Raises TableError, with the place, for a table that cannot be
+    columns are, where that is known. ``apart``: the training rows of many files are left to whoever
+    trains with them. Raises TableError, with the place, for a table that cannot be
     learned from.
     """
     if len(source.names) < 2:
@@ -216,7 +218,14 @@ def prepare(
             f"{source.path} has {len(columns):,} columns that make {len(schema.inputs):,} inputs, "
             "too many for a model file. Leave some out with --drop, or lower --max-categories."
         )
-    X, order = rows.transform(source, Preprocessing(schema), parts, settings.seed)
+    encoded = None
+    if apart and isinstance(source, Files) and not tuned:
+        encoded = Encoded(source.files, tuple(source.counts), source.reading, tuple(source.names),
+                          schema, roles.weight, parts)  # fmt: skip
+        X: dict[int, NDArray[Any]] = held_back(source, Preprocessing(schema), parts)
+        order = None
+    else:
+        X, order = rows.transform(source, Preprocessing(schema), parts, settings.seed)
     values = {part: (Y if schema.more else y)[parts == part] for part in PARTS.values()}
     weight = {}
     if given.weight is not None:
@@ -245,7 +254,7 @@ def prepare(
         single = tuple(target.classes[i] for i in absent)
     return Prepared(
         settings, source.path, schema, X, values, order is not None, len(parts),
-        counts, single, found.none, weight, validation is not None, numbers,
+        counts, single, found.none, weight, validation is not None, numbers, encoded,
     )  # fmt: skip
 
 
@@ -287,7 +296,7 @@ def make_network(
 
 def fit(network: Network, prepared: Prepared, **options: Any) -> History:
     """Train the network, stopping early; it returns to its best epoch on the validation rows."""
-    return train(fit_of(network, options), prepared, **options)
+    return train(fit_of(network, options, prepared.encoded), prepared, **options)
 
 
 def train(
@@ -326,18 +335,22 @@ def refit(
     """
     epochs, optimizer = replayed(history)
     if checkpoint is not None:
-        options["checkpoint"] = os.path.join(checkpoint, f"refit-{epochs}")
+        options["checkpoint"] = joined(checkpoint, f"refit-{epochs}")
     network = make_network(prepared)
     options |= {"epochs": epochs, "optimizer": optimizer}
-    return network, train_again(fit_of(network, options), prepared, **options)
+    encoded = prepared.encoded
+    if encoded is not None:
+        encoded = replace(encoded, which=tuple(prepared.own_parts))
+    return network, train_again(fit_of(network, options, encoded), prepared, **options)
 
 
 def train_again(fit: Callable[..., T], prepared: Prepared, **options: Any) -> T:
     """Call ``fit``, that of one network or of many, with all rows, and these options."""
-    settings, parts = prepared.settings, list(PARTS.values())
-    if prepared.own_validation:
-        parts.remove(VALIDATION)
-    X, order = rows.joined([prepared.X[part] for part in parts], settings.seed)
+    settings, parts = prepared.settings, prepared.own_parts
+    if prepared.encoded is None:
+        X, order = rows.joined([prepared.X[part] for part in parts], settings.seed)
+    else:
+        X, order = prepared.X[TRAIN], None
     y = np.concatenate([prepared.targets(part) for part in parts])
     weight = None
     if prepared.weight:

@@ -145,7 +145,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
             raise ValueError(f"a checkpoint that does not fit together ({error!r})") from None
 
 
-def is_best(path: Path) -> bool:
+def is_best(path: str) -> bool:
     """Return whether a file is the best network of a run."""
     try:
         with opened(path) as file:
@@ -202,10 +202,16 @@ def _build(
     )  # fmt: skip
 
 
+def epoch_of(name: str) -> int | None:
+    """Return the epoch of a checkpoint's file, None for another one."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else int(match[1])
+
+
 def checkpoints(folder: Path) -> list[tuple[int, Path]]:
     """Return the epochs and paths of the checkpoints in a folder, in order."""
-    found = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir() if path.is_file()]
-    return sorted((int(match[1]), path) for match, path in found if match)
+    found = [(epoch_of(path.name), path) for path in folder.iterdir() if path.is_file()]
+    return sorted((epoch, path) for epoch, path in found if epoch is not None)
 
 
 # --- what a run trains, on what, and how ----------------------------------------------------------

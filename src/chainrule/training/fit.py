@@ -86,8 +86,8 @@ def fit(
             "mean_absolute_error", "r2", or functions (y_true, y_pred) -> float. None measures the
             accuracy after a cross-entropy, and else nothing.
         callbacks: `Callback` objects, or functions that are called with the `Run` after each epoch.
-        checkpoint: A folder in which the run is kept, so that it survives a crash. It is made if it
-            does not exist.
+        checkpoint: A folder in which the run is kept, so that it survives a crash, or an address
+            of fsspec such as "s3://bucket/run". It is made if it does not exist, a bucket is not.
         every: Write a checkpoint after every so many epochs, or after so much time (a timedelta).
             One is written at the end in any case.
         keep: How many checkpoints stay, besides the best network.

@@ -9,25 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule import _forks as forks
 from chainrule.equations.checks import integer, warn, whole
-from chainrule.storage import models
-from chainrule.storage.atomic import write_atomically
+from chainrule.storage import addresses, models
 from chainrule.storage.container import as_json, opened
 from chainrule.training import checkpoints
 from chainrule.training.callbacks import Callback, Run
 from chainrule.training.checkpoints import BEST, Checkpoint, CheckpointWarning
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from chainrule.training.folders import Folder, epochs, folder_of
 
 Array = NDArray[Any]
-_TEMPORARY = ".chainrule-checkpoint-"  # how the names of files begin that are not whole yet
 
 
 class Keeper:
@@ -46,7 +41,7 @@ class Keeper:
 class _FolderKeeper(Keeper):
     """Keeps the last checkpoints and the best network in a folder."""
 
-    def __init__(self, folder: Path, every: int | timedelta, keep: int, resume: bool) -> None:
+    def __init__(self, folder: Folder, every: int | timedelta, keep: int, resume: bool) -> None:
         self._folder, self._every, self._keep, self._resume = folder, every, keep, resume
         self._callbacks: Sequence[Callback] = ()
         self._pending: Checkpoint | None = None  # the last whole epoch, if it is not on the disk
@@ -57,14 +52,13 @@ class _FolderKeeper(Keeper):
     @contextmanager
     def keeping(self, run: Run, callbacks: Sequence[Callback]) -> Iterator[Checkpoint | None]:
         self._callbacks = callbacks
-        with _locked(self._folder):
+        with self._folder.held():
             found = self._find(run)
             if found is None:
                 self._pending = self._snapshot(run)
             else:
                 self._find_best_file(found)
-            for path in self._folder.glob(f"{_TEMPORARY}*.tmp"):  # left by a kill
-                path.unlink(missing_ok=True)
+            self._folder.clear()
             try:
                 yield found
             finally:
@@ -115,44 +109,54 @@ class _FolderKeeper(Keeper):
         if best is not None:
             mark = {"version": checkpoints.VERSION, "best": checkpoint.best}
             content = models.content(network, best, {models.CHECKPOINT: mark})
-            write_atomically(self._folder / BEST, content, _TEMPORARY)
-        path = self._folder / f"epoch-{checkpoint.epoch:06d}.safetensors"
-        write_atomically(path, checkpoints.serialize(network, checkpoint), _TEMPORARY)
+            self._folder.write(BEST, content)
+        name = f"epoch-{checkpoint.epoch:06d}.safetensors"
+        self._folder.write(name, checkpoints.serialize(network, checkpoint))
         self._written = monotonic()
-        for _, old in checkpoints.checkpoints(self._folder)[: -self._keep]:
-            old.unlink(missing_ok=True)
+        for _, old in epochs(self._folder)[: -self._keep]:
+            self._folder.remove(old)
 
     def _find(self, run: Run) -> Checkpoint | None:
         """Return the newest checkpoint that is whole; warn of those that are not."""
-        there = checkpoints.checkpoints(self._folder)
+        there, folder = epochs(self._folder), self._folder.name
         if there and not self._resume:
             raise ValueError(
-                f"checkpoint folder {str(self._folder)!r} holds a run, which reached epoch "
+                f"checkpoint folder {folder!r} holds a run, which reached epoch "
                 f"{there[-1][0]}: go on with it (resume=True), or name another folder"
             )
-        best = self._folder / BEST
-        if not there and best.exists() and not (self._resume and checkpoints.is_best(best)):
+        if not there and self._holds_another_best():
             raise ValueError(
-                f"checkpoint folder {str(self._folder)!r} holds a {BEST}, which would be written "
+                f"checkpoint folder {folder!r} holds a {BEST}, which would be written "
                 "over: name another folder"
             )
         damage = []
-        for _, path in reversed(there):
+        for _, name in reversed(there):
             try:
-                found = checkpoints.read(path)
+                found = self._read(name)
             except (OSError, ValueError) as error:
                 damage.append(str(error))
                 continue
             for what in damage:
-                warn(f"{what}; the run goes on from {path.name}", CheckpointWarning)
-            self._check(found, path, run)
+                warn(f"{what}; the run goes on from {name}", CheckpointWarning)
+            self._check(found, addresses.joined(folder, name), run)
             return found
         if damage:
             raise ValueError(
-                f"no checkpoint in {str(self._folder)!r} can be read ({'; '.join(damage)}); to "
+                f"no checkpoint in {folder!r} can be read ({'; '.join(damage)}); to "
                 "start again, pass another folder"
             )
         return None
+
+    def _read(self, name: str) -> Checkpoint:
+        with self._folder.file(name) as path:
+            return checkpoints.read(path)
+
+    def _holds_another_best(self) -> bool:
+        """Return whether there is a best network, which is not one of a run that goes on."""
+        if BEST not in self._folder.names():
+            return False
+        with self._folder.file(BEST) as path:
+            return not (self._resume and checkpoints.is_best(path))
 
     def _find_best_file(self, found: Checkpoint) -> None:
         """Take over the best so far; if its file is gone, write it again or say that it is lost."""
@@ -160,13 +164,13 @@ class _FolderKeeper(Keeper):
         if found.best is None:
             return
         try:
-            with opened(self._folder / BEST) as file:
+            with self._folder.file(BEST) as path, opened(path) as file:
                 models.check(file)
         except (OSError, ValueError) as error:
-            for epoch, path in checkpoints.checkpoints(self._folder):
+            for epoch, name in epochs(self._folder):
                 if epoch == found.best[0]:
                     with contextlib.suppress(OSError, ValueError):
-                        self._best_pending = checkpoints.read(path).parameters
+                        self._best_pending = self._read(name).parameters
                         self._pending = found
                         return
             self._best = None
@@ -176,7 +180,7 @@ class _FolderKeeper(Keeper):
                 CheckpointWarning,
             )
 
-    def _check(self, found: Checkpoint, path: Path, run: Run) -> None:
+    def _check(self, found: Checkpoint, path: str, run: Run) -> None:
         """Raise ValueError for the checkpoint of another run."""
         new = json.loads(as_json(run.settings))
         old = dict(found.settings)
@@ -251,52 +255,5 @@ def choose(
             raise ValueError("every and keep need checkpoint=, a folder for the run")
         return Keeper()
     if not isinstance(checkpoint, str | os.PathLike):
-        raise TypeError(f"checkpoint must be the path of a folder, got {checkpoint!r}")
-    from pathlib import Path  # for runs that are kept
-
-    return _FolderKeeper(Path(checkpoint), every, keep, bool(resume))
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Make the folder if it is not there, and keep other processes from writing a run into it.
-
-    Raises ValueError where one does; OSError where the folder can't be made or written.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise PermissionError(13, "Permission denied", str(folder))
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    held = _Descriptor(folder)
-    try:
-        try:
-            fcntl.flock(held.number, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a kill lets go of it too
-        except BlockingIOError:
-            raise ValueError(
-                f"checkpoint folder {str(folder)!r} is in use: another fit writes into it"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        yield
-    finally:
-        held.close()
-
-
-class _Descriptor:
-    """An open folder; a forked child closes its own, with which it would keep the lock as well."""
-
-    def __init__(self, folder: Path) -> None:
-        self.number = os.open(folder, os.O_RDONLY)
-        forks.register(self)
-
-    def close(self) -> None:
-        """Close it, if it is open."""
-        number, self.number = self.number, -1
-        if number >= 0:
-            os.close(number)
-
-    _forked = close
+        raise TypeError(f"checkpoint must be a folder or an address, got {checkpoint!r}")
+    return _FolderKeeper(folder_of(checkpoint), every, keep, bool(resume))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +18,7 @@ from chainrule.equations.arrays import numeric
 from chainrule.equations.checks import warn, whole
 from chainrule.equations.feedforward import FeedForward
 from chainrule.equations.optimizers import Adam, Optimizer
+from chainrule.storage.addresses import joined
 from chainrule.training import callbacks as callback_room
 from chainrule.training import keeper as keepers
 from chainrule.training import placed, progress
@@ -91,7 +91,8 @@ def fit_many(
         metrics: As in `Network.fit`; an empty list measures nothing, and is the fastest.
         callbacks: Callbacks, of which each network gets a copy of its own, and functions, which
             are called with the `Run` of each network after each of its epochs.
-        checkpoint: A folder in which the run of each network is kept, in a folder with its number.
+        checkpoint: A folder, or an address of fsspec such as "s3://bucket/run", in which the run of
+            each network is kept, in a folder with its number.
         every: As in `Network.fit`.
         keep: As in `Network.fit`.
         resume: As in `Network.fit`.
@@ -172,8 +173,8 @@ class Call:
         folder = self.checkpoint
         kept = [
             keepers.choose(
-                None if folder is None else Path(folder) / str(i), self.every, self.keep,
-                self.resume,
+                None if folder is None else joined(os.fspath(folder), str(i)), self.every,
+                self.keep, self.resume,
             ) for i in range(len(networks))
         ]  # fmt: skip
         return _Checked(tasks, seeds, epochs, called, kept, folder is not None)

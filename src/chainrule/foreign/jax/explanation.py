@@ -253,16 +253,36 @@ class JaxExplanation(CallExplanation):
         """Return why the derivative is 0; "" where there is nothing to say."""
         if self.kind == "not used":
             return f"{self.target} is not used: no operation reads it"
+        if self.kind == "cut off":
+            names = " and ".join(dict.fromkeys(o.name for o in self._cuts[:3]))
+            return f"{self.target} is reached only through {names}: no gradient comes back"
         if self.kind == "zero":
             return "zero because the loss does not depend on what comes of it at this point"
         return ""
 
     @property
     def kind(self) -> str:
-        """Return the kind of `reason`: "not used", "zero" or ""."""
+        """Return the kind of `reason`: "not used", "cut off", "zero" or ""."""
         if not self._run.tape.readers(self._slot):
             return "" if self._slot == self._run.tape.outputs[0] else "not used"
-        return "zero" if self.value == 0 else ""
+        if self.value != 0:
+            return ""
+        return "cut off" if self._cuts else "zero"
+
+    @cached_property
+    def _cuts(self) -> list[Operation]:
+        """Return the operations that let no gradient through, if no way to the loss is without."""
+        run, reached = self._run, {self._slot}
+        cuts = []
+        for operation in run.tape.operations:
+            if reached.isdisjoint(r for r in operation.reads if isinstance(r, int)):
+                continue
+            real = any(is_real(run.values[slot]) for slot in operation.makes)
+            if operation.name == "stop_gradient" or not real:
+                cuts.append(operation)
+            else:
+                reached.update(operation.makes)
+        return [] if run.tape.outputs[0] in reached else cuts
 
     @cached_property
     def certificate(self) -> CallCertificate:

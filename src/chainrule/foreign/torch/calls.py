@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,3 +125,18 @@ def unflatten(flat: list[Any], spec: Any) -> tuple[tuple[Any, ...], dict[str, An
         return tuple(flat[:count]), dict(zip(keys, flat[count:], strict=True))
     args, kwargs = tree_unflatten(flat, spec)
     return args, kwargs
+
+
+def said_of_cuts(cuts: Sequence[Cut]) -> str:
+    """Return the calls that cut gradients off, in words."""
+    said = []
+    for cut in cuts:
+        where = f" in {cut.module}" if cut.module else ""
+        if cut.name in ("detach", "data", "detach_"):
+            what = ".data" if cut.name == "data" else f"{cut.name}()"
+        elif cut.no_grad:
+            what = f"{cut.name} under torch.no_grad()"
+        else:
+            what = f"{cut.name}, which has no derivative,"
+        said.append((what + where).rstrip(","))
+    return " and ".join(dict.fromkeys(said))

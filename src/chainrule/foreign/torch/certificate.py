@@ -35,7 +35,7 @@ def certify(
     elif verdict == "not resolved":
         notes.append("the differences have no digits of this value")
     elif verdict == "fail":
-        notes += custom.faults(run)
+        notes += [fault.words for fault in custom.faults(run)]
     quotient, own_error, _ = found
     return CallCertificate(number, total, quotient, own_error, allowed, verdict, tuple(notes))
 

@@ -27,12 +27,22 @@ class Checked:
     right: torch.Tensor
 
 
-def faults(run: Run) -> list[str]:
-    """Return a sentence for each custom Function of a run whose backward is wrong."""
-    return [said for call in run.calls if call.custom for said in _faults(call)]
+@dataclass(frozen=True)
+class Fault:
+    """A wrong backward, in a sentence, with its numbers."""
+
+    call: Call
+    words: str
+    found: float
+    right: float
 
 
-def _faults(call: Call) -> Iterator[str]:
+def faults(run: Run) -> list[Fault]:
+    """Return the custom Functions of a run whose backward is wrong."""
+    return [fault for call in run.calls if call.custom for fault in _faults(call)]
+
+
+def _faults(call: Call) -> Iterator[Fault]:
     for checked in _check(call):
         size = checked.right.abs().max().clamp(min=1e-300)
         off = (checked.theirs - checked.right).abs()
@@ -41,11 +51,13 @@ def _faults(call: Call) -> Iterator[str]:
         worst = int(off.argmax())
         place = ",".join(map(str, checked.at[worst]))
         where = f" in {call.module}" if call.module else ""
-        yield (
+        found, right = float(checked.theirs[worst]), float(checked.right[worst])
+        words = (
             f"{call.name}.backward{where} is wrong: at element [{place}] of its input "
-            f"{checked.place} it returns {float(checked.theirs[worst]):.6g}, the derivative is "
-            f"{float(checked.right[worst]):.6g}; likely {kind(checked)}"
+            f"{checked.place} it returns {found:.6g}, the derivative is {right:.6g}; likely "
+            f"{kind(checked)}"
         )
+        yield Fault(call, words, found, right)
 
 
 def _check(call: Call) -> Iterator[Checked]:

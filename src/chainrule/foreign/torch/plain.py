@@ -18,6 +18,7 @@ from chainrule.foreign.torch import converting
 from chainrule.foreign.torch.explanation import TorchExplanation
 
 if TYPE_CHECKING:
+    from chainrule.foreign.torch.reasons import Kind
     from chainrule.verify import Certificate
 
 
@@ -42,6 +43,16 @@ class TorchNetworkExplanation(Explanation):
         from chainrule.verify import certify
 
         return certify(self.network, self.target, self.gradient.forward.a[0], self.y)
+
+    @property
+    def reason(self) -> str:
+        """Return why the derivative is 0 or missing, in a sentence, or ""."""
+        return self.recorded.reason
+
+    @property
+    def kind(self) -> Kind:
+        """Return the kind of `reason`, in a word or two, or ""."""
+        return self.recorded.kind
 
     def explain(self, target: str) -> Any:
         """Explain another number of the same run of the model, call by call.

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from chainrule.foreign.torch.calls import Call, Cut, Value
+from chainrule.foreign.torch.calls import Call, Cut, Value, said_of_cuts
 from chainrule.foreign.torch.run import Index, Run
 
 Kind = Literal["", "frozen", "not used", "cut off", "not on the way", "zero", "cancels"]
@@ -25,7 +25,10 @@ def of_missing(run: Run, name: str, value: Value | None) -> tuple[Kind, str]:
     reached, ends = _downstream(value)
     cut = _cuts(run, start | reached)
     if cut:
-        return "cut off", f"{name} is reached only through {_said(cut)}: no gradient comes back"
+        return (
+            "cut off",
+            f"{name} is reached only through {said_of_cuts(cut)}: no gradient comes back",
+        )
     if value is None or not value.users:
         return "not used", f"{name} is not used: no call of this run reads it"
     where = ", ".join(sorted({_place(call) for call in ends})[:3])
@@ -55,20 +58,6 @@ def _cuts(run: Run, reached: set[int]) -> list[Cut]:
     """Return the first calls that cut off what depends on some values."""
     first = [cut for cut in run.tape.cuts if not reached.isdisjoint(cut.reads)]
     return first[:3]
-
-
-def _said(cuts: list[Cut]) -> str:
-    said = []
-    for cut in cuts:
-        where = f" in {cut.module}" if cut.module else ""
-        if cut.name in ("detach", "data", "detach_"):
-            what = ".data" if cut.name == "data" else f"{cut.name}()"
-        elif cut.no_grad:
-            what = f"{cut.name} under torch.no_grad()"
-        else:
-            what = f"{cut.name}, which has no derivative,"
-        said.append((what + where).rstrip(","))
-    return " and ".join(dict.fromkeys(said))
 
 
 def of_zero(run: Run, value: Value, index: Index, parts: torch.Tensor) -> tuple[Kind, str]:

@@ -12,7 +12,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_map
 
-from chainrule.foreign.torch.calls import Call, Value
+from chainrule.foreign.torch.calls import Call, Value, said_of_cuts
 from chainrule.foreign.torch.columns import Column, columns
 from chainrule.foreign.torch.kept import Kept, version
 from chainrule.foreign.torch.tape import Tape
@@ -116,9 +116,13 @@ class Run:
                 "Take its mean or sum, or use reduction='mean'"
             )
         if not loss.requires_grad:
+            cuts = self.tape.cuts
+            made = {each for cut in cuts for each in cut.makes}  # by a cut: cut off already
+            last = said_of_cuts([cut for cut in cuts if not made.issuperset(cut.reads)][-1:])
             raise ValueError(
                 "the loss has no gradient: it does not depend on any parameter that requires one. "
-                "Look for detach(), .data, .item(), torch.no_grad() or frozen parameters"
+                + (f"The last call that cuts it off is {last}. " if last else "")
+                + "Look for detach(), .data, .item(), torch.no_grad() or frozen parameters"
             )
 
     def _differentiate(self, loss: torch.Tensor) -> None:

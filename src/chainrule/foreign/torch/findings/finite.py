@@ -73,8 +73,9 @@ def _given(trial: Trial) -> Iterator[Finding]:
             rows = sorted({row[0] for row in bad.tolist()}) if trial.has_rows(t) else []
             yield Finding(
                 "nan-origin", "error", name,
-                f"{name} holds {float(t[at])} at {trial.element(t, at)}, and {len(bad) - 1:,} more "
-                "numbers that are not finite.",
+                f"{name} holds {float(t[at])} at {trial.element(t, at)}, "
+                + (f"and {len(bad) - 1:,} more numbers that are not finite." if len(bad) > 1 else
+                   "its only number that is not finite."),
                 "a of layer 0: every product with it is NaN.",
                 "Remove or fill these rows before training.",
                 {"value": float(t[at]), "count": len(bad)}, rows=trial.rows(rows),
@@ -104,7 +105,10 @@ def _forward(trial: Trial) -> Finding | None:
     out = next(v for v in call.outs if bool(spoils(v.data).any()))
     at = _at(spoils(out.data))
     if nan:  # inf − inf, 0 · inf: the infinity is what went wrong
+        masked = _ALIKE.get(call.name, call.name) == "softmax"  # −inf stands for what is left out
         for value in (v for v in call.args if isinstance(v, Value)):
+            if masked and not bool(torch.isposinf(value.data).any()):
+                continue
             if value.maker is not None and bool(torch.isinf(value.data).any()):
                 earlier = _first(value, torch.isinf)
                 if earlier is not None and earlier.name not in ("masked_fill", "masked_fill_"):
@@ -120,14 +124,34 @@ def _forward(trial: Trial) -> Finding | None:
         f", which makes the loss {run.loss}"
     )  # fmt: skip
     rows = trial.rows([at[0]]) if at and trial.has_rows(out.data) else ()
+    where, largest = f" at element {trial.element(out.data, at)}" if at else "", ""
+    if not at:
+        largest, rows = _largest(trial, call)
+    small = math.isinf(number) and out.data.dtype == torch.float16
+    if small:
+        largest = f" float16 ends at 65,504.{largest}"
     return Finding(
         "nan-origin", "error", place(call),
-        f"{place(call)}{said} is {number} at element {trial.element(out.data, at)}: the first "
-        f"number of the forward pass that is not finite{of_loss}.",
+        f"{place(call)}{said} is {number}{where}: the first "
+        f"number of the forward pass that is not finite{of_loss}.{largest}",
         f"the value of {call.name} itself: everything after it is NaN or infinite.",
+        "Compute this call in float32, use bfloat16, or make the numbers that it reads smaller."
+        if small else
         _ADVICE.get(kind, "Look at the numbers that this call reads: they are too large."),
         {"value": number} | ({} if read is None else {"argument": read}), rows=rows,
     )  # fmt: skip
+
+
+def _largest(trial: Trial, call: Call) -> tuple[str, tuple[Any, ...]]:
+    """Return a sentence about the largest number that a call read, and its row."""
+    read = [v.data for v in call.args if isinstance(v, Value) and v.data.is_floating_point()]
+    read = [t for t in read if t.dim() and t.numel() and _finite(t)]
+    if not read:
+        return "", ()
+    t = max(read, key=lambda each: float(each.abs().max()))
+    at = tuple(int(i) for i in torch.unravel_index(t.abs().argmax(), t.shape))
+    rows = trial.rows([at[0]]) if trial.has_rows(t) else ()
+    return f" It reads {float(t[at]):.4g} at {trial.element(t, at)}.", rows
 
 
 def _first(value: Value, spoils: Any) -> Call | None:

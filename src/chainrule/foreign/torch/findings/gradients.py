@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from chainrule.diagnose.finding import Finding, some, times
 from chainrule.diagnose.thresholds import EXPLODED, VANISHED
-from chainrule.foreign.torch import reasons
+from chainrule.foreign.torch import custom, reasons
 from chainrule.foreign.torch.calls import Call, Value
 from chainrule.foreign.torch.findings.trial import Trial, place
 
@@ -132,6 +132,22 @@ def _blame(trial: Trial, smallest: bool) -> str:
         f"{what.get(name, name)}: the norm of the gradient is multiplied by {each:.3g} in "
         f"{'it' if len(factors[name]) == 1 else f'each of {len(factors[name])} calls'}."
     )
+
+
+def wrong_backward(trial: Trial) -> Iterator[Finding]:
+    """Find custom autograd Functions whose backward is not the derivative of their forward."""
+    try:
+        found = custom.faults(trial.run)
+    except Exception:  # a Function that cannot run once more says nothing here
+        return
+    for fault in found:
+        yield Finding(
+            "wrong-backward", "warning", place(fault.call), fault.words + ".",
+            f"the derivative of {fault.call.name}: every gradient before it has its fault.",
+            "Correct the backward, and hold it to torch.autograd.gradcheck. No fault if it differs "
+            "on purpose, as a straight-through estimator does.",
+            {"backward": fault.found, "derivative": fault.right},
+        )  # fmt: skip
 
 
 def unused(trial: Trial) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ import torch
 from chainrule.diagnose.finding import Finding, some, times
 from chainrule.diagnose.thresholds import ROUNDING
 from chainrule.foreign.torch.calls import Call, Value
-from chainrule.foreign.torch.findings.trial import Trial, number_of, place, source
+from chainrule.foreign.torch.findings.trial import Trial, arguments, number_of, place, source
 from chainrule.foreign.torch.kept import Kept
 
 _CLASSES = ("cross_entropy", "cross_entropy_loss", "nll_loss")
@@ -183,6 +183,9 @@ def _probabilities(trial: Trial, call: Call, y: torch.Tensor) -> Iterator[Findin
 
 def _unreachable(trial: Trial, maker: Call, y: torch.Tensor) -> Iterator[Finding]:
     low, high = _RANGES[maker.name]
+    if maker.name == "hardtanh":
+        given = arguments(maker, ("input", "min_val", "max_val"))
+        low, high = float(given.get("min_val", low)), float(given.get("max_val", high))
     slack = ROUNDING * max(1.0, float(y.abs().max()))
     bad = (y < low - slack) | (y > high + slack)
     if bool(bad.any()):
@@ -218,7 +221,16 @@ def failed_loss(trial: Trial) -> Iterator[Finding]:
     output, y = trial.output, trial.target
     if not isinstance(output, torch.Tensor) or not isinstance(y, torch.Tensor):
         return
-    if y.is_floating_point() or output.dim() < 1 or y.dtype == torch.bool or not y.numel():
+    if output.dim() < 1 or y.dtype == torch.bool or not y.numel():
+        return
+    if y.is_floating_point():
+        yield from _floats(trial, output, y)
+        return
+    if y.shape == output.shape and output.dim() > 1 and "floating point" in str(trial.failed):
+        yield _of_wrong_dtype(
+            trial, y, f"as many integers as the output has numbers, {_shape(tuple(y.shape))}",
+            "probabilities of classes as floats", "Pass y.float(), or the classes y.argmax(1).",
+        )  # fmt: skip
         return
     classes = output.shape[1] if output.dim() > 1 else output.shape[0]
     ignored = int(getattr(trial.loss_fn, "ignore_index", -100))
@@ -233,6 +245,27 @@ def failed_loss(trial: Trial) -> Iterator[Finding]:
         trial, "loss", y, bad,
         f"the model has {classes} outputs, so classes are 0 to {classes - 1}",
         "C: −ln a of a class that has no output does not exist", advice, "error",
+    )  # fmt: skip
+
+
+def _floats(trial: Trial, output: torch.Tensor, y: torch.Tensor) -> Iterator[Finding]:
+    """Find class numbers that are not integers."""
+    fits = output.dim() > 1 and y.shape == (output.shape[0], *output.shape[2:])
+    if not fits or "Long" not in str(trial.failed) or bool((y != y.round()).any()):
+        return
+    dtype = str(y.dtype).removeprefix("torch.")
+    yield _of_wrong_dtype(
+        trial, y, f"whole numbers from {float(y.min()):.4g} to {float(y.max()):.4g} in {dtype}",
+        "class numbers as integers", "Pass y.long().",
+    )  # fmt: skip
+
+
+def _of_wrong_dtype(trial: Trial, y: torch.Tensor, holds: str, takes: str, advice: str) -> Finding:
+    return Finding(
+        "wrong-target-range", "error", "loss",
+        f"The targets hold {holds}; the loss takes {takes}, and raised an error: {trial.failed}.",
+        "C: −ln a of a class, whose number is an index, or its mean over probabilities.", advice,
+        {"smallest": float(y.min()), "largest": float(y.max())},
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import torch
 from chainrule.diagnose.finding import Finding, times
 from chainrule.explain.findings import Diagnosis
 from chainrule.foreign.torch import targets
-from chainrule.foreign.torch.findings import finite, gradients, loss, samples, steps, units
+from chainrule.foreign.torch.findings import finite, gradients, loss, modes, samples, steps, units
 from chainrule.foreign.torch.findings.trial import Trial, sample_count
 from chainrule.foreign.torch.run import named_inputs
 
@@ -22,9 +22,9 @@ _ALWAYS: tuple[Rule, ...] = (
     steps.registered, gradients.unused, samples.unscaled_input,
 )  # fmt: skip
 _FINITE: tuple[Rule, ...] = (
-    loss.sum_not_mean, steps.zero_grad, steps.updates, gradients.reach, units.dead,
-    units.saturated, units.identical, units.bias_before_norm, samples.constant_output,
-    samples.mixed, samples.suspect_labels,
+    loss.sum_not_mean, steps.zero_grad, steps.updates, gradients.reach, gradients.wrong_backward,
+    units.dead, units.saturated, units.identical, units.bias_before_norm,
+    samples.constant_output, samples.mixed, samples.suspect_labels, modes.norm_mode,
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from chainrule.diagnose.finding import Finding, some, times
-from chainrule.diagnose.thresholds import HELD, ROUNDING, SMALL_START, UPDATE
+from chainrule.diagnose.thresholds import ALIGNED, HELD, MOMENTUM, ROUNDING, SMALL_START, UPDATE
 from chainrule.foreign.torch.findings.trial import Trial
 from chainrule.foreign.torch.kept import Kept
 from chainrule.foreign.torch.run import Run
@@ -35,18 +35,50 @@ def zero_grad(trial: Trial) -> Iterator[Finding]:
             f"{whole} times without zero_grad", ratio,
         )  # fmt: skip
         return
-    if trial.optimizer is None or _size(held) < HELD * _size(own) or ratio < HELD:
+    if trial.optimizer is None or _size(held) < HELD * _size(own):
+        return
+    follows = _follows_the_steps(trial, held)
+    if ratio < HELD and not follows:
         return
     before = _before_the_step(trial)
-    if before is None:
+    if before is None or _size(held) < HELD * _size(before):
         return
     share, _ = _compare(held, before)
-    if share is not None and share >= HELD and _size(held) >= HELD * _size(before):
+    holds = share is not None and share >= HELD
+    if holds or follows:
+        says = f"holds it {share:.3g} times" if holds else "points where the last steps went"
+        times_as_large = _size(held) / _size(before)
         yield _held(
-            "warning", f".grad is {_size(held) / _size(before):.3g} times as large as the gradient "
-            f"of this batch, and holds it {share:.3g} times: it looks like the sum of several "
-            "batches", share,
+            "warning", f".grad is {times_as_large:.3g} times as large as the gradient of this "
+            f"batch, and {says}: it looks like the sum of several batches",
+            share if holds and share is not None else times_as_large,
         )  # fmt: skip
+
+
+def _follows_the_steps(trial: Trial, held: dict[str, torch.Tensor]) -> bool:
+    """Return whether .grad is what the optimiser was given in all of its last steps.
+
+    A sum of batches hardly changes from step to step, so that momentum points where it does and
+    has several times its size. Gradients of single batches differ, and a batch with a far larger
+    one than those before it stands in momentum once.
+    """
+    assert trial.optimizer is not None
+    found: dict[str, torch.Tensor] = {}
+    names = {id(p): name for name, p in trial.run.parameters.items()}
+    for group in trial.optimizer.param_groups:
+        for p in group["params"]:
+            state, name = trial.optimizer.state.get(p, {}), names.get(id(p))
+            if name not in held:
+                continue
+            if isinstance(first := state.get("exp_avg"), torch.Tensor) and "betas" in group:
+                found[name] = first.double() / (1 - float(group["betas"][0]))
+            elif isinstance(first := state.get("momentum_buffer"), torch.Tensor):
+                found[name] = first.double()
+    one = {name: held[name] for name in found}
+    if not found or not _size(one) or _size(found) < MOMENTUM * _size(one):
+        return False
+    product = sum(float((one[name] * found[name]).sum()) for name in found)
+    return product >= ALIGNED * _size(one) * _size(found)
 
 
 def _held(level: Any, words: str, ratio: float) -> Finding:

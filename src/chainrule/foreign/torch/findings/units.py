@@ -45,7 +45,9 @@ def dead(trial: Trial) -> Iterator[Finding]:
             continue
         count = len(observed)
         z = call.args[0].data if isinstance(call.args[0], Value) else out
-        is_fault = arrays.is_fault_of_dead(_by_unit(z, _dimension(call)).T.cpu().numpy(), units)
+        is_fault = arrays.is_fault_of_dead(
+            _by_unit(z.double(), _dimension(call)).T.cpu().numpy(), units
+        )
         yield Finding(
             "dead-units", "warning" if is_fault else "note", place(call),
             f"{len(units)} of the {times(count, 'unit')} of {place(call)} "

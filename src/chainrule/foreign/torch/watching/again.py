@@ -239,7 +239,8 @@ class Source:
         if not math.isclose(found, recorded, rel_tol=near) and math.isfinite(recorded):
             raise ValueError(
                 f"step {k} taken again has the loss {found!r}, and had {recorded!r} in the run: "
-                "the loop does what watch cannot see. If it clips gradients, pass clip_norm= to "
+                "the loop does what watch cannot see: it clips gradients, keeps those of earlier "
+                "batches, or has another loss than loss_fn. If it clips, pass clip_norm= to "
                 "watch; otherwise pass dense=True, which records what the optimiser was given"
             )
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from chainrule.foreign.torch.calls import tensors
 from chainrule.foreign.torch.kept import version
 from chainrule.foreign.torch.watching import state
 from chainrule.foreign.torch.watching.losses import Each, whole_of
@@ -117,7 +118,9 @@ class Block:
         if torch.is_autocast_enabled(run.device):
             dtype = str(torch.get_autocast_dtype(run.device)).removeprefix("torch.")
             self.autocast = (run.device, dtype)
-        each = Each(run.sample_losses, output, self.y, self.n)
+        each = self._losses_of(output)
+        if self.recorded:
+            self._watch_backward(output)
         self.loss = float(each.whole)
         reason = run.spikes_of.see(self.loss)
         if reason is None and not self.recorded and (self.rows is None or each.is_light):
@@ -135,6 +138,46 @@ class Block:
                 )
         if reason is not None:
             run.spike(self, reason)
+
+    def _losses_of(self, output: Any) -> Each:
+        """Return the losses; an error of ``loss_fn`` says what step() was given, if that is why."""
+        try:
+            return Each(self.run.sample_losses, output, self.y, self.n)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            rows = [len(t) for t in tensors(output) if t.dim()][:1]
+            if self.y is None:
+                given = "y is None. Pass the inputs and the targets apart, run.step(x, y), and"
+            elif rows and rows[0] < self.n:
+                given = (
+                    f"the model returned {rows[0]} rows, and step() was given {self.n} samples. "
+                    "Put a block around each micro-batch, or"
+                )
+            else:
+                raise
+            raise ValueError(
+                f"loss_fn fails on the output and the y of run.step ({error}): {given} pass "
+                "loss_fn=None to watch if the output has its loss itself"
+            ) from error
+
+    def _watch_backward(self, output: Any) -> None:
+        """Hang a hook on the output that runs when backward begins."""
+        for t in tensors(output):
+            if t.requires_grad:
+                self._handles.append(t.register_hook(self._begins))
+                return
+
+    def _begins(self, grad: torch.Tensor) -> None:
+        """Warn of gradients from before the optimiser's last step, to which backward adds."""
+        run = self.run
+        if not run.just_stepped or self._norms:
+            return
+        if any(p.grad is not None and bool(p.grad.any()) for p in run.trained.values()):
+            run.tell_once(
+                "held",
+                f"backward of step {run.steps_seen} adds to gradients that the optimiser has used "
+                "already: call optimizer.zero_grad() before it. Else each step uses the sum of all "
+                "batches so far, and why_moved needs dense=True",
+            )
 
     def _accumulated(self, name: str) -> Callable[[torch.Tensor], None]:
         def keep(p: torch.Tensor) -> None:

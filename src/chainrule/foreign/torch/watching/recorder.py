@@ -67,6 +67,7 @@ class WatchedRun(RunRecord):
         self._next = 0  # the step before which a state is kept
         self._rows_due = _SHORTEST
         self._failed = False  # whether an error ended the step before
+        self.just_stepped = False  # whether the optimiser took a step in the block before
         path = folders.begin(folder, self._about())
         super().__init__(path, Source(model, optimizer, loss_fn, clip_norm))
         self._writer = folders.Writer()
@@ -342,6 +343,7 @@ class WatchedRun(RunRecord):
             path = self._segment / f"{folders.name_of(step)}.moves.safetensors"
             self._writer.put(packing.save, path, watched.numbers, self._spares)
         self.steps_seen += 1
+        self.just_stepped = watched.settings is not None
         if self.steps_seen >= self._rows_due:
             arrays = self._losses_of_rows()
             size = sum(a.nbytes for a in arrays.values())
