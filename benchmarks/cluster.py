@@ -1,6 +1,6 @@
 """Training on several machines: the exchange beside gloo, real runs beside the model, and further.
 
-    python -m benchmarks.cluster [--quick]
+    python -m benchmarks.cluster [--quick] [--only exchange|real|further]
 
 First, processes of this machine add vectors, in turn: ours in tree order, and torch.distributed
 with gloo where PyTorch is installed. Then `chainrule.distributed.fit` trains on 1, 2 and 4
@@ -47,6 +47,7 @@ SPEEDS = (1, 10, 100)  # Gbit/s
 COUNTS = tuple(2**i for i in range(1, 11))
 OWN_ROWS, BATCH = 1024, 65_536  # rows of a worker, and of a batch, where they are fixed
 ENOUGH = 0.8
+PARTS = ("exchange", "real", "further")
 
 
 # --- the exchange --------------------------------------------------------------------------------
@@ -273,10 +274,15 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer sizes and networks")
-    quick = parser.parse_args().quick
+    parser.add_argument("--only", choices=PARTS, help="one of the three parts")
+    given = parser.parse_args()
+    quick, wanted = given.quick, PARTS if given.only is None else (given.only,)
     for name, value in machine().items():
         print(f"{name}: {value}")
-    show_exchange(SIZES[: 2 if quick else 3])
+    if "exchange" in wanted:
+        show_exchange(SIZES[: 2 if quick else 3])
+    if wanted == ("exchange",):
+        return
 
     from distributed import Client, LocalCluster
 
@@ -288,8 +294,10 @@ def main() -> None:
         Client(cluster, set_as_default=False) as client,
         opened(client) as place,
     ):
-        show_real(networks, client, place)
-        show_further(networks, place)
+        if "real" in wanted:
+            show_real(networks, client, place)
+        if "further" in wanted:
+            show_further(networks, place)
 
 
 if __name__ == "__main__":
