@@ -8,7 +8,8 @@ namespace chainrule {
 
 class Applying {
 public:
-    Applying(const PlanSpec& plan, bool single, const InstructionSet& isa) : plan_(plan), single_(single), isa_(isa) {}
+    Applying(const PlanSpec& plan, bool single, const InstructionSet& isa)
+        : plan_(plan), single_(single), isa_(isa) {}
 
     // Step t, counted from 1, of n parameters with the gradient scale * g. False, with nothing changed, where a
     // number of g or of the new parameters is not finite.

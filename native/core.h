@@ -209,9 +209,10 @@ struct InstructionSet {
     // is not finite.
     bool (*read_f32)(const MatrixView&, std::int64_t first, std::int64_t last, int columns, float* out);
     bool (*read_f64)(const MatrixView&, std::int64_t first, std::int64_t last, int columns, double* out);
-    // Step t of a rule for n parameters with the gradient scale * g; false if a number of g or w is then not finite.
-    bool (*step_f32)(const PlanSpec&, std::int64_t t, double eta, double scale, std::int64_t n, float* w, float* s1,
-                     float* s2, const float* g);
+    // Step t of a rule for n parameters with the gradient scale * g; false if a number of g or w is then not
+    // finite.
+    bool (*step_f32)(const PlanSpec&, std::int64_t t, double eta, double scale, std::int64_t n, float* w,
+                     float* s1, float* s2, const float* g);
     bool (*step_f64)(const PlanSpec&, std::int64_t t, double eta, double scale, std::int64_t n, double* w,
                      double* s1, double* s2, const double* g);
     // For tests: of n numbers g as predictions have it, g and g' as training has them, and a vector function;

@@ -48,8 +48,7 @@ bool rule_step(const PlanSpec& plan, std::int64_t t, double eta, double scale, s
             if (given[k]) std::memcpy(own[k], given[k] + i, bytes);
         std::memcpy(own[3], g + i, bytes);
         update<T>(own[0], own[1], own[2], own[3], some, static_cast<T>(scale), T(0), hyper, step);
-        for (int k = 0; k < some; k += lanes<T>)
-            zero += load<T>(own[0] + k) * T(0) + load<T>(own[3] + k) * T(0);
+        for (int k = 0; k < some; k += lanes<T>) zero += load<T>(own[0] + k) * T(0) + load<T>(own[3] + k) * T(0);
         for (int k = 0; k < 3; ++k)
             if (given[k]) std::memcpy(given[k] + i, own[k], bytes);
     }
@@ -146,11 +145,11 @@ void* allocate_bytes(std::size_t bytes) { return chainrule_allocate(bytes); }
 void release_bytes(void* p) { chainrule_release(p); }
 
 extern const InstructionSet table{
-    CR_TEXT(CR_ISA),        CR_VECTOR_BYTES,    make_core<float>,   make_core<double>, make_predictor<float>,
-    make_predictor<double>, make_lanes<float>,  make_lanes<double>, read_rows<float>,  read_rows<double>,
-    rule_step<float>,       rule_step<double>,
-    activation<float>,      activation<double>, function<float>,    function<double>,  product<float>,
-    product<double>,        formula<float>,     formula<double>,    dropout_words};
+    CR_TEXT(CR_ISA),        CR_VECTOR_BYTES,   make_core<float>,   make_core<double>,  make_predictor<float>,
+    make_predictor<double>, make_lanes<float>, make_lanes<double>, read_rows<float>,   read_rows<double>,
+    rule_step<float>,       rule_step<double>, activation<float>,  activation<double>, function<float>,
+    function<double>,       product<float>,    product<double>,    formula<float>,     formula<double>,
+    dropout_words};
 
 } // namespace CR_ISA
 } // namespace chainrule

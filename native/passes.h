@@ -99,8 +99,9 @@ template <class T> void Trainer<T>::losses(const Batch& b, Range samples) {
     const Layer<T>& last = layers_[L_];
     for (int i = samples.first; i < samples.last; ++i) {
         T* z = last.a.get() + std::ptrdiff_t{i} * last.ld;
-        C(b)[i] = row_loss_(z, y_[b.side].get() + std::ptrdiff_t{i} * last.ld,
-                            last.delta.get() + std::ptrdiff_t{i} * last.ld, shares_[b.side][i]);
+        C(b)
+        [i] = row_loss_(z, y_[b.side].get() + std::ptrdiff_t{i} * last.ld,
+                        last.delta.get() + std::ptrdiff_t{i} * last.ld, shares_[b.side][i]);
         if (data_.outputs) {
             std::memcpy(static_cast<T*>(data_.outputs) + row(b.start + i) * last.out, z, sizeof(T) * last.out);
         }

@@ -198,7 +198,7 @@ private:
     Array<double> l2_parts_, norm_parts_;
     Array<T> scratch_; // two chunks of dW for each thread
     Array<T> half_[2][2]; // by side: dW of each half of the batch, where two threads take one each
-    bool alike_ = false;  // two threads keep parameters of their own
+    bool alike_ = false; // two threads keep parameters of their own
     Array<T> columns_; // for each thread: the columns of a^(l-1) that a chunk is about, side by side
     Array<Item> columns_of_;
     Array<T> watched_; // for each thread: a chunk of parameters before the update, and its gradient
