@@ -236,7 +236,13 @@ def test_micro_batches_here_and_on_workers(run: Run) -> None:
     here = Path("m").read_bytes()
     assert run(*how, "--workers", "dask://local:2")[0] == 0
     assert Path("m").read_bytes() == here
+    assert run(*how, "--local-steps", "2")[0] == 0
+    averaged = Path("m").read_bytes()
+    assert averaged != here
+    assert run(*how, "--local-steps", "2", "--workers", "dask://local:2")[0] == 0
+    assert Path("m").read_bytes() == averaged
     for more, words in (
+        (("--local-steps", "2"), "--local-steps needs --micro-batches M"),
         (("--micro-batches", "7"), "batch_size must be a multiple of micro_batches, got 32 and 7"),
         (("--micro-batches", "8", "--members", "2"), "--members and --micro-batches contradict"),
         (("--micro-batches", "8", "--by", "town"), "--by and --micro-batches contradict"),

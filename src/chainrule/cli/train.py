@@ -163,6 +163,9 @@ class _Every(ParamType["int | timedelta"]):
 @click.option("--micro-batches", type=click.IntRange(1), metavar="M",
               help="Add up each batch from so many parts, whose result does not depend on who "
               "computes them.")  # fmt: skip
+@click.option("--local-steps", type=click.IntRange(1), metavar="K",
+              help="With --micro-batches, let each part take K steps of its own before they are "
+              "averaged: fewer exchanges, mostly a worse model.")  # fmt: skip
 @click.option("--checkpoint", metavar="FOLDER",
               help="Save the run in this folder, or at an address such as s3://bucket/run, to "
               "resume it.")  # fmt: skip
@@ -264,6 +267,8 @@ def _check(data: str, out: str, plot: str | None, given: dict[str, Any]) -> None
             if _is_said(option) and given[option]:
                 name = option.replace("_", "-")
                 raise click.UsageError(f"--by and --{name} contradict each other; leave one out")
+    if given["local_steps"] is not None and given["micro_batches"] is None:
+        raise click.UsageError("--local-steps needs --micro-batches M, whose parts take them")
     if given["members"] > 1 and given["micro_batches"] is not None:
         raise click.UsageError("--members and --micro-batches contradict each other; leave one out")
     if given["group"] is not None and given["time"] is not None:
@@ -393,5 +398,6 @@ def _keeping(given: dict[str, Any]) -> dict[str, Any]:
     if given["checkpoint"] is not None:
         options |= {name: given[name] for name in ("checkpoint", "every", "keep", "resume")}
     if given["micro_batches"] is not None:
-        options |= {"micro_batches": given["micro_batches"], "on": given["workers"]}
+        own = {name: given[name] for name in ("micro_batches", "local_steps")}
+        options |= {**own, "on": given["workers"]}
     return options

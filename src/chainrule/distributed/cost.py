@@ -103,6 +103,7 @@ def predicted(
     bandwidth: float,
     processors: int | None = None,
     alone: Parts | None = None,
+    plan: Plan | None = None,
 ) -> Cost:
     """Return what a step costs.
 
@@ -114,16 +115,24 @@ def predicted(
         bandwidth: Bytes a second between two workers.
         processors: How many the workers share; None if each has its own.
         alone: Seconds of the parts on one machine, if those are others.
+        plan: With local steps, slots are exchanged too, but more seldom.
     """
     most = math.ceil(micro_batches / workers)
     turns = max(1.0, workers / (processors or workers))
-    compute = turns * (most * parts.micro + (most - 1) * parts.addition)
+    alone = alone or parts
+    compute, one = most * parts.micro + (most - 1) * parts.addition, alone.alone(micro_batches)
+    updates, every = 1, 1
+    if plan is not None and plan.local_steps is not None:
+        every, updates = plan.local_steps, most  # each micro-batch is followed by an update
+        size *= 1 + len(plan.optimizer.used_slots)
+        one += (micro_batches - 1) * alone.update
+    compute *= turns
     waited = _UNEVEN * compute if workers > 1 else 0.0
     return Cost(
         compute,
-        turns * exchange(workers, size, bandwidth, parts.addition) + waited,
-        turns * parts.update,
-        (alone or parts).alone(micro_batches),
+        (turns * exchange(workers, size, bandwidth, parts.addition) + waited) / every,
+        turns * updates * parts.update,
+        one,
     )
 
 

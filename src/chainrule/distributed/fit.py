@@ -39,6 +39,7 @@ def fit(
     on: Any = None,
     workers: int | tuple[int, int] | None = None,
     micro_batches: int = 16,
+    local_steps: int | None = None,
     optimizer: Optimizer | None = None,
     epochs: int = 10,
     batch_size: int = 1024,
@@ -77,6 +78,9 @@ def fit(
             is, at least one.
         micro_batches: M, how many parts a batch has; no more workers than that have something to
             do. It belongs to the result: another M gives other bits.
+        local_steps: K, how many steps each of the M shards takes by itself between two meetings, at
+            which parameters and slots are averaged: K times fewer meetings, and another result,
+            mostly a worse one. None adds the gradients of every step. It belongs to the result.
         optimizer: As for `Network.fit`.
         epochs: As for `Network.fit`.
         batch_size: How many samples a step takes, a multiple of ``micro_batches``.
@@ -121,7 +125,7 @@ def fit(
     positive(timeout, "timeout")
     how = (
         class_weight, validation_data, optimizer, batch_size, clip_norm, shuffle, metrics,
-        micro_batches,
+        micro_batches, local_steps,
     )  # fmt: skip
     if isinstance(dataset, Files):
         dataset = dataset.described(network)
@@ -182,7 +186,7 @@ def _pays(place: Place, task: Task, cut: Cut, workers: int, local: bool) -> str:
     there = [o.result for o in place.run(cost.tried, trial, trying) if o.error is None]
     found = cost.predicted(
         cost.Parts.mean(there or [alone]), parts, workers, cost.bytes_of(network),
-        cost.HERE if local else cost.NETWORK, shared, alone,
+        cost.HERE if local else cost.NETWORK, shared, alone, plan,
     )  # fmt: skip
     return cost.said(network, plan, workers, found)
 

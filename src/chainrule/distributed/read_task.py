@@ -43,6 +43,7 @@ class ReadTask(Task):
         cls, network: FeedForward, dataset: Dataset, class_weight: ClassWeight,
         validation_data: tuple[Any, ...] | None, optimizer: Any, batch_size: int,
         clip_norm: float | None, shuffle: bool, asked: Any, micro_batches: int,
+        local_steps: int | None,
     ) -> ReadTask:  # fmt: skip
         """Check the arguments of `fit` for a dataset; what only its numbers tell, `settle` does."""
         weighed = dataset.weighted or class_weight is not None
@@ -50,7 +51,10 @@ class ReadTask(Task):
             units = network.sizes[-1]
             classes = np.arange(max(units, 2))
             data.class_weights(class_weight, classes[:, None] if units == 1 else classes, units)
-        how = None, validation_data, optimizer, batch_size, clip_norm, shuffle, asked, micro_batches
+        how = (
+            None, validation_data, optimizer, batch_size, clip_norm, shuffle, asked, micro_batches,
+            local_steps,
+        )  # fmt: skip
         task = cls.check(network, _stand_in(dataset, network, False, weighed), None, None, *how)
         assert isinstance(task, cls)
         held = bool(task.measures)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -19,7 +20,7 @@ from chainrule._forks import Lock
 from chainrule.distributed.dataset import Dataset, Kept, Weighing, weigh
 from chainrule.distributed.exchange import CalledOffError, Mesh, Peer
 from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
-from chainrule.engines import Plan, State
+from chainrule.engines import Plan, State, local
 from chainrule.engines.base import MicroBatch, Sums, mean_loss
 from chainrule.engines.micro import Cut
 from chainrule.engines.tree import Tree
@@ -218,7 +219,8 @@ class _Worker:
         peers = [Peer(host, port, range(*mine)) for host, port, *mine in about["peers"]]
         self._mesh = Mesh(
             about["rank"], peers, self._listener, self._job.secret, about["generation"],
-            self._job.timeout, self._network.parameters, self._sock, self._called_off,
+            self._job.timeout, local.like(self._network, self._job.plan), self._sock,
+            self._called_off,
         )  # fmt: skip
         self._meeting = meeting
 
@@ -242,29 +244,31 @@ class _Worker:
         loss, weight = about["loss"], about["weight"]
         told = committed = monotonic()
         done, failure = about["first"], None
-        tree = Tree(network.parameters, cut.micro_batches, mine)
-        for step in range(about["first"], cut.steps):
+        tree = Tree(local.like(network, job.plan), cut.micro_batches, mine)
+        for steps in cut.meetings(job.plan, about["first"]):
             if leader:
                 if self._called_off():
                     raise CalledOffError
                 now = monotonic()
                 if now - told > _TOLD:
-                    self._say("progress", steps=step, mean=mean_loss(loss, weight))
+                    self._say("progress", steps=steps.start, mean=mean_loss(loss, weight))
                     told = now
                 if now - committed > job.commit and not about["outputs"]:
-                    self._tell("commit", state, first=step, loss=loss, weight=weight)
+                    self._tell("commit", state, first=steps.start, loss=loss, weight=weight)
                     committed = now
             tree.begin()
-            taken = cut.taken(step)
+            taken = cut.taken(steps.start)
             for k in taken:
                 if k in mine:
-                    order = orders[k][cut.part(k, step)]
-                    tree.put(k, self._part(k, order, state, tree.array(), outputs.get(k)))
+                    own = [t for t in steps if k in cut.taken(t)]
+                    gradient = partial(self._gradient, k, orders[k], outputs.get(k))
+                    tree.put(k, local.part(self._engine, network, job.plan, state, own, rates,
+                                           gradient, tree.array()))  # fmt: skip
             total, stop = mesh.sum(tree.nodes(), taken, cut.micro_batches, state.step, self._stop)
-            failure = self._engine.apply(network, job.plan, state, total, float(rates[step]))
+            failure = local.meet(self._engine, network, job.plan, state, total, steps, rates)
             if failure is not None:
                 break
-            loss, weight, done = loss + total.loss, weight + total.weight, step + 1
+            loss, weight, done = loss + total.loss, weight + total.weight, steps.stop
             if stop:
                 break
         if leader:
@@ -288,13 +292,16 @@ class _Worker:
             return np.arange(len(cut.shard(k)))
         return cut.shard_order(about["seed"], about["epoch"], k) - cut.shard(k).start
 
-    def _part(self, k: int, rows: Array, state: State, g: Array, outputs: Array | None) -> Sums:
-        cut, samples = self._job.cut, self._shards[k].some(rows)
-        a = None if outputs is None else np.empty((len(rows), outputs.shape[1]), outputs.dtype)
-        batch = MicroBatch(samples, cut.rows, state.step * cut.micro_batches + k)
-        sums = self._engine.gradient(self._network, batch, g, a)
+    def _gradient(
+        self, k: int, order: Array, outputs: Array | None, step: int, at: int, g: Array
+    ) -> Sums:
+        cut = self._job.cut
+        rows = order[cut.part(k, step)]
+        own = None if outputs is None else np.empty((len(rows), outputs.shape[1]), outputs.dtype)
+        batch = MicroBatch(self._shards[k].some(rows), cut.rows, at * cut.micro_batches + k)
+        sums = self._engine.gradient(self._network, batch, g, own)
         if outputs is not None:
-            outputs[rows] = a
+            outputs[rows] = own
         return sums
 
 

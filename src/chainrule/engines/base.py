@@ -26,7 +26,8 @@ class Plan:
     With ``l2_per_sample`` the λ of a step is the network's ``l2`` divided by the sum of the sample
     weights in its batch (by their number without weights), as in scikit-learn's MLP. In the losses
     of single steps a sample counts as at most ``largest_loss``. With ``micro_batches`` a step is
-    what `chainrule.engines.micro` says, and ``batch_size`` a multiple of it.
+    what `chainrule.engines.micro` says, and ``batch_size`` a multiple of it; with ``local_steps``,
+    what `chainrule.engines.local` says.
     """
 
     optimizer: Optimizer
@@ -35,6 +36,7 @@ class Plan:
     l2_per_sample: bool = False
     largest_loss: float = math.inf
     micro_batches: int | None = None
+    local_steps: int | None = None
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.engines import local
 from chainrule.engines.base import (
     Engine,
     Epoch,
@@ -23,6 +24,7 @@ from chainrule.engines.base import (
     MicroBatch,
     Plan,
     State,
+    Sums,
     check_state,
     go_on,
     mean_loss,
@@ -82,6 +84,12 @@ class Cut:
         """Return the micro-batches of a step that have rows; the first one always has."""
         return [k for k in range(self.micro_batches) if len(self.shard(k)) > step * self.rows]
 
+    def meetings(self, plan: Plan, first: int = 0) -> list[range]:
+        """Return the steps between two meetings: one, or the local steps of a plan."""
+        every = plan.local_steps or 1
+        starts = range(first, self.steps, every)
+        return [range(step, min(step + every, self.steps)) for step in starts]
+
     def shard_order(self, seed: int, epoch: int, k: int) -> NDArray[np.int64]:
         """Return the order in which an epoch takes the rows of shard k."""
         shard = self.shard(k)
@@ -124,25 +132,47 @@ class MicroBatches(Through):
         cut = Cut.of(len(samples), plan)
         order = cut.in_turn() if epoch.order is None else epoch.order
         loss, weight, done = 0.0, 0.0, 0
-        tree = Tree(network.parameters, cut.micro_batches)
-        for step in range(cut.steps):
-            before = done
+        rates = epoch.learning_rates
+        tree = Tree(local.like(network, plan), cut.micro_batches)
+        for steps in cut.meetings(plan):
+            before, rows = done, dict[tuple[int, int], NDArray[np.int64]]()
+            for step in steps:
+                for k in cut.taken(step):
+                    part = cut.part(k, step)
+                    rows[k, step] = order[done : done + part.stop - part.start]
+                    done += len(rows[k, step])
             tree.begin()
-            for k in cut.taken(step):
-                part = cut.part(k, step)
-                rows = order[done : done + part.stop - part.start]
-                done += len(rows)
-                a = None if epoch.outputs is None else np.empty_like(epoch.outputs[: len(rows)])
-                batch = MicroBatch(samples.some(rows), cut.rows, state.step * cut.micro_batches + k)
-                tree.put(k, self._engine.gradient(network, batch, tree.array(), a))
-                if epoch.outputs is not None:
-                    epoch.outputs[rows] = a
+            for k in cut.taken(steps.start):
+                tree.put(
+                    k,
+                    local.part(
+                        self._engine, network, plan, state, [t for t in steps if (k, t) in rows],
+                        rates, self._gradient_of(network, epoch, cut, k, rows), tree.array(),
+                    ),
+                )  # fmt: skip
             total = tree.nodes()[0]
-            eta = float(epoch.learning_rates[step])
-            failure = self._engine.apply(network, plan, state, total, eta)
+            failure = local.meet(self._engine, network, plan, state, total, steps, rates)
             if failure is not None:
-                return EpochResult(mean_loss(loss, weight), step, before, failure=failure)
+                return EpochResult(mean_loss(loss, weight), steps.start, before, failure=failure)
             loss, weight = loss + total.loss, weight + total.weight
-            if on_progress(step + 1, mean_loss(loss, weight)) and done < len(samples):
-                return EpochResult(mean_loss(loss, weight), step + 1, done, stopped=True)
+            if on_progress(steps.stop, mean_loss(loss, weight)) and done < len(samples):
+                return EpochResult(mean_loss(loss, weight), steps.stop, done, stopped=True)
         return EpochResult(mean_loss(loss, weight), cut.steps, done)
+
+    def _gradient_of(
+        self, network: FeedForward, epoch: Epoch, cut: Cut, k: int,
+        rows: dict[tuple[int, int], NDArray[np.int64]],
+    ) -> local.Gradient:  # fmt: skip
+        """Return what computes the sums of shard k at a step."""
+
+        def gradient(step: int, at: int, g: NDArray[Any]) -> Sums:
+            samples, outputs, own = epoch.samples.some(rows[k, step]), epoch.outputs, None
+            if outputs is not None:
+                own = np.empty((len(samples), outputs.shape[1]), outputs.dtype)
+            batch = MicroBatch(samples, cut.rows, at * cut.micro_batches + k)
+            sums = self._engine.gradient(network, batch, g, own)
+            if outputs is not None:
+                outputs[rows[k, step]] = own
+            return sums
+
+        return gradient

@@ -21,7 +21,11 @@ def fit_of(
     ``rows`` are read by whoever trains, in place of the samples that it is called with.
     """
     on = options.pop("on", None)
-    return network.fit if on is None and rows is None else partial(_on, on, network, rows)
+    if options.get("local_steps") is None:
+        options.pop("local_steps", None)
+        if on is None and rows is None:
+            return network.fit
+    return partial(_on, on, network, rows)
 
 
 def _on(

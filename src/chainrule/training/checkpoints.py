@@ -190,7 +190,8 @@ def _build(
         callbacks.append((state["name"], {**state["values"], **arrays}))
     settings = {
         **{key: about["settings"][key] for key in _SETTINGS},
-        "micro_batches": about["settings"].get("micro_batches"),  # older files lack it
+        # Older files lack these.
+        **{key: about["settings"].get(key) for key in ("micro_batches", "local_steps")},
         "network": network,
     }
     if not isinstance(settings["optimizer"], dict):
@@ -268,7 +269,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             for part in {**b, **a}
             if a.get(part) != b.get(part)
         ]
-    for key in ("batch_size", "clip_norm", "micro_batches", "shuffle", "samples"):
+    for key in ("batch_size", "clip_norm", "micro_batches", "local_steps", "shuffle", "samples"):
         if old[key] != new[key]:
             found.append(f"{key} {_short(old[key])} there, {_short(new[key])} here")
     for name in [name for name in old["columns"] if name not in new["columns"]]:

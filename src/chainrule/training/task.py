@@ -56,6 +56,7 @@ class Task:
         shuffle: bool,
         metrics: Sequence[str | Metric] | None,
         micro_batches: int | None = None,
+        local_steps: int | None = None,
     ) -> Task:
         """Check the arguments of `fit`; see there. ``X`` may be all samples, checked before."""
         optimizer = _ADAM if optimizer is None else optimizer
@@ -70,6 +71,8 @@ class Task:
                     f"batch_size must be a multiple of micro_batches, got {batch_size} and "
                     f"{micro_batches}"
                 )
+        if local_steps is not None:
+            local_steps = whole(local_steps, "local_steps")
         if clip_norm is not None:
             positive(clip_norm, "clip_norm")
         check_type((bool, np.bool_), shuffle, "shuffle must be True or False")
@@ -97,6 +100,7 @@ class Task:
             min(batch_size, up_to(len(samples), micro_batches or 1)),
             clip_norm,
             micro_batches=micro_batches,
+            local_steps=local_steps,
         )
         engine = engines.choose(network.requested_engine, network, plan)
         return cls(network, samples, validation, plan, engine, bool(shuffle), measures)
@@ -140,6 +144,7 @@ class Task:
             "batch_size": plan.batch_size,
             "clip_norm": checkpoints.plain(plan.clip_norm),
             "micro_batches": plan.micro_batches,
+            "local_steps": plan.local_steps,
             "shuffle": self.shuffle,
             "samples": len(self.samples),
             "data": self.fingerprint(),
