@@ -132,7 +132,7 @@ GROUPS: tuple[Group, ...] = (
     Group(
         "Clusters: chainrule.distributed",
         "One network on several machines, to the bits of one.",
-        ("chainrule.distributed.fit",),
+        ("chainrule.distributed.fit", "chainrule.distributed.Files"),
     ),
     Group(
         "Ray Data: chainrule.ray",
