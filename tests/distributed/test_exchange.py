@@ -21,7 +21,7 @@ from chainrule.distributed.exchange import CalledOffError, Mesh, Peer
 from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
 from chainrule.engines import Failure
 from chainrule.engines.base import Sums
-from chainrule.engines.tree import folded, tree_sum
+from chainrule.engines.micro import folded, tree_sum
 from tests.distributed.meshes import SECRET, some, together
 from tests.distributed.proxy import Proxy
 

@@ -10,7 +10,7 @@ import pytest
 import chainrule as cr
 from chainrule import engines
 from chainrule.engines.base import MicroBatch, Plan, State, Sums
-from chainrule.engines.tree import Tree, folded, tree_sum
+from chainrule.engines.micro import Tree, folded, tree_sum
 from chainrule.equations.data import Samples
 from tests.settings import DTYPES
 

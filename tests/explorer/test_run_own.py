@@ -81,7 +81,7 @@ def test_weights_and_steps_open_without_anything_passed(
         assert "<h1>w[1][1,2]</h1>" in page.text
         assert f"{gradient['W[1]'][1, 2]:.6g}".lstrip("-") in said(page)
     page = client.get("/explain", params={"target": "W[1]", "step": 93})
-    assert "Did you mean W[2] or W[1]? Back to step 93" in said(page)
+    assert "Did you mean W[2] or W[1]? Frozen ones are not recorded. Back to step 93" in said(page)
 
 
 class Broken(cr.Callback):

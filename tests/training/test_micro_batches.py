@@ -10,8 +10,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.engines.base import Sums
-from chainrule.engines.micro import Cut
-from chainrule.engines.tree import tree_sum
+from chainrule.engines.micro import Cut, tree_sum
 from tests.settings import DTYPES
 
 RNG = np.random.default_rng(0)

@@ -19,7 +19,7 @@ import numpy as np
 
 from chainrule.engines import choose
 from chainrule.engines.base import MicroBatch, Plan, State
-from chainrule.engines.tree import Tree
+from chainrule.engines.micro import Tree
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 

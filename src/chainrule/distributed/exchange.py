@@ -25,7 +25,7 @@ from chainrule.distributed.cost import in_one
 from chainrule.distributed.messages import PeerError, greeted, send, tuned
 from chainrule.engines import Failure
 from chainrule.engines.base import Sums
-from chainrule.engines.tree import folded
+from chainrule.engines.micro import folded
 
 Array = NDArray[Any]
 

@@ -22,8 +22,7 @@ from chainrule.distributed.exchange import CalledOffError, Mesh, Peer
 from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
 from chainrule.engines import Plan, State, local
 from chainrule.engines.base import MicroBatch, Sums, mean_loss
-from chainrule.engines.micro import Cut
-from chainrule.engines.tree import Tree
+from chainrule.engines.micro import Cut, Tree
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 
