@@ -84,8 +84,14 @@ class Files:
     def described(self, network: FeedForward) -> Table:
         """Return what workers need to read the rows, found from the ends of the files.
 
-        Raises ValueError, which names the file, for columns that are missing, not numeric, or that
-        differ from file to file or from the network; OSError, and ImportError without PyArrow.
+        Args:
+            network: Whose inputs and outputs the columns are.
+
+        Raises:
+            ValueError: Columns are missing, not numeric, or differ from file to file or from the
+                network; it names the file.
+            OSError: A file can't be read.
+            ImportError: PyArrow is not installed.
         """
         parts, first = [], dict[str, str]()
         x = self.x
