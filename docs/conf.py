@@ -41,10 +41,11 @@ extensions = [
 exclude_patterns = ["_build", "_ext", "_generated", "gallery_source", "**/sg_execution_times.rst",
                     "sg_execution_times.rst"]  # fmt: skip
 nitpicky = True
-# Of a worksheet, and of rows that `chainrule train` reads: they have no pages of their own.
+# Of a worksheet, and of what workers read: they have no pages of their own.
 nitpick_ignore = [
     ("py:class", "Question"),
     ("py:class", "chainrule.distributed.dataset.Dataset"),
+    ("py:class", "chainrule.distributed.files.Table"),
 ]
 
 # design.md is a contract: its block lists the interface, with names that stand for any data.
