@@ -61,13 +61,7 @@ template <class T> void Trainer<T>::gradient_alike(const Batch& b, int thread) {
 template <class T> double Trainer<T>::update_alike(const Batch& b, int thread) {
     const StepRule rule = rules_[b.side];
     double squares = 0;
-    for (int i = 0; l2_ != 0 && thread == 0 && i < n_items_; ++i) {
-        const Item& item = items_[i];
-        const Layer<T>& layer = layers_[item.layer];
-        const int width = layer.F.width(item.panel);
-        const T* w = layer.Wf.get() + layer.F.offset(item.panel) + std::ptrdiff_t{item.first_row} * width;
-        squares += sum_of_squares<T>(w, std::ptrdiff_t{smaller(item.last_row, layer.in) - item.first_row} * width);
-    }
+    for (int i = 0; l2_ != 0 && thread == 0 && i < n_items_; ++i) squares += squares_of(items_[i]);
     for (int l = 1; l <= L_; ++l)
         for (int p = 0; p < layers_[l].F.count(); ++p) {
             const Item item{l, p, 0, layers_[l].F.rows};

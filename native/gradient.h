@@ -84,16 +84,25 @@ template <class T> void Trainer<T>::update_item(int index, const T* dW, T scale)
         update<T>(w, s1, s2, dW + from, n, scale, decays ? l2 : T(0), hyper_, rule_);
     });
 }
+template <class T> typename Trainer<T>::Stretch Trainer<T>::stretch(const Item& item) const {
+    const Layer<T>& layer = layers_[item.layer];
+    const std::ptrdiff_t width = layer.F.width(item.panel), rows = item.last_row - item.first_row;
+    const std::ptrdiff_t weight_rows = smaller(item.last_row, layer.in) - item.first_row;
+    return {layer.F.offset(item.panel) + item.first_row * width, weight_rows * width,
+            (rows - weight_rows) * width};
+}
+// The sum of all w^2 of a chunk.
+template <class T> double Trainer<T>::squares_of(const Item& item) const {
+    const Stretch of = stretch(item);
+    return sum_of_squares<T>(layers_[item.layer].Wf.get() + of.at, of.weights);
+}
 // Calls f(w, s1, s2, from, count, are weights) for the weights of a chunk and for its biases.
 template <class T>
 template <class F>
 CR_INLINE void Trainer<T>::update_item(const Item& item, const Held& held, F&& f) {
     const Layer<T>& layer = layers_[item.layer];
     const int width = layer.F.width(item.panel);
-    const std::ptrdiff_t at = layer.F.offset(item.panel) + std::ptrdiff_t{item.first_row} * width;
-    const int weight_rows = smaller(item.last_row, layer.in) - item.first_row;
-    const std::ptrdiff_t weights = std::ptrdiff_t{weight_rows} * width;
-    const std::ptrdiff_t biases = std::ptrdiff_t{item.last_row - item.first_row - weight_rows} * width;
+    const auto [at, weights, biases] = stretch(item);
     T* w = held.Wf + at;
     T* s1 = held.s1 + at;
     T* s2 = held.s2 + at;
@@ -101,23 +110,14 @@ CR_INLINE void Trainer<T>::update_item(const Item& item, const Held& held, F&& f
     if (biases) f(w + weights, s1 + weights, s2 + weights, weights, biases, false);
     if (item.layer > 1)
         refresh_backward<T>(held.Wf + layer.F.offset(item.panel), width, layer.F.real(item.panel),
-                            item.panel * panel_width<T>, item.first_row, item.first_row + weight_rows, layer.B,
+                            item.panel * panel_width<T>, item.first_row, smaller(item.last_row, layer.in), layer.B,
                             held.Wb);
 }
 
 template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
     columns_of_[thread].layer = 0;
-    const auto weights_of = [&](const Item& item, std::ptrdiff_t& at) {
-        const Layer<T>& layer = layers_[item.layer];
-        const int width = layer.F.width(item.panel);
-        at = layer.F.offset(item.panel) + std::ptrdiff_t{item.first_row} * width;
-        return std::ptrdiff_t{smaller(item.last_row, layer.in) - item.first_row} * width;
-    };
     const auto note_penalty = [&](int i) { // of the weights before the update, as the reported loss is
-        if (l2_ == 0) return;
-        std::ptrdiff_t at;
-        const std::ptrdiff_t count = weights_of(items_[i], at);
-        l2_parts_[i] = sum_of_squares<T>(layers_[items_[i].layer].Wf.get() + at, count);
+        if (l2_ != 0) l2_parts_[i] = squares_of(items_[i]);
     };
     if (clip_norm_ == 0) {
         my_items(thread, [&](int i) {
@@ -130,18 +130,16 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
     }
     my_items(thread, [&](int i) {
         if (leaves_update(thread)) return;
-        std::ptrdiff_t at;
         const Item& item = items_[i];
-        const std::ptrdiff_t count = weights_of(item, at);
+        const auto [at, weights, biases] = stretch(item);
         Layer<T>& layer = layers_[item.layer];
         T* g = layer.dW.get() + at;
         const T* w = layer.Wf.get() + at;
         gradient_chunk(b, item, {0, b.n}, g, thread);
         note_penalty(i);
-        const std::ptrdiff_t all = std::ptrdiff_t{item.last_row - item.first_row} * layer.F.width(item.panel);
         if (l2_ != 0)
-            for (std::ptrdiff_t k = 0; k < count; ++k) g[k] += static_cast<T>(l2_of_step_) * w[k];
-        norm_parts_[i] = sum_of_squares<T>(g, all);
+            for (std::ptrdiff_t k = 0; k < weights; ++k) g[k] += static_cast<T>(l2_of_step_) * w[k];
+        norm_parts_[i] = sum_of_squares<T>(g, weights + biases);
     });
     barrier_.wait();
     double square = 0;
@@ -149,9 +147,7 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
     const double norm = __builtin_sqrt(square);
     const T scale = norm > clip_norm_ ? static_cast<T>(clip_norm_ / norm) : T(1);
     my_items(thread, [&](int i) {
-        std::ptrdiff_t at;
-        weights_of(items_[i], at);
-        watched_update(b, i, layers_[items_[i].layer].dW.get() + at, scale, thread);
+        watched_update(b, i, layers_[items_[i].layer].dW.get() + stretch(items_[i]).at, scale, thread);
     });
 }
 

@@ -97,11 +97,11 @@ void Trainer<T>::activate_by_formula(const Batch& b, int l, Range samples, int f
 
 template <class T> void Trainer<T>::losses(const Batch& b, Range samples) {
     const Layer<T>& last = layers_[L_];
+    double* of = C(b);
     for (int i = samples.first; i < samples.last; ++i) {
         T* z = last.a.get() + std::ptrdiff_t{i} * last.ld;
-        C(b)
-        [i] = row_loss_(z, y_[b.side].get() + std::ptrdiff_t{i} * last.ld,
-                        last.delta.get() + std::ptrdiff_t{i} * last.ld, shares_[b.side][i]);
+        of[i] = row_loss_(z, y_[b.side].get() + std::ptrdiff_t{i} * last.ld,
+                          last.delta.get() + std::ptrdiff_t{i} * last.ld, shares_[b.side][i]);
         if (data_.outputs) {
             std::memcpy(static_cast<T*>(data_.outputs) + row(b.start + i) * last.out, z, sizeof(T) * last.out);
         }

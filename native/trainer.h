@@ -117,6 +117,11 @@ private:
     std::ptrdiff_t place(const Item& item) const;
     void update_item(int index, const T* dW, T scale);
     template <class F> void update_item(const Item& item, const Held& held, F&& f);
+    struct Stretch { // where a chunk begins in Wf, and how many numbers are weights and biases
+        std::ptrdiff_t at, weights, biases;
+    };
+    Stretch stretch(const Item& item) const;
+    double squares_of(const Item& item) const;
     void update_all(const Batch& b, int thread);
     bool step(const Batch& b, int thread);
     void make_side(int side);

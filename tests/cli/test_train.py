@@ -17,7 +17,7 @@ import pytest
 
 import chainrule
 from chainrule.tables.source import MISSING
-from chainrule.training import checkpoints
+from chainrule.training import folders
 from tests.cli.people import TRAIN, Run, folder, loaded, people, run, start  # noqa: F401
 
 # --- train ----------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def test_ctrl_c_leaves_no_model_but_the_run(run: Run) -> None:
         r"chainrule: interrupted; no model was written\. Resume from epoch (\d+) with --resume\.\s",
         err,
     )
-    newest = max(epoch for epoch, _ in checkpoints.checkpoints(Path("run")))
+    newest = max(epoch for epoch, _ in folders.epochs(folders.folder_of("run")))
     assert said is not None
     assert int(said[1]) == newest
     assert sorted(os.listdir()) == ["people.csv", "run", "temporary"]

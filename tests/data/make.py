@@ -14,7 +14,7 @@ from chainrule.equations.activations import Activation
 from chainrule.equations.optimizers import Adam
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
-from chainrule.training import checkpoints
+from chainrule.training import checkpoints, folders
 from chainrule.training.callbacks import EarlyStopping
 
 HERE = Path(__file__).parent
@@ -61,8 +61,9 @@ def main() -> None:
             validation_data=(X, X[:, :1]), callbacks=[EarlyStopping()], clip_norm=1.0, verbose=0,
             checkpoint=name,
         )  # fmt: skip
-        _, path = checkpoints.checkpoints(Path(name))[-1]
-        (HERE / "checkpoint-1.safetensors").write_bytes(path.read_bytes())
+        _, newest = folders.epochs(folders.folder_of(name))[-1]
+        newest_bytes = (Path(name) / newest).read_bytes()
+        (HERE / "checkpoint-1.safetensors").write_bytes(newest_bytes)
         best = Path(name) / checkpoints.BEST
         (HERE / "best-1.safetensors").write_bytes(best.read_bytes())
 

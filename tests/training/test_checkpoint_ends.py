@@ -16,7 +16,7 @@ from chainrule.equations.optimizers import (
     GradientDescent,
 )
 from chainrule.equations.schedules import StepDecay
-from chainrule.training import checkpoints
+from chainrule.training import folders
 from chainrule.training.callbacks import Run
 from chainrule.training.errors import NonFiniteError
 from tests.training.checkpointed import VALIDATION, fit, names, names_of, net, same_history
@@ -55,7 +55,7 @@ def test_ctrl_c_ends_with_a_checkpoint(
     else:
         with pytest.raises(KeyboardInterrupt):
             fit(part, checkpoint=tmp_path, every=every)
-    assert checkpoints.checkpoints(tmp_path)[-1][0] == whole_epochs
+    assert folders.epochs(folders.folder_of(tmp_path))[-1][0] == whole_epochs
     part = net(engine="reference", hidden=CtrlC(), dropout=0)
     resumed = fit(part, checkpoint=tmp_path, resume=True)
     assert same_history(resumed, history)
@@ -73,7 +73,7 @@ def test_ctrl_c_in_a_long_validation(tmp_path: Path, monkeypatch: pytest.MonkeyP
             engine="reference", hidden=CtrlC(11), dropout=0
         )  # the first of the two passes of validation
         fit(part, validation_data=data, checkpoint=tmp_path)
-    assert checkpoints.checkpoints(tmp_path)[-1][0] == 1
+    assert folders.epochs(folders.folder_of(tmp_path))[-1][0] == 1
     part = net(engine="reference", hidden=CtrlC(), dropout=0)
     assert same_history(fit(part, validation_data=data, checkpoint=tmp_path, resume=True), history)
     assert part.parameters.tobytes() == whole.parameters.tobytes()

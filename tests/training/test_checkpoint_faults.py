@@ -23,7 +23,7 @@ from chainrule.equations.optimizers import (
     GradientDescent,
 )
 from chainrule.equations.schedules import Cosine
-from chainrule.training import checkpoints
+from chainrule.training import checkpoints, folders
 from chainrule.training.callbacks import EarlyStopping, Run
 from chainrule.training.checkpoints import CheckpointWarning
 from tests.tools import uncounted
@@ -205,8 +205,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> No
 
 def test_where_all_are_damaged_nothing_is_begun(tmp_path: Path) -> None:
     fit(net(), 4, checkpoint=tmp_path)
-    for _, path in checkpoints.checkpoints(tmp_path):
-        flip(path, -1)
+    for _, name in folders.epochs(folders.folder_of(tmp_path)):
+        flip(tmp_path / name, -1)
     with pytest.raises(ValueError, match=r"no checkpoint in .* can be read \(.*4.*; .*3.*\); to"):
         fit(net(), checkpoint=tmp_path, resume=True)
     assert names(tmp_path) == names_of(3, 4)

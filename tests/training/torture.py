@@ -37,7 +37,7 @@ from chainrule.equations.optimizers import Adam, AdamW
 from chainrule.equations.schedules import ReduceOnPlateau
 from chainrule.network import Network
 from chainrule.storage import models
-from chainrule.training import checkpoints
+from chainrule.training import checkpoints, folders
 from chainrule.training.callbacks import EarlyStopping, Run
 
 EPOCHS = 30
@@ -101,8 +101,8 @@ def forked(work: Callable[[], object], life: float | None = None) -> int:
 
 def contents(folder: Path) -> dict[str, Any]:
     """What a finished run leaves, without the time that it took."""
-    _, path = checkpoints.checkpoints(folder)[-1]
-    found = checkpoints.read(path)
+    _, name = folders.epochs(folders.folder_of(folder))[-1]
+    found = checkpoints.read(folder / name)
     history = {name: column for name, column in found.history.items() if name != "seconds"}
     return {
         "epoch": found.epoch,
@@ -134,7 +134,7 @@ def torture_run(
         threads = chance.choice((1, 2))
         life = chance.uniform(0, longest) if left else None
         status = forked(partial(run, here, seen, threads), life)
-        there = checkpoints.checkpoints(here) if here.exists() else []
+        there = folders.epochs(folders.folder_of(here)) if here.exists() else []
         if status == -signal.SIGKILL:
             left, count["kills of runs"] = left - 1, count["kills of runs"] + 1
             for path in here.glob("*") if here.exists() else ():
@@ -142,8 +142,8 @@ def torture_run(
                     count["kills in a write"] += 1
                 else:
                     models.load(path)
-            for _, path in there:
-                checkpoints.read(path)
+            for _, name in there:
+                checkpoints.read(here / name)
             newest = there[-1][0] if there else 0
             assert newest >= ended.value, f"epoch {ended.value} had ended, {newest} is the newest"
             continue

@@ -21,7 +21,7 @@ from chainrule.distributed.dataset import Dataset, Kept, Weighing, weigh
 from chainrule.distributed.exchange import CalledOffError, Mesh, Peer
 from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
 from chainrule.engines import Plan, State, local
-from chainrule.engines.base import MicroBatch, Sums, mean_loss
+from chainrule.engines.base import Sums, mean_loss
 from chainrule.engines.micro import Cut, Tree
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
@@ -259,10 +259,10 @@ class _Worker:
             taken = cut.taken(steps.start)
             for k in taken:
                 if k in mine:
-                    own = [t for t in steps if k in cut.taken(t)]
                     gradient = partial(self._gradient, k, orders[k], outputs.get(k))
-                    tree.put(k, local.part(self._engine, network, job.plan, state, own, rates,
-                                           gradient, tree.array()))  # fmt: skip
+                    tree.put(k, local.part(self._engine, network, job.plan, state,
+                                           cut.own(k, steps), rates, gradient,
+                                           tree.array()))  # fmt: skip
             total, stop = mesh.sum(tree.nodes(), taken, cut.micro_batches, state.step, self._stop)
             failure = local.meet(self._engine, network, job.plan, state, total, steps, rates)
             if failure is not None:
@@ -295,13 +295,10 @@ class _Worker:
         self, k: int, order: Array, outputs: Array | None, step: int, at: int, g: Array
     ) -> Sums:
         cut = self._job.cut
-        rows = order[cut.part(k, step)]
-        own = None if outputs is None else np.empty((len(rows), outputs.shape[1]), outputs.dtype)
-        batch = MicroBatch(self._shards[k].some(rows), cut.rows, at * cut.micro_batches + k)
-        sums = self._engine.gradient(self._network, batch, g, own)
-        if outputs is not None:
-            outputs[rows] = own
-        return sums
+        return local.of_rows(
+            self._engine, self._network, self._shards[k], order[cut.part(k, step)], cut.rows,
+            at * cut.micro_batches + k, g, outputs,
+        )  # fmt: skip
 
 
 class _Beating:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.engines.base import Engine, Failure, Plan, State, Sums
+from chainrule.engines.base import Engine, Failure, MicroBatch, Plan, State, Sums
+from chainrule.equations.data import Samples
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
@@ -23,6 +24,27 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 # Takes a step of the epoch, the step of the run and an array; gives the sums of a micro-batch.
 Gradient = Callable[[int, int, Array], Sums]
+
+
+def of_rows(
+    engine: Engine,
+    network: FeedForward,
+    samples: Samples,
+    rows: NDArray[np.int64],
+    whole: int,
+    draw: int,
+    g: Array,
+    outputs: Array | None,
+) -> Sums:
+    """Return the sums of some rows; ``outputs``, of all samples, receives a^(L) at them.
+
+    ``whole`` is how many rows a whole micro-batch has, and ``draw`` numbers the dropout masks.
+    """
+    own = None if outputs is None else np.empty((len(rows), outputs.shape[1]), outputs.dtype)
+    sums = engine.gradient(network, MicroBatch(samples.some(rows), whole, draw), g, own)
+    if outputs is not None:
+        outputs[rows] = own
+    return sums
 
 
 def like(network: FeedForward, plan: Plan) -> Array:

@@ -21,7 +21,6 @@ from chainrule.engines.base import (
     Engine,
     Epoch,
     EpochResult,
-    MicroBatch,
     Plan,
     State,
     Sums,
@@ -92,6 +91,10 @@ class Cut:
         every = plan.local_steps or 1
         starts = range(first, self.steps, every)
         return [range(step, min(step + every, self.steps)) for step in starts]
+
+    def own(self, k: int, steps: range) -> range:
+        """Return those of some steps, which come first, at which shard k has rows."""
+        return range(steps.start, min(steps.stop, -(-len(self.shard(k)) // self.rows)))
 
     def shard_order(self, seed: int, epoch: int, k: int) -> NDArray[np.int64]:
         """Return the order in which an epoch takes the rows of shard k."""
@@ -219,7 +222,7 @@ class MicroBatches(Through):
                 tree.put(
                     k,
                     local.part(
-                        self._engine, network, plan, state, [t for t in steps if (k, t) in rows],
+                        self._engine, network, plan, state, cut.own(k, steps),
                         rates, self._gradient_of(network, epoch, cut, k, rows), tree.array(),
                     ),
                 )  # fmt: skip
@@ -239,13 +242,9 @@ class MicroBatches(Through):
         """Return what computes the sums of shard k at a step."""
 
         def gradient(step: int, at: int, g: NDArray[Any]) -> Sums:
-            samples, outputs, own = epoch.samples.some(rows[k, step]), epoch.outputs, None
-            if outputs is not None:
-                own = np.empty((len(samples), outputs.shape[1]), outputs.dtype)
-            batch = MicroBatch(samples, cut.rows, at * cut.micro_batches + k)
-            sums = self._engine.gradient(network, batch, g, own)
-            if outputs is not None:
-                outputs[rows[k, step]] = own
-            return sums
+            return local.of_rows(
+                self._engine, network, epoch.samples, rows[k, step], cut.rows,
+                at * cut.micro_batches + k, g, epoch.outputs,
+            )  # fmt: skip
 
         return gradient

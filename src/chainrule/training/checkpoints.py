@@ -30,7 +30,7 @@ from chainrule.storage.container import opened
 from chainrule.training.history import History
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 Array = NDArray[Any]
 BEST = "best.safetensors"
@@ -207,12 +207,6 @@ def epoch_of(name: str) -> int | None:
     """Return the epoch of a checkpoint's file, None for another one."""
     match = _NAME.fullmatch(name)
     return None if match is None else int(match[1])
-
-
-def checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """Return the epochs and paths of the checkpoints in a folder, in order."""
-    found = [(epoch_of(path.name), path) for path in folder.iterdir() if path.is_file()]
-    return sorted((epoch, path) for epoch, path in found if epoch is not None)
 
 
 # --- what a run trains, on what, and how ----------------------------------------------------------
