@@ -303,6 +303,21 @@ def test_files_at_addresses(tmp_path: Path) -> None:
     system.rm("/files", recursive=True)
 
 
+def test_classes_whose_rows_all_weigh_nothing_are_an_error(tmp_path: Path) -> None:
+    """The classes that count have rows, but none of weight: as for arrays."""
+    weight = np.where(CLASSES == 1, WEIGHTS + 1, 0)
+    table = TABLE.set_column(TABLE.schema.get_field_index("weight"), "weight", [weight])
+    write(table, tmp_path / "0.parquet")
+    files = Files(tmp_path / "*", x=INPUTS, y="class", weight="weight")
+    how = {**HOW, "class_weight": {0: 2.0, 1: 0.0, 2: 1.0}}
+    for dataset in (files, (X, CLASSES, weight)):
+        net = classifier()
+        before = net.parameters.copy()
+        with pytest.raises(ValueError, match="leaves every sample a weight of 0"):
+            distributed.fit(net, dataset, **how)
+        np.testing.assert_array_equal(net.parameters, before)
+
+
 PEAK = """
 import sys
 import numpy as np
