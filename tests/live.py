@@ -93,6 +93,20 @@ class Command:
         psutil.wait_procs(processes, timeout=10)
 
 
+class _Lock:
+    """What one process of the machine has at a time; waits until it is free."""
+
+    def __init__(self, path: Path) -> None:
+        import fcntl  # not on Windows
+
+        self._file = path.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Leave it to others."""
+        self._file.close()
+
+
 class Live:
     """A cluster: a process that leads, and others that work."""
 
@@ -181,9 +195,26 @@ class LiveDask(Live):
 
 
 class LiveRay(Live):
-    """`ray start --head`, which does no work itself, and a `ray start` for each node."""
+    """`ray start --head`, which does no work itself, and a `ray start` for each node.
+
+    One at a time: those who connect through Ray Client have servers at ports from 23000 on, which
+    two clusters of a machine take from each other.
+    """
 
     engine = "ray"
+
+    def __init__(self, within: Sequence[str] = (), host: str = "127.0.0.1") -> None:
+        self._alone = _Lock(Path(tempfile.gettempdir()) / "chainrule-tests-ray.lock")
+        try:
+            super().__init__(within, host)
+        except BaseException:
+            self._alone.release()
+            raise
+
+    def stop(self) -> None:
+        """See `Live.stop`."""
+        super().stop()
+        self._alone.release()
 
     def lead(self, within: Sequence[str] = ()) -> Command:
         """See `Live.lead`."""

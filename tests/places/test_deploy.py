@@ -33,8 +33,9 @@ for ((i = 0; i < nodes; i++)); do "$@" & done
 trap 'kill $(jobs -p)' TERM
 wait
 """
+# The pause: whoever reads one line alone, and goes, has ended it.
 SCONTROL = """#!/bin/bash
-[ "$*" = "show hostnames n[1-2]" ] && echo 127.0.0.1 && echo 127.0.0.1
+[ "$*" = "show hostnames n[1-2]" ] && echo 127.0.0.1 && sleep 0.2 && echo 127.0.0.1
 """
 # The nodes of a real cluster do not share their ports, as these do.
 RAY = """#!/bin/bash

@@ -104,6 +104,8 @@ def connected(address: str | int) -> Iterator[RayPlace]:
         return
     try:
         ray.init("auto" if address == "auto" else f"ray://{address}", log_to_driver=False)
+    except ConnectionAbortedError as error:
+        raise ConnectionError(f"the Ray cluster at {address} gave up: {error}") from error
     except (ConnectionError, OSError) as error:
         raise ConnectionError(
             f"there is no Ray cluster at {address} ({error}). Start one with `ray start --head`"
