@@ -20,6 +20,7 @@
 #include "arrays.h"
 #include "core.h"
 #include "epoch.h"
+#include "gradients.h"
 #include "limits.h"
 #include "many.h"
 #include "orders.h"
@@ -309,6 +310,82 @@ private:
     std::unique_ptr<Core> core_;
 };
 
+// X, y, weights, rows, which dropout masks, and what receives a^(L) at the rows.
+using Leaf = std::tuple<nb::object, nb::object, std::optional<Reals>, Integers, std::int64_t,
+                        std::optional<nb::ndarray<nb::c_contig, nb::device::cpu>>>;
+
+// Gradients of micro-batches, which others take their steps with.
+class GradientsHandle {
+public:
+    GradientsHandle(const Layers& layers, bool biases, int loss, double l2, bool single, std::int64_t batch_size,
+                    std::uint64_t seed, int threads, const std::optional<Programs>& formulas,
+                    const std::optional<Program>& output, const std::optional<std::vector<double>>& output_weights)
+        : spec_(layers, biases, loss, l2, formulas, output, output_weights), single_(single),
+          batch_size_(batch_size),
+          gradients_(spec_.network,
+                     plan_of(0, 0, 0, 0, 0, 0, 0, 0, false, std::numeric_limits<double>::infinity(), batch_size,
+                             seed, threads),
+                     single, instruction_set_for(spec_.network, single ? 4 : 8)) {}
+
+    GradientsHandle(const GradientsHandle&) = delete;
+
+    // Returns the sums of weights and of losses, and the first batch whose loss is not finite, or -1.
+    nb::tuple run(Flat theta, const std::vector<Leaf>& leaves, Flat g) {
+        const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();
+        const std::size_t parameters = spec_.parameters(), units = spec_.layers.back().units;
+        require(theta.dtype() == own && theta.shape(0) == parameters && g.dtype() == own &&
+                    g.shape(0) == parameters,
+                "theta and g do not fit the network");
+        require(!leaves.empty(), "there is at least one micro-batch");
+        std::vector<std::unique_ptr<SampleArrays>> held;
+        std::vector<MicroBatch> batches;
+        for (const auto& [X, y, weights, rows, draw, outputs] : leaves) {
+            held.push_back(std::make_unique<SampleArrays>(spec_, X, y, weights));
+            SampleArrays& samples = *held.back();
+            const std::size_t n = samples.data.n_samples, taken = rows.shape(0);
+            require(taken >= 1 && taken <= batch_size_, "a micro-batch has from 1 to batch_size rows");
+            samples.check_order(rows.data(), taken);
+            require(!outputs || (outputs->dtype() == own && outputs->ndim() == 2 && outputs->shape(0) == n &&
+                                 outputs->shape(1) == units),
+                    "outputs do not fit X, the network or its dtype");
+            samples.data.order = rows.data();
+            samples.data.n_samples = static_cast<std::int64_t>(taken);
+            samples.data.outputs = outputs ? outputs->data() : nullptr;
+            batches.push_back({samples.data, draw, {}, false});
+        }
+        struct Signals {
+            std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
+            std::exception_ptr error;
+        } signals;
+        const auto stop = [](void* context) {
+            Signals& s = *static_cast<Signals*>(context);
+            const auto now = std::chrono::steady_clock::now();
+            if (s.error || now - s.asked < std::chrono::milliseconds(45)) return bool(s.error);
+            s.asked = now;
+            nb::gil_scoped_acquire interpreter;
+            try {
+                if (PyErr_CheckSignals() != 0) throw nb::python_error();
+            } catch (...) { s.error = std::current_exception(); }
+            return bool(s.error);
+        };
+        {
+            nb::gil_scoped_release released;
+            gradients_.run(theta.data(), batches, g.data(), stop, &signals);
+        }
+        if (signals.error) std::rethrow_exception(signals.error);
+        int failed = 0;
+        while (failed < int(batches.size()) && batches[failed].finite) ++failed;
+        return nb::make_tuple(batches[0].sums.weight, batches[0].sums.loss,
+                              failed < int(batches.size()) ? failed : -1);
+    }
+
+private:
+    Specification spec_;
+    bool single_;
+    std::size_t batch_size_;
+    Gradients gradients_;
+};
+
 // The rule of an optimiser, for gradients that others have computed.
 class RuleHandle {
 public:
@@ -590,6 +667,16 @@ NB_MODULE(_native, m) {
              nb::arg("sample_norms").none().noconvert() = nb::none(),
              nb::arg("layer_norms").none().noconvert() = nb::none(), nb::arg("traced") = 0,
              nb::arg("trace").none().noconvert() = nb::none());
+    nb::class_<GradientsHandle>(m, "Gradients")
+        .def(nb::init<const Layers&, bool, int, double, bool, std::int64_t, std::uint64_t, int,
+                      const std::optional<Programs>&, const std::optional<Program>&,
+                      const std::optional<std::vector<double>>&>(),
+             nb::kw_only(), nb::arg("layers"), nb::arg("biases"), nb::arg("loss"), nb::arg("l2"),
+             nb::arg("single"), nb::arg("batch_size"), nb::arg("seed"), nb::arg("threads"),
+             nb::arg("formulas") = nb::none(), nb::arg("output") = nb::none(),
+             nb::arg("output_weights") = nb::none())
+        .def("run", &GradientsHandle::run, nb::arg("theta").noconvert(), nb::arg("leaves").noconvert(),
+             nb::arg("g").noconvert());
     nb::class_<ManyHandle>(m, "Many")
         .def(nb::init<const Layers&, bool, int, bool, int, double, double, double, double, double, double, double,
                       bool, double, std::int64_t, int>(),

@@ -36,7 +36,8 @@ namespace chainrule {
 enum class Activation : int { CR_ACTIVATIONS(CR_ITEM) custom };
 enum class Loss : int { CR_LOSSES(CR_ITEM) custom };
 enum class Operation : int { CR_OPERATIONS(CR_ITEM) };
-enum class Optimizer : int { CR_OPTIMIZERS(CR_ITEM) };
+// `gradient` takes no step: its slot receives the gradient, times the weight of the batch.
+enum class Optimizer : int { CR_OPTIMIZERS(CR_ITEM) gradient };
 enum class Function : int { CR_FUNCTIONS(CR_ITEM) };
 constexpr const char* activation_names[] = {CR_ACTIVATIONS(CR_TEXT_ITEM)};
 constexpr const char* loss_names[] = {CR_LOSSES(CR_TEXT_ITEM)};
@@ -131,6 +132,11 @@ struct EpochSums {
     double loss_sum, weight_sum;
 };
 
+// Of one batch: the sums of its weights, and of its losses, each times its weight.
+struct BatchSums {
+    double weight, loss;
+};
+
 // Asked now and then from inside a long step by the calling thread; true: leave the step undone.
 struct Poll {
     bool (*due_and_stop)(void* context);
@@ -141,7 +147,8 @@ struct Poll {
 class Core {
 public:
     virtual ~Core() {}
-    // theta and slots: flat vectors in the public layout; step: the run's step number.
+    // theta and slots: flat vectors in the public layout, slots null for the rule `gradient`; step: the
+    // run's step number.
     virtual void load(const void* theta, const void* const* slots, std::int64_t step) = 0;
     virtual void store(void* theta, void* const* slots) const = 0;
     virtual void begin_epoch(const EpochData& data) = 0;
@@ -155,6 +162,16 @@ public:
     virtual void use_threads(int threads) = 0;
 
     virtual int likely_threads() const = 0; // before anything was measured
+
+    // Of a core whose rule is `gradient`: the gradient of one batch, of all the samples that `data` names,
+    // times their weight, with the masks of step `draw`. It stays in the core. False if the loss is not finite.
+    virtual bool sum_gradient(const EpochData& data, std::int64_t draw, BatchSums& sums) = 0;
+    virtual std::size_t gradient_bytes() const = 0; // as it lies there
+    virtual void copy_gradient(void* to) const = 0;
+    virtual void add_gradient(void* to) const = 0;
+    // Numbers first, ... of two of them, counted in bytes: multiples of a cache line.
+    virtual void add(void* to, const void* from, std::size_t first, std::size_t last) const = 0;
+    virtual void unpack(const void* gradient, void* g) const = 0; // to the public layout
     Pace pace; // kept from epoch to epoch
 };
 
@@ -162,12 +179,12 @@ public:
 struct Member {
     void* theta;
     void* slots[2];
-    std::int64_t run_step;        // of the run, at the first step
+    std::int64_t run_step; // of the run, at the first step
     const double* learning_rates; // one for each step of each epoch
-    const std::int64_t* order;    // (epochs, n), or null: as they lie
-    void* outputs;                // (n, units_L) in the order of the samples, or null; of the last epoch
-    double* losses;               // of each epoch, `losses_apart` numbers from one to the next
-    double* step_losses;          // (epochs, steps, 2), as of EpochData; or null
+    const std::int64_t* order; // (epochs, n), or null: as they lie
+    void* outputs; // (n, units_L) in the order of the samples, or null; of the last epoch
+    double* losses; // of each epoch, `losses_apart` numbers from one to the next
+    double* step_losses; // (epochs, steps, 2), as of EpochData; or null
     double l2;
     std::uint64_t seed;
     bool trained; // by `run`: every number stayed finite, and theta and slots are those of the end

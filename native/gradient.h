@@ -108,7 +108,7 @@ CR_INLINE void Trainer<T>::update_item(const Item& item, const Held& held, F&& f
     T* s2 = held.s2 + at;
     f(w, s1, s2, std::ptrdiff_t{0}, weights, true);
     if (biases) f(w + weights, s1 + weights, s2 + weights, weights, biases, false);
-    if (item.layer > 1)
+    if (item.layer > 1 && hyper_.kind != Optimizer::gradient)
         refresh_backward<T>(held.Wf + layer.F.offset(item.panel), width, layer.F.real(item.panel),
                             item.panel * panel_width<T>, item.first_row, smaller(item.last_row, layer.in), layer.B,
                             held.Wb);
@@ -149,6 +149,37 @@ template <class T> void Trainer<T>::update_all(const Batch& b, int thread) {
     my_items(thread, [&](int i) {
         watched_update(b, i, layers_[items_[i].layer].dW.get() + stretch(items_[i]).at, scale, thread);
     });
+}
+
+// --- the gradient itself --------------------------------------------------------------------------
+
+template <class T>
+bool Trainer<T>::sum_gradient(const EpochData& data, std::int64_t draw, BatchSums& sums) {
+    begin_epoch(data);
+    run_step_ = draw;
+    EpochSums of{0, 0};
+    run(0, 1, of, nullptr);
+    const double weight = weight_[0].sum;
+    sums = {weight, of.weight_sum > 0 ? weight * (of.loss_sum / of.weight_sum) : 0};
+    return sums.loss * 0 == 0;
+}
+template <class T> void Trainer<T>::copy_gradient(void* to) const {
+    for (int l = 1; l <= L_; ++l) {
+        const Layer<T>& layer = layers_[l];
+        std::memcpy(static_cast<T*>(to) + layer.first_parameter, layer.s1.get(), sizeof(T) * layer.F.size());
+    }
+}
+template <class T> CR_INLINE void add_numbers(T* to, const T* from, std::ptrdiff_t count) {
+    for (std::ptrdiff_t i = 0; i < count; i += lanes<T>) put<T>(to + i, get<T>(to + i) + get<T>(from + i));
+}
+template <class T> void Trainer<T>::add_gradient(void* to) const {
+    for (int l = 1; l <= L_; ++l)
+        add_numbers(static_cast<T*>(to) + layers_[l].first_parameter, layers_[l].s1.get(), layers_[l].F.size());
+}
+template <class T>
+void Trainer<T>::add(void* to, const void* from, std::size_t first, std::size_t last) const {
+    const std::size_t at = first / sizeof(T), end = last / sizeof(T);
+    add_numbers(static_cast<T*>(to) + at, static_cast<const T*>(from) + at, end - at);
 }
 
 } // namespace CR_ISA

@@ -28,6 +28,7 @@ constexpr int rows_between_polls = 4096; // that are gathered, or carried throug
 
 constexpr std::int64_t applied_at_once = 1 << 14; // parameters, where a gradient comes from elsewhere
 constexpr double threads_pay_applying = 1e5;      // parameters
+constexpr std::size_t threads_pay_adding = 1 << 19; // bytes of each of two sums
 
 constexpr std::size_t small_network = 192 * 1024; // bytes of parameters that fit into every core's cache
 constexpr std::size_t cached_network = 1 << 20;   // and into what each has for itself in all

@@ -35,7 +35,10 @@ template <class T> Hyper<T> hyper_of(const PlanSpec& plan) {
 
 template <Optimizer kind, class T, class N>
 CR_INLINE Vec<T> updated(Vec<T> w, Vec<T> g, T* s1, T* s2, const Hyper<T>& h, const Step<N>& step) {
-    if constexpr (kind == Optimizer::gradient_descent) {
+    if constexpr (kind == Optimizer::gradient) {
+        store<T>(s1, step.eta * g);
+        return w;
+    } else if constexpr (kind == Optimizer::gradient_descent) {
         return w - step.eta * g;
     } else if constexpr (kind == Optimizer::momentum || kind == Optimizer::nesterov) {
         const Vec<T> v = h.momentum * load<T>(s1) + g;
@@ -66,6 +69,7 @@ template <class F> CR_INLINE void with_optimizer(Optimizer kind, F&& f) {
 #define CR_CASE(name) \
     case Optimizer::name: return f(std::integral_constant<Optimizer, Optimizer::name>{});
         CR_OPTIMIZERS(CR_CASE)
+        CR_CASE(gradient)
 #undef CR_CASE
     }
 }
@@ -78,7 +82,8 @@ CR_INLINE void update_by(T* w, T* s1, T* s2, G&& g, std::ptrdiff_t count, N scal
         for (std::ptrdiff_t i = 0; i < count; i += lanes<T>) {
             const Vec<T> w_i = load<T>(w + i);
             const Vec<T> g_i = g(i) * scale + l2 * w_i;
-            store<T>(w + i, updated<decltype(kind)::value, T>(w_i, g_i, s1 + i, s2 + i, h, step));
+            const Vec<T> next = updated<decltype(kind)::value, T>(w_i, g_i, s1 + i, s2 + i, h, step);
+            if constexpr (decltype(kind)::value != Optimizer::gradient) store<T>(w + i, next);
         }
     });
 }

@@ -19,8 +19,8 @@ void Trainer<T>::load(const void* theta, const void* const* slots, std::int64_t 
         };
         pack(theta, layer.Wf.get());
         if (l > 1) pack_backward<T>(static_cast<const T*>(theta) + W, layer.B, layer.in, layer.Wb.get());
-        if (layer.s1.size()) pack(slots[0], layer.s1.get());
-        if (layer.s2.size()) pack(slots[1], layer.s2.get());
+        if (slots && layer.s1.size()) pack(slots[0], layer.s1.get());
+        if (slots && layer.s2.size()) pack(slots[1], layer.s2.get());
         at = b + (biases_ ? layer.out : 0);
     }
     run_step_ = step;
@@ -41,6 +41,17 @@ template <class T> void Trainer<T>::store(void* theta, void* const* slots) const
         if (layer.s1.size()) unpack(layer.s1.get(), slots[0]);
         if (layer.s2.size()) unpack(layer.s2.get(), slots[1]);
         at = b + (biases_ ? layer.out : 0);
+    }
+}
+
+template <class T> void Trainer<T>::unpack(const void* gradient, void* g) const {
+    T* to = static_cast<T*>(g);
+    for (int l = 1; l <= L_; ++l) {
+        const Layer<T>& layer = layers_[l];
+        T* b = to + std::ptrdiff_t{layer.out} * layer.in;
+        unpack_forward<T>(static_cast<const T*>(gradient) + layer.first_parameter, layer.F, layer.in, to,
+                          biases_ ? b : nullptr);
+        to = b + (biases_ ? layer.out : 0);
     }
 }
 
@@ -69,7 +80,7 @@ template <class T> void Trainer<T>::begin_epoch(const EpochData& data) {
     if (data.n_samples > batch_ && shares_[1].size() == 0) make_side(1); // a batch and the next one
     double largest = 0;
     for (std::int64_t i = 0; data.sample_weights && i < data.n_samples; ++i)
-        largest = data.sample_weights[i] > largest ? data.sample_weights[i] : largest;
+        largest = data.sample_weights[row(i)] > largest ? data.sample_weights[row(i)] : largest;
     epoch_exponent_ = exponent(largest);
     const auto bytes = [&](const MatrixView& m) {
         return m.data ? data.n_samples * (m.row_stride < 0 ? -m.row_stride : m.row_stride) : 0;

@@ -68,6 +68,12 @@ public:
     std::int64_t run(std::int64_t first, std::int64_t count, EpochSums& sums, const Poll* poll) override;
     bool parameters_finite() const override;
     double flops_per_step() const override { return flops_; }
+    bool sum_gradient(const EpochData& data, std::int64_t draw, BatchSums& sums) override;
+    std::size_t gradient_bytes() const override { return parameters_ * sizeof(T); }
+    void copy_gradient(void* to) const override;
+    void add_gradient(void* to) const override;
+    void add(void* to, const void* from, std::size_t first, std::size_t last) const override;
+    void unpack(const void* gradient, void* g) const override;
     int most_threads() const override { return most_threads_; }
     int likely_threads() const override {
         // W (where threads share samples, not units), W once more for the backward pass, and what dW needs.
@@ -245,8 +251,8 @@ template <class T> bool Trainer<T>::poll_says_stop(int thread) {
 
 // What the update of this step needs besides dW; by one thread, before the others read it.
 template <class T> void Trainer<T>::prepare_step(const Batch& b) {
-    const double eta = data_.learning_rates[b.step];
     const double weight = weight_[b.side].sum;
+    const double eta = hyper_.kind == Optimizer::gradient ? weight : data_.learning_rates[b.step];
     if (l2_per_sample_) l2_of_step_ = weight > 0 ? l2_ / weight : 0;
     rule_.eta = static_cast<T>(eta);
     if (hyper_.kind == Optimizer::adam || hyper_.kind == Optimizer::adamw) {
@@ -359,7 +365,8 @@ std::int64_t Trainer<T>::run(std::int64_t first, std::int64_t count, EpochSums& 
         };
         // Whoever watches, or leaves a step in its middle, needs both threads at one place.
         const WatchData& watch = data_.watch;
-        alike_ = halves_ && threads_ == 2 && !poll_ && !watch.sample_losses && !watch.every && !watch.trace;
+        alike_ = halves_ && threads_ == 2 && hyper_.kind != Optimizer::gradient && !poll_ &&
+                 !watch.sample_losses && !watch.every && !watch.trace;
         barrier_.reset(threads_);
         run_on_threads(threads_, job, this);
     }

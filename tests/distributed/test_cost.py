@@ -40,12 +40,12 @@ def test_a_worker_sends_as_many_bytes_as_the_model_says(workers: int, size: int)
 
 
 def test_a_step_by_hand() -> None:
-    assert cost.predicted(PARTS, 16, 1, 400, 1e9).step == 16 * 8 + 15 * 0.5 + 2
+    assert cost.predicted(PARTS, 16, 1, 400, 1e9).step == 16 * 8 + 2
     four = cost.predicted(PARTS, 16, 4, 400, 1e9)
-    assert four.compute == 4 * 8 + 3 * 0.5
+    assert four.compute == 4 * 8
     assert four.update == 2
     assert four.exchange == pytest.approx(0.05 * four.compute + cost.exchange(4, 400, 1e9, 0.5))
-    assert four.alone == 16 * 8 + 15 * 0.5 + 2
+    assert four.alone == 16 * 8 + 2
     assert four.speedup == pytest.approx(four.alone / (four.compute + four.exchange + 2))
     uneven = cost.predicted(PARTS, 16, 5, 400, 1e9)
     assert uneven.compute == four.compute  # one worker has four micro-batches, the others three

@@ -19,7 +19,6 @@ import numpy as np
 
 from chainrule.engines import choose
 from chainrule.engines.base import MicroBatch, Plan, State
-from chainrule.engines.micro import Tree
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 
@@ -36,7 +35,10 @@ _WHILE = 0.2  # seconds in which steps are tried
 
 @dataclass(frozen=True)
 class Parts:
-    """Seconds of the parts of a step: a micro-batch, the addition of two sums, the update."""
+    """Seconds of the parts of a step: a micro-batch, the addition of two sums, the update.
+
+    What a worker adds by itself belongs to its micro-batches.
+    """
 
     micro: float
     addition: float
@@ -49,7 +51,7 @@ class Parts:
 
     def alone(self, micro_batches: int) -> float:
         """Return the seconds of a step of so many micro-batches without other workers."""
-        return micro_batches * self.micro + (micro_batches - 1) * self.addition + self.update
+        return micro_batches * self.micro + self.update
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def predicted(
     most = math.ceil(micro_batches / workers)
     turns = max(1.0, workers / (processors or workers))
     alone = alone or parts
-    compute, one = most * parts.micro + (most - 1) * parts.addition, alone.alone(micro_batches)
+    compute, one = most * parts.micro, alone.alone(micro_batches)
     updates, every = 1, 1
     if plan is not None and plan.local_steps is not None:
         every, updates = plan.local_steps, most  # each micro-batch is followed by an update
@@ -167,21 +169,19 @@ def tried(trial: Trial, _: object = None, threads: int | None = None) -> Parts:
     samples = trial.samples.some(np.arange(pool) % rows)
     rng = np.random.default_rng(0)
     found, begun = list[tuple[float, float, float]](), perf_counter()
-    tree = Tree(network.parameters, trial.micro_batches)
+    g, other = np.empty_like(network.parameters), np.ones_like(network.parameters)
     while len(found) < 2 or perf_counter() - begun < _WHILE:
         orders = rng.integers(pool, size=(trial.micro_batches, rows))
-        computing, start = 0.0, perf_counter()
-        tree.begin()
-        for k, order in enumerate(orders):
-            g, before = tree.array(), perf_counter()
-            sums = engine.gradient(network, MicroBatch(samples.some(order), rows, k), g)
-            computing += perf_counter() - before
-            tree.put(k, sums)
-        total, added = tree.nodes()[0], perf_counter()
+        batches = [MicroBatch(samples, order, k) for k, order in enumerate(orders)]
+        times = [perf_counter()]
+        total = engine.gradient(network, batches, rows, g)
+        times.append(perf_counter())
         engine.apply(network, trial.plan, state, total, 0.0)
-        ended = perf_counter()
-        adding = (added - start - computing) / max(1, len(orders) - 1)
-        found.append((computing / len(orders), adding, ended - added))
+        times.append(perf_counter())
+        other += g
+        times.append(perf_counter())
+        computing, updating, adding = np.diff(times).tolist()
+        found.append((computing / len(orders), adding, updating))
     return Parts.mean([Parts(*parts) for parts in found[1:]])  # the first one wakes all up
 
 

@@ -103,6 +103,10 @@ class Shard(Samples):
         self.touched(len(found))
         return found
 
+    def at(self, places: NDArray[np.int64]) -> tuple[Samples, NDArray[np.int64]]:
+        """Return some of the samples, in memory, and their places there."""
+        return self.some(places), np.arange(len(places))
+
     def plain(self, index: Any) -> Samples:
         """Return some of the samples, those of a slice still in the maps."""
         return super().some(index)

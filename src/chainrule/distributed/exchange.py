@@ -13,7 +13,7 @@ import select
 import selectors
 import socket
 import struct
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -122,7 +122,7 @@ class Mesh:
     def sum(
         self,
         mine: Mapping[int, Sums],
-        taken: Sequence[int],
+        taken: Iterable[int],
         leaves: int,
         step: int,
         stop: bool = False,

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -21,8 +20,8 @@ from chainrule.distributed.dataset import Dataset, Kept, Weighing, weigh
 from chainrule.distributed.exchange import CalledOffError, Mesh, Peer
 from chainrule.distributed.messages import PeerError, listening, receive, send, tuned
 from chainrule.engines import Plan, State, local
-from chainrule.engines.base import Sums, mean_loss
-from chainrule.engines.micro import Cut, Tree
+from chainrule.engines.base import MicroBatch, Sums, mean_loss
+from chainrule.engines.micro import Cut, subtrees
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 
@@ -243,7 +242,13 @@ class _Worker:
         loss, weight = about["loss"], about["weight"]
         told = committed = monotonic()
         done, failure = about["first"], None
-        tree = Tree(local.like(network, job.plan), cut.micro_batches, mine)
+        like = local.like(network, job.plan)
+        blocks = [(block, np.empty_like(like)) for block in subtrees(mine, cut.micro_batches)]
+
+        def batch(k: int, step: int, at: int) -> MicroBatch:
+            rows = orders[k][cut.part(k, step)]
+            return MicroBatch(self._shards[k], rows, cut.draw(k, at), outputs.get(k))
+
         for steps in cut.meetings(job.plan, about["first"]):
             if leader:
                 if self._called_off():
@@ -255,15 +260,13 @@ class _Worker:
                 if now - committed > job.commit and not about["outputs"]:
                     self._tell("commit", state, first=steps.start, loss=loss, weight=weight)
                     committed = now
-            tree.begin()
-            taken = cut.taken(steps.start)
-            for k in taken:
-                if k in mine:
-                    gradient = partial(self._gradient, k, orders[k], outputs.get(k))
-                    tree.put(k, local.part(self._engine, network, job.plan, state,
-                                           cut.own(k, steps), rates, gradient,
-                                           tree.array()))  # fmt: skip
-            total, stop = mesh.sum(tree.nodes(), taken, cut.micro_batches, state.step, self._stop)
+            taken, nodes = cut.taken(steps), dict[int, Sums]()
+            for block, g in blocks:
+                if shards := {k: taken[k] for k in block if k in taken}:
+                    nodes[block.start] = local.block(
+                        self._engine, network, job.plan, state, shards, rates, cut.rows, batch, g
+                    )
+            total, stop = mesh.sum(nodes, taken, cut.micro_batches, state.step, self._stop)
             failure = local.meet(self._engine, network, job.plan, state, total, steps, rates)
             if failure is not None:
                 break
@@ -290,15 +293,6 @@ class _Worker:
         if not about["shuffle"]:
             return np.arange(len(cut.shard(k)))
         return cut.shard_order(about["seed"], about["epoch"], k) - cut.shard(k).start
-
-    def _gradient(
-        self, k: int, order: Array, outputs: Array | None, step: int, at: int, g: Array
-    ) -> Sums:
-        cut = self._job.cut
-        return local.of_rows(
-            self._engine, self._network, self._shards[k], order[cut.part(k, step)], cut.rows,
-            at * cut.micro_batches + k, g, outputs,
-        )  # fmt: skip
 
 
 class _Beating:

@@ -72,6 +72,27 @@ class Trainer:
         trace: NDArray[np.float64] | None = None,
     ) -> tuple[float, int, int, bool]: ...
 
+class Gradients:
+    def __init__(
+        self,
+        *,
+        layers: Sequence[tuple[int, int, float]],
+        biases: bool,
+        loss: int,
+        l2: float,
+        single: bool,
+        batch_size: int,
+        seed: int,
+        threads: int,
+        formulas: Sequence[tuple[Program, Program] | None] | None = None,
+        output: Program | None = None,
+        output_weights: Sequence[float] | None = None,
+    ) -> None: ...
+    # Leaves: X, y, weights, rows, which dropout masks, and what receives a^(L).
+    def run(
+        self, theta: NDArray[Any], leaves: Sequence[tuple[Any, ...]], g: NDArray[Any]
+    ) -> tuple[float, float, int]: ...
+
 class Rule:
     def __init__(
         self,

@@ -184,14 +184,16 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Samples of a step that are taken together.
+    """Samples of a step that are taken together: those at some places of others.
 
-    ``rows`` is how many a whole one has, and ``draw`` numbers the dropout masks.
+    ``draw`` numbers the dropout masks. ``outputs``, (n, units_L) of all those samples, if given
+    receives a^(L) at these places.
     """
 
     samples: Samples
-    rows: int
+    rows: NDArray[np.int64]
     draw: int
+    outputs: NDArray[Any] | None = None
 
 
 @dataclass
@@ -215,6 +217,22 @@ class Sums:
             self.g,
             self.failure or other.failure,
         )
+
+
+def tree_cut(leaves: int) -> int:
+    """Return where the tree over so many leaves is cut: at the largest power of two below."""
+    return 1 << (leaves - 1).bit_length() - 1
+
+
+def summed(
+    leaves: Sequence[Callable[[NDArray[Any]], Sums]], g: NDArray[Any]
+) -> Sums:  # fmt: skip
+    """Return the sum of leaves, each of which fills an array, as one binary tree; ``g`` has it."""
+    if len(leaves) == 1:
+        return leaves[0](g)
+    cut = tree_cut(len(leaves))
+    left = summed(leaves[:cut], g)
+    return left.add(summed(leaves[cut:], np.empty_like(g)))
 
 
 # Takes X and the parameters; gives a^(L), or None for what only the checks of `Network.predict` can
@@ -330,14 +348,15 @@ class Engine(Protocol):
     def gradient(
         self,
         network: FeedForward,
-        batch: MicroBatch,
+        batches: Sequence[MicroBatch],
+        whole: int,
         g: NDArray[Any],
-        outputs: NDArray[Any] | None = None,
     ) -> Sums:
-        """Return the sums of a micro-batch: of its weights, losses and gradients, times weights.
+        """Return the sums of consecutive micro-batches: of weights, losses and gradients.
 
-        ``g`` receives the gradient, the penalty's included; ``outputs``,
-        (n, units_L), receives a^(L). The sums name what is not finite, at step 0.
+        Losses and gradients count times their weights. The first micro-batch begins a subtree of
+        the tree over all; a whole one has ``whole`` rows. ``g`` receives the gradient, the
+        penalty's included. The sums name what is not finite, at step 0.
         """
         ...
 

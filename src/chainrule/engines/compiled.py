@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,8 +96,8 @@ class CompiledEngine(OneByOne):
         if seen is not None and not self.watches:
             return ReferenceEngine().run_epoch(network, epoch, state, on_progress)
         X, y = samples.X, samples.y
-        if not (_is_read(X) and _is_read(y)) and any(
-            not _is_read(part) and is_mapped(part) for part in (X, y)
+        if not (is_read(X) and is_read(y)) and any(
+            not is_read(part) and is_mapped(part) for part in (X, y)
         ):  # To convert it whole would need the memory that the map is there to save.
             return ReferenceEngine().run_epoch(network, epoch, state, on_progress)
         theta, rule = network.parameters, plan.optimizer
@@ -153,20 +152,12 @@ class CompiledEngine(OneByOne):
     def gradient(
         self,
         network: FeedForward,
-        batch: MicroBatch,
+        batches: Sequence[MicroBatch],
+        whole: int,
         g: NDArray[Any],
-        outputs: NDArray[Any] | None = None,
     ) -> Sums:
         """See `chainrule.engines.base.Engine.gradient`."""
-        samples, plan = batch.samples, Plan(_TELLS_GRADIENT, batch.rows)
-        g[...] = 0
-        state = State(batch.draw, {"v": g})
-        epoch = Epoch(samples, plan, np.zeros(1), outputs=outputs)
-        result = self.run_epoch(network, epoch, state)
-        weight = samples.weight
-        g *= g.dtype.type(weight)
-        failure = None if result.failure is None else replace(result.failure, step=0)
-        return Sums(weight, weight * result.loss, g, failure)
+        return ReferenceEngine().gradient(network, batches, whole, g)
 
     def apply(
         self, network: FeedForward, plan: Plan, state: State, sums: Sums, eta: float
@@ -178,7 +169,7 @@ class CompiledEngine(OneByOne):
         """Return a^(L) of checked inputs, (n, units_L), in the network's dtype."""
         outputs = np.empty((len(inputs), network.sizes[-1]), dtype=network.dtype)
         predictor = self._predictor(network)
-        as_it_is = _is_read(inputs) and inputs.flags.aligned
+        as_it_is = is_read(inputs) and inputs.flags.aligned
         step = len(inputs) if as_it_is else _CONVERTED
         for start in range(0, len(inputs), step):
             rows = slice(start, start + step)
@@ -336,9 +327,6 @@ class CompiledEngine(OneByOne):
         )
 
 
-# v ← μ v + g is g where v was 0: a step of rate 0 tells the gradient.
-_TELLS_GRADIENT = optimizers.GradientDescent(momentum=0.5)
-
 HYPERPARAMETERS = ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
 
 _OPTIMIZERS: dict[type, Callable[[Any], str]] = {
@@ -385,7 +373,7 @@ def _seen(seen: Seen) -> dict[str, Any]:
 
 def readable(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return an array that the core can read: itself, unless its dtype is out of the ordinary."""
-    return array if _is_read(array) else _converted(array, dtype)
+    return array if is_read(array) else _converted(array, dtype)
 
 
 def _converted(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -394,17 +382,23 @@ def _converted(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return contiguous(array, own if own.char in _READABLE else dtype)
 
 
-def _is_read(array: NDArray[Any]) -> bool:
+def is_read(array: NDArray[Any]) -> bool:
+    """Return whether the core reads numbers of this dtype."""
     dtype = array.dtype
     return dtype.char in _READABLE and dtype.isnative
 
 
+def plain_as(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Return whether the numbers are of that dtype, side by side and aligned."""
+    flags = array.flags
+    return (
+        array.dtype == dtype and flags.c_contiguous and flags.aligned and type(array) is np.ndarray
+    )
+
+
 def plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the numbers in that dtype, side by side and aligned: the array itself, or a copy."""
-    flags = array.flags
-    if array.dtype == dtype and flags.c_contiguous and flags.aligned and type(array) is np.ndarray:
-        return array
-    return np.array(array, dtype, order="C")
+    return array if plain_as(array, dtype) else np.array(array, dtype, order="C")
 
 
 def _find(network: FeedForward, epoch: Epoch, state: State, step: int) -> Failure:

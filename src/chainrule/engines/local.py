@@ -8,43 +8,22 @@ not depend on how many workers there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.engines.base import Engine, Failure, MicroBatch, Plan, State, Sums
-from chainrule.equations.data import Samples
+from chainrule.engines.base import Engine, Failure, MicroBatch, Plan, State, Sums, summed
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
 
 Array = NDArray[Any]
-# Takes a step of the epoch, the step of the run and an array; gives the sums of a micro-batch.
-Gradient = Callable[[int, int, Array], Sums]
-
-
-def of_rows(
-    engine: Engine,
-    network: FeedForward,
-    samples: Samples,
-    rows: NDArray[np.int64],
-    whole: int,
-    draw: int,
-    g: Array,
-    outputs: Array | None,
-) -> Sums:
-    """Return the sums of some rows; ``outputs``, of all samples, receives a^(L) at them.
-
-    ``whole`` is how many rows a whole micro-batch has, and ``draw`` numbers the dropout masks.
-    """
-    own = None if outputs is None else np.empty((len(rows), outputs.shape[1]), outputs.dtype)
-    sums = engine.gradient(network, MicroBatch(samples.some(rows), whole, draw), g, own)
-    if outputs is not None:
-        outputs[rows] = own
-    return sums
+# Takes a shard, a step of the epoch and the step of the run; gives the micro-batch.
+Batch = Callable[[int, int, int], MicroBatch]
 
 
 def like(network: FeedForward, plan: Plan) -> Array:
@@ -55,38 +34,63 @@ def like(network: FeedForward, plan: Plan) -> Array:
     return np.empty(theta.size * (1 + len(plan.optimizer.used_slots)), theta.dtype)
 
 
-def part(
+def block(
     engine: Engine,
     network: FeedForward,
     plan: Plan,
     state: State,
-    steps: Sequence[int],
+    shards: Mapping[int, Sequence[int]],
     rates: NDArray[np.float64],
-    gradient: Gradient,
+    whole: int,
+    batch: Batch,
     g: Array,
 ) -> Sums:
-    """Return what a shard adds at a meeting, and leave network and state as they are.
+    """Return what shards add at a meeting, and leave network and state as they are.
 
-    That is the gradient of its micro-batch, or its state after steps of its own, times the weight.
+    That is the gradient of their micro-batches, or their states after steps of their own, times
+    the weights.
 
     Args:
         engine: Who computes.
         network: In the common state.
         plan: How it is trained.
         state: The common state.
-        steps: Those of the epoch in which the shard has rows: one without local steps.
+        shards: Consecutive ones, whose sum is a subtree; for each the steps of the epoch, up to the
+            next meeting, in which it has rows: one without local steps.
         rates: The learning rate of each step of the epoch.
-        gradient: Computes the sums of the shard's micro-batch at a step.
+        whole: How many rows a whole micro-batch has.
+        batch: Gives the micro-batch of a shard at a step.
         g: As `like`; receives the array of the sums.
     """
     if plan.local_steps is None:
-        return gradient(steps[0], state.step, g)
+        batches = [batch(k, steps[0], state.step) for k, steps in shards.items()]
+        return engine.gradient(network, batches, whole, g)
+
+    def replica(k: int, g: Array) -> Sums:
+        return _replica(engine, network, plan, state, k, shards[k], rates, whole, batch, g)
+
+    return summed([partial(replica, k) for k in shards], g)
+
+
+def _replica(
+    engine: Engine,
+    network: FeedForward,
+    plan: Plan,
+    state: State,
+    k: int,
+    steps: Sequence[int],
+    rates: NDArray[np.float64],
+    whole: int,
+    batch: Batch,
+    g: Array,
+) -> Sums:
+    """Take a shard's own steps, and return the state after them times the weight."""
     theta = network.parameters.copy()
     own = State(state.step, {name: slot.copy() for name, slot in state.slots.items()})
     parts = g.reshape(-1, theta.size)
     loss, weight, failure = 0.0, 0.0, None
     for step in steps:
-        sums = gradient(step, own.step, parts[0])
+        sums = engine.gradient(network, [batch(k, step, own.step)], whole, parts[0])
         failure = engine.apply(network, plan, own, sums, float(rates[step]))
         if failure is not None:
             break

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from chainrule.engines.base import (
     Engine,
     Epoch,
     EpochResult,
+    MicroBatch,
     Plan,
     State,
     Sums,
@@ -63,9 +65,13 @@ class Cut:
         """The steps of an epoch."""
         return -(-self._shard // self.rows)
 
-    @property
+    @cached_property
     def _shard(self) -> int:
         return -(-self.n // self.micro_batches)
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        return [len(self.shard(k)) for k in range(self.micro_batches)]
 
     def shard(self, k: int) -> range:
         """Return the rows of shard k; the last shards may have fewer, or none."""
@@ -79,12 +85,20 @@ class Cut:
 
     def part(self, k: int, step: int) -> slice:
         """Return which places of shard k's order a step takes."""
-        n = len(self.shard(k))
+        n = self._sizes[k]
         return slice(min(step * self.rows, n), min((step + 1) * self.rows, n))
 
-    def taken(self, step: int) -> list[int]:
-        """Return the micro-batches of a step that have rows; the first one always has."""
-        return [k for k in range(self.micro_batches) if len(self.shard(k)) > step * self.rows]
+    def taken(self, steps: range) -> dict[int, range]:
+        """Return the shards that have rows at the first of some steps, and at which steps each has.
+
+        They are the first shards, and have them at the first steps.
+        """
+        left = self.n - steps.start * self.rows
+        shards = range(min(self.micro_batches, -(-left // self._shard)))
+        if len(steps) == 1:
+            return dict.fromkeys(shards, steps)
+        ends = (min(steps.stop, -(-self._sizes[k] // self.rows)) for k in shards)
+        return dict(zip(shards, (range(steps.start, end) for end in ends), strict=True))
 
     def meetings(self, plan: Plan, first: int = 0) -> list[range]:
         """Return the steps between two meetings: one, or the local steps of a plan."""
@@ -92,9 +106,9 @@ class Cut:
         starts = range(first, self.steps, every)
         return [range(step, min(step + every, self.steps)) for step in starts]
 
-    def own(self, k: int, steps: range) -> range:
-        """Return those of some steps, which come first, at which shard k has rows."""
-        return range(steps.start, min(steps.stop, -(-len(self.shard(k)) // self.rows)))
+    def draw(self, k: int, step: int) -> int:
+        """Return the number of the dropout masks of shard k at a step of the run."""
+        return step * self.micro_batches + k
 
     def shard_order(self, seed: int, epoch: int, k: int) -> NDArray[np.int64]:
         """Return the order in which an epoch takes the rows of shard k."""
@@ -136,53 +150,21 @@ def folded(
     return nodes
 
 
+def subtrees(mine: range, leaves: int) -> list[range]:
+    """Return the largest subtrees of the tree over so many leaves that lie in ``mine`` whole."""
+    found, k = list[range](), mine.start
+    while k < mine.stop:
+        size = 1
+        while size < leaves and k % (2 * size) == 0 and min(k + 2 * size, leaves) <= mine.stop:
+            size *= 2
+        found.append(range(k, min(k + size, mine.stop)))
+        k += size
+    return found
+
+
 def tree_sum(sums: Mapping[int, Sums], leaves: int) -> Sums:
     """Return the sum of all micro-batches of a step."""
     return folded(sums, leaves, Sums.add)[0]
-
-
-class Tree:
-    """Adds the sums of a step as they come, so that few of them are in memory at a time.
-
-    Their arrays are used again: fresh memory takes longer than adding.
-    """
-
-    def __init__(self, like: Array, leaves: int, mine: range | None = None) -> None:
-        """Add arrays such as ``like``, of the leaves in ``mine``, or of all."""
-        self._like, self._leaves = like, leaves
-        self._mine = range(leaves) if mine is None else mine
-        self._nodes = dict[int, Sums]()
-        self._all, self._free = list[Array](), list[Array]()
-
-    def begin(self) -> None:
-        """Begin a step: what the last one has come to is no longer needed."""
-        self._nodes, self._free = {}, list(self._all)
-
-    def array(self) -> Array:
-        """Return an array for the next leaf, of any numbers."""
-        if not self._free:
-            self._all.append(np.empty_like(self._like))
-            return self._all[-1]
-        return self._free.pop()
-
-    def put(self, k: int, leaf: Sums) -> None:
-        """Add a leaf; each has a larger k than the one before."""
-        if k % 4 == 0:  # now and then
-            self._fold(range(self._mine.start, k))
-        self._nodes[k] = leaf
-
-    def nodes(self) -> dict[int, Sums]:
-        """Return the sums of the subtrees that lie in ``mine`` whole, as `folded` does."""
-        self._fold(self._mine)
-        return self._nodes
-
-    def _fold(self, within: range) -> None:
-        self._nodes = folded(self._nodes, self._leaves, self._added, within)
-
-    def _added(self, one: Sums, other: Sums) -> Sums:
-        total = one.add(other)
-        self._free.append(other.g)
-        return total
 
 
 class MicroBatches(Through):
@@ -209,24 +191,22 @@ class MicroBatches(Through):
         order = cut.in_turn() if epoch.order is None else epoch.order
         loss, weight, done = 0.0, 0.0, 0
         rates = epoch.learning_rates
-        tree = Tree(local.like(network, plan), cut.micro_batches)
+        g = np.empty_like(local.like(network, plan))
         for steps in cut.meetings(plan):
-            before, rows = done, dict[tuple[int, int], NDArray[np.int64]]()
+            before, shards = done, cut.taken(steps)
+            rows = dict[tuple[int, int], NDArray[np.int64]]()
             for step in steps:
-                for k in cut.taken(step):
+                for k in (k for k, own in shards.items() if step in own):
                     part = cut.part(k, step)
                     rows[k, step] = order[done : done + part.stop - part.start]
                     done += len(rows[k, step])
-            tree.begin()
-            for k in cut.taken(steps.start):
-                tree.put(
-                    k,
-                    local.part(
-                        self._engine, network, plan, state, cut.own(k, steps),
-                        rates, self._gradient_of(network, epoch, cut, k, rows), tree.array(),
-                    ),
-                )  # fmt: skip
-            total = tree.nodes()[0]
+
+            def batch(k: int, step: int, at: int, rows: Any = rows) -> MicroBatch:
+                return MicroBatch(samples, rows[k, step], cut.draw(k, at), epoch.outputs)
+
+            total = local.block(
+                self._engine, network, plan, state, shards, rates, cut.rows, batch, g
+            )
             failure = local.meet(self._engine, network, plan, state, total, steps, rates)
             if failure is not None:
                 return EpochResult(mean_loss(loss, weight), steps.start, before, failure=failure)
@@ -234,17 +214,3 @@ class MicroBatches(Through):
             if on_progress(steps.stop, mean_loss(loss, weight)) and done < len(samples):
                 return EpochResult(mean_loss(loss, weight), steps.stop, done, stopped=True)
         return EpochResult(mean_loss(loss, weight), cut.steps, done)
-
-    def _gradient_of(
-        self, network: FeedForward, epoch: Epoch, cut: Cut, k: int,
-        rows: dict[tuple[int, int], NDArray[np.int64]],
-    ) -> local.Gradient:  # fmt: skip
-        """Return what computes the sums of shard k at a step."""
-
-        def gradient(step: int, at: int, g: NDArray[Any]) -> Sums:
-            return local.of_rows(
-                self._engine, network, epoch.samples, rows[k, step], cut.rows,
-                at * cut.micro_batches + k, g, epoch.outputs,
-            )  # fmt: skip
-
-        return gradient

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from chainrule import _forks as forks
 from chainrule.engines import _native
 from chainrule.engines.base import (
     Failure,
+    MicroBatch,
     Plan,
     SideBySide,
     State,
@@ -21,7 +22,16 @@ from chainrule.engines.base import (
     check_state,
     go_on,
 )
-from chainrule.engines.compiled import HYPERPARAMETERS, CompiledEngine, plain, readable, rule_of
+from chainrule.engines.compiled import (
+    HYPERPARAMETERS,
+    CompiledEngine,
+    is_read,
+    plain,
+    plain_as,
+    readable,
+    rule_of,
+)
+from chainrule.engines.reference import ReferenceEngine
 from chainrule.equations import arrays
 
 if TYPE_CHECKING:
@@ -37,6 +47,7 @@ def _read(array: NDArray[Any], out: NDArray[Any] | None, dtype: np.dtype[Any]) -
 
 arrays.read_by(_read)
 
+_REAL, _INTEGER = np.dtype(np.float64), np.dtype(np.int64)
 # Where networks side by side are faster than one after the other: with at most so many parameters,
 # from such a share of the lanes on (`python -m benchmarks.many`).
 _PAYS = ((512, 1 / 4), (4096, 1 / 2), (16384, 3 / 4))
@@ -55,10 +66,12 @@ class NativeEngine(CompiledEngine):
         self._exactly = exactly
         self._rules: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
         self._rules = weakref.WeakKeyDictionary()
+        self._gradients_of: weakref.WeakKeyDictionary[FeedForward, tuple[Any, Any]]
+        self._gradients_of = weakref.WeakKeyDictionary()
 
     def _forked(self) -> None:
         super()._forked()
-        self._rules = weakref.WeakKeyDictionary()
+        self._rules, self._gradients_of = weakref.WeakKeyDictionary(), weakref.WeakKeyDictionary()
 
     def _new_trainer(self, network: FeedForward, plan: Plan, key: tuple[Any, ...]) -> Any:
         trainer = super()._new_trainer(network, plan, key)
@@ -75,6 +88,47 @@ class NativeEngine(CompiledEngine):
     def alone(self) -> NativeEngine:
         """See `chainrule.engines.base.Engine.alone`."""
         return NativeEngine(1)
+
+    def gradient(
+        self,
+        network: FeedForward,
+        batches: Sequence[MicroBatch],
+        whole: int,
+        g: NDArray[Any],
+    ) -> Sums:
+        """See `chainrule.engines.base.Engine.gradient`."""
+        leaves = [_leaf(batch, network.dtype) for batch in batches]
+        theta, to = plain(network.parameters, network.dtype), plain(g, network.dtype)
+        core, busy = self._gradients(network, whole)
+        with busy:
+            weight, loss, failed = core.run(theta, leaves, to)
+        if to is not g:
+            g[...] = to  # it lies in a way that the core can't write to
+        for batch, (*_, rows, _, outputs) in zip(batches, leaves, strict=True):
+            if batch.outputs is not None and outputs is not batch.outputs:
+                batch.outputs[batch.rows] = outputs[rows]
+        failure = None
+        if failed >= 0:  # the reference names what is not finite; rounding may make a difference
+            named = ReferenceEngine().gradient(network, [batches[failed]], whole, np.empty_like(g))
+            failure = named.failure or Failure(0, len(network.sizes) - 1, "loss")
+        return Sums(weight, loss, g, failure)
+
+    def _gradients(self, network: FeedForward, whole: int) -> tuple[_native.Gradients, forks.Lock]:
+        """Return what computes gradients for a network: the one that it had last, if it fits."""
+        custom = self._compiler.of(network)
+        of = (network.layers, network.l2, network.seed, type(network.loss), network.dtype.char,
+              [layer.dropout for layer in network.layers], whole, self.threads_of(network),
+              self.instructions(), custom)  # fmt: skip
+        with self._lock:
+            kept = self._gradients_of.get(network)
+            if kept is None or kept[0][0] is not of[0] or kept[0][1:] != of[1:]:
+                made = _native.Gradients(
+                    layers=self._layers(network), biases=network.biases,
+                    loss=self._loss(network, custom), l2=float(network.l2), single=of[4] == "f",
+                    batch_size=whole, seed=network.seed, threads=of[7], **self._written(custom),
+                )  # fmt: skip
+                kept = self._gradients_of[network] = (of, (made, forks.Lock()))
+        return kept[1]
 
     def apply(
         self, network: FeedForward, plan: Plan, state: State, sums: Sums, eta: float
@@ -182,3 +236,29 @@ class NativeEngine(CompiledEngine):
                 states[i].slots[name][...] = values[i]
             states[i].step += epochs * steps
         return losses, trained
+
+
+def _leaf(batch: MicroBatch, dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    """Return what the core takes of a micro-batch: the samples' own arrays, or copies of its rows.
+
+    They are X, y, weights, the rows of these, the number of the masks, and what receives a^(L).
+    """
+    samples, rows = batch.samples.at(batch.rows)
+    classes, outputs = samples.y.ndim == 1, batch.outputs
+    own = samples is not batch.samples
+    if not (
+        is_read(samples.X)
+        and (plain_as(samples.y, _INTEGER) if classes else is_read(samples.y))
+        and (samples.weights is None or plain_as(samples.weights, _REAL))
+        and (outputs is None or plain_as(outputs, dtype))
+    ):
+        samples, rows, own = samples.some(rows), np.arange(len(rows)), True
+    X, y, weights = samples.X, samples.y, samples.weights
+    return (
+        readable(X, dtype),
+        plain(y, _INTEGER) if classes else readable(y, dtype),
+        None if weights is None else plain(weights, _REAL),
+        plain(rows, _INTEGER),
+        batch.draw,
+        np.empty((len(rows), outputs.shape[1]), dtype) if own and outputs is not None else outputs,
+    )

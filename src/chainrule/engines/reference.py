@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from chainrule.engines.base import (
     go_on,
     mean_loss,
     noted,
+    summed,
 )
 from chainrule.equations import backprop, per_sample
 from chainrule.equations.arrays import contiguous
@@ -92,20 +94,23 @@ class ReferenceEngine(OneByOne):
     def gradient(
         self,
         network: FeedForward,
-        batch: MicroBatch,
+        batches: Sequence[MicroBatch],
+        whole: int,
         g: NDArray[Any],
-        outputs: NDArray[Any] | None = None,
     ) -> Sums:
         """See `chainrule.engines.base.Engine.gradient`."""
-        n, units, dtype = len(batch.samples), network.sizes[-1], network.dtype
-        X, y, s = batch.samples.rows(slice(0, n), units, dtype)
-        weight = float(n if s is None else s.sum())
+        return summed([partial(self._gradient, network, batch) for batch in batches], g)
+
+    def _gradient(self, network: FeedForward, batch: MicroBatch, g: NDArray[Any]) -> Sums:
+        units, dtype = network.sizes[-1], network.dtype
+        X, y, s = batch.samples.some(batch.rows).rows(slice(None), units, dtype)
+        weight = float(len(X) if s is None else s.sum())
         with np.errstate(all="ignore"):  # what is not finite is named
             passed = backprop.forward(network, X, network.masks(batch.draw))
             found = backprop.gradient(network, passed, y, s)
             np.multiply(_flat(found), dtype.type(weight), out=g)
-        if outputs is not None:
-            outputs[...] = passed.a[-1]
+        if batch.outputs is not None:
+            batch.outputs[batch.rows] = passed.a[-1]
         failure = None if math.isfinite(found.loss) else _failure_forward(0, found)
         return Sums(weight, weight * found.loss, g, failure)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,12 +63,12 @@ class Through(OneByOne):
     def gradient(
         self,
         network: FeedForward,
-        batch: MicroBatch,
+        batches: Sequence[MicroBatch],
+        whole: int,
         g: NDArray[Any],
-        outputs: NDArray[Any] | None = None,
     ) -> Sums:
         """See `Engine.gradient`."""
-        return self._engine.gradient(network, batch, g, outputs)
+        return self._engine.gradient(network, batches, whole, g)
 
     def apply(
         self, network: FeedForward, plan: Plan, state: State, sums: Sums, eta: float

@@ -52,6 +52,10 @@ class Samples:
         weights = None if self.weights is None else self.weights[index]
         return Samples(self.X[index], self.y[index], weights)
 
+    def at(self, places: NDArray[np.int64]) -> tuple[Samples, NDArray[np.int64]]:
+        """Return samples that have those at some places, and the places there: these themselves."""
+        return self, places
+
     def rows(self, index: Any, units: int, dtype: Any) -> tuple[Array, Array, Array | None]:
         """Return X and y (classes as one-hot rows) of some samples, and their weights."""
         X = contiguous(self.X[index], dtype)
