@@ -19,6 +19,7 @@ import pytest
 import chainrule as cr
 from chainrule import distributed
 from chainrule.distributed import coordinator, messages
+from chainrule.places.place import NoWorkersError
 from tests.clusters import ENGINES
 from tests.distributed.proxy import Proxy
 from tests.distributed.workers import working
@@ -69,10 +70,12 @@ def test_any_number_of_workers_gives_the_bits_of_one_machine(
 @pytest.mark.parametrize("on", ENGINES, indirect=True)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_every_optimizer(optimizer: Any, on: Any) -> None:
-    here, net = network(), network()
+    here = network(dtype="float32")
     alone = here.fit(X, Y, optimizer=optimizer, **HOW)
-    history = distributed.fit(net, (X, Y), on=on, workers=3, optimizer=optimizer, **HOW)
-    assert_as_here(net, history, here, alone)
+    for workers in (1, 2, 3, 4):
+        net = network(dtype="float32")
+        history = distributed.fit(net, (X, Y), on=on, workers=workers, optimizer=optimizer, **HOW)
+        assert_as_here(net, history, here, alone)
 
 
 @pytest.mark.parametrize("on", ENGINES, indirect=True)
@@ -190,6 +193,29 @@ def test_a_worker_that_is_lost_changes_nothing(how: signal.Signals, on: Any) -> 
                 os.kill(pid, signal.SIGCONT)
     assert hurt
     assert_as_here(net, history, here, alone)
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_cluster_without_workers_is_waited_for_once_there_were_some(before: int) -> None:
+    """An engine takes a second to start workers again, and counts none in the meantime."""
+    closed = threading.Event()
+    asked: list[int] = []
+
+    class Here:
+        def run(self, *_: object, **__: object) -> Any:
+            asked.append(1)
+            if before < len(asked) < before + 3:
+                raise NoWorkersError("the cluster has no workers")
+            if len(asked) > before + 3:
+                closed.set()
+            return iter([])
+
+    class Head:
+        trouble: BaseException | None = None
+
+    coordinator._kept(Here(), None, 0, Head, closed)  # type: ignore[arg-type]
+    assert isinstance(Head.trouble, NoWorkersError) == (before == 0)
+    assert closed.is_set() == (before == 1)
 
 
 def test_what_is_asked_wrongly() -> None:

@@ -220,7 +220,7 @@ class Torture:
                 self.plant("checkpoint")
             return self.kill([self.head.pid]), _nothing
         if kind == kinds[10]:
-            node = self.chance.choice(self.cluster.nodes)
+            node = self.chance.choice([n for n in self.cluster.nodes if self.takes_part(n)])
             at = self.kill([self.cluster.keeper_of(node)])
 
             def replace() -> None:
@@ -237,6 +237,10 @@ class Torture:
         assert code, "the head ended well without its cluster"
         self.cluster.again(self.workers)
         return at, _nothing
+
+    def takes_part(self, node: live.Command) -> bool:
+        """Return whether a worker of a node is one of the training, so that it would be missed."""
+        return any(process.pid in self.met for process in live.tree(node.process.pid))
 
     def kill(self, pids: list[int], how: signal.Signals = signal.SIGKILL) -> float:
         """Send a signal, and return when."""

@@ -18,6 +18,7 @@ from chainrule.network import Network
 from chainrule.places import opening
 from chainrule.training.callbacks import Run
 from tests.clusters import ENGINES, Clusters
+from tests.live import free_port
 
 X = np.random.default_rng(0).normal(size=(30, 3))
 Y = np.sin(X[:, :1])
@@ -45,6 +46,13 @@ def test_what_is_not_a_place(on: Any, kind: type[Exception], message: str) -> No
     with pytest.raises(kind, match=message):
         cr.fit_many(given, X, Y, on=on)
     assert (given[0].parameters == networks()[0].parameters).all()
+
+
+@pytest.mark.needs("ray")
+def test_a_dead_cluster_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    with pytest.raises(ConnectionError, match="no Ray cluster at .*, which RAY_ADDRESS names"):
+        cr.fit_many(networks(), X, Y, on="ray://auto")
 
 
 @pytest.mark.parametrize(("engine", "name"), [("dask", "Dask"), ("ray", "Ray")])

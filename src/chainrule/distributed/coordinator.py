@@ -40,6 +40,7 @@ from chainrule.engines.through import Through
 from chainrule.equations.data import Samples
 from chainrule.equations.feedforward import FeedForward
 from chainrule.places import Place
+from chainrule.places.place import NoWorkersError
 
 Array = NDArray[Any]
 
@@ -384,12 +385,18 @@ def _kept(
     place: Place, job: Job, number: int, coordinator: Coordinator, closed: threading.Event
 ) -> None:
     """Keep one worker running, also where the engine no longer starts it again."""
-    failed = 0
+    failed, ran = 0, False
     while not closed.is_set():
         began = monotonic()
         try:
             errors = [o.error for o in place.run(serve, job, [number], stop=closed.is_set)]
-            error = errors[0] if errors else None
+            error, ran = errors[0] if errors else None, True
+        except NoWorkersError as none:
+            if not ran:
+                coordinator.trouble = none
+                return
+            closed.wait(0.2)  # all have died: the coordinator knows how long to wait for others
+            continue
         except BaseException as trouble:
             if not closed.is_set():
                 coordinator.trouble = trouble

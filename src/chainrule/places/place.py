@@ -31,6 +31,10 @@ class Outcome:
     error: str | None = None
 
 
+class NoWorkersError(ConnectionError):
+    """The cluster has no workers."""
+
+
 class DataLostError(Exception):
     """The workers that held the data have died."""
 
@@ -75,7 +79,8 @@ class Place(ABC):
             stop: Asked several times a second; where it answers yes, what runs is cancelled.
 
         Raises:
-            ConnectionError: The cluster is gone, or has had no worker for two minutes.
+            NoWorkersError: There is no worker, or has been none for two minutes.
+            ConnectionError: The cluster is gone.
             RuntimeError: The workers lack chainrule or have another version of it.
         """
 
@@ -129,7 +134,7 @@ class Cluster(Place):
 
     def _check_workers(self, count: int) -> None:
         if not count:
-            raise ConnectionError(f"the {self.name} cluster has no workers. Start some, and repeat")
+            raise NoWorkersError(f"the {self.name} cluster has no workers. Start some, and repeat")
 
     def _foreign(self, error: BaseException) -> RuntimeError:
         """Return what to say of an error outside of a task: a worker that cannot run any."""

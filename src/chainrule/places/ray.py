@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from chainrule._version import __version__
 from chainrule.places.place import Cluster, DataLostError, Task, WorkerDiedError, call, share
 
 _PAUSE = 0.2  # seconds to wait for a task, between two questions whether to stop
+_ANSWERS = 10.0  # seconds within which a cluster answers
 _RETRIES = 3  # of a task whose worker died; as many as Dask's
 _DIED = (
     exceptions.WorkerCrashedError,
@@ -102,6 +104,8 @@ def connected(address: str | int) -> Iterator[RayPlace]:
         with _local(address) as place:
             yield place
         return
+    if address == "auto":
+        _check_answers(os.environ.get("RAY_ADDRESS", ""))
     try:
         ray.init("auto" if address == "auto" else f"ray://{address}", log_to_driver=False)
     except ConnectionAbortedError as error:
@@ -114,6 +118,20 @@ def connected(address: str | int) -> Iterator[RayPlace]:
         yield RayPlace()
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address of the environment where nobody listens: Ray tries it for minutes."""
+    host, _, port = address.rpartition(":")
+    if "/" in host or not port.isdigit():
+        return  # what only Ray understands
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWERS).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"there is no Ray cluster at {address}, which RAY_ADDRESS names ({error}). Start one "
+            "with `ray start --head`"
+        ) from error
 
 
 @contextmanager
