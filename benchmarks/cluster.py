@@ -218,9 +218,12 @@ class Line:
 
         ``own`` are the rows of a worker, ``before`` those that one has for as much work.
         """
-        parts = cost.Parts(self.fixed + own * self.row, self.addition, 0.0)
-        step = cost.predicted(parts, workers, workers, self.size, speed * 1e9 / 8).step
-        return (self.fixed + before * self.row) / step / (before / own if before > own else 1)
+
+        def step(workers: int, rows: float) -> float:
+            parts = cost.Parts(self.fixed + rows * self.row, self.addition, 0.0)
+            return cost.predicted(parts, workers, workers, self.size, speed * 1e9 / 8).step
+
+        return step(1, before) / step(workers, own) / (before / own if before > own else 1)
 
     def rows_needed(self, workers: int, speed: float) -> int | None:
         """Return from how many rows of a worker on it is efficient; None where it never is."""

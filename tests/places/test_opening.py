@@ -51,7 +51,7 @@ def test_what_is_not_a_place(on: Any, kind: type[Exception], message: str) -> No
 @pytest.mark.needs("ray")
 def test_a_dead_cluster_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
-    with pytest.raises(ConnectionError, match="no Ray cluster at .*, which RAY_ADDRESS names"):
+    with pytest.raises(ConnectionError, match=r"no Ray cluster at .*, which RAY_ADDRESS names"):
         cr.fit_many(networks(), X, Y, on="ray://auto")
 
 

@@ -25,10 +25,11 @@ from chainrule.equations.feedforward import FeedForward
 HERE = 1.8e9  # bytes a second between two processes of a machine
 NETWORK = 1.25e9  # bytes a second of a network of 10 Gbit/s
 _SHORT = 3 << 16  # bytes that a worker sends at most, where whole vectors go to all others
-_MEETING = 200e-6  # seconds of an exchange besides its bytes: Python, system calls, waking up
+_MEETING = 70e-6  # seconds of an exchange besides its bytes: system calls, waking up
+_OWN = 100e-6  # seconds of a worker for a step, besides what is tried
 _PEER = 45e-6  # seconds for each other worker
 _WORTH = 1.2  # times as fast as one machine
-_UNEVEN = 0.05  # of the time that workers compute, the first ones wait for the last
+_UNEVEN = 0.1  # of the time that workers compute, the first ones wait for the last
 _POOL = 1 << 26  # bytes of samples that a trial holds at most
 _WHILE = 0.2  # seconds in which steps are tried
 
@@ -122,7 +123,7 @@ def predicted(
     most = math.ceil(micro_batches / workers)
     turns = max(1.0, workers / (processors or workers))
     alone = alone or parts
-    compute, one = most * parts.micro, alone.alone(micro_batches)
+    compute, one = most * parts.micro + _OWN, alone.alone(micro_batches) + _OWN
     updates, every = 1, 1
     if plan is not None and plan.local_steps is not None:
         every, updates = plan.local_steps, most  # each micro-batch is followed by an update
