@@ -17,9 +17,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
 
 import chainrule as cr
 from chainrule import distributed
@@ -44,6 +47,19 @@ def data() -> tuple[Any, Any]:
     """What it is trained on."""
     X = np.random.default_rng(1).normal(size=(2000, 12))
     return X, np.sin(X[:, :2])
+
+
+def written(folder: Path) -> distributed.Files:
+    """The same in three files, unless they are there."""
+    X, y = data()
+    names = [f"x{j}" for j in range(X.shape[1])], ["y0", "y1"]
+    for i, rows in enumerate(np.array_split(np.arange(len(X)), 3)):
+        path = folder / f"{i}.parquet"
+        if not path.exists():
+            table = np.hstack([X, y])[rows].T
+            columns = dict(zip(names[0] + names[1], table, strict=True))
+            parquet.write_table(pa.table(columns), path, row_group_size=100)
+    return distributed.Files(folder / "*.parquet", x=names[0], y=names[1])
 
 
 def digest(net: cr.Network, losses: list[float]) -> str:
@@ -185,15 +201,16 @@ class Half:
 
 def main() -> None:
     """Train, from where the last one left off."""
-    on, workers, folder, timeout = sys.argv[1:]
+    on, workers, folder, timeout, files = sys.argv[1:]
     os.dup2(1, SAID)
     os.dup2(2, 1)  # Ray writes to the standard output, too
     faults = Faults()
     setattr(coordinator, "Coordinator", Watched)  # noqa: B010
     setattr(atomic, "atomic_file", faults.file)  # noqa: B010
     net = network()
+    dataset = written(Path(files)) if files else data()
     history = distributed.fit(
-        net, data(), on=on, workers=(1, int(workers)), epochs=10**9, callbacks=[faults],
+        net, dataset, on=on, workers=(1, int(workers)), epochs=10**9, callbacks=[faults],
         checkpoint=folder, resume=True, timeout=float(timeout), **SETTINGS,
     )  # fmt: skip
     say("end", epochs=len(history.loss), digest=digest(net, history.loss))

@@ -17,6 +17,12 @@ def test_a_plan_has_all_kinds_in_their_shares() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("dask")
+def test_a_few_faults_of_workers_that_read_files() -> None:
+    assert torture("dask", 6, 3, seed=4, files=True)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_few_faults_end_in_the_bits_of_one_machine(engine: str) -> None:
     assert torture(engine, {"dask": 8, "ray": 4}[engine], 3, seed={"dask": 3, "ray": 1}[engine])

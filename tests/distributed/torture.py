@@ -1,9 +1,10 @@
 """Make every kind of trouble at random moments of a training, and look at its bits at the end.
 
-    python -m tests.distributed.torture [--on dask] [--kills 50] [--workers 3] [--seed 0]
+    python -m tests.distributed.torture [--on dask] [--kills 50] [--workers 3] [--seed 0] [--files]
 
 The cluster is started by the commands of Dask or Ray, and the process that calls
-`chainrule.distributed.fit` (the head) is one of its own, so that all of them can be killed. Prints
+`chainrule.distributed.fit` (the head) is one of its own, so that all of them can be killed. With
+``--files`` the workers read their rows from files, and so do those that take them over. Prints
 for each kind how long it took from a fault to the first new step, one that had not been done
 before, and fails unless the bits are those of one machine.
 """
@@ -68,9 +69,15 @@ class Torture:
     """A training and what is done to it."""
 
     def __init__(
-        self, cluster: live.Live, workers: int, seed: int, folder: Path, within: Sequence[str] = ()
-    ) -> None:
-        """``within``: the beginning of the head's command."""
+        self, cluster: live.Live, workers: int, seed: int, folder: Path, within: Sequence[str] = (),
+        files: bool = False,
+    ) -> None:  # fmt: skip
+        """``within``: the beginning of the head's command; ``files``: as of `torture`."""
+        self.files = ""
+        if files:
+            (folder / "data").mkdir()
+            head.written(folder / "data")
+            self.files = str(folder / "data")
         self.cluster, self.workers, self.folder, self.within = cluster, workers, folder, within
         self.chance = random.Random(seed)
         self.took: dict[str, list[float]] = defaultdict(list)
@@ -94,7 +101,7 @@ class Torture:
         with self.log.open("ab") as log:
             self.head = subprocess.Popen(
                 [*self.within, sys.executable, "-m", "tests.distributed.head", on,
-                 str(self.workers), str(self.folder / "checkpoints"), str(TIMEOUT)],
+                 str(self.workers), str(self.folder / "checkpoints"), str(TIMEOUT), self.files],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=env,
             )  # fmt: skip
         self.said: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -300,11 +307,14 @@ def alone(epochs: int) -> str:
     return head.digest(net, history.loss)
 
 
-def torture(engine: str, kills: int, workers: int, seed: int) -> bool:
-    """Print how long each fault took; return whether the bits are those of one machine."""
+def torture(engine: str, kills: int, workers: int, seed: int, files: bool = False) -> bool:
+    """Print how long each fault took; return whether the bits are those of one machine.
+
+    With ``files`` the samples are in files, which workers read.
+    """
     planned = plan(kills, random.Random(seed))
     with live.live(engine, workers) as cluster, tempfile.TemporaryDirectory() as folder:
-        run = Torture(cluster, workers, seed, Path(folder))
+        run = Torture(cluster, workers, seed, Path(folder), files=files)
         try:
             for kind in planned:
                 run.hurt(kind)
@@ -327,9 +337,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--files", action="store_true")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and end what has been started
-    return 0 if torture(given.on, given.kills, given.workers, given.seed) else 1
+    return 0 if torture(given.on, given.kills, given.workers, given.seed, given.files) else 1
 
 
 if __name__ == "__main__":
