@@ -744,12 +744,13 @@ NB_MODULE(_native, m) {
         nb::arg("flops"), nb::arg("bytes"), nb::arg("meetings"), nb::arg("threads"));
     m.def("read", &read_array, nb::arg("given"), nb::arg("out").none(), nb::arg("single"));
     // Fills rows with the orders of as many epochs from one on.
-    m.def("epoch_orders", [](std::uint64_t seed, std::uint64_t epoch, Table<std::int64_t, 2> orders) {
-        require(orders.shape(1) <= std::size_t{1} << 32, "an order is of at most 2**32 samples");
-        for (std::size_t i = 0; i < orders.shape(0); ++i)
-            epoch_order(seed, epoch + i, static_cast<std::int64_t>(orders.shape(1)),
-                        orders.data() + i * orders.shape(1));
-    });
+    m.def("epoch_orders",
+          [](std::uint64_t seed, std::uint64_t epoch, Table<std::int64_t, 2> orders, std::uint64_t shard) {
+              require(orders.shape(1) <= std::size_t{1} << 32, "an order is of at most 2**32 samples");
+              for (std::size_t i = 0; i < orders.shape(0); ++i)
+                  epoch_order(seed, epoch + i, static_cast<std::int64_t>(orders.shape(1)),
+                              orders.data() + i * orders.shape(1), shard);
+          });
     m.def("instruction_set", [] { return std::string(instruction_set().name); });
     m.def("available_instruction_sets", [] {
         std::vector<std::string> names;

@@ -7,7 +7,8 @@ namespace chainrule {
 
 class OrderStream {
 public:
-    OrderStream(std::uint64_t seed, std::uint64_t epoch) : counter_{0, 0, 0, epoch}, key_(seed) {}
+    OrderStream(std::uint64_t seed, std::uint64_t epoch, std::uint64_t shard)
+        : counter_{0, 0, shard, epoch}, key_(seed) {}
 
     // 0 .. most
     std::uint32_t up_to(std::uint32_t most) {
@@ -44,8 +45,9 @@ private:
 };
 
 // A permutation of 0 .. n - 1, with n at most 2^32.
-inline void epoch_order(std::uint64_t seed, std::uint64_t epoch, std::int64_t n, std::int64_t* order) {
-    OrderStream stream(seed, epoch);
+inline void epoch_order(std::uint64_t seed, std::uint64_t epoch, std::int64_t n, std::int64_t* order,
+                        std::uint64_t shard = 0) {
+    OrderStream stream(seed, epoch, shard);
     for (std::int64_t i = 0; i < n; ++i) order[i] = i;
     for (std::int64_t i = n - 1; i > 0; --i) {
         const std::int64_t j = stream.up_to(static_cast<std::uint32_t>(i)), kept = order[i];

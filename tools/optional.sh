@@ -2,7 +2,7 @@
 # Installs what only some tests need, with the Python that is given: PyTorch, transformers, timm, JAX, Keras, Typst,
 # MLflow, Dask, Ray, readers of quizzes and what loggers write to, Zig (pip), KaTeX, TypeScript, axe-core and a player of
 # quizzes (npm ci, by `make`), Python for the browser (Pyodide, into the user's cache), Chromium, Firefox, LaTeX,
-# and a compiler and an emulator for ARM (apt-get, which root alone may use).
+# Clang, and a compiler and an emulator for ARM (apt-get, which root alone may use).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:?the Python to install packages for}
@@ -33,6 +33,7 @@ has() {
 wanted=()
 has chromium chromium-browser google-chrome || wanted+=(chromium)
 has firefox firefox-esr || wanted+=(firefox-esr)
+has clang || wanted+=(clang)
 has java || wanted+=(default-jre-headless)
 has pdflatex || wanted+=(texlive-latex-base)
 has arm-none-eabi-gcc || wanted+=(gcc-arm-none-eabi libnewlib-arm-none-eabi)

@@ -118,6 +118,8 @@ def test_orders_are_those_of_numpy(n: int) -> None:
     for seed, epoch in ((0, 0), (7, 3), (2**63 - 1, 2**40)):
         exact = epoch_orders(seed, epoch, 3, n)
         np.testing.assert_array_equal(NativeEngine().epoch_orders(seed, epoch, 3, n), exact)
+        exact = epoch_orders(seed, epoch, 3, n, shard=5)
+        np.testing.assert_array_equal(NativeEngine().epoch_orders(seed, epoch, 3, n, 5), exact)
 
 
 def test_the_next_call_of_fit_sees_what_has_changed() -> None:

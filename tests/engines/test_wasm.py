@@ -163,6 +163,8 @@ def test_orders_of_epochs_are_those_of_fit(engine: WasmEngine, n: int, seed: int
     for epoch in (0, 41):
         exact = epoch_orders(seed, epoch, 3, n)
         np.testing.assert_array_equal(engine.epoch_orders(seed, epoch, 3, n), exact)
+        of_shard = epoch_orders(seed, epoch, 3, n, shard=2)
+        np.testing.assert_array_equal(engine.epoch_orders(seed, epoch, 3, n, 2), of_shard)
         np.testing.assert_array_equal(ReferenceEngine().epoch_orders(seed, epoch, 3, n), exact)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.engines.base import Sums
+from chainrule.engines.base import Plan, Sums
 from chainrule.engines.micro import Cut, tree_sum
 from tests.settings import DTYPES
 
@@ -179,3 +179,8 @@ def test_a_large_step_is_not_taken() -> None:
                 epochs=3, verbose=0)  # fmt: skip
     assert np.isfinite(net.parameters).all()
     assert before.shape == net.parameters.shape
+
+
+def test_a_batch_that_is_larger_than_the_samples_needs_no_room_for_it() -> None:
+    assert Cut.of(33, Plan(cr.Adam(), 1 << 24, micro_batches=16)).most == 3
+    assert Cut.of(33, Plan(cr.Adam(), 32, micro_batches=16)).most == 2

@@ -115,7 +115,9 @@ class _Reading(Through):
         """See `chainrule.engines.base.Engine.run_epoch`."""
         order = epoch.order
         if order is not None and not len(order):
-            order = Cut.of(len(self._samples), epoch.plan).order(network.seed, epoch.number)
+            order = Cut.of(len(self._samples), epoch.plan).order(
+                network.seed, epoch.number, self.epoch_orders
+            )
         epoch = replace(epoch, samples=self._samples, order=order)
         return self._engine.run_epoch(network, epoch, state, on_progress)
 

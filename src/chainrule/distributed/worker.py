@@ -264,7 +264,7 @@ class _Worker:
             for block, g in blocks:
                 if shards := {k: taken[k] for k in block if k in taken}:
                     nodes[block.start] = local.block(
-                        self._engine, network, job.plan, state, shards, rates, cut.rows, batch, g
+                        self._engine, network, job.plan, state, shards, rates, cut.most, batch, g
                     )
             total, stop = mesh.sum(nodes, taken, cut.micro_batches, state.step, self._stop)
             failure = local.meet(self._engine, network, job.plan, state, total, steps, rates)
@@ -292,7 +292,8 @@ class _Worker:
         cut = self._job.cut
         if not about["shuffle"]:
             return np.arange(len(cut.shard(k)))
-        return cut.shard_order(about["seed"], about["epoch"], k) - cut.shard(k).start
+        drawn = self._engine.epoch_orders
+        return cut.shard_order(about["seed"], about["epoch"], k, drawn) - cut.shard(k).start
 
 
 class _Beating:

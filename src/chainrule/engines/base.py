@@ -224,9 +224,7 @@ def tree_cut(leaves: int) -> int:
     return 1 << (leaves - 1).bit_length() - 1
 
 
-def summed(
-    leaves: Sequence[Callable[[NDArray[Any]], Sums]], g: NDArray[Any]
-) -> Sums:  # fmt: skip
+def summed(leaves: Sequence[Callable[[NDArray[Any]], Sums]], g: NDArray[Any]) -> Sums:
     """Return the sum of leaves, each of which fills an array, as one binary tree; ``g`` has it."""
     if len(leaves) == 1:
         return leaves[0](g)
@@ -283,9 +281,11 @@ class OneByOne(ABC):
         """See `Engine.instructions`."""
         return "numpy"
 
-    def epoch_orders(self, seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
+    def epoch_orders(
+        self, seed: int, epoch: int, count: int, n_samples: int, shard: int = 0
+    ) -> NDArray[np.int64]:
         """See `chainrule.random.epoch_orders`."""
-        return epoch_orders(seed, epoch, count, n_samples)
+        return epoch_orders(seed, epoch, count, n_samples, shard)
 
     @abstractmethod
     def run_epoch(
@@ -349,13 +349,13 @@ class Engine(Protocol):
         self,
         network: FeedForward,
         batches: Sequence[MicroBatch],
-        whole: int,
+        most: int,
         g: NDArray[Any],
     ) -> Sums:
         """Return the sums of consecutive micro-batches: of weights, losses and gradients.
 
         Losses and gradients count times their weights. The first micro-batch begins a subtree of
-        the tree over all; a whole one has ``whole`` rows. ``g`` receives the gradient, the
+        the tree over all; none has more than ``most`` rows. ``g`` receives the gradient, the
         penalty's included. The sums name what is not finite, at step 0.
         """
         ...
@@ -369,7 +369,9 @@ class Engine(Protocol):
         """
         ...
 
-    def epoch_orders(self, seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
+    def epoch_orders(
+        self, seed: int, epoch: int, count: int, n_samples: int, shard: int = 0
+    ) -> NDArray[np.int64]:
         """Return the orders of so many epochs: those of `chainrule.random.epoch_orders`."""
         ...
 

@@ -153,11 +153,11 @@ class CompiledEngine(OneByOne):
         self,
         network: FeedForward,
         batches: Sequence[MicroBatch],
-        whole: int,
+        most: int,
         g: NDArray[Any],
     ) -> Sums:
         """See `chainrule.engines.base.Engine.gradient`."""
-        return ReferenceEngine().gradient(network, batches, whole, g)
+        return ReferenceEngine().gradient(network, batches, most, g)
 
     def apply(
         self, network: FeedForward, plan: Plan, state: State, sums: Sums, eta: float

@@ -41,7 +41,7 @@ def block(
     state: State,
     shards: Mapping[int, Sequence[int]],
     rates: NDArray[np.float64],
-    whole: int,
+    most: int,
     batch: Batch,
     g: Array,
 ) -> Sums:
@@ -58,16 +58,16 @@ def block(
         shards: Consecutive ones, whose sum is a subtree; for each the steps of the epoch, up to the
             next meeting, in which it has rows: one without local steps.
         rates: The learning rate of each step of the epoch.
-        whole: How many rows a whole micro-batch has.
+        most: The most rows that a micro-batch of the run has.
         batch: Gives the micro-batch of a shard at a step.
         g: As `like`; receives the array of the sums.
     """
     if plan.local_steps is None:
         batches = [batch(k, steps[0], state.step) for k, steps in shards.items()]
-        return engine.gradient(network, batches, whole, g)
+        return engine.gradient(network, batches, most, g)
 
     def replica(k: int, g: Array) -> Sums:
-        return _replica(engine, network, plan, state, k, shards[k], rates, whole, batch, g)
+        return _replica(engine, network, plan, state, k, shards[k], rates, most, batch, g)
 
     return summed([partial(replica, k) for k in shards], g)
 
@@ -80,7 +80,7 @@ def _replica(
     k: int,
     steps: Sequence[int],
     rates: NDArray[np.float64],
-    whole: int,
+    most: int,
     batch: Batch,
     g: Array,
 ) -> Sums:
@@ -90,7 +90,7 @@ def _replica(
     parts = g.reshape(-1, theta.size)
     loss, weight, failure = 0.0, 0.0, None
     for step in steps:
-        sums = engine.gradient(network, [batch(k, step, own.step)], whole, parts[0])
+        sums = engine.gradient(network, [batch(k, step, own.step)], most, parts[0])
         failure = engine.apply(network, plan, own, sums, float(rates[step]))
         if failure is not None:
             break

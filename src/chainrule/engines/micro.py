@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -31,7 +30,7 @@ from chainrule.engines.base import (
     mean_loss,
 )
 from chainrule.engines.through import Through
-from chainrule.random import epoch_order
+from chainrule.random import epoch_orders
 
 if TYPE_CHECKING:
     from chainrule.equations.feedforward import FeedForward
@@ -65,13 +64,18 @@ class Cut:
         """The steps of an epoch."""
         return -(-self._shard // self.rows)
 
-    @cached_property
+    @property
+    def most(self) -> int:
+        """The most rows that a micro-batch has."""
+        return min(self.rows, self._shard)
+
+    @property
     def _shard(self) -> int:
         return -(-self.n // self.micro_batches)
 
-    @cached_property
-    def _sizes(self) -> list[int]:
-        return [len(self.shard(k)) for k in range(self.micro_batches)]
+    def _size(self, k: int) -> int:
+        shard = self._shard
+        return max(0, min(shard, self.n - k * shard))
 
     def shard(self, k: int) -> range:
         """Return the rows of shard k; the last shards may have fewer, or none."""
@@ -85,7 +89,7 @@ class Cut:
 
     def part(self, k: int, step: int) -> slice:
         """Return which places of shard k's order a step takes."""
-        n = self._sizes[k]
+        n = self._size(k)
         return slice(min(step * self.rows, n), min((step + 1) * self.rows, n))
 
     def taken(self, steps: range) -> dict[int, range]:
@@ -97,7 +101,7 @@ class Cut:
         shards = range(min(self.micro_batches, -(-left // self._shard)))
         if len(steps) == 1:
             return dict.fromkeys(shards, steps)
-        ends = (min(steps.stop, -(-self._sizes[k] // self.rows)) for k in shards)
+        ends = (min(steps.stop, -(-self._size(k) // self.rows)) for k in shards)
         return dict(zip(shards, (range(steps.start, end) for end in ends), strict=True))
 
     def meetings(self, plan: Plan, first: int = 0) -> list[range]:
@@ -110,14 +114,21 @@ class Cut:
         """Return the number of the dropout masks of shard k at a step of the run."""
         return step * self.micro_batches + k
 
-    def shard_order(self, seed: int, epoch: int, k: int) -> NDArray[np.int64]:
-        """Return the order in which an epoch takes the rows of shard k."""
-        shard = self.shard(k)
-        return shard.start + epoch_order(seed, epoch, len(shard), shard=k)
+    def shard_order(
+        self, seed: int, epoch: int, k: int, drawn: Callable[..., Array] = epoch_orders
+    ) -> NDArray[np.int64]:
+        """Return the order in which an epoch takes the rows of shard k.
 
-    def order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        ``drawn`` is `chainrule.random.epoch_orders`, or an engine's.
+        """
+        shard = self.shard(k)
+        return shard.start + drawn(seed, epoch, 1, len(shard), k)[0]
+
+    def order(
+        self, seed: int, epoch: int, drawn: Callable[..., Array] = epoch_orders
+    ) -> NDArray[np.int64]:
         """Return the order in which an epoch takes all rows: micro-batch by micro-batch."""
-        orders = [self.shard_order(seed, epoch, k) for k in range(self.micro_batches)]
+        orders = [self.shard_order(seed, epoch, k, drawn) for k in range(self.micro_batches)]
         return self._laid_out(orders)
 
     def in_turn(self) -> NDArray[np.int64]:
@@ -168,7 +179,7 @@ def tree_sum(sums: Mapping[int, Sums], leaves: int) -> Sums:
 
 
 class MicroBatches(Through):
-    """Takes steps of micro-batches, whose sums another engine computes one after another.
+    """Takes steps of micro-batches, whose sums another engine computes.
 
     The dropout masks of micro-batch k at step t are those of step t·M + k.
     """
@@ -205,7 +216,7 @@ class MicroBatches(Through):
                 return MicroBatch(samples, rows[k, step], cut.draw(k, at), epoch.outputs)
 
             total = local.block(
-                self._engine, network, plan, state, shards, rates, cut.rows, batch, g
+                self._engine, network, plan, state, shards, rates, cut.most, batch, g
             )
             failure = local.meet(self._engine, network, plan, state, total, steps, rates)
             if failure is not None:

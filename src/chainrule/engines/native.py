@@ -79,10 +79,12 @@ class NativeEngine(CompiledEngine):
             trainer.take_all_threads()
         return trainer
 
-    def epoch_orders(self, seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
+    def epoch_orders(
+        self, seed: int, epoch: int, count: int, n_samples: int, shard: int = 0
+    ) -> NDArray[np.int64]:
         """Return them from the core: NumPy takes 14 µs before it shuffles."""
         orders = np.empty((count, n_samples), np.int64)
-        _native.epoch_orders(seed, epoch, orders)
+        _native.epoch_orders(seed, epoch, orders, shard)
         return orders
 
     def alone(self) -> NativeEngine:
@@ -93,13 +95,13 @@ class NativeEngine(CompiledEngine):
         self,
         network: FeedForward,
         batches: Sequence[MicroBatch],
-        whole: int,
+        most: int,
         g: NDArray[Any],
     ) -> Sums:
         """See `chainrule.engines.base.Engine.gradient`."""
         leaves = [_leaf(batch, network.dtype) for batch in batches]
         theta, to = plain(network.parameters, network.dtype), plain(g, network.dtype)
-        core, busy = self._gradients(network, whole)
+        core, busy = self._gradients(network, most)
         with busy:
             weight, loss, failed = core.run(theta, leaves, to)
         if to is not g:
@@ -109,15 +111,15 @@ class NativeEngine(CompiledEngine):
                 batch.outputs[batch.rows] = outputs[rows]
         failure = None
         if failed >= 0:  # the reference names what is not finite; rounding may make a difference
-            named = ReferenceEngine().gradient(network, [batches[failed]], whole, np.empty_like(g))
+            named = ReferenceEngine().gradient(network, [batches[failed]], most, np.empty_like(g))
             failure = named.failure or Failure(0, len(network.sizes) - 1, "loss")
         return Sums(weight, loss, g, failure)
 
-    def _gradients(self, network: FeedForward, whole: int) -> tuple[_native.Gradients, forks.Lock]:
+    def _gradients(self, network: FeedForward, most: int) -> tuple[_native.Gradients, forks.Lock]:
         """Return what computes gradients for a network: the one that it had last, if it fits."""
         custom = self._compiler.of(network)
         of = (network.layers, network.l2, network.seed, type(network.loss), network.dtype.char,
-              [layer.dropout for layer in network.layers], whole, self.threads_of(network),
+              [layer.dropout for layer in network.layers], most, self.threads_of(network),
               self.instructions(), custom)  # fmt: skip
         with self._lock:
             kept = self._gradients_of.get(network)
@@ -125,7 +127,7 @@ class NativeEngine(CompiledEngine):
                 made = _native.Gradients(
                     layers=self._layers(network), biases=network.biases,
                     loss=self._loss(network, custom), l2=float(network.l2), single=of[4] == "f",
-                    batch_size=whole, seed=network.seed, threads=of[7], **self._written(custom),
+                    batch_size=most, seed=network.seed, threads=of[7], **self._written(custom),
                 )  # fmt: skip
                 kept = self._gradients_of[network] = (of, (made, forks.Lock()))
         return kept[1]

@@ -95,7 +95,7 @@ class ReferenceEngine(OneByOne):
         self,
         network: FeedForward,
         batches: Sequence[MicroBatch],
-        whole: int,
+        most: int,
         g: NDArray[Any],
     ) -> Sums:
         """See `chainrule.engines.base.Engine.gradient`."""

@@ -46,6 +46,12 @@ class Through(OneByOne):
         """See `Engine.instructions`."""
         return self._engine.instructions()
 
+    def epoch_orders(
+        self, seed: int, epoch: int, count: int, n_samples: int, shard: int = 0
+    ) -> NDArray[np.int64]:
+        """See `Engine.epoch_orders`."""
+        return self._engine.epoch_orders(seed, epoch, count, n_samples, shard)
+
     def predict(self, network: FeedForward, inputs: NDArray[Any]) -> NDArray[Any]:
         """See `Engine.predict`."""
         return self._engine.predict(network, inputs)
@@ -64,11 +70,11 @@ class Through(OneByOne):
         self,
         network: FeedForward,
         batches: Sequence[MicroBatch],
-        whole: int,
+        most: int,
         g: NDArray[Any],
     ) -> Sums:
         """See `Engine.gradient`."""
-        return self._engine.gradient(network, batches, whole, g)
+        return self._engine.gradient(network, batches, most, g)
 
     def apply(
         self, network: FeedForward, plan: Plan, state: State, sums: Sums, eta: float

@@ -28,8 +28,12 @@ class WasmEngine(CompiledEngine):
         """Train in instances that ``make`` returns: one, and another after each that stopped."""
         super().__init__(Core(make))
 
-    def epoch_orders(self, seed: int, epoch: int, count: int, n_samples: int) -> NDArray[np.int64]:
+    def epoch_orders(
+        self, seed: int, epoch: int, count: int, n_samples: int, shard: int = 0
+    ) -> NDArray[np.int64]:
         """Return them from the core: in a page NumPy shuffles as slowly as the core trains."""
+        if shard:
+            return super().epoch_orders(seed, epoch, count, n_samples, shard)
         orders: NDArray[np.int64] = self._core.epoch_orders(seed, epoch, count, n_samples)
         return orders
 

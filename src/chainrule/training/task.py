@@ -116,7 +116,7 @@ class Task:
         if self.plan.micro_batches is None:
             order: NDArray[np.int64] = self.engine.epoch_orders(seed, epoch, 1, n)[0]
             return order
-        return Cut.of(n, self.plan).order(seed, epoch)
+        return Cut.of(n, self.plan).order(seed, epoch, self.engine.epoch_orders)
 
     @property
     def columns(self) -> list[str]:
