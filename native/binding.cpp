@@ -330,7 +330,7 @@ public:
     GradientsHandle(const GradientsHandle&) = delete;
 
     // Returns the sums of weights and of losses, and the first batch whose loss is not finite, or -1.
-    nb::tuple run(Flat theta, const std::vector<Leaf>& leaves, Flat g) {
+    nb::tuple run(Flat theta, const std::vector<Leaf>& leaves, Flat g, nb::callable on_progress) {
         const auto own = single_ ? nb::dtype<float>() : nb::dtype<double>();
         const std::size_t parameters = spec_.parameters(), units = spec_.layers.back().units;
         require(theta.dtype() == own && theta.shape(0) == parameters && g.dtype() == own &&
@@ -353,26 +353,12 @@ public:
             samples.data.outputs = outputs ? outputs->data() : nullptr;
             batches.push_back({samples.data, draw, {}, false});
         }
-        struct Signals {
-            std::chrono::steady_clock::time_point asked = std::chrono::steady_clock::now();
-            std::exception_ptr error;
-        } signals;
-        const auto stop = [](void* context) {
-            Signals& s = *static_cast<Signals*>(context);
-            const auto now = std::chrono::steady_clock::now();
-            if (s.error || now - s.asked < std::chrono::milliseconds(45)) return bool(s.error);
-            s.asked = now;
-            nb::gil_scoped_acquire interpreter;
-            try {
-                if (PyErr_CheckSignals() != 0) throw nb::python_error();
-            } catch (...) { s.error = std::current_exception(); }
-            return bool(s.error);
-        };
+        Asker asker{on_progress, {}};
         {
             nb::gil_scoped_release released;
-            gradients_.run(theta.data(), batches, g.data(), stop, &signals);
+            gradients_.run(theta.data(), batches, g.data(), {&Asker::ask, &asker});
         }
-        if (signals.error) std::rethrow_exception(signals.error);
+        if (asker.error) std::rethrow_exception(asker.error);
         int failed = 0;
         while (failed < int(batches.size()) && batches[failed].finite) ++failed;
         return nb::make_tuple(batches[0].sums.weight, batches[0].sums.loss,
@@ -676,7 +662,7 @@ NB_MODULE(_native, m) {
              nb::arg("formulas") = nb::none(), nb::arg("output") = nb::none(),
              nb::arg("output_weights") = nb::none())
         .def("run", &GradientsHandle::run, nb::arg("theta").noconvert(), nb::arg("leaves").noconvert(),
-             nb::arg("g").noconvert());
+             nb::arg("g").noconvert(), nb::arg("on_progress"));
     nb::class_<ManyHandle>(m, "Many")
         .def(nb::init<const Layers&, bool, int, bool, int, double, double, double, double, double, double, double,
                       bool, double, std::int64_t, int>(),

@@ -5,9 +5,20 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 
 namespace chainrule {
 namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::milliseconds ask_every{45};
+
+// Where the tree over so many leaves is cut in two: at the largest power of two below.
+int tree_cut(int leaves) {
+    int cut = 1;
+    while (2 * cut < leaves) cut *= 2;
+    return cut;
+}
 
 // The sum over parts first .. last - 1 goes into what `leaf` has given part `first`.
 template <class Add> void add_up(int first, int last, Add&& add) {
@@ -18,12 +29,6 @@ template <class Add> void add_up(int first, int last, Add&& add) {
 }
 
 } // namespace
-
-int tree_cut(int leaves) {
-    int cut = 1;
-    while (2 * cut < leaves) cut *= 2;
-    return cut;
-}
 
 Gradients::Gradients(const NetworkSpec& network, const PlanSpec& plan, bool single, const InstructionSet& isa)
     : network_(network), plan_(plan), single_(single), isa_(isa) {
@@ -54,10 +59,17 @@ struct Gradients::Job {
     const void* theta;
     std::vector<MicroBatch>* batches;
     int block, blocks; // so many batches in each
-    bool (*stop)(void*);
-    void* context;
+    const Progress* progress;
     std::atomic<int> next{0};
     std::atomic<bool> stopped{false};
+    Clock::time_point last_asked = Clock::now();
+
+    // By the calling thread.
+    void ask() {
+        if (stopped.load(std::memory_order_relaxed) || Clock::now() - last_asked < ask_every) return;
+        last_asked = Clock::now();
+        if (progress->ask(progress->context, 0, 0)) stopped.store(true, std::memory_order_relaxed);
+    }
 
     void sum(Hand& hand, int first, int last, std::size_t level, void* to, bool adds, int thread) {
         if (last - first > 1) {
@@ -68,7 +80,7 @@ struct Gradients::Job {
             if (adds) hand.core->add(to, own, 0, all->bytes_);
             return;
         }
-        if (thread == 0 && stop(context)) stopped.store(true, std::memory_order_relaxed);
+        if (thread == 0) ask();
         if (stopped.load(std::memory_order_relaxed)) return;
         MicroBatch& batch = (*batches)[first];
         batch.finite = hand.core->sum_gradient(batch.data, batch.draw, batch.sums);
@@ -94,8 +106,7 @@ struct Gradients::Job {
     }
 };
 
-bool Gradients::run(const void* theta, std::vector<MicroBatch>& batches, void* g, bool (*stop)(void* context),
-                    void* context) {
+bool Gradients::run(const void* theta, std::vector<MicroBatch>& batches, void* g, const Progress& progress) {
     const int count = static_cast<int>(batches.size());
     const Core& one = *hand(alone_, 0, 1).core;
     bytes_ = one.gradient_bytes();
@@ -106,7 +117,7 @@ bool Gradients::run(const void* theta, std::vector<MicroBatch>& batches, void* g
     int block = hands > 1 ? 1 : count;
     while (hands > 1 && (count + 2 * block - 1) / (2 * block) >= 2 * hands) block *= 2;
     const int blocks = (count + block - 1) / block;
-    Job job{this, shared ? &together_ : &alone_, theta, &batches, block, blocks, stop, context};
+    Job job{this, shared ? &together_ : &alone_, theta, &batches, block, blocks, &progress};
     // All memory now: where a thread of the pool finds none, nobody hears of it.
     for (int i = 0; i < blocks; ++i) room(nodes_, i);
     for (int i = 0; i < hands; ++i) {

@@ -2,6 +2,7 @@
 // are computed.
 #pragma once
 #include "core.h"
+#include "epoch.h"
 
 #include <memory>
 #include <vector>
@@ -21,10 +22,9 @@ public:
     Gradients(const NetworkSpec& network, const PlanSpec& plan, bool single, const InstructionSet& isa);
 
     // The sum over consecutive micro-batches, the first of which begins a subtree, goes into g, in the public
-    // layout. `stop` is asked by the calling thread between two of them; false if it said so, and g is
-    // then of no use.
-    bool run(const void* theta, std::vector<MicroBatch>& batches, void* g, bool (*stop)(void* context),
-             void* context);
+    // layout. `progress` is asked now and then, between two of them; false if it said stop, and g is then of
+    // no use.
+    bool run(const void* theta, std::vector<MicroBatch>& batches, void* g, const Progress& progress);
 
 private:
     struct Job;
@@ -48,8 +48,5 @@ private:
     std::vector<Bytes> nodes_;
     std::size_t bytes_ = 0;
 };
-
-// Where the tree over so many leaves is cut in two: at the largest power of two below.
-int tree_cut(int leaves);
 
 } // namespace chainrule

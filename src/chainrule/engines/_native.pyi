@@ -90,7 +90,11 @@ class Gradients:
     ) -> None: ...
     # Leaves: X, y, weights, rows, which dropout masks, and what receives a^(L).
     def run(
-        self, theta: NDArray[Any], leaves: Sequence[tuple[Any, ...]], g: NDArray[Any]
+        self,
+        theta: NDArray[Any],
+        leaves: Sequence[tuple[Any, ...]],
+        g: NDArray[Any],
+        on_progress: Callable[[int, float], bool],
     ) -> tuple[float, float, int]: ...
 
 class Rule:

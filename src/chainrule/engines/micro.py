@@ -80,7 +80,7 @@ class Cut:
     def shard(self, k: int) -> range:
         """Return the rows of shard k; the last shards may have fewer, or none."""
         first = min(k * self._shard, self.n)
-        return range(first, min(first + self._shard, self.n))
+        return range(first, first + self._size(k))
 
     @property
     def filled(self) -> int:

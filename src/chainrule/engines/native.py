@@ -103,7 +103,7 @@ class NativeEngine(CompiledEngine):
         theta, to = plain(network.parameters, network.dtype), plain(g, network.dtype)
         core, busy = self._gradients(network, most)
         with busy:
-            weight, loss, failed = core.run(theta, leaves, to)
+            weight, loss, failed = core.run(theta, leaves, to, go_on)
         if to is not g:
             g[...] = to  # it lies in a way that the core can't write to
         for batch, (*_, rows, _, outputs) in zip(batches, leaves, strict=True):
